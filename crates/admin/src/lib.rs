@@ -1,0 +1,1 @@
+//! The operational API: health, metrics, status.

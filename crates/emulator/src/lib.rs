@@ -1,0 +1,1 @@
+//! Local stand-ins for Event Grid topics, Event Hubs and Service Bus.

@@ -1,0 +1,1 @@
+//! The filter language of Azure Digital Twins event routes.

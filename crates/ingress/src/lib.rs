@@ -1,0 +1,1 @@
+//! HTTP in: CloudEvents and the Event Grid publish surface.

@@ -1,0 +1,1 @@
+//! What every server of twinroute shares: sockets, limits, shutdown.

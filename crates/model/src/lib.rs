@@ -1,0 +1,17 @@
+//! Events, endpoints and routes as values: parsed, checked and encoded without I/O.
+//!
+//! Everything here is synchronous and pure. An [`event::Event`] keeps the bytes its producer sent and
+//! borrows its attributes from them; an [`endpoint::Endpoint`] and a [`route::Route`] are the JSON bodies
+//! of the Azure management and data-plane APIs, checked.
+
+pub mod clock;
+pub mod cloudevents;
+pub mod endpoint;
+pub mod event;
+pub mod event_grid_schema;
+pub mod instance;
+pub mod name;
+pub mod route;
+pub mod sas;
+pub mod secret;
+pub mod twin;

@@ -1,0 +1,1 @@
+//! What becomes of accepted events: journal, retry schedule, ledger.

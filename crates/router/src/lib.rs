@@ -1,0 +1,1 @@
+//! Table, lanes and the embedding API.

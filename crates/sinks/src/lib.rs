@@ -1,0 +1,1 @@
+//! Protocol clients for Event Grid topics, Event Hubs and Service Bus topics.

@@ -1,0 +1,2 @@
+//! The `twinroute` command.
+fn main() {}
