@@ -11,8 +11,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha2::Sha256;
 
 /// Everything but RFC 3986 "unreserved" is encoded, as every Azure client does.
-const RESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Why a signature was not accepted. The texts are safe to send to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +60,9 @@ impl ServiceBusToken {
     /// # Errors
     /// [`Refusal::Malformed`] when a part is missing or not in its published form.
     pub fn parse(token: &str) -> Result<Self, Refusal> {
-        let parts = token.strip_prefix("SharedAccessSignature ").ok_or(Refusal::Malformed)?;
+        let parts = token
+            .strip_prefix("SharedAccessSignature ")
+            .ok_or(Refusal::Malformed)?;
         let part = |name: &str| {
             parts
                 .split('&')
@@ -67,7 +72,9 @@ impl ServiceBusToken {
         };
         Ok(Self {
             signed_resource: part("sr")?.to_owned(),
-            signature: BASE64.decode(decode(part("sig")?)?).map_err(|_| Refusal::Malformed)?,
+            signature: BASE64
+                .decode(decode(part("sig")?)?)
+                .map_err(|_| Refusal::Malformed)?,
             expiry_seconds: part("se")?.parse().map_err(|_| Refusal::Malformed)?,
             key_name: decode(part("skn")?)?,
         })
@@ -118,10 +125,13 @@ pub fn verify_event_grid_token(token: &str, key: &str, now: Timestamp) -> Result
         .strip_prefix("r=")
         .and_then(|rest| rest.split_once("&e="))
         .ok_or(Refusal::Malformed)?;
-    let signature = BASE64.decode(decode(signature)?).map_err(|_| Refusal::Malformed)?;
+    let signature = BASE64
+        .decode(decode(signature)?)
+        .map_err(|_| Refusal::Malformed)?;
     let key = BASE64.decode(key).map_err(|_| Refusal::Mismatch)?;
     check(&key, signed, &signature)?;
-    let expiry = event_grid_expiry(&decode(&expiry.replace('+', " "))?).ok_or(Refusal::Malformed)?;
+    let expiry =
+        event_grid_expiry(&decode(&expiry.replace('+', " "))?).ok_or(Refusal::Malformed)?;
     if expiry <= now {
         return Err(Refusal::Expired);
     }
@@ -162,7 +172,9 @@ fn sign(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 fn check(key: &[u8], text: &str, signature: &[u8]) -> Result<(), Refusal> {
-    mac(key, text).verify_slice(signature).map_err(|_| Refusal::Mismatch)
+    mac(key, text)
+        .verify_slice(signature)
+        .map_err(|_| Refusal::Mismatch)
 }
 
 #[cfg(test)]
@@ -175,7 +187,11 @@ mod tests {
     #[test]
     fn a_token_verifies_with_its_key_until_it_expires() {
         let token = service_bus_token("sb://localhost:5672/hub one", "Root", "secret", LATER);
-        assert!(token.starts_with("SharedAccessSignature sr=sb%3A%2F%2Flocalhost%3A5672%2Fhub%20one&sig="));
+        assert!(
+            token.starts_with(
+                "SharedAccessSignature sr=sb%3A%2F%2Flocalhost%3A5672%2Fhub%20one&sig="
+            )
+        );
         let parsed = ServiceBusToken::parse(&token).unwrap();
         assert_eq!(parsed.key_name(), "Root");
         assert_eq!(parsed.resource(), "sb://localhost:5672/hub one");
@@ -197,11 +213,20 @@ mod tests {
             let signature = BASE64.encode(sign(b"a key of any length", &signed));
             let token = format!("{signed}&s={}", utf8_percent_encode(&signature, RESERVED));
             let resource = verify_event_grid_token(&token, &key, NOW);
-            assert_eq!(resource.as_deref(), Ok("http://h/api/events?apiVersion=2018-01-01"));
+            assert_eq!(
+                resource.as_deref(),
+                Ok("http://h/api/events?apiVersion=2018-01-01")
+            );
             let late = Timestamp::from_unix_millis(4_000_000_000_000);
-            assert_eq!(verify_event_grid_token(&token, &key, late), Err(Refusal::Expired));
+            assert_eq!(
+                verify_event_grid_token(&token, &key, late),
+                Err(Refusal::Expired)
+            );
             let other = BASE64.encode("another");
-            assert_eq!(verify_event_grid_token(&token, &other, NOW), Err(Refusal::Mismatch));
+            assert_eq!(
+                verify_event_grid_token(&token, &other, NOW),
+                Err(Refusal::Mismatch)
+            );
         }
     }
 }

@@ -1,1 +1,133 @@
-//! (see the next commit)
+//! Which twin an event is about.
+
+use crate::event::{Event, TELEMETRY};
+
+/// The twin of an event: what order is kept for.
+///
+/// The host of `source` plus, for telemetry, the last segment of `source`; else `subject` up to
+/// `/relationships/`; else the whole `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TwinKey<'a> {
+    /// Host of the event's source.
+    pub host: &'a str,
+    /// The twin's id, as far as the event tells it.
+    pub twin: &'a str,
+}
+
+impl<'a> TwinKey<'a> {
+    /// The twin of `event`.
+    #[must_use]
+    pub fn of(event: &'a Event) -> Self {
+        let source = event.source();
+        let twin = if event.event_type() == TELEMETRY {
+            source
+                .trim_end_matches('/')
+                .rsplit('/')
+                .next()
+                .unwrap_or(source)
+        } else {
+            match event.subject() {
+                Some(subject) => subject.split("/relationships/").next().unwrap_or(subject),
+                None => source,
+            }
+        };
+        Self {
+            host: host(source),
+            twin,
+        }
+    }
+
+    /// A hash that is the same in every process and version: FNV-1a 64 over host, NUL and twin, finished
+    /// with the mixer of MurmurHash3 so that its low bits are as good as its high ones.
+    #[must_use]
+    pub fn stable_hash(&self) -> u64 {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        let bytes = self.host.bytes().chain([0]).chain(self.twin.bytes());
+        let hash = bytes.fold(OFFSET, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+        });
+        mix(hash)
+    }
+}
+
+const fn mix(mut hash: u64) -> u64 {
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+/// The host of a source: its authority, or what stands before the first slash.
+fn host(source: &str) -> &str {
+    let rest = source.split_once("://").map_or(source, |(_, rest)| rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    match rest.find('/') {
+        // A path alone, such as an Azure resource id, names no host.
+        Some(0) => source,
+        Some(end) => &rest[..end],
+        None => rest,
+    }
+}
+
+impl std::fmt::Display for TwinKey<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.host, self.twin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Limits, Parts};
+
+    fn key(source: &str, event_type: &str, subject: Option<&str>) -> String {
+        let mut parts = Parts::new("1", source, event_type);
+        if let Some(subject) = subject {
+            parts = parts.set("subject", subject).unwrap();
+        }
+        TwinKey::of(&parts.build(&Limits::default()).unwrap()).to_string()
+    }
+
+    #[test]
+    fn all_seven_types_name_their_twin() {
+        let host = "c.api.weu.digitaltwins.azure.net";
+        for kind in ["Create", "Update", "Delete"] {
+            let twin = format!("Microsoft.DigitalTwins.Twin.{kind}");
+            assert_eq!(key(host, &twin, Some("room1")), format!("{host}/room1"));
+            let relationship = format!("Microsoft.DigitalTwins.Relationship.{kind}");
+            let subject = Some("room1/relationships/floor");
+            assert_eq!(key(host, &relationship, subject), format!("{host}/room1"));
+        }
+        let source = format!("{host}/digitaltwins/room1");
+        assert_eq!(key(&source, TELEMETRY, None), format!("{host}/room1"));
+        assert_eq!(
+            key(&source, TELEMETRY, Some("component1")),
+            format!("{host}/room1")
+        );
+    }
+
+    #[test]
+    fn other_producers_events_have_a_twin_too() {
+        assert_eq!(
+            key("https://h:8080/a/b", "t", None),
+            "h:8080/https://h:8080/a/b"
+        );
+        assert_eq!(key("urn:x", "t", Some("s")), "urn:x/s");
+        assert_eq!(
+            key("/subscriptions/1", "t", Some("s")),
+            "/subscriptions/1/s"
+        );
+    }
+
+    #[test]
+    fn the_hash_is_the_same_for_ever() {
+        // Buckets and partitions of events already sent depend on it.
+        let key = TwinKey {
+            host: "h",
+            twin: "room1",
+        };
+        assert_eq!(key.stable_hash(), 0x009e_862b_9aba_1246);
+    }
+}

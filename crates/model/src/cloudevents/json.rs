@@ -1,0 +1,496 @@
+//! CloudEvents JSON format 1.0.2: reading one event or a batch, writing them.
+//!
+//! Reading walks the text once and notes where each member's value stands; values are neither copied nor
+//! converted. Writing an event that came in this format sends the same bytes on.
+
+use crate::event::{
+    Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Payload, Problem,
+    Span, rules,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Reads one event (`application/cloudevents+json`).
+///
+/// The event borrows `json`; see [`Event::detached`].
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn parse(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
+    if json.len() > limits.event_bytes_max {
+        return Err(too_large(json.len(), limits).into());
+    }
+    let text = utf8(json)?;
+    let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
+    Ok(envelope.into_event(&text, &text)?)
+}
+
+/// Reads a batch (`application/cloudevents-batch+json`): all of it, or nothing.
+///
+/// Each event is a slice of `json`; see [`Event::detached`].
+///
+/// # Errors
+/// The first event that breaks a rule, with its index.
+pub fn parse_batch(json: Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> {
+    let text = utf8(json)?;
+    let mut events = Vec::new();
+    let mut items = Items::open(&text)?;
+    while let Some(rest) = items.next()? {
+        if events.len() == limits.batch_events_max {
+            return Err(Problem::TooMany {
+                events_max: limits.batch_events_max,
+            }
+            .into());
+        }
+        let index = events.len();
+        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Envelope<'_>>();
+        let envelope = match stream.next() {
+            Some(Ok(envelope)) => envelope,
+            Some(Err(error)) => return Err(Invalid::from(not_json(&error)).at(index)),
+            None => return Err(items.ended().into()),
+        };
+        let json = &rest[..stream.byte_offset()];
+        if json.len() > limits.event_bytes_max {
+            return Err(Invalid::from(too_large(json.len(), limits)).at(index));
+        }
+        let event = envelope
+            .into_event(&text, json)
+            .map_err(|problem| Invalid::from(problem).at(index))?;
+        events.push(event);
+        items.advance(json.len());
+    }
+    Ok(events)
+}
+
+fn utf8(json: Bytes) -> Result<ByteString, Problem> {
+    if let Err(error) = std::str::from_utf8(&json) {
+        return Err(Problem::NotUtf8 {
+            offset: error.valid_up_to(),
+        });
+    }
+    ByteString::try_from(json).map_err(|_| Problem::NotUtf8 { offset: 0 })
+}
+
+fn too_large(bytes: usize, limits: &Limits) -> Problem {
+    Problem::TooLarge {
+        bytes,
+        bytes_max: limits.event_bytes_max,
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::NotJson {
+        reason: error.to_string(),
+    }
+}
+
+/// Walks the items of a JSON array whose items somebody else reads.
+struct Items<'a> {
+    text: &'a str,
+    at: usize,
+    first: bool,
+}
+
+impl<'a> Items<'a> {
+    fn open(text: &'a str) -> Result<Self, Problem> {
+        let mut items = Self {
+            text,
+            at: 0,
+            first: true,
+        };
+        items.skip_blanks();
+        if items.text.as_bytes().get(items.at) != Some(&b'[') {
+            return Err(items.expected("`[`"));
+        }
+        items.at += 1;
+        Ok(items)
+    }
+
+    /// What stands from the next item on, or `None` behind the last.
+    fn next(&mut self) -> Result<Option<&'a str>, Problem> {
+        self.skip_blanks();
+        match (self.text.as_bytes().get(self.at), self.first) {
+            (Some(b']'), _) => {
+                self.at += 1;
+                self.skip_blanks();
+                if self.at == self.text.len() {
+                    Ok(None)
+                } else {
+                    Err(self.expected("the end"))
+                }
+            }
+            (Some(_), true) => {
+                self.first = false;
+                Ok(Some(&self.text[self.at..]))
+            }
+            (Some(b','), false) => {
+                self.at += 1;
+                self.skip_blanks();
+                Ok(Some(&self.text[self.at..]))
+            }
+            (Some(_), false) => Err(self.expected("`,` or `]`")),
+            (None, _) => Err(self.ended()),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
+    fn skip_blanks(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest
+            .iter()
+            .take_while(|byte| b" \t\r\n".contains(byte))
+            .count();
+    }
+
+    fn expected(&self, what: &str) -> Problem {
+        Problem::NotArray {
+            reason: format!("expected {what} at byte {}", self.at),
+        }
+    }
+
+    fn ended(&self) -> Problem {
+        Problem::NotArray {
+            reason: "it ends before its `]`".to_owned(),
+        }
+    }
+}
+
+/// The members of one event: raw JSON values, not yet looked at.
+#[derive(Default)]
+struct Envelope<'a> {
+    core: [Option<&'a str>; MEMBERS.len()],
+    extensions: Vec<(Cow<'a, str>, &'a str)>,
+    duplicate: Option<String>,
+}
+
+const MEMBERS: [&str; 10] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "dataschema",
+    "datacontenttype",
+    "data",
+    "data_base64",
+];
+const SPECVERSION: usize = 0;
+const ID: usize = 1;
+const SOURCE: usize = 2;
+const TYPE: usize = 3;
+const SUBJECT: usize = 4;
+const TIME: usize = 5;
+const DATASCHEMA: usize = 6;
+const DATACONTENTTYPE: usize = 7;
+const DATA: usize = 8;
+const DATA_BASE64: usize = 9;
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EnvelopeVisitor)
+    }
+}
+
+struct EnvelopeVisitor;
+
+impl<'de> Visitor<'de> for EnvelopeVisitor {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a CloudEvent")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(Key(key)) = map.next_key()? {
+            let value = map.next_value::<&RawValue>()?.get();
+            let twice = match MEMBERS.iter().position(|member| *member == key) {
+                Some(member) => envelope.core[member].replace(value).is_some(),
+                None => {
+                    let twice = envelope.extensions.iter().any(|(name, _)| *name == key);
+                    envelope.extensions.push((key.clone(), value));
+                    twice
+                }
+            };
+            if twice && envelope.duplicate.is_none() {
+                envelope.duplicate = Some(key.into_owned());
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// A member name, borrowed unless it has escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor).map(Key)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a member name")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
+/// Turns raw values into spans of one event's text.
+struct Spans<'a> {
+    json: &'a str,
+    unescaped: String,
+}
+
+impl<'a> Spans<'a> {
+    /// Where `part`, a slice of the event's text, stands in it.
+    fn locate(&self, part: &str) -> Span {
+        Span::of_text(
+            part.as_ptr() as usize - self.json.as_ptr() as usize,
+            part.len(),
+        )
+    }
+
+    fn keep(&mut self, text: &str) -> Span {
+        let start = self.unescaped.len();
+        self.unescaped.push_str(text);
+        Span::of_unescaped(start, text.len())
+    }
+
+    /// The span of a JSON string's content, or `None` when `raw` is not a string.
+    fn string(&mut self, raw: &str) -> Option<Span> {
+        let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+        if !inner.as_bytes().contains(&b'\\') {
+            return Some(self.locate(inner));
+        }
+        let text: String = serde_json::from_str(raw).ok()?;
+        Some(self.keep(&text))
+    }
+
+    /// JSON format 1.0.2 §2.2: a null attribute is an absent one.
+    fn attribute(&mut self, member: usize, raw: Option<&str>) -> Result<Option<Span>, Problem> {
+        match raw {
+            None | Some("null") => Ok(None),
+            Some(raw) => self.string(raw).map(Some).ok_or_else(|| {
+                Problem::attribute(
+                    MEMBERS[member],
+                    format!("must be a string, not {}", kind_of(raw)),
+                )
+            }),
+        }
+    }
+
+    fn required(&mut self, member: usize, raw: Option<&str>) -> Result<Span, Problem> {
+        self.attribute(member, raw)?.ok_or(Problem::Missing {
+            attribute: MEMBERS[member],
+        })
+    }
+
+    fn extension(&mut self, name: &Cow<'a, str>, raw: &str) -> Result<Option<Extension>, Problem> {
+        rules::name(name)?;
+        let (value, kind) = match raw.as_bytes().first() {
+            Some(b'n') => return Ok(None),
+            Some(b't' | b'f') => (self.locate(raw), ExtensionKind::Boolean),
+            Some(b'"') => {
+                let value = self.string(raw).ok_or_else(|| {
+                    Problem::attribute(name, "has an escape that stands for no character")
+                })?;
+                (value, ExtensionKind::String)
+            }
+            Some(b'{' | b'[') => {
+                let rule = format!(
+                    "must be a string, an integer or a boolean, not {}",
+                    kind_of(raw)
+                );
+                return Err(Problem::attribute(name, rule));
+            }
+            _ if raw.parse::<i32>().is_ok() => (self.locate(raw), ExtensionKind::Integer),
+            _ => {
+                let rule = format!(
+                    "a number must be an integer from -2147483648 to 2147483647, not {raw}"
+                );
+                return Err(Problem::attribute(name, rule));
+            }
+        };
+        let name = match name {
+            Cow::Borrowed(name) => self.locate(name),
+            Cow::Owned(name) => self.keep(name),
+        };
+        Ok(Some(Extension { name, value, kind }))
+    }
+}
+
+fn kind_of(raw: &str) -> &'static str {
+    match raw.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+impl<'a> Envelope<'a> {
+    /// `json` is the event's own slice of `text`.
+    fn into_event(self, text: &ByteString, json: &'a str) -> Result<Event, Problem> {
+        if let Some(attribute) = self.duplicate {
+            return Err(Problem::Duplicate { attribute });
+        }
+        let core = self.core;
+        let mut spans = Spans {
+            json,
+            unescaped: String::new(),
+        };
+        let version = spans.required(SPECVERSION, core[SPECVERSION])?;
+        let id = spans.required(ID, core[ID])?;
+        let source = spans.required(SOURCE, core[SOURCE])?;
+        let event_type = spans.required(TYPE, core[TYPE])?;
+        let subject = spans.attribute(SUBJECT, core[SUBJECT])?;
+        let time = spans.attribute(TIME, core[TIME])?;
+        let dataschema = spans.attribute(DATASCHEMA, core[DATASCHEMA])?;
+        let datacontenttype = spans.attribute(DATACONTENTTYPE, core[DATACONTENTTYPE])?;
+        let mut extensions = Vec::with_capacity(self.extensions.len());
+        for (name, raw) in &self.extensions {
+            extensions.extend(spans.extension(name, raw)?);
+        }
+        let mut event = Event {
+            id,
+            source,
+            event_type,
+            subject,
+            time,
+            dataschema,
+            datacontenttype,
+            extensions: extensions.into(),
+            data: Payload::None,
+            form: Form::Structured,
+            body: Bytes::new(),
+            text: text.slice_ref(json),
+            unescaped: Box::default(),
+        };
+        let content_type = datacontenttype.map(|span| span.within(json, &spans.unescaped));
+        let is_json = rules::is_json(content_type);
+        event.data = payload(&mut spans, core, is_json)?;
+        event.unescaped = spans.unescaped.into_boxed_str();
+        rules::spec_version(event.text(version))?;
+        event.check()?;
+        Ok(event)
+    }
+}
+
+/// `data` and `data_base64` (JSON format 1.0.2 §3.1.1).
+fn payload(
+    spans: &mut Spans<'_>,
+    core: [Option<&str>; MEMBERS.len()],
+    is_json: bool,
+) -> Result<Payload, Problem> {
+    match (core[DATA], core[DATA_BASE64]) {
+        (Some(_), Some(_)) => Err(Problem::Data {
+            rule: "must not stand beside `data_base64`".to_owned(),
+        }),
+        (Some(raw), None) if !is_json && raw.starts_with('"') => {
+            if serde_json::from_str::<Cow<'_, str>>(raw).is_err() {
+                let rule = "has an escape that stands for no character".to_owned();
+                return Err(Problem::Data { rule });
+            }
+            Ok(Payload::JsonString(spans.locate(raw)))
+        }
+        (Some(raw), None) => Ok(Payload::Json(spans.locate(raw))),
+        (None, Some("null") | None) => Ok(Payload::None),
+        (None, Some(raw)) => {
+            let span = spans.string(raw).ok_or_else(|| {
+                let rule = format!("must be a string, not {}", kind_of(raw));
+                Problem::attribute(MEMBERS[DATA_BASE64], rule)
+            })?;
+            match BASE64.decode(span.within(spans.json, &spans.unescaped)) {
+                Ok(_) => Ok(Payload::Base64(span)),
+                Err(error) => Err(Problem::attribute(
+                    MEMBERS[DATA_BASE64],
+                    format!("is not base64: {error}"),
+                )),
+            }
+        }
+    }
+}
+
+/// Appends the event in JSON format.
+pub fn write(event: &Event, out: &mut Vec<u8>) {
+    if let Some(json) = event.structured() {
+        out.extend_from_slice(json.as_bytes());
+        return;
+    }
+    out.extend_from_slice(br#"{"specversion":"1.0""#);
+    for name in &MEMBERS[ID..=DATACONTENTTYPE] {
+        if let Some(value) = event.attribute(name) {
+            write_member(out, name, value);
+        }
+    }
+    for (name, value) in event.extensions() {
+        match value {
+            ExtensionValue::String(value) => write_member(out, name, value),
+            ExtensionValue::Integer(value) => write_raw(out, name, &value.to_string()),
+            ExtensionValue::Boolean(value) => write_raw(out, name, &value.to_string()),
+        }
+    }
+    match event.data() {
+        Data::None => {}
+        Data::Json(json) => write_raw(out, "data", json),
+        Data::Text(text) => write_member(out, "data", &text),
+        Data::Binary(bytes) => write_member(out, "data_base64", &BASE64.encode(bytes)),
+    }
+    out.push(b'}');
+}
+
+/// Appends the events as one batch.
+pub fn write_batch<'a>(events: impl IntoIterator<Item = &'a Event>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, event) in events.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(event, out);
+    }
+    out.push(b']');
+}
+
+fn write_raw(out: &mut Vec<u8>, name: &str, json: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(json.as_bytes());
+}
+
+fn write_member(out: &mut Vec<u8>, name: &str, value: &str) {
+    write_raw(out, name, "");
+    write_string(out, value);
+}
+
+/// Appends `value` as a JSON string.
+pub(crate) fn write_string(out: &mut Vec<u8>, value: &str) {
+    serde_json::to_writer(out, value).expect("a string is always JSON and a Vec always takes it");
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,5 @@
+//! The CloudEvents 1.0.2 bindings: JSON format, HTTP, AMQP.
+
+pub mod amqp;
+pub mod http;
+pub mod json;

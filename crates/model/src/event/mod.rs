@@ -1,0 +1,373 @@
+//! The event: the bytes its producer sent and where its attributes stand in them.
+//!
+//! An [`Event`] is made once, at the edge, by [`crate::cloudevents`] or [`crate::event_grid_schema`], and
+//! never changed after. Attributes are spans of the event's own text, so an event costs no allocation an
+//! attribute, and its payload goes out byte for byte as it came in.
+
+mod error;
+mod parts;
+pub(crate) mod rules;
+
+pub use error::{Invalid, Problem};
+pub use parts::Parts;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use bytestring::ByteString;
+use std::borrow::Cow;
+
+/// `type` of the telemetry of a twin; the one event type of Azure Digital Twins in lower case.
+pub const TELEMETRY: &str = "microsoft.iot.telemetry";
+
+/// The seven event types that Azure Digital Twins sends.
+/// Source: Azure Digital Twins, "Event notifications".
+pub const ADT_TYPES: [&str; 7] = [
+    "Microsoft.DigitalTwins.Twin.Create",
+    "Microsoft.DigitalTwins.Twin.Delete",
+    "Microsoft.DigitalTwins.Twin.Update",
+    "Microsoft.DigitalTwins.Relationship.Create",
+    "Microsoft.DigitalTwins.Relationship.Delete",
+    "Microsoft.DigitalTwins.Relationship.Update",
+    TELEMETRY,
+];
+
+/// A CloudEvents 1.0 event.
+#[derive(Clone)]
+pub struct Event {
+    /// The JSON object as received, or the attribute values laid end to end.
+    pub(crate) text: ByteString,
+    /// Attribute values that had JSON escapes, unescaped; empty for nearly every event.
+    pub(crate) unescaped: Box<str>,
+    /// A payload that came outside the text (CloudEvents binary mode).
+    pub(crate) body: Bytes,
+    pub(crate) form: Form,
+    pub(crate) id: Span,
+    pub(crate) source: Span,
+    pub(crate) event_type: Span,
+    pub(crate) subject: Option<Span>,
+    pub(crate) time: Option<Span>,
+    pub(crate) dataschema: Option<Span>,
+    pub(crate) datacontenttype: Option<Span>,
+    pub(crate) extensions: Box<[Extension]>,
+    pub(crate) data: Payload,
+}
+
+/// What `text` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One JSON object in CloudEvents JSON format, ready to be sent on as it is.
+    Structured,
+    /// Attribute values laid end to end; JSON has to be written around them.
+    Parts,
+}
+
+/// A stretch of an event's text, or of its unescaped values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    const UNESCAPED: u32 = 1 << 31;
+
+    pub(crate) fn of_text(start: usize, len: usize) -> Self {
+        Self {
+            start: narrow(start),
+            len: narrow(len),
+        }
+    }
+
+    pub(crate) fn of_unescaped(start: usize, len: usize) -> Self {
+        Self {
+            start: narrow(start) | Self::UNESCAPED,
+            len: narrow(len),
+        }
+    }
+}
+
+impl Span {
+    /// The text at this span of an event that is still being made.
+    pub(crate) fn within<'a>(self, text: &'a str, unescaped: &'a str) -> &'a str {
+        let start = (self.start & !Self::UNESCAPED) as usize;
+        let end = start + self.len as usize;
+        if self.start & Self::UNESCAPED == 0 {
+            &text[start..end]
+        } else {
+            &unescaped[start..end]
+        }
+    }
+}
+
+/// Events are at most [`Limits::EVENT_BYTES_CEILING`] long, far below what 31 bits hold.
+fn narrow(value: usize) -> u32 {
+    u32::try_from(value)
+        .ok()
+        .filter(|value| value & Span::UNESCAPED == 0)
+        .expect("event under 2 GiB")
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extension {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+    pub(crate) kind: ExtensionKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExtensionKind {
+    String,
+    Integer,
+    Boolean,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    None,
+    /// A JSON value in the text.
+    Json(Span),
+    /// A JSON string in the text that stands for text of another content type.
+    JsonString(Span),
+    /// `data_base64`, without its quotes, in the text.
+    Base64(Span),
+    /// The body, JSON.
+    JsonBody,
+    /// The body, anything.
+    Body,
+}
+
+/// The value of an extension attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionValue<'a> {
+    /// Text; URIs and timestamps too.
+    String(&'a str),
+    /// -2,147,483,648 to 2,147,483,647 (CloudEvents 1.0.2, "Type System").
+    Integer(i32),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+/// The payload of an event, by what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// The event carries none.
+    None,
+    /// JSON text, as the producer wrote it.
+    Json(&'a str),
+    /// Text of a content type that is not JSON.
+    Text(Cow<'a, str>),
+    /// Bytes.
+    Binary(Cow<'a, [u8]>),
+}
+
+impl Data<'_> {
+    /// The payload as it stands alone on a wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Json(json) => json.as_bytes(),
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// What an event and a batch may measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one event as received, payload included.
+    pub event_bytes_max: usize,
+    /// Events in one batch.
+    pub batch_events_max: usize,
+}
+
+impl Limits {
+    /// No setting goes above this: 64 MiB.
+    pub const EVENT_BYTES_CEILING: usize = 64 << 20;
+}
+
+impl Default for Limits {
+    /// What Event Grid takes: 1 MB an event (counted as 1 MiB), 5,000 events a batch.
+    fn default() -> Self {
+        Self {
+            event_bytes_max: 1 << 20,
+            batch_events_max: 5_000,
+        }
+    }
+}
+
+impl Event {
+    pub(crate) fn text(&self, span: Span) -> &str {
+        span.within(&self.text, &self.unescaped)
+    }
+
+    fn optional(&self, span: Option<Span>) -> Option<&str> {
+        span.map(|span| self.text(span))
+    }
+
+    /// `id`: unique within `source`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.text(self.id)
+    }
+
+    /// `source`: a URI-reference.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.text(self.source)
+    }
+
+    /// `type`.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        self.text(self.event_type)
+    }
+
+    /// `subject`.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.optional(self.subject)
+    }
+
+    /// `time`: RFC 3339, as the producer wrote it.
+    #[must_use]
+    pub fn time(&self) -> Option<&str> {
+        self.optional(self.time)
+    }
+
+    /// `dataschema`: a URI; for telemetry the model id.
+    #[must_use]
+    pub fn dataschema(&self) -> Option<&str> {
+        self.optional(self.dataschema)
+    }
+
+    /// `datacontenttype`.
+    #[must_use]
+    pub fn datacontenttype(&self) -> Option<&str> {
+        self.optional(self.datacontenttype)
+    }
+
+    /// The text of an attribute, core or extension, by its CloudEvents name.
+    ///
+    /// Integer and boolean extensions give their canonical text.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        match name {
+            "id" => Some(self.id()),
+            "source" => Some(self.source()),
+            "type" => Some(self.event_type()),
+            "specversion" => Some("1.0"),
+            "subject" => self.subject(),
+            "time" => self.time(),
+            "dataschema" => self.dataschema(),
+            "datacontenttype" => self.datacontenttype(),
+            _ => self
+                .find_extension(name)
+                .map(|extension| self.text(extension.value)),
+        }
+    }
+
+    fn find_extension(&self, name: &str) -> Option<&Extension> {
+        self.extensions
+            .iter()
+            .find(|extension| self.text(extension.name) == name)
+    }
+
+    /// An extension attribute by name.
+    #[must_use]
+    pub fn extension(&self, name: &str) -> Option<ExtensionValue<'_>> {
+        self.find_extension(name)
+            .map(|extension| self.extension_value(extension))
+    }
+
+    /// All extension attributes, in the producer's order.
+    pub fn extensions(&self) -> impl Iterator<Item = (&str, ExtensionValue<'_>)> {
+        self.extensions
+            .iter()
+            .map(|extension| (self.text(extension.name), self.extension_value(extension)))
+    }
+
+    fn extension_value(&self, extension: &Extension) -> ExtensionValue<'_> {
+        let text = self.text(extension.value);
+        match extension.kind {
+            ExtensionKind::String => ExtensionValue::String(text),
+            ExtensionKind::Boolean => ExtensionValue::Boolean(text == "true"),
+            ExtensionKind::Integer => {
+                ExtensionValue::Integer(text.parse().expect("checked when the event was made"))
+            }
+        }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn data(&self) -> Data<'_> {
+        match self.data {
+            Payload::None => Data::None,
+            Payload::Json(span) => Data::Json(self.text(span)),
+            Payload::JsonString(span) => Data::Text(
+                serde_json::from_str(self.text(span)).expect("a JSON string, checked when made"),
+            ),
+            Payload::Base64(span) => Data::Binary(Cow::Owned(
+                BASE64
+                    .decode(self.text(span))
+                    .expect("base64, checked when the event was made"),
+            )),
+            Payload::JsonBody => {
+                Data::Json(std::str::from_utf8(&self.body).expect("JSON, checked when made"))
+            }
+            Payload::Body => match std::str::from_utf8(&self.body) {
+                Ok(text) if rules::is_text(self.datacontenttype()) => Data::Text(text.into()),
+                _ => Data::Binary(Cow::Borrowed(&self.body)),
+            },
+        }
+    }
+
+    /// The payload's JSON text, when it is JSON.
+    #[must_use]
+    pub fn json_data(&self) -> Option<&str> {
+        match self.data {
+            Payload::Json(span) => Some(self.text(span)),
+            Payload::JsonBody => std::str::from_utf8(&self.body).ok(),
+            _ => None,
+        }
+    }
+
+    /// The event in CloudEvents JSON format, when it arrived so: sent on unchanged.
+    #[must_use]
+    pub fn structured(&self) -> Option<&str> {
+        (self.form == Form::Structured).then_some(&*self.text)
+    }
+
+    /// Bytes the event holds in memory, its buffers counted whole.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>()
+            + self.text.len()
+            + self.body.len()
+            + self.unescaped.len()
+            + size_of_val(&*self.extensions)
+    }
+
+    /// The same event in buffers of its own.
+    ///
+    /// A slice of a receive buffer keeps the whole buffer alive; what waits in a queue must not.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.text = ByteString::from(&*self.text);
+        self.body = Bytes::copy_from_slice(&self.body);
+        self
+    }
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Event")
+            .field("id", &self.id())
+            .field("source", &self.source())
+            .field("type", &self.event_type())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! An event from attributes that came one by one: HTTP headers, Event Grid members, a program's own.
+
+use super::{
+    Event, Extension, ExtensionKind, ExtensionValue, Form, Limits, Payload, Problem, Span, rules,
+};
+use bytes::Bytes;
+use bytestring::ByteString;
+
+/// Collects the attributes of one event.
+///
+/// ```
+/// use twinroute_model::event::{Limits, Parts};
+///
+/// let event = Parts::new("1", "contoso.api.weu.digitaltwins.azure.net", "Microsoft.DigitalTwins.Twin.Delete")
+///     .set("subject", "room1")?
+///     .json(r#"{"$dtId":"room1"}"#)
+///     .build(&Limits::default())?;
+/// assert_eq!(event.subject(), Some("room1"));
+/// # Ok::<(), twinroute_model::event::Problem>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Parts {
+    text: String,
+    id: Option<Span>,
+    source: Option<Span>,
+    event_type: Option<Span>,
+    subject: Option<Span>,
+    time: Option<Span>,
+    dataschema: Option<Span>,
+    datacontenttype: Option<Span>,
+    extensions: Vec<Extension>,
+    data: Option<Bytes>,
+}
+
+impl Parts {
+    /// Starts with the attributes that every event has.
+    #[must_use]
+    pub fn new(id: &str, source: &str, event_type: &str) -> Self {
+        let mut parts = Self::default();
+        parts.id = Some(parts.push(id));
+        parts.source = Some(parts.push(source));
+        parts.event_type = Some(parts.push(event_type));
+        parts
+    }
+
+    /// Sets an attribute, core or extension, from its text.
+    ///
+    /// # Errors
+    /// When it was set before, or an extension's name is not a legal one.
+    pub fn set(mut self, name: &str, value: &str) -> Result<Self, Problem> {
+        self.put(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets an extension attribute of any type.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn extension(mut self, name: &str, value: ExtensionValue<'_>) -> Result<Self, Problem> {
+        match value {
+            ExtensionValue::String(text) => self.put(name, text)?,
+            ExtensionValue::Integer(number) => {
+                self.put_extension(name, &number.to_string(), ExtensionKind::Integer)?;
+            }
+            ExtensionValue::Boolean(truth) => {
+                self.put_extension(name, &truth.to_string(), ExtensionKind::Boolean)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The payload, JSON text.
+    #[must_use]
+    pub fn json(self, data: &str) -> Self {
+        self.data(Bytes::copy_from_slice(data.as_bytes()))
+    }
+
+    /// The payload, as `datacontenttype` says.
+    #[must_use]
+    pub fn data(mut self, data: Bytes) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    pub(crate) fn put(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        if name == "specversion" {
+            return rules::spec_version(value);
+        }
+        let pushed = self.text.len();
+        let slot = match name {
+            "id" => &mut self.id,
+            "source" => &mut self.source,
+            "type" => &mut self.event_type,
+            "subject" => &mut self.subject,
+            "time" => &mut self.time,
+            "dataschema" => &mut self.dataschema,
+            "datacontenttype" => &mut self.datacontenttype,
+            _ => return self.put_extension(name, value, ExtensionKind::String),
+        };
+        if slot.is_some() {
+            return Err(Problem::Duplicate {
+                attribute: name.to_owned(),
+            });
+        }
+        *slot = Some(Span::of_text(pushed, value.len()));
+        self.text.push_str(value);
+        Ok(())
+    }
+
+    fn put_extension(
+        &mut self,
+        name: &str,
+        value: &str,
+        kind: ExtensionKind,
+    ) -> Result<(), Problem> {
+        rules::name(name)?;
+        if self
+            .extensions
+            .iter()
+            .any(|known| self.slice(known.name) == name)
+        {
+            return Err(Problem::Duplicate {
+                attribute: name.to_owned(),
+            });
+        }
+        let name = self.push(name);
+        let value = self.push(value);
+        self.extensions.push(Extension { name, value, kind });
+        Ok(())
+    }
+
+    fn push(&mut self, text: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(text);
+        Span::of_text(start, text.len())
+    }
+
+    fn slice(&self, span: Span) -> &str {
+        &self.text[span.start as usize..(span.start + span.len) as usize]
+    }
+
+    /// Checks everything and makes the event.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn build(self, limits: &Limits) -> Result<Event, Problem> {
+        let body = self.data.clone().unwrap_or_default();
+        let bytes = self.text.len() + body.len();
+        if bytes > limits.event_bytes_max {
+            return Err(Problem::TooLarge {
+                bytes,
+                bytes_max: limits.event_bytes_max,
+            });
+        }
+        let data = match &self.data {
+            None => Payload::None,
+            Some(bytes) => payload(self.datacontenttype.map(|span| self.slice(span)), bytes)?,
+        };
+        let event = Event {
+            id: self.id.ok_or(Problem::Missing { attribute: "id" })?,
+            source: self.source.ok_or(Problem::Missing {
+                attribute: "source",
+            })?,
+            event_type: self
+                .event_type
+                .ok_or(Problem::Missing { attribute: "type" })?,
+            subject: self.subject,
+            time: self.time,
+            dataschema: self.dataschema,
+            datacontenttype: self.datacontenttype,
+            extensions: self.extensions.into(),
+            text: ByteString::from(self.text),
+            unescaped: Box::default(),
+            body,
+            form: Form::Parts,
+            data,
+        };
+        event.check()?;
+        Ok(event)
+    }
+}
+
+fn payload(datacontenttype: Option<&str>, bytes: &Bytes) -> Result<Payload, Problem> {
+    if !rules::is_json(datacontenttype) {
+        return Ok(Payload::Body);
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+        Ok(_) => Ok(Payload::JsonBody),
+        Err(error) => Err(Problem::Data {
+            rule: format!(
+                "is not the JSON that `datacontenttype` {} says it is: {error}",
+                datacontenttype.unwrap_or("application/json (the default)")
+            ),
+        }),
+    }
+}
+
+impl Event {
+    /// The rules of every attribute, in the order of the specification.
+    pub(super) fn check_core(&self) -> Result<(), Problem> {
+        rules::non_empty("id", self.id())?;
+        rules::string("id", self.id())?;
+        rules::uri_reference("source", self.source())?;
+        rules::non_empty("type", self.event_type())?;
+        rules::string("type", self.event_type())?;
+        if let Some(value) = self.datacontenttype() {
+            rules::media_type("datacontenttype", value)?;
+        }
+        if let Some(value) = self.dataschema() {
+            rules::uri("dataschema", value)?;
+        }
+        if let Some(value) = self.subject() {
+            rules::non_empty("subject", value)?;
+            rules::string("subject", value)?;
+        }
+        self.time()
+            .map_or(Ok(()), |value| rules::time("time", value))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        self.check_core()?;
+        for extension in &self.extensions {
+            rules::string(self.text(extension.name), self.text(extension.value))?;
+        }
+        Ok(())
+    }
+}
