@@ -1,1 +1,16 @@
-//! (see the next commit)
+//! An instance's definitions: its endpoints and routes, complete.
+
+use crate::endpoint::Endpoint;
+use crate::name::InstanceName;
+use crate::route::Route;
+
+/// An Azure Digital Twins instance: a tenant with its own endpoints and routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name.
+    pub name: InstanceName,
+    /// All of its endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// All of its routes.
+    pub routes: Vec<Route>,
+}

@@ -6,12 +6,13 @@
 
 pub mod clock;
 pub mod cloudevents;
-// pub mod endpoint;
+pub mod endpoint;
 pub mod event;
 pub mod event_grid_schema;
-// pub mod instance;
+pub mod instance;
 pub mod name;
-// pub mod route;
+pub mod route;
 pub mod sas;
 pub mod secret;
+pub mod settings;
 pub mod twin;

@@ -1,1 +1,3 @@
 //! Table, lanes and the embedding API.
+
+pub mod sink;

@@ -1,0 +1,168 @@
+//! Connection strings of Event Hubs and Service Bus.
+
+use crate::secret::Secret;
+
+/// A connection string, read.
+///
+/// `Debug` shows the host, the entity and the key's name; never the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionString {
+    host: String,
+    port: Option<u16>,
+    entity_path: String,
+    credential: Credential,
+    development_emulator: bool,
+}
+
+/// What a connection string proves itself with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A shared access policy and its key.
+    Key {
+        /// `SharedAccessKeyName`.
+        name: String,
+        /// `SharedAccessKey`, used as its UTF-8 text.
+        key: Secret,
+    },
+    /// A ready-made `SharedAccessSignature`; it cannot be renewed.
+    Signature(Secret),
+}
+
+/// Why a connection string was refused; names the key, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConnectionString {
+    /// It is what a read API shows in place of the secret.
+    #[error("is a mask, as read APIs show it; put the real connection string here")]
+    Masked,
+    /// A part has no `=`.
+    #[error("part {part} has no `=`; the form is `Key=value;Key=value`")]
+    NotAPair {
+        /// Counted from 1.
+        part: usize,
+    },
+    /// A required key is absent.
+    #[error("`{key}` is missing{hint}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// `Endpoint` is not `sb://host[:port]`.
+    #[error("`Endpoint` must be `sb://<host>[:<port>]/`")]
+    Endpoint,
+    /// Key and signature stand side by side, or only half of a key.
+    #[error("give either `SharedAccessKeyName` with `SharedAccessKey`, or `SharedAccessSignature`")]
+    Credential,
+}
+
+impl ConnectionString {
+    /// Reads a connection string that names its entity.
+    ///
+    /// Keys ignore case, each part is split at its first `=`, unknown keys are passed over, and
+    /// `UseDevelopmentEmulator` counts only as exactly `true`: all as Azure's own clients do.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; the text holds no secret.
+    pub fn parse(text: &Secret) -> Result<Self, InvalidConnectionString> {
+        use InvalidConnectionString as Error;
+        if text.is_masked() {
+            return Err(Error::Masked);
+        }
+        let mut endpoint = None;
+        let mut key_name = None;
+        let mut key = None;
+        let mut signature = None;
+        let mut entity_path = None;
+        let mut development_emulator = false;
+        let parts = text.expose().split(';').map(str::trim);
+        for (index, part) in parts.enumerate().filter(|(_, part)| !part.is_empty()) {
+            let (name, value) = part
+                .split_once('=')
+                .ok_or(Error::NotAPair { part: index + 1 })?;
+            match name.trim().to_ascii_lowercase().as_str() {
+                "endpoint" => endpoint = Some(value.trim()),
+                "sharedaccesskeyname" => key_name = Some(value.to_owned()),
+                "sharedaccesskey" => key = Some(Secret::new(value)),
+                "sharedaccesssignature" => signature = Some(Secret::new(value)),
+                "entitypath" => entity_path = Some(value.trim()),
+                "usedevelopmentemulator" => development_emulator = value == "true",
+                _ => {}
+            }
+        }
+        let missing = |key, hint| Error::Missing { key, hint };
+        let (host, port) = authority(endpoint.ok_or(missing("Endpoint", ""))?)?;
+        let credential = match (key_name, key, signature) {
+            (Some(name), Some(key), None) if !key.expose().is_empty() => {
+                Credential::Key { name, key }
+            }
+            (None, None, Some(signature)) => Credential::Signature(signature),
+            (None, None, None) => return Err(missing("SharedAccessKeyName", "")),
+            _ => return Err(Error::Credential),
+        };
+        const HINT: &str = "; append `;EntityPath=<event hub or topic>`: \
+                            nothing else says where events go";
+        let entity_path = entity_path
+            .filter(|path| !path.is_empty())
+            .ok_or(missing("EntityPath", HINT))?
+            .to_owned();
+        Ok(Self {
+            host,
+            port,
+            entity_path,
+            credential,
+            development_emulator,
+        })
+    }
+
+    /// Host of the namespace.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Port, where the string names one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The event hub, topic or queue.
+    #[must_use]
+    pub fn entity_path(&self) -> &str {
+        &self.entity_path
+    }
+
+    /// What to authenticate with.
+    #[must_use]
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Whether it is for a development emulator: plain TCP, port 5672 unless named.
+    #[must_use]
+    pub fn development_emulator(&self) -> bool {
+        self.development_emulator
+    }
+}
+
+fn authority(endpoint: &str) -> Result<(String, Option<u16>), InvalidConnectionString> {
+    let refuse = InvalidConnectionString::Endpoint;
+    let (scheme, rest) = endpoint.split_once("://").ok_or(refuse.clone())?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("sb") || authority.is_empty() || authority.contains('@') {
+        return Err(refuse);
+    }
+    // An IPv6 address stands in brackets, so its colons are not a port's.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            (host, Some(port.parse().map_err(|_| refuse.clone())?))
+        }
+        _ => (authority, None),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    if host.is_empty() || !host.bytes().all(legal) {
+        return Err(refuse);
+    }
+    Ok((host.to_owned(), port))
+}

@@ -1,0 +1,151 @@
+//! Endpoints as the management API defines them: the ARM body, checked.
+//!
+//! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`.
+
+mod body;
+mod connection_string;
+
+pub use body::parse;
+pub use connection_string::{ConnectionString, Credential, InvalidConnectionString};
+
+use crate::name::EndpointName;
+use crate::secret::Secret;
+
+/// A named destination of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its name within the instance.
+    pub name: EndpointName,
+    /// Where events go and with which credential.
+    pub destination: Destination,
+    /// Where events go that cannot be delivered.
+    pub dead_letter: Option<DeadLetter>,
+    /// What the management API last said of it; absent in files.
+    pub provisioning_state: Option<ProvisioningState>,
+}
+
+impl Endpoint {
+    /// The ARM name of its type.
+    #[must_use]
+    pub fn endpoint_type(&self) -> &'static str {
+        match self.destination {
+            Destination::EventGrid(_) => "EventGrid",
+            Destination::EventHub(_) => "EventHub",
+            Destination::ServiceBus(_) => "ServiceBus",
+        }
+    }
+}
+
+/// Where an endpoint's events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// An Event Grid topic.
+    EventGrid(Topic),
+    /// An event hub.
+    EventHub(Access),
+    /// A Service Bus topic.
+    ServiceBus(Access),
+}
+
+/// An Event Grid topic. Azure Digital Twins knows no identity for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// `TopicEndpoint`: the full URL, path included.
+    pub endpoint: String,
+    /// `accessKey1`.
+    pub access_key1: Secret,
+    /// `accessKey2`, tried when the first is refused.
+    pub access_key2: Option<Secret>,
+}
+
+/// How Event Hubs or Service Bus is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// With connection strings.
+    Keys {
+        /// The one used.
+        primary: ConnectionString,
+        /// The one tried when the first is refused.
+        secondary: Option<ConnectionString>,
+    },
+    /// With a managed identity.
+    Identity {
+        /// `endpointUri`: `sb://…`.
+        endpoint_uri: String,
+        /// `entityPath`: the event hub or topic.
+        entity_path: String,
+        /// Which identity.
+        identity: Identity,
+    },
+}
+
+impl Access {
+    /// The event hub or topic that events go to.
+    #[must_use]
+    pub fn entity_path(&self) -> &str {
+        match self {
+            Self::Keys { primary, .. } => primary.entity_path(),
+            Self::Identity { entity_path, .. } => entity_path,
+        }
+    }
+}
+
+/// A managed identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The instance's own.
+    SystemAssigned,
+    /// One of the instance's user-assigned, by ARM resource id.
+    UserAssigned(String),
+}
+
+/// Where dead letters go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetter {
+    /// `deadLetterSecret`: a container's URL with a SAS token.
+    Sas(Secret),
+    /// `deadLetterUri`: a container's URL, reached with the endpoint's identity.
+    Identity(String),
+}
+
+/// `provisioningState`, all published values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[allow(missing_docs, reason = "the published names say all that is published")]
+pub enum ProvisioningState {
+    Provisioning,
+    Deleting,
+    Updating,
+    Succeeded,
+    Failed,
+    Canceled,
+    Deleted,
+    Warning,
+    Suspending,
+    Restoring,
+    Moving,
+    Disabled,
+}
+
+/// A field of a definition that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {rule}")]
+pub struct FieldError {
+    /// Dotted path of the JSON member.
+    pub field: String,
+    /// The rule and the way out; never the value of a secret.
+    pub rule: String,
+}
+
+impl FieldError {
+    /// `field` breaks `rule`.
+    #[must_use]
+    pub fn new(field: &str, rule: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            rule: rule.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What a lane asks of a protocol client: send a batch, say what became of each delivery.
+//!
+//! A sink never decides when something is tried again; it tells what happened and the lane acts.
+
+use futures_util::future::BoxFuture;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::event::Event;
+use twinroute_model::settings::EndpointSettings;
+
+/// The protocol client of one endpoint.
+///
+/// [`Sink::send`] is called for several batches at a time, up to [`BatchLimits::in_flight_max`].
+pub trait Sink: Send + Sync + 'static {
+    /// How large batches may be; asked before each one, since a connection may tell more.
+    fn limits(&self) -> BatchLimits;
+
+    /// Sends a batch and gives one outcome per delivery, in order.
+    ///
+    /// The sink bounds its own time by the endpoint's attempt timeout. Dropping the future leaves it
+    /// unknown what arrived.
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>>;
+}
+
+/// Makes the sink of an endpoint.
+pub trait Connect: Send + Sync + 'static {
+    /// Prepares a sink without any I/O; the first batch connects.
+    ///
+    /// # Errors
+    /// When the definition cannot be turned into a sink at all; the table then keeps its old state.
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError>;
+}
+
+/// Why no sink could be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("endpoint {endpoint}: {reason}")]
+pub struct ConnectError {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// What is wrong and the way out.
+    pub reason: String,
+}
+
+/// One event for one endpoint.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The event's place in the order of acceptance.
+    pub sequence: u64,
+    /// The event.
+    pub event: Arc<Event>,
+    /// Stable hash of its twin; see `TwinKey::stable_hash`.
+    pub twin: u64,
+    /// Attempts made before this one that counted.
+    pub attempts: u32,
+}
+
+/// How large a batch may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Events in a batch.
+    pub events_max: usize,
+    /// Sum of [`Event::size`] over a batch; one larger event still goes, alone.
+    pub bytes_max: usize,
+    /// Batches that may be unanswered at a time.
+    pub in_flight_max: usize,
+}
+
+/// What became of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination has it.
+    Delivered,
+    /// This event failed, others may not: try it again, no sooner than `after`.
+    Retry {
+        /// What the destination asked for.
+        after: Option<Duration>,
+        /// Why.
+        reason: Reason,
+    },
+    /// This event will never be taken.
+    Reject(Reason),
+    /// The endpoint takes nothing just now; it is not the event's fault.
+    Unavailable(EndpointFault),
+}
+
+/// Why something failed. Goes into logs, metrics and dead letters: never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// A short stable word: `server-busy`, `http-503`, `timeout`.
+    pub code: Cow<'static, str>,
+    /// The destination's own words, or ours.
+    pub detail: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.detail.is_empty() {
+            return formatter.write_str(&self.code);
+        }
+        write!(formatter, "{}: {}", self.code, self.detail)
+    }
+}
+
+/// An endpoint that takes nothing just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointFault {
+    /// What kind of fault.
+    pub kind: FaultKind,
+    /// How long the endpoint asked to be left alone.
+    pub after: Option<Duration>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Kinds of endpoint faults: what `/status` shows as the endpoint's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// No connection, or no answer in time.
+    Unreachable,
+    /// Asked to slow down.
+    Throttled,
+    /// The credential was refused.
+    Unauthorized,
+    /// The entity is not there, or disabled.
+    Gone,
+    /// The definition asks for something that is not available.
+    Unsupported,
+}
+
+impl FaultKind {
+    /// The word for metrics and `/status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Throttled => "throttled",
+            Self::Unauthorized => "unauthorized",
+            Self::Gone => "gone",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
