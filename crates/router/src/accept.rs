@@ -1,0 +1,93 @@
+//! What accepting events means: acknowledgement levels, answers and refusals.
+
+use std::time::Duration;
+
+/// When an accepted batch is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AckLevel {
+    /// Once it is queued in memory. A crash may lose it.
+    #[default]
+    Memory,
+    /// Once it is on disk.
+    Durable,
+    /// Once every endpoint has it or it has been dead-lettered.
+    Delivered,
+}
+
+impl AckLevel {
+    /// The word in configuration and in the header `twinroute-ack`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Durable => "durable",
+            Self::Delivered => "delivered",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Memory, Self::Durable, Self::Delivered]
+            .into_iter()
+            .find(|level| level.as_str() == word)
+    }
+}
+
+/// A batch that was accepted, whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Events in it.
+    pub events: usize,
+    /// Deliveries made of them.
+    pub deliveries: usize,
+    /// Events of it that matched no route.
+    pub unmatched: usize,
+    /// Generation of the table that matched them.
+    pub generation: u64,
+}
+
+/// A batch that was refused, whole: nothing of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// There is no such instance in the table.
+    #[error("instance {name}: not in the table; known are: {known}")]
+    UnknownInstance {
+        /// The name asked for.
+        name: String,
+        /// The names there are, separated by commas.
+        known: String,
+    },
+    /// The journal would pass its limit.
+    #[error(
+        "the journal is full: {bytes} of {bytes_max} bytes are waiting to be delivered; \
+         try again in {} s", retry_after.as_secs()
+    )]
+    Full {
+        /// Bytes held.
+        bytes: u64,
+        /// Bytes it may hold.
+        bytes_max: u64,
+        /// When there is likely to be room, from the rate at which it drains.
+        retry_after: Duration,
+    },
+    /// The batch alone is larger than the journal's limit.
+    #[error("the batch has {bytes} bytes; the journal holds at most {bytes_max}")]
+    TooLarge {
+        /// Bytes of the batch.
+        bytes: u64,
+        /// Bytes the journal may hold.
+        bytes_max: u64,
+    },
+    /// The journal in use cannot give that acknowledgement.
+    #[error(
+        "acknowledgement level {level:?} is not available: the journal is in memory; use \"memory\""
+    )]
+    AckUnavailable {
+        /// The level asked for.
+        level: &'static str,
+    },
+    /// The router is stopping.
+    #[error("twinroute is stopping and accepts no more events")]
+    Stopping,
+}
