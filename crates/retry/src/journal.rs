@@ -1,0 +1,221 @@
+//! The journal: numbers accepted events and bounds what waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use twinroute_model::event::Event;
+
+/// Where accepted events wait until every lane has settled them.
+///
+/// A closed set: the journal on disk is a further variant.
+#[derive(Debug)]
+pub enum Journal {
+    /// Nothing outlives the process.
+    Memory(Memory),
+}
+
+/// An accepted event.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place in the order of acceptance.
+    pub sequence: u64,
+    /// The event, in buffers of its own.
+    pub event: Arc<Event>,
+    /// Gives the bytes back when the last lane lets go.
+    _share: Arc<Share>,
+}
+
+/// The journal would pass its limit; nothing was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the journal is full: {bytes} of {bytes_max} bytes are in use, {bytes_new} more do not fit"
+)]
+pub struct Full {
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes that were to be added.
+    pub bytes_new: u64,
+    /// Bytes it may hold.
+    pub bytes_max: u64,
+}
+
+/// What a journal holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Events not yet settled by all of their lanes.
+    pub events: u64,
+    /// Their bytes; an event counts once, however many lanes wait for it.
+    pub bytes: u64,
+    /// Bytes it may hold.
+    pub bytes_max: u64,
+    /// Bytes settled by all lanes since the start.
+    pub bytes_released: u64,
+}
+
+impl Journal {
+    /// A journal in memory of at most `bytes_max` bytes.
+    #[must_use]
+    pub fn memory(bytes_max: u64) -> Self {
+        Self::Memory(Memory {
+            totals: Arc::new(Totals {
+                bytes_max,
+                ..Totals::default()
+            }),
+            next_sequence: 1,
+        })
+    }
+
+    /// The word for status and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+        }
+    }
+
+    /// Appends a batch, whole or not at all, and numbers it without a gap.
+    ///
+    /// # Errors
+    /// [`Full`] when it would pass the limit.
+    pub fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
+        match self {
+            Self::Memory(memory) => memory.append(events),
+        }
+    }
+
+    /// A handle that reads usage without the journal.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        match self {
+            Self::Memory(memory) => Gauge(Arc::clone(&memory.totals)),
+        }
+    }
+}
+
+/// Reads how much a journal holds.
+#[derive(Clone, Debug)]
+pub struct Gauge(Arc<Totals>);
+
+impl Gauge {
+    /// The present usage.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            events: self.0.events.load(Ordering::Relaxed),
+            bytes: self.0.bytes.load(Ordering::Relaxed),
+            bytes_max: self.0.bytes_max,
+            bytes_released: self.0.bytes_released.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The journal in memory.
+#[derive(Debug)]
+pub struct Memory {
+    totals: Arc<Totals>,
+    next_sequence: u64,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    bytes_max: u64,
+    bytes: AtomicU64,
+    events: AtomicU64,
+    bytes_released: AtomicU64,
+}
+
+/// One event's share of the totals.
+#[derive(Debug)]
+struct Share {
+    bytes: u64,
+    totals: Arc<Totals>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.totals.events.fetch_sub(1, Ordering::Relaxed);
+        self.totals
+            .bytes_released
+            .fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Memory {
+    fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
+        let size = |event: &Event| event.size() as u64;
+        let bytes_new: u64 = events.iter().map(size).sum();
+        let bytes = self.totals.bytes.load(Ordering::Relaxed);
+        let bytes_max = self.totals.bytes_max;
+        if bytes + bytes_new > bytes_max {
+            return Err(Full {
+                bytes,
+                bytes_new,
+                bytes_max,
+            });
+        }
+        self.totals.bytes.fetch_add(bytes_new, Ordering::Relaxed);
+        self.totals
+            .events
+            .fetch_add(events.len() as u64, Ordering::Relaxed);
+        Ok(events.into_iter().map(|event| self.entry(event)).collect())
+    }
+
+    fn entry(&mut self, event: Event) -> Entry {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let share = Share {
+            bytes: event.size() as u64,
+            totals: Arc::clone(&self.totals),
+        };
+        Entry {
+            sequence,
+            event: Arc::new(event),
+            _share: Arc::new(share),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinroute_model::event::{Limits, Parts};
+
+    fn event() -> Event {
+        Parts::new("1", "s", "t")
+            .json(&"1".repeat(1_000))
+            .build(&Limits::default())
+            .unwrap()
+    }
+
+    #[test]
+    fn a_batch_is_appended_whole_or_not_at_all() {
+        let bytes = event().size() as u64;
+        let mut journal = Journal::memory(3 * bytes);
+        let entries = journal.append(vec![event(), event()]).unwrap();
+        let sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences, [1, 2]);
+        let full = journal.append(vec![event(), event()]).unwrap_err();
+        assert_eq!(
+            full,
+            Full {
+                bytes: 2 * bytes,
+                bytes_new: 2 * bytes,
+                bytes_max: 3 * bytes
+            }
+        );
+        assert_eq!(journal.append(vec![event()]).unwrap()[0].sequence, 3);
+    }
+
+    #[test]
+    fn bytes_come_back_when_the_last_lane_lets_go() {
+        let mut journal = Journal::memory(1 << 20);
+        let entry = journal.append(vec![event()]).unwrap().remove(0);
+        let second_lane = entry.clone();
+        drop(entry);
+        assert_eq!(journal.gauge().usage().events, 1);
+        drop(second_lane);
+        let usage = journal.gauge().usage();
+        assert_eq!((usage.events, usage.bytes), (0, 0));
+        assert_eq!(usage.bytes_released, event().size() as u64);
+    }
+}

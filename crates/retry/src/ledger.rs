@@ -1,0 +1,80 @@
+//! The counts of one endpoint: what became of its deliveries.
+
+use std::fmt;
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Discard {
+    /// The lane was at its cap and this was the oldest waiting.
+    Overflow,
+    /// The destination will never take it.
+    Rejected,
+    /// All attempts failed.
+    Exhausted,
+    /// Its time to live passed.
+    Expired,
+    /// Its endpoint was removed and the grace time passed.
+    Removed,
+    /// The process ended with the delivery in its memory.
+    Stopped,
+}
+
+impl Discard {
+    /// All reasons.
+    pub const ALL: [Self; 6] = [
+        Self::Overflow,
+        Self::Rejected,
+        Self::Exhausted,
+        Self::Expired,
+        Self::Removed,
+        Self::Stopped,
+    ];
+
+    /// The word for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overflow => "overflow",
+            Self::Rejected => "rejected",
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Removed => "removed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Discard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What has come to an end, and what has come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Deliveries made by matching.
+    pub matched: u64,
+    /// Deliveries that arrived.
+    pub delivered: u64,
+    discarded: [u64; Discard::ALL.len()],
+}
+
+impl Ledger {
+    /// Counts one delivery as given up.
+    pub fn discard(&mut self, reason: Discard) {
+        self.discarded[reason as usize] += 1;
+    }
+
+    /// Deliveries given up for one reason.
+    #[must_use]
+    pub fn discarded(&self, reason: Discard) -> u64 {
+        self.discarded[reason as usize]
+    }
+
+    /// Deliveries given up for any reason.
+    #[must_use]
+    pub fn discarded_all(&self) -> u64 {
+        self.discarded.iter().sum()
+    }
+}
