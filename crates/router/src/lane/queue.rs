@@ -1,0 +1,382 @@
+//! What waits in a lane, and which of it may go next: pure, so that order can be tested alone.
+//!
+//! A twin has at most one unresolved batch. Events of a twin that is in flight or parked are held, in
+//! order, until it is free; other twins pass them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use tokio::time::Instant;
+use twinroute_model::settings::Ordering;
+use twinroute_retry::journal::Entry;
+
+/// A delivery that is not settled.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) entry: Entry,
+    pub(crate) twin: u64,
+    /// Attempts that counted: those in which the event failed alone.
+    pub(crate) attempts: u32,
+    pub(crate) accepted: Instant,
+}
+
+impl Waiting {
+    fn sequence(&self) -> u64 {
+        self.entry.sequence
+    }
+
+    fn bytes(&self) -> usize {
+        self.entry.event.size()
+    }
+}
+
+/// How much a batch may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) events_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    pub(crate) events_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+/// What became of one delivery of a batch.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// Settled: it leaves the lane.
+    Settled,
+    /// Failed alone: it waits until the moment given.
+    Parked(Waiting, Instant),
+    /// Not its fault: it goes back to where it was.
+    Returned(Waiting),
+}
+
+/// How a twin stands.
+#[derive(Debug, Default)]
+struct Twin {
+    in_flight: usize,
+    parked: usize,
+    /// The batch that holds what is in flight.
+    batch: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    ordering: Ordering,
+    /// Given back or released; of each twin, older than what stands in `arrivals`.
+    ready: VecDeque<Waiting>,
+    arrivals: VecDeque<Waiting>,
+    /// Per twin, what waits for it to be free.
+    held: HashMap<u64, VecDeque<Waiting>>,
+    /// Sequence of the oldest held event of a twin, to the twin.
+    held_fronts: BTreeMap<u64, u64>,
+    parked: BTreeMap<(Instant, u64), Waiting>,
+    twins: HashMap<u64, Twin>,
+    in_flight: usize,
+    bytes: usize,
+    events: usize,
+    batches: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(ordering: Ordering) -> Self {
+        Self {
+            ordering,
+            ready: VecDeque::new(),
+            arrivals: VecDeque::new(),
+            held: HashMap::new(),
+            held_fronts: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            twins: HashMap::new(),
+            in_flight: 0,
+            bytes: 0,
+            events: 0,
+            batches: 0,
+        }
+    }
+
+    /// Takes effect for batches taken from now on.
+    pub(crate) fn set_ordering(&mut self, ordering: Ordering) {
+        self.ordering = ordering;
+    }
+
+    /// Appends a delivery; gives back what had to leave for it, oldest first.
+    pub(crate) fn push(&mut self, waiting: Waiting, caps: Caps) -> Vec<Waiting> {
+        self.events += 1;
+        self.bytes += waiting.bytes();
+        self.arrivals.push_back(waiting);
+        let mut evicted = Vec::new();
+        while self.events > caps.events_max || self.bytes > caps.bytes_max {
+            match self.evict_oldest() {
+                Some(oldest) => evicted.push(oldest),
+                None => break,
+            }
+        }
+        evicted
+    }
+
+    /// Deliveries that wait, parked ones not counted.
+    pub(crate) fn queued(&self) -> usize {
+        self.events - self.parked.len()
+    }
+
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Bytes of all that waits, parked ones counted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts what waits by walking it, for the ledger to be held against.
+    pub(crate) fn recount(&self) -> usize {
+        self.ready.len() + self.arrivals.len() + self.held.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// Whether a batch of this size could be full.
+    pub(crate) fn fills(&self, room: Room) -> bool {
+        self.ready.len() + self.arrivals.len() >= room.events_max || self.bytes >= room.bytes_max
+    }
+
+    /// When the oldest delivery that could go now was accepted.
+    pub(crate) fn oldest_sendable(&self) -> Option<Instant> {
+        let fronts = [self.ready.front(), self.arrivals.front()];
+        fronts.into_iter().flatten().map(|waiting| waiting.accepted).min()
+    }
+
+    /// When the oldest delivery that waits at all was accepted.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let held = self.held.values().filter_map(VecDeque::front);
+        held.chain(self.parked.values())
+            .map(|waiting| waiting.accepted)
+            .chain(self.oldest_sendable())
+            .min()
+    }
+
+    /// When the first parked delivery is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.parked.keys().next().map(|(due, _)| *due)
+    }
+
+    /// Takes the next batch: due parked deliveries first, then the oldest whose twins are free.
+    ///
+    /// A delivery larger than the room goes alone. Empty when nothing may go.
+    pub(crate) fn take(&mut self, room: Room, now: Instant) -> Vec<Waiting> {
+        self.batches += 1;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        self.take_due(room, now, &mut batch, &mut bytes);
+        while let Some(next) = self.ready.front().or_else(|| self.arrivals.front()) {
+            let size = next.bytes();
+            let full = batch.len() >= room.events_max || bytes + size > room.bytes_max;
+            if full && !batch.is_empty() {
+                break;
+            }
+            let next = self.ready.pop_front().or_else(|| self.arrivals.pop_front());
+            let next = next.expect("the front was just looked at");
+            if self.may_fly(next.twin) {
+                bytes += size;
+                self.fly(next.twin);
+                self.forget(&next);
+                batch.push(next);
+            } else {
+                self.hold_back(next);
+            }
+        }
+        batch
+    }
+
+    fn take_due(&mut self, room: Room, now: Instant, batch: &mut Vec<Waiting>, bytes: &mut usize) {
+        let due: Vec<(Instant, u64)> = self
+            .parked
+            .range(..=(now, u64::MAX))
+            .filter(|(_, waiting)| self.twin_is_grounded(waiting.twin))
+            .map(|(key, _)| *key)
+            .take(room.events_max)
+            .collect();
+        for key in due {
+            let size = self.parked[&key].bytes();
+            if !batch.is_empty() && *bytes + size > room.bytes_max {
+                return;
+            }
+            let waiting = self.parked.remove(&key).expect("the key was just read");
+            *bytes += size;
+            self.forget(&waiting);
+            if self.ordering == Ordering::Twin {
+                self.twins.entry(waiting.twin).or_default().parked -= 1;
+            }
+            self.fly(waiting.twin);
+            batch.push(waiting);
+        }
+    }
+
+    fn twin_is_grounded(&self, twin: u64) -> bool {
+        self.ordering == Ordering::None
+            || self.twins.get(&twin).is_none_or(|state| state.in_flight == 0)
+    }
+
+    fn may_fly(&self, twin: u64) -> bool {
+        if self.ordering == Ordering::None {
+            return true;
+        }
+        // Older events of the twin that are held go first, even into the batch being made.
+        !self.held.contains_key(&twin)
+            && self.twins.get(&twin).is_none_or(|state| {
+                state.parked == 0 && (state.in_flight == 0 || state.batch == self.batches)
+            })
+    }
+
+    fn fly(&mut self, twin: u64) {
+        self.in_flight += 1;
+        if self.ordering == Ordering::Twin {
+            let state = self.twins.entry(twin).or_default();
+            state.in_flight += 1;
+            state.batch = self.batches;
+        }
+    }
+
+    fn hold_back(&mut self, waiting: Waiting) {
+        let line = self.held.entry(waiting.twin).or_default();
+        if line.is_empty() {
+            self.held_fronts.insert(waiting.sequence(), waiting.twin);
+        }
+        line.push_back(waiting);
+    }
+
+    fn forget(&mut self, waiting: &Waiting) {
+        self.events -= 1;
+        self.bytes -= waiting.bytes();
+    }
+
+    /// Takes note of what became of a batch: `twins` are those of all its deliveries, one each.
+    pub(crate) fn resolve(&mut self, batch: Vec<(u64, Fate)>) {
+        let mut returned = Vec::new();
+        let mut twins = Vec::with_capacity(batch.len());
+        for (twin, fate) in batch {
+            self.land(twin);
+            twins.push(twin);
+            match fate {
+                Fate::Settled => {}
+                Fate::Parked(waiting, due) => self.park(waiting, due),
+                // It had failed alone before: it stays the twin's first, due at once.
+                Fate::Returned(waiting) if waiting.attempts > 0 => {
+                    let due = waiting.accepted;
+                    self.park(waiting, due);
+                }
+                Fate::Returned(waiting) => {
+                    self.events += 1;
+                    self.bytes += waiting.bytes();
+                    returned.push(waiting);
+                }
+            }
+        }
+        self.release(&twins, returned);
+    }
+
+    fn land(&mut self, twin: u64) {
+        self.in_flight -= 1;
+        if let Some(state) = self.twins.get_mut(&twin) {
+            state.in_flight = state.in_flight.saturating_sub(1);
+        }
+    }
+
+    fn park(&mut self, waiting: Waiting, due: Instant) {
+        self.events += 1;
+        self.bytes += waiting.bytes();
+        if self.ordering == Ordering::Twin {
+            self.twins.entry(waiting.twin).or_default().parked += 1;
+        }
+        self.parked.insert((due, waiting.sequence()), waiting);
+    }
+
+    /// Puts what was returned, and what was held for twins that are free now, before all else.
+    fn release(&mut self, twins: &[u64], returned: Vec<Waiting>) {
+        let mut first = Vec::new();
+        for waiting in returned.into_iter().rev() {
+            // A parked delivery of the same twin is older; this one waits behind it.
+            if self.twins.get(&waiting.twin).is_some_and(|state| state.parked > 0) {
+                let line = self.held.entry(waiting.twin).or_default();
+                if let Some(front) = line.front() {
+                    self.held_fronts.remove(&front.sequence());
+                }
+                self.held_fronts.insert(waiting.sequence(), waiting.twin);
+                line.push_front(waiting);
+            } else {
+                first.push(waiting);
+            }
+        }
+        for twin in twins {
+            let free = |state: &Twin| state.in_flight == 0 && state.parked == 0;
+            if self.twins.get(twin).is_some_and(|state| !free(state)) {
+                continue;
+            }
+            self.twins.remove(twin);
+            if let Some(line) = self.held.remove(twin) {
+                if let Some(front) = line.front() {
+                    self.held_fronts.remove(&front.sequence());
+                }
+                first.extend(line);
+            }
+        }
+        first.sort_unstable_by_key(Waiting::sequence);
+        for waiting in first.into_iter().rev() {
+            self.ready.push_front(waiting);
+        }
+    }
+
+    /// Removes the delivery that waits longest and is not in flight.
+    pub(crate) fn evict_oldest(&mut self) -> Option<Waiting> {
+        let ready = self.ready.front().map(Waiting::sequence);
+        let arrival = self.arrivals.front().map(Waiting::sequence);
+        let held = self.held_fronts.keys().next().copied();
+        let parked = self.parked.values().map(Waiting::sequence).min();
+        let oldest = [ready, arrival, held, parked].into_iter().flatten().min()?;
+        let waiting = if ready == Some(oldest) {
+            self.ready.pop_front()
+        } else if arrival == Some(oldest) {
+            self.arrivals.pop_front()
+        } else if held == Some(oldest) {
+            self.evict_held(oldest)
+        } else {
+            self.evict_parked(oldest)
+        }?;
+        self.forget(&waiting);
+        Some(waiting)
+    }
+
+    fn evict_held(&mut self, sequence: u64) -> Option<Waiting> {
+        let twin = self.held_fronts.remove(&sequence)?;
+        let line = self.held.get_mut(&twin)?;
+        let waiting = line.pop_front();
+        match line.front() {
+            Some(next) => {
+                self.held_fronts.insert(next.sequence(), twin);
+            }
+            None => {
+                self.held.remove(&twin);
+            }
+        }
+        waiting
+    }
+
+    fn evict_parked(&mut self, sequence: u64) -> Option<Waiting> {
+        let key = *self.parked.keys().find(|(_, parked)| *parked == sequence)?;
+        let waiting = self.parked.remove(&key)?;
+        if let Some(state) = self.twins.get_mut(&waiting.twin) {
+            state.parked = state.parked.saturating_sub(1);
+        }
+        self.release(&[waiting.twin], Vec::new());
+        Some(waiting)
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

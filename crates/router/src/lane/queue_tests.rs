@@ -1,0 +1,230 @@
+use super::*;
+use proptest::prelude::*;
+use std::time::Duration;
+use twinroute_model::event::{Limits, Parts};
+use twinroute_retry::journal::Journal;
+
+const ROOM: Room = Room { events_max: 4, bytes_max: 1 << 20 };
+const CAPS: Caps = Caps { events_max: 1_000, bytes_max: 1 << 30 };
+
+struct Bench {
+    queue: Queue,
+    journal: Journal,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(ordering: Ordering) -> Self {
+        let journal = Journal::memory(1 << 30);
+        Self { queue: Queue::new(ordering), journal, now: Instant::now() }
+    }
+
+    fn waiting(&mut self, twin: u64) -> Waiting {
+        let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
+        let entry = self.journal.append(vec![event]).unwrap().remove(0);
+        Waiting { entry, twin, attempts: 0, accepted: self.now }
+    }
+
+    fn push(&mut self, twins: &[u64]) {
+        for twin in twins {
+            let waiting = self.waiting(*twin);
+            assert!(self.queue.push(waiting, CAPS).is_empty());
+        }
+    }
+
+    fn take(&mut self) -> Vec<Waiting> {
+        self.queue.take(ROOM, self.now)
+    }
+}
+
+fn sequences(batch: &[Waiting]) -> Vec<u64> {
+    batch.iter().map(Waiting::sequence).collect()
+}
+
+fn all(batch: Vec<Waiting>, fate: impl Fn(Waiting) -> Fate) -> Vec<(u64, Fate)> {
+    batch.into_iter().map(|waiting| (waiting.twin, fate(waiting))).collect()
+}
+
+fn settled(batch: Vec<Waiting>) -> Vec<(u64, Fate)> {
+    all(batch, |_| Fate::Settled)
+}
+
+#[test]
+fn a_twin_in_flight_is_passed_by_others_and_followed_in_order() {
+    let mut bench = Bench::new(Ordering::Twin);
+    bench.push(&[7, 7, 8, 9, 7, 10]);
+    let first = bench.take();
+    assert_eq!(sequences(&first), [1, 2, 3, 4], "a batch may hold a twin several times");
+    let second = bench.take();
+    assert_eq!(sequences(&second), [6], "twin 7 is held");
+    bench.queue.resolve(settled(first));
+    assert_eq!(sequences(&bench.take()), [5]);
+}
+
+#[test]
+fn without_ordering_nothing_is_held() {
+    let mut bench = Bench::new(Ordering::None);
+    bench.push(&[7, 7, 7, 7, 7]);
+    assert_eq!(bench.take().len(), 4);
+    assert_eq!(sequences(&bench.take()), [5]);
+}
+
+#[test]
+fn a_parked_delivery_holds_its_twin_only() {
+    let mut bench = Bench::new(Ordering::Twin);
+    bench.push(&[1, 2, 1, 2]);
+    let batch = bench.queue.take(Room { events_max: 2, ..ROOM }, bench.now);
+    let due = bench.now + Duration::from_secs(10);
+    let fates = batch.into_iter().map(|waiting| match waiting.twin {
+        1 => (1, Fate::Parked(Waiting { attempts: 1, ..waiting }, due)),
+        twin => (twin, Fate::Settled),
+    });
+    bench.queue.resolve(fates.collect());
+    let batch = bench.take();
+    assert_eq!(sequences(&batch), [4]);
+    bench.queue.resolve(settled(batch));
+    assert!(bench.take().is_empty());
+    assert_eq!((bench.queue.queued(), bench.queue.parked()), (1, 1));
+    assert_eq!(bench.queue.next_due(), Some(due));
+    bench.now = due;
+    let batch = bench.take();
+    assert_eq!(sequences(&batch), [1]);
+    bench.queue.resolve(settled(batch));
+    assert_eq!(sequences(&bench.take()), [3]);
+}
+
+#[test]
+fn what_is_returned_goes_before_what_came_later() {
+    let mut bench = Bench::new(Ordering::Twin);
+    bench.push(&[1, 2, 1, 2, 1]);
+    let batch = bench.queue.take(Room { events_max: 2, ..ROOM }, bench.now);
+    assert!(bench.take().is_empty(), "both twins are in flight");
+    bench.queue.resolve(all(batch, Fate::Returned));
+    assert_eq!(sequences(&bench.take()), [1, 2, 3, 4]);
+}
+
+#[test]
+fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
+    let mut bench = Bench::new(Ordering::Twin);
+    bench.push(&[1, 1, 2]);
+    let flying = bench.queue.take(Room { events_max: 1, ..ROOM }, bench.now);
+    let other = bench.take();
+    assert_eq!(sequences(&other), [3], "delivery 2 is held");
+    let caps = Caps { events_max: 2, ..CAPS };
+    let next = bench.waiting(3);
+    assert!(bench.queue.push(next, caps).is_empty());
+    let next = bench.waiting(4);
+    assert_eq!(sequences(&bench.queue.push(next, caps)), [2]);
+    bench.queue.resolve(settled(flying));
+    bench.queue.resolve(settled(other));
+    assert_eq!(sequences(&bench.take()), [4, 5]);
+}
+
+#[test]
+fn an_event_larger_than_the_room_goes_alone() {
+    let mut bench = Bench::new(Ordering::Twin);
+    bench.push(&[1, 2]);
+    let tiny = Room { events_max: 9, bytes_max: 1 };
+    assert_eq!(sequences(&bench.queue.take(tiny, bench.now)), [1]);
+    assert_eq!(sequences(&bench.queue.take(tiny, bench.now)), [2]);
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Push(u64),
+    Take(usize),
+    /// Resolve the batch at this place; each delivery's fate by its sequence and this number.
+    Resolve(usize, u64),
+    Pass,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..5_u64).prop_map(Act::Push),
+        3 => (1..6_usize).prop_map(Act::Take),
+        3 => (any::<usize>(), any::<u64>()).prop_map(|(at, seed)| Act::Resolve(at, seed)),
+        1 => Just(Act::Pass),
+    ]
+}
+
+proptest! {
+    /// First attempts follow acceptance order per twin, a twin is never in two batches, nothing is lost.
+    #[test]
+    fn order_and_conservation(acts in proptest::collection::vec(act(), 0..200)) {
+        let mut bench = Bench::new(Ordering::Twin);
+        let mut flights: Vec<Vec<Waiting>> = Vec::new();
+        let mut pushed = 0_usize;
+        let mut done = 0_usize;
+        let mut last_first_attempt: HashMap<u64, u64> = HashMap::new();
+        let mut tried = std::collections::HashSet::new();
+        for act in acts {
+            match act {
+                Act::Push(twin) => { bench.push(&[twin]); pushed += 1; }
+                Act::Take(events_max) => {
+                    let batch = bench.queue.take(Room { events_max, ..ROOM }, bench.now);
+                    for waiting in &batch {
+                        for flight in &flights {
+                            prop_assert!(flight.iter().all(|other| other.twin != waiting.twin));
+                        }
+                        if tried.insert(waiting.sequence()) {
+                            let last = last_first_attempt.insert(waiting.twin, waiting.sequence());
+                            prop_assert!(last.is_none_or(|last| last < waiting.sequence()));
+                        }
+                    }
+                    if !batch.is_empty() { flights.push(batch); }
+                }
+                Act::Resolve(at, seed) if !flights.is_empty() => {
+                    let batch = flights.swap_remove(at % flights.len());
+                    let mut fates = Vec::new();
+                    let mut cut = std::collections::HashSet::new();
+                    for waiting in batch {
+                        let twin = waiting.twin;
+                        // A fault of the endpoint hits a twin's later events of the batch too.
+                        let chance = (waiting.sequence() ^ seed) % 4;
+                        let fate = match if cut.contains(&twin) { 1 } else { chance } {
+                            0 => {
+                                let attempts = waiting.attempts + 1;
+                                let due = bench.now + Duration::from_millis(5);
+                                Fate::Parked(Waiting { attempts, ..waiting }, due)
+                            }
+                            1 => {
+                                cut.insert(twin);
+                                if waiting.attempts == 0 {
+                                    tried.remove(&waiting.sequence());
+                                    undo(&mut last_first_attempt, &waiting);
+                                }
+                                Fate::Returned(waiting)
+                            }
+                            _ => { done += 1; Fate::Settled }
+                        };
+                        fates.push((twin, fate));
+                    }
+                    bench.queue.resolve(fates);
+                }
+                Act::Resolve(..) => {}
+                Act::Pass => bench.now += Duration::from_millis(3),
+            }
+            let flying: usize = flights.iter().map(Vec::len).sum();
+            prop_assert_eq!(bench.queue.in_flight(), flying);
+            prop_assert_eq!(bench.queue.recount(), bench.queue.queued());
+            prop_assert_eq!(pushed, done + flying + bench.queue.queued() + bench.queue.parked());
+        }
+        // Everything comes out in the end.
+        loop {
+            bench.now += Duration::from_secs(1);
+            for flight in std::mem::take(&mut flights) { done += flight.len(); bench.queue.resolve(settled(flight)); }
+            let batch = bench.take();
+            if batch.is_empty() { break; }
+            flights.push(batch);
+        }
+        prop_assert_eq!(pushed, done);
+        prop_assert_eq!(bench.queue.bytes(), 0);
+    }
+}
+
+/// A delivery that was returned counts as never tried, unless it had failed alone before.
+fn undo(last: &mut HashMap<u64, u64>, waiting: &Waiting) {
+    if let Some(sequence) = last.get_mut(&waiting.twin) {
+        *sequence = (*sequence).min(waiting.sequence().saturating_sub(1));
+    }
+}
