@@ -1,7 +1,8 @@
 //! Why a text is no filter.
 //!
-//! The message begins as Azure's does, because scripts and people know that form; a hint follows where
-//! we know what was meant. [`Error::render`] draws the line with a mark under the place.
+//! The message is worded as Azure's is, because scripts and people know that form. What was probably
+//! meant is a [hint](Error::hint) beside it; [`Error::render`] draws the line with a mark under the
+//! place and adds the hint.
 
 use std::fmt;
 
@@ -28,17 +29,11 @@ impl fmt::Display for Report {
         // Azure Digital Twins, recorded answer of EventRoutes_Add (2020-10-31): `The provided filter
         // is invalid. Parsing error, Line=1, Position=6, Message=Unexpected input 'is'. [...]`; both
         // numbers count from 1.
-        let Self {
-            kind, line, column, ..
-        } = self;
+        let (line, column, kind) = (self.line, self.column, &self.kind);
         write!(
             f,
             "Parsing error, Line={line}, Position={column}, Message={kind}"
-        )?;
-        match &self.hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
+        )
     }
 }
 
@@ -149,23 +144,14 @@ impl Error {
 
     /// The message, then the line of the filter with carets under the place, then the hint.
     pub fn render(&self) -> String {
-        let Report {
-            kind,
+        let Excerpt {
             line,
-            column,
-            excerpt,
-            hint,
-            ..
-        } = &*self.0;
-        let (blank, mark) = (
-            " ".repeat(excerpt.mark_offset),
-            "^".repeat(excerpt.mark_len),
-        );
-        let mut text = format!(
-            "Parsing error, Line={line}, Position={column}, Message={kind}\n    {}\n    {blank}{mark}\n",
-            excerpt.line
-        );
-        if let Some(hint) = hint {
+            mark_offset,
+            mark_len,
+        } = &self.0.excerpt;
+        let (blank, mark) = (" ".repeat(*mark_offset), "^".repeat(*mark_len));
+        let mut text = format!("{self}\n    {line}\n    {blank}{mark}\n");
+        if let Some(hint) = self.hint() {
             text.push_str("hint: ");
             text.push_str(hint);
             text.push('\n');

@@ -53,14 +53,14 @@ pub(crate) fn unterminated(text: &str) -> Option<&'static str> {
     escaped_quote.then_some("\\' is a quote inside the string; a backslash itself is written \\\\")
 }
 
-/// For a word after a complete operand or condition.
-pub(crate) fn after(previous: Option<&str>, word: &str) -> Option<&'static str> {
+/// For a word after a complete operand or condition; `rest` is the text after it.
+pub(crate) fn after(previous: Option<&str>, word: &str, rest: &str) -> Option<&'static str> {
     let is = |name: &str| word.eq_ignore_ascii_case(name);
     if previous.is_some_and(|previous| previous.eq_ignore_ascii_case("NOT")) {
         Some(NOT)
     } else if is("IN") || is("NIN") {
         Some(IN)
-    } else if is("IS") {
+    } else if is("IS") && rest.to_ascii_lowercase().contains("null") {
         Some("write = null or != null")
     } else if is("LIKE") {
         Some("write STARTS_WITH(x, y), ENDS_WITH(x, y) or CONTAINS(x, y)")

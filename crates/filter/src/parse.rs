@@ -204,7 +204,8 @@ impl<'a> Parser<'a> {
     fn unexpected(&self) -> Error {
         let previous = self.previous.map(|previous| previous.of(self.text));
         if self.token != Token::End {
-            let hint = hint::after(previous, self.span.of(self.text));
+            let rest = &self.text[self.span.end..];
+            let hint = hint::after(previous, self.span.of(self.text), rest);
             return Error::unexpected(self.text, self.span).with_hint(hint);
         }
         let error = Error::new(self.text, self.span, Kind::UnexpectedEnd);

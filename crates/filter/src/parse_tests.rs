@@ -89,13 +89,21 @@ fn the_recorded_refusal_is_reproduced() {
             Parsing error, Line=1, Position=6, Message=Unexpected input 'is'
                 this is not a valid filter string
                      ^^
-            hint: write = null or != null
         "#]],
     );
 }
 
 #[test]
 fn words_of_other_languages_get_a_hint() {
+    check_error(
+        "subject IS NOT NULL",
+        expect![[r#"
+        Parsing error, Line=1, Position=9, Message=Unexpected input 'IS'
+            subject IS NOT NULL
+                    ^^
+        hint: write = null or != null
+    "#]],
+    );
     check_error(
         "type IN ['a', 'b']",
         expect![[r#"
@@ -345,11 +353,11 @@ fn errors_name_the_place() {
     "#]],
     );
     check_error(
-        &format!("{} x y {}", "a OR".repeat(30), "OR z".repeat(30)),
+        &format!("{} x y {}", "a OR ".repeat(30), "OR z ".repeat(30)),
         expect![[r#"
-            Parsing error, Line=1, Position=3, Message=Unexpected input 'ORa'
-                a ORa ORa ORa ORa ORa ORa ORa ORa ORa ORa ORa ORa ORa ORa ORa …
-                  ^^^
+            Parsing error, Line=1, Position=154, Message=Unexpected input 'y'
+                …R a OR a OR a OR a OR a OR a OR a OR a OR a OR a OR a OR  x y OR z OR z OR z OR z OR z OR z OR z OR z OR z OR z OR z OR …
+                                                                             ^
         "#]],
     );
 }
@@ -394,7 +402,7 @@ fn depth_bombs_do_not_overflow() {
     assert!(Filter::parse(&text, &deepest).is_ok());
     let text = format!("{}a{}", "(a AND (b OR ".repeat(127), "))".repeat(127));
     let filter = Filter::parse(&text, &deepest).expect("within the limit");
-    assert_eq!(filter.expr().to_string(), text);
+    assert_eq!(format!("({})", filter.expr()), text);
     let chain = "a AND b OR ".repeat(100_000) + "c";
     assert!(Filter::parse(&chain, &deepest).is_ok());
 }
