@@ -314,6 +314,55 @@ impl Visitor<'_> for Member<'_> {
     }
 }
 
+/// A member of the object at `path` whose name is `name` but for case; for explanations.
+pub(crate) fn member_like(json: &str, path: &[&str], name: &str) -> Option<String> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    Likeness { path, name }
+        .deserialize(&mut reader)
+        .ok()
+        .flatten()
+}
+
+#[derive(Clone, Copy)]
+struct Likeness<'a> {
+    path: &'a [&'a str],
+    name: &'a str,
+}
+
+impl<'json> DeserializeSeed<'json> for Likeness<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'json> Visitor<'json> for Likeness<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'json>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut like = None;
+        while let Some(member) = members.next_key::<Cow<'_, str>>()? {
+            match self.path.split_first() {
+                Some((first, path)) if *member == **first => {
+                    like = members.next_value_seed(Likeness { path, ..self })?;
+                    continue;
+                }
+                None if member.to_lowercase() == self.name.to_lowercase() => {
+                    like = Some(member.into_owned());
+                }
+                _ => {}
+            }
+            members.next_value::<IgnoredAny>()?;
+        }
+        Ok(like)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,7 +87,7 @@ const EXCERPT_CHARS_MAX: usize = 60;
 const WORD_CHARS_MAX: usize = 40;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Excerpt {
+pub(crate) struct Excerpt {
     line: Box<str>,
     mark_offset: usize,
     mark_len: usize,
@@ -144,13 +144,7 @@ impl Error {
 
     /// The message, then the line of the filter with carets under the place, then the hint.
     pub fn render(&self) -> String {
-        let Excerpt {
-            line,
-            mark_offset,
-            mark_len,
-        } = &self.0.excerpt;
-        let (blank, mark) = (" ".repeat(*mark_offset), "^".repeat(*mark_len));
-        let mut text = format!("{self}\n    {line}\n    {blank}{mark}\n");
+        let mut text = format!("{self}\n{}", self.0.excerpt);
         if let Some(hint) = self.hint() {
             text.push_str("hint: ");
             text.push_str(hint);
@@ -160,7 +154,22 @@ impl Error {
     }
 }
 
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blank = " ".repeat(self.mark_offset);
+        let mark = "^".repeat(self.mark_len);
+        writeln!(f, "    {}\n    {blank}{mark}", self.line)
+    }
+}
+
 impl Excerpt {
+    /// The line of `text` on which `span` starts.
+    pub(crate) fn at(text: &str, span: Span) -> Self {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self::of(text, line_start, span)
+    }
+
     /// The part of the line that starts at `line_start` which surrounds `span`.
     fn of(text: &str, line_start: usize, span: Span) -> Self {
         let before = text.get(line_start..span.start).unwrap_or_default();

@@ -11,6 +11,7 @@ use std::cell::OnceCell;
 use twinroute_model::event::{Event, ExtensionValue};
 
 use crate::Filter;
+use crate::anchor::Field;
 use crate::ast::{Expr, Function, Group, Literal, Op, Operand, Path, Target};
 use crate::body::{Extracted, Paths, Slot, extract};
 use crate::value::{Value, call, compare};
@@ -19,6 +20,8 @@ use crate::value::{Value, call, compare};
 #[derive(Debug, Clone)]
 pub struct Fields {
     paths: Paths,
+    model: Slot,
+    model_id: Slot,
 }
 
 impl Default for Fields {
@@ -30,8 +33,13 @@ impl Default for Fields {
 impl Fields {
     /// No fields yet.
     pub fn new() -> Self {
+        let mut paths = Paths::new();
+        let model = paths.intern("$metadata.$model");
+        let model_id = paths.intern("modelId");
         Self {
-            paths: Paths::new(),
+            paths,
+            model,
+            model_id,
         }
     }
 
@@ -153,6 +161,19 @@ pub(crate) enum Place {
 }
 
 impl Node {
+    /// Whether it is true of every event, for a clause without paths.
+    pub(crate) fn is_constantly_true(&self) -> bool {
+        match self {
+            Self::Compare(Source::Literal(left), op, Source::Literal(right)) => {
+                compare(left.into(), *op, right.into())
+            }
+            Self::Call(function, Source::Literal(subject), Source::Literal(part)) => {
+                call(*function, subject.into(), part.into())
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_true(&self, scope: &Scope<'_>) -> bool {
         match self {
             Self::Constant(value) => *value,
@@ -183,7 +204,7 @@ impl Node {
 }
 
 impl Source {
-    fn value<'a>(&'a self, scope: &'a Scope<'_>) -> Option<Value<'a>> {
+    pub(crate) fn value<'a>(&'a self, scope: &'a Scope<'_>) -> Option<Value<'a>> {
         match self {
             Self::Place(place) => scope.value(place),
             Self::Literal(literal) => Some(literal.into()),
@@ -216,6 +237,27 @@ impl<'a> Scope<'a> {
             fields,
             event,
             body: OnceCell::new(),
+        }
+    }
+
+    /// The event; what filters see of it.
+    pub fn event(&self) -> &'a Event {
+        self.event
+    }
+
+    pub(crate) fn paths(&self) -> &'a Paths {
+        self.fields.paths()
+    }
+
+    /// The string in a field that an index keeps; `None` if it is missing or no string.
+    pub fn field(&self, field: Field) -> Option<&str> {
+        match field {
+            Field::Type => Some(self.event.event_type()),
+            Field::Source => Some(self.event.source()),
+            Field::Subject => self.event.subject(),
+            Field::DataSchema => self.event.dataschema(),
+            Field::Model => self.body(self.fields.model)?.text(),
+            Field::ModelId => self.body(self.fields.model_id)?.text(),
         }
     }
 

@@ -5,12 +5,21 @@
 //!
 //! `docs/filters.md` describes the language for users, with what we chose where Azure is silent.
 
+pub mod anchor;
 #[cfg(test)]
 mod arbitrary;
 pub mod ast;
 mod body;
+pub mod check;
+#[cfg(test)]
+mod check_tests;
 pub mod error;
 pub mod eval;
+#[cfg(test)]
+mod eval_tests;
+pub mod explain;
+#[cfg(test)]
+mod explain_tests;
 mod hint;
 pub mod lex;
 mod parse;
@@ -19,6 +28,8 @@ mod parse_tests;
 mod value;
 
 use std::fmt;
+
+use twinroute_model::event::Event;
 
 /// A filter: the text it was given as, byte for byte, and what that text means.
 #[derive(Debug, Clone)]
@@ -68,6 +79,15 @@ impl Filter {
     /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it matches one event.
+    ///
+    /// Compiles first; a table of filters does that once, in [`eval::Fields`].
+    pub fn matches(&self, event: &Event) -> bool {
+        let mut fields = eval::Fields::new();
+        let program = fields.compile(self);
+        program.matches(&eval::Scope::new(&fields, event))
     }
 
     /// What the text means.

@@ -33,7 +33,15 @@ impl<'a> From<&'a Literal> for Value<'a> {
     }
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The string, if it is one.
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The kind with its article, for sentences.
     pub(crate) fn kind(self) -> &'static str {
         match self {
