@@ -1,0 +1,455 @@
+//! The members of an event's data that filters ask for, read in one pass.
+//!
+//! [`Paths`] joins the `$body` paths of all filters of a table into one tree of names. [`extract`]
+//! walks the JSON text once along that tree: what no filter asks for is skipped, nothing is built for
+//! it, and strings are borrowed from the text unless they hold escapes.
+//!
+//! Where a member occurs twice in one object the last one counts, as it does for most readers of JSON.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::value::Value;
+
+/// A place in the data: the number of its node in [`Paths`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(u32);
+
+impl Slot {
+    /// The data as a whole.
+    pub(crate) const ROOT: Self = Self(0);
+}
+
+/// The tree of all asked-for paths. A parent has a smaller number than its children.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    parent: Slot,
+    /// Sorted by name.
+    members: Vec<(Box<str>, Slot)>,
+}
+
+impl Paths {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: vec![Node {
+                parent: Slot::ROOT,
+                members: Vec::new(),
+            }],
+        }
+    }
+
+    /// The slot of a path below `$body`, its names joined by dots; new if nobody asked before.
+    pub(crate) fn intern(&mut self, path: &str) -> Slot {
+        let mut slot = Slot::ROOT;
+        for name in path.split('.').filter(|name| !name.is_empty()) {
+            slot = self.intern_member(slot, name);
+        }
+        slot
+    }
+
+    fn intern_member(&mut self, parent: Slot, name: &str) -> Slot {
+        match self.position(parent, name) {
+            Ok(index) => self.node(parent).members[index].1,
+            Err(index) => {
+                let number = u32::try_from(self.nodes.len()).expect("a table has fewer paths");
+                let slot = Slot(number);
+                self.nodes.push(Node {
+                    parent,
+                    members: Vec::new(),
+                });
+                self.nodes[parent.0 as usize]
+                    .members
+                    .insert(index, (name.into(), slot));
+                slot
+            }
+        }
+    }
+
+    /// The slot of a member, if some path goes through it.
+    pub(crate) fn member(&self, parent: Slot, name: &str) -> Option<Slot> {
+        let index = self.position(parent, name).ok()?;
+        Some(self.node(parent).members[index].1)
+    }
+
+    fn position(&self, parent: Slot, name: &str) -> Result<usize, usize> {
+        self.node(parent)
+            .members
+            .binary_search_by(|(member, _)| (**member).cmp(name))
+    }
+
+    fn node(&self, slot: Slot) -> &Node {
+        &self.nodes[slot.0 as usize]
+    }
+}
+
+/// What was found of a set of [`Paths`]; sorted by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Extracted<'json> {
+    found: Vec<Found<'json>>,
+}
+
+#[derive(Debug)]
+struct Found<'json> {
+    slot: Slot,
+    /// Which visit this was; they are counted from 1.
+    visit: u32,
+    /// The visit of the object around it.
+    parent_visit: u32,
+    value: Scalar<'json>,
+}
+
+#[derive(Debug)]
+enum Scalar<'json> {
+    Plain(Value<'json>),
+    Text(Cow<'json, str>),
+}
+
+impl Extracted<'_> {
+    /// The value at `slot`.
+    pub(crate) fn get(&self, slot: Slot) -> Option<Value<'_>> {
+        let index = self
+            .found
+            .binary_search_by_key(&slot, |found| found.slot)
+            .ok()?;
+        match &self.found[index].value {
+            Scalar::Plain(value) => Some(*value),
+            Scalar::Text(text) => Some(Value::Text(text)),
+        }
+    }
+}
+
+/// Reads what `paths` ask for from `json`; nothing at all if that is no JSON.
+pub(crate) fn extract<'json>(paths: &Paths, json: &'json str) -> Extracted<'json> {
+    let mut walk = Walk {
+        paths,
+        found: Vec::new(),
+        visits: 0,
+    };
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let seed = Step {
+        walk: &mut walk,
+        slot: Slot::ROOT,
+        parent_visit: 0,
+    };
+    match seed.deserialize(&mut reader).and_then(|()| reader.end()) {
+        Ok(()) => {
+            walk.settle();
+            Extracted { found: walk.found }
+        }
+        Err(_) => Extracted::default(),
+    }
+}
+
+struct Walk<'paths, 'json> {
+    paths: &'paths Paths,
+    found: Vec<Found<'json>>,
+    visits: u32,
+}
+
+impl<'json> Walk<'_, 'json> {
+    fn push(&mut self, slot: Slot, parent_visit: u32, value: Scalar<'json>) -> u32 {
+        // More finds than places: members repeat. Dropping what is overwritten keeps this bounded.
+        if self.found.len() > 2 * self.paths.nodes.len() + 16 {
+            self.settle();
+        }
+        self.visits += 1;
+        self.found.push(Found {
+            slot,
+            visit: self.visits,
+            parent_visit,
+            value,
+        });
+        self.visits
+    }
+
+    /// Sorts the finds and drops those that a repeated member has overwritten.
+    fn settle(&mut self) {
+        let total = self.found.len();
+        self.found
+            .sort_unstable_by_key(|found| (found.slot, Reverse(found.visit)));
+        self.found.dedup_by_key(|found| found.slot);
+        if self.found.len() == total {
+            return;
+        }
+        // What was found inside an earlier occurrence of a repeated member is gone with it.
+        let mut kept: Vec<Found<'json>> = Vec::with_capacity(self.found.len());
+        for found in self.found.drain(..) {
+            let parent = self.paths.node(found.slot).parent;
+            let parent = kept.binary_search_by_key(&parent, |kept| kept.slot);
+            let alive = parent.is_ok_and(|index| kept[index].visit == found.parent_visit);
+            if alive || found.slot == Slot::ROOT {
+                kept.push(found);
+            }
+        }
+        self.found = kept;
+    }
+}
+
+/// Reads the value at one slot.
+struct Step<'walk, 'paths, 'json> {
+    walk: &'walk mut Walk<'paths, 'json>,
+    slot: Slot,
+    parent_visit: u32,
+}
+
+impl<'json> Step<'_, '_, 'json> {
+    fn put<E>(self, value: Value<'json>) -> Result<(), E> {
+        self.walk
+            .push(self.slot, self.parent_visit, Scalar::Plain(value));
+        Ok(())
+    }
+}
+
+impl<'json> DeserializeSeed<'json> for Step<'_, '_, 'json> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'json> Visitor<'json> for Step<'_, '_, 'json> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.put(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.put(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.put(Value::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.put(i64::try_from(value).map_or(Value::Double(value as f64), Value::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.put(Value::Double(value))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'json str) -> Result<(), E> {
+        self.put(Value::Text(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        let text = Scalar::Text(Cow::Owned(text.to_owned()));
+        self.walk.push(self.slot, self.parent_visit, text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'json>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        self.put(Value::Array)
+    }
+
+    fn visit_map<A: MapAccess<'json>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self {
+            walk,
+            slot,
+            parent_visit,
+        } = self;
+        let visit = walk.push(slot, parent_visit, Scalar::Plain(Value::Object));
+        if walk.paths.node(slot).members.is_empty() {
+            while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        while let Some(member) = members.next_key_seed(Member {
+            paths: walk.paths,
+            slot,
+        })? {
+            match member {
+                Some(slot) => {
+                    members.next_value_seed(Step {
+                        walk,
+                        slot,
+                        parent_visit: visit,
+                    })?;
+                }
+                None => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a member's name as the slot that asks for it.
+struct Member<'paths> {
+    paths: &'paths Paths,
+    slot: Slot,
+}
+
+impl<'json> DeserializeSeed<'json> for Member<'_> {
+    type Value = Option<Slot>;
+
+    fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<Option<Slot>, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Member<'_> {
+    type Value = Option<Slot>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<Slot>, E> {
+        Ok(self.paths.member(self.slot, name))
+    }
+}
+
+/// A member of the object at `path` whose name is `name` but for case; for explanations.
+pub(crate) fn member_like(json: &str, path: &[&str], name: &str) -> Option<String> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    Likeness { path, name }
+        .deserialize(&mut reader)
+        .ok()
+        .flatten()
+}
+
+#[derive(Clone, Copy)]
+struct Likeness<'a> {
+    path: &'a [&'a str],
+    name: &'a str,
+}
+
+impl<'json> DeserializeSeed<'json> for Likeness<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'json> Visitor<'json> for Likeness<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'json>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut like = None;
+        while let Some(member) = members.next_key::<Cow<'_, str>>()? {
+            match self.path.split_first() {
+                Some((first, path)) if *member == **first => {
+                    like = members.next_value_seed(Likeness { path, ..self })?;
+                    continue;
+                }
+                None if member.to_lowercase() == self.name.to_lowercase() => {
+                    like = Some(member.into_owned());
+                }
+                _ => {}
+            }
+            members.next_value::<IgnoredAny>()?;
+        }
+        Ok(like)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, json: &str, expect: Option<Value<'_>>) {
+        let mut paths = Paths::new();
+        let others = ["a.b.c", "a.x", "n", "deep.er"];
+        for other in others {
+            paths.intern(other);
+        }
+        let slot = paths.intern(path);
+        let extracted = extract(&paths, json);
+        assert_eq!(extracted.get(slot), expect, "{path} of {json}");
+    }
+
+    #[test]
+    fn values_are_found_by_path() {
+        let json = r#"{"skip":[{"a":{"b":9}}],"a":{"b":{"c":1.5},"x":"t"},"n":null,"l":[1]}"#;
+        check("a.b.c", json, Some(Value::Double(1.5)));
+        check("a.x", json, Some(Value::Text("t")));
+        check("a.b", json, Some(Value::Object));
+        check("n", json, Some(Value::Null));
+        check("l", json, Some(Value::Array));
+        check("", json, Some(Value::Object));
+        check("l.0", json, None);
+        check("n.a", json, None);
+        check("a.x.t", json, None);
+        check("A.x", json, None);
+        check("", "17", Some(Value::Int(17)));
+        check(
+            "",
+            "18446744073709551615",
+            Some(Value::Double(18_446_744_073_709_551_615.0)),
+        );
+        check("s", r#"{"s":"l\nf"}"#, Some(Value::Text("l\nf")));
+        check("s", r#"{"\u0073":"name"}"#, Some(Value::Text("name")));
+    }
+
+    #[test]
+    fn the_last_of_repeated_members_counts() {
+        check("a.x", r#"{"a":{"x":1},"a":{"x":2}}"#, Some(Value::Int(2)));
+        check("a.x", r#"{"a":{"x":1},"a":{"b":2}}"#, None);
+        check("a.x", r#"{"a":{"x":1},"a":null}"#, None);
+        check(
+            "a.b.c",
+            r#"{"a":{"b":{"c":1},"b":{"c":2,"c":3}},"a":{"b":{}}}"#,
+            None,
+        );
+        check(
+            "a.b.c",
+            r#"{"a":0,"a":{"b":{"c":1},"b":{"c":2,"c":3}}}"#,
+            Some(Value::Int(3)),
+        );
+        let repeated = format!(
+            r#"{{{}"a":{{"x":7}}}}"#,
+            r#""a":{"x":1,"x":2},"#.repeat(1_000)
+        );
+        check("a.x", &repeated, Some(Value::Int(7)));
+        check(
+            "a.x",
+            &format!(r#"{{{}"a":{{}}}}"#, r#""a":{"x":1},"#.repeat(1_000)),
+            None,
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_has_nothing_in_it() {
+        for json in [
+            "",
+            "{",
+            r#"{"a":{"x":1}"#,
+            r#"{"a":{"x":1}} x"#,
+            "nul",
+            r#"{"a":{"x":01}}"#,
+        ] {
+            check("a.x", json, None);
+            check("", json, None);
+        }
+    }
+
+    #[test]
+    fn depth_of_the_data_does_not_matter() {
+        let json = format!(
+            r#"{{"z":{}{},"n":1}}"#,
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
+        check("n", &json, Some(Value::Int(1)));
+    }
+}

@@ -1,0 +1,406 @@
+//! Warnings about filters that are legal and yet will not do what they look like.
+//!
+//! Each comes from a filter that somebody published. A warning needs a reason that holds whatever the
+//! events are: producers may invent types, attributes and members, so *unknown* alone is none. What a
+//! warning looks at is therefore
+//!
+//! - types, where the value is one of the seven of Azure Digital Twins in other letters;
+//! - names that no event can have (with `$` or a capital) but that resemble one it has;
+//! - clauses that the event types required beside them rule out. *Beside* means joined by `AND`: under
+//!   `OR` the same clause may be there for other types.
+
+mod allowed;
+mod known;
+
+use serde::Serialize;
+use twinroute_model::event::{ADT_TYPES, TELEMETRY};
+
+use allowed::{allowed, both, equated};
+pub(crate) use known::resembles;
+use known::{near_type, near_type_prefix};
+
+use crate::Filter;
+use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Op, Operand, Path, Span, Target};
+use crate::error::Excerpt;
+use crate::eval::CORE_ATTRIBUTES;
+
+/// Something that a filter's author ought to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// Which of the checks.
+    pub code: Code,
+    /// The clause it is about, in bytes of the filter.
+    pub span: Span,
+    /// What is the matter.
+    pub message: String,
+    /// What to write instead, where we know.
+    pub suggestion: Option<String>,
+}
+
+/// The checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Code {
+    /// A `type` that differs from one of Azure's in letters only.
+    UnknownType,
+    /// `$body.$metadata` of an update, whose data has none.
+    UpdateMetadata,
+    /// A look into the patch of an update, which is an array.
+    PatchAccess,
+    /// A twin id in the `subject` of telemetry, which names the component.
+    TelemetrySubject,
+    /// A `source` in a form that Azure never sends.
+    SourceForm,
+    /// A content type that telemetry often does not have.
+    JsonContentType,
+    /// A field name from elsewhere.
+    FieldName,
+    /// Two clauses that exclude each other.
+    Contradiction,
+    /// A clause that does not look at the event.
+    ConstantClause,
+    /// A clause that compares what never compares.
+    TypeMismatch,
+}
+
+impl Code {
+    /// The code as it stands in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownType => "unknown-type",
+            Self::UpdateMetadata => "update-metadata",
+            Self::PatchAccess => "patch-access",
+            Self::TelemetrySubject => "telemetry-subject",
+            Self::SourceForm => "source-form",
+            Self::JsonContentType => "json-content-type",
+            Self::FieldName => "field-name",
+            Self::Contradiction => "contradiction",
+            Self::ConstantClause => "constant-clause",
+            Self::TypeMismatch => "type-mismatch",
+        }
+    }
+}
+
+impl Warning {
+    /// The message, the line of `filter` with carets under the place, and the suggestion.
+    pub fn render(&self, filter: &Filter) -> String {
+        let drawn = Excerpt::at(filter.as_str(), self.span);
+        let mut text = format!("{}: {}\n{drawn}", self.code.name(), self.message);
+        if let Some(suggestion) = &self.suggestion {
+            text.push_str(&format!("hint: {suggestion}\n"));
+        }
+        text
+    }
+}
+
+impl Filter {
+    /// What its author ought to know; nothing for most filters.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut checker = Checker {
+            warnings: Vec::new(),
+        };
+        checker.visit(
+            self.expr(),
+            &Context {
+                types: None,
+                required: true,
+            },
+        );
+        checker.warnings
+    }
+}
+
+/// What holds wherever a clause matters.
+struct Context<'a> {
+    /// The types that the clauses beside it allow; `None` is any.
+    types: Option<Vec<&'a str>>,
+    /// The filter cannot match unless the clause is true.
+    required: bool,
+}
+
+impl Context<'_> {
+    fn only(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        let types = self.types.as_deref();
+        types.is_some_and(|types| !types.is_empty() && types.iter().all(|name| wanted(name)))
+    }
+
+    fn allows(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.types
+            .as_deref()
+            .is_none_or(|types| types.iter().any(|name| wanted(name)))
+    }
+}
+
+fn is_update(event_type: &str) -> bool {
+    ADT_TYPES.contains(&event_type) && event_type.ends_with(".Update")
+}
+
+struct Checker {
+    warnings: Vec<Warning>,
+}
+
+impl Checker {
+    fn warn(&mut self, code: Code, span: Span, message: String, suggestion: Option<String>) {
+        self.warnings.push(Warning {
+            code,
+            span,
+            message,
+            suggestion,
+        });
+    }
+
+    fn visit(&mut self, expr: &Expr, context: &Context<'_>) {
+        match expr {
+            Expr::And(group) => {
+                self.contradictions(group);
+                let here = allowed(expr, "type");
+                let types = both(context.types.clone(), here);
+                let context = Context {
+                    types,
+                    required: context.required,
+                };
+                group
+                    .children
+                    .iter()
+                    .for_each(|child| self.visit(child, &context));
+            }
+            Expr::Or(group) => {
+                let context = Context {
+                    types: context.types.clone(),
+                    required: false,
+                };
+                group
+                    .children
+                    .iter()
+                    .for_each(|child| self.visit(child, &context));
+            }
+            Expr::Constant { .. } => {}
+            Expr::Flag(_) | Expr::Compare(_) | Expr::Call(_) => self.clause(expr, context),
+        }
+    }
+
+    fn clause(&mut self, expr: &Expr, context: &Context<'_>) {
+        for path in expr.paths() {
+            self.path(path, context);
+        }
+        match expr {
+            Expr::Compare(compare) => self.compare(compare, context),
+            Expr::Call(call) => self.call(call, context),
+            Expr::Flag(path) if is_core(path) => {
+                let message = format!(
+                    "`{}` is a string, and so never true by itself",
+                    path.as_str()
+                );
+                self.warn(Code::TypeMismatch, path.span, message, None);
+            }
+            _ => {}
+        }
+        if let Some([left, right]) = expr.operands() {
+            let same = left
+                .path()
+                .is_some_and(|path| right.path().map(Path::as_str) == Some(path.as_str()));
+            let message = if same {
+                Some("both sides are the same")
+            } else {
+                let constant = expr.paths().is_empty();
+                constant.then_some("this does not depend on the event")
+            };
+            if let Some(message) = message {
+                self.warn(Code::ConstantClause, expr.span(), message.to_owned(), None);
+            }
+        }
+    }
+
+    fn path(&mut self, path: &Path, context: &Context<'_>) {
+        let text = path.as_str();
+        if text.starts_with("$body.$metadata") && context.only(is_update) {
+            let message =
+                format!("the data of an update is `modelId` and `patch`, so `{text}` is missing");
+            let suggestion = Some("the model id of an update is $body.modelId".to_owned());
+            self.warn(Code::UpdateMetadata, path.span, message, suggestion);
+        }
+        if text.starts_with("$body.patch.") && context.allows(is_update) {
+            let message = "the patch of an update is an array, and filters cannot look into arrays";
+            self.warn(Code::PatchAccess, path.span, message.to_owned(), None);
+        }
+        if let Some(known) = resembles(path) {
+            let message = format!("no event has a field `{}`", path.root());
+            let suggestion = Some(format!("did you mean {known}?"));
+            self.warn(Code::FieldName, path.span, message, suggestion);
+        }
+    }
+
+    fn compare(&mut self, compare: &Compare, context: &Context<'_>) {
+        let Compare {
+            left,
+            op,
+            right,
+            span,
+        } = compare;
+        let (path, other) = match (left.path(), right.path()) {
+            (Some(path), None) => (Some(path), right),
+            (None, Some(path)) => (Some(path), left),
+            _ => (None, right),
+        };
+        let ordered = !matches!(op, Op::Equal | Op::NotEqual);
+        for literal in [left, right].into_iter().filter_map(Operand::literal) {
+            if ordered && matches!(literal, Literal::Null | Literal::Bool(_)) {
+                let message = format!("`{op} {literal}` is never true: {literal} has no order");
+                self.warn(Code::TypeMismatch, *span, message, None);
+            }
+        }
+        let Some(path) = path else {
+            return;
+        };
+        if let Some(text) = other.text() {
+            self.text(path, text, *op, *span, context);
+        } else if is_core(path)
+            && !ordered
+            && let Some(literal) = other.literal()
+            && !(*literal == Literal::Null && *op == Op::NotEqual)
+        {
+            let name = path.as_str();
+            let (message, suggestion) = match literal {
+                Literal::Null => (format!("`{name}` is a string or missing, never null"), None),
+                _ => (
+                    format!("`{name}` is a string, which never compares with {literal}"),
+                    Some(format!("write {name} {op} '{literal}'")),
+                ),
+            };
+            self.warn(Code::TypeMismatch, *span, message, suggestion);
+        }
+    }
+
+    /// A path and the string that it is compared with.
+    fn text(&mut self, path: &Path, text: &str, op: Op, span: Span, context: &Context<'_>) {
+        let equality = matches!(op, Op::Equal | Op::NotEqual);
+        match path.as_str() {
+            "type" if equality => {
+                if let Some(known) = near_type(text) {
+                    let message = format!("Azure Digital Twins has no type '{text}'");
+                    self.warn(
+                        Code::UnknownType,
+                        span,
+                        message,
+                        Some(format!("did you mean '{known}'?")),
+                    );
+                }
+            }
+            "source" => self.source(text, span),
+            "datacontenttype"
+                if op == Op::Equal && text.eq_ignore_ascii_case("application/json") =>
+            {
+                let telemetry = |name: &str| name == TELEMETRY;
+                let required = context.required && context.allows(telemetry);
+                if required || (context.types.is_some() && context.allows(telemetry)) {
+                    let message =
+                        "telemetry keeps the content type of its sender, often another one";
+                    self.warn(Code::JsonContentType, span, message.to_owned(), None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &Call, context: &Context<'_>) {
+        let Call {
+            function,
+            subject,
+            part,
+            span,
+        } = call;
+        for literal in [subject, part].into_iter().filter_map(Operand::literal) {
+            if !matches!(literal, Literal::Text(_)) {
+                let message = format!(
+                    "{} is true of strings only, never of {literal}",
+                    function.name()
+                );
+                self.warn(Code::TypeMismatch, *span, message, None);
+            }
+        }
+        let (Some(path), Some(text)) = (subject.path(), part.text()) else {
+            return;
+        };
+        match (path.as_str(), function) {
+            ("type", Function::StartsWith) => {
+                if let Some(known) = near_type_prefix(text) {
+                    let message = format!("no type of Azure Digital Twins begins with '{text}'");
+                    self.warn(
+                        Code::UnknownType,
+                        *span,
+                        message,
+                        Some(format!("did you mean '{known}'?")),
+                    );
+                }
+            }
+            ("source", Function::StartsWith) => self.source(text, *span),
+            ("subject", Function::Contains) if context.only(|name| name == TELEMETRY) => {
+                let message =
+                    "the subject of telemetry names the component, not the twin".to_owned();
+                let suggestion = Some(format!("write ENDS_WITH(source, '/digitaltwins/{text}')"));
+                self.warn(Code::TelemetrySubject, *span, message, suggestion);
+            }
+            _ => {}
+        }
+    }
+
+    fn source(&mut self, text: &str, span: Span) {
+        // Azure Digital Twins, "Event notifications": `source` is the host name of the instance; all
+        // published telemetry has `/digitaltwins/<twin>` after it, against the table on that page.
+        const HOST_END: &str = ".digitaltwins.azure.net/";
+        let (host, rest) = match text.split_once("://") {
+            Some((_, host)) if host.contains(".digitaltwins.azure.net") => (host, None),
+            Some(_) => return,
+            None => (text, text.split_once(HOST_END).map(|(_, rest)| rest)),
+        };
+        if host != text {
+            let message = "the source of an event is a host name without a scheme".to_owned();
+            self.warn(
+                Code::SourceForm,
+                span,
+                message,
+                Some(format!("write '{host}'")),
+            );
+        }
+        const TWINS: &str = "digitaltwins/";
+        if let Some(rest) = rest
+            && !rest.starts_with(TWINS)
+            && !TWINS.starts_with(rest)
+        {
+            let message = "the source of telemetry is <host>/digitaltwins/<twin>".to_owned();
+            let fixed = text.replace(HOST_END, &format!("{HOST_END}{TWINS}"));
+            self.warn(
+                Code::SourceForm,
+                span,
+                message,
+                Some(format!("write '{fixed}'")),
+            );
+        }
+    }
+
+    /// Members of an `AND` that leave no value for some path.
+    fn contradictions(&mut self, group: &Group) {
+        let mut paths: Vec<&str> = Vec::new();
+        group
+            .children
+            .iter()
+            .for_each(|child| equated(child, &mut paths));
+        for path in paths {
+            let mut left: Option<Vec<&str>> = None;
+            for child in &group.children {
+                let here = allowed(child, path).filter(|values| !values.is_empty());
+                left = both(left, here);
+                if left.as_ref().is_some_and(Vec::is_empty) {
+                    let message = format!("no `{path}` passes this and what stands before it");
+                    self.warn(Code::Contradiction, child.span(), message, None);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn is_core(path: &Path) -> bool {
+    matches!(path.target(), Target::Attribute(name) if CORE_ATTRIBUTES.contains(&name))
+}

@@ -1,0 +1,227 @@
+//! Values of the filter language, and when two of them compare as true.
+//!
+//! Azure does not document missing values or different types. IoT Hub, the closest relative, counts a
+//! condition over them as false; so do we, for `!=` too: what cannot be compared is not *unequal*, it is
+//! simply not true. The one exception is `null`, because `x != null` is the documented way to ask
+//! whether something is there.
+
+use std::cmp::Ordering;
+
+use crate::ast::{Function, Literal, Op};
+
+/// A value that is there. Objects and arrays are known by their kind only.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(&'a str),
+    Object,
+    Array,
+}
+
+impl<'a> From<&'a Literal> for Value<'a> {
+    fn from(literal: &'a Literal) -> Self {
+        match literal {
+            Literal::Null => Self::Null,
+            Literal::Bool(value) => Self::Bool(*value),
+            Literal::Int(value) => Self::Int(*value),
+            Literal::Double(value) => Self::Double(*value),
+            Literal::Text(text) => Self::Text(text),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The string, if it is one.
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The kind with its article, for sentences.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) | Self::Double(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::Object => "an object",
+            Self::Array => "an array",
+        }
+    }
+}
+
+/// Whether `left op right` is true.
+pub(crate) fn compare(left: Value<'_>, op: Op, right: Value<'_>) -> bool {
+    match (left, right) {
+        (Value::Null, Value::Null) => op == Op::Equal,
+        (Value::Null, _) | (_, Value::Null) => op == Op::NotEqual,
+        (Value::Bool(left), Value::Bool(right)) => match op {
+            Op::Equal => left == right,
+            Op::NotEqual => left != right,
+            _ => false,
+        },
+        (Value::Text(left), Value::Text(right)) => match op {
+            Op::Equal => left == right,
+            Op::NotEqual => left != right,
+            _ => holds(op, left.cmp(right)),
+        },
+        _ => numbers(left, right).is_some_and(|ordering| holds(op, ordering)),
+    }
+}
+
+/// Whether the function is true of two values; never unless both are strings.
+pub(crate) fn call(function: Function, subject: Value<'_>, part: Value<'_>) -> bool {
+    let (Value::Text(subject), Value::Text(part)) = (subject, part) else {
+        return false;
+    };
+    match function {
+        Function::StartsWith => subject.starts_with(part),
+        Function::EndsWith => subject.ends_with(part),
+        Function::Contains => subject.contains(part),
+    }
+}
+
+fn holds(op: Op, ordering: Ordering) -> bool {
+    match op {
+        Op::Equal => ordering.is_eq(),
+        Op::NotEqual => ordering.is_ne(),
+        Op::Less => ordering.is_lt(),
+        Op::LessOrEqual => ordering.is_le(),
+        Op::Greater => ordering.is_gt(),
+        Op::GreaterOrEqual => ordering.is_ge(),
+    }
+}
+
+/// The order of two numbers, `None` if one of them is something else.
+fn numbers(left: Value<'_>, right: Value<'_>) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right)) => Some(left.cmp(&right)),
+        (Value::Double(left), Value::Double(right)) => left.partial_cmp(&right),
+        (Value::Int(left), Value::Double(right)) => Some(int_to_double(left, right)),
+        (Value::Double(left), Value::Int(right)) => Some(int_to_double(right, left).reverse()),
+        _ => None,
+    }
+}
+
+/// Compares exactly: a 64-bit integer has more digits than a double can hold.
+fn int_to_double(int: i64, double: f64) -> Ordering {
+    /// 2^63, one more than the largest integer.
+    const BOUND: f64 = 9_223_372_036_854_775_808.0;
+    if double >= BOUND {
+        return Ordering::Less;
+    }
+    if double < -BOUND {
+        return Ordering::Greater;
+    }
+    let whole = double.trunc();
+    let fraction = double - whole;
+    // In range, so the conversion is exact.
+    int.cmp(&(whole as i64))
+        .then_with(|| 0.0.partial_cmp(&fraction).unwrap_or(Ordering::Equal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(left: Value<'_>, op: Op, right: Value<'_>, expect: bool) {
+        assert_eq!(compare(left, op, right), expect, "{left:?} {op} {right:?}");
+    }
+
+    #[test]
+    fn integers_and_doubles_compare_exactly() {
+        use Value::{Double, Int};
+        check(Int(5), Op::Equal, Double(5.0), true);
+        check(Int(5), Op::Less, Double(5.5), true);
+        check(Int(-5), Op::Less, Double(-5.5), false);
+        check(Double(-5.5), Op::Less, Int(-5), true);
+        check(
+            Int(i64::MAX),
+            Op::Equal,
+            Double(9_223_372_036_854_775_807.0),
+            false,
+        );
+        check(
+            Int(i64::MAX),
+            Op::Less,
+            Double(9_223_372_036_854_775_807.0),
+            true,
+        );
+        check(
+            Int(i64::MIN),
+            Op::Equal,
+            Double(-9_223_372_036_854_775_808.0),
+            true,
+        );
+        check(
+            Int(9_007_199_254_740_993),
+            Op::Equal,
+            Double(9_007_199_254_740_992.0),
+            false,
+        );
+        check(
+            Int(9_007_199_254_740_993),
+            Op::Greater,
+            Double(9_007_199_254_740_992.0),
+            true,
+        );
+        check(Int(0), Op::Equal, Double(-0.0), true);
+        check(Int(0), Op::Greater, Double(-1e300), true);
+    }
+
+    #[test]
+    fn different_types_are_neither_equal_nor_unequal() {
+        let values = [
+            Value::Bool(true),
+            Value::Int(1),
+            Value::Text("1"),
+            Value::Object,
+            Value::Array,
+        ];
+        for (row, left) in values.into_iter().enumerate() {
+            for (column, right) in values.into_iter().enumerate() {
+                let comparable = row == column && row < 3;
+                check(left, Op::Equal, right, comparable);
+                check(left, Op::NotEqual, right, false);
+            }
+        }
+    }
+
+    #[test]
+    fn null_is_equal_to_null_alone_and_unequal_to_the_rest() {
+        check(Value::Null, Op::Equal, Value::Null, true);
+        check(Value::Null, Op::NotEqual, Value::Null, false);
+        check(Value::Null, Op::LessOrEqual, Value::Null, false);
+        for value in [
+            Value::Bool(false),
+            Value::Int(0),
+            Value::Text(""),
+            Value::Object,
+        ] {
+            check(value, Op::Equal, Value::Null, false);
+            check(value, Op::NotEqual, Value::Null, true);
+            check(Value::Null, Op::NotEqual, value, true);
+            check(Value::Null, Op::Less, value, false);
+        }
+    }
+
+    #[test]
+    fn strings_are_ordered_by_their_bytes_and_booleans_are_not_ordered() {
+        check(Value::Text("B"), Op::Less, Value::Text("a"), true);
+        check(Value::Text("a"), Op::Less, Value::Text("ab"), true);
+        check(Value::Text("z"), Op::Less, Value::Text("ä"), true);
+        check(Value::Text("10"), Op::Less, Value::Text("9"), true);
+        check(Value::Bool(false), Op::Less, Value::Bool(true), false);
+        check(
+            Value::Bool(false),
+            Op::LessOrEqual,
+            Value::Bool(false),
+            false,
+        );
+    }
+}
