@@ -1,6 +1,58 @@
 //! Table, lanes and the embedding API.
+//!
+//! A [`Router`] matches each event against event routes with the filter language of Azure Digital Twins
+//! and delivers it to the endpoints that the matching routes name. Bring your own [`sink::Sink`], or take
+//! those of `twinroute-sinks`.
+//!
+//! ```
+//! use futures_util::future::{BoxFuture, FutureExt};
+//! use twinroute_model::event::{Limits, Parts};
+//! use twinroute_router::Router;
+//! use twinroute_router::accept::AckLevel;
+//! use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+//!
+//! /// Prints what it is given.
+//! struct Print;
+//!
+//! impl Sink for Print {
+//!     fn limits(&self) -> BatchLimits {
+//!         BatchLimits { events_max: 100, bytes_max: 1 << 20, in_flight_max: 1 }
+//!     }
+//!
+//!     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+//!         let print = |delivery: &Delivery| {
+//!             println!("{} {}", delivery.event.event_type(), delivery.event.id());
+//!             Outcome::Delivered
+//!         };
+//!         async move { batch.iter().map(print).collect() }.boxed()
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let router = Router::builder()
+//!     .sink("printer", Print)
+//!     .route("deletions", "printer", "type = 'Microsoft.DigitalTwins.Twin.Delete'")
+//!     .build()?;
+//! let event = Parts::new("1", "contoso.api.weu.digitaltwins.azure.net",
+//!     "Microsoft.DigitalTwins.Twin.Delete").build(&Limits::default())?;
+//! let accepted = router.accept(None, vec![event], AckLevel::Memory).await?;
+//! assert_eq!(accepted.deliveries, 1);
+//! router.settled().await;
+//! assert_eq!(router.status().instances[0].endpoints[0].delivered, 1);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod accept;
+mod index;
 mod lane;
+mod latency;
+mod live;
+mod router;
 pub mod sink;
+pub mod source;
 pub mod status;
+mod table;
+
+pub use router::{BuildError, Builder, Router};

@@ -137,7 +137,9 @@ impl Queue {
 
     /// Counts what waits by walking it, for the ledger to be held against.
     pub(crate) fn recount(&self) -> usize {
-        self.ready.len() + self.arrivals.len() + self.held.values().map(VecDeque::len).sum::<usize>()
+        self.ready.len()
+            + self.arrivals.len()
+            + self.held.values().map(VecDeque::len).sum::<usize>()
     }
 
     /// Whether a batch of this size could be full.
@@ -148,7 +150,11 @@ impl Queue {
     /// When the oldest delivery that could go now was accepted.
     pub(crate) fn oldest_sendable(&self) -> Option<Instant> {
         let fronts = [self.ready.front(), self.arrivals.front()];
-        fronts.into_iter().flatten().map(|waiting| waiting.accepted).min()
+        fronts
+            .into_iter()
+            .flatten()
+            .map(|waiting| waiting.accepted)
+            .min()
     }
 
     /// When the oldest delivery that waits at all was accepted.
@@ -219,7 +225,10 @@ impl Queue {
 
     fn twin_is_grounded(&self, twin: u64) -> bool {
         self.ordering == Ordering::None
-            || self.twins.get(&twin).is_none_or(|state| state.in_flight == 0)
+            || self
+                .twins
+                .get(&twin)
+                .is_none_or(|state| state.in_flight == 0)
     }
 
     fn may_fly(&self, twin: u64) -> bool {
@@ -301,7 +310,11 @@ impl Queue {
         let mut first = Vec::new();
         for waiting in returned.into_iter().rev() {
             // A parked delivery of the same twin is older; this one waits behind it.
-            if self.twins.get(&waiting.twin).is_some_and(|state| state.parked > 0) {
+            if self
+                .twins
+                .get(&waiting.twin)
+                .is_some_and(|state| state.parked > 0)
+            {
                 let line = self.held.entry(waiting.twin).or_default();
                 if let Some(front) = line.front() {
                     self.held_fronts.remove(&front.sequence());

@@ -4,8 +4,14 @@ use std::time::Duration;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_retry::journal::Journal;
 
-const ROOM: Room = Room { events_max: 4, bytes_max: 1 << 20 };
-const CAPS: Caps = Caps { events_max: 1_000, bytes_max: 1 << 30 };
+const ROOM: Room = Room {
+    events_max: 4,
+    bytes_max: 1 << 20,
+};
+const CAPS: Caps = Caps {
+    events_max: 1_000,
+    bytes_max: 1 << 30,
+};
 
 struct Bench {
     queue: Queue,
@@ -16,13 +22,22 @@ struct Bench {
 impl Bench {
     fn new(ordering: Ordering) -> Self {
         let journal = Journal::memory(1 << 30);
-        Self { queue: Queue::new(ordering), journal, now: Instant::now() }
+        Self {
+            queue: Queue::new(ordering),
+            journal,
+            now: Instant::now(),
+        }
     }
 
     fn waiting(&mut self, twin: u64) -> Waiting {
         let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
         let entry = self.journal.append(vec![event]).unwrap().remove(0);
-        Waiting { entry, twin, attempts: 0, accepted: self.now }
+        Waiting {
+            entry,
+            twin,
+            attempts: 0,
+            accepted: self.now,
+        }
     }
 
     fn push(&mut self, twins: &[u64]) {
@@ -42,7 +57,10 @@ fn sequences(batch: &[Waiting]) -> Vec<u64> {
 }
 
 fn all(batch: Vec<Waiting>, fate: impl Fn(Waiting) -> Fate) -> Vec<(u64, Fate)> {
-    batch.into_iter().map(|waiting| (waiting.twin, fate(waiting))).collect()
+    batch
+        .into_iter()
+        .map(|waiting| (waiting.twin, fate(waiting)))
+        .collect()
 }
 
 fn settled(batch: Vec<Waiting>) -> Vec<(u64, Fate)> {
@@ -54,7 +72,11 @@ fn a_twin_in_flight_is_passed_by_others_and_followed_in_order() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[7, 7, 8, 9, 7, 10]);
     let first = bench.take();
-    assert_eq!(sequences(&first), [1, 2, 3, 4], "a batch may hold a twin several times");
+    assert_eq!(
+        sequences(&first),
+        [1, 2, 3, 4],
+        "a batch may hold a twin several times"
+    );
     let second = bench.take();
     assert_eq!(sequences(&second), [6], "twin 7 is held");
     bench.queue.resolve(settled(first));
@@ -73,10 +95,25 @@ fn without_ordering_nothing_is_held() {
 fn a_parked_delivery_holds_its_twin_only() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2, 1, 2]);
-    let batch = bench.queue.take(Room { events_max: 2, ..ROOM }, bench.now);
+    let batch = bench.queue.take(
+        Room {
+            events_max: 2,
+            ..ROOM
+        },
+        bench.now,
+    );
     let due = bench.now + Duration::from_secs(10);
     let fates = batch.into_iter().map(|waiting| match waiting.twin {
-        1 => (1, Fate::Parked(Waiting { attempts: 1, ..waiting }, due)),
+        1 => (
+            1,
+            Fate::Parked(
+                Waiting {
+                    attempts: 1,
+                    ..waiting
+                },
+                due,
+            ),
+        ),
         twin => (twin, Fate::Settled),
     });
     bench.queue.resolve(fates.collect());
@@ -97,7 +134,13 @@ fn a_parked_delivery_holds_its_twin_only() {
 fn what_is_returned_goes_before_what_came_later() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2, 1, 2, 1]);
-    let batch = bench.queue.take(Room { events_max: 2, ..ROOM }, bench.now);
+    let batch = bench.queue.take(
+        Room {
+            events_max: 2,
+            ..ROOM
+        },
+        bench.now,
+    );
     assert!(bench.take().is_empty(), "both twins are in flight");
     bench.queue.resolve(all(batch, Fate::Returned));
     assert_eq!(sequences(&bench.take()), [1, 2, 3, 4]);
@@ -107,10 +150,19 @@ fn what_is_returned_goes_before_what_came_later() {
 fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 1, 2]);
-    let flying = bench.queue.take(Room { events_max: 1, ..ROOM }, bench.now);
+    let flying = bench.queue.take(
+        Room {
+            events_max: 1,
+            ..ROOM
+        },
+        bench.now,
+    );
     let other = bench.take();
     assert_eq!(sequences(&other), [3], "delivery 2 is held");
-    let caps = Caps { events_max: 2, ..CAPS };
+    let caps = Caps {
+        events_max: 2,
+        ..CAPS
+    };
     let next = bench.waiting(3);
     assert!(bench.queue.push(next, caps).is_empty());
     let next = bench.waiting(4);
@@ -124,7 +176,10 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
 fn an_event_larger_than_the_room_goes_alone() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2]);
-    let tiny = Room { events_max: 9, bytes_max: 1 };
+    let tiny = Room {
+        events_max: 9,
+        bytes_max: 1,
+    };
     assert_eq!(sequences(&bench.queue.take(tiny, bench.now)), [1]);
     assert_eq!(sequences(&bench.queue.take(tiny, bench.now)), [2]);
 }

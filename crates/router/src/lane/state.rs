@@ -1,0 +1,528 @@
+//! A lane's state and what it decides: pure but for logs and counters.
+
+use super::Setup;
+use super::queue::{Caps, Fate, Queue, Room, Waiting};
+use crate::latency::Histogram;
+use crate::sink::{Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
+use crate::status::EndpointStatus;
+use metrics::{Counter, counter};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::ledger::{Discard, Ledger};
+use twinroute_retry::schedule;
+
+#[derive(Debug)]
+pub(super) struct State {
+    label: String,
+    endpoint_type: &'static str,
+    sink: SinkHandle,
+    settings: EndpointSettings,
+    queue: Queue,
+    ledger: Ledger,
+    fault: Option<Fault>,
+    /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
+    epoch: u64,
+    last_error: String,
+    flights: BTreeMap<u64, Instant>,
+    flights_begun: u64,
+    latency: Histogram,
+    retired: Option<Retirement>,
+    ended: bool,
+    overflowing: bool,
+    chance: fastrand::Rng,
+    counters: Counters,
+}
+
+#[derive(Clone)]
+struct SinkHandle(Arc<dyn Sink>);
+
+impl std::fmt::Debug for SinkHandle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Sink")
+    }
+}
+
+/// A lane that is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retirement {
+    /// It stays at least until then.
+    pub(super) not_before: Instant,
+    /// What is not settled by then is given up.
+    pub(super) deadline: Instant,
+    /// Why.
+    pub(super) reason: Discard,
+}
+
+/// An endpoint that takes nothing just now.
+#[derive(Debug)]
+struct Fault {
+    kind: FaultKind,
+    /// Faults in a row.
+    count: u32,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Counters {
+    matched: Counter,
+    delivered: Counter,
+    discarded: [Counter; Discard::ALL.len()],
+    faults: Counter,
+}
+
+/// What became of an offered delivery.
+pub(crate) enum Offer {
+    Queued {
+        /// Whether the loop has to hear of it.
+        wake: bool,
+    },
+    /// Queued, and this many older ones left for it.
+    Evicted(usize),
+    /// The lane is over; the delivery is counted as given up.
+    Ended,
+}
+
+/// What the loop is to do next.
+pub(super) enum Step {
+    Send(Flight),
+    /// Wait for an outcome, a wake-up or this moment.
+    Wait(Option<Instant>),
+    End,
+}
+
+/// A batch on its way.
+pub(super) struct Flight {
+    pub(super) id: u64,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) batch: Vec<Waiting>,
+    pub(super) deadline: Duration,
+    epoch: u64,
+}
+
+impl State {
+    pub(super) fn new(instance: &InstanceName, name: &EndpointName, setup: Setup) -> Self {
+        let (instance, name) = (instance.to_string(), name.to_string());
+        let delivery = |outcome: &'static str| {
+            counter!("twinroute_deliveries_total", "instance" => instance.clone(),
+                "endpoint" => name.clone(), "outcome" => outcome)
+        };
+        Self {
+            counters: Counters {
+                matched: delivery("matched"),
+                delivered: delivery("delivered"),
+                discarded: Discard::ALL.map(|reason| {
+                    counter!("twinroute_discarded_total", "instance" => instance.clone(),
+                        "endpoint" => name.clone(), "reason" => reason.as_str())
+                }),
+                faults: counter!("twinroute_endpoint_faults_total",
+                    "instance" => instance.clone(), "endpoint" => name.clone()),
+            },
+            label: format!("{instance}/{name}"),
+            queue: Queue::new(setup.settings.ordering),
+            endpoint_type: setup.endpoint_type,
+            sink: SinkHandle(setup.sink),
+            settings: setup.settings,
+            ledger: Ledger::default(),
+            fault: None,
+            epoch: 0,
+            last_error: String::new(),
+            flights: BTreeMap::new(),
+            flights_begun: 0,
+            latency: Histogram::default(),
+            retired: None,
+            ended: false,
+            overflowing: false,
+            chance: fastrand::Rng::new(),
+        }
+    }
+
+    pub(super) fn reconfigure(&mut self, setup: Setup) {
+        self.queue.set_ordering(setup.settings.ordering);
+        self.endpoint_type = setup.endpoint_type;
+        self.sink = SinkHandle(setup.sink);
+        self.settings = setup.settings;
+        self.fault = None;
+        self.epoch += 1;
+    }
+
+    pub(super) fn offer(&mut self, waiting: Waiting) -> Offer {
+        self.ledger.matched += 1;
+        self.counters.matched.increment(1);
+        if self.ended {
+            self.discard(Discard::Removed);
+            return Offer::Ended;
+        }
+        let had_none = self.queue.oldest_sendable().is_none();
+        let room = self.room();
+        let filled = self.queue.fills(room);
+        let evicted = self.queue.push(waiting, self.caps());
+        for oldest in &evicted {
+            self.note_overflow(oldest);
+            self.discard(Discard::Overflow);
+        }
+        if evicted.is_empty() {
+            Offer::Queued {
+                wake: had_none || (!filled && self.queue.fills(room)),
+            }
+        } else {
+            Offer::Evicted(evicted.len())
+        }
+    }
+
+    fn caps(&self) -> Caps {
+        let bytes_max = usize::try_from(self.settings.queue_bytes_max.as_u64());
+        Caps {
+            events_max: self.settings.queue_events_max,
+            bytes_max: bytes_max.unwrap_or(usize::MAX),
+        }
+    }
+
+    fn room(&self) -> Room {
+        let limits = self.sink.0.limits();
+        Room {
+            events_max: limits.events_max.max(1),
+            bytes_max: limits.bytes_max,
+        }
+    }
+
+    /// Says once that a lane gives up events, and once more when it has stopped to.
+    fn note_overflow(&mut self, oldest: &Waiting) {
+        if self.overflowing {
+            return;
+        }
+        self.overflowing = true;
+        tracing::error!(
+            endpoint = self.label,
+            event = oldest.entry.event.id(),
+            queue_bytes = self.queue.bytes(),
+            queue_events = self.queue.queued(),
+            "the endpoint's queue is full: its oldest events are given up until there is room; \
+             raise queue_bytes_max or queue_events_max, or mend the endpoint"
+        );
+    }
+
+    fn discard(&mut self, reason: Discard) {
+        self.ledger.discard(reason);
+        self.counters.discarded[reason as usize].increment(1);
+    }
+
+    /// Decides what to do now.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        if let Some(retired) = self.retired {
+            if now >= retired.deadline {
+                self.give_up(retired.reason);
+            }
+            if self.is_empty() && now >= retired.not_before {
+                self.ended = true;
+                return Step::End;
+            }
+        }
+        let limits = self.sink.0.limits();
+        let backing_off = self.fault.as_ref().map(|fault| fault.until);
+        let in_flight_max = if backing_off.is_some() {
+            1
+        } else {
+            limits
+                .in_flight_max
+                .clamp(1, self.settings.batches_in_flight_max)
+        };
+        let retire_at = self
+            .retired
+            .map(|retired| {
+                if self.is_empty() {
+                    retired.not_before
+                } else {
+                    retired.deadline
+                }
+            })
+            .filter(|moment| *moment > now);
+        if self.flights.len() >= in_flight_max {
+            return Step::Wait(retire_at);
+        }
+        if let Some(until) = backing_off.filter(|until| *until > now) {
+            return Step::Wait(earliest([Some(until), retire_at]));
+        }
+        let room = self.room();
+        let due = self.queue.next_due();
+        let oldest = self.queue.oldest_sendable();
+        let lingering = oldest.map(|oldest| oldest + self.settings.linger);
+        let go = due.is_some_and(|due| due <= now)
+            || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
+        let batch = if go {
+            self.queue.take(room, now)
+        } else {
+            Vec::new()
+        };
+        if !batch.is_empty() {
+            return Step::Send(self.launch(batch, now));
+        }
+        // A due delivery whose twin is in flight waits for that outcome, not for a moment.
+        let due = due.filter(|due| *due > now);
+        let lingering = lingering.filter(|end| *end > now);
+        Step::Wait(earliest([due, lingering, retire_at]))
+    }
+
+    fn launch(&mut self, batch: Vec<Waiting>, now: Instant) -> Flight {
+        let id = self.flights_begun;
+        self.flights_begun += 1;
+        let oldest = batch.iter().map(|waiting| waiting.accepted).min();
+        self.flights.insert(id, oldest.unwrap_or(now));
+        let delivery = |waiting: &Waiting| Delivery {
+            sequence: waiting.entry.sequence,
+            event: Arc::clone(&waiting.entry.event),
+            twin: waiting.twin,
+            attempts: waiting.attempts,
+        };
+        Flight {
+            id,
+            sink: Arc::clone(&self.sink.0),
+            deliveries: batch.iter().map(delivery).collect(),
+            batch,
+            // The sink keeps its own time; this is for one that does not.
+            deadline: self.settings.attempt_timeout * 4 + Duration::from_secs(10),
+            epoch: self.epoch,
+        }
+    }
+
+    /// Takes note of what a sink said of a batch.
+    pub(super) fn finish(&mut self, flight: Flight, outcomes: Vec<Outcome>, now: Instant) {
+        self.flights.remove(&flight.id);
+        let mut fates = Vec::with_capacity(flight.batch.len());
+        let mut fault = None;
+        let mut answered = false;
+        let mut rejected = Rejected::default();
+        let mut delivered = 0;
+        let broken = Outcome::Retry {
+            after: None,
+            reason: Reason::new("no-outcome", "the sink gave fewer outcomes than deliveries"),
+        };
+        let mut outcomes = outcomes.into_iter();
+        for waiting in flight.batch {
+            let twin = waiting.twin;
+            let outcome = outcomes.next().unwrap_or_else(|| broken.clone());
+            let fate = match outcome {
+                Outcome::Delivered => {
+                    answered = true;
+                    delivered += 1;
+                    self.latency.record(now - waiting.accepted);
+                    Fate::Settled
+                }
+                Outcome::Reject(reason) => {
+                    answered = true;
+                    rejected.note(&waiting, Discard::Rejected, &reason);
+                    self.discard(Discard::Rejected);
+                    Fate::Settled
+                }
+                Outcome::Retry { after, reason } => {
+                    answered = true;
+                    self.failed_alone(waiting, after, &reason, now, &mut rejected)
+                }
+                Outcome::Unavailable(endpoint_fault) => {
+                    fault.get_or_insert(endpoint_fault);
+                    Fate::Returned(waiting)
+                }
+            };
+            fates.push((twin, fate));
+        }
+        self.ledger.delivered += delivered;
+        self.counters.delivered.increment(delivered);
+        self.queue.resolve(fates);
+        self.note_rejected(rejected);
+        if flight.epoch == self.epoch {
+            match fault {
+                Some(fault) => self.back_off(fault, now),
+                None if answered => self.recover(),
+                None => {}
+            }
+        }
+    }
+
+    /// An event failed alone: it waits for its next attempt, or has had its last.
+    fn failed_alone(
+        &mut self,
+        waiting: Waiting,
+        after: Option<Duration>,
+        reason: &Reason,
+        now: Instant,
+        rejected: &mut Rejected,
+    ) -> Fate {
+        self.last_error = reason.to_string();
+        let attempts = waiting.attempts + 1;
+        let spent = if attempts >= self.settings.attempts_max {
+            Some(Discard::Exhausted)
+        } else if now - waiting.accepted >= self.settings.time_to_live {
+            Some(Discard::Expired)
+        } else {
+            None
+        };
+        if let Some(discard) = spent {
+            rejected.note(&waiting, discard, reason);
+            self.discard(discard);
+            return Fate::Settled;
+        }
+        let delay = schedule::event_delay(attempts, after, self.chance.f64());
+        tracing::debug!(endpoint = self.label, event = waiting.entry.event.id(),
+            attempts, reason = %reason, ?delay, "an event failed alone and waits");
+        Fate::Parked(
+            Waiting {
+                attempts,
+                ..waiting
+            },
+            now + delay,
+        )
+    }
+
+    fn note_rejected(&mut self, rejected: Rejected) {
+        let Some((event, discard, reason)) = rejected.first else {
+            return;
+        };
+        tracing::error!(
+            endpoint = self.label, event, count = rejected.count, reason = %reason,
+            "events were given up: {discard}"
+        );
+        self.last_error = reason.to_string();
+    }
+
+    fn back_off(&mut self, fault: EndpointFault, now: Instant) {
+        let count = self.fault.as_ref().map_or(0, |fault| fault.count) + 1;
+        let delay = schedule::endpoint_delay(count, fault.after, self.chance.f64());
+        if count == 1 {
+            tracing::warn!(
+                endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
+                "the endpoint takes no events; they wait and it is looked at again"
+            );
+        }
+        self.counters.faults.increment(1);
+        self.last_error = fault.reason.to_string();
+        self.fault = Some(Fault {
+            kind: fault.kind,
+            count,
+            until: now + delay,
+        });
+        self.epoch += 1;
+    }
+
+    fn recover(&mut self) {
+        if let Some(fault) = self.fault.take() {
+            self.epoch += 1;
+            tracing::info!(
+                endpoint = self.label,
+                probes = fault.count,
+                "the endpoint takes events again"
+            );
+        }
+        if self.overflowing && self.queue.queued() < self.settings.queue_events_max / 2 {
+            self.overflowing = false;
+            tracing::warn!(
+                endpoint = self.label,
+                given_up = self.ledger.discarded(Discard::Overflow),
+                "the endpoint's queue has room"
+            );
+        }
+    }
+
+    pub(super) fn retire(&mut self, retirement: Retirement) {
+        self.retired = Some(retirement);
+    }
+
+    pub(super) fn revive(&mut self) -> bool {
+        if !self.ended {
+            self.retired = None;
+        }
+        !self.ended
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.retired.is_none() && !self.ended
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn give_up(&mut self, reason: Discard) {
+        let mut count = 0_u64;
+        while self.queue.evict_oldest().is_some() {
+            self.discard(reason);
+            count += 1;
+        }
+        if count > 0 {
+            tracing::error!(
+                endpoint = self.label,
+                count,
+                "events were given up: {reason}"
+            );
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.flights.is_empty() && self.queue.queued() == 0 && self.queue.parked() == 0
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.ended || self.is_empty()
+    }
+
+    pub(super) fn status(&self, name: &str, now: Instant) -> EndpointStatus {
+        let state = match (&self.fault, &self.retired) {
+            (Some(fault), _) => fault.kind.as_str(),
+            (None, Some(_)) => "removed",
+            (None, None) => "healthy",
+        };
+        let until = self
+            .fault
+            .as_ref()
+            .map(|fault| fault.until.saturating_duration_since(now));
+        let oldest = self
+            .flights
+            .values()
+            .copied()
+            .chain(self.queue.oldest())
+            .min();
+        EndpointStatus {
+            name: name.to_owned(),
+            endpoint_type: self.endpoint_type.to_owned(),
+            state: state.to_owned(),
+            last_error: self.last_error.clone(),
+            backing_off_ms: millis(until.unwrap_or_default()),
+            matched: self.ledger.matched,
+            queued: self.queue.recount() as u64,
+            in_flight: self.queue.in_flight() as u64,
+            parked: self.queue.parked() as u64,
+            delivered: self.ledger.delivered,
+            discarded: self.ledger.discarded_all(),
+            queue_bytes: self.queue.bytes() as u64,
+            oldest_age_ms: millis(oldest.map(|oldest| now - oldest).unwrap_or_default()),
+            latency_p50_ms: self.latency.percentile_ms(0.5),
+            latency_p99_ms: self.latency.percentile_ms(0.99),
+        }
+    }
+}
+
+/// Events given up in one batch: one line in the log for all of them.
+#[derive(Default)]
+struct Rejected {
+    first: Option<(String, Discard, Reason)>,
+    count: u64,
+}
+
+impl Rejected {
+    fn note(&mut self, waiting: &Waiting, discard: Discard, reason: &Reason) {
+        self.count += 1;
+        self.first
+            .get_or_insert_with(|| (waiting.entry.event.id().to_owned(), discard, reason.clone()));
+    }
+}
+
+fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {
+    moments.into_iter().flatten().min()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

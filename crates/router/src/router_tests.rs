@@ -1,0 +1,538 @@
+use super::*;
+use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason};
+use crate::source::Settings;
+use futures_util::future::{BoxFuture, FutureExt};
+use std::collections::VecDeque;
+use tokio::sync::Semaphore;
+use twinroute_model::endpoint;
+use twinroute_model::event::{Limits, Parts};
+use twinroute_model::instance::Instance;
+use twinroute_model::settings::EndpointSettings;
+
+/// A sink that answers by script, then with `Delivered`, and keeps what it was given.
+#[derive(Clone, Default)]
+struct Script(Arc<ScriptState>);
+
+#[derive(Default)]
+struct ScriptState {
+    answers: Mutex<VecDeque<Outcome>>,
+    /// The ids of each batch, in the order of arrival.
+    batches: Mutex<Vec<Vec<String>>>,
+    /// While set, a batch waits here before it is answered.
+    gate: Option<Semaphore>,
+    down: AtomicBool,
+}
+
+impl Script {
+    fn gated() -> Self {
+        Self(Arc::new(ScriptState {
+            gate: Some(Semaphore::new(0)),
+            ..ScriptState::default()
+        }))
+    }
+
+    fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.0.answers.lock().unwrap().extend(outcomes);
+    }
+
+    fn set_down(&self, down: bool) {
+        self.0.down.store(down, Ordering::Relaxed);
+    }
+
+    fn let_pass(&self, batches: usize) {
+        self.0.gate.as_ref().unwrap().add_permits(batches);
+    }
+
+    fn batches(&self) -> Vec<Vec<String>> {
+        self.0.batches.lock().unwrap().clone()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.batches().concat()
+    }
+}
+
+impl Sink for Script {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 10,
+            bytes_max: 1 << 20,
+            in_flight_max: 4,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        async move {
+            if self.0.down.load(Ordering::Relaxed) {
+                return vec![Outcome::Unavailable(fault(FaultKind::Unreachable)); batch.len()];
+            }
+            let ids = batch
+                .iter()
+                .map(|delivery| delivery.event.id().to_owned())
+                .collect();
+            self.0.batches.lock().unwrap().push(ids);
+            if let Some(gate) = &self.0.gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            let mut answers = self.0.answers.lock().unwrap();
+            batch
+                .iter()
+                .map(|_| answers.pop_front().unwrap_or(Outcome::Delivered))
+                .collect()
+        }
+        .boxed()
+    }
+}
+
+fn fault(kind: FaultKind) -> EndpointFault {
+    EndpointFault {
+        kind,
+        after: None,
+        reason: Reason::new("test", "as the script says"),
+    }
+}
+
+fn event(id: usize, twin: &str) -> Event {
+    Parts::new(
+        &id.to_string(),
+        "host",
+        "Microsoft.DigitalTwins.Twin.Update",
+    )
+    .set("subject", twin)
+    .unwrap()
+    .build(&Limits::default())
+    .unwrap()
+}
+
+async fn accept(router: &Router, events: Vec<Event>) -> Accepted {
+    router.accept(None, events, AckLevel::Memory).await.unwrap()
+}
+
+fn endpoint_status(router: &Router, name: &str) -> crate::status::EndpointStatus {
+    let status = router.status();
+    let found = status.instances[0]
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.name == name);
+    let found = found.unwrap().clone();
+    assert_eq!(found.unaccounted(), 0, "{found:?}");
+    found
+}
+
+fn two_sinks(first: &Script, second: &Script) -> Router {
+    Router::builder()
+        .sink("first", first.clone())
+        .sink("second", second.clone())
+        .route("to-first", "first", "true")
+        .route("to-first-too", "first", "STARTS_WITH(subject, 'room')")
+        .route("to-second", "second", "subject = 'room1'")
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn matching_routes_make_one_delivery_an_endpoint() {
+    let (first, second) = (Script::default(), Script::default());
+    let router = two_sinks(&first, &second);
+    let accepted = accept(&router, vec![event(1, "room1"), event(2, "hall")]).await;
+    assert_eq!(
+        accepted,
+        Accepted {
+            events: 2,
+            deliveries: 3,
+            unmatched: 0,
+            generation: 1
+        }
+    );
+    router.settled().await;
+    assert_eq!(
+        (first.ids(), second.ids()),
+        (vec!["1".into(), "2".into()], vec!["1".to_owned()])
+    );
+    let routes = router.dry_run(None, &event(3, "room2")).unwrap();
+    assert_eq!(
+        routes.iter().map(RouteId::as_str).collect::<Vec<_>>(),
+        ["to-first", "to-first-too"]
+    );
+    let unknown = router
+        .accept(Some("other"), vec![], AckLevel::Memory)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "instance other: not in the table; known are: default"
+    );
+    let durable = router
+        .accept(None, vec![event(4, "x")], AckLevel::Durable)
+        .await
+        .unwrap_err();
+    assert_eq!(durable, AcceptError::AckUnavailable { level: "durable" });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_endpoint_does_not_delay_a_healthy_one() {
+    let (healthy, dead) = (Script::default(), Script::default());
+    dead.set_down(true);
+    let router = two_sinks(&healthy, &dead);
+    let started = Instant::now();
+    for id in 0..1_000 {
+        accept(&router, vec![event(id, "room1")]).await;
+    }
+    while endpoint_status(&router, "first").delivered < 1_000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    let status = endpoint_status(&router, "second");
+    assert_eq!(
+        (status.state.as_str(), status.delivered),
+        ("unreachable", 0)
+    );
+    assert!(status.last_error.contains("as the script says"));
+    dead.set_down(false);
+    let back = Instant::now();
+    router.settled().await;
+    assert!(
+        back.elapsed() <= Duration::from_secs(61),
+        "probed at most 60 s apart"
+    );
+    assert_eq!(endpoint_status(&router, "second").delivered, 1_000);
+    assert_eq!(endpoint_status(&router, "second").state, "healthy");
+    let ids: Vec<usize> = dead.ids().iter().map(|id| id.parse().unwrap()).collect();
+    assert!(ids.is_sorted(), "one twin's events arrive in order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_fails_alone_waits_while_others_go_on() {
+    let sink = Script::default();
+    let retry = Outcome::Retry {
+        after: None,
+        reason: Reason::new("busy", ""),
+    };
+    let reject = Outcome::Reject(Reason::new("bad", "no such field"));
+    sink.answer([retry, Outcome::Delivered, reject]);
+    let router = Router::builder()
+        .sink("only", sink.clone())
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    let events = vec![event(1, "a"), event(2, "b"), event(3, "c")];
+    accept(&router, events).await;
+    while endpoint_status(&router, "only").parked == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let parked_at = Instant::now();
+    accept(&router, vec![event(4, "a"), event(5, "b")]).await;
+    router.settled().await;
+    assert_eq!(
+        sink.ids(),
+        ["1", "2", "3", "5", "1", "4"],
+        "twin a waits for its first event"
+    );
+    assert!(parked_at.elapsed() >= Duration::from_secs(9));
+    let status = endpoint_status(&router, "only");
+    assert_eq!((status.delivered, status.discarded), (4, 1));
+    assert_eq!(status.last_error, "bad: no such field");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end() {
+    let sink = Script::default();
+    let retry = Outcome::Retry {
+        after: None,
+        reason: Reason::new("busy", ""),
+    };
+    sink.answer(vec![retry; 2]);
+    let settings = EndpointSettings {
+        attempts_max: 2,
+        ..EndpointSettings::default()
+    };
+    let router = Router::builder()
+        .sink_with("only", sink.clone(), settings)
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    accept(&router, vec![event(1, "a")]).await;
+    router.settled().await;
+    assert_eq!(sink.ids(), ["1", "1"]);
+    assert_eq!(endpoint_status(&router, "only").discarded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_panics_or_miscounts_loses_nothing() {
+    struct Broken(AtomicU64);
+    impl Sink for Broken {
+        fn limits(&self) -> BatchLimits {
+            BatchLimits {
+                events_max: 10,
+                bytes_max: 1 << 20,
+                in_flight_max: 1,
+            }
+        }
+        fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+            let call = self.0.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match call {
+                    0 => panic!("on purpose"),
+                    1 => Vec::new(),
+                    _ => vec![Outcome::Delivered; batch.len()],
+                }
+            }
+            .boxed()
+        }
+    }
+    let router = Router::builder()
+        .sink("broken", Broken(AtomicU64::new(0)))
+        .route("all", "broken", "true")
+        .build()
+        .unwrap();
+    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
+    router.settled().await;
+    assert_eq!(endpoint_status(&router, "broken").delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
+    let sink = Script::gated();
+    let router = Router::builder()
+        .sink("only", sink.clone())
+        .route("all", "only", "true")
+        .journal_bytes_max(2 * event(1, "a").size() as u64)
+        .build()
+        .unwrap();
+    accept(&router, vec![event(1, "a")]).await;
+    let two = vec![event(2, "a"), event(3, "a")];
+    let refused = router
+        .accept(None, two, AckLevel::Memory)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, AcceptError::Full { retry_after, .. } if retry_after >= Duration::from_secs(1))
+    );
+    let large = vec![event(2, "a"), event(3, "a"), event(4, "a")];
+    let refused = router
+        .accept(None, large, AckLevel::Memory)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, AcceptError::TooLarge { .. }));
+    sink.let_pass(9);
+    router.settled().await;
+    accept(&router, vec![event(2, "a"), event(3, "a")]).await;
+    router.settled().await;
+    assert_eq!(sink.ids(), ["1", "2", "3"]);
+    assert_eq!(router.status().journal.bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_own_cap_a_lane_gives_up_its_oldest_and_counts_them() {
+    let sink = Script::default();
+    sink.set_down(true);
+    let settings = EndpointSettings {
+        queue_events_max: 3,
+        ..EndpointSettings::default()
+    };
+    let router = Router::builder()
+        .sink_with("only", sink.clone(), settings)
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    for id in 1..=5 {
+        accept(&router, vec![event(id, "a")]).await;
+    }
+    let status = endpoint_status(&router, "only");
+    assert_eq!((status.matched, status.queued, status.discarded), (5, 3, 2));
+    sink.set_down(false);
+    router.settled().await;
+    assert_eq!(sink.ids(), ["3", "4", "5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_then_counts_what_it_gives_up() {
+    let (first, second) = (Script::default(), Script::default());
+    second.set_down(true);
+    let router = two_sinks(&first, &second);
+    accept(&router, vec![event(1, "room1")]).await;
+    let status = router.stop(Duration::from_secs(10)).await;
+    let counts: Vec<_> = status.instances[0]
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            (
+                endpoint.delivered,
+                endpoint.discarded,
+                endpoint.unaccounted(),
+            )
+        })
+        .collect();
+    assert_eq!(counts, [(1, 0, 0), (0, 1, 0)]);
+    assert!(!status.readiness.ready);
+    let refused = router
+        .accept(None, vec![event(2, "x")], AckLevel::Memory)
+        .await;
+    assert_eq!(refused, Err(AcceptError::Stopping));
+}
+
+/// Makes one scripted sink an endpoint and counts how often it was asked to.
+#[derive(Clone, Default)]
+struct Scripts {
+    sink: Script,
+    made: Arc<AtomicU64>,
+}
+
+impl Connect for Scripts {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        if endpoint.name.as_str() == "refused" {
+            let endpoint = endpoint.name.to_string();
+            return Err(ConnectError {
+                endpoint,
+                reason: "the script refuses it".to_owned(),
+            });
+        }
+        self.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(self.sink.clone()))
+    }
+}
+
+fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions {
+    let endpoint = |name: &&str| {
+        let body = r#"{"properties":{"endpointType":"EventGrid","accessKey1":"k",
+            "TopicEndpoint":"https://t/api/events"}}"#;
+        endpoint::parse(&EndpointName::new(name).unwrap(), body).unwrap()
+    };
+    let route = |(id, endpoint, filter): &(&str, &str, &str)| Route {
+        id: RouteId::new(id).unwrap(),
+        endpoint_name: EndpointName::new(endpoint).unwrap(),
+        filter: (*filter).to_owned(),
+    };
+    let instance = Instance {
+        name: InstanceName::new("default").unwrap(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        routes: routes.iter().map(route).collect(),
+    };
+    Definitions {
+        instances: vec![instance],
+        settings: Settings::default(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_keeps_unchanged_endpoints_and_a_faulty_one_changes_nothing() {
+    let scripts = Scripts::default();
+    let routes = [("r1", "hub-1", "true")];
+    let first = definitions(&["hub-1"], &routes);
+    let router = Router::builder()
+        .connect(scripts.clone())
+        .definitions(first.clone())
+        .build()
+        .unwrap();
+    let hash = router.status().table.hash;
+    assert_eq!(router.apply(&first).unwrap(), 1, "nothing changed");
+
+    let broken = definitions(
+        &["hub-1", "refused"],
+        &[("r1", "hub-1", "this is not"), ("r2", "hub-2", "true")],
+    );
+    let faults = router.apply(&broken).unwrap_err();
+    assert_eq!(
+        faults.to_string(),
+        "endpoint default/refused: the script refuses it\n\
+         route default/r1: Parsing error, Line=1, Position=6, Message=Unexpected input 'is'\n    \
+         this is not\n         ^^\n\
+         route default/r2: endpoint hub-2 is not defined; defined are: hub-1"
+    );
+    let status = router.status();
+    assert_eq!((status.table.generation, status.table.errors.len()), (1, 3));
+    assert_eq!(status.table.hash, hash);
+    accept(&router, vec![event(1, "a")]).await;
+
+    let second = definitions(
+        &["hub-1", "hub-2"],
+        &[("r1", "hub-1", "true"), ("r2", "HUB-2", "true")],
+    );
+    assert_eq!(router.apply(&second).unwrap(), 2);
+    assert_eq!(
+        scripts.made.load(Ordering::Relaxed),
+        2,
+        "hub-1 keeps its sink"
+    );
+    let status = router.status();
+    assert!(status.table.errors.is_empty());
+    assert_eq!(
+        status.instances[0].routes[0].matched, 1,
+        "counts outlive the table"
+    );
+    router.settled().await;
+    assert_eq!(endpoint_status(&router, "hub-1").delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
+    let scripts = Scripts::default();
+    scripts.sink.set_down(true);
+    let with = definitions(&["hub-1"], &[("r1", "hub-1", "true")]);
+    let without = definitions(&[], &[]);
+    let router = Router::builder()
+        .connect(scripts.clone())
+        .definitions(with.clone())
+        .build()
+        .unwrap();
+    accept(&router, vec![event(1, "a")]).await;
+    router.apply(&without).unwrap();
+    assert_eq!(accept(&router, vec![event(2, "a")]).await.unmatched, 1);
+    router.apply(&with).unwrap();
+    scripts.sink.set_down(false);
+    router.settled().await;
+    assert_eq!(scripts.sink.ids(), ["1"]);
+
+    scripts.sink.set_down(true);
+    accept(&router, vec![event(3, "a")]).await;
+    router.apply(&without).unwrap();
+    assert_eq!(endpoint_status(&router, "hub-1").queued, 1);
+    router.settled().await;
+    let status = endpoint_status(&router, "hub-1");
+    assert_eq!(
+        (status.delivered, status.discarded),
+        (1, 1),
+        "the grace time passed"
+    );
+    router.apply(&with).unwrap();
+    scripts.sink.set_down(false);
+    accept(&router, vec![event(4, "a")]).await;
+    router.settled().await;
+    assert_eq!(scripts.sink.ids(), ["1", "4"]);
+}
+
+#[tokio::test]
+async fn the_ledger_adds_up_at_every_moment() {
+    let sink = Script::default();
+    let retry = Outcome::Retry {
+        after: None,
+        reason: Reason::new("busy", ""),
+    };
+    let unavailable = Outcome::Unavailable(fault(FaultKind::Throttled));
+    sink.answer((0..200).map(|n| match n % 5 {
+        0 => retry.clone(),
+        1 => unavailable.clone(),
+        _ => Outcome::Delivered,
+    }));
+    let router = Router::builder()
+        .sink("only", sink.clone())
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    for id in 0..500 {
+        accept(&router, vec![event(id, ["a", "b", "c"][id % 3])]).await;
+        endpoint_status(&router, "only");
+        tokio::task::yield_now().await;
+    }
+    let status = router.stop(Duration::ZERO).await;
+    assert_eq!(status.instances[0].endpoints[0].unaccounted(), 0);
+    assert_eq!(status.instances[0].endpoints[0].matched, 500);
+}

@@ -1,0 +1,268 @@
+//! Definitions from a folder: one JSON body a file, in exactly the shape of Azure's APIs.
+//!
+//! `endpoints/<name>.json` and `routes/<id>.json` are the default instance's;
+//! `instances/<instance>/endpoints/…` and `…/routes/…` those of others.
+
+use super::{Fault, Faults};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use twinroute_model::endpoint::{self, Endpoint, FieldError};
+use twinroute_model::instance::Instance;
+use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
+use twinroute_model::route::{self, Route};
+
+/// No definition is larger; Azure's limit for a request is 32 KB.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// No folder has more; a mistyped path must not read a disk.
+const FILES_MAX: usize = 100_000;
+
+/// A folder of definitions.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+    default_instance: InstanceName,
+}
+
+impl Folder {
+    /// Definitions under `root`; what stands at its top belongs to `default_instance`.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, default_instance: InstanceName) -> Self {
+        Self {
+            root: root.into(),
+            default_instance,
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads everything. Blocks on the file system.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn read(&self) -> Result<Vec<Instance>, Faults> {
+        let mut faults = Vec::new();
+        if !self.root.is_dir() {
+            let object = format!("folder {}", self.root.display());
+            return Err(Faults(vec![Fault::new(
+                object,
+                "is not there, or not a folder",
+            )]));
+        }
+        let mut instances = vec![read_instance(
+            &self.root,
+            self.default_instance.clone(),
+            &mut faults,
+        )];
+        for (name, path) in subfolders(&self.root.join("instances"), &mut faults) {
+            match InstanceName::new(&name) {
+                Ok(name) if instances.iter().any(|instance| instance.name == name) => {
+                    faults.push(at(&path, &format!("instance {name}"), "is defined twice"));
+                }
+                Ok(name) => instances.push(read_instance(&path, name, &mut faults)),
+                Err(error) => faults.push(at(&path, "", &error.to_string())),
+            }
+        }
+        if faults.is_empty() {
+            Ok(instances)
+        } else {
+            Err(Faults(faults))
+        }
+    }
+
+    /// The file that defines a route, for a message about it.
+    #[must_use]
+    pub fn route_file(&self, instance: &InstanceName, id: &RouteId) -> PathBuf {
+        let base = if *instance == self.default_instance {
+            self.root.clone()
+        } else {
+            self.root.join("instances").join(instance.as_str())
+        };
+        base.join("routes").join(format!("{id}.json"))
+    }
+
+    /// Adds file and line to faults that the table found in routes.
+    #[must_use]
+    pub fn locate(&self, faults: Faults) -> Faults {
+        let locate = |mut fault: Fault| {
+            let object = fault.object.clone();
+            let parts = object
+                .strip_prefix("route ")
+                .and_then(|rest| rest.split_once('/'));
+            if let Some((instance, id)) = parts {
+                if let (Ok(instance), Ok(id)) = (InstanceName::new(instance), RouteId::new(id)) {
+                    let file = self.route_file(&instance, &id);
+                    let member = if fault.reason.starts_with("endpoint ") {
+                        "endpointName"
+                    } else {
+                        "filter"
+                    };
+                    fault.line = fs::read_to_string(&file)
+                        .ok()
+                        .map(|text| line_of(&text, member));
+                    fault.file = Some(file);
+                }
+            }
+            fault
+        };
+        Faults(faults.0.into_iter().map(locate).collect())
+    }
+}
+
+fn read_instance(folder: &Path, name: InstanceName, faults: &mut Vec<Fault>) -> Instance {
+    let endpoints = read_all(
+        &folder.join("endpoints"),
+        "endpoint",
+        EndpointName::new,
+        endpoint::parse,
+        |endpoint: &Endpoint| endpoint.name.as_str().to_ascii_lowercase(),
+        faults,
+    );
+    let routes = read_all(
+        &folder.join("routes"),
+        "route",
+        RouteId::new,
+        route::parse,
+        |route: &Route| route.id.to_string(),
+        faults,
+    );
+    Instance {
+        name,
+        endpoints,
+        routes,
+    }
+}
+
+/// Reads every JSON file of a folder as one kind of definition.
+fn read_all<Name, Item>(
+    folder: &Path,
+    kind: &str,
+    name: impl Fn(&str) -> Result<Name, InvalidName>,
+    parse: impl Fn(&Name, &str) -> Result<Item, Vec<FieldError>>,
+    key: impl Fn(&Item) -> String,
+    faults: &mut Vec<Fault>,
+) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut seen: HashMap<String, PathBuf> = HashMap::new();
+    for (stem, path) in json_files(folder, faults) {
+        let object = format!("{kind} {stem}");
+        let name = match name(&stem) {
+            Ok(name) => name,
+            Err(error) => {
+                faults.push(at(&path, "", &error.to_string()));
+                continue;
+            }
+        };
+        let text = match read_file(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                faults.push(at(&path, &object, &error.to_string()));
+                continue;
+            }
+        };
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            let line = Some(error.line());
+            faults.push(Fault {
+                line,
+                ..at(&path, &object, &format!("is not JSON: {error}"))
+            });
+            continue;
+        }
+        match parse(&name, &text) {
+            Ok(item) => {
+                if let Some(other) = seen.insert(key(&item), path.clone()) {
+                    let reason = format!("has the name of {}; names ignore case", other.display());
+                    faults.push(at(&path, &object, &reason));
+                }
+                items.push(item);
+            }
+            Err(errors) => faults.extend(errors.into_iter().map(|error| {
+                let member = error.field.rsplit('.').next().unwrap_or_default();
+                let line = Some(line_of(&text, member));
+                Fault {
+                    line,
+                    ..at(&path, &object, &error.to_string())
+                }
+            })),
+        }
+    }
+    items
+}
+
+fn at(path: &Path, object: &str, reason: &str) -> Fault {
+    Fault {
+        file: Some(path.to_owned()),
+        ..Fault::new(object, reason)
+    }
+}
+
+/// The line on which a member stands; 1 when it does not.
+fn line_of(text: &str, member: &str) -> usize {
+    let quoted = format!("\"{member}\"");
+    let line = text.lines().position(|line| line.contains(&quoted));
+    line.map_or(1, |line| line + 1)
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let bytes = fs::metadata(path)?.len();
+    if bytes > FILE_BYTES_MAX {
+        let text = format!("has {bytes} bytes; the limit is {FILE_BYTES_MAX}");
+        return Err(io::Error::other(text));
+    }
+    fs::read_to_string(path)
+}
+
+/// Files `<stem>.json` of a folder, by stem. A folder that is not there has none.
+///
+/// Hidden files are passed over: Kubernetes and editors keep theirs beside ours.
+fn json_files(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
+    entries(folder, faults)
+        .into_iter()
+        .filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "json"))
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
+        .collect()
+}
+
+fn subfolders(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
+    entries(folder, faults)
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+        .collect()
+}
+
+fn entries(folder: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
+    let read = match fs::read_dir(folder) {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            faults.push(at(folder, "", &format!("cannot be read: {error}")));
+            return Vec::new();
+        }
+    };
+    let visible = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| !name.starts_with('.'))
+    };
+    let mut paths: Vec<PathBuf> = read
+        .take(FILES_MAX + 1)
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(visible)
+        .collect();
+    if paths.len() > FILES_MAX {
+        faults.push(at(folder, "", &format!("has more than {FILES_MAX} files")));
+    }
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

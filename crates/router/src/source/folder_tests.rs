@@ -1,0 +1,84 @@
+use super::*;
+
+const HUB: &str = r#"{"properties":{"endpointType":"EventHub","connectionStringPrimaryKey":
+    "Endpoint=sb://h;SharedAccessKeyName=r;SharedAccessKey=k;EntityPath=e"}}"#;
+
+fn write(root: &Path, file: &str, text: &str) {
+    let path = root.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn folder(root: &Path) -> Folder {
+    Folder::new(root, InstanceName::new("main").unwrap())
+}
+
+#[test]
+fn instances_stand_in_their_own_folders() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "endpoints/hub-1.json", HUB);
+    write(root.path(), "endpoints/.hub-2.json", "not read");
+    write(root.path(), "endpoints/notes.txt", "not read");
+    write(
+        root.path(),
+        "routes/r1.json",
+        r#"{"endpointName":"HUB-1","filter":"true"}"#,
+    );
+    write(root.path(), "instances/second/endpoints/hub-1.json", HUB);
+    let instances = folder(root.path()).read().unwrap();
+    let summary: Vec<_> = instances
+        .iter()
+        .map(|instance| {
+            (
+                instance.name.as_str(),
+                instance.endpoints.len(),
+                instance.routes.len(),
+            )
+        })
+        .collect();
+    assert_eq!(summary, [("main", 1, 1), ("second", 1, 0)]);
+}
+
+#[test]
+fn all_faults_come_at_once_with_file_and_line() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "endpoints/a_b.json", HUB);
+    write(
+        root.path(),
+        "endpoints/bad-json.json",
+        "{\n\"properties\": }",
+    );
+    write(
+        root.path(),
+        "endpoints/grid-1.json",
+        "{\"properties\": {\n\"endpointType\": \"EventGrid\",\n\"accessKey1\": \"***\",\n\
+         \"TopicEndpoint\": \"https://t/api/events\"}}",
+    );
+    write(root.path(), "endpoints/hub-1.json", HUB);
+    write(root.path(), "endpoints/Hub-1.json", HUB);
+    write(root.path(), "routes/r1.json", r#"{"endpointName":"HUB-1"}"#);
+    let faults = folder(root.path()).read().unwrap_err().to_string();
+    let faults = faults.replace(&format!("{}/", root.path().display()), "");
+    let expect = "\
+        endpoints/a_b.json: endpoint name \"a_b\": consists of letters, digits and hyphens\n\
+        endpoints/bad-json.json:2: endpoint bad-json: is not JSON: expected value at line 2 column 15\n\
+        endpoints/grid-1.json:3: endpoint grid-1: `properties.accessKey1`: is a mask; put the real access key here\n\
+        endpoints/hub-1.json: endpoint hub-1: has the name of endpoints/Hub-1.json; names ignore case\n\
+        routes/r1.json:1: route r1: `filter`: required, but missing; `true` routes every event";
+    assert_eq!(
+        faults.replace("has the name of /", "has the name of "),
+        expect
+    );
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let faults = folder(&root.path().join("none")).read().unwrap_err();
+    assert!(
+        faults
+            .to_string()
+            .ends_with("is not there, or not a folder"),
+        "{faults}"
+    );
+}

@@ -1,0 +1,134 @@
+//! Where definitions come from: one complete listing of instances, endpoints and routes.
+
+mod folder;
+mod watch;
+
+pub use folder::Folder;
+pub use watch::{Watch, WatchError};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use twinroute_model::instance::Instance;
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::settings::EndpointSettings;
+
+/// A complete listing from one source, with the settings that go with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definitions {
+    /// All instances.
+    pub instances: Vec<Instance>,
+    /// What is set beside the definitions.
+    pub settings: Settings,
+}
+
+impl Definitions {
+    /// The instance of that name; added, empty, when there is none.
+    pub(crate) fn default_instance(&mut self, name: &InstanceName) -> &mut Instance {
+        let at = self
+            .instances
+            .iter()
+            .position(|instance| instance.name == *name);
+        let at = at.unwrap_or_else(|| {
+            let name = name.clone();
+            self.instances.push(Instance {
+                name,
+                endpoints: Vec::new(),
+                routes: Vec::new(),
+            });
+            self.instances.len() - 1
+        });
+        &mut self.instances[at]
+    }
+}
+
+/// Settings by endpoint: the tables `[endpoints."name"]` and `[endpoints."instance/name"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, EndpointSettings>);
+
+impl Settings {
+    /// Takes settings by key; keys ignore case, as endpoint names do.
+    #[must_use]
+    pub fn new(by_key: impl IntoIterator<Item = (String, EndpointSettings)>) -> Self {
+        let lower = |(key, value): (String, EndpointSettings)| (key.to_ascii_lowercase(), value);
+        Self(by_key.into_iter().map(lower).collect())
+    }
+
+    /// The settings of an endpoint: those that name its instance before those that do not.
+    #[must_use]
+    pub fn of(&self, instance: &InstanceName, endpoint: &EndpointName) -> EndpointSettings {
+        let name = endpoint.as_str().to_ascii_lowercase();
+        let full = format!("{}/{name}", instance.as_str().to_ascii_lowercase());
+        self.0
+            .get(&full)
+            .or_else(|| self.0.get(&name))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &EndpointSettings)> {
+        self.0
+            .iter()
+            .map(|(key, settings)| (key.as_str(), settings))
+    }
+}
+
+/// Something in the definitions that keeps them from becoming the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, when the source is files.
+    pub file: Option<PathBuf>,
+    /// The line in it, from 1, where it can be told.
+    pub line: Option<usize>,
+    /// Which object it is about: `endpoint hub-1`, `route alarms`.
+    pub object: String,
+    /// What is wrong and the way out; may have several lines.
+    pub reason: String,
+}
+
+impl Fault {
+    /// A fault that no file is known for.
+    pub fn new(object: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            file: None,
+            line: None,
+            object: object.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(formatter, "{}:", file.display())?;
+            if let Some(line) = self.line {
+                write!(formatter, "{line}:")?;
+            }
+            write!(formatter, " ")?;
+        }
+        if self.object.is_empty() {
+            return formatter.write_str(self.reason.trim_end());
+        }
+        write!(formatter, "{}: {}", self.object, self.reason.trim_end())
+    }
+}
+
+/// Everything that is wrong with a set of definitions; the table stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub struct Faults(pub Vec<Fault>);
+
+fn lines(faults: &[Fault]) -> String {
+    faults
+        .iter()
+        .map(Fault::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
