@@ -1,10 +1,11 @@
 //! The members of an event's data that filters ask for, read in one pass.
 //!
-//! [`Paths`] joins the `$body` paths of all filters of a table into one tree of names. [`extract`]
-//! walks the JSON text once along that tree: what no filter asks for is skipped, nothing is built for
-//! it, and strings are borrowed from the text unless they hold escapes.
+//! [`Paths`] joins the `$body` paths of all filters of a table into one tree of names.
+//! [`extract`] walks the JSON text once along that tree: what no filter asks for is skipped,
+//! nothing is built for it, and strings are borrowed from the text unless they hold escapes.
 //!
-//! Where a member occurs twice in one object the last one counts, as it does for most readers of JSON.
+//! Where a member occurs twice in one object the last one counts, as it does for most readers of
+//! JSON.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;

@@ -1,13 +1,13 @@
 //! Warnings about filters that are legal and yet will not do what they look like.
 //!
-//! Each comes from a filter that somebody published. A warning needs a reason that holds whatever the
-//! events are: producers may invent types, attributes and members, so *unknown* alone is none. What a
-//! warning looks at is therefore
+//! Each comes from a filter that somebody published. A warning needs a reason that holds whatever
+//! the events are: producers may invent types, attributes and members, so *unknown* alone is
+//! none. What a warning looks at is therefore
 //!
 //! - types, where the value is one of the seven of Azure Digital Twins in other letters;
 //! - names that no event can have (with `$` or a capital) but that resemble one it has;
-//! - clauses that the event types required beside them rule out. *Beside* means joined by `AND`: under
-//!   `OR` the same clause may be there for other types.
+//! - clauses that the event types required beside them rule out. *Beside* means joined by `AND`:
+//!   under `OR` the same clause may be there for other types.
 
 mod allowed;
 mod known;
@@ -22,7 +22,7 @@ use known::{near_type, near_type_prefix};
 use crate::Filter;
 use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Op, Operand, Path, Span, Target};
 use crate::error::Excerpt;
-use crate::eval::CORE_ATTRIBUTES;
+use crate::eval::Core;
 
 /// Something that a filter's author ought to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -346,8 +346,9 @@ impl Checker {
     }
 
     fn source(&mut self, text: &str, span: Span) {
-        // Azure Digital Twins, "Event notifications": `source` is the host name of the instance; all
-        // published telemetry has `/digitaltwins/<twin>` after it, against the table on that page.
+        // Azure Digital Twins, "Event notifications": `source` is the host name of the instance;
+        // all published telemetry has `/digitaltwins/<twin>` after it, against the table on that
+        // page.
         const HOST_END: &str = ".digitaltwins.azure.net/";
         let (host, rest) = match text.split_once("://") {
             Some((_, host)) if host.contains(".digitaltwins.azure.net") => (host, None),
@@ -402,5 +403,5 @@ impl Checker {
 }
 
 fn is_core(path: &Path) -> bool {
-    matches!(path.target(), Target::Attribute(name) if CORE_ATTRIBUTES.contains(&name))
+    matches!(path.target(), Target::Attribute(name) if Core::of_name(name).is_some())
 }

@@ -1,8 +1,8 @@
 //! Why a filter matches an event, or why not.
 //!
-//! An [`Explanation`] has one node for every clause of the filter, with what was seen in the event. It
-//! is for people who ask about one event; the decision comes from the same evaluation that routes. All
-//! clauses are evaluated, also those that cannot change the outcome any more.
+//! An [`Explanation`] has one node for every clause of the filter, with what was seen in the
+//! event. It is for people who ask about one event; the decision comes from the same evaluation
+//! that routes. All clauses are evaluated, also those that cannot change the outcome any more.
 
 use std::fmt;
 

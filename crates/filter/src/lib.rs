@@ -1,7 +1,7 @@
 //! The filter language of Azure Digital Twins event routes.
 //!
-//! A [`Filter`] is parsed once, compiled into a table's [`eval::Fields`] and evaluated for every event.
-//! Nothing here does I/O, and no input makes it panic.
+//! A [`Filter`] is parsed once, compiled into a table's [`eval::Fields`] and evaluated for every
+//! event. Nothing here does I/O, and no input makes it panic.
 //!
 //! `docs/filters.md` describes the language for users, with what we chose where Azure is silent.
 
