@@ -3,7 +3,10 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
+use twinroute_model::event::{Limits, Parts};
+
 use crate::ast::{Expr, Literal, Operand};
+use crate::explain::explain;
 use crate::{Filter, Options};
 
 /// The tree with every group in parentheses.
@@ -389,6 +392,14 @@ fn depth_bombs_do_not_overflow() {
     let text = format!("{}a{}", "(a AND (b OR ".repeat(127), "))".repeat(127));
     let filter = Filter::parse(&text, &deepest).expect("within the limit");
     assert_eq!(format!("({})", filter.expr()), text);
+    filter.warnings();
+    filter.anchors();
+    let event = Parts::new("1", "a", "b")
+        .build(&Limits::default())
+        .expect("a legal event");
+    let explanation = explain(&filter, &event);
+    assert_eq!(explanation.matches, filter.matches(&event));
+    assert!(!explanation.to_string().is_empty());
     let chain = "a AND b OR ".repeat(100_000) + "c";
     assert!(Filter::parse(&chain, &deepest).is_ok());
 }
