@@ -282,6 +282,9 @@ mod tests {
     }
 
     proptest! {
+        // One in thirty matches and has an anchor.
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
         #[test]
         fn a_matching_event_meets_every_anchor(
             text in crate::arbitrary::filter(),

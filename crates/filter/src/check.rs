@@ -15,12 +15,12 @@ mod known;
 use serde::Serialize;
 use twinroute_model::event::{ADT_TYPES, TELEMETRY};
 
-use allowed::{allowed, both, equated};
+use allowed::{allowed, both, contradictions};
 pub(crate) use known::resembles;
 use known::{near_type, near_type_prefix};
 
 use crate::Filter;
-use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Op, Operand, Path, Span, Target};
+use crate::ast::{Call, Compare, Expr, Function, Literal, Op, Operand, Path, Span, Target};
 use crate::error::Excerpt;
 use crate::eval::Core;
 
@@ -65,6 +65,20 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::UnknownType,
+        Self::UpdateMetadata,
+        Self::PatchAccess,
+        Self::TelemetrySubject,
+        Self::SourceForm,
+        Self::JsonContentType,
+        Self::FieldName,
+        Self::Contradiction,
+        Self::ConstantClause,
+        Self::TypeMismatch,
+    ];
+
     /// The code as it stands in output.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,6 +121,11 @@ impl Filter {
                 required: true,
             },
         );
+        for (span, path) in contradictions(self.expr()) {
+            let message = format!("no `{path}` passes this and what stands before it");
+            checker.warn(Code::Contradiction, span, message, None);
+        }
+        checker.warnings.sort_by_key(|warning| warning.span.start);
         checker.warnings
     }
 }
@@ -153,7 +172,6 @@ impl Checker {
     fn visit(&mut self, expr: &Expr, context: &Context<'_>) {
         match expr {
             Expr::And(group) => {
-                self.contradictions(group);
                 let here = allowed(expr, "type");
                 let types = both(context.types.clone(), here);
                 let context = Context {
@@ -377,27 +395,6 @@ impl Checker {
                 message,
                 Some(format!("write '{fixed}'")),
             );
-        }
-    }
-
-    /// Members of an `AND` that leave no value for some path.
-    fn contradictions(&mut self, group: &Group) {
-        let mut paths: Vec<&str> = Vec::new();
-        group
-            .children
-            .iter()
-            .for_each(|child| equated(child, &mut paths));
-        for path in paths {
-            let mut left: Option<Vec<&str>> = None;
-            for child in &group.children {
-                let here = allowed(child, path).filter(|values| !values.is_empty());
-                left = both(left, here);
-                if left.as_ref().is_some_and(Vec::is_empty) {
-                    let message = format!("no `{path}` passes this and what stands before it");
-                    self.warn(Code::Contradiction, child.span(), message, None);
-                    break;
-                }
-            }
         }
     }
 }
