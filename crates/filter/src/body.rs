@@ -11,7 +11,11 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::value::RawValue;
 
 use crate::value::Value;
 
@@ -57,7 +61,7 @@ impl Paths {
     }
 
     fn intern_member(&mut self, parent: Slot, name: &str) -> Slot {
-        match self.position(parent, name) {
+        match self.position(parent, name.as_bytes()) {
             Ok(index) => self.node(parent).members[index].1,
             Err(index) => {
                 let number = u32::try_from(self.nodes.len()).expect("a table has fewer paths");
@@ -75,15 +79,15 @@ impl Paths {
     }
 
     /// The slot of a member, if some path goes through it.
-    pub(crate) fn member(&self, parent: Slot, name: &str) -> Option<Slot> {
+    pub(crate) fn member(&self, parent: Slot, name: &[u8]) -> Option<Slot> {
         let index = self.position(parent, name).ok()?;
         Some(self.node(parent).members[index].1)
     }
 
-    fn position(&self, parent: Slot, name: &str) -> Result<usize, usize> {
+    fn position(&self, parent: Slot, name: &[u8]) -> Result<usize, usize> {
         self.node(parent)
             .members
-            .binary_search_by(|(member, _)| (**member).cmp(name))
+            .binary_search_by(|(member, _)| member.as_bytes().cmp(name))
     }
 
     fn node(&self, slot: Slot) -> &Node {
@@ -129,33 +133,52 @@ impl Extracted<'_> {
 
 /// Reads what `paths` ask for from `json`; nothing at all if that is no JSON.
 pub(crate) fn extract<'json>(paths: &Paths, json: &'json str) -> Extracted<'json> {
-    let mut walk = Walk {
-        paths,
-        found: Vec::new(),
-        visits: 0,
-    };
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let seed = Step {
-        walk: &mut walk,
-        slot: Slot::ROOT,
-        parent_visit: 0,
-    };
-    match seed.deserialize(&mut reader).and_then(|()| reader.end()) {
-        Ok(()) => {
-            walk.settle();
-            Extracted { found: walk.found }
-        }
-        Err(_) => Extracted::default(),
-    }
+    let extracted = Walk::extract(paths, json, Care::Quick);
+    let extracted = extracted.or_else(|_| Walk::extract(paths, json, Care::Careful));
+    extracted.unwrap_or_default()
+}
+
+/// How values are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Each value at once. A number beyond a double and half a surrogate pair are JSON, but no
+    /// value of ours, and end the reading.
+    Quick,
+    /// The text of each value first, so that one filter's odd value does not hide the others'.
+    Careful,
 }
 
 struct Walk<'paths, 'json> {
     paths: &'paths Paths,
+    care: Care,
     found: Vec<Found<'json>>,
     visits: u32,
 }
 
-impl<'json> Walk<'_, 'json> {
+impl<'paths, 'json> Walk<'paths, 'json> {
+    fn extract(
+        paths: &'paths Paths,
+        json: &'json str,
+        care: Care,
+    ) -> Result<Extracted<'json>, serde_json::Error> {
+        let mut walk = Self {
+            paths,
+            care,
+            found: Vec::new(),
+            visits: 0,
+        };
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let seed = Step {
+            walk: &mut walk,
+            slot: Slot::ROOT,
+            parent_visit: 0,
+        };
+        seed.deserialize(&mut reader)?;
+        reader.end()?;
+        walk.settle();
+        Ok(Extracted { found: walk.found })
+    }
+
     fn push(&mut self, slot: Slot, parent_visit: u32, value: Scalar<'json>) -> u32 {
         // More finds than places: members repeat. Dropping what is overwritten keeps this bounded.
         if self.found.len() > 2 * self.paths.nodes.len() + 16 {
@@ -202,6 +225,18 @@ struct Step<'walk, 'paths, 'json> {
 }
 
 impl<'json> Step<'_, '_, 'json> {
+    fn read_careful(self, text: &'json str) -> Result<(), serde_json::Error> {
+        match text.as_bytes().first() {
+            Some(b'"') => serde_json::Deserializer::from_str(text).deserialize_bytes(self),
+            Some(b'-' | b'0'..=b'9') => match text.parse::<i64>() {
+                Ok(value) => self.put(Value::Int(value)),
+                // Infinite if it is larger than a double can be.
+                Err(_) => self.put(Value::Double(text.parse().unwrap_or(f64::NAN))),
+            },
+            _ => serde_json::Deserializer::from_str(text).deserialize_any(self),
+        }
+    }
+
     fn put<E>(self, value: Value<'json>) -> Result<(), E> {
         self.walk
             .push(self.slot, self.parent_visit, Scalar::Plain(value));
@@ -213,7 +248,13 @@ impl<'json> DeserializeSeed<'json> for Step<'_, '_, 'json> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
+        match self.walk.care {
+            Care::Quick => reader.deserialize_any(self),
+            Care::Careful => {
+                let text = <&RawValue>::deserialize(reader)?.get();
+                self.read_careful(text).map_err(D::Error::custom)
+            }
+        }
     }
 }
 
@@ -252,6 +293,10 @@ impl<'json> Visitor<'json> for Step<'_, '_, 'json> {
         let text = Scalar::Text(Cow::Owned(text.to_owned()));
         self.walk.push(self.slot, self.parent_visit, text);
         Ok(())
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<(), E> {
+        self.visit_str(&String::from_utf8_lossy(bytes))
     }
 
     fn visit_seq<A: SeqAccess<'json>>(self, mut items: A) -> Result<(), A::Error> {
@@ -299,7 +344,8 @@ impl<'json> DeserializeSeed<'json> for Member<'_> {
     type Value = Option<Slot>;
 
     fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<Option<Slot>, D::Error> {
-        reader.deserialize_str(self)
+        // As bytes, because a name may hold half a surrogate pair.
+        reader.deserialize_bytes(self)
     }
 }
 
@@ -310,7 +356,7 @@ impl Visitor<'_> for Member<'_> {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Option<Slot>, E> {
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Option<Slot>, E> {
         Ok(self.paths.member(self.slot, name))
     }
 }
@@ -445,6 +491,25 @@ mod tests {
     }
 
     #[test]
+    fn odd_values_hide_nothing_else() {
+        let json = r#"{"a":{"x":1,"b":{"c":-1e999}},"n":"\ud800x","\udc00":1,"l":[1e999],"t":"\u0041",
+            "a":{"x":2.5,"b":{"c":1e999}}}"#;
+        check("a.x", json, Some(Value::Double(2.5)));
+        check("a.b.c", json, Some(Value::Double(f64::INFINITY)));
+        check("n", json, Some(Value::Text("\u{fffd}\u{fffd}\u{fffd}x")));
+        check("l", json, Some(Value::Array));
+        check("t", json, Some(Value::Text("A")));
+        check("", json, Some(Value::Object));
+        check(
+            "n",
+            r#"{"n":9223372036854775807,"a":{"x":1e999}}"#,
+            Some(Value::Int(i64::MAX)),
+        );
+        check("n", r#"{"n":null,"a":{"x":1e999}}"#, Some(Value::Null));
+        check("n", r#"{"n":1,"a":{"x":1e999}"#, None);
+    }
+
+    #[test]
     fn depth_of_the_data_does_not_matter() {
         let json = format!(
             r#"{{"z":{}{},"n":1}}"#,
@@ -452,5 +517,19 @@ mod tests {
             "]".repeat(50_000)
         );
         check("n", &json, Some(Value::Int(1)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quick_and_careful_reading_agree(json in crate::arbitrary::json()) {
+            let mut paths = Paths::new();
+            let slots = ["", "a", "a.b", "a.a.c", "b", "l", "$metadata.$model", "c.b.a.l"];
+            let slots = slots.map(|path| paths.intern(path));
+            let quick = Walk::extract(&paths, &json, Care::Quick).expect("JSON");
+            let careful = Walk::extract(&paths, &json, Care::Careful).expect("JSON");
+            for slot in slots {
+                proptest::prop_assert_eq!(quick.get(slot), careful.get(slot));
+            }
+        }
     }
 }

@@ -239,7 +239,7 @@ fn missing_member(members: &str, scope: &Scope<'_>) -> String {
     let mut around = scope.body(slot);
     let mut depth = 0;
     while let Some(name) = names.get(depth)
-        && let Some(next) = scope.paths().member(slot, name)
+        && let Some(next) = scope.paths().member(slot, name.as_bytes())
         && let Some(value) = scope.body(next)
     {
         (slot, around) = (next, Some(value));
