@@ -28,9 +28,24 @@ fn condition() -> impl Strategy<Value = String> {
         8 => (operand(), op, operand()).prop_map(|(left, op, right)| format!("{left}{op} {right}")),
         4 => (function, operand(), operand())
             .prop_map(|(function, subject, part)| format!("{function}({subject},{part})")),
+        8 => (envelope_or_model(), common_text())
+            .prop_map(|(path, text)| format!("{path} = '{text}'")),
+        4 => (envelope_or_model(), common_text())
+            .prop_map(|(path, text)| format!("STARTS_WITH({path}, '{text}')")),
         2 => path(),
         1 => prop::sample::select(vec!["true", "FALSE"]).prop_map(str::to_owned),
     ]
+}
+
+/// The fields that an index keeps.
+fn envelope_or_model() -> impl Strategy<Value = &'static str> {
+    let body = ["$body.$metadata.$model", "$body.modelId"];
+    prop::sample::select([&["type", "type", "subject", "source"][..], &body].concat())
+}
+
+/// Texts so few that a filter's and an event's are often the same.
+fn common_text() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "ab", "dtmi:a:b;1", ADT_TYPES[0], ADT_TYPES[2]])
 }
 
 fn operand() -> impl Strategy<Value = String> {
@@ -138,9 +153,12 @@ pub(crate) fn event() -> impl Strategy<Value = (Event, Option<String>)> {
         Just(ExtensionValue::Boolean(true)),
         Just(ExtensionValue::Integer(1)),
     ];
-    let required = prop::sample::select([vec!["a", "ab"], ADT_TYPES.to_vec()].concat());
-    let subject = prop::option::of(text().prop_filter("never empty", |text| !text.is_empty()));
-    let data = prop::option::weighted(0.9, json());
+    let required = common_text();
+    let subject = prop::option::of(common_text());
+    let twin = (common_text(), json())
+        .prop_map(|(model, a)| format!(r#"{{"$metadata": {{"$model": "{model}"}}, "a": {a}}}"#));
+    let update = common_text().prop_map(|model| format!(r#"{{"modelId": "{model}", "l": []}}"#));
+    let data = prop::option::weighted(0.9, prop_oneof![2 => json(), 1 => twin, 1 => update]);
     (required, subject, prop::option::of(kind), data).prop_map(
         |(event_type, subject, kind, data)| {
             let mut parts = Parts::new("1", "a", event_type);

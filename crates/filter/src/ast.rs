@@ -1,8 +1,8 @@
 //! The shape of a parsed filter.
 //!
 //! The tree mirrors the text: parentheses show as nesting and nothing is rewritten, so that an
-//! explanation can point at every clause. `Display` writes the canonical form: keywords in capitals,
-//! one blank around operators, and parentheses only around a nested `AND` or `OR`.
+//! explanation can point at every clause. `Display` writes the canonical form: keywords in
+//! capitals, one blank around operators, and parentheses only around a nested `AND` or `OR`.
 
 use std::fmt;
 

@@ -1,16 +1,21 @@
 //! The members of an event's data that filters ask for, read in one pass.
 //!
-//! [`Paths`] joins the `$body` paths of all filters of a table into one tree of names. [`extract`]
-//! walks the JSON text once along that tree: what no filter asks for is skipped, nothing is built for
-//! it, and strings are borrowed from the text unless they hold escapes.
+//! [`Paths`] joins the `$body` paths of all filters of a table into one tree of names.
+//! [`extract`] walks the JSON text once along that tree: what no filter asks for is skipped,
+//! nothing is built for it, and strings are borrowed from the text unless they hold escapes.
 //!
-//! Where a member occurs twice in one object the last one counts, as it does for most readers of JSON.
+//! Where a member occurs twice in one object the last one counts, as it does for most readers of
+//! JSON.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::value::RawValue;
 
 use crate::value::Value;
 
@@ -56,7 +61,7 @@ impl Paths {
     }
 
     fn intern_member(&mut self, parent: Slot, name: &str) -> Slot {
-        match self.position(parent, name) {
+        match self.position(parent, name.as_bytes()) {
             Ok(index) => self.node(parent).members[index].1,
             Err(index) => {
                 let number = u32::try_from(self.nodes.len()).expect("a table has fewer paths");
@@ -74,15 +79,15 @@ impl Paths {
     }
 
     /// The slot of a member, if some path goes through it.
-    pub(crate) fn member(&self, parent: Slot, name: &str) -> Option<Slot> {
+    pub(crate) fn member(&self, parent: Slot, name: &[u8]) -> Option<Slot> {
         let index = self.position(parent, name).ok()?;
         Some(self.node(parent).members[index].1)
     }
 
-    fn position(&self, parent: Slot, name: &str) -> Result<usize, usize> {
+    fn position(&self, parent: Slot, name: &[u8]) -> Result<usize, usize> {
         self.node(parent)
             .members
-            .binary_search_by(|(member, _)| (**member).cmp(name))
+            .binary_search_by(|(member, _)| member.as_bytes().cmp(name))
     }
 
     fn node(&self, slot: Slot) -> &Node {
@@ -128,33 +133,52 @@ impl Extracted<'_> {
 
 /// Reads what `paths` ask for from `json`; nothing at all if that is no JSON.
 pub(crate) fn extract<'json>(paths: &Paths, json: &'json str) -> Extracted<'json> {
-    let mut walk = Walk {
-        paths,
-        found: Vec::new(),
-        visits: 0,
-    };
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let seed = Step {
-        walk: &mut walk,
-        slot: Slot::ROOT,
-        parent_visit: 0,
-    };
-    match seed.deserialize(&mut reader).and_then(|()| reader.end()) {
-        Ok(()) => {
-            walk.settle();
-            Extracted { found: walk.found }
-        }
-        Err(_) => Extracted::default(),
-    }
+    let extracted = Walk::extract(paths, json, Care::Quick);
+    let extracted = extracted.or_else(|_| Walk::extract(paths, json, Care::Careful));
+    extracted.unwrap_or_default()
+}
+
+/// How values are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Each value at once. A number beyond a double and half a surrogate pair are JSON, but no
+    /// value of ours, and end the reading.
+    Quick,
+    /// The text of each value first, so that one filter's odd value does not hide the others'.
+    Careful,
 }
 
 struct Walk<'paths, 'json> {
     paths: &'paths Paths,
+    care: Care,
     found: Vec<Found<'json>>,
     visits: u32,
 }
 
-impl<'json> Walk<'_, 'json> {
+impl<'paths, 'json> Walk<'paths, 'json> {
+    fn extract(
+        paths: &'paths Paths,
+        json: &'json str,
+        care: Care,
+    ) -> Result<Extracted<'json>, serde_json::Error> {
+        let mut walk = Self {
+            paths,
+            care,
+            found: Vec::new(),
+            visits: 0,
+        };
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let seed = Step {
+            walk: &mut walk,
+            slot: Slot::ROOT,
+            parent_visit: 0,
+        };
+        seed.deserialize(&mut reader)?;
+        reader.end()?;
+        walk.settle();
+        Ok(Extracted { found: walk.found })
+    }
+
     fn push(&mut self, slot: Slot, parent_visit: u32, value: Scalar<'json>) -> u32 {
         // More finds than places: members repeat. Dropping what is overwritten keeps this bounded.
         if self.found.len() > 2 * self.paths.nodes.len() + 16 {
@@ -201,6 +225,18 @@ struct Step<'walk, 'paths, 'json> {
 }
 
 impl<'json> Step<'_, '_, 'json> {
+    fn read_careful(self, text: &'json str) -> Result<(), serde_json::Error> {
+        match text.as_bytes().first() {
+            Some(b'"') => serde_json::Deserializer::from_str(text).deserialize_bytes(self),
+            Some(b'-' | b'0'..=b'9') => match text.parse::<i64>() {
+                Ok(value) => self.put(Value::Int(value)),
+                // Infinite if it is larger than a double can be.
+                Err(_) => self.put(Value::Double(text.parse().unwrap_or(f64::NAN))),
+            },
+            _ => serde_json::Deserializer::from_str(text).deserialize_any(self),
+        }
+    }
+
     fn put<E>(self, value: Value<'json>) -> Result<(), E> {
         self.walk
             .push(self.slot, self.parent_visit, Scalar::Plain(value));
@@ -212,7 +248,13 @@ impl<'json> DeserializeSeed<'json> for Step<'_, '_, 'json> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
+        match self.walk.care {
+            Care::Quick => reader.deserialize_any(self),
+            Care::Careful => {
+                let text = <&RawValue>::deserialize(reader)?.get();
+                self.read_careful(text).map_err(D::Error::custom)
+            }
+        }
     }
 }
 
@@ -251,6 +293,10 @@ impl<'json> Visitor<'json> for Step<'_, '_, 'json> {
         let text = Scalar::Text(Cow::Owned(text.to_owned()));
         self.walk.push(self.slot, self.parent_visit, text);
         Ok(())
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<(), E> {
+        self.visit_str(&String::from_utf8_lossy(bytes))
     }
 
     fn visit_seq<A: SeqAccess<'json>>(self, mut items: A) -> Result<(), A::Error> {
@@ -298,7 +344,8 @@ impl<'json> DeserializeSeed<'json> for Member<'_> {
     type Value = Option<Slot>;
 
     fn deserialize<D: Deserializer<'json>>(self, reader: D) -> Result<Option<Slot>, D::Error> {
-        reader.deserialize_str(self)
+        // As bytes, because a name may hold half a surrogate pair.
+        reader.deserialize_bytes(self)
     }
 }
 
@@ -309,7 +356,7 @@ impl Visitor<'_> for Member<'_> {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Option<Slot>, E> {
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Option<Slot>, E> {
         Ok(self.paths.member(self.slot, name))
     }
 }
@@ -364,92 +411,5 @@ impl<'json> Visitor<'json> for Likeness<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(path: &str, json: &str, expect: Option<Value<'_>>) {
-        let mut paths = Paths::new();
-        let others = ["a.b.c", "a.x", "n", "deep.er"];
-        for other in others {
-            paths.intern(other);
-        }
-        let slot = paths.intern(path);
-        let extracted = extract(&paths, json);
-        assert_eq!(extracted.get(slot), expect, "{path} of {json}");
-    }
-
-    #[test]
-    fn values_are_found_by_path() {
-        let json = r#"{"skip":[{"a":{"b":9}}],"a":{"b":{"c":1.5},"x":"t"},"n":null,"l":[1]}"#;
-        check("a.b.c", json, Some(Value::Double(1.5)));
-        check("a.x", json, Some(Value::Text("t")));
-        check("a.b", json, Some(Value::Object));
-        check("n", json, Some(Value::Null));
-        check("l", json, Some(Value::Array));
-        check("", json, Some(Value::Object));
-        check("l.0", json, None);
-        check("n.a", json, None);
-        check("a.x.t", json, None);
-        check("A.x", json, None);
-        check("", "17", Some(Value::Int(17)));
-        check(
-            "",
-            "18446744073709551615",
-            Some(Value::Double(18_446_744_073_709_551_615.0)),
-        );
-        check("s", r#"{"s":"l\nf"}"#, Some(Value::Text("l\nf")));
-        check("s", r#"{"\u0073":"name"}"#, Some(Value::Text("name")));
-    }
-
-    #[test]
-    fn the_last_of_repeated_members_counts() {
-        check("a.x", r#"{"a":{"x":1},"a":{"x":2}}"#, Some(Value::Int(2)));
-        check("a.x", r#"{"a":{"x":1},"a":{"b":2}}"#, None);
-        check("a.x", r#"{"a":{"x":1},"a":null}"#, None);
-        check(
-            "a.b.c",
-            r#"{"a":{"b":{"c":1},"b":{"c":2,"c":3}},"a":{"b":{}}}"#,
-            None,
-        );
-        check(
-            "a.b.c",
-            r#"{"a":0,"a":{"b":{"c":1},"b":{"c":2,"c":3}}}"#,
-            Some(Value::Int(3)),
-        );
-        let repeated = format!(
-            r#"{{{}"a":{{"x":7}}}}"#,
-            r#""a":{"x":1,"x":2},"#.repeat(1_000)
-        );
-        check("a.x", &repeated, Some(Value::Int(7)));
-        check(
-            "a.x",
-            &format!(r#"{{{}"a":{{}}}}"#, r#""a":{"x":1},"#.repeat(1_000)),
-            None,
-        );
-    }
-
-    #[test]
-    fn what_is_no_json_has_nothing_in_it() {
-        for json in [
-            "",
-            "{",
-            r#"{"a":{"x":1}"#,
-            r#"{"a":{"x":1}} x"#,
-            "nul",
-            r#"{"a":{"x":01}}"#,
-        ] {
-            check("a.x", json, None);
-            check("", json, None);
-        }
-    }
-
-    #[test]
-    fn depth_of_the_data_does_not_matter() {
-        let json = format!(
-            r#"{{"z":{}{},"n":1}}"#,
-            "[".repeat(50_000),
-            "]".repeat(50_000)
-        );
-        check("n", &json, Some(Value::Int(1)));
-    }
-}
+#[path = "body_tests.rs"]
+mod tests;

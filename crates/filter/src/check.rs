@@ -1,13 +1,13 @@
 //! Warnings about filters that are legal and yet will not do what they look like.
 //!
-//! Each comes from a filter that somebody published. A warning needs a reason that holds whatever the
-//! events are: producers may invent types, attributes and members, so *unknown* alone is none. What a
-//! warning looks at is therefore
+//! Each comes from a filter that somebody published. A warning needs a reason that holds whatever
+//! the events are: producers may invent types, attributes and members, so *unknown* alone is
+//! none. What a warning looks at is therefore
 //!
 //! - types, where the value is one of the seven of Azure Digital Twins in other letters;
 //! - names that no event can have (with `$` or a capital) but that resemble one it has;
-//! - clauses that the event types required beside them rule out. *Beside* means joined by `AND`: under
-//!   `OR` the same clause may be there for other types.
+//! - clauses that the event types required beside them rule out. *Beside* means joined by `AND`:
+//!   under `OR` the same clause may be there for other types.
 
 mod allowed;
 mod known;
@@ -15,14 +15,14 @@ mod known;
 use serde::Serialize;
 use twinroute_model::event::{ADT_TYPES, TELEMETRY};
 
-use allowed::{allowed, both, equated};
+use allowed::{allowed, both, contradictions};
 pub(crate) use known::resembles;
 use known::{near_type, near_type_prefix};
 
 use crate::Filter;
-use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Op, Operand, Path, Span, Target};
+use crate::ast::{Call, Compare, Expr, Function, Literal, Op, Operand, Path, Span, Target};
 use crate::error::Excerpt;
-use crate::eval::CORE_ATTRIBUTES;
+use crate::eval::Core;
 
 /// Something that a filter's author ought to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,6 +65,20 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::UnknownType,
+        Self::UpdateMetadata,
+        Self::PatchAccess,
+        Self::TelemetrySubject,
+        Self::SourceForm,
+        Self::JsonContentType,
+        Self::FieldName,
+        Self::Contradiction,
+        Self::ConstantClause,
+        Self::TypeMismatch,
+    ];
+
     /// The code as it stands in output.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,6 +121,11 @@ impl Filter {
                 required: true,
             },
         );
+        for (span, path) in contradictions(self.expr()) {
+            let message = format!("no `{path}` passes this and what stands before it");
+            checker.warn(Code::Contradiction, span, message, None);
+        }
+        checker.warnings.sort_by_key(|warning| warning.span.start);
         checker.warnings
     }
 }
@@ -153,7 +172,6 @@ impl Checker {
     fn visit(&mut self, expr: &Expr, context: &Context<'_>) {
         match expr {
             Expr::And(group) => {
-                self.contradictions(group);
                 let here = allowed(expr, "type");
                 let types = both(context.types.clone(), here);
                 let context = Context {
@@ -346,8 +364,9 @@ impl Checker {
     }
 
     fn source(&mut self, text: &str, span: Span) {
-        // Azure Digital Twins, "Event notifications": `source` is the host name of the instance; all
-        // published telemetry has `/digitaltwins/<twin>` after it, against the table on that page.
+        // Azure Digital Twins, "Event notifications": `source` is the host name of the instance;
+        // all published telemetry has `/digitaltwins/<twin>` after it, against the table on that
+        // page.
         const HOST_END: &str = ".digitaltwins.azure.net/";
         let (host, rest) = match text.split_once("://") {
             Some((_, host)) if host.contains(".digitaltwins.azure.net") => (host, None),
@@ -378,29 +397,8 @@ impl Checker {
             );
         }
     }
-
-    /// Members of an `AND` that leave no value for some path.
-    fn contradictions(&mut self, group: &Group) {
-        let mut paths: Vec<&str> = Vec::new();
-        group
-            .children
-            .iter()
-            .for_each(|child| equated(child, &mut paths));
-        for path in paths {
-            let mut left: Option<Vec<&str>> = None;
-            for child in &group.children {
-                let here = allowed(child, path).filter(|values| !values.is_empty());
-                left = both(left, here);
-                if left.as_ref().is_some_and(Vec::is_empty) {
-                    let message = format!("no `{path}` passes this and what stands before it");
-                    self.warn(Code::Contradiction, child.span(), message, None);
-                    break;
-                }
-            }
-        }
-    }
 }
 
 fn is_core(path: &Path) -> bool {
-    matches!(path.target(), Target::Attribute(name) if CORE_ATTRIBUTES.contains(&name))
+    matches!(path.target(), Target::Attribute(name) if Core::of_name(name).is_some())
 }

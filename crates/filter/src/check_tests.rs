@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use crate::check::Code;
 use crate::{Filter, Options};
 
 fn filter(text: &str) -> Filter {
@@ -318,6 +319,20 @@ fn clauses_that_compare_nothing() {
     "#]],
     );
     check_none("subject != null AND $body.a = null AND $body.b = true");
+}
+
+#[test]
+fn every_code_is_described() {
+    let guide = include_str!("../../../docs/filters.md");
+    for code in Code::ALL {
+        let name = code.name();
+        assert!(
+            guide.contains(&format!("| `{name}` |")),
+            "{name} is not in the guide"
+        );
+        let json = serde_json::to_string(&code).expect("plain data");
+        assert_eq!(json, format!("\"{name}\""));
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Why a text is no filter.
 //!
-//! The message is worded as Azure's is, because scripts and people know that form. What was probably
-//! meant is a [hint](Error::hint) beside it; [`Error::render`] draws the line with a mark under the
-//! place and adds the hint.
+//! The message is worded as Azure's is, because scripts and people know that form. What was
+//! probably meant is a [hint](Error::hint) beside it; [`Error::render`] draws the line with a
+//! mark under the place and adds the hint.
 
 use std::fmt;
 
@@ -26,9 +26,9 @@ struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Azure Digital Twins, recorded answer of EventRoutes_Add (2020-10-31): `The provided filter
-        // is invalid. Parsing error, Line=1, Position=6, Message=Unexpected input 'is'. [...]`; both
-        // numbers count from 1.
+        // Azure Digital Twins, recorded answer of EventRoutes_Add (2020-10-31): `The provided
+        // filter is invalid. Parsing error, Line=1, Position=6, Message=Unexpected input 'is'.
+        // [...]`; both numbers count from 1.
         let (line, column, kind) = (self.line, self.column, &self.kind);
         write!(
             f,
@@ -156,9 +156,13 @@ impl Error {
 
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line.trim_end();
+        if line.is_empty() {
+            return Ok(());
+        }
         let blank = " ".repeat(self.mark_offset);
         let mark = "^".repeat(self.mark_len);
-        writeln!(f, "    {}\n    {blank}{mark}", self.line)
+        writeln!(f, "    {line}\n    {blank}{mark}")
     }
 }
 

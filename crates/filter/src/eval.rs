@@ -1,8 +1,9 @@
 //! Deciding whether a filter matches an event.
 //!
-//! A table compiles all its filters into one [`Fields`], which collects the `$body` paths that any of
-//! them asks for. A [`Scope`] is one event seen through those fields: the first clause that looks into
-//! `$body` reads all of them in one pass, and a filter over attributes alone never touches the data.
+//! A table compiles all its filters into one [`Fields`], which collects the `$body` paths that
+//! any of them asks for. A [`Scope`] is one event seen through those fields: the first clause
+//! that looks into `$body` reads all of them in one pass, and a filter over attributes alone
+//! never touches the data.
 //!
 //! Evaluating allocates nothing; the one pass over the data allocates a list of what it found.
 
@@ -93,27 +94,15 @@ impl Fields {
 
     pub(crate) fn place(&mut self, path: &Path) -> Place {
         match path.target() {
-            Target::Attribute(name) if CORE_ATTRIBUTES.contains(&name) => {
-                Place::Attribute(name.into())
-            }
-            Target::Attribute(name) => Place::Extension(name.into()),
+            Target::Attribute(name) => match Core::of_name(name) {
+                Some(core) => Place::Core(core),
+                None => Place::Extension(name.into()),
+            },
             Target::Body(members) => Place::Body(self.paths.intern(members)),
             Target::Nothing => Place::Nothing,
         }
     }
 }
-
-/// The attributes that CloudEvents 1.0 itself defines; all of them are strings.
-pub(crate) const CORE_ATTRIBUTES: [&str; 8] = [
-    "type",
-    "source",
-    "subject",
-    "dataschema",
-    "datacontenttype",
-    "specversion",
-    "id",
-    "time",
-];
 
 /// A filter made ready for one [`Fields`].
 #[derive(Debug, Clone)]
@@ -154,7 +143,7 @@ pub(crate) enum Source {
 /// Where in an event a value comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    Attribute(Box<str>),
+    Core(Core),
     Extension(Box<str>),
     Body(Slot),
     Nothing,
@@ -216,6 +205,52 @@ impl Source {
     }
 }
 
+/// An attribute that CloudEvents 1.0 itself defines; all of them are strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Core {
+    Type,
+    Source,
+    Subject,
+    DataSchema,
+    DataContentType,
+    SpecVersion,
+    Id,
+    Time,
+}
+
+impl Core {
+    const ALL: [(&'static str, Self); 8] = [
+        ("type", Self::Type),
+        ("source", Self::Source),
+        ("subject", Self::Subject),
+        ("dataschema", Self::DataSchema),
+        ("datacontenttype", Self::DataContentType),
+        ("specversion", Self::SpecVersion),
+        ("id", Self::Id),
+        ("time", Self::Time),
+    ];
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, core)| core)
+    }
+
+    fn value(self, event: &Event) -> Option<&str> {
+        match self {
+            Self::Type => Some(event.event_type()),
+            Self::Source => Some(event.source()),
+            Self::Subject => event.subject(),
+            Self::DataSchema => event.dataschema(),
+            Self::DataContentType => event.datacontenttype(),
+            Self::SpecVersion => event.attribute("specversion"),
+            Self::Id => Some(event.id()),
+            Self::Time => event.time(),
+        }
+    }
+}
+
 impl Place {
     fn is_body(&self) -> bool {
         matches!(self, Self::Body(_))
@@ -264,7 +299,7 @@ impl<'a> Scope<'a> {
     /// What stands at `place`; `None` if it is missing.
     pub(crate) fn value(&self, place: &Place) -> Option<Value<'_>> {
         match place {
-            Place::Attribute(name) => self.event.attribute(name).map(Value::Text),
+            Place::Core(core) => core.value(self.event).map(Value::Text),
             Place::Extension(name) => self.event.extension(name).map(extension_value),
             Place::Body(slot) => self.body(*slot),
             Place::Nothing => None,

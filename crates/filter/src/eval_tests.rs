@@ -222,7 +222,8 @@ fn plain_path(path: &Path, event: &Event, data: Option<&Json>) -> Option<Json> {
     }
 }
 
-/// A number in quarters: exact for all that the generators make, and as large as possible for 1e300.
+/// A number in quarters: exact for all that the generators make, and as large as possible for
+/// 1e300.
 fn plain_quarters(value: &Json) -> i128 {
     match (value.as_i64(), value.as_f64()) {
         (Some(int), _) => i128::from(int) * 4,

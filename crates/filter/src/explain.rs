@@ -1,8 +1,8 @@
 //! Why a filter matches an event, or why not.
 //!
-//! An [`Explanation`] has one node for every clause of the filter, with what was seen in the event. It
-//! is for people who ask about one event; the decision comes from the same evaluation that routes. All
-//! clauses are evaluated, also those that cannot change the outcome any more.
+//! An [`Explanation`] has one node for every clause of the filter, with what was seen in the
+//! event. It is for people who ask about one event; the decision comes from the same evaluation
+//! that routes. All clauses are evaluated, also those that cannot change the outcome any more.
 
 use std::fmt;
 
@@ -239,7 +239,7 @@ fn missing_member(members: &str, scope: &Scope<'_>) -> String {
     let mut around = scope.body(slot);
     let mut depth = 0;
     while let Some(name) = names.get(depth)
-        && let Some(next) = scope.paths().member(slot, name)
+        && let Some(next) = scope.paths().member(slot, name.as_bytes())
         && let Some(value) = scope.body(next)
     {
         (slot, around) = (next, Some(value));

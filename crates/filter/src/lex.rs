@@ -2,14 +2,15 @@
 //!
 //! What Azure does not document, we decided like this:
 //!
-//! - **Strings** stand in single quotes. A backslash escapes: `\'`, `\"`, `\\` and `\uXXXX`, as in the
-//!   routing language of IoT Hub, the closest relative (and `\'` as in the query language of Azure
-//!   Digital Twins). Any other backslash is an error rather than a guess. A doubled quote is no escape.
-//! - **Names** hold letters and digits of any script, `_` and `$`; a `-` belongs to a name when a name
-//!   character stands on both sides (there is no arithmetic that it could mean instead). The first name
-//!   of a path does not begin with a digit.
-//! - **Numbers** are decimal: an optional sign, digits, an optional fraction and exponent. Integers that
-//!   fit in 64 bits stay exact.
+//! - **Strings** stand in single quotes. A backslash escapes: `\'`, `\"`, `\\` and `\uXXXX`, as in
+//!   the routing language of IoT Hub, the closest relative (and `\'` as in the query language of
+//!   Azure Digital Twins). Any other backslash is an error rather than a guess. A doubled quote is
+//!   no escape.
+//! - **Names** hold letters and digits of any script, `_` and `$`; a `-` belongs to a name when a
+//!   name character stands on both sides (there is no arithmetic that it could mean instead). The
+//!   first name of a path does not begin with a digit.
+//! - **Numbers** are decimal: an optional sign, digits, an optional fraction and exponent. Integers
+//!   that fit in 64 bits stay exact.
 //! - **White space** is blank, tab, carriage return and line feed.
 
 use crate::ast::{Op, Span};

@@ -1,7 +1,24 @@
 //! The filter language of Azure Digital Twins event routes.
 //!
-//! A [`Filter`] is parsed once, compiled into a table's [`eval::Fields`] and evaluated for every event.
-//! Nothing here does I/O, and no input makes it panic.
+//! A [`Filter`] is parsed once, compiled into a table's [`eval::Fields`] and evaluated for every
+//! event. Nothing here does I/O, and no input makes it panic.
+//!
+//! ```
+//! use twinroute_filter::eval::{Fields, Scope};
+//! use twinroute_filter::{Filter, Options};
+//! use twinroute_model::event::{Limits, Parts};
+//!
+//! let filter = Filter::parse("subject = 'room1' AND $body.t > 20", &Options::default())?;
+//! let mut fields = Fields::new();
+//! let program = fields.compile(&filter);
+//!
+//! let event = Parts::new("1", "contoso", "microsoft.iot.telemetry")
+//!     .set("subject", "room1")?
+//!     .json(r#"{"t": 21.5}"#)
+//!     .build(&Limits::default())?;
+//! assert!(program.matches(&Scope::new(&fields, &event)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! `docs/filters.md` describes the language for users, with what we chose where Azure is silent.
 

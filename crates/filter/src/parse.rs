@@ -8,9 +8,10 @@
 //! operand    = path / string / number / boolean / "null"
 //! ```
 //!
-//! `AND` binds tighter than `OR`. Only parentheses nest, so only they are counted: a chain of a thousand
-//! `AND`s is one flat group. Where Azure stops reading is known from one recorded answer, in which a lone
-//! name was taken and the word after it refused; the places of our errors follow from the same method.
+//! `AND` binds tighter than `OR`. Only parentheses nest, so only they are counted: a chain of a
+//! thousand `AND`s is one flat group. Where Azure stops reading is known from one recorded
+//! answer, in which a lone name was taken and the word after it refused; the places of our errors
+//! follow from the same method.
 
 use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Operand, Path, Span};
 use crate::error::{Error, Kind, shown};
@@ -20,7 +21,8 @@ use crate::{Options, hint};
 /// Reads `text` as a filter.
 pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Error> {
     if text.len() > options.bytes_max {
-        let start = text.floor_char_boundary(options.bytes_max);
+        let at_boundary = |at: &usize| text.is_char_boundary(*at);
+        let start = (0..=options.bytes_max).rev().find(at_boundary).unwrap_or(0);
         let kind = Kind::TooLong {
             bytes: text.len(),
             bytes_max: options.bytes_max,

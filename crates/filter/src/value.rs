@@ -1,9 +1,9 @@
 //! Values of the filter language, and when two of them compare as true.
 //!
-//! Azure does not document missing values or different types. IoT Hub, the closest relative, counts a
-//! condition over them as false; so do we, for `!=` too: what cannot be compared is not *unequal*, it is
-//! simply not true. The one exception is `null`, because `x != null` is the documented way to ask
-//! whether something is there.
+//! Azure does not document missing values or different types. IoT Hub, the closest relative,
+//! counts a condition over them as false; so do we, for `!=` too: what cannot be compared is not
+//! *unequal*, it is simply not true. The one exception is `null`, because `x != null` is the
+//! documented way to ask whether something is there.
 
 use std::cmp::Ordering;
 

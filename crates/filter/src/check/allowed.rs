@@ -1,6 +1,8 @@
 //! Which strings a path can have where a condition is true.
 
-use crate::ast::{Compare, Expr, Op, Operand, Path};
+use std::collections::BTreeMap;
+
+use crate::ast::{Compare, Expr, Op, Operand, Path, Span};
 
 /// The values that `path` must be one of for `expr` to be true; `None` if that is not known.
 pub(super) fn allowed<'a>(expr: &'a Expr, path: &str) -> Option<Vec<&'a str>> {
@@ -47,26 +49,59 @@ pub(super) fn both<'a>(
     }
 }
 
-/// Adds the paths that `expr` compares with a string by `=`.
-pub(super) fn equated<'a>(expr: &'a Expr, paths: &mut Vec<&'a str>) {
-    if let Expr::Compare(Compare {
-        left,
-        op: Op::Equal,
-        right,
-        ..
-    }) = expr
-        && (left.text().is_some() || right.text().is_some())
-    {
-        let found = [left, right]
-            .into_iter()
-            .filter_map(|operand| operand.path());
-        for path in found.map(Path::as_str) {
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
+/// Clauses that leave no value for a path, and that path.
+///
+/// Every part of the filter is looked at once, whatever the nesting.
+pub(super) fn contradictions(expr: &Expr) -> Vec<(Span, &str)> {
+    let mut found = Vec::new();
+    allowed_by_path(expr, &mut found);
+    found
+}
+
+type ByPath<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+fn allowed_by_path<'a>(expr: &'a Expr, found: &mut Vec<(Span, &'a str)>) -> ByPath<'a> {
+    match expr {
+        Expr::Compare(compare) if compare.op == Op::Equal => {
+            let operands = [&compare.left, &compare.right];
+            let paths = operands.into_iter().filter_map(|operand| operand.path());
+            let values = |path: &'a Path| Some((path.as_str(), allowed(expr, path.as_str())?));
+            paths.filter_map(values).collect()
         }
+        Expr::And(group) => {
+            let mut all = ByPath::new();
+            for child in &group.children {
+                let mut clash = None;
+                for (path, here) in allowed_by_path(child, found) {
+                    let before = all.get(path).cloned();
+                    let was_empty = here.is_empty() || before.as_ref().is_some_and(Vec::is_empty);
+                    let left = both(before, Some(here)).unwrap_or_default();
+                    if left.is_empty() && !was_empty {
+                        clash = Some((child.span(), path));
+                    }
+                    all.insert(path, left);
+                }
+                found.extend(clash);
+            }
+            all
+        }
+        Expr::Or(group) => {
+            let mut children = group
+                .children
+                .iter()
+                .map(|child| allowed_by_path(child, found));
+            let mut any = children.next().unwrap_or_default();
+            for mut child in children {
+                any.retain(|path, values| match child.remove(path) {
+                    Some(here) => {
+                        values.extend(here);
+                        true
+                    }
+                    None => false,
+                });
+            }
+            any
+        }
+        _ => ByPath::new(),
     }
-    expr.children()
-        .iter()
-        .for_each(|child| equated(child, paths));
 }

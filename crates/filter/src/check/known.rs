@@ -3,7 +3,7 @@
 use twinroute_model::event::{ADT_TYPES, TELEMETRY};
 
 use crate::ast::Path;
-use crate::eval::CORE_ATTRIBUTES;
+use crate::eval::Core;
 
 /// The type of Azure Digital Twins that `text` must have been meant to be.
 pub(super) fn near_type(text: &str) -> Option<&'static str> {
@@ -56,7 +56,8 @@ pub(crate) fn resembles(path: &Path) -> Option<String> {
         ("modelid", "$body.modelId"),
     ];
     let root = path.root();
-    // CloudEvents 1.0.2, "Attribute naming convention": lower-case letters and digits; `data` is taken.
+    // CloudEvents 1.0.2, "Attribute naming convention": lower-case letters and digits; `data` is
+    // taken.
     let could_be = root
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
@@ -64,12 +65,10 @@ pub(crate) fn resembles(path: &Path) -> Option<String> {
         return None;
     }
     let plain = root.trim_start_matches('$').to_ascii_lowercase();
-    let core = CORE_ATTRIBUTES.into_iter().find(|known| *known == plain);
-    let known = core.or_else(|| {
-        ELSEWHERE
-            .into_iter()
-            .find(|(name, _)| *name == plain)
-            .map(|(_, known)| known)
-    })?;
+    let known = if Core::of_name(&plain).is_some() {
+        &*plain
+    } else {
+        ELSEWHERE.into_iter().find(|(name, _)| *name == plain)?.1
+    };
     Some(format!("{known}{}", &path.as_str()[root.len()..]))
 }
