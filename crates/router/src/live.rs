@@ -397,14 +397,14 @@ impl Live {
 
 impl Running {
     fn lane(&mut self, key: (InstanceName, EndpointName), planned: PlannedEndpoint) -> Arc<Lane> {
-        if let Some(known) = self.lanes.get_mut(&key) {
-            if known.lane.revive() {
-                if let Some(setup) = planned.setup {
-                    known.lane.reconfigure(setup);
-                    known.made_of = planned.made_of;
-                }
-                return Arc::clone(&known.lane);
+        if let Some(known) = self.lanes.get_mut(&key)
+            && known.lane.revive()
+        {
+            if let Some(setup) = planned.setup {
+                known.lane.reconfigure(setup);
+                known.made_of = planned.made_of;
             }
+            return Arc::clone(&known.lane);
         }
         let setup = planned
             .setup

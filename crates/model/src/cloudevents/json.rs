@@ -306,7 +306,7 @@ impl<'a> Spans<'a> {
         })
     }
 
-    fn extension(&mut self, name: &Cow<'a, str>, raw: &str) -> Result<Option<Extension>, Problem> {
+    fn extension(&mut self, name: &str, raw: &str) -> Result<Option<Extension>, Problem> {
         rules::name(name)?;
         let (value, kind) = match raw.as_bytes().first() {
             Some(b'n') => return Ok(None),
@@ -332,9 +332,10 @@ impl<'a> Spans<'a> {
                 return Err(Problem::attribute(name, rule));
             }
         };
-        let name = match name {
-            Cow::Borrowed(name) => self.locate(name),
-            Cow::Owned(name) => self.keep(name),
+        let name = if self.json.as_bytes().as_ptr_range().contains(&name.as_ptr()) {
+            self.locate(name)
+        } else {
+            self.keep(name)
         };
         Ok(Some(Extension { name, value, kind }))
     }

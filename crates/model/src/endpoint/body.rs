@@ -260,11 +260,11 @@ impl Properties {
             let rule = "required for a key-based endpoint, but missing";
             errors.push(FieldError::new(&format!("properties.{primary}"), rule));
         }
-        if let (Some(first), Some(second)) = (&first, &second) {
-            if first.host() != second.host() || first.entity_path() != second.entity_path() {
-                let rule = format!("must name the same namespace and entity as {primary}");
-                errors.push(FieldError::new(&format!("properties.{secondary}"), rule));
-            }
+        if let (Some(first), Some(second)) = (&first, &second)
+            && (first.host() != second.host() || first.entity_path() != second.entity_path())
+        {
+            let rule = format!("must name the same namespace and entity as {primary}");
+            errors.push(FieldError::new(&format!("properties.{secondary}"), rule));
         }
         Some(Access::Keys {
             primary: first?,

@@ -95,19 +95,19 @@ impl Folder {
             let parts = object
                 .strip_prefix("route ")
                 .and_then(|rest| rest.split_once('/'));
-            if let Some((instance, id)) = parts {
-                if let (Ok(instance), Ok(id)) = (InstanceName::new(instance), RouteId::new(id)) {
-                    let file = self.route_file(&instance, &id);
-                    let member = if fault.reason.starts_with("endpoint ") {
-                        "endpointName"
-                    } else {
-                        "filter"
-                    };
-                    fault.line = fs::read_to_string(&file)
-                        .ok()
-                        .map(|text| line_of(&text, member));
-                    fault.file = Some(file);
-                }
+            if let Some((instance, id)) = parts
+                && let (Ok(instance), Ok(id)) = (InstanceName::new(instance), RouteId::new(id))
+            {
+                let file = self.route_file(&instance, &id);
+                let member = if fault.reason.starts_with("endpoint ") {
+                    "endpointName"
+                } else {
+                    "filter"
+                };
+                fault.line = fs::read_to_string(&file)
+                    .ok()
+                    .map(|text| line_of(&text, member));
+                fault.file = Some(file);
             }
             fault
         };
