@@ -26,6 +26,10 @@ pub(crate) struct Message {
     pub(crate) header: Vec<Value>,
     /// Message annotations.
     pub(crate) annotations: Vec<(Value, Value)>,
+    /// Property `message-id` as text.
+    pub(crate) message_id: Option<String>,
+    /// Property `group-id`: the session.
+    pub(crate) group_id: Option<String>,
     /// Everything from the properties section on.
     pub(crate) bare: Bytes,
 }
@@ -63,7 +67,13 @@ pub(crate) fn cut(bytes: &Bytes) -> Result<Message, Error> {
             HEADER => message.header = content()?.into_items(),
             DELIVERY_ANNOTATIONS => {}
             MESSAGE_ANNOTATIONS => message.annotations = content()?.into_pairs(),
-            PROPERTIES | APPLICATION_PROPERTIES => {
+            PROPERTIES => {
+                let properties = content()?.into_items();
+                message.message_id = properties.first().and_then(text);
+                message.group_id = properties.get(10).and_then(text);
+                bare_start = bare_start.min(section.whole.start);
+            }
+            APPLICATION_PROPERTIES => {
                 content()?;
                 bare_start = bare_start.min(section.whole.start);
             }
@@ -74,16 +84,19 @@ pub(crate) fn cut(bytes: &Bytes) -> Result<Message, Error> {
     Ok(message)
 }
 
-/// The messages in a batch envelope.
-pub(crate) fn batch(envelope: &Bytes) -> Result<Vec<Bytes>, Error> {
-    sections(envelope)?
-        .into_iter()
-        .filter(|section| section.code == DATA)
-        .map(|section| match decode(envelope, &section.content)? {
-            Value::Binary(message) => Ok(message),
-            _ => Err(Error::Descriptor),
-        })
-        .collect()
+/// A batch's envelope, and the messages in it.
+pub(crate) fn batch(bytes: &Bytes) -> Result<(Message, Vec<Bytes>), Error> {
+    let mut envelope = Message::default();
+    let mut members = Vec::new();
+    for section in sections(bytes)? {
+        match (section.code, decode(bytes, &section.content)?) {
+            (MESSAGE_ANNOTATIONS, annotations) => envelope.annotations = annotations.into_pairs(),
+            (DATA, Value::Binary(member)) => members.push(member),
+            (DATA, _) => return Err(Error::Descriptor),
+            _ => {}
+        }
+    }
+    Ok((envelope, members))
 }
 
 /// Decodes a bare message.
@@ -162,6 +175,18 @@ impl Message {
         }
         out.extend_from_slice(&self.bare);
         out.freeze()
+    }
+}
+
+/// A property as text: numbers and identifiers too.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Uuid(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        Value::Binary(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        other => {
+            let number = || other.as_i64().map(|number| number.to_string());
+            other.as_str().map(str::to_owned).or_else(number)
+        }
     }
 }
 
