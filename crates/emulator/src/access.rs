@@ -7,8 +7,10 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::ServiceBusToken;
 
 /// Audiences of Microsoft Entra tokens; clients ask for them with or without a trailing slash.
-const JWT_AUDIENCES: [&str; 2] =
-    ["https://eventhubs.azure.net", "https://servicebus.azure.net"];
+const JWT_AUDIENCES: [&str; 2] = [
+    "https://eventhubs.azure.net",
+    "https://servicebus.azure.net",
+];
 /// Tokens one connection may hold; each has a path of its own.
 const GRANTS_MAX: usize = 1_000;
 
@@ -28,7 +30,13 @@ struct Keys {
 impl AccessRule {
     pub(crate) fn new(name: &str, primary: &str, secondary: &str) -> Self {
         let both = [primary.to_owned(), secondary.to_owned()];
-        Self { name: name.to_owned(), keys: Mutex::new(Keys { both, generation: 0 }) }
+        Self {
+            name: name.to_owned(),
+            keys: Mutex::new(Keys {
+                both,
+                generation: 0,
+            }),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -55,11 +63,18 @@ impl AccessRule {
         let mut parts = response.split(|byte| *byte == 0).skip(1);
         let (name, key) = (parts.next(), parts.next());
         name == Some(self.name.as_bytes())
-            && self.keys().both.iter().any(|known| key == Some(known.as_bytes()))
+            && self
+                .keys()
+                .both
+                .iter()
+                .any(|known| key == Some(known.as_bytes()))
     }
 
     fn keys(&self) -> Keys {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Checks a token that was put for `audience`.
@@ -78,18 +93,28 @@ impl AccessRule {
             if expiry <= now {
                 return Err("the token has expired".to_owned());
             }
-            return Ok(Grant { path, expiry, generation: keys.generation });
+            return Ok(Grant {
+                path,
+                expiry,
+                generation: keys.generation,
+            });
         }
         let parsed = ServiceBusToken::parse(token).map_err(|refusal| refusal.to_string())?;
         if parsed.key_name() != self.name {
             return Err(format!("there is no rule {}", parsed.key_name()));
         }
         let first = parsed.verify(&keys.both[0], now);
-        first.or_else(|_| parsed.verify(&keys.both[1], now)).map_err(|why| why.to_string())?;
+        first
+            .or_else(|_| parsed.verify(&keys.both[1], now))
+            .map_err(|why| why.to_string())?;
         if !covers(&normal_path(&parsed.resource()), &path) {
             return Err(format!("the signature does not cover {audience}"));
         }
-        Ok(Grant { path, expiry: parsed.expiry(), generation: keys.generation })
+        Ok(Grant {
+            path,
+            expiry: parsed.expiry(),
+            generation: keys.generation,
+        })
     }
 }
 
@@ -111,7 +136,10 @@ pub(crate) struct Grants {
 
 impl Grants {
     pub(crate) fn new(everything: bool) -> Self {
-        Self { everything, list: Vec::new() }
+        Self {
+            everything,
+            list: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, grant: Grant) -> Result<(), String> {
@@ -146,7 +174,10 @@ pub(crate) fn normal_path(address: &str) -> String {
         None => address,
     };
     let path = path.trim_matches('/').to_ascii_lowercase();
-    path.strip_suffix("$management").unwrap_or(&path).trim_end_matches('/').to_owned()
+    path.strip_suffix("$management")
+        .unwrap_or(&path)
+        .trim_end_matches('/')
+        .to_owned()
 }
 
 fn covers(granted: &str, path: &str) -> bool {
@@ -163,12 +194,16 @@ fn jwt_expiry(token: &str) -> Result<Timestamp, String> {
     }
     let malformed = || "the token is malformed".to_owned();
     let payload = token.split('.').nth(1).ok_or_else(malformed)?;
-    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).map_err(|_| malformed())?;
+    let payload = URL_SAFE_NO_PAD
+        .decode(payload.trim_end_matches('='))
+        .map_err(|_| malformed())?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| malformed())?;
     if !JWT_AUDIENCES.contains(&claims.aud.trim_end_matches('/')) {
         return Err(format!("the audience {} is not served here", claims.aud));
     }
-    Ok(Timestamp::from_unix_millis(claims.exp.saturating_mul(1_000)))
+    Ok(Timestamp::from_unix_millis(
+        claims.exp.saturating_mul(1_000),
+    ))
 }
 
 #[cfg(test)]
@@ -185,7 +220,9 @@ mod tests {
         let mut grants = Grants::default();
         let audience = "sb://127.0.0.1:5672/Hub";
         let token = service_bus_token(audience, "Root", "two", LATER);
-        grants.add(rule.check(&token, audience, NOW).unwrap()).unwrap();
+        grants
+            .add(rule.check(&token, audience, NOW).unwrap())
+            .unwrap();
         for (address, allowed) in [
             ("hub", true),
             ("amqps://127.0.0.1:5672/hub/Partitions/1", true),
@@ -198,7 +235,10 @@ mod tests {
         }
         assert!(!grants.allow("hub", LATER, 0));
         assert!(!grants.allow("hub", NOW, 1));
-        assert!(rule.check(&token, "sb://127.0.0.1:5672/other", NOW).is_err());
+        assert!(
+            rule.check(&token, "sb://127.0.0.1:5672/other", NOW)
+                .is_err()
+        );
         assert!(rule.check(&token, audience, LATER).is_err());
         rule.set("three", "four");
         assert!(rule.check(&token, audience, NOW).is_err());
@@ -211,9 +251,18 @@ mod tests {
             let claims = format!(r#"{{"aud":"{aud}","exp":1700003600}}"#);
             format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
         };
-        assert!(rule.check(&token("https://eventhubs.azure.net/"), "sb://h/x", NOW).is_ok());
-        assert!(rule.check(&token("https://storage.azure.com"), "sb://h/x", NOW).is_err());
-        assert!(rule.check(&token("https://servicebus.azure.net"), "sb://h/x", LATER).is_err());
+        assert!(
+            rule.check(&token("https://eventhubs.azure.net/"), "sb://h/x", NOW)
+                .is_ok()
+        );
+        assert!(
+            rule.check(&token("https://storage.azure.com"), "sb://h/x", NOW)
+                .is_err()
+        );
+        assert!(
+            rule.check(&token("https://servicebus.azure.net"), "sb://h/x", LATER)
+                .is_err()
+        );
         assert!(rule.check("nonsense", "sb://h/x", NOW).is_err());
     }
 

@@ -66,7 +66,13 @@ impl Emulator {
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let (amqp_port, http_port) = (settings.amqp_port, settings.http_port);
         let store = Arc::new(Store::new(settings, clock)?);
-        Stopped { store, amqp_port, http_port }.restart().await
+        Stopped {
+            store,
+            amqp_port,
+            http_port,
+        }
+        .restart()
+        .await
     }
 
     /// Drops every connection at once, frees the ports and keeps what was stored.
@@ -74,7 +80,11 @@ impl Emulator {
         let (amqp_port, http_port) = (self.amqp.address.port(), self.http.address.port());
         let store = Arc::clone(&self.store);
         tokio::join!(self.amqp.stop(), self.http.stop());
-        Stopped { store, amqp_port, http_port }
+        Stopped {
+            store,
+            amqp_port,
+            http_port,
+        }
     }
 
     /// The entities, their messages, keys and faults.
@@ -119,7 +129,11 @@ impl Emulator {
     /// When the settings have no such topic.
     #[must_use]
     pub fn topic_endpoint(&self, topic: &str) -> String {
-        format!("http://{}{}", self.http.address, self.store.grid_topic(topic).path)
+        format!(
+            "http://{}{}",
+            self.http.address,
+            self.store.grid_topic(topic).path
+        )
     }
 
     /// The first access key of an Event Grid topic.
@@ -187,10 +201,15 @@ impl Server {
         F: Future<Output = ()> + Send + 'static,
     {
         let (stop, stopped) = oneshot::channel();
-        let address =
-            listener.local_addr().map_err(|source| StartError::Bind { port: 0, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Bind { port: 0, source })?;
         let task = tokio::spawn(run(listener, Arc::clone(store), stopped));
-        Ok(Self { address, stop: Some(stop), task })
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            task,
+        })
     }
 
     async fn stop(mut self) {

@@ -32,7 +32,10 @@ pub enum SendAnswer {
 impl SendAnswer {
     /// Whether the message is kept.
     pub(crate) fn stores(&self) -> bool {
-        matches!(self, Self::StoreAndStall | Self::AcceptAfter(_) | Self::StoreAndDrop)
+        matches!(
+            self,
+            Self::StoreAndStall | Self::AcceptAfter(_) | Self::StoreAndDrop
+        )
     }
 }
 
@@ -118,7 +121,10 @@ impl Faults {
 
 fn push<T>(queues: &mut Queues<T>, entity: &str, answer: T, count: usize) {
     if count > 0 {
-        queues.entry(entity.to_ascii_lowercase()).or_default().push_back((answer, count));
+        queues
+            .entry(entity.to_ascii_lowercase())
+            .or_default()
+            .push_back((answer, count));
     }
 }
 
@@ -151,7 +157,10 @@ mod tests {
         faults.sends("hub", SendAnswer::Drop, 1);
         assert_eq!(faults.next_send("other"), None);
         let seen: Vec<_> = std::iter::from_fn(|| faults.next_send("hub")).collect();
-        assert_eq!(seen, [SendAnswer::Stall, SendAnswer::Stall, SendAnswer::Drop]);
+        assert_eq!(
+            seen,
+            [SendAnswer::Stall, SendAnswer::Stall, SendAnswer::Drop]
+        );
         faults.connections(1);
         assert!(faults.next_connection_refused());
         assert!(!faults.next_connection_refused());

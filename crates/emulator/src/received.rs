@@ -79,7 +79,11 @@ impl ReceivedMessage {
 }
 
 pub(crate) fn time_to_live_ms(message: &Message) -> Option<u32> {
-    message.header.get(2).and_then(Value::as_i64).and_then(|ttl| u32::try_from(ttl).ok())
+    message
+        .header
+        .get(2)
+        .and_then(Value::as_i64)
+        .and_then(|ttl| u32::try_from(ttl).ok())
 }
 
 fn body_bytes(body: Body) -> Bytes {
@@ -87,7 +91,9 @@ fn body_bytes(body: Body) -> Bytes {
         Body::Data(mut sections) if sections.len() == 1 => sections.remove(0),
         Body::Data(sections) => {
             let mut all = BytesMut::new();
-            sections.iter().for_each(|section| all.extend_from_slice(section));
+            sections
+                .iter()
+                .for_each(|section| all.extend_from_slice(section));
             all.freeze()
         }
         Body::Value(Value::Binary(bytes)) => bytes,

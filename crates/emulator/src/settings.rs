@@ -103,7 +103,11 @@ pub struct HubSettings {
 impl HubSettings {
     /// A hub with four partitions and the group `$Default`.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), partitions: 4, consumer_groups: vec!["$Default".to_owned()] }
+        Self {
+            name: name.into(),
+            partitions: 4,
+            consumer_groups: vec!["$Default".to_owned()],
+        }
     }
 }
 
@@ -119,8 +123,14 @@ pub struct TopicSettings {
 impl TopicSettings {
     /// A topic with subscriptions of default behaviour.
     pub fn new(name: impl Into<String>, subscriptions: &[&str]) -> Self {
-        let subscriptions = subscriptions.iter().map(|name| QueueSettings::new(*name)).collect();
-        Self { name: name.into(), subscriptions }
+        let subscriptions = subscriptions
+            .iter()
+            .map(|name| QueueSettings::new(*name))
+            .collect();
+        Self {
+            name: name.into(),
+            subscriptions,
+        }
     }
 }
 

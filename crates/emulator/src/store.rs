@@ -1,17 +1,18 @@
 //! What an emulator holds, with or without its servers running.
 
 use crate::access::AccessRule;
-use crate::broker::hub::{Arrival, Hub};
-use crate::broker::queue::{Queue, Tokens};
-use crate::broker::topic::Topic;
 use crate::broker::Tally;
+use crate::broker::hub::{Arrival, Hub};
+use crate::broker::queue::Queue;
+use crate::broker::stored::Tokens;
+use crate::broker::topic::Topic;
 use crate::faults::Faults;
 use crate::grid::topic::{GridEvent, GridTopic};
 use crate::received::ReceivedMessage;
 use crate::settings::Settings;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use twinroute_model::clock::{Clock, Timestamp};
 
@@ -104,10 +105,16 @@ impl Store {
         }
         let mut grid: Vec<GridTopic> = Vec::new();
         for topic in &settings.event_grid_topics {
-            if grid.iter().any(|known| known.name.eq_ignore_ascii_case(&topic.name)) {
+            if grid
+                .iter()
+                .any(|known| known.name.eq_ignore_ascii_case(&topic.name))
+            {
                 return Err(SettingsError::NameTwice(topic.name.clone()));
             }
-            if grid.iter().any(|known| known.path.eq_ignore_ascii_case(&topic.path)) {
+            if grid
+                .iter()
+                .any(|known| known.path.eq_ignore_ascii_case(&topic.path))
+            {
                 return Err(SettingsError::PathTwice(topic.path.clone()));
             }
             grid.push(GridTopic::new(topic, &settings.limits));
@@ -169,7 +176,11 @@ impl Store {
     #[must_use]
     pub fn dead_letters(&self, topic: &str, subscription: &str) -> Vec<ReceivedMessage> {
         let queue = self.subscription(topic, subscription);
-        queue.dead_letters.as_ref().map(|dead| dead.messages()).unwrap_or_default()
+        queue
+            .dead_letters
+            .as_ref()
+            .map(|dead| dead.messages())
+            .unwrap_or_default()
     }
 
     /// The events that an Event Grid topic retains, in order of arrival.
@@ -186,7 +197,10 @@ impl Store {
             Entity::Queue(queue) => (&queue.transfers, &queue.accepted),
             Entity::Topic(topic) => (&topic.transfers, &topic.accepted),
         };
-        Counts { requests: transfers.load(Ordering::Relaxed), stored: accepted.total() }
+        Counts {
+            requests: transfers.load(Ordering::Relaxed),
+            stored: accepted.total(),
+        }
     }
 
     /// How much an Event Grid topic took in.
@@ -233,7 +247,11 @@ impl Store {
     }
 
     pub(crate) fn arrival(&self) -> Arrival<'_> {
-        Arrival { counter: &self.arrivals, now: self.now(), limits: &self.settings.limits }
+        Arrival {
+            counter: &self.arrivals,
+            now: self.now(),
+            limits: &self.settings.limits,
+        }
     }
 
     pub(crate) fn connected(&self) {
@@ -245,12 +263,16 @@ impl Store {
     }
 
     pub(crate) fn grid_topic(&self, name: &str) -> &GridTopic {
-        let found = self.grid.iter().find(|topic| topic.name.eq_ignore_ascii_case(name));
+        let found = self
+            .grid
+            .iter()
+            .find(|topic| topic.name.eq_ignore_ascii_case(name));
         found.unwrap_or_else(|| panic!("no Event Grid topic {name} in the settings"))
     }
 
     fn known(&self, name: &str) -> &Entity {
-        self.entity(name).unwrap_or_else(|| panic!("no entity {name} in the settings"))
+        self.entity(name)
+            .unwrap_or_else(|| panic!("no entity {name} in the settings"))
     }
 
     fn hub(&self, name: &str) -> &Arc<Hub> {
@@ -268,7 +290,9 @@ impl Store {
     }
 
     fn subscription(&self, topic: &str, name: &str) -> &Arc<Queue> {
-        let Entity::Topic(found) = self.known(topic) else { panic!("{topic} is not a topic") };
+        let Entity::Topic(found) = self.known(topic) else {
+            panic!("{topic} is not a topic")
+        };
         let queue = found.subscription(name);
         queue.unwrap_or_else(|| panic!("no subscription {name} of {topic} in the settings"))
     }
@@ -286,6 +310,9 @@ async fn reach(entity: &str, tally: &Tally, wanted: u64, waited: Duration) -> Re
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Store").field("entities", &self.entities.keys()).finish()
+        formatter
+            .debug_struct("Store")
+            .field("entities", &self.entities.keys())
+            .finish()
     }
 }

@@ -41,7 +41,12 @@ pub(crate) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(crate) fn new(source: &'a Bytes) -> Self {
-        Self { source, at: 0, end: source.len(), values_left: VALUES_MAX }
+        Self {
+            source,
+            at: 0,
+            end: source.len(),
+            values_left: VALUES_MAX,
+        }
     }
 
     /// Where the next value begins.
@@ -129,8 +134,8 @@ impl<'a> Decoder<'a> {
                 Value::List(items.collect::<Result<_, _>>()?)
             }
             0xc1 | 0xd1 if count.is_multiple_of(2) => {
-                let pairs = (0..count / 2)
-                    .map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?)));
+                let pairs =
+                    (0..count / 2).map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?)));
                 Value::Map(pairs.collect::<Result<_, Error>>()?)
             }
             0xc1 | 0xd1 => return Err(Error::Length),
@@ -172,7 +177,9 @@ impl<'a> Decoder<'a> {
 
     fn text(&mut self, code: u8) -> Result<String, Error> {
         let bytes = self.variable(code)?;
-        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| Error::NotUtf8)
+        std::str::from_utf8(&bytes)
+            .map(str::to_owned)
+            .map_err(|_| Error::NotUtf8)
     }
 
     fn variable(&mut self, code: u8) -> Result<Bytes, Error> {
@@ -195,7 +202,9 @@ impl<'a> Decoder<'a> {
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let start = self.advance(N)?;
-        Ok(self.source[start..self.at].try_into().expect("the slice has the length asked for"))
+        Ok(self.source[start..self.at]
+            .try_into()
+            .expect("the slice has the length asked for"))
     }
 
     fn advance(&mut self, length: usize) -> Result<usize, Error> {
@@ -211,7 +220,11 @@ impl<'a> Decoder<'a> {
 pub(crate) fn whole(bytes: &Bytes) -> Result<Value, Error> {
     let mut decoder = Decoder::new(bytes);
     let value = decoder.value()?;
-    if decoder.position() == bytes.len() { Ok(value) } else { Err(Error::Length) }
+    if decoder.position() == bytes.len() {
+        Ok(value)
+    } else {
+        Err(Error::Length)
+    }
 }
 
 /// Where the undescribed value that starts at `at` ends, from its constructor alone.
@@ -229,9 +242,15 @@ pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
         0xb | 0xd | 0xf => {
             let size = bytes.get(after..after + 4).ok_or(Error::Truncated)?;
             let size = u32::from_be_bytes(size.try_into().expect("four bytes"));
-            usize::try_from(size).ok().and_then(|size| size.checked_add(4)).ok_or(Error::Length)?
+            usize::try_from(size)
+                .ok()
+                .and_then(|size| size.checked_add(4))
+                .ok_or(Error::Length)?
         }
         _ => return Err(Error::Constructor(code)),
     };
-    after.checked_add(length).filter(|end| *end <= bytes.len()).ok_or(Error::Truncated)
+    after
+        .checked_add(length)
+        .filter(|end| *end <= bytes.len())
+        .ok_or(Error::Truncated)
 }

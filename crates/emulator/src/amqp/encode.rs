@@ -35,7 +35,9 @@ pub(crate) fn value(value: &Value, out: &mut BytesMut) {
 
 /// Appends a list.
 pub(crate) fn list(items: &[Value], out: &mut BytesMut) {
-    compound(0xc0, items.len(), out, |out| items.iter().for_each(|item| value(item, out)));
+    compound(0xc0, items.len(), out, |out| {
+        items.iter().for_each(|item| value(item, out))
+    });
 }
 
 /// Appends a map.

@@ -63,7 +63,11 @@ pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Frame>
     }
     let mut body = input.split_to(size).freeze();
     body.advance(body_start);
-    Ok(Some(Frame { kind, channel, body }))
+    Ok(Some(Frame {
+        kind,
+        channel,
+        body,
+    }))
 }
 
 /// Appends a frame whose body `fill` writes.

@@ -108,7 +108,9 @@ pub(crate) fn content(bytes: &Bytes) -> Result<Content, Error> {
             PROPERTIES => content.properties = value()?.into_items(),
             APPLICATION_PROPERTIES => content.application = value()?.into_pairs(),
             DATA => {
-                let Value::Binary(data) = value()? else { return Err(Error::Descriptor) };
+                let Value::Binary(data) = value()? else {
+                    return Err(Error::Descriptor);
+                };
                 match &mut content.body {
                     Body::Data(all) => all.push(data),
                     other => *other = Body::Data(vec![data]),
@@ -130,11 +132,16 @@ pub(crate) fn rewrite(
 ) -> Result<Bytes, Error> {
     let all = sections(bare)?;
     let known = all.iter().find(|section| section.code == code);
-    let before = all.iter().filter(|section| section.code < code).map(|section| section.whole.end);
+    let before = all
+        .iter()
+        .filter(|section| section.code < code)
+        .map(|section| section.whole.end);
     let (start, end, old) = match known {
-        Some(section) => {
-            (section.whole.start, section.whole.end, decode(bare, &section.content)?)
-        }
+        Some(section) => (
+            section.whole.start,
+            section.whole.end,
+            decode(bare, &section.content)?,
+        ),
         None => {
             let at = before.max().unwrap_or(0);
             (at, at, Value::Null)
@@ -166,7 +173,8 @@ impl Message {
         }
         let mut annotations = extra;
         for (name, value) in &self.annotations {
-            if !name.as_str().is_some_and(|name| find(&annotations, name).is_some()) {
+            let known = name.as_str().and_then(|name| find(&annotations, name));
+            if known.is_none() {
                 annotations.push((name.clone(), value.clone()));
             }
         }
@@ -223,7 +231,11 @@ fn sections(bytes: &Bytes) -> Result<Vec<Section>, Error> {
             Some(0x00) => end_of_described(bytes, content)?,
             _ => skip(bytes, content)?,
         };
-        all.push(Section { code, whole: at..end, content: content..end });
+        all.push(Section {
+            code,
+            whole: at..end,
+            content: content..end,
+        });
         at = end;
     }
     Ok(all)

@@ -112,7 +112,9 @@ impl Fields {
     }
 
     fn number<T: TryFrom<i64>>(&mut self) -> Option<T> {
-        self.any().as_i64().and_then(|number| T::try_from(number).ok())
+        self.any()
+            .as_i64()
+            .and_then(|number| T::try_from(number).ok())
     }
 
     fn need(&mut self) -> Result<u32, Error> {
@@ -174,10 +176,17 @@ pub(crate) fn read_sasl_init(body: &Bytes) -> Result<(String, Bytes), Error> {
 }
 
 fn code_and_fields(decoder: &mut Decoder<'_>) -> Result<(i64, Fields), Error> {
-    let Value::Described(both) = decoder.value()? else { return Err(Error::Descriptor) };
+    let Value::Described(both) = decoder.value()? else {
+        return Err(Error::Descriptor);
+    };
     let (descriptor, content) = *both;
-    let Value::List(items) = content else { return Err(Error::Descriptor) };
-    Ok((descriptor.as_i64().ok_or(Error::Descriptor)?, Fields(items.into_iter())))
+    let Value::List(items) = content else {
+        return Err(Error::Descriptor);
+    };
+    Ok((
+        descriptor.as_i64().ok_or(Error::Descriptor)?,
+        Fields(items.into_iter()),
+    ))
 }
 
 fn problem(value: &Value) -> Option<Problem> {
@@ -382,7 +391,10 @@ fn transfer_fields(transfer: &Transfer) -> Vec<Value> {
     vec![
         Value::Uint(transfer.handle),
         uint(transfer.delivery_id),
-        transfer.delivery_tag.clone().map_or(Value::Null, Value::Binary),
+        transfer
+            .delivery_tag
+            .clone()
+            .map_or(Value::Null, Value::Binary),
         uint(transfer.message_format),
         transfer.settled.map_or(Value::Null, Value::Bool),
         Value::Bool(transfer.more),

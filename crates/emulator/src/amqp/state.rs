@@ -11,7 +11,10 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(condition: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { condition: condition.into(), description: description.into() }
+        Self {
+            condition: condition.into(),
+            description: description.into(),
+        }
     }
 
     pub(crate) fn value(&self) -> Value {
@@ -34,14 +37,23 @@ pub(crate) fn problem_or_null(problem: Option<&Problem>) -> Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
     Accepted,
-    Rejected { error: Option<Problem>, info: Vec<(Value, Value)> },
+    Rejected {
+        error: Option<Problem>,
+        info: Vec<(Value, Value)>,
+    },
     Released,
-    Modified { failed: bool, undeliverable_here: bool },
+    Modified {
+        failed: bool,
+        undeliverable_here: bool,
+    },
 }
 
 impl Outcome {
     pub(crate) fn rejected(problem: Problem) -> Self {
-        Self::Rejected { error: Some(problem), info: Vec::new() }
+        Self::Rejected {
+            error: Some(problem),
+            info: Vec::new(),
+        }
     }
 
     pub(crate) fn value(&self) -> Value {
@@ -51,7 +63,10 @@ impl Outcome {
                 Value::described(0x25, Value::List(vec![problem_or_null(error.as_ref())]))
             }
             Self::Released => Value::described(0x26, Value::List(Vec::new())),
-            Self::Modified { failed, undeliverable_here } => Value::described(
+            Self::Modified {
+                failed,
+                undeliverable_here,
+            } => Value::described(
                 0x27,
                 Value::List(vec![
                     Value::Bool(*failed),
@@ -64,21 +79,33 @@ impl Outcome {
 
     /// `None` for `received` and for states this layer does not know.
     pub(crate) fn read(value: &Value) -> Option<Self> {
-        let Value::Described(both) = value else { return None };
+        let Value::Described(both) = value else {
+            return None;
+        };
         let items = value.items();
         match both.0.as_i64()? {
             0x24 => Some(Self::Accepted),
             0x25 => {
                 let error = items.first().map(Value::items).unwrap_or_default();
                 let text = |at: usize| error.get(at).and_then(Value::as_str).unwrap_or_default();
-                let info = error.get(2).cloned().map(Value::into_pairs).unwrap_or_default();
+                let info = error
+                    .get(2)
+                    .cloned()
+                    .map(Value::into_pairs)
+                    .unwrap_or_default();
                 let problem = (!error.is_empty()).then(|| Problem::new(text(0), text(1)));
-                Some(Self::Rejected { error: problem, info })
+                Some(Self::Rejected {
+                    error: problem,
+                    info,
+                })
             }
             0x26 => Some(Self::Released),
             0x27 => {
                 let flag = |at: usize| items.get(at).and_then(Value::as_bool).unwrap_or_default();
-                Some(Self::Modified { failed: flag(0), undeliverable_here: flag(1) })
+                Some(Self::Modified {
+                    failed: flag(0),
+                    undeliverable_here: flag(1),
+                })
             }
             _ => None,
         }

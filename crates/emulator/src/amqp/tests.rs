@@ -41,7 +41,10 @@ fn array() -> impl Strategy<Value = Value> {
         prop::collection::vec(any::<[u8; 16]>().prop_map(Value::Uuid), 0..20),
         prop::collection::vec(any::<bool>().prop_map(Value::Bool), 0..20),
         prop::collection::vec(Just(Value::Null), 0..20),
-        prop::collection::vec(any::<i64>().prop_map(|n| Value::described(7, Value::Long(n))), 0..9),
+        prop::collection::vec(
+            any::<i64>().prop_map(|n| Value::described(7, Value::Long(n))),
+            0..9
+        ),
         prop::collection::vec(
             prop::collection::vec(scalar(), 0..4).prop_map(Value::List),
             0..4
@@ -152,12 +155,21 @@ fn performatives_have_their_full_length() {
 #[test]
 fn frames_come_out_only_when_whole() {
     let mut out = BytesMut::new();
-    frame::put(Kind::Sasl, 0, &mut out, |out| out.extend_from_slice(b"body"));
+    frame::put(Kind::Sasl, 0, &mut out, |out| {
+        out.extend_from_slice(b"body")
+    });
     for length in 0..out.len() {
-        assert_eq!(frame::take(&mut BytesMut::from(&out[..length]), 100), Ok(None));
+        assert_eq!(
+            frame::take(&mut BytesMut::from(&out[..length]), 100),
+            Ok(None)
+        );
     }
     let body = Bytes::from_static(b"body");
-    let expected = Frame { kind: Kind::Sasl, channel: 0, body };
+    let expected = Frame {
+        kind: Kind::Sasl,
+        channel: 0,
+        body,
+    };
     assert_eq!(frame::take(&mut out, 100), Ok(Some(expected)));
     let huge = frame::take(&mut BytesMut::from(&[0xff; 8][..]), 100);
     assert_eq!(huge, Err(frame::Error::TooLarge(u32::MAX)));
@@ -183,5 +195,8 @@ fn the_bare_message_is_kept_byte_for_byte() {
     let content = message::content(&added.unwrap()).unwrap();
     assert_eq!(content.properties, [Value::string("id")]);
     assert_eq!(content.application, [(Value::string("k"), Value::Int(1))]);
-    assert_eq!(content.body, message::Body::Data(vec![Bytes::from_static(b"{}")]));
+    assert_eq!(
+        content.body,
+        message::Body::Data(vec![Bytes::from_static(b"{}")])
+    );
 }

@@ -4,7 +4,10 @@ use bytes::Bytes;
 
 /// One value of the AMQP 1.0 type system (AMQP 1.0 part 1 §1.6).
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the variants carry the names of the specification")]
+#[allow(
+    missing_docs,
+    reason = "the variants carry the names of the specification"
+)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -128,7 +131,10 @@ impl Value {
 
 /// What `pairs` has under a string or symbol key.
 pub(crate) fn find<'a>(pairs: &'a [(Value, Value)], key: &str) -> Option<&'a Value> {
-    pairs.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
+    pairs
+        .iter()
+        .find(|(name, _)| name.as_str() == Some(key))
+        .map(|(_, value)| value)
 }
 
 impl PartialEq<str> for Value {

@@ -93,7 +93,9 @@ impl Hub {
             created_at,
             accepted: Tally::default(),
             transfers: AtomicU64::new(0),
-            partitions: (0..settings.partitions).map(|_| Partition::default()).collect(),
+            partitions: (0..settings.partitions)
+                .map(|_| Partition::default())
+                .collect(),
             consumer_groups: settings.consumer_groups.clone(),
             next_partition: AtomicUsize::new(0),
         }
@@ -108,7 +110,9 @@ impl Hub {
     }
 
     pub(crate) fn has_group(&self, group: &str) -> bool {
-        self.consumer_groups.iter().any(|known| known.eq_ignore_ascii_case(group))
+        self.consumer_groups
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(group))
     }
 
     /// Appends messages of one transfer to one partition: the fixed one, that of the key, or the next.
@@ -119,7 +123,9 @@ impl Hub {
         fixed: Option<u16>,
         arrival: Arrival<'_>,
     ) {
-        let first_key = messages.first().and_then(|first| first.annotation(PARTITION_KEY));
+        let first_key = messages
+            .first()
+            .and_then(|first| first.annotation(PARTITION_KEY));
         let key = envelope_key.or_else(|| first_key.and_then(Value::as_str));
         let count = self.partitions.len();
         let index = match (fixed, key) {
@@ -160,7 +166,9 @@ impl Partition {
         let mut log = lock(&self.log);
         for mut message in messages {
             if let Some(key) = key.filter(|_| message.annotation(PARTITION_KEY).is_none()) {
-                message.annotations.push((Value::symbol(PARTITION_KEY), Value::string(key)));
+                message
+                    .annotations
+                    .push((Value::symbol(PARTITION_KEY), Value::string(key)));
             }
             let bytes = message.bytes();
             let event = HubEvent {
@@ -178,7 +186,9 @@ impl Partition {
         while log.events.len() > arrival.limits.events_per_partition_max
             || log.bytes > arrival.limits.bytes_per_partition_max
         {
-            let Some(oldest) = log.events.pop_front() else { break };
+            let Some(oldest) = log.events.pop_front() else {
+                break;
+            };
             log.bytes -= oldest.message.bytes();
         }
     }
@@ -203,10 +213,22 @@ impl Partition {
             Start::Earliest => begin,
             Start::Latest => log.next_sequence,
             Start::Sequence { at, inclusive } => at.saturating_add(i64::from(!inclusive)),
-            Start::Offset { at, inclusive: true } => skip(&|event| event.offset < at),
-            Start::Offset { at, inclusive: false } => skip(&|event| event.offset <= at),
-            Start::Time { at, inclusive: true } => skip(&|event| event.enqueued_at < at),
-            Start::Time { at, inclusive: false } => skip(&|event| event.enqueued_at <= at),
+            Start::Offset {
+                at,
+                inclusive: true,
+            } => skip(&|event| event.offset < at),
+            Start::Offset {
+                at,
+                inclusive: false,
+            } => skip(&|event| event.offset <= at),
+            Start::Time {
+                at,
+                inclusive: true,
+            } => skip(&|event| event.enqueued_at < at),
+            Start::Time {
+                at,
+                inclusive: false,
+            } => skip(&|event| event.enqueued_at <= at),
         }
     }
 
@@ -234,9 +256,17 @@ impl Partition {
         readers.retain(|reader| reader.stolen.strong_count() > 0);
         let same = |reader: &&ReaderEntry| reader.group.eq_ignore_ascii_case(group);
         let live = |reader: &&ReaderEntry| {
-            reader.stolen.upgrade().is_some_and(|stolen| !stolen.load(Ordering::Relaxed))
+            reader
+                .stolen
+                .upgrade()
+                .is_some_and(|stolen| !stolen.load(Ordering::Relaxed))
         };
-        let highest = readers.iter().filter(same).filter(live).filter_map(|one| one.epoch).max();
+        let highest = readers
+            .iter()
+            .filter(same)
+            .filter(live)
+            .filter_map(|one| one.epoch)
+            .max();
         if highest > epoch {
             let text = format!("a reader with the higher epoch {highest:?} is connected");
             return Err(Problem::new("amqp:link:stolen", text));
@@ -264,7 +294,9 @@ impl Partition {
 
 impl Log {
     fn begin(&self) -> i64 {
-        self.events.front().map_or(self.next_sequence, |event| event.sequence)
+        self.events
+            .front()
+            .map_or(self.next_sequence, |event| event.sequence)
     }
 }
 
@@ -272,8 +304,14 @@ impl HubEvent {
     /// The event on the wire.
     pub(crate) fn encode(&self) -> bytes::Bytes {
         let annotations = vec![
-            (Value::symbol("x-opt-sequence-number"), Value::Long(self.sequence)),
-            (Value::symbol("x-opt-offset"), Value::string(self.offset.to_string())),
+            (
+                Value::symbol("x-opt-sequence-number"),
+                Value::Long(self.sequence),
+            ),
+            (
+                Value::symbol("x-opt-offset"),
+                Value::string(self.offset.to_string()),
+            ),
             (
                 Value::symbol("x-opt-enqueued-time"),
                 Value::Timestamp(self.enqueued_at.unix_millis()),

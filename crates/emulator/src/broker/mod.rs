@@ -3,6 +3,7 @@
 pub(crate) mod hub;
 pub(crate) mod queue;
 pub(crate) mod session;
+pub(crate) mod stored;
 pub(crate) mod topic;
 
 #[cfg(test)]
@@ -25,7 +26,10 @@ impl Waiters {
     pub(crate) fn add(&self, waiter: &Arc<Notify>) {
         let mut all = lock(&self.0);
         all.retain(|known| known.strong_count() > 0);
-        if !all.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(waiter))) {
+        if !all
+            .iter()
+            .any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(waiter)))
+        {
             all.push(Arc::downgrade(waiter));
         }
     }
@@ -49,7 +53,8 @@ impl Default for Tally {
 
 impl Tally {
     pub(crate) fn add(&self, count: usize) {
-        self.0.send_modify(|total| *total += u64::try_from(count).unwrap_or(u64::MAX));
+        self.0
+            .send_modify(|total| *total += u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -58,7 +63,12 @@ impl Tally {
 
     /// Dropping the future stops the waiting and changes nothing.
     pub(crate) async fn reach(&self, count: u64) {
-        let reached = self.0.subscribe().wait_for(|total| *total >= count).await.is_ok();
+        let reached = self
+            .0
+            .subscribe()
+            .wait_for(|total| *total >= count)
+            .await
+            .is_ok();
         assert!(reached, "the sender lives as long as the tally");
     }
 }

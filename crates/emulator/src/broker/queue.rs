@@ -1,24 +1,17 @@
 //! A queue or subscription: peek-lock, settlement, deferral and its dead-letter queue.
 
 use super::session::Sessions;
+use super::stored::{Stored, Token, Tokens, bury, with_message_id};
 use super::{Tally, Waiters, lock};
-use crate::amqp::message::{self, APPLICATION_PROPERTIES, Message, PROPERTIES};
+use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
-use crate::amqp::value::Value;
-use crate::received::{Place, ReceivedMessage, time_to_live_ms};
+use crate::received::{ReceivedMessage, time_to_live_ms};
 use crate::settings::{Limits, QueueSettings};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-
-/// A lock token: a UUID in network order.
-pub(crate) type Token = [u8; 16];
-
-/// Where lock tokens come from: a counter, scrambled so that they look like what the service gives.
-#[derive(Debug, Default)]
-pub(crate) struct Tokens(AtomicU64);
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -46,18 +39,6 @@ pub(super) struct State {
     seen: HashSet<String>,
     seen_in_order: VecDeque<(Timestamp, String)>,
     pub(super) sessions: Sessions,
-}
-
-/// A message of a queue.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) arrival: u64,
-    pub(crate) sequence: i64,
-    pub(crate) enqueued_at: Timestamp,
-    pub(crate) delivery_count: u32,
-    pub(crate) session: Option<String>,
-    pub(crate) message: Message,
-    expires_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -90,7 +71,10 @@ pub(crate) enum Settlement {
     /// Back, as if it had not been handed out.
     Release,
     Defer,
-    DeadLetter { reason: Option<String>, description: Option<String> },
+    DeadLetter {
+        reason: Option<String>,
+        description: Option<String>,
+    },
 }
 
 impl Queue {
@@ -104,7 +88,13 @@ impl Queue {
         let mut dead_settings = QueueSettings::new("$DeadLetterQueue");
         dead_settings.lock_duration = settings.lock_duration;
         let dead_letters = Self::bare(dead_path, dead_settings, limits, tokens, None);
-        Self::bare(path, settings.clone(), limits, tokens, Some(Arc::new(dead_letters)))
+        Self::bare(
+            path,
+            settings.clone(),
+            limits,
+            tokens,
+            Some(Arc::new(dead_letters)),
+        )
     }
 
     fn bare(
@@ -184,13 +174,18 @@ impl Queue {
             message.bare = with_message_id(&message.bare, &id);
             message.message_id = Some(id);
         }
-        let ttl = time_to_live_ms(&message).map(u64::from).map(Duration::from_millis);
+        let ttl = time_to_live_ms(&message)
+            .map(u64::from)
+            .map(Duration::from_millis);
         let stored = Stored {
             arrival,
             sequence: state.next_sequence,
             enqueued_at: now,
             delivery_count: 0,
-            session: message.group_id.clone().filter(|_| self.settings.requires_session),
+            session: message
+                .group_id
+                .clone()
+                .filter(|_| self.settings.requires_session),
             expires_at: ttl.map(|ttl| now.after(ttl)),
             message,
         };
@@ -240,9 +235,19 @@ impl Queue {
         } else {
             let until = stored.session.is_none().then_some(locked_until);
             state.expiries.extend(until.map(|until| (until, token)));
-            state.locked.insert(token, Locked { stored: stored.clone(), until });
+            state.locked.insert(
+                token,
+                Locked {
+                    stored: stored.clone(),
+                    until,
+                },
+            );
         }
-        Taken { stored, token, locked_until }
+        Taken {
+            stored,
+            token,
+            locked_until,
+        }
     }
 
     /// Settles a message that is held under `token`.
@@ -270,7 +275,10 @@ impl Queue {
                 None
             }
             Settlement::Abandon => self.give_back(&mut state, stored),
-            Settlement::DeadLetter { reason, description } => {
+            Settlement::DeadLetter {
+                reason,
+                description,
+            } => {
                 state.bytes -= stored.message.bytes();
                 Some(bury(stored, reason.as_deref(), description.as_deref()))
             }
@@ -303,7 +311,9 @@ impl Queue {
                 break;
             }
             any = true;
-            let Some(locked) = state.unlock(token) else { break };
+            let Some(locked) = state.unlock(token) else {
+                break;
+            };
             dead.extend(self.give_back(&mut state, locked.stored));
         }
         drop(state);
@@ -314,7 +324,9 @@ impl Queue {
     }
 
     fn bury_all(&self, dead: impl IntoIterator<Item = Stored>, now: Timestamp) {
-        let Some(dead_letters) = &self.dead_letters else { return };
+        let Some(dead_letters) = &self.dead_letters else {
+            return;
+        };
         for stored in dead {
             dead_letters.push(vec![stored.message], stored.arrival, now);
         }
@@ -338,8 +350,20 @@ impl Queue {
         let state = self.state();
         let locked = state.locked.values().map(|locked| &locked.stored);
         let mut all: Vec<&Stored> = locked.filter(|stored| stored.sequence >= from).collect();
-        all.extend(state.ready.range(from..).take(count).map(|(_, stored)| stored));
-        all.extend(state.deferred.range(from..).take(count).map(|(_, stored)| stored));
+        all.extend(
+            state
+                .ready
+                .range(from..)
+                .take(count)
+                .map(|(_, stored)| stored),
+        );
+        all.extend(
+            state
+                .deferred
+                .range(from..)
+                .take(count)
+                .map(|(_, stored)| stored),
+        );
         all.sort_by_key(|stored| stored.sequence);
         all.into_iter().take(count).cloned().collect()
     }
@@ -377,15 +401,21 @@ impl State {
 
     fn expire_sessions(&mut self, now: Timestamp) -> bool {
         let ended = self.sessions.take_expired(now);
-        ended.iter().for_each(|session| self.release_session(session));
+        ended
+            .iter()
+            .for_each(|session| self.release_session(session));
         !ended.is_empty()
     }
 
     /// Makes what was handed out under a session ready again.
     pub(super) fn release_session(&mut self, session: &str) {
         let held = |locked: &Locked| locked.stored.session.as_deref() == Some(session);
-        let tokens: Vec<Token> =
-            self.locked.iter().filter(|(_, one)| held(one)).map(|(token, _)| *token).collect();
+        let tokens: Vec<Token> = self
+            .locked
+            .iter()
+            .filter(|(_, one)| held(one))
+            .map(|(token, _)| *token)
+            .collect();
         for token in tokens {
             if let Some(locked) = self.unlock(token) {
                 self.put_ready(locked.stored);
@@ -403,85 +433,14 @@ impl State {
     }
 }
 
-impl Stored {
-    fn received(&self) -> ReceivedMessage {
-        let place = Place {
-            arrival: self.arrival,
-            partition: None,
-            sequence: self.sequence,
-            enqueued_at: self.enqueued_at,
-            delivery_count: self.delivery_count,
-        };
-        ReceivedMessage::new(place, &self.message)
-    }
-
-    /// The message on the wire.
-    pub(crate) fn encode(&self, locked_until: Option<Timestamp>) -> bytes::Bytes {
-        let mut header = self.message.header.clone();
-        header.resize(5, Value::Null);
-        header[4] = Value::Uint(self.delivery_count);
-        let time = |at: Timestamp| Value::Timestamp(at.unix_millis());
-        let mut annotations = vec![
-            (Value::symbol("x-opt-sequence-number"), Value::Long(self.sequence)),
-            (Value::symbol("x-opt-enqueued-time"), time(self.enqueued_at)),
-            (Value::symbol("x-opt-message-state"), Value::Int(0)),
-        ];
-        if let Some(until) = locked_until {
-            annotations.push((Value::symbol("x-opt-locked-until"), time(until)));
-        }
-        self.message.encode(&header, annotations)
-    }
-}
-
-impl Tokens {
-    /// Two rounds of splitmix64 over a counter.
-    fn next(&self) -> Token {
-        let number = self.0.fetch_add(1, Ordering::Relaxed);
-        let half = |seed: u64| {
-            let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        };
-        let both = (u128::from(half(number * 2 + 1)) << 64) | u128::from(half(number * 2 + 2));
-        both.to_be_bytes()
-    }
-}
-
 /// Takes `count` arrival numbers and returns the first.
 pub(crate) fn numbers(counter: &AtomicU64, count: usize) -> u64 {
     counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed)
 }
 
 fn lock_lost() -> Problem {
-    Problem::new("com.microsoft:message-lock-lost", "the lock of the message has ended")
-}
-
-fn with_message_id(bare: &bytes::Bytes, id: &str) -> bytes::Bytes {
-    let changed = message::rewrite(bare, PROPERTIES, |old| {
-        let mut properties = old.into_items();
-        properties.resize(properties.len().max(1), Value::Null);
-        properties[0] = Value::string(id);
-        Value::List(properties)
-    });
-    changed.unwrap_or_else(|_| bare.clone())
-}
-
-fn bury(mut stored: Stored, reason: Option<&str>, description: Option<&str>) -> Stored {
-    let changed = message::rewrite(&stored.message.bare, APPLICATION_PROPERTIES, |old| {
-        let mut pairs = old.into_pairs();
-        for (name, text) in
-            [("DeadLetterReason", reason), ("DeadLetterErrorDescription", description)]
-        {
-            if let Some(text) = text {
-                pairs.retain(|(known, _)| known != &name);
-                pairs.push((Value::string(name), Value::string(text)));
-            }
-        }
-        Value::Map(pairs)
-    });
-    if let Ok(changed) = changed {
-        stored.message.bare = changed;
-    }
-    stored
+    Problem::new(
+        "com.microsoft:message-lock-lost",
+        "the lock of the message has ended",
+    )
 }

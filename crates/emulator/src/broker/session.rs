@@ -18,7 +18,11 @@ struct Session {
 
 impl Sessions {
     pub(super) fn add_ready(&mut self, session: &str, sequence: i64) {
-        self.0.entry(session.to_owned()).or_default().ready.insert(sequence);
+        self.0
+            .entry(session.to_owned())
+            .or_default()
+            .ready
+            .insert(sequence);
     }
 
     pub(super) fn remove_ready(&mut self, session: &str, sequence: i64) {
@@ -66,9 +70,8 @@ impl Queue {
         let name = match wanted {
             Some(name) => name.to_owned(),
             None => {
-                let free = |session: &Session| {
-                    session.locked_until.is_none() && !session.ready.is_empty()
-                };
+                let free =
+                    |session: &Session| session.locked_until.is_none() && !session.ready.is_empty();
                 let found = sessions.0.iter().find(|(_, session)| free(session));
                 let nothing = || Problem::new("com.microsoft:timeout", "no session is free");
                 found.map(|(name, _)| name.clone()).ok_or_else(nothing)?
@@ -86,16 +89,32 @@ impl Queue {
     /// Whether the session is still held.
     pub(crate) fn holds_session(&self, session: &str) -> bool {
         let state = self.state();
-        state.sessions.0.get(session).is_some_and(|known| known.locked_until.is_some())
+        state
+            .sessions
+            .0
+            .get(session)
+            .is_some_and(|known| known.locked_until.is_some())
     }
 
     /// Extends the lock of a session.
-    pub(crate) fn renew_session(&self, session: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+    pub(crate) fn renew_session(
+        &self,
+        session: &str,
+        now: Timestamp,
+    ) -> Result<Timestamp, Problem> {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
         let sessions = &mut self.state().sessions;
-        let held = sessions.0.get_mut(session).and_then(|known| known.locked_until.as_mut());
-        let lost = || Problem::new("com.microsoft:session-lock-lost", "the session is not locked");
+        let held = sessions
+            .0
+            .get_mut(session)
+            .and_then(|known| known.locked_until.as_mut());
+        let lost = || {
+            Problem::new(
+                "com.microsoft:session-lock-lost",
+                "the session is not locked",
+            )
+        };
         *held.ok_or_else(lost)? = until;
         Ok(until)
     }

@@ -1,7 +1,8 @@
 //! A Service Bus topic: every subscription gets a copy of every message.
 
 use super::hub::Arrival;
-use super::queue::{Queue, Tokens};
+use super::queue::Queue;
+use super::stored::Tokens;
 use super::{Tally, queue};
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;

@@ -26,7 +26,11 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
-        Self { status, code, message: text.into() }
+        Self {
+            status,
+            code,
+            message: text.into(),
+        }
     }
 }
 
@@ -40,22 +44,37 @@ pub(super) fn access(
     let unauthorized = |text: &str| Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", text);
     let keys = topic.keys();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let in_query = query.split('&').find_map(|pair| pair.strip_prefix("aeg-sas-key="));
+    let in_query = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("aeg-sas-key="));
     if let Some(key) = text("aeg-sas-key").or(in_query) {
         let known = keys.iter().any(|known| known == key);
-        return if known { Ok(()) } else { Err(unauthorized("the access key does not match")) };
+        return if known {
+            Ok(())
+        } else {
+            Err(unauthorized("the access key does not match"))
+        };
     }
     let bearer = text("authorization");
     let signed = bearer.and_then(|value| value.strip_prefix("SharedAccessSignature "));
     let Some(token) = text("aeg-sas-token").or(signed) else {
-        return Err(unauthorized("the request has neither aeg-sas-key nor aeg-sas-token"));
+        return Err(unauthorized(
+            "the request has neither aeg-sas-key nor aeg-sas-token",
+        ));
     };
     let first = verify_event_grid_token(token, &keys[0], now);
     let resource = first
         .or_else(|_| verify_event_grid_token(token, &keys[1], now))
         .map_err(|refusal| unauthorized(&refusal.to_string()))?;
-    let resource = resource.split('?').next().unwrap_or_default().trim_end_matches('/');
-    if resource.to_ascii_lowercase().ends_with(&topic.path.to_ascii_lowercase()) {
+    let resource = resource
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('/');
+    if resource
+        .to_ascii_lowercase()
+        .ends_with(&topic.path.to_ascii_lowercase())
+    {
         return Ok(());
     }
     Err(unauthorized("the token was signed for another topic"))
@@ -68,7 +87,12 @@ pub(super) fn events(
     body: &[u8],
 ) -> Result<Vec<Box<RawValue>>, Refusal> {
     let bad = |text: String| Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", text);
-    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let malformed = |error: serde_json::Error| bad(format!("the body is not valid: {error}"));
     let many = |body| serde_json::from_slice::<Vec<Box<RawValue>>>(body).map_err(malformed);
     let events = match (schema, media.as_str()) {
@@ -81,7 +105,11 @@ pub(super) fn events(
     };
     if events.len() > EVENTS_MAX {
         let text = format!("{} events are more than {EVENTS_MAX}", events.len());
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", text));
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            text,
+        ));
     }
     for event in &events {
         check_one(schema, event).map_err(bad)?;
@@ -98,7 +126,9 @@ fn check_one(schema: EventGridSchema, event: &RawValue) -> Result<(), String> {
         EventGridSchema::EventGrid => &["id", "subject", "eventType", "eventTime"],
     };
     for name in needed {
-        let text = fields.get(*name).and_then(|value| serde_json::from_str(value.get()).ok());
+        let text = fields
+            .get(*name)
+            .and_then(|value| serde_json::from_str(value.get()).ok());
         if text.is_none_or(|text: String| text.is_empty()) {
             return Err(format!("an event has no {name}"));
         }
@@ -137,14 +167,31 @@ mod tests {
             (CloudEvents, "application/json", list(CLOUD), Err(400)),
             (CloudEvents, batch, list(GRID), Err(400)),
             (CloudEvents, one, CLOUD.replace("1.0", "0.3"), Err(400)),
-            (CloudEvents, one, CLOUD.replace("\"x\"", "\"data\":1,\"data_base64\""), Err(400)),
-            (EventGrid, "application/json; charset=utf-8", list(GRID), Ok(2)),
+            (
+                CloudEvents,
+                one,
+                CLOUD.replace("\"x\"", "\"data\":1,\"data_base64\""),
+                Err(400),
+            ),
+            (
+                EventGrid,
+                "application/json; charset=utf-8",
+                list(GRID),
+                Ok(2),
+            ),
             (EventGrid, "application/json", GRID.to_owned(), Err(400)),
             (EventGrid, "application/json", list(CLOUD), Err(400)),
-            (CloudEvents, batch, format!("[{}]", vec![CLOUD; 5_001].join(",")), Err(413)),
+            (
+                CloudEvents,
+                batch,
+                format!("[{}]", vec![CLOUD; 5_001].join(",")),
+                Err(413),
+            ),
         ] {
             let result = events(schema, media, body.as_bytes());
-            let result = result.map(|all| all.len()).map_err(|refusal| refusal.status.as_u16());
+            let result = result
+                .map(|all| all.len())
+                .map_err(|refusal| refusal.status.as_u16());
             assert_eq!(result, expected, "{schema:?} {media}");
         }
     }

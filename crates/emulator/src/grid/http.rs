@@ -63,14 +63,21 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Dropped> {
     let path = request.uri().path().trim_end_matches('/').to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let found = store.grid.iter().position(|topic| topic.path.eq_ignore_ascii_case(&path));
+    let found = store
+        .grid
+        .iter()
+        .position(|topic| topic.path.eq_ignore_ascii_case(&path));
     if let (&Method::POST, Some(index)) = (request.method(), found) {
         return publish(&store, &store.grid[index], &query, request).await;
     }
     if request.method() == Method::GET && path.ends_with("/events") {
         return Ok(match read(&store, &path, &query) {
             Some(body) => json(StatusCode::OK, body),
-            None => refuse(&Refusal::new(StatusCode::NOT_FOUND, "NotFound", "no such topic")),
+            None => refuse(&Refusal::new(
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                "no such topic",
+            )),
         });
     }
     let refusal = match found {
@@ -103,11 +110,17 @@ async fn publish(
         Ok(Err(_)) | Err(_) => return Err(Dropped),
     };
     let checked = check::access(topic, &parts.headers, query, store.now()).and_then(|()| {
-        if !query.split('&').any(|pair| pair.eq_ignore_ascii_case(API_VERSION)) {
+        if !query
+            .split('&')
+            .any(|pair| pair.eq_ignore_ascii_case(API_VERSION))
+        {
             let text = format!("the query lacks {API_VERSION}");
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", text));
         }
-        let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         check::events(topic.schema, media.unwrap_or_default(), &body)
     });
     let events = match checked {
@@ -136,7 +149,9 @@ fn scripted(status: u16, retry_after_seconds: Option<u64>) -> Response<Full<Byte
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = refuse(&Refusal::new(status, "Scripted", "a scripted answer"));
     if let Some(seconds) = retry_after_seconds {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -164,19 +179,28 @@ fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 /// `GET /events?topic=NAME&after=N`; without a topic the first one is read.
 fn read(store: &Store, path: &str, query: &str) -> Option<String> {
     let value = |name: &str| {
-        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
     };
     let topic = match (path, value("topic")) {
-        ("/events", Some((_, name))) => {
-            store.grid.iter().find(|topic| topic.name.eq_ignore_ascii_case(name))?
-        }
+        ("/events", Some((_, name))) => store
+            .grid
+            .iter()
+            .find(|topic| topic.name.eq_ignore_ascii_case(name))?,
         ("/events", None) => store.grid.first()?,
         _ => {
             let name = path.strip_prefix("/topics/")?.strip_suffix("/events")?;
-            store.grid.iter().find(|topic| topic.name.eq_ignore_ascii_case(name))?
+            store
+                .grid
+                .iter()
+                .find(|topic| topic.name.eq_ignore_ascii_case(name))?
         }
     };
-    let after = value("after").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
+    let after = value("after")
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or(0);
     let events: Vec<String> = topic
         .events(after)
         .iter()
@@ -187,5 +211,8 @@ fn read(store: &Store, path: &str, query: &str) -> Option<String> {
         })
         .collect();
     let name = serde_json::Value::from(topic.name.as_str());
-    Some(format!(r#"{{"topic":{name},"events":[{}]}}"#, events.join(",")))
+    Some(format!(
+        r#"{{"topic":{name},"events":[{}]}}"#,
+        events.join(",")
+    ))
 }

@@ -91,7 +91,10 @@ impl GridTopic {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts { requests: self.posts.load(Ordering::Relaxed), stored: self.accepted.total() }
+        Counts {
+            requests: self.posts.load(Ordering::Relaxed),
+            stored: self.accepted.total(),
+        }
     }
 
     pub(crate) fn store(&self, events: Vec<Box<RawValue>>, post: u64, now: Timestamp) {
@@ -101,10 +104,17 @@ impl GridTopic {
             log.last_number += 1;
             log.bytes += json.get().len();
             let number = log.last_number;
-            log.events.push_back(GridEvent { number, post, received_at: now, json });
+            log.events.push_back(GridEvent {
+                number,
+                post,
+                received_at: now,
+                json,
+            });
         }
         while log.events.len() > self.events_max || log.bytes > self.bytes_max {
-            let Some(oldest) = log.events.pop_front() else { break };
+            let Some(oldest) = log.events.pop_front() else {
+                break;
+            };
             log.bytes -= oldest.json.get().len();
         }
         drop(log);

@@ -15,7 +15,11 @@ pub(super) enum Node {
     /// `$management` of a queue or subscription.
     QueueManagement(Arc<Queue>),
     Hub(Arc<Hub>, Option<u16>),
-    HubReader { hub: Arc<Hub>, group: String, partition: u16 },
+    HubReader {
+        hub: Arc<Hub>,
+        group: String,
+        partition: u16,
+    },
     Queue(Arc<Queue>),
     Topic(Arc<Topic>),
 }
@@ -56,7 +60,9 @@ pub(super) fn resolve(store: &Store, address: &str) -> Option<Node> {
     let path = path(address);
     let segments: Vec<&str> = path.split('/').collect();
     let is = |at: usize, word: &str| {
-        segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(word))
+        segments
+            .get(at)
+            .is_some_and(|segment| segment.eq_ignore_ascii_case(word))
     };
     if segments.len() == 1 && is(0, "$cbs") {
         return Some(Node::Cbs);
@@ -78,7 +84,11 @@ pub(super) fn resolve(store: &Store, address: &str) -> Option<Node> {
             hub.partition(partition)?;
             let group = segments[2].to_owned();
             let hub = Arc::clone(hub);
-            hub.has_group(&group).then_some(Node::HubReader { hub, group, partition })
+            hub.has_group(&group).then_some(Node::HubReader {
+                hub,
+                group,
+                partition,
+            })
         }
         (Entity::Topic(topic), 1) => Some(Node::Topic(Arc::clone(topic))),
         (Entity::Topic(topic), 3..) if is(1, "Subscriptions") => {

@@ -36,7 +36,11 @@ pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16,
     };
     // A null terminus is how a link is refused (AMQP 1.0 part 2 §2.6.3); azure-servicebus tells the
     // reason only when it sees one.
-    *(if asked.receiver { &mut answer.source } else { &mut answer.target }) = Value::Null;
+    *(if asked.receiver {
+        &mut answer.source
+    } else {
+        &mut answer.target
+    }) = Value::Null;
     context.send(channel, &Performative::Attach(Box::new(answer)));
     detach(context, session, channel, handle, problem);
 }
@@ -53,7 +57,11 @@ pub(super) fn detach(
         link.close();
     }
     session.closing.insert(handle);
-    let detach = Detach { handle, closed: true, error: Some(problem) };
+    let detach = Detach {
+        handle,
+        closed: true,
+        error: Some(problem),
+    };
     context.send(channel, &Performative::Detach(detach));
 }
 
@@ -65,7 +73,10 @@ pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16)
     for (handle, link) in &session.links {
         let open = address::path(link.address()).eq_ignore_ascii_case("$cbs");
         if !open && !context.grants.allow(link.address(), now, generation) {
-            lost.push((*handle, Problem::new("amqp:unauthorized-access", "the token has ended")));
+            lost.push((
+                *handle,
+                Problem::new("amqp:unauthorized-access", "the token has ended"),
+            ));
             continue;
         }
         let Link::Outbound(link) = link else { continue };
@@ -76,7 +87,10 @@ pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16)
             }
             Source::Queue { queue, session, .. } => {
                 queue.sweep(now);
-                if session.as_ref().is_some_and(|name| !queue.holds_session(name)) {
+                if session
+                    .as_ref()
+                    .is_some_and(|name| !queue.holds_session(name))
+                {
                     let text = "the lock of the session has ended";
                     let condition = "com.microsoft:session-lock-lost";
                     lost.push((*handle, Problem::new(condition, text)));
@@ -121,19 +135,36 @@ fn make(
     answer: &mut Attach,
 ) -> Result<Link, Problem> {
     if asked.handle > HANDLE_MAX || session.links.contains_key(&asked.handle) {
-        return Err(Problem::new("amqp:session:handle-in-use", "the handle is taken"));
+        return Err(Problem::new(
+            "amqp:session:handle-in-use",
+            "the handle is taken",
+        ));
     }
-    let terminus = if asked.receiver { &asked.source } else { &asked.target };
-    let address = terminus.items().first().and_then(Value::as_str).unwrap_or_default();
+    let terminus = if asked.receiver {
+        &asked.source
+    } else {
+        &asked.target
+    };
+    let address = terminus
+        .items()
+        .first()
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let not_found = || {
-        let text = format!("the messaging entity '{}' could not be found", address::path(address));
+        let text = format!(
+            "the messaging entity '{}' could not be found",
+            address::path(address)
+        );
         Problem::new("amqp:not-found", text)
     };
     let node = address::resolve(&context.store, address).ok_or_else(not_found)?;
     let now = context.store.now();
     let generation = context.store.rule.generation();
     if !matches!(node, Node::Cbs) && !context.grants.allow(address, now, generation) {
-        let text = format!("no token on this connection covers {}", address::path(address));
+        let text = format!(
+            "no token on this connection covers {}",
+            address::path(address)
+        );
         return Err(Problem::new("amqp:unauthorized-access", text));
     }
     if asked.receiver {
@@ -145,7 +176,9 @@ fn make(
     if !node.takes_messages() {
         return Err(not_found());
     }
-    let fault = node.entity().and_then(|entity| context.store.faults().next_attach(entity));
+    let fault = node
+        .entity()
+        .and_then(|entity| context.store.faults().next_attach(entity));
     if let Some(condition) = fault {
         return Err(Problem::new(condition, "scripted"));
     }
@@ -167,10 +200,12 @@ fn outbound(
 ) -> Result<Outbound, Problem> {
     let settled = asked.snd_settle_mode == Some(1);
     let source = match node {
-        Node::Cbs | Node::Management | Node::QueueManagement(_) => {
-            Source::Replies(VecDeque::new())
-        }
-        Node::HubReader { hub, group, partition } => Source::Partition(PartitionReader::open(
+        Node::Cbs | Node::Management | Node::QueueManagement(_) => Source::Replies(VecDeque::new()),
+        Node::HubReader {
+            hub,
+            group,
+            partition,
+        } => Source::Partition(PartitionReader::open(
             &hub,
             &group,
             partition,
@@ -180,7 +215,11 @@ fn outbound(
         )?),
         Node::Queue(queue) => {
             queue.waiters.add(&context.wake);
-            let mode = if settled { Mode::ReceiveAndDelete } else { Mode::PeekLock };
+            let mode = if settled {
+                Mode::ReceiveAndDelete
+            } else {
+                Mode::PeekLock
+            };
             let wanted = find(reader::filters(&asked.source), SESSION_FILTER);
             let session = match wanted {
                 Some(wanted) => {
@@ -195,13 +234,25 @@ fn outbound(
                 }
                 None => None,
             };
-            Source::Queue { queue: Arc::clone(&queue), session, mode }
+            Source::Queue {
+                queue: Arc::clone(&queue),
+                session,
+                mode,
+            }
         }
         Node::Hub(..) | Node::Topic(_) => {
-            return Err(Problem::new("amqp:not-found", "nothing is received from this node"));
+            return Err(Problem::new(
+                "amqp:not-found",
+                "nothing is received from this node",
+            ));
         }
     };
-    let reply_to = asked.target.items().first().and_then(Value::as_str).map(str::to_owned);
+    let reply_to = asked
+        .target
+        .items()
+        .first()
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     Ok(Outbound {
         name: asked.name.clone(),
         address: address.to_owned(),
@@ -217,13 +268,19 @@ fn outbound(
 
 /// The answer names the session that was chosen and how long it is locked.
 fn tell_session(answer: &mut Attach, name: &str, until: Timestamp) {
-    let ticks = until.unix_millis().saturating_mul(10_000).saturating_add(DOTNET_EPOCH_TICKS);
-    let locked = (Value::symbol("com.microsoft:locked-until-utc"), Value::Long(ticks));
+    let ticks = until
+        .unix_millis()
+        .saturating_mul(10_000)
+        .saturating_add(DOTNET_EPOCH_TICKS);
+    let locked = (
+        Value::symbol("com.microsoft:locked-until-utc"),
+        Value::Long(ticks),
+    );
     answer.properties = Value::Map(vec![locked]);
     let mut fields = answer.source.clone().into_items();
     if let Some(Value::Map(filters)) = fields.get_mut(7) {
         for (key, value) in filters {
-            if key == &SESSION_FILTER {
+            if *key == SESSION_FILTER {
                 *value = Value::string(name);
             }
         }

@@ -23,7 +23,9 @@ pub(super) fn request(
     delivery: &Delivery,
 ) {
     // What cannot be read cannot be answered either: there is no id to answer to.
-    let Ok(content) = message::content(&delivery.bytes) else { return };
+    let Ok(content) = message::content(&delivery.bytes) else {
+        return;
+    };
     let property = |at: usize| content.properties.get(at).cloned().unwrap_or(Value::Null);
     let correlation = property(0);
     let (application, body) = match node {
@@ -53,7 +55,11 @@ fn queue_reply(session: &mut Session, address: &str, reply_to: Option<&str>, rep
         }
     }
     let link = best.and_then(|handle| session.links.get_mut(&handle));
-    if let Some(Link::Outbound(Outbound { source: Source::Replies(replies), .. })) = link {
+    if let Some(Link::Outbound(Outbound {
+        source: Source::Replies(replies),
+        ..
+    })) = link
+    {
         if replies.len() >= REPLIES_MAX {
             replies.pop_front();
         }
@@ -64,7 +70,10 @@ fn queue_reply(session: &mut Session, address: &str, reply_to: Option<&str>, rep
 fn status(code: i32, description: &str) -> Vec<(Value, Value)> {
     vec![
         (Value::string("status-code"), Value::Int(code)),
-        (Value::string("status-description"), Value::string(description)),
+        (
+            Value::string("status-description"),
+            Value::string(description),
+        ),
     ]
 }
 
@@ -81,7 +90,10 @@ fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, 
         Body::Value(Value::String(token)) => token,
         _ => return (status(400, "the token is missing"), Value::Null),
     };
-    let checked = context.store.rule.check(token, audience, context.store.now());
+    let checked = context
+        .store
+        .rule
+        .check(token, audience, context.store.now());
     match checked.and_then(|grant| context.grants.add(grant)) {
         Ok(()) => (status(200, "OK"), Value::Null),
         Err(why) => refused(&why),
@@ -111,17 +123,27 @@ fn read(context: &Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
 }
 
 fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(pairs.into_iter().map(|(name, value)| (Value::string(name), value)).collect())
+    Value::Map(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (Value::string(name), value))
+            .collect(),
+    )
 }
 
 fn hub_map(hub: &Hub) -> Value {
     let count = hub.partition_count();
-    let ids = (0..count).map(|number| Value::string(number.to_string())).collect();
+    let ids = (0..count)
+        .map(|number| Value::string(number.to_string()))
+        .collect();
     map([
         ("name", Value::string(&hub.name)),
         ("type", Value::string("com.microsoft:eventhub")),
         ("created_at", Value::Timestamp(hub.created_at.unix_millis())),
-        ("partition_count", Value::Int(i32::try_from(count).unwrap_or(i32::MAX))),
+        (
+            "partition_count",
+            Value::Int(i32::try_from(count).unwrap_or(i32::MAX)),
+        ),
         ("partition_ids", Value::Array(ids)),
         ("georeplication_factor", Value::Int(1)),
     ])
@@ -135,9 +157,21 @@ fn partition_map(hub: &Hub, number: &str) -> Option<Value> {
         ("type", Value::string("com.microsoft:partition")),
         ("partition", Value::string(number)),
         ("begin_sequence_number", Value::Long(state.begin_sequence)),
-        ("last_enqueued_sequence_number", Value::Long(state.last_sequence)),
-        ("last_enqueued_offset", Value::string(state.last_offset.to_string())),
-        ("last_enqueued_time_utc", Value::Timestamp(last.unix_millis())),
-        ("is_partition_empty", Value::Bool(state.last_enqueued_at.is_none())),
+        (
+            "last_enqueued_sequence_number",
+            Value::Long(state.last_sequence),
+        ),
+        (
+            "last_enqueued_offset",
+            Value::string(state.last_offset.to_string()),
+        ),
+        (
+            "last_enqueued_time_utc",
+            Value::Timestamp(last.unix_millis()),
+        ),
+        (
+            "is_partition_empty",
+            Value::Bool(state.last_enqueued_at.is_none()),
+        ),
     ]))
 }

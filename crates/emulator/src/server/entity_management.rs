@@ -5,7 +5,8 @@
 use crate::amqp::message::{Body, Content};
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, find};
-use crate::broker::queue::{Mode, Queue, Settlement, Token};
+use crate::broker::queue::{Mode, Queue, Settlement};
+use crate::broker::stored::Token;
 use twinroute_model::clock::Timestamp;
 
 type Answer = (Vec<(Value, Value)>, Value);
@@ -27,7 +28,10 @@ pub(super) fn answer(queue: &Queue, content: &Content, now: Timestamp) -> Answer
         "com.microsoft:receive-by-sequence-number" => Ok(receive(queue, asked, now)),
         "com.microsoft:renew-session-lock" => session(asked).and_then(|name| {
             let until = queue.renew_session(name, now)?;
-            Ok(Some(map([("expiration", Value::Timestamp(until.unix_millis()))])))
+            Ok(Some(map([(
+                "expiration",
+                Value::Timestamp(until.unix_millis()),
+            )])))
         }),
         "com.microsoft:get-session-state" => session(asked).map(|name| {
             let kept = queue.session_state(name).unwrap_or(Value::Null);
@@ -52,7 +56,10 @@ pub(super) fn answer(queue: &Queue, content: &Content, now: Timestamp) -> Answer
                 "amqp:not-implemented" => 501,
                 _ => 400,
             };
-            (status(code, &problem.description, Some(&problem.condition)), Value::Null)
+            (
+                status(code, &problem.description, Some(&problem.condition)),
+                Value::Null,
+            )
         }
     }
 }
@@ -60,7 +67,10 @@ pub(super) fn answer(queue: &Queue, content: &Content, now: Timestamp) -> Answer
 fn status(code: i32, description: &str, condition: Option<&str>) -> Vec<(Value, Value)> {
     let mut pairs = vec![
         (Value::string("statusCode"), Value::Int(code)),
-        (Value::string("statusDescription"), Value::string(description)),
+        (
+            Value::string("statusDescription"),
+            Value::string(description),
+        ),
     ];
     if let Some(condition) = condition {
         pairs.push((Value::string("errorCondition"), Value::symbol(condition)));
@@ -69,12 +79,20 @@ fn status(code: i32, description: &str, condition: Option<&str>) -> Vec<(Value, 
 }
 
 fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(pairs.into_iter().map(|(name, value)| (Value::string(name), value)).collect())
+    Value::Map(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (Value::string(name), value))
+            .collect(),
+    )
 }
 
 fn session(asked: &Value) -> Result<&str, Problem> {
     let missing = || Problem::new("amqp:invalid-field", "the session is missing");
-    asked.get("session-id").and_then(Value::as_str).ok_or_else(missing)
+    asked
+        .get("session-id")
+        .and_then(Value::as_str)
+        .ok_or_else(missing)
 }
 
 fn tokens(asked: &Value) -> Result<Vec<Token>, Problem> {
@@ -90,7 +108,9 @@ fn tokens(asked: &Value) -> Result<Vec<Token>, Problem> {
 fn peek(queue: &Queue, asked: &Value) -> Option<Value> {
     let number = |name: &str| asked.get(name).and_then(Value::as_i64);
     let from = number("from-sequence-number").unwrap_or(0);
-    let count = number("message-count").and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
+    let count = number("message-count")
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(1);
     let found = queue.peek(from, count.min(MESSAGES_MAX));
     let messages: Vec<Value> = found
         .iter()
@@ -119,7 +139,12 @@ fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>,
             reason: text("deadletter-reason"),
             description: text("deadletter-description"),
         },
-        _ => return Err(Problem::new("amqp:invalid-field", "the disposition is not known")),
+        _ => {
+            return Err(Problem::new(
+                "amqp:invalid-field",
+                "the disposition is not known",
+            ));
+        }
     };
     for token in tokens(asked)? {
         queue.settle(token, settlement.clone(), now)?;
@@ -128,11 +153,21 @@ fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>,
 }
 
 fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
-    let numbers = asked.get("sequence-numbers").map(Value::items).unwrap_or_default();
-    let numbers: Vec<i64> =
-        numbers.iter().filter_map(Value::as_i64).take(MESSAGES_MAX).collect();
+    let numbers = asked
+        .get("sequence-numbers")
+        .map(Value::items)
+        .unwrap_or_default();
+    let numbers: Vec<i64> = numbers
+        .iter()
+        .filter_map(Value::as_i64)
+        .take(MESSAGES_MAX)
+        .collect();
     let second = asked.get("receiver-settle-mode").and_then(Value::as_i64) == Some(1);
-    let mode = if second { Mode::PeekLock } else { Mode::ReceiveAndDelete };
+    let mode = if second {
+        Mode::PeekLock
+    } else {
+        Mode::ReceiveAndDelete
+    };
     let taken = queue.take_deferred(&numbers, mode, now);
     let messages: Vec<Value> = taken
         .into_iter()

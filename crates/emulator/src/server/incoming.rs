@@ -46,14 +46,19 @@ pub(super) fn transfer(
         return Err(context.close("amqp:session:unattached-handle", "no such link"));
     };
     let bytes_max = context.store.settings.limits.message_bytes_max;
-    let so_far = link.partial.as_ref().map_or(0, |partial| partial.data.len());
+    let so_far = link
+        .partial
+        .as_ref()
+        .map_or(0, |partial| partial.data.len());
     if (so_far + payload.len()) as u64 > bytes_max {
         let text = format!("a message is larger than {bytes_max} bytes");
         let problem = Problem::new("amqp:link:message-size-exceeded", text);
         attach::detach(context, session, channel, handle, problem);
         return Ok(());
     }
-    let Some(delivery) = collect(&mut link.partial, transfer, payload) else { return Ok(()) };
+    let Some(delivery) = collect(&mut link.partial, transfer, payload) else {
+        return Ok(());
+    };
     link.delivery_count = link.delivery_count.wrapping_add(1);
     // The Python clients may send before they have credit.
     link.credit = link.credit.saturating_sub(1);
@@ -68,11 +73,7 @@ pub(super) fn transfer(
 }
 
 /// Adds a frame to its delivery; `Some` when that is whole.
-fn collect(
-    partial: &mut Option<Partial>,
-    transfer: Transfer,
-    payload: Bytes,
-) -> Option<Delivery> {
+fn collect(partial: &mut Option<Partial>, transfer: Transfer, payload: Bytes) -> Option<Delivery> {
     if transfer.aborted {
         *partial = None;
         return None;
@@ -111,7 +112,9 @@ fn deliver(
     handle: u32,
     delivery: Delivery,
 ) -> Result<(), Ending> {
-    let Some(Link::Inbound(link)) = session.links.get(&handle) else { return Ok(()) };
+    let Some(Link::Inbound(link)) = session.links.get(&handle) else {
+        return Ok(());
+    };
     let node = link.node.clone();
     let Some(entity) = node.entity() else {
         let address = link.address.clone();
@@ -135,11 +138,19 @@ fn deliver(
     match fault {
         None => answer(context, channel, &delivery, &outcome),
         Some(SendAnswer::Reject(condition)) => {
-            answer(context, channel, &delivery, &Outcome::rejected(scripted(&condition)));
+            answer(
+                context,
+                channel,
+                &delivery,
+                &Outcome::rejected(scripted(&condition)),
+            );
         }
         Some(SendAnswer::Release) => answer(context, channel, &delivery, &Outcome::Released),
         Some(SendAnswer::Modify) => {
-            let modified = Outcome::Modified { failed: true, undeliverable_here: false };
+            let modified = Outcome::Modified {
+                failed: true,
+                undeliverable_here: false,
+            };
             answer(context, channel, &delivery, &modified);
         }
         Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => {}
@@ -184,14 +195,23 @@ fn count_transfer(node: &Node) {
 fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
     count_transfer(node);
     let malformed = |error: crate::amqp::decode::Error| {
-        Problem::new("amqp:decode-error", format!("a message is malformed: {error}"))
+        Problem::new(
+            "amqp:decode-error",
+            format!("a message is malformed: {error}"),
+        )
     };
     let mut envelope_key = None;
     let messages = if delivery.format == BATCH_FORMAT {
         let (envelope, members) = message::batch(&delivery.bytes).map_err(malformed)?;
-        let key = envelope.annotation("x-opt-partition-key").and_then(Value::as_str);
+        let key = envelope
+            .annotation("x-opt-partition-key")
+            .and_then(Value::as_str);
         envelope_key = key.map(str::to_owned);
-        members.iter().map(message::cut).collect::<Result<Vec<_>, _>>().map_err(malformed)?
+        members
+            .iter()
+            .map(message::cut)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(malformed)?
     } else {
         vec![message::cut(&delivery.bytes).map_err(malformed)?]
     };
@@ -223,6 +243,9 @@ fn put(
             queue.push(messages, first, arrival.now);
             Ok(())
         }
-        _ => Err(Problem::new("amqp:not-allowed", "nothing is sent to this node")),
+        _ => Err(Problem::new(
+            "amqp:not-allowed",
+            "nothing is sent to this node",
+        )),
     }
 }

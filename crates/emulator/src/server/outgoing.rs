@@ -4,7 +4,8 @@ use super::peer::Context;
 use super::session::{Link, Outbound, Sending, Session, Source, UNSETTLED_MAX, Unsettled};
 use crate::amqp::frame::FRAME_HEADER_BYTES;
 use crate::amqp::performative::{Performative, Transfer};
-use crate::broker::queue::{Mode, Token};
+use crate::broker::queue::Mode;
+use crate::broker::stored::Token;
 use bytes::Bytes;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -33,7 +34,9 @@ fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32)
         return false;
     }
     let held = session.unsettled.len();
-    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else { return false };
+    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
+        return false;
+    };
     if link.sending.is_some() {
         return send_frame(context, session, channel, handle);
     }
@@ -41,22 +44,35 @@ fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32)
         return finish_drain(context, session, channel, handle);
     }
     let full = held >= UNSETTLED_MAX && matches!(link.source, Source::Queue { .. });
-    let next = if full { None } else { link.next(context.store.now()) };
+    let next = if full {
+        None
+    } else {
+        link.next(context.store.now())
+    };
     let Some(next) = next else {
         return finish_drain(context, session, channel, handle);
     };
     link.credit -= 1;
     link.delivery_count = link.delivery_count.wrapping_add(1);
     let id = session.next_delivery_id;
-    let tag = next.tag.unwrap_or_else(|| Bytes::copy_from_slice(&id.to_be_bytes()));
-    link.sending = Some(Sending { id, tag, rest: next.payload, begun: false });
+    let tag = next
+        .tag
+        .unwrap_or_else(|| Bytes::copy_from_slice(&id.to_be_bytes()));
+    link.sending = Some(Sending {
+        id,
+        tag,
+        rest: next.payload,
+        begun: false,
+    });
     session.take_delivery_id();
     session.unsettled.extend(next.lock.map(|lock| (id, lock)));
     true
 }
 
 fn finish_drain(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
-    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else { return false };
+    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
+        return false;
+    };
     if !link.drain {
         return false;
     }
@@ -78,9 +94,13 @@ fn send_frame(context: &mut Context, session: &mut Session, channel: u16, handle
     if !session.window_is_open() {
         return false;
     }
-    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else { return false };
+    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
+        return false;
+    };
     let settled = link.is_settled();
-    let Some(mut sending) = link.sending.take() else { return false };
+    let Some(mut sending) = link.sending.take() else {
+        return false;
+    };
     let room = context.remote_frame_bytes_max - FRAME_HEADER_BYTES - TRANSFER_BYTES_MAX;
     let payload = sending.rest.split_to(room.min(sending.rest.len()));
     let more = !sending.rest.is_empty();
@@ -110,14 +130,24 @@ impl Outbound {
 
     fn next(&mut self, now: Timestamp) -> Option<Next> {
         match &mut self.source {
-            Source::Replies(replies) => {
-                replies.pop_front().map(|payload| Next { payload, tag: None, lock: None })
-            }
+            Source::Replies(replies) => replies.pop_front().map(|payload| Next {
+                payload,
+                tag: None,
+                lock: None,
+            }),
             Source::Partition(reader) => {
                 let event = reader.next()?;
-                Some(Next { payload: event.encode(), tag: None, lock: None })
+                Some(Next {
+                    payload: event.encode(),
+                    tag: None,
+                    lock: None,
+                })
             }
-            Source::Queue { queue, session, mode } => {
+            Source::Queue {
+                queue,
+                session,
+                mode,
+            } => {
                 let taken = queue.take(session.as_deref(), *mode, now)?;
                 let locked = *mode == Mode::PeekLock;
                 let until = locked.then_some(taken.locked_until);
@@ -125,7 +155,10 @@ impl Outbound {
                 Some(Next {
                     payload: taken.stored.encode(until),
                     tag: Some(Bytes::copy_from_slice(&mixed_endian(taken.token))),
-                    lock: locked.then_some(Unsettled { queue, token: taken.token }),
+                    lock: locked.then_some(Unsettled {
+                        queue,
+                        token: taken.token,
+                    }),
                 })
             }
         }

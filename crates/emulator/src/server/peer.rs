@@ -78,7 +78,10 @@ impl Context {
     /// Sends after `wait`.
     pub(super) fn send_later(&mut self, wait: Duration, channel: u16, performative: Performative) {
         self.delayed_count += 1;
-        self.delayed.insert((Instant::now() + wait, self.delayed_count), (channel, performative));
+        self.delayed.insert(
+            (Instant::now() + wait, self.delayed_count),
+            (channel, performative),
+        );
     }
 
     /// Closes the connection with an error.
@@ -131,7 +134,11 @@ impl Peer {
 
     /// When [`Peer::tick`] wants to be called.
     pub(crate) fn next_timer(&self) -> Instant {
-        let delayed = self.context.delayed.first_key_value().map(|((at, _), _)| *at);
+        let delayed = self
+            .context
+            .delayed
+            .first_key_value()
+            .map(|((at, _), _)| *at);
         delayed.map_or(self.next_tick, |at| at.min(self.next_tick))
     }
 
@@ -162,7 +169,11 @@ impl Peer {
     /// Called when something was written: delivers more if that had to wait.
     pub(crate) fn written(&mut self) -> Result<(), Ending> {
         self.last_written = Instant::now();
-        if std::mem::take(&mut self.context.paused) { self.pump() } else { Ok(()) }
+        if std::mem::take(&mut self.context.paused) {
+            self.pump()
+        } else {
+            Ok(())
+        }
     }
 
     /// Delivers what is there for links with credit.
@@ -176,7 +187,12 @@ impl Peer {
     /// Does what depends on time.
     pub(crate) fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
-        while let Some(due) = self.context.delayed.first_entry().filter(|due| due.key().0 <= now) {
+        while let Some(due) = self
+            .context
+            .delayed
+            .first_entry()
+            .filter(|due| due.key().0 <= now)
+        {
             let (channel, performative) = due.remove();
             self.context.send(channel, &performative);
         }
@@ -184,7 +200,10 @@ impl Peer {
             return Ok(());
         }
         self.next_tick = now + TICK.min(self.keep_alive.unwrap_or(TICK));
-        if self.keep_alive.is_some_and(|wait| now.duration_since(self.last_written) >= wait) {
+        if self
+            .keep_alive
+            .is_some_and(|wait| now.duration_since(self.last_written) >= wait)
+        {
             self.context.out.extend_from_slice(&frame::EMPTY);
             self.last_written = now;
         }
@@ -226,7 +245,9 @@ impl Peer {
             return self.sasl_init(&frame);
         }
         if frame.kind == Kind::Sasl {
-            return Err(self.context.close("amqp:connection:framing-error", "SASL was over"));
+            return Err(self
+                .context
+                .close("amqp:connection:framing-error", "SASL was over"));
         }
         if frame.body.is_empty() {
             return Ok(());
@@ -240,7 +261,9 @@ impl Peer {
         match (self.phase, performative) {
             (Phase::Open, Performative::Open(open)) => self.open(&open),
             (Phase::Running, performative) => self.running(frame.channel, performative, payload),
-            _ => Err(self.context.close("amqp:not-allowed", "the connection is not open")),
+            _ => Err(self
+                .context
+                .close("amqp:not-allowed", "the connection is not open")),
         }
     }
 
@@ -265,7 +288,10 @@ impl Peer {
 
     fn open(&mut self, open: &Open) -> Result<(), Ending> {
         let frame_bytes_max = self.context.store.settings.limits.frame_bytes_max;
-        let remote = open.max_frame_bytes.unwrap_or(u32::MAX).max(FRAME_BYTES_MIN);
+        let remote = open
+            .max_frame_bytes
+            .unwrap_or(u32::MAX)
+            .max(FRAME_BYTES_MIN);
         self.context.remote_frame_bytes_max = remote.min(frame_bytes_max) as usize;
         // The client gives up after its time-out, so something is sent well before.
         let keep_alive = open.idle_timeout_ms.filter(|millis| *millis > 0);
@@ -313,9 +339,9 @@ impl Peer {
         match input {
             Performative::Begin(begin) => self.begin(channel, &begin),
             Performative::Close(_) => self.closed(),
-            Performative::Open(_) => {
-                Err(self.context.close("amqp:not-allowed", "the connection is open already"))
-            }
+            Performative::Open(_) => Err(self
+                .context
+                .close("amqp:not-allowed", "the connection is open already")),
             // The Python clients detach links of a session they have just ended.
             _ => Ok(()),
         }
@@ -385,7 +411,11 @@ fn detached(context: &mut Context, session: &mut Session, channel: u16, detach: 
     }
     if let Some(link) = session.links.remove(&detach.handle) {
         link.close();
-        let answer = Detach { handle: detach.handle, closed: detach.closed, error: None };
+        let answer = Detach {
+            handle: detach.handle,
+            closed: detach.closed,
+            error: None,
+        };
         context.send(channel, &Performative::Detach(answer));
     }
 }

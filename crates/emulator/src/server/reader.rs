@@ -31,14 +31,24 @@ impl PartitionReader {
         let log = hub.partition(partition).ok_or_else(not_found)?;
         let start = match selector(source) {
             Some(text) => parse(text).ok_or_else(|| {
-                Problem::new("amqp:invalid-field", format!("the filter {text} is not understood"))
+                Problem::new(
+                    "amqp:invalid-field",
+                    format!("the filter {text} is not understood"),
+                )
             })?,
             None => Start::Earliest,
         };
-        let epoch = properties.get("com.microsoft:epoch").and_then(Value::as_i64);
+        let epoch = properties
+            .get("com.microsoft:epoch")
+            .and_then(Value::as_i64);
         let stolen = log.claim(group, epoch, wake)?;
         let next_sequence = log.first_sequence(start);
-        Ok(Self { hub: Arc::clone(hub), partition, next_sequence, stolen })
+        Ok(Self {
+            hub: Arc::clone(hub),
+            partition,
+            next_sequence,
+            stolen,
+        })
     }
 
     pub(super) fn is_stolen(&self) -> bool {
@@ -46,7 +56,10 @@ impl PartitionReader {
     }
 
     pub(super) fn next(&mut self) -> Option<Arc<HubEvent>> {
-        let event = self.hub.partition(self.partition)?.read(self.next_sequence)?;
+        let event = self
+            .hub
+            .partition(self.partition)?
+            .read(self.next_sequence)?;
         self.next_sequence = event.sequence + 1;
         Some(event)
     }
@@ -74,11 +87,18 @@ fn parse(text: &str) -> Option<Start> {
     match name.trim() {
         "x-opt-offset" if operand == "@latest" => Some(Start::Latest),
         "x-opt-offset" if operand == "-1" => Some(Start::Earliest),
-        "x-opt-offset" => Some(Start::Offset { at: number()?, inclusive }),
-        "x-opt-sequence-number" => Some(Start::Sequence { at: number()?, inclusive }),
-        "x-opt-enqueued-time" => {
-            Some(Start::Time { at: Timestamp::from_unix_millis(number()?), inclusive })
-        }
+        "x-opt-offset" => Some(Start::Offset {
+            at: number()?,
+            inclusive,
+        }),
+        "x-opt-sequence-number" => Some(Start::Sequence {
+            at: number()?,
+            inclusive,
+        }),
+        "x-opt-enqueued-time" => Some(Start::Time {
+            at: Timestamp::from_unix_millis(number()?),
+            inclusive,
+        }),
         _ => None,
     }
 }
@@ -92,18 +112,30 @@ mod tests {
         let at = Timestamp::from_unix_millis(1_767_225_600_000);
         for (text, expected) in [
             ("amqp.annotation.x-opt-offset > '-1'", Some(Start::Earliest)),
-            ("amqp.annotation.x-opt-offset > '@latest'", Some(Start::Latest)),
+            (
+                "amqp.annotation.x-opt-offset > '@latest'",
+                Some(Start::Latest),
+            ),
             (
                 "amqp.annotation.x-opt-offset >= '100'",
-                Some(Start::Offset { at: 100, inclusive: true }),
+                Some(Start::Offset {
+                    at: 100,
+                    inclusive: true,
+                }),
             ),
             (
                 "amqp.annotation.x-opt-sequence-number > '12'",
-                Some(Start::Sequence { at: 12, inclusive: false }),
+                Some(Start::Sequence {
+                    at: 12,
+                    inclusive: false,
+                }),
             ),
             (
                 "amqp.annotation.x-opt-enqueued-time > '1767225600000'",
-                Some(Start::Time { at, inclusive: false }),
+                Some(Start::Time {
+                    at,
+                    inclusive: false,
+                }),
             ),
             ("amqp.annotation.x-opt-other > '1'", None),
             ("amqp.annotation.x-opt-offset > 'x'", None),

@@ -3,7 +3,8 @@
 use super::address::Node;
 use super::reader::PartitionReader;
 use crate::amqp::performative::{Begin, Flow};
-use crate::broker::queue::{Mode, Queue, Token};
+use crate::broker::queue::{Mode, Queue};
+use crate::broker::stored::Token;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -81,7 +82,11 @@ pub(super) enum Source {
     /// Replies of `$cbs` and `$management`.
     Replies(VecDeque<Bytes>),
     Partition(PartitionReader),
-    Queue { queue: Arc<Queue>, session: Option<String>, mode: Mode },
+    Queue {
+        queue: Arc<Queue>,
+        session: Option<String>,
+        mode: Mode,
+    },
 }
 
 impl Session {
@@ -145,10 +150,17 @@ impl Session {
 
     /// Takes the client's view of its window (AMQP 1.0 part 2 §2.5.6).
     pub(super) fn remote_flow(&mut self, flow: &Flow) {
-        let edge = flow.next_incoming_id.unwrap_or(0).wrapping_add(flow.incoming_window);
+        let edge = flow
+            .next_incoming_id
+            .unwrap_or(0)
+            .wrapping_add(flow.incoming_window);
         let window = edge.wrapping_sub(self.next_outgoing_id);
         // A difference that wraps round means that more is under way than the window now allows.
-        self.remote_window = if window > flow.incoming_window { 0 } else { window };
+        self.remote_window = if window > flow.incoming_window {
+            0
+        } else {
+            window
+        };
     }
 
     pub(super) fn window_is_open(&self) -> bool {
@@ -177,7 +189,10 @@ impl Link {
 
     /// Lets go of what the link holds.
     pub(super) fn close(self) {
-        if let Self::Outbound(Outbound { source: Source::Queue { queue, session, .. }, .. }) = self
+        if let Self::Outbound(Outbound {
+            source: Source::Queue { queue, session, .. },
+            ..
+        }) = self
             && let Some(session) = session
         {
             queue.free_session(&session);

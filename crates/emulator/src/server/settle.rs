@@ -22,21 +22,29 @@ pub(super) fn disposition(
         return;
     }
     let outcome = Outcome::read(&asked.state);
-    let ids: Vec<u32> = session.unsettled.range(asked.first..=last).map(|(id, _)| *id).collect();
+    let ids: Vec<u32> = session
+        .unsettled
+        .range(asked.first..=last)
+        .map(|(id, _)| *id)
+        .collect();
     if ids.is_empty() && !asked.settled {
         // Events of a hub are not held; their receivers still want a confirmation.
         confirm(context, channel, asked.first, last, asked.state.clone());
     }
     for id in ids {
         let Some(outcome) = &outcome else { continue };
-        let Some(unsettled) = session.unsettled.remove(&id) else { continue };
+        let Some(unsettled) = session.unsettled.remove(&id) else {
+            continue;
+        };
         let done = settle(context, &unsettled, outcome);
         if !asked.settled {
             let state = match done {
                 // azure-servicebus 7.15 raises any error it sees here, so `rejected` goes bare.
-                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => {
-                    Outcome::Rejected { error: None, info: Vec::new() }.value()
+                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => Outcome::Rejected {
+                    error: None,
+                    info: Vec::new(),
                 }
+                .value(),
                 Ok(()) => asked.state.clone(),
                 Err(problem) => Outcome::rejected(problem).value(),
             };
@@ -46,14 +54,18 @@ pub(super) fn disposition(
 }
 
 fn settle(context: &Context, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
-    held.queue.settle(held.token, settlement(outcome), context.store.now())
+    held.queue
+        .settle(held.token, settlement(outcome), context.store.now())
 }
 
 fn settlement(outcome: &Outcome) -> Settlement {
     match outcome {
         Outcome::Accepted => Settlement::Complete,
         Outcome::Released => Settlement::Release,
-        Outcome::Modified { undeliverable_here: true, .. } => Settlement::Defer,
+        Outcome::Modified {
+            undeliverable_here: true,
+            ..
+        } => Settlement::Defer,
         Outcome::Modified { .. } => Settlement::Abandon,
         Outcome::Rejected { error, info } => {
             let told = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
@@ -68,7 +80,12 @@ fn settlement(outcome: &Outcome) -> Settlement {
 }
 
 fn confirm(context: &mut Context, channel: u16, first: u32, last: u32, state: Value) {
-    let answer =
-        Disposition { receiver: false, first, last: Some(last), settled: true, state };
+    let answer = Disposition {
+        receiver: false,
+        first,
+        last: Some(last),
+        settled: true,
+        state,
+    };
     context.send(channel, &Performative::Disposition(answer));
 }
