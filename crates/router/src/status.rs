@@ -1,12 +1,12 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A snapshot of a running router.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the library.
-    pub version: &'static str,
+    pub version: String,
     /// Whether events are accepted, and why not.
     pub readiness: Readiness,
     /// The table in use.
@@ -18,7 +18,7 @@ pub struct Status {
 }
 
 /// Whether a router accepts events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// True when it does.
     pub ready: bool,
@@ -27,7 +27,7 @@ pub struct Readiness {
 }
 
 /// The table in use and how the last change to it went.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TableStatus {
     /// Counts the tables of this process; 0 before the first.
     pub generation: u64,
@@ -42,10 +42,10 @@ pub struct TableStatus {
 }
 
 /// What the journal holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalStatus {
     /// `memory`: nothing outlives the process.
-    pub kind: &'static str,
+    pub kind: String,
     /// Events held.
     pub events: u64,
     /// Bytes held.
@@ -59,7 +59,7 @@ pub struct JournalStatus {
 }
 
 /// One instance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstanceStatus {
     /// Its name.
     pub name: String,
@@ -72,7 +72,7 @@ pub struct InstanceStatus {
 /// One endpoint and its ledger.
 ///
 /// `matched = queued + in_flight + parked + delivered + discarded`, always.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
@@ -116,7 +116,7 @@ impl EndpointStatus {
 }
 
 /// One route.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RouteStatus {
     /// Its id.
     pub id: String,
