@@ -4,6 +4,8 @@ use crate::body::Body;
 use crate::connection;
 use crate::limits::Limits;
 use crate::socket::{Listener, Peer};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -16,21 +18,42 @@ use tokio::task::JoinSet;
 /// Pause after the system refused to accept, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers every request on `listener` with `service` until `shutdown` completes.
+/// Answers every request on `listeners` with `service` until `shutdown` completes.
 ///
 /// Then it stops accepting, closes idle connections, lets running requests end for at most
 /// [`Limits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request alone.
 /// Dropping the future ends all connections at once.
 pub async fn serve<S, F>(
-    listener: Listener,
-    limits: Limits,
+    listeners: Vec<Listener>,
+    limits: &Limits,
     service: S,
     shutdown: impl Future<Output = ()>,
 ) where
     S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let limits = Arc::new(limits);
+    let limits = Arc::new(limits.clone());
+    let shutdown = shutdown.shared();
+    let each = listeners.into_iter().map(|listener| {
+        serve_one(
+            listener,
+            Arc::clone(&limits),
+            service.clone(),
+            shutdown.clone(),
+        )
+    });
+    join_all(each).await;
+}
+
+async fn serve_one<S, F>(
+    listener: Listener,
+    limits: Arc<Limits>,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) where
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);

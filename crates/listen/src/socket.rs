@@ -131,6 +131,20 @@ impl Listener {
         }
     }
 
+    /// Opens several; none stays open when one fails.
+    ///
+    /// # Errors
+    /// The first [`BindError`].
+    pub fn bind_all(
+        addresses: &[Address],
+        settings: &SocketSettings,
+    ) -> Result<Vec<Self>, BindError> {
+        addresses
+            .iter()
+            .map(|address| Self::bind(address, settings))
+            .collect()
+    }
+
     /// Where it listens; with the port that the system chose when it was to choose one.
     #[must_use]
     pub fn address(&self) -> &Address {

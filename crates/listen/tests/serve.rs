@@ -65,9 +65,10 @@ fn start_at(address: &str, limits: Limits) -> Server {
             response
         }
     };
-    let task = tokio::spawn(serve(listener, limits, service, async {
-        stopped.await.unwrap_or_default();
-    }));
+    let task = tokio::spawn(async move {
+        let stopped = async { stopped.await.unwrap_or_default() };
+        serve(vec![listener], &limits, service, stopped).await;
+    });
     Server {
         address,
         stop,
