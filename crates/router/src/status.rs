@@ -78,7 +78,7 @@ pub struct EndpointStatus {
     pub name: String,
     /// `EventGrid`, `EventHub` or `ServiceBus`.
     pub endpoint_type: String,
-    /// `healthy`, or the kind of fault that holds it back.
+    /// `healthy`, the kind of fault that holds it back, or why it ends: `removed`, `stopped`.
     pub state: String,
     /// The last failure in words, with its time; empty when there was none.
     pub last_error: String,

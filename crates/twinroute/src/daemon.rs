@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use twinroute_admin::Admin;
+use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_model::clock::{Clock, SystemClock};
@@ -38,7 +38,7 @@ impl Daemon {
     /// The first thing that keeps it from starting, with what to do about it.
     pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Self> {
         let config = &loaded.config;
-        let metrics = twinroute_admin::install_metrics().context("metrics")?;
+        let metrics = Metrics::install()?;
         for warning in config
             .ingress
             .check()
@@ -46,6 +46,9 @@ impl Daemon {
             .context("[ingress]")?
         {
             tracing::warn!(warning, "about [ingress]");
+        }
+        for warning in config.admin.check().map_err(anyhow::Error::msg).context("[admin]")? {
+            tracing::warn!(warning, "about [admin]");
         }
         let definitions = loaded
             .definitions()
@@ -67,7 +70,8 @@ impl Daemon {
             })?;
         let (stop, stopped) = watch::channel(false);
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
-        let admin = Admin::new(&config.admin, router.clone(), metrics);
+        let admin = Admin::new(router.clone(), metrics);
+        let admin_limits = config.admin.limits.clone();
         for listener in &ingress_listeners {
             tracing::info!(address = %listener.address(), "takes events");
         }
@@ -80,7 +84,7 @@ impl Daemon {
         })];
         let until_stopped = until(stopped.clone());
         tasks.push(tokio::spawn(async move {
-            admin.serve(admin_listeners, until_stopped).await;
+            admin.serve(admin_listeners, &admin_limits, until_stopped).await;
         }));
         tasks.push(tokio::spawn(reload(loaded, router.clone(), stopped)));
         Ok(Self {

@@ -132,17 +132,9 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
     for topic in &settings.event_grid_topics {
         let endpoint = emulator.topic_endpoint(&topic.name);
         let key = emulator.topic_key1(&topic.name);
-        line(
-            "Event Grid topic",
-            &topic.name,
-            &format!("{endpoint}  aeg-sas-key: {key}"),
-        );
-        let read = format!(
-            "http://{}/events?topic={}",
-            emulator.http_address(),
-            topic.name
-        );
-        line("    what it holds:", "", &read);
+        let read = format!("http://{}/events?topic={}", emulator.http_address(), topic.name);
+        let address = format!("{endpoint}\n    aeg-sas-key: {key}\n    what it holds: {read}");
+        line("Event Grid topic", &topic.name, &address);
     }
     text
 }

@@ -471,7 +471,7 @@ impl State {
     pub(super) fn status(&self, name: &str, now: Instant) -> EndpointStatus {
         let state = match (&self.fault, &self.retired) {
             (Some(fault), _) => fault.kind.as_str(),
-            (None, Some(_)) => "removed",
+            (None, Some(retired)) => retired.reason.as_str(),
             (None, None) => "healthy",
         };
         let until = self

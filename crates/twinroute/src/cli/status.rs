@@ -3,15 +3,20 @@
 use super::table;
 use anyhow::Context as _;
 use std::process::ExitCode;
+use std::time::Duration;
 use twinroute_router::status::Status;
+
+/// How long the answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(admin: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let address = admin
         .parse()
         .with_context(|| format!("the admin address {admin:?}"))?;
-    let body = twinroute_admin::client::status(&address)
+    let answer = twinroute_admin::client::get(&address, "/status?pretty", PATIENCE)
         .await
         .with_context(|| format!("no status from {admin}; is twinroute running there?"))?;
+    let body = answer.body;
     if as_json {
         println!("{body}");
         return Ok(ExitCode::SUCCESS);

@@ -26,7 +26,7 @@ pub(super) fn render(status: &Status) -> String {
         line(&mut text, format_args!("\n{:<22}{COLUMNS}", instance.name));
         for endpoint in &instance.endpoints {
             line(&mut text, format_args!("{}", endpoint_line(endpoint)));
-            if endpoint.state != "healthy" {
+            if !endpoint.last_error.is_empty() && endpoint.backing_off_ms > 0 {
                 line(&mut text, format_args!("    {}", endpoint.last_error));
             }
         }
