@@ -23,8 +23,8 @@ impl Admin {
         Self { router, metrics }
     }
 
-    /// Answers on `listeners` until `shutdown` completes. Keeps the metrics small meanwhile, also with no
-    /// listeners at all.
+    /// Answers on `listeners` until `shutdown` completes. Keeps the metrics small meanwhile, also
+    /// with no listeners at all.
     pub async fn serve(
         &self,
         listeners: Vec<Listener>,
@@ -67,7 +67,11 @@ impl Admin {
         match uri.path() {
             "/livez" => answer::text("ok\n"),
             "/readyz" => self.ready(),
-            "/metrics" => answer::prometheus(self.metrics.render()),
+            "/metrics" => {
+                // A snapshot sets the gauges.
+                drop(self.router.status());
+                answer::prometheus(self.metrics.render())
+            }
             "/status" => {
                 let pretty = uri
                     .query()

@@ -86,7 +86,8 @@ async fn health_follows_the_router() {
     let stopped = server.get("/readyz").await;
     expect![[r#"
         503 {"ready":false,"reason":"stopping"}
-    "#]].assert_eq(&format!("{} {}", stopped.status, stopped.body));
+    "#]]
+    .assert_eq(&format!("{} {}", stopped.status, stopped.body));
     assert_eq!(server.get("/livez").await.status, 200);
     server.stop().await;
 }
@@ -131,7 +132,8 @@ async fn what_there_is_and_what_there_is_not() {
         GET /readyz   200 while events are accepted, else 503 and why not
         GET /status   the router: table, journal, every endpoint and route (JSON; ?pretty)
         GET /metrics  counters (Prometheus text)
-    "#]].assert_eq(&server.get("/").await.body);
+    "#]]
+    .assert_eq(&server.get("/").await.body);
     let unknown = server.get("/stats").await;
     expect![[r#"404 {"error":{"code":"UnknownPath","message":"no such path; GET / lists what there is"}}"#]].assert_eq(&format!("{} {}", unknown.status, unknown.body));
     let Address::Tcp(address) = &server.address else {
@@ -151,7 +153,8 @@ async fn what_there_is_and_what_there_is_not() {
         connection: close
         content-length: 82
 
-        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are taken here"}}"#]].assert_eq(&lines.collect::<Vec<_>>().join("\n"));
+        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are taken here"}}"#]]
+    .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
     server.stop().await;
 }
 
