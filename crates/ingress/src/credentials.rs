@@ -37,8 +37,8 @@ pub(crate) struct Credentials {
     allow_anonymous: bool,
 }
 
-/// A secret beside its digest. Digests are compared: a sender cannot choose their bytes, so the time that
-/// takes tells nothing about the secret.
+/// A secret beside its digest. Digests are compared: a sender cannot choose their bytes, so the
+/// time that takes tells nothing about the secret.
 struct Key {
     secret: Secret,
     digest: [u8; 32],
@@ -94,7 +94,8 @@ impl Credentials {
         Err(refusal)
     }
 
-    /// Whether a webhook handshake may be answered: those who know the code, or all if there is none.
+    /// Whether a webhook handshake may be answered: those who know the code, or all if there is
+    /// none.
     pub(crate) fn check_code(&self, head: &Parts) -> Result<(), Unauthorized> {
         match &self.code {
             None => Ok(()),
@@ -166,8 +167,8 @@ impl Credentials {
     }
 }
 
-/// Whether a signed resource is `path` or stands above it. Its host is not compared: a proxy may stand
-/// before us, and the signature is made with our own key.
+/// Whether a signed resource is `path` or stands above it. Its host is not compared: a proxy may
+/// stand before us, and the signature is made with our own key.
 fn covers(resource: &str, path: &str) -> bool {
     let resource = resource.split('?').next().unwrap_or_default();
     let signed = resource.split_once("://").map_or(resource, |(_, rest)| {

@@ -23,8 +23,10 @@ pub(crate) enum Refusal {
     Method { found: String },
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
-    #[error("header webhook-request-origin: {0}")]
-    Origin(&'static str),
+    #[error("header webhook-request-origin: required to ask whether events may be delivered here")]
+    NoOrigin,
+    #[error("header webhook-request-origin: this origin may not deliver here; see webhook_origins")]
+    Origin,
     #[error("content type {found:?} is not taken here; taken are {taken}")]
     ContentType { found: String, taken: &'static str },
     #[error("content encoding {found:?} is not taken; send the body as it is")]
@@ -70,7 +72,8 @@ impl Refusal {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::Origin(_) => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
+            Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
+            Self::Origin => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
             Self::ContentType { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedContentType")
             }
@@ -111,7 +114,7 @@ impl Refusal {
     /// The header that the status asks for.
     fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         match self {
-            Self::Method { .. } | Self::Origin(_) => {
+            Self::Method { .. } | Self::Origin => {
                 Some((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")))
             }
             Self::Unauthorized(_) => Some((
@@ -121,6 +124,7 @@ impl Refusal {
             Self::Accept(AcceptError::Full { retry_after, .. }) => Some(retry(*retry_after)),
             Self::Accept(AcceptError::Stopping) => Some(retry(Duration::from_secs(5))),
             Self::UnknownPath
+            | Self::NoOrigin
             | Self::ContentType { .. }
             | Self::ContentEncoding { .. }
             | Self::LengthRequired
@@ -218,4 +222,36 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 fn retry(after: Duration) -> (header::HeaderName, HeaderValue) {
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     (header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use http_body_util::BodyExt as _;
+
+    /// The refusals of a router whose numbers depend on sizes in memory.
+    async fn check(error: AcceptError, surface: Surface, expect: Expect) {
+        let (head, body) = Refusal::from(error).answer(Some(surface)).into_parts();
+        let body = body.collect().await.expect("infallible").to_bytes();
+        let retry_after = head.headers.get(header::RETRY_AFTER);
+        let text = std::str::from_utf8(&body).expect("JSON");
+        expect.assert_eq(&format!("{} {retry_after:?} {text}", head.status));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_says_so() {
+        let full = AcceptError::Full {
+            bytes: 90,
+            bytes_max: 100,
+            retry_after: Duration::from_secs(3),
+        };
+        check(full.clone(), Surface::Events, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}}"#]]).await;
+        check(full, Surface::EventGrid, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"ServiceUnavailable","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s","details":[{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}]}}"#]]).await;
+        let too_large = AcceptError::TooLarge {
+            bytes: 200,
+            bytes_max: 100,
+        };
+        check(too_large, Surface::Events, expect![[r#"413 Payload Too Large None {"error":{"code":"BatchTooLarge","message":"the batch has 200 bytes; the journal holds at most 100"}}"#]]).await;
+    }
 }

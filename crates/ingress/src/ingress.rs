@@ -7,7 +7,6 @@ use crate::credentials::Credentials;
 use crate::error::{Refusal, shown};
 use crate::event_grid::{self, Delivery, Format};
 use crate::settings::Settings;
-use crate::stub::Router;
 use crate::target::{Surface, Target};
 use bytes::Bytes;
 use http::request::Parts;
@@ -18,6 +17,7 @@ use twinroute_listen::{Body, BodyError, Limits, Listener, Peer, read_body, serve
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
+use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
@@ -74,8 +74,8 @@ impl Ingress {
 
     /// Answers one request.
     ///
-    /// Dropping the future before the router has the events gives them up; after, they are kept and only
-    /// the answer is lost.
+    /// Dropping the future before the router has the events gives them up; after, they are kept and
+    /// only the answer is lost.
     pub async fn handle<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Unpin,

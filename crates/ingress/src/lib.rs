@@ -1,7 +1,8 @@
 //! HTTP in: CloudEvents and the Event Grid publish surface.
 //!
-//! A request becomes events, all of them or none, and the router says whether they are kept. Nothing here
-//! knows routes, endpoints or the journal; see [`Ingress::handle`] for a request's way.
+//! A request becomes events, all of them or none, and the router says whether they are kept.
+//! Nothing here knows routes, endpoints or the journal; see [`Ingress::handle`] for a request's
+//! way.
 
 mod answer;
 mod cloudevents;
@@ -11,7 +12,6 @@ mod error;
 mod event_grid;
 mod ingress;
 mod settings;
-pub mod stub;
 mod target;
 
 pub use ingress::Ingress;

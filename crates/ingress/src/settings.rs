@@ -18,12 +18,13 @@ pub struct Settings {
     /// When a batch is acknowledged whose request does not say.
     #[serde(deserialize_with = "ack_level")]
     pub ack: AckLevel,
-    /// Keys of which a request must show one. Without any, and without a `webhook_code`, everybody who
-    /// reaches a socket may send.
+    /// Keys of which a request must show one. Without any, and without a `webhook_code`, everybody
+    /// who reaches a socket may send.
     pub access_keys: Vec<Secret>,
     /// What a webhook delivery may show instead, as `?code=`.
     pub webhook_code: Option<Secret>,
-    /// Who may ask to deliver here (CloudEvents HTTP 1.1 web hooks, abuse protection); `*` is everybody.
+    /// Who may ask to deliver here (CloudEvents HTTP 1.1 web hooks, abuse protection); `*` is
+    /// everybody.
     pub webhook_origins: Vec<String>,
     /// Whether a socket that other machines reach may be open to everybody.
     pub allow_anonymous: bool,

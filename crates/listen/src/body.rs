@@ -32,8 +32,8 @@ pub enum BodyError {
 
 /// Collects a body.
 ///
-/// One that announces too many bytes is refused before a byte of it is read; one that arrived in a single
-/// piece is not copied. Dropping the future gives the body up.
+/// One that announces too many bytes is refused before a byte of it is read; one that arrived in a
+/// single piece is not copied. Dropping the future gives the body up.
 ///
 /// # Errors
 /// [`BodyError`], each naming its limit.
@@ -46,7 +46,8 @@ where
         return Err(BodyError::TooLarge { bytes_max });
     }
     let mut collected = pin!(collect(body, bytes_max));
-    // A body that came along with its headers is here at the second poll; only a slow one costs a timer.
+    // A body that came along with its headers is here at the second poll; only a slow one costs a
+    // timer.
     if let Some(result) = poll_twice(collected.as_mut()).await {
         return result;
     }

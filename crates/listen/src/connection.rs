@@ -1,7 +1,7 @@
 //! One connection: which protocol it speaks, its requests, its timeouts, its end.
 //!
-//! hyper's own header timer costs a timer per request and ends idle connections too; the two are told
-//! apart here by counters that a request sets and one timer per connection looks at.
+//! hyper's own header timer costs a timer per request and ends idle connections too; the two are
+//! told apart here by counters that a request sets and one timer per connection looks at.
 
 use crate::body::Body;
 use crate::io::Io;
@@ -78,7 +78,8 @@ impl Drop for RequestGuard {
     }
 }
 
-/// Serves one connection until it ends, times out or `stop` becomes true and its requests are answered.
+/// Serves one connection until it ends, times out or `stop` becomes true and its requests are
+/// answered.
 pub(crate) async fn run<S, F>(
     mut stream: Stream,
     peer: Peer,
@@ -250,7 +251,8 @@ impl Watch {
             return None;
         }
         let idle = now - *self.idle_since.get_or_insert(now);
-        // HTTP/2 frames that belong to no request come at any time; they only must not keep it open.
+        // HTTP/2 frames that belong to no request come at any time; they only must not keep it
+        // open.
         if self.version == Version::Http1 && self.activity.head.load(Relaxed) {
             let waited = now - *self.head_since.get_or_insert(now);
             (waited >= self.header_read_timeout).then_some("headers not complete in time")

@@ -1,4 +1,5 @@
-//! The byte stream under a connection: replays what was read to tell the protocol, notes reads, lingers.
+//! The byte stream under a connection: replays what was read to tell the protocol, notes reads,
+//! lingers.
 
 use crate::connection::Activity;
 use crate::socket::Stream;
@@ -13,8 +14,8 @@ use tokio::time::{Sleep, sleep};
 
 /// Bytes of a refused body that are read and thrown away after the answer.
 ///
-/// A socket closed with unread bytes resets the connection, and the client may lose the answer that told
-/// it why (RFC 9112 §9.6).
+/// A socket closed with unread bytes resets the connection, and the client may lose the answer that
+/// told it why (RFC 9112 §9.6).
 const LINGER_BYTES_MAX: usize = 4 << 20;
 
 /// How long that may take.

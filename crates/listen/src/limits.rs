@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// Limits of one server: the TOML table `limits` inside the server's own.
 ///
-/// Timeouts of connections are looked at four times in their length, so they end up to a quarter late.
+/// Timeouts of connections are looked at four times in their length, so they end up to a quarter
+/// late.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

@@ -21,8 +21,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Answers every request on `listeners` with `service` until `shutdown` completes.
 ///
 /// Then it stops accepting, closes idle connections, lets running requests end for at most
-/// [`Limits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request alone.
-/// Dropping the future ends all connections at once.
+/// [`Limits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request
+/// alone. Dropping the future ends all connections at once.
 pub async fn serve<S, F>(
     listeners: Vec<Listener>,
     limits: &Limits,

@@ -9,15 +9,20 @@ mod refusals;
 mod webhook;
 
 use expect_test::Expect;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use twinroute_ingress::stub::Router;
 use twinroute_ingress::{Ingress, Settings};
 use twinroute_listen::{Address, Listener};
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_router::accept::{AcceptError, Accepted};
+use twinroute_model::instance::Instance;
+use twinroute_model::name::InstanceName;
+use twinroute_router::Builder;
+use twinroute_router::Router;
+use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_router::source::Definitions;
 
 /// 2023-11-14T22:13:20Z.
 const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
@@ -25,44 +30,71 @@ const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 /// A CloudEvent that breaks no rule.
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
 
-/// What reached the router: instance, events and level as text.
-type Taken = Arc<Mutex<Vec<String>>>;
+/// Keeps the ids of what a route sends it; while `closed`, answers nothing.
+#[derive(Clone, Default)]
+struct Seen {
+    ids: Arc<Mutex<Vec<String>>>,
+    closed: bool,
+}
+
+impl Sink for Seen {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 10,
+            bytes_max: 1 << 20,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        async move {
+            if self.closed {
+                std::future::pending::<()>().await;
+            }
+            let ids = batch.iter().map(|delivery| delivery.event.id().to_owned());
+            self.ids.lock().unwrap().extend(ids);
+            vec![Outcome::Delivered; batch.len()]
+        }
+        .boxed()
+    }
+}
 
 struct Server {
     address: Address,
-    taken: Taken,
+    router: Router,
+    seen: Seen,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// Starts a server with settings in TOML; the router answers `refusal`, or accepts when there is none.
-fn start(toml: &str, refusal: Option<AcceptError>) -> Server {
+/// Starts a server with settings in TOML. The default instance sends everything to `Seen`; the instance
+/// `plant-1` has no routes, so that its events count as unmatched.
+fn start(toml: &str) -> Server {
+    start_with(toml, Router::builder(), Seen::default())
+}
+
+fn start_with(toml: &str, router: Builder, seen: Seen) -> Server {
     let mut settings: Settings = toml::from_str(toml).unwrap();
     settings.listen = vec!["127.0.0.1:0".parse().unwrap()];
     settings.check().unwrap();
     let listeners = Listener::bind_all(&settings.listen, &settings.sockets()).unwrap();
     let address = listeners[0].address().clone();
-    let taken = Taken::default();
-    let noted = Arc::clone(&taken);
-    let router = Router::new(move |instance, events, level| {
-        if let Some(refusal) = &refusal {
-            return Err(refusal.clone());
-        }
-        let ids: Vec<&str> = events.iter().map(|event| event.id()).collect();
-        let instance = instance.unwrap_or("default");
-        noted
-            .lock()
-            .unwrap()
-            .push(format!("{instance} {ids:?} {}", level.as_str()));
-        Ok(Accepted {
-            events: events.len(),
-            deliveries: 0,
-            unmatched: events.len(),
-            generation: 7,
-        })
-    });
+    let plant = Instance {
+        name: InstanceName::new("plant-1").unwrap(),
+        endpoints: Vec::new(),
+        routes: Vec::new(),
+    };
+    let definitions = Definitions {
+        instances: vec![plant],
+        ..Definitions::default()
+    };
+    let router = router
+        .definitions(definitions)
+        .sink("seen", seen.clone())
+        .route("all", "seen", "true");
+    let router = router.build().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let ingress = Ingress::new(&settings, router, Arc::new(ManualClock::new(NOW)));
+    let ingress = Ingress::new(&settings, router.clone(), Arc::new(ManualClock::new(NOW)));
     let task = tokio::spawn(async move {
         ingress
             .serve(listeners, async { stopped.await.unwrap_or_default() })
@@ -70,7 +102,8 @@ fn start(toml: &str, refusal: Option<AcceptError>) -> Server {
     });
     Server {
         address,
-        taken,
+        router,
+        seen,
         stop,
         task,
     }
@@ -105,20 +138,16 @@ fn post(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// The answer to `request`, and what reached the router.
-async fn check_with(toml: &str, refusal: Option<AcceptError>, request: &str, expect: Expect) {
-    let server = start(toml, refusal);
+/// The answer to `request`, and which events arrived.
+async fn check_with(toml: &str, request: &str, expect: Expect) {
+    let server = start(toml);
     let answer = server.raw(request.as_bytes()).await;
-    let taken = server.taken.lock().unwrap().join("\n");
-    let taken = if taken.is_empty() {
-        "nothing".to_owned()
-    } else {
-        taken
-    };
-    expect.assert_eq(&format!("{answer}\n=> {taken}\n"));
+    server.router.settled().await;
+    let seen = format!("{:?}", server.seen.ids.lock().unwrap());
+    expect.assert_eq(&format!("{answer}\n=> {seen}\n"));
     server.stop().await;
 }
 
 async fn check(request: &str, expect: Expect) {
-    check_with("", None, request, expect).await;
+    check_with("", request, expect).await;
 }

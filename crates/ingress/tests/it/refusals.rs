@@ -1,9 +1,9 @@
 //! Every refusal that is not about an event or a credential.
 
-use super::{EVENT, check, check_with, post, start};
+use super::{EVENT, Seen, check, check_with, post, start, start_with};
 use expect_test::expect;
 use std::time::Duration;
-use twinroute_router::accept::AcceptError;
+use twinroute_router::Router;
 
 const STRUCTURED: &str = "content-type: application/cloudevents+json";
 
@@ -15,7 +15,7 @@ async fn unknown_paths() {
         content-length: 195
 
         {"error":{"code":"UnknownPath","message":"no such path; events are taken at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}
-        => nothing
+        => []
     "#]]).await;
     check("GET /?secret=1 HTTP/1.0\r\n\r\n", expect![[r#"
         HTTP/1.0 404 Not Found
@@ -23,7 +23,7 @@ async fn unknown_paths() {
         content-length: 195
 
         {"error":{"code":"UnknownPath","message":"no such path; events are taken at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}
-        => nothing
+        => []
     "#]]).await;
 }
 
@@ -36,7 +36,7 @@ async fn other_methods() {
         content-length: 122
 
         {"error":{"code":"MethodNotAllowed","message":"method GET is not taken here; taken are POST and, from webhooks, OPTIONS"}}
-        => nothing
+        => []
     "#]]).await;
     check("PUT /api/events HTTP/1.0\r\n\r\n", expect![[r#"
         HTTP/1.0 405 Method Not Allowed
@@ -45,7 +45,7 @@ async fn other_methods() {
         content-length: 247
 
         {"error":{"code":"MethodNotAllowed","message":"method PUT is not taken here; taken are POST and, from webhooks, OPTIONS","details":[{"code":"MethodNotAllowed","message":"method PUT is not taken here; taken are POST and, from webhooks, OPTIONS"}]}}
-        => nothing
+        => []
     "#]]).await;
 }
 
@@ -58,7 +58,7 @@ async fn other_content_types() {
         content-length: 256
 
         {"error":{"code":"UnsupportedContentType","message":"content type \"application/cloudevents+protobuf\" is not taken here; taken are application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers"}}
-        => nothing
+        => []
     "#]]).await;
     let headers = "content-type: text/xml";
     check(
@@ -69,7 +69,7 @@ async fn other_content_types() {
             content-length: 393
 
             {"error":{"code":"UnsupportedMediaType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json and application/cloudevents-batch+json","details":[{"code":"UnsupportedContentType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json and application/cloudevents-batch+json"}]}}
-            => nothing
+            => []
         "#]],
     )
     .await;
@@ -80,7 +80,7 @@ async fn other_content_types() {
         content-length: 122
 
         {"error":{"code":"UnsupportedContentEncoding","message":"content encoding \"gzip\" is not taken; send the body as it is"}}
-        => nothing
+        => []
     "#]]).await;
 }
 
@@ -93,32 +93,32 @@ async fn bodies_without_a_length() {
         content-length: 126
 
         {"error":{"code":"LengthRequired","message":"a body is required, with a content-length header or transfer-encoding: chunked"}}
-        => nothing
+        => []
     "#]]).await;
 }
 
 #[tokio::test]
 async fn bodies_above_the_limit() {
     let toml = "event_bytes_max = \"20 B\"\nlimits = { body_bytes_max = \"20 B\" }";
-    check_with(toml, None, &post("/events", STRUCTURED, EVENT), expect![[r#"
+    check_with(toml, &post("/events", STRUCTURED, EVENT), expect![[r#"
         HTTP/1.1 413 Payload Too Large
         content-type: application/json
         content-length: 97
 
         {"error":{"code":"BodyTooLarge","message":"the body has more than 20 bytes, which is the limit"}}
-        => nothing
+        => []
     "#]]).await;
     let chunked = format!(
         "POST /events HTTP/1.1\r\nconnection: close\r\n{STRUCTURED}\r\ntransfer-encoding: chunked\r\n\r\n\
          10\r\n0123456789abcdef\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"
     );
-    check_with(toml, None, &chunked, expect![[r#"
+    check_with(toml, &chunked, expect![[r#"
         HTTP/1.1 413 Payload Too Large
         content-type: application/json
         content-length: 97
 
         {"error":{"code":"BodyTooLarge","message":"the body has more than 20 bytes, which is the limit"}}
-        => nothing
+        => []
     "#]]).await;
 }
 
@@ -126,13 +126,13 @@ async fn bodies_above_the_limit() {
 async fn bodies_that_do_not_arrive() {
     let toml = "limits = { body_read_timeout = \"40ms\" }";
     let request = format!("POST /events HTTP/1.1\r\n{STRUCTURED}\r\ncontent-length: 9\r\n\r\n[");
-    check_with(toml, None, &request, expect![[r#"
+    check_with(toml, &request, expect![[r#"
         HTTP/1.1 408 Request Timeout
         content-type: application/json
         content-length: 101
 
         {"error":{"code":"BodyTooSlow","message":"the body did not arrive within 40 ms, which is the limit"}}
-        => nothing
+        => []
     "#]]).await;
 }
 
@@ -141,14 +141,18 @@ async fn malformed_chunks() {
     let request = format!(
         "POST /events HTTP/1.1\r\n{STRUCTURED}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
     );
-    check(&request, expect![[r#"
-        HTTP/1.1 400 Bad Request
-        content-type: application/json
-        content-length: 79
+    check(
+        &request,
+        expect![[r#"
+            HTTP/1.1 400 Bad Request
+            content-type: application/json
+            content-length: 79
 
-        {"error":{"code":"BodyBroken","message":"the body is broken off or malformed"}}
-        => nothing
-    "#]]).await;
+            {"error":{"code":"BodyBroken","message":"the body is broken off or malformed"}}
+            => []
+        "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -160,95 +164,87 @@ async fn unknown_acknowledgement_levels() {
         content-length: 137
 
         {"error":{"code":"UnknownAckLevel","message":"header twinroute-ack: level \"fast\" is unknown; known are memory, durable and delivered"}}
-        => nothing
+        => []
     "#]]).await;
 }
 
 #[tokio::test]
 async fn unknown_instances() {
-    let refusal = AcceptError::UnknownInstance {
-        name: "plant-9".to_owned(),
-        known: "plant-1, plant-2".to_owned(),
-    };
     let request = post("/instances/plant-9/events", STRUCTURED, EVENT);
-    check_with("", Some(refusal), &request, expect![[r#"
+    check(&request, expect![[r#"
         HTTP/1.1 404 Not Found
         content-type: application/json
         content-length: 112
 
-        {"error":{"code":"UnknownInstance","message":"instance plant-9: not in the table; known are: plant-1, plant-2"}}
-        => nothing
+        {"error":{"code":"UnknownInstance","message":"instance plant-9: not in the table; known are: default, plant-1"}}
+        => []
     "#]]).await;
 }
 
 #[tokio::test]
-async fn a_full_journal() {
-    let refusal = AcceptError::Full {
-        bytes: 90,
-        bytes_max: 100,
-        retry_after: Duration::from_millis(2_500),
-    };
-    let request = post("/events", STRUCTURED, EVENT);
-    check_with("", Some(refusal.clone()), &request, expect![[r#"
-        HTTP/1.1 503 Service Unavailable
-        content-type: application/json
-        retry-after: 3
-        content-length: 127
-
-        {"error":{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 2 s"}}
-        => nothing
-    "#]]).await;
-    let headers = "content-type: application/cloudevents+json";
-    let request = post("/api/events?api-version=2018-01-01", headers, EVENT);
-    check_with("", Some(refusal), &request, expect![[r#"
-        HTTP/1.1 503 Service Unavailable
-        content-type: application/json
-        retry-after: 3
-        content-length: 264
-
-        {"error":{"code":"ServiceUnavailable","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 2 s","details":[{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 2 s"}]}}
-        => nothing
-    "#]]).await;
-}
-
-#[tokio::test]
-async fn what_the_router_cannot_do() {
-    let request = post("/events", STRUCTURED, EVENT);
-    let too_large = AcceptError::TooLarge {
-        bytes: 200,
-        bytes_max: 100,
-    };
-    check_with("", Some(too_large), &request, expect![[r#"
-        HTTP/1.1 413 Payload Too Large
-        content-type: application/json
-        content-length: 101
-
-        {"error":{"code":"BatchTooLarge","message":"the batch has 200 bytes; the journal holds at most 100"}}
-        => nothing
-    "#]]).await;
-    let unavailable = AcceptError::AckUnavailable { level: "durable" };
-    check_with("", Some(unavailable), &request, expect![[r#"
+async fn levels_that_the_journal_cannot_give() {
+    let headers = format!("{STRUCTURED}\r\ntwinroute-ack: durable");
+    check(&post("/events", &headers, EVENT), expect![[r#"
         HTTP/1.1 400 Bad Request
         content-type: application/json
         content-length: 140
 
         {"error":{"code":"AckUnavailable","message":"acknowledgement level \"durable\" is not available: the journal is in memory; use \"memory\""}}
-        => nothing
+        => []
     "#]]).await;
-    check_with("", Some(AcceptError::Stopping), &request, expect![[r#"
+}
+
+#[tokio::test]
+async fn a_router_that_stops() {
+    let server = start("");
+    server.router.stop(Duration::ZERO).await;
+    let answer = server
+        .raw(post("/events", STRUCTURED, EVENT).as_bytes())
+        .await;
+    expect![[r#"
         HTTP/1.1 503 Service Unavailable
         content-type: application/json
         retry-after: 5
         content-length: 90
 
-        {"error":{"code":"Stopping","message":"twinroute is stopping and accepts no more events"}}
-        => nothing
-    "#]]).await;
+        {"error":{"code":"Stopping","message":"twinroute is stopping and accepts no more events"}}"#]].assert_eq(&answer);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_journal_asks_to_come_back() {
+    let seen = Seen {
+        closed: true,
+        ..Seen::default()
+    };
+    let server = start_with("", Router::builder().journal_bytes_max(1000), seen);
+    let mut answers = Vec::new();
+    while answers.len() < 20
+        && answers
+            .iter()
+            .all(|answer: &String| answer.contains(" 202 "))
+    {
+        answers.push(
+            server
+                .raw(post("/events", STRUCTURED, EVENT).as_bytes())
+                .await,
+        );
+    }
+    let last = answers.last().unwrap();
+    assert!(
+        last.starts_with("HTTP/1.1 503 Service Unavailable"),
+        "{last}"
+    );
+    assert!(
+        last.contains("\nretry-after: ") && last.contains("JournalFull"),
+        "{last}"
+    );
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn slow_headers_end_the_connection_without_a_word() {
-    let server = start("limits = { header_read_timeout = \"40ms\" }", None);
+    let server = start("limits = { header_read_timeout = \"40ms\" }");
     assert_eq!(server.raw(b"POST /events HTTP/1.1\r\nhost").await, "");
     server.stop().await;
 }
