@@ -80,6 +80,12 @@ impl Client {
         }
     }
 
+    /// Begins another session: the client gives one up once a link on it was refused.
+    pub(crate) async fn renew_session(&mut self) {
+        self.session = Session::begin(&mut self.connection).await.unwrap();
+        self.cbs = None;
+    }
+
     /// Puts a token for `entity` and returns the status code.
     pub(crate) async fn put_token(&mut self, entity: &str) -> i32 {
         let audience = format!("sb://{}/{entity}", self.address);

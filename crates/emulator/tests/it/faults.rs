@@ -74,10 +74,15 @@ async fn links_and_connections_end_as_told() {
         let mut client = Client::connect(&emulator).await;
         let mut sender = client.sender("queue").await;
         faults.sends("queue", answer.clone(), 1);
-        let sent = tokio::time::timeout(WAIT, sender.send(message("m", b"x")))
-            .await
-            .unwrap();
-        assert!(sent.is_err(), "{answer:?}");
+        // The client does not end a send whose connection has gone: it must watch both.
+        let ended = async {
+            tokio::select! {
+                sent = sender.send(message("m", b"x")) => sent.is_err(),
+                _ = client.connection.on_close() => true,
+            }
+        };
+        let ended = tokio::time::timeout(WAIT, ended).await;
+        assert_eq!(ended, Ok(true), "{answer:?}");
         assert_eq!(
             emulator.store().counts("queue").stored,
             stored,
@@ -101,6 +106,7 @@ async fn attaches_and_connections_are_refused_as_often_as_told() {
         format!("{refused:?}").contains("entity-disabled"),
         "{refused:?}"
     );
+    client.renew_session().await;
     Sender::attach(&mut client.session, "b", "hub")
         .await
         .unwrap();
