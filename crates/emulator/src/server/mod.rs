@@ -11,6 +11,9 @@ mod reader;
 mod session;
 mod settle;
 
+#[cfg(test)]
+mod tests;
+
 use crate::store::Store;
 use peer::{Ending, Peer};
 use std::sync::Arc;
