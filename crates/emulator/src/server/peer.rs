@@ -275,7 +275,10 @@ impl Peer {
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
                 let known = self.context.store.rule.plain(&response);
-                self.context.grants.everything |= known;
+                if known {
+                    let generation = self.context.store.rule.generation();
+                    self.context.grants.add_plain(generation);
+                }
                 known
             }
             other => MECHANISMS.contains(&other),
