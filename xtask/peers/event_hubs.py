@@ -40,7 +40,7 @@ def of_this_run(event):
     return properties.get("run") == run
 
 
-def receive(partition, wanted=None, last=None, **options):
+def receive(partition, wanted=None, last=None, contexts=None, **options):
     """Reads a partition from its start, with receive_batch, until `wanted(events)` holds or the
     sequence number `last` has been seen. Events of earlier runs are left out."""
     events, done = [], threading.Event()
@@ -49,7 +49,9 @@ def receive(partition, wanted=None, last=None, **options):
         hub["connectionString"], consumer_group="$Default", retry_total=0
     )
 
-    def on_batch(_context, batch):
+    def on_batch(context, batch):
+        if contexts is not None:
+            contexts.append(context)
         events.extend(event for event in batch if of_this_run(event))
         if wanted and wanted(events):
             done.set()
@@ -161,6 +163,14 @@ def large_event():
     ok("an event of many frames")
 
 
+def last_enqueued():
+    contexts = []
+    receive("1", last=100, contexts=contexts, track_last_enqueued_event_properties=True)
+    told = contexts[-1].last_enqueued_event_properties
+    assert told["sequence_number"] == 100 and told["offset"] and told["enqueued_time"], told
+    ok("last enqueued event properties")
+
+
 def many():
     count = 5_000
     started = time.monotonic()
@@ -237,7 +247,7 @@ def refused():
 
 
 def main():
-    for check in (management, single_and_batch, partition_key, large_event, many, epoch, refused):
+    for check in (management, single_and_batch, last_enqueued, partition_key, large_event, many, epoch, refused):
         check()
 
 

@@ -129,8 +129,10 @@ pub(crate) struct Grant {
 /// The tokens of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
-    /// Set by SASL PLAIN, or when no tokens are required.
-    pub(crate) everything: bool,
+    /// Set when no tokens are required.
+    everything: bool,
+    /// The generation of the keys that SASL PLAIN was checked with.
+    plain: Option<u64>,
     list: Vec<Grant>,
 }
 
@@ -138,8 +140,13 @@ impl Grants {
     pub(crate) fn new(everything: bool) -> Self {
         Self {
             everything,
-            list: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// SASL PLAIN covers everything until the keys change.
+    pub(crate) fn add_plain(&mut self, generation: u64) {
+        self.plain = Some(generation);
     }
 
     pub(crate) fn add(&mut self, grant: Grant) -> Result<(), String> {
@@ -152,13 +159,14 @@ impl Grants {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.everything && self.list.is_empty()
+        !self.everything && self.plain.is_none() && self.list.is_empty()
     }
 
     /// Whether a live token covers `address`. `$management` of the namespace needs any live token.
     pub(crate) fn allow(&self, address: &str, now: Timestamp, generation: u64) -> bool {
         let path = normal_path(address);
         self.everything
+            || self.plain == Some(generation)
             || self.list.iter().any(|grant| {
                 grant.expiry > now
                     && grant.generation == generation

@@ -186,6 +186,21 @@ impl Message {
     }
 }
 
+/// `message` with delivery annotations, which stand after its header.
+pub(crate) fn with_delivery_annotations(pairs: Vec<(Value, Value)>, message: &Bytes) -> Bytes {
+    let header = sections(message).ok().and_then(|all| {
+        all.first()
+            .filter(|first| first.code == HEADER)
+            .map(|header| header.whole.end)
+    });
+    let at = header.unwrap_or(0);
+    let mut out = BytesMut::with_capacity(message.len() + 256);
+    out.extend_from_slice(&message[..at]);
+    encode::described(DELIVERY_ANNOTATIONS, &Value::Map(pairs), &mut out);
+    out.extend_from_slice(&message[at..]);
+    out.freeze()
+}
+
 /// A property as text: numbers and identifiers too.
 pub(crate) fn text(value: &Value) -> Option<String> {
     match value {

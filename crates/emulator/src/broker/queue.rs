@@ -131,8 +131,8 @@ impl Queue {
     pub(crate) fn admit(&self, messages: &[Message]) -> Result<(), Problem> {
         let state = self.state();
         let bytes: usize = messages.iter().map(Message::bytes).sum();
-        let held = state.ready.len() + state.locked.len() + state.deferred.len();
-        if held + messages.len() > self.messages_max || state.bytes + bytes > self.bytes_max {
+        if state.held() + messages.len() > self.messages_max || state.bytes + bytes > self.bytes_max
+        {
             let text = format!("{} is full", self.path);
             return Err(Problem::new("amqp:resource-limit-exceeded", text));
         }
@@ -150,6 +150,18 @@ impl Queue {
         let mut state = self.state();
         for (message, arrival) in messages.into_iter().zip(first..) {
             self.push_one(&mut state, message, arrival, now);
+        }
+        if self.dead_letters.is_none() {
+            // Nobody can be refused here, so the oldest dead letters give way.
+            while state.held() > self.messages_max || state.bytes > self.bytes_max {
+                let Some(oldest) = state.ready.keys().next().copied() else {
+                    break;
+                };
+                let Some(stored) = state.take_ready(oldest) else {
+                    break;
+                };
+                state.bytes -= stored.message.bytes();
+            }
         }
         drop(state);
         self.waiters.wake();
@@ -376,6 +388,10 @@ impl Queue {
 }
 
 impl State {
+    fn held(&self) -> usize {
+        self.ready.len() + self.locked.len() + self.deferred.len()
+    }
+
     fn put_ready(&mut self, stored: Stored) {
         if let Some(session) = &stored.session {
             self.sessions.add_ready(session, stored.sequence);

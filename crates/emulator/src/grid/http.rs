@@ -3,13 +3,14 @@
 use super::check::{self, BODY_BYTES_MAX, Refusal};
 use super::topic::GridTopic;
 use crate::faults::PostAnswer;
+use crate::server::ACCEPT_PAUSE;
 use crate::store::Store;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,14 +44,20 @@ pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: ones
                     let store = Arc::clone(&store);
                     connections.spawn(async move {
                         let service = service_fn(move |request| answer(Arc::clone(&store), request));
-                        let builder = auto::Builder::new(TokioExecutor::new());
+                        let mut builder = auto::Builder::new(TokioExecutor::new());
+                        // With a timer, headers that do not arrive end the connection.
+                        builder.http1().timer(TokioTimer::new());
+                        builder.http2().timer(TokioTimer::new());
                         let served = builder.serve_connection(TokioIo::new(stream), service).await;
                         if let Err(error) = served {
                             tracing::debug!(%error, "connection lost");
                         }
                     });
                 }
-                Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

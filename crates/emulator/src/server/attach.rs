@@ -209,8 +209,7 @@ fn outbound(
             &hub,
             &group,
             partition,
-            &asked.source,
-            &asked.properties,
+            asked,
             &context.wake,
         )?),
         Node::Queue(queue) => {

@@ -11,6 +11,9 @@ mod reader;
 mod session;
 mod settle;
 
+#[cfg(test)]
+mod tests;
+
 use crate::store::Store;
 use peer::{Ending, Peer};
 use std::sync::Arc;
@@ -25,6 +28,8 @@ use tokio::task::JoinSet;
 const READ_BYTES: usize = 64 * 1024;
 /// Nothing more is read or handed out while this much waits to be written.
 const OUT_BYTES_MAX: usize = 1024 * 1024;
+/// The wait after a failed accept, such as one for want of descriptors.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last frames of a closing connection may take.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -49,7 +54,10 @@ pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: ones
                     }
                     connections.spawn(serve(stream, Arc::clone(&store)));
                 }
-                Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

@@ -136,9 +136,9 @@ impl Outbound {
                 lock: None,
             }),
             Source::Partition(reader) => {
-                let event = reader.next()?;
+                let payload = reader.next(now)?;
                 Some(Next {
-                    payload: event.encode(),
+                    payload,
                     tag: None,
                     lock: None,
                 })

@@ -275,7 +275,10 @@ impl Peer {
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
                 let known = self.context.store.rule.plain(&response);
-                self.context.grants.everything |= known;
+                if known {
+                    let generation = self.context.store.rule.generation();
+                    self.context.grants.add_plain(generation);
+                }
                 known
             }
             other => MECHANISMS.contains(&other),
@@ -292,7 +295,8 @@ impl Peer {
             .max_frame_bytes
             .unwrap_or(u32::MAX)
             .max(FRAME_BYTES_MIN);
-        self.context.remote_frame_bytes_max = remote.min(frame_bytes_max) as usize;
+        let ours = frame_bytes_max.max(FRAME_BYTES_MIN);
+        self.context.remote_frame_bytes_max = remote.min(ours) as usize;
         // The client gives up after its time-out, so something is sent well before.
         let keep_alive = open.idle_timeout_ms.filter(|millis| *millis > 0);
         self.keep_alive = keep_alive.map(|millis| Duration::from_millis(u64::from(millis) / 4));

@@ -1,13 +1,18 @@
 //! A consumer of one partition: its selector, its place and its epoch.
 
+use crate::amqp::message;
+use crate::amqp::performative::Attach;
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, find};
-use crate::broker::hub::{Hub, HubEvent, Start};
+use crate::broker::hub::{Hub, Start};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use twinroute_model::clock::Timestamp;
 
+/// A client that names this capability wants to be told of the partition with every event.
+const METRICS: &str = "com.microsoft:enable-receiver-runtime-metric";
 const SELECTOR: &str = "apache.org:selector-filter:string";
 
 pub(super) struct PartitionReader {
@@ -15,6 +20,7 @@ pub(super) struct PartitionReader {
     partition: u16,
     next_sequence: i64,
     stolen: Arc<AtomicBool>,
+    tells_metrics: bool,
 }
 
 impl PartitionReader {
@@ -23,13 +29,12 @@ impl PartitionReader {
         hub: &Arc<Hub>,
         group: &str,
         partition: u16,
-        source: &Value,
-        properties: &Value,
+        asked: &Attach,
         wake: &Arc<Notify>,
     ) -> Result<Self, Problem> {
         let not_found = || Problem::new("amqp:not-found", "no such partition");
         let log = hub.partition(partition).ok_or_else(not_found)?;
-        let start = match selector(source) {
+        let start = match selector(&asked.source) {
             Some(text) => parse(text).ok_or_else(|| {
                 Problem::new(
                     "amqp:invalid-field",
@@ -38,16 +43,21 @@ impl PartitionReader {
             })?,
             None => Start::Earliest,
         };
-        let epoch = properties
+        let epoch = asked
+            .properties
             .get("com.microsoft:epoch")
             .and_then(Value::as_i64);
         let stolen = log.claim(group, epoch, wake)?;
         let next_sequence = log.first_sequence(start);
+        let capabilities = asked.desired_capabilities.items();
+        let tells_metrics = asked.desired_capabilities == METRICS
+            || capabilities.iter().any(|name| *name == METRICS);
         Ok(Self {
             hub: Arc::clone(hub),
             partition,
             next_sequence,
             stolen,
+            tells_metrics,
         })
     }
 
@@ -55,13 +65,35 @@ impl PartitionReader {
         self.stolen.load(Ordering::Relaxed)
     }
 
-    pub(super) fn next(&mut self) -> Option<Arc<HubEvent>> {
-        let event = self
-            .hub
-            .partition(self.partition)?
-            .read(self.next_sequence)?;
+    /// The next event on the wire.
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<Bytes> {
+        let log = self.hub.partition(self.partition)?;
+        let event = log.read(self.next_sequence)?;
         self.next_sequence = event.sequence + 1;
-        Some(event)
+        let bytes = event.encode();
+        if !self.tells_metrics {
+            return Some(bytes);
+        }
+        let state = log.state();
+        let time = |at: Timestamp| Value::Timestamp(at.unix_millis());
+        let last = state.last_enqueued_at.unwrap_or(now);
+        let annotations = [
+            (
+                "last_enqueued_sequence_number",
+                Value::Long(state.last_sequence),
+            ),
+            (
+                "last_enqueued_offset",
+                Value::string(state.last_offset.to_string()),
+            ),
+            ("last_enqueued_time_utc", time(last)),
+            ("runtime_info_retrieval_time_utc", time(now)),
+        ];
+        let annotations = annotations.map(|(name, value)| (Value::symbol(name), value));
+        Some(message::with_delivery_annotations(
+            annotations.to_vec(),
+            &bytes,
+        ))
     }
 }
 

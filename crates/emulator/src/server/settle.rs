@@ -7,6 +7,9 @@ use crate::amqp::state::{Outcome, Problem};
 use crate::amqp::value::{Value, find};
 use crate::broker::queue::Settlement;
 
+/// The condition with which clients ask for dead-lettering; it is not itself a reason.
+const DEAD_LETTER: &str = "com.microsoft:dead-letter";
+
 /// Settles what a disposition names and confirms it with the same outcome.
 pub(super) fn disposition(
     context: &mut Context,
@@ -69,9 +72,11 @@ fn settlement(outcome: &Outcome) -> Settlement {
         Outcome::Modified { .. } => Settlement::Abandon,
         Outcome::Rejected { error, info } => {
             let told = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
+            let condition = error.as_ref().map(|problem| problem.condition.clone());
             let text = error.as_ref().map(|problem| problem.description.clone());
             Settlement::DeadLetter {
-                reason: told("DeadLetterReason"),
+                reason: told("DeadLetterReason")
+                    .or(condition.filter(|condition| condition != DEAD_LETTER)),
                 description: told("DeadLetterErrorDescription")
                     .or(text.filter(|text| !text.is_empty())),
             }
