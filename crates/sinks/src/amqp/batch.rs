@@ -148,35 +148,35 @@ pub(crate) fn plan(
             continue;
         }
         let slot = match &key {
-            None if open.is_empty() => open_group(&mut open, key, id),
+            None if open.is_empty() => open_group(&mut open, key),
             None => 0,
             Some(text) => match by_key.get(text) {
                 Some(slot) => *slot,
                 None => {
-                    let slot = open_group(&mut open, key.clone(), id);
+                    let slot = open_group(&mut open, key.clone());
                     by_key.insert(text.clone(), slot);
                     slot
                 }
             },
         };
-        open[slot].push(routing, limits, place, bytes, cost, &mut plan);
+        let group = &mut open[slot];
+        if !group.places.is_empty() && group.bytes + cost > limits.batch_max {
+            group.flush(routing, &mut plan);
+        }
+        group.push(place, bytes, cost, id);
     }
-    for group in open {
-        group.close(routing, &mut plan);
+    for mut group in open {
+        group.flush(routing, &mut plan);
     }
     plan.transfers
         .sort_by_key(|transfer| transfer.group.places[0]);
     plan
 }
 
-fn open_group<'a>(
-    open: &mut Vec<Open<'a>>,
-    key: Option<Cow<'a, str>>,
-    message_id: Option<String>,
-) -> usize {
+fn open_group<'a>(open: &mut Vec<Open<'a>>, key: Option<Cow<'a, str>>) -> usize {
     open.push(Open {
         key,
-        message_id,
+        message_id: None,
         places: Vec::new(),
         sections: Vec::new(),
         bytes: ENVELOPE_BYTES,
@@ -187,6 +187,7 @@ fn open_group<'a>(
 /// A transfer that is being filled.
 struct Open<'a> {
     key: Option<Cow<'a, str>>,
+    /// Of the first event.
     message_id: Option<String>,
     places: Vec<usize>,
     sections: Vec<Data>,
@@ -194,17 +195,9 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    fn push(
-        &mut self,
-        routing: Routing,
-        limits: SizeLimits,
-        place: usize,
-        bytes: Vec<u8>,
-        cost: usize,
-        plan: &mut Plan,
-    ) {
-        if !self.sections.is_empty() && self.bytes + cost > limits.batch_max {
-            self.flush(routing, plan);
+    fn push(&mut self, place: usize, bytes: Vec<u8>, cost: usize, message_id: Option<String>) {
+        if self.places.is_empty() {
+            self.message_id = message_id;
         }
         self.bytes += cost;
         self.places.push(place);
@@ -224,12 +217,6 @@ impl Open<'_> {
                 settled: Some(false),
             },
         });
-    }
-
-    fn close(mut self, routing: Routing, plan: &mut Plan) {
-        if !self.sections.is_empty() {
-            self.flush(routing, plan);
-        }
     }
 }
 

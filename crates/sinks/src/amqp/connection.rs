@@ -5,6 +5,7 @@
 
 use super::batch::SizeLimits;
 use super::cbs::{Cbs, TokenSource};
+use super::stream::{Cut, severable};
 use crate::status;
 use fe2o3_amqp::connection::{ConnectionHandle, ConnectionStopReason, OpenError};
 use fe2o3_amqp::link::{
@@ -32,7 +33,7 @@ use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 /// Longest wait for TCP, and again for TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
-const IDLE_TIME_OUT: Duration = Duration::from_secs(60);
+const IDLE_TIME_OUT_MILLIS: u32 = 60_000;
 /// Longest wait for an orderly close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Source: "AMQP protocol guide": TLS from the start.
@@ -52,8 +53,20 @@ pub(crate) struct Target {
     pub(crate) container_id: String,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) idle_time_out: Duration,
+    pub(crate) transport: Transport,
 }
+
+/// What a connection runs over.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// TCP, with TLS unless the connection string is an emulator's.
+    Tcp,
+    #[cfg(test)]
+    Memory(MemoryDial),
+}
+
+#[cfg(test)]
+type MemoryDial = Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Send + Sync>;
 
 impl Target {
     pub(crate) fn new(
@@ -69,7 +82,7 @@ impl Target {
             container_id,
             tls,
             clock,
-            idle_time_out: IDLE_TIME_OUT,
+            transport: Transport::Tcp,
         }
     }
 
@@ -108,6 +121,8 @@ pub(crate) struct Link {
     pub(crate) session: SessionHandle<()>,
     pub(crate) connection: ConnectionHandle<()>,
     pub(crate) limits: SizeLimits,
+    /// Last, so that it is dropped last: what stands above must not outlive its stream.
+    cut: Cut,
 }
 
 impl Link {
@@ -115,12 +130,7 @@ impl Link {
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
     pub(crate) async fn open(target: &Target) -> Result<Self, EndpointFault> {
-        let stream = dial(target).await?;
-        let mut connection = if target.connection_string.development_emulator() {
-            open_connection(target, stream).await?
-        } else {
-            open_connection(target, handshake(target, stream).await?).await?
-        };
+        let (cut, mut connection) = open_transport(target).await?;
         let mut session = Session::begin(&mut connection)
             .await
             .map_err(|error| status::unreachable("begin", error.to_string()))?;
@@ -147,28 +157,33 @@ impl Link {
             session,
             connection,
             limits,
+            cut,
         })
     }
 
-    /// Closes in order, within [`CLOSE_TIMEOUT`]; then drops what is left.
+    /// Ends link and session in order, within [`CLOSE_TIMEOUT`]; then cuts the connection.
+    ///
+    /// There is no close frame: see [`super::stream`] for what fe2o3-amqp does while it waits for the
+    /// peer's. Nothing is lost by that, for a link that ended in order has nothing unsettled.
     pub(crate) async fn close(self) {
         let Self {
             sender,
-            cbs,
             mut session,
-            mut connection,
+            connection,
+            cut,
             ..
         } = self;
         let orderly = async {
-            drop(cbs);
-            // Errors mean that the peer was faster; there is nothing left to close then.
-            if sender.close().await.is_ok() && session.end().await.is_ok() {
-                connection.close().await.ok();
+            // Errors mean that the peer was faster; there is nothing left to end then.
+            if sender.close().await.is_ok() {
+                session.end().await.ok();
             }
         };
         if tokio::time::timeout(CLOSE_TIMEOUT, orderly).await.is_err() {
-            tracing::debug!("connection did not close in time");
+            tracing::debug!("link did not close in time");
         }
+        drop(connection);
+        drop(cut);
     }
 }
 
@@ -192,6 +207,25 @@ fn batch_max_property(properties: &Fields) -> Option<usize> {
         _ => None,
     }
     .filter(|bytes| *bytes > 0)
+}
+
+/// The cut must live as long as the connection shall.
+async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), EndpointFault> {
+    match &target.transport {
+        Transport::Tcp if target.connection_string.development_emulator() => {
+            open_connection(target, dial(target).await?).await
+        }
+        Transport::Tcp => {
+            let stream = dial(target).await?;
+            open_connection(target, handshake(target, stream).await?).await
+        }
+        #[cfg(test)]
+        Transport::Memory(dial) => {
+            let stream =
+                dial().map_err(|error| status::unreachable("connect", error.to_string()))?;
+            open_connection(target, stream).await
+        }
+    }
 }
 
 async fn dial(target: &Target) -> Result<TcpStream, EndpointFault> {
@@ -227,22 +261,23 @@ async fn handshake(
 async fn open_connection<Io>(
     target: &Target,
     stream: Io,
-) -> Result<ConnectionHandle<()>, EndpointFault>
+) -> Result<(Cut, ConnectionHandle<()>), EndpointFault>
 where
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
 {
-    let idle = u32::try_from(target.idle_time_out.as_millis()).unwrap_or(u32::MAX);
-    Connection::builder()
+    let (stream, cut) = severable(stream);
+    let connection = Connection::builder()
         .container_id(target.container_id.as_str())
         // The namespace alone, as Azure's clients do; its port is not part of it.
         .hostname(Some(target.host()))
         .sasl_hostname(Some(target.host()))
         .scheme("amqp")
         .sasl_profile(target.sasl()?)
-        .idle_time_out(idle)
+        .idle_time_out(IDLE_TIME_OUT_MILLIS)
         .open_with_stream(stream)
         .await
-        .map_err(|error| open_fault(&error))
+        .map_err(|error| open_fault(&error))?;
+    Ok((cut, connection))
 }
 
 fn open_fault(error: &OpenError) -> EndpointFault {

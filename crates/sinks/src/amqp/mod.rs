@@ -10,13 +10,22 @@
 //!    has a deadline besides.
 //! 3. A send without credit waits for ever, so the hand-over has the same deadline.
 //! 4. Heartbeats come too late for a strict peer: an idle connection that ends is not a fault.
-//! 5. Links are not resumed: a new link is made, and what was not answered is sent again by the lane.
+//! 5. A connection that waits for its peer's close frame spins: it is cut instead, see `stream`.
+//! 6. Links are not resumed: a new link is made, and what was not answered is sent again by the lane.
 
 mod batch;
 mod cbs;
 pub(crate) mod connection;
 mod link;
 mod sink;
+mod stream;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
+
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod send_tests;
+#[cfg(test)]
+mod testing;
