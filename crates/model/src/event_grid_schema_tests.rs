@@ -72,6 +72,7 @@ fn what_azure_wrote_is_read_as_the_event_it_was() {
             .unwrap()
             .to_owned();
         assert!(event.source().starts_with(&topic), "{}", event.source());
+        assert_eq!(TwinKey::of(&event).host, topic);
         let again = read(&written(&event)).unwrap();
         assert_eq!(attributes(&again), attributes(&expect), "{}", fixture.name);
         assert_eq!(TwinKey::of(&again).twin, TwinKey::of(&expect).twin);
