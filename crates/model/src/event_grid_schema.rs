@@ -7,13 +7,15 @@
 
 use crate::cloudevents::json::write_string;
 use crate::event::{
-    ADT_TYPES, Data, Event, ExtensionValue, Invalid, Limits, Parts, Problem, TELEMETRY,
+    ADT_TYPES, Data, Event, ExtensionValue, Invalid, Limits, Parts, Problem, TELEMETRY, rules,
 };
 use crate::twin::TwinKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::Deserialize;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 ///
 /// `topic` and `metadataVersion` are left to Event Grid, which adds them. The schema has no place for
 /// `source`; the component path of telemetry is kept as `subject` inside `data`, where attributes go.
+/// `contenttype` is always there, since readers know the wrapping by it.
 pub fn write(event: &Event, out: &mut Vec<u8>) {
     let telemetry = event.event_type() == TELEMETRY;
     let twin = TwinKey::of(event).twin;
@@ -36,21 +39,33 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
     member(out, b"{\"id\":", event.id());
     member(out, b",\"subject\":", subject);
     out.extend_from_slice(b",\"data\":{");
-    match event.data() {
-        Data::None => out.extend_from_slice(b"\"data\":null"),
+    let data = event.data();
+    let content_type = event.datacontenttype().unwrap_or(match &data {
+        Data::Binary(_) => "application/octet-stream",
+        // CloudEvents JSON format 1.0.2 §3.1.1: an absent `datacontenttype` means this one.
+        _ => "application/json",
+    });
+    match data {
+        Data::None => {}
         Data::Json(json) => {
             out.extend_from_slice(b"\"data\":");
             out.extend_from_slice(json.as_bytes());
+            out.push(b',');
         }
-        Data::Text(text) => member(out, b"\"data\":", &text),
-        Data::Binary(bytes) => member(out, b"\"data_base64\":", &BASE64.encode(bytes)),
+        Data::Text(text) => {
+            member(out, b"\"data\":", &text);
+            out.push(b',');
+        }
+        Data::Binary(bytes) => {
+            member(out, b"\"data_base64\":", &BASE64.encode(bytes));
+            out.push(b',');
+        }
     }
     if let Some(schema) = event.dataschema() {
-        member(out, b",\"dataschema\":", schema);
+        member(out, b"\"dataschema\":", schema);
+        out.push(b',');
     }
-    if let Some(content_type) = event.datacontenttype() {
-        member(out, b",\"contenttype\":", content_type);
-    }
+    member(out, b"\"contenttype\":", content_type);
     if let Some(component) = event.subject().filter(|_| telemetry) {
         member(out, b",\"subject\":", component);
     }
@@ -97,7 +112,8 @@ struct Received<'a> {
 /// Reads an array of events: all of it, or nothing.
 ///
 /// `default_source` stands in where an event names no `topic`. What Azure Digital Twins wrapped is
-/// unwrapped, so that filters see the same event as over CloudEvents.
+/// unwrapped, so that filters see the same event as over CloudEvents; telemetry gets its twin back into
+/// `source`.
 ///
 /// # Errors
 /// The first event that breaks a rule, with its index.
@@ -142,14 +158,18 @@ fn parse(json: &str, default_source: &str, limits: &Limits) -> Result<Event, Pro
     let time = required("eventTime", &received.event_time)?;
     let source = received.topic.as_deref().filter(|topic| !topic.is_empty());
     let source = source.unwrap_or(default_source);
-    let mut parts = Parts::new(id, source, event_type);
-    if time != NO_TIME {
-        parts.put("time", time)?;
-    }
     let wrapped = ADT_TYPES
         .contains(&event_type)
         .then(|| received.data.and_then(|data| Wrapped::parse(data.get())))
         .flatten();
+    let source = match &wrapped {
+        Some(_) if event_type == TELEMETRY => source_of_twin(source, subject),
+        _ => source.to_owned(),
+    };
+    let mut parts = Parts::new(id, &source, event_type);
+    if time != NO_TIME {
+        parts.put("time", time)?;
+    }
     match wrapped {
         Some(wrapped) => wrapped.fill(parts, subject, event_type)?,
         None => {
@@ -178,15 +198,32 @@ fn required<'a>(name: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&
     }
 }
 
+/// The source of a twin's telemetry, as CloudEvents carry it: the schema has the twin in `subject` alone.
+fn source_of_twin(source: &str, twin: &str) -> String {
+    /// What a segment of a URI-reference cannot hold; `%` stays, since it may begin an escape.
+    const OUTSIDE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'\\').add(b'/');
+    let source = source.trim_end_matches('/');
+    format!(
+        "{source}/digitaltwins/{}",
+        utf8_percent_encode(twin, OUTSIDE)
+    )
+}
+
 /// The `data` that Azure Digital Twins writes around a payload.
 #[derive(Deserialize)]
 struct Wrapped<'a> {
-    #[serde(borrow)]
-    data: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
     #[serde(borrow)]
     contenttype: Cow<'a, str>,
     #[serde(borrow, flatten)]
     attributes: BTreeMap<Cow<'a, str>, serde_json::Value>,
+}
+
+/// A member that is there, `null` or not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Wrapped<'a> {
@@ -195,20 +232,20 @@ impl<'a> Wrapped<'a> {
     }
 
     fn fill(self, mut parts: Parts, subject: &str, event_type: &str) -> Result<Parts, Problem> {
-        let telemetry = event_type == TELEMETRY;
-        if !telemetry {
+        // That of telemetry is its component, if it has one, and stands inside.
+        if event_type != TELEMETRY {
             parts.put("subject", subject)?;
         }
         parts.put("datacontenttype", &self.contenttype)?;
         for (name, value) in &self.attributes {
             match value {
-                serde_json::Value::String(text) if name != "subject" || telemetry => {
-                    parts.put(name, text)?;
-                }
-                serde_json::Value::Bool(truth) => {
+                // JSON format 1.0.2 §2.2: a null attribute is an absent one.
+                Value::Null => {}
+                Value::String(text) => parts.put(name, text)?,
+                Value::Bool(truth) => {
                     parts = parts.extension(name, ExtensionValue::Boolean(*truth))?;
                 }
-                serde_json::Value::Number(number) => {
+                Value::Number(number) => {
                     let number = number
                         .as_i64()
                         .and_then(|number| i32::try_from(number).ok());
@@ -219,7 +256,34 @@ impl<'a> Wrapped<'a> {
                 _ => return Err(Problem::attribute(name, "must be a string")),
             }
         }
-        Ok(parts.json(self.data.get()))
+        Ok(match self.payload()? {
+            Some(payload) => parts.data(payload),
+            None => parts,
+        })
+    }
+
+    /// The payload as it stands alone: text without its quotes, bytes without their base64.
+    fn payload(&self) -> Result<Option<Bytes>, Problem> {
+        match (self.data, &self.data_base64) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err(Problem::Data {
+                rule: "must not stand beside `data_base64`".to_owned(),
+            }),
+            (None, Some(base64)) => match BASE64.decode(base64) {
+                Ok(bytes) => Ok(Some(bytes.into())),
+                Err(error) => Err(Problem::attribute(
+                    "data_base64",
+                    format!("is not base64: {error}"),
+                )),
+            },
+            (Some(raw), None) => {
+                let text = (!rules::is_json(Some(&self.contenttype)))
+                    .then(|| serde_json::from_str::<String>(raw.get()).ok())
+                    .flatten();
+                let text = text.unwrap_or_else(|| raw.get().to_owned());
+                Ok(Some(text.into()))
+            }
+        }
     }
 }
 

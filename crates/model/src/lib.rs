@@ -9,6 +9,8 @@ pub mod cloudevents;
 pub mod endpoint;
 pub mod event;
 pub mod event_grid_schema;
+#[cfg(test)]
+mod fixtures;
 pub mod instance;
 pub mod name;
 pub mod route;

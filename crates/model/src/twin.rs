@@ -19,7 +19,13 @@ impl<'a> TwinKey<'a> {
     #[must_use]
     pub fn of(event: &'a Event) -> Self {
         let source = event.source();
+        let mut instance = source;
         let twin = if event.event_type() == TELEMETRY {
+            // A source that names no host, such as a topic's resource id, is shared by a twin's telemetry
+            // and its other events only without the twin's own part.
+            instance = source
+                .rsplit_once("/digitaltwins/")
+                .map_or(source, |(instance, _)| instance);
             source
                 .trim_end_matches('/')
                 .rsplit('/')
@@ -32,7 +38,7 @@ impl<'a> TwinKey<'a> {
             }
         };
         Self {
-            host: host(source),
+            host: host(instance),
             twin,
         }
     }
@@ -106,6 +112,14 @@ mod tests {
             key(&source, TELEMETRY, Some("component1")),
             format!("{host}/room1")
         );
+    }
+
+    #[test]
+    fn a_twin_is_one_whatever_names_its_instance() {
+        let topic = "/subscriptions/1/topics/x";
+        let telemetry = key(&format!("{topic}/digitaltwins/room1"), TELEMETRY, None);
+        let update = key(topic, "Microsoft.DigitalTwins.Twin.Update", Some("room1"));
+        assert_eq!(telemetry, update);
     }
 
     #[test]

@@ -195,3 +195,7 @@ fn compound(code: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> usi
 fn narrow(value: usize) -> u32 {
     u32::try_from(value).expect("events are far below 4 GiB")
 }
+
+#[cfg(test)]
+#[path = "amqp_tests.rs"]
+mod tests;

@@ -213,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_is_not_utf8_is_refused_and_not_believed() {
+        let body = Bytes::from_static(b"{\"t\":\"\xff\"}");
+        let refused = parse_binary(HEADERS, body, &Limits::default()).unwrap_err();
+        let expect = "`data`: is not UTF-8, as JSON must be";
+        assert_eq!(refused.to_string(), expect);
+    }
+
+    #[test]
+    fn no_header_passes_for_the_payload() {
+        let mut headers = HEADERS;
+        headers[6] = ("ce-data", b"1");
+        let refused = parse_binary(headers, Bytes::from_static(b"2"), &Limits::default());
+        let expect = "attribute `data`: no attribute has this name";
+        assert_eq!(refused.unwrap_err().to_string(), expect);
+    }
+
+    #[test]
     fn other_content_types_become_text_or_base64() {
         let event = |content_type: &'static [u8], body: &'static [u8]| {
             let mut headers = HEADERS;

@@ -113,7 +113,7 @@ impl Parts {
         value: &str,
         kind: ExtensionKind,
     ) -> Result<(), Problem> {
-        rules::name(name)?;
+        rules::extension_name(name)?;
         if self
             .extensions
             .iter()
@@ -184,7 +184,13 @@ fn payload(datacontenttype: Option<&str>, bytes: &Bytes) -> Result<Payload, Prob
     if !rules::is_json(datacontenttype) {
         return Ok(Payload::Body);
     }
-    match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+    // As text: the parser does not look at the bytes of strings that it skips.
+    let Ok(json) = std::str::from_utf8(bytes) else {
+        return Err(Problem::Data {
+            rule: "is not UTF-8, as JSON must be".to_owned(),
+        });
+    };
+    match serde_json::from_str::<serde::de::IgnoredAny>(json) {
         Ok(_) => Ok(Payload::JsonBody),
         Err(error) => Err(Problem::Data {
             rule: format!(

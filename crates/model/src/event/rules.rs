@@ -77,6 +77,28 @@ pub(crate) fn name(name: &str) -> Rule {
     }
 }
 
+/// As [`name`], and not a name that is taken.
+pub(crate) fn extension_name(name: &str) -> Rule {
+    const CORE: [&str; 8] = [
+        "id",
+        "source",
+        "specversion",
+        "type",
+        "subject",
+        "time",
+        "dataschema",
+        "datacontenttype",
+    ];
+    if CORE.contains(&name) {
+        return Err(Problem::attribute(name, "must be a string"));
+    }
+    if name == "data" {
+        // CloudEvents 1.0.2, "Naming Conventions".
+        return Err(Problem::attribute(name, "no attribute has this name"));
+    }
+    self::name(name)
+}
+
 /// Strings: no control characters (CloudEvents 1.0.2, "Type System", String).
 pub(crate) fn string(attribute: &str, value: &str) -> Rule {
     if value.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
@@ -176,6 +198,8 @@ pub(crate) fn media_type(attribute: &str, value: &str) -> Rule {
                 .all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&byte))
     };
     match essence.split_once('/') {
+        // It becomes a header in HTTP and a symbol in AMQP, which are ASCII.
+        _ if !value.is_ascii() => Err(Problem::attribute(attribute, "a media type is ASCII")),
         Some((kind, subtype)) if token(kind) && token(subtype) => string(attribute, value),
         _ => {
             let rule = format!("must be a media type such as application/json, not {value:?}");
@@ -275,5 +299,6 @@ mod tests {
         assert!(media_type("datacontenttype", "application/json;charset=utf-8").is_ok());
         assert!(media_type("datacontenttype", "json").is_err());
         assert!(media_type("datacontenttype", "a/ b").is_err());
+        assert!(media_type("datacontenttype", "text/plain; x=\"ü\"").is_err());
     }
 }
