@@ -18,7 +18,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: vec![Address::Tcp(([127, 0, 0, 1], 9090).into())],
+            listen: vec![Address::Tcp(([127, 0, 0, 1], 8081).into())],
             unix_mode: SocketMode::default(),
             limits: Limits {
                 connections_max: 64,
@@ -62,8 +62,8 @@ mod tests {
     #[test]
     fn open_sockets_are_warned_about() {
         let settings: Settings =
-            toml::from_str("listen = [\"[::]:9090\", \"127.0.0.1:1\"]").unwrap();
-        let warning = "[::]:9090 shows status and metrics to everybody who reaches it";
+            toml::from_str("listen = [\"[::]:8081\", \"127.0.0.1:1\"]").unwrap();
+        let warning = "[::]:8081 shows status and metrics to everybody who reaches it";
         assert_eq!(settings.check(), Ok(vec![warning.to_owned()]));
         assert_eq!(Settings::default().check(), Ok(vec![]));
     }
