@@ -4,14 +4,14 @@ use crate::config::Loaded;
 use anyhow::Context as _;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_router::source::Watch;
+use twinroute_router::source::{Watch, WatchError};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 use twinroute_sinks::connect::Connector;
@@ -47,12 +47,18 @@ impl Daemon {
         {
             tracing::warn!(warning, "about [ingress]");
         }
-        for warning in config.admin.check().map_err(anyhow::Error::msg).context("[admin]")? {
+        for warning in config
+            .admin
+            .check()
+            .map_err(anyhow::Error::msg)
+            .context("[admin]")?
+        {
             tracing::warn!(warning, "about [admin]");
         }
-        let definitions = loaded
-            .definitions()
-            .map_err(|faults| loaded.folder.locate(faults))?;
+        // Watched before they are read, so that no change falls between the two.
+        let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
+        let definitions = loaded.definitions()?;
+        let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let ingress_listeners =
             Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
         let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
@@ -61,13 +67,7 @@ impl Daemon {
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
             .definitions(definitions)
-            .build()
-            .map_err(|error| match error {
-                twinroute_router::BuildError::Definitions(faults) => {
-                    anyhow::Error::new(loaded.folder.locate(faults))
-                }
-                twinroute_router::BuildError::Name(error) => error.into(),
-            })?;
+            .build()?;
         let (stop, stopped) = watch::channel(false);
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
         let admin = Admin::new(router.clone(), metrics);
@@ -84,9 +84,17 @@ impl Daemon {
         })];
         let until_stopped = until(stopped.clone());
         tasks.push(tokio::spawn(async move {
-            admin.serve(admin_listeners, &admin_limits, until_stopped).await;
+            admin
+                .serve(admin_listeners, &admin_limits, until_stopped)
+                .await;
         }));
-        tasks.push(tokio::spawn(reload(loaded, router.clone(), stopped)));
+        tasks.push(tokio::spawn(reload(
+            loaded,
+            watch,
+            hangup,
+            router.clone(),
+            stopped,
+        )));
         Ok(Self {
             router,
             stop,
@@ -115,39 +123,32 @@ fn until(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send 
 }
 
 /// Applies the definitions again whenever their files change, and on SIGHUP.
-async fn reload(loaded: Loaded, router: Router, stopped: watch::Receiver<bool>) {
+async fn reload(
+    loaded: Loaded,
+    watch: Result<Watch, WatchError>,
+    mut hangup: Signal,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
     let stopped = until(stopped);
     tokio::pin!(stopped);
-    let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
     if let Err(error) = &watch {
         tracing::warn!(
             error = error as &dyn std::error::Error,
             "files are not watched; send SIGHUP after a change"
         );
     }
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => Some(hangup),
-        Err(error) => {
-            tracing::warn!(%error, "SIGHUP is not heard");
-            None
-        }
-    };
     let loaded = Arc::new(loaded);
     loop {
         tokio::select! {
             () = changed(watch.as_ref().ok()) => {}
-            () = heard(hangup.as_mut()) => tracing::info!("SIGHUP: reading the definitions again"),
+            Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
             () = &mut stopped => return,
         }
         let read = Arc::clone(&loaded);
         match tokio::task::spawn_blocking(move || read.definitions()).await {
-            Ok(Ok(definitions)) => {
-                // What is wrong is logged and shown by the router.
-                let applied = router.apply(&definitions);
-                if let Err(faults) = applied {
-                    router.refuse(&loaded.folder.locate(faults));
-                }
-            }
+            // The router logs and shows what is wrong.
+            Ok(Ok(definitions)) => drop(router.apply(&definitions)),
             Ok(Err(faults)) => router.refuse(&faults),
             Err(error) => tracing::error!(%error, "the definitions could not be read"),
         }
@@ -158,15 +159,5 @@ async fn changed(watch: Option<&Watch>) {
     match watch {
         Some(watch) => watch.changed().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn heard(hangup: Option<&mut tokio::signal::unix::Signal>) {
-    let heard = match hangup {
-        Some(hangup) => hangup.recv().await,
-        None => None,
-    };
-    if heard.is_none() {
-        std::future::pending().await
     }
 }

@@ -92,6 +92,7 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
     Definitions {
         instances: vec![instance],
         settings: Settings::default(),
+        folder: None,
     }
 }
 
@@ -132,7 +133,11 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
     for topic in &settings.event_grid_topics {
         let endpoint = emulator.topic_endpoint(&topic.name);
         let key = emulator.topic_key1(&topic.name);
-        let read = format!("http://{}/events?topic={}", emulator.http_address(), topic.name);
+        let read = format!(
+            "http://{}/events?topic={}",
+            emulator.http_address(),
+            topic.name
+        );
         let address = format!("{endpoint}\n    aeg-sas-key: {key}\n    what it holds: {read}");
         line("Event Grid topic", &topic.name, &address);
     }
