@@ -98,7 +98,7 @@ pub(crate) struct Group {
 /// A group and its bytes.
 pub(crate) struct Encoded {
     pub(crate) group: Group,
-    pub(crate) sendable: Sendable<Batch<Data>>,
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
 }
 
 /// What became of a lane's batch on its way to transfers.
@@ -211,11 +211,11 @@ impl Open<'_> {
         let envelope = routing.envelope(self.key.as_deref(), self.message_id.as_deref());
         plan.transfers.push(Encoded {
             group: Group { places },
-            sendable: Sendable {
+            sendable: Box::new(Sendable {
                 message: message(&envelope, None, None, sections),
                 message_format: BATCH_FORMAT,
                 settled: Some(false),
-            },
+            }),
         });
     }
 }
@@ -251,11 +251,11 @@ impl Plan {
             group: Group {
                 places: vec![place],
             },
-            sendable: Sendable {
+            sendable: Box::new(Sendable {
                 message,
                 message_format: MESSAGE_FORMAT,
                 settled: Some(false),
-            },
+            }),
         });
     }
 }

@@ -11,14 +11,15 @@ use crate::status;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
 use fe2o3_amqp_types::messaging::{Batch, Data, Outcome as AmqpOutcome};
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use twinroute_router::sink::{EndpointFault, FaultKind};
 
 /// Transfers that may wait for the task.
@@ -28,7 +29,7 @@ const UNSETTLED_MAX: usize = 2_048;
 
 /// One transfer on its way.
 pub(crate) struct Transfer {
-    pub(crate) sendable: Sendable<Batch<Data>>,
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
     /// When it counts as lost.
     pub(crate) deadline: Instant,
     pub(crate) answer: oneshot::Sender<Answer>,
@@ -73,7 +74,7 @@ impl Handle {
     /// Waits for room until `deadline`. Dropping the future hands nothing over.
     pub(crate) async fn submit(
         &self,
-        sendable: Sendable<Batch<Data>>,
+        sendable: Box<Sendable<Batch<Data>>>,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Answer>, EndpointFault> {
         let (answer, answered) = oneshot::channel();
@@ -104,7 +105,19 @@ struct Owner {
 }
 
 impl Owner {
+    /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection and its
+    /// unanswered transfers, never the sink.
     async fn run(mut self, mut inbox: mpsc::Receiver<Transfer>) {
+        loop {
+            let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
+            match working.await {
+                Ok(()) => return,
+                Err(_) => tracing::error!("connection task panicked; it starts anew"),
+            }
+        }
+    }
+
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<Transfer>) {
         let mut held: Option<Transfer> = None;
         loop {
             let first = match held.take() {
@@ -115,7 +128,7 @@ impl Owner {
                 },
             };
             match self.connect(first.deadline).await {
-                Ok(link) => held = serve(link, first, &mut inbox).await,
+                Ok(link) => held = serve(link, first, inbox).await,
                 Err(fault) => {
                     first.fail(fault.clone());
                     while let Ok(transfer) = inbox.try_recv() {
@@ -215,14 +228,15 @@ async fn serve(
             None => std::future::pending().await,
         }
     });
-    let mut check_at = first.deadline;
+    // When the oldest unanswered transfer is overdue, at the latest.
+    let mut check = pin!(tokio::time::sleep_until(first.deadline));
     let mut next = Next::HandOver(first);
     let mut draining = false;
     loop {
         next = match next {
             Next::HandOver(transfer) => {
                 if unsettled.is_empty() {
-                    check_at = transfer.deadline;
+                    check.as_mut().reset(transfer.deadline);
                 }
                 match hand_over(&mut link, transfer, &mut unsettled).await {
                     HandedOver::Yes => Next::Again,
@@ -259,8 +273,8 @@ async fn serve(
                     result = link.connection.on_close() => {
                         Next::Lost(connection::connection_fault(&result))
                     }
-                    () = tokio::time::sleep_until(check_at), if !unsettled.is_empty() => {
-                        overdue(&mut unsettled, &mut check_at)
+                    () = &mut check, if !unsettled.is_empty() => {
+                        overdue(&unsettled, check.as_mut())
                     }
                     fault = &mut renewing, if !draining => Next::Drain(fault),
                     command = inbox.recv(), if room => command.map_or(Next::Close, Next::HandOver),
@@ -271,11 +285,11 @@ async fn serve(
 }
 
 /// Whether an unanswered transfer has passed its deadline; if not, when to look again.
-fn overdue(unsettled: &mut FuturesUnordered<Unsettled>, check_at: &mut Instant) -> Next {
+fn overdue(unsettled: &FuturesUnordered<Unsettled>, check: Pin<&mut Sleep>) -> Next {
     let oldest = unsettled.iter().map(|transfer| transfer.deadline).min();
     match oldest {
         Some(deadline) if deadline > Instant::now() => {
-            *check_at = deadline;
+            check.reset(deadline);
             Next::Again
         }
         // A link on which one answer is missing is not trusted with others: their answers could come

@@ -166,6 +166,7 @@ impl EventGrid {
             let index = (first + turn) % self.keys.len();
             match self.post(&self.keys[index], body.clone(), deadline).await {
                 (401, answer) => refused = Some(answer),
+                (0, answer) => return answer,
                 (_, answer) => {
                     self.key.store(index, Ordering::Relaxed);
                     return answer;
