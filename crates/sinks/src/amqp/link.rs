@@ -1,9 +1,10 @@
 //! The one task that owns a sink's connection.
 //!
-//! It connects when there is something to send, hands transfers over in order, keeps many unanswered,
-//! and answers each of them in every case: with the broker's outcome, or with the fault that ended the
-//! link. It never resumes a link and never sends anything a second time, with one exception: a transfer
-//! that never left because an idle link had ended is handed to a new connection.
+//! It connects when there is something to send, hands transfers over in order, keeps many
+//! unanswered, and answers each of them in every case: with the broker's outcome, or with the
+//! fault that ended the link. It never resumes a link and never sends anything a second time, with
+//! one exception: a transfer that never left because an idle link had ended is handed to a new
+//! connection.
 
 use super::batch::SizeLimits;
 use super::connection::{self, Link, Target};
@@ -42,7 +43,7 @@ pub(crate) struct Transfer {
 pub(crate) enum Answer {
     /// The broker's word.
     Outcome(AmqpOutcome),
-    /// Larger than the link takes.
+    /// Larger than the link takes, by its limit or by the broker's word.
     TooLarge,
     /// The link ended first; the transfer may have arrived.
     Lost(EndpointFault),
@@ -105,8 +106,8 @@ struct Owner {
 }
 
 impl Owner {
-    /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection and its
-    /// unanswered transfers, never the sink.
+    /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection
+    /// and its unanswered transfers, never the sink.
     async fn run(mut self, mut inbox: mpsc::Receiver<Transfer>) {
         loop {
             let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
@@ -183,8 +184,8 @@ impl Unsettled {
 }
 
 impl Future for Unsettled {
-    /// The fault when the link is the cause.
-    type Output = Option<EndpointFault>;
+    /// What is left to be answered when the link ended.
+    type Output = Option<Failure>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.delivery).poll(context) {
@@ -193,11 +194,33 @@ impl Future for Unsettled {
                 self.give(Answer::Outcome(outcome));
                 Poll::Ready(None)
             }
-            Poll::Ready(Err(error)) => {
-                let fault = connection::send_fault(&error);
-                self.give(Answer::Lost(fault.clone()));
-                Poll::Ready(Some(fault))
-            }
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
+                fault: connection::send_fault(&error),
+                answer: self.answer.take(),
+            })),
+        }
+    }
+}
+
+/// A transfer that failed with its link.
+struct Failure {
+    fault: EndpointFault,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Failure {
+    fn give(self, answer: Answer) {
+        if let Some(waiting) = self.answer {
+            drop(waiting.send(answer));
+        }
+    }
+}
+
+impl From<EndpointFault> for Failure {
+    fn from(fault: EndpointFault) -> Self {
+        Self {
+            fault,
+            answer: None,
         }
     }
 }
@@ -206,7 +229,7 @@ impl Future for Unsettled {
 enum Next {
     HandOver(Transfer),
     /// The link is over.
-    Lost(EndpointFault),
+    Lost(Failure),
     /// The token can no longer be renewed: answer what is pending, then connect anew.
     Drain(EndpointFault),
     /// Nobody can send any more.
@@ -240,12 +263,12 @@ async fn serve(
                 }
                 match hand_over(&mut link, transfer, &mut unsettled).await {
                     HandedOver::Yes => Next::Again,
-                    HandedOver::Lost(fault) => Next::Lost(fault),
+                    HandedOver::Lost(fault) => Next::Lost(fault.into()),
                     HandedOver::Never(transfer) => return Some(transfer),
                 }
             }
-            Next::Lost(fault) => {
-                give_up(link, unsettled, &fault);
+            Next::Lost(failure) => {
+                give_up(link, unsettled, failure);
                 return None;
             }
             Next::Close => {
@@ -265,13 +288,15 @@ async fn serve(
                 let room = !draining && unsettled.len() < UNSETTLED_MAX;
                 tokio::select! {
                     biased;
-                    Some(_) = unsettled.next(), if !unsettled.is_empty() => Next::Again,
-                    error = link.sender.on_detach() => Next::Lost(connection::detach_fault(&error)),
+                    Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
+                        ended.map_or(Next::Again, Next::Lost)
+                    }
+                    error = link.sender.on_detach() => Next::Lost(connection::detach_fault(&error).into()),
                     result = link.session.on_end() => {
-                        Next::Lost(connection::session_fault(&result))
+                        Next::Lost(connection::session_fault(&result).into())
                     }
                     result = link.connection.on_close() => {
-                        Next::Lost(connection::connection_fault(&result))
+                        Next::Lost(connection::connection_fault(&result).into())
                     }
                     () = &mut check, if !unsettled.is_empty() => {
                         overdue(&unsettled, check.as_mut())
@@ -292,9 +317,9 @@ fn overdue(unsettled: &FuturesUnordered<Unsettled>, check: Pin<&mut Sleep>) -> N
             check.reset(deadline);
             Next::Again
         }
-        // A link on which one answer is missing is not trusted with others: their answers could come
-        // after the lane has sent them again.
-        Some(_) => Next::Lost(timed_out("no outcome in time")),
+        // A link on which one answer is missing is not trusted with others: their answers could
+        // come after the lane has sent them again.
+        Some(_) => Next::Lost(timed_out("no outcome in time").into()),
         None => Next::Again,
     }
 }
@@ -328,7 +353,13 @@ async fn hand_over(
                 result = link.session.on_end() => {
                     break Err(Failed::Link(connection::session_fault(&result)));
                 }
-                Some(_) = unsettled.next(), if !unsettled.is_empty() => {}
+                Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
+                    if let Some(failure) = ended {
+                        let fault = failure.fault.clone();
+                        failure.give(Answer::Lost(fault.clone()));
+                        break Err(Failed::Link(fault));
+                    }
+                }
                 () = tokio::time::sleep_until(transfer.deadline) => {
                     break Err(Failed::Link(timed_out("no credit to send")));
                 }
@@ -351,6 +382,10 @@ async fn hand_over(
         Err(Failed::Send(error)) => connection::send_fault(&error),
         Err(Failed::Link(fault)) => fault,
     };
+    if idle && too_large(&fault) {
+        drop(transfer.answer.send(Answer::TooLarge));
+        return HandedOver::Lost(fault);
+    }
     let in_time = transfer.deadline > Instant::now();
     if idle && in_time && !transfer.held_over {
         tracing::debug!(error = %fault.reason, "idle link had ended");
@@ -368,16 +403,34 @@ enum Failed {
 
 /// Drops the link at once and answers everything that is pending.
 ///
-/// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may never
-/// be ready.
-fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, fault: &EndpointFault) {
-    if unsettled.is_empty() {
+/// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may
+/// never be ready.
+fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, failure: Failure) {
+    let fault = failure.fault.clone();
+    let pending = unsettled.len() + usize::from(failure.answer.is_some());
+    if pending == 0 {
         tracing::debug!(error = %fault.reason, "idle link ended");
     }
+    // Alone on the link, a transfer is what the broker means.
+    let alone = pending == 1 && too_large(&fault);
+    let answer = || match alone {
+        true => Answer::TooLarge,
+        false => Answer::Lost(fault.clone()),
+    };
+    failure.give(answer());
     let mut context = Context::from_waker(std::task::Waker::noop());
-    while let Poll::Ready(Some(_)) = unsettled.poll_next_unpin(&mut context) {}
+    while let Poll::Ready(Some(ended)) = unsettled.poll_next_unpin(&mut context) {
+        if let Some(failure) = ended {
+            failure.give(answer());
+        }
+    }
     drop(link);
     for mut transfer in unsettled {
-        transfer.give(Answer::Lost(fault.clone()));
+        transfer.give(answer());
     }
+}
+
+/// Whether the broker ended the link over the size of a message: some do not reject, they detach.
+pub(crate) fn too_large(fault: &EndpointFault) -> bool {
+    fault.reason.code == "message-size-exceeded"
 }

@@ -1,13 +1,13 @@
 //! A stream that can be cut from outside, and that gathers writes.
 //!
-//! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and written when
-//! the connection's task next reads, which its engine does before it ever waits (it selects on the
-//! transport in every round). Many small transfers then share one system call.
+//! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and
+//! written when the connection's task next reads, which its engine does before it ever waits (it
+//! selects on the transport in every round). Many small transfers then share one system call.
 //!
-//! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel that
-//! is closed already and goes round without waiting. With a peer that has vanished that takes a whole
-//! core for ever. So a connection is never left to itself: when its [`Cut`] is dropped, reads and writes
-//! fail, and the engine stops.
+//! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel
+//! that is closed already and goes round without waiting. With a peer that has vanished that takes
+//! a whole core for ever. So a connection is never left to itself: when its [`Cut`] is dropped,
+//! reads and writes fail, and the engine stops.
 
 use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;

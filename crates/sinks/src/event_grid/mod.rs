@@ -14,8 +14,8 @@
 //! | 3xx | unavailable, unreachable: redirects are not followed, the key goes nowhere else |
 //! | any other | unavailable, unreachable |
 //!
-//! Sources: Azure Event Grid "Post to custom topic", "Troubleshoot errors"; azure-core 5 retry policy
-//! (408, 429, 500, 502, 503, 504). A request is all or nothing.
+//! Sources: Azure Event Grid "Post to custom topic", "Troubleshoot errors"; azure-core 5 retry
+//! policy (408, 429, 500, 502, 503, 504). A request is all or nothing.
 //!
 //! A duplicate is published again: Event Grid drops none. Receivers know it by `source` and `id`
 //! (CloudEvents) or `id` (Event Grid schema).
