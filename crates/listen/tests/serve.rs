@@ -217,6 +217,29 @@ async fn headers_are_limited_in_bytes_and_number() {
 }
 
 #[tokio::test]
+async fn headers_are_counted_over_http2_too() {
+    let server = start(Limits {
+        headers_max: 1,
+        ..limits()
+    });
+    let io = TokioIo::new(server.connect().await);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://x/").header("a", "1").header("b", "2");
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 431);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = r#"{"error":{"code":"TooManyHeaders","message":"the request has more than 1 headers, which is the limit"}}"#;
+    assert_eq!(body, text);
+    drop(client);
+    connection.await.unwrap().unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_panic_is_answered_and_the_connection_goes_on() {
     check(
         "GET /panic HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n",
