@@ -1,5 +1,5 @@
 //! The server over real sockets: limits, timeouts, panics, both protocols, an orderly end.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
