@@ -49,7 +49,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let unlimited = Budget::UNLIMITED;
+    let unlimited = Budget::new(usize::MAX);
     read_body_within(body, bytes_max, timeout, &mut unlimited.hold()).await
 }
 

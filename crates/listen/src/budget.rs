@@ -19,9 +19,6 @@ pub struct Hold<'a> {
 }
 
 impl Budget {
-    /// Without a limit.
-    pub(crate) const UNLIMITED: Self = Self::new(usize::MAX);
-
     /// A budget of `bytes_max`.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
