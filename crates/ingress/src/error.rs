@@ -86,6 +86,9 @@ impl Refusal {
             Self::Body(BodyError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
             }
+            Self::Body(BodyError::Crowded { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
+            }
             Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
             Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
             Self::UnknownAck { .. } => (StatusCode::BAD_REQUEST, "UnknownAckLevel"),
@@ -126,12 +129,15 @@ impl Refusal {
             )),
             Self::Accept(AcceptError::Full { retry_after, .. }) => Some(retry(*retry_after)),
             Self::Accept(AcceptError::Stopping) => Some(retry(Duration::from_secs(5))),
+            Self::Body(BodyError::Crowded { .. }) => Some(retry(Duration::from_secs(1))),
             Self::UnknownPath
             | Self::NoOrigin
             | Self::ContentType { .. }
             | Self::ContentEncoding { .. }
             | Self::LengthRequired
-            | Self::Body(_)
+            | Self::Body(
+                BodyError::TooLarge { .. } | BodyError::Timeout { .. } | BodyError::Broken(_),
+            )
             | Self::UnknownAck { .. }
             | Self::NoApiVersion
             | Self::ApiVersion { .. }
