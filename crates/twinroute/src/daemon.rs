@@ -2,8 +2,8 @@
 
 use crate::config::Loaded;
 use anyhow::Context as _;
-use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,9 +26,20 @@ pub(crate) fn router() -> anyhow::Result<Builder> {
 
 /// A running daemon.
 pub(crate) struct Daemon {
-    pub(crate) router: Router,
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    router: Router,
+    phase: watch::Sender<Phase>,
+    /// Those that take in: requests and changes of the definitions.
+    intake: Vec<JoinHandle<()>>,
+    admin: JoinHandle<()>,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Nothing is taken in any more; lanes finish, the admin API still tells.
+    Draining,
+    Stopped,
 }
 
 impl Daemon {
@@ -37,89 +48,79 @@ impl Daemon {
     /// # Errors
     /// The first thing that keeps it from starting, with what to do about it.
     pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Self> {
-        let config = &loaded.config;
+        // Before anything that counts is made.
         let metrics = Metrics::install()?;
-        for warning in config
-            .ingress
-            .check()
-            .map_err(anyhow::Error::msg)
-            .context("[ingress]")?
-        {
-            tracing::warn!(warning, "about [ingress]");
-        }
-        for warning in config
-            .admin
-            .check()
-            .map_err(anyhow::Error::msg)
-            .context("[admin]")?
-        {
-            tracing::warn!(warning, "about [admin]");
-        }
-        // Watched before they are read, so that no change falls between the two.
+        let config = &loaded.config;
+        check("ingress", config.ingress.check())?;
+        check("admin", config.admin.check())?;
+        // Heard and watched before anything is read, so that no change falls between the two.
         let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
-        let definitions = loaded.definitions()?;
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let ingress_listeners =
-            Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
-        let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
         let router = router()?
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .definitions(definitions)
+            .definitions(loaded.definitions()?)
             .build()?;
-        let (stop, stopped) = watch::channel(false);
+        let (phase, phases) = watch::channel(Phase::Running);
+        let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
+        let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
+        announce(&listeners, "takes events");
+        announce(&admin_listeners, "answers /status and /metrics");
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
+        let draining = until(Phase::Draining, phases.clone());
+        let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics);
-        let admin_limits = config.admin.limits.clone();
-        for listener in &ingress_listeners {
-            tracing::info!(address = %listener.address(), "takes events");
-        }
-        for listener in &admin_listeners {
-            tracing::info!(address = %listener.address(), "answers /status and /metrics");
-        }
-        let until_stopped = until(stopped.clone());
-        let mut tasks = vec![tokio::spawn(async move {
-            ingress.serve(ingress_listeners, until_stopped).await;
-        })];
-        let until_stopped = until(stopped.clone());
-        tasks.push(tokio::spawn(async move {
-            admin
-                .serve(admin_listeners, &admin_limits, until_stopped)
-                .await;
-        }));
-        tasks.push(tokio::spawn(reload(
-            loaded,
-            watch,
-            hangup,
-            router.clone(),
-            stopped,
-        )));
+        let limits = config.admin.limits.clone();
+        let stopped = until(Phase::Stopped, phases.clone());
+        let admin =
+            tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
+        let draining = until(Phase::Draining, phases);
+        let reload = tokio::spawn(reload(loaded, watch, hangup, router.clone(), draining));
         Ok(Self {
             router,
-            stop,
-            tasks,
+            phase,
+            intake: vec![ingress, reload],
+            admin,
         })
     }
 
     /// Stops: no more requests, then no more deliveries. Gives the last status.
-    pub(crate) async fn stop(self, grace: std::time::Duration) -> Status {
-        let status = self.router.stop(grace).await;
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task did not end well");
-            }
+    pub(crate) async fn stop(self, grace: Duration) -> Status {
+        self.phase.send_replace(Phase::Draining);
+        for task in self.intake {
+            ended(task.await);
         }
+        let status = self.router.stop(grace).await;
+        self.phase.send_replace(Phase::Stopped);
+        ended(self.admin.await);
         status
     }
 }
 
-fn until(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that nobody can stop us any more, which is a stop too.
-        drop(stopped.wait_for(|stopped| *stopped).await);
+fn ended(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a task did not end well");
     }
+}
+
+fn check(table: &str, checked: Result<Vec<String>, String>) -> anyhow::Result<()> {
+    for warning in checked.map_err(|error| anyhow::anyhow!("[{table}]: {error}"))? {
+        tracing::warn!(warning, "about [{table}]");
+    }
+    Ok(())
+}
+
+fn announce(listeners: &[Listener], what: &'static str) {
+    for listener in listeners {
+        tracing::info!(address = %listener.address(), "{what}");
+    }
+}
+
+/// Resolves once a stop has come so far.
+async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
+    // An error means that nobody can stop us any more, which is a stop too.
+    drop(phases.wait_for(|present| *present >= phase).await);
 }
 
 /// Applies the definitions again whenever their files change, and on SIGHUP.
@@ -128,9 +129,8 @@ async fn reload(
     watch: Result<Watch, WatchError>,
     mut hangup: Signal,
     router: Router,
-    stopped: watch::Receiver<bool>,
+    stopped: impl Future<Output = ()>,
 ) {
-    let stopped = until(stopped);
     tokio::pin!(stopped);
     if let Err(error) = &watch {
         tracing::warn!(
