@@ -233,7 +233,7 @@ impl Plan {
         key: Option<&str>,
     ) {
         let event = &delivery.event;
-        let data = event.data().as_bytes().to_vec();
+        let data = event.data_bytes().into_owned();
         let size = event.size().max(data.len());
         if data.len() + ENVELOPE_BYTES > limits.message_max {
             self.too_large.push((place, size));
