@@ -258,7 +258,7 @@ async fn accept_all(router: &Router, events: &[Event], batch: usize, iterations:
         for (index, events) in prepared.into_iter().enumerate() {
             let accepted = router.accept(None, events, AckLevel::Memory).await;
             assert_eq!(accepted.expect("room").deliveries, batch);
-            if (index + 1) * batch % BATCH == 0 {
+            if ((index + 1) * batch).is_multiple_of(BATCH) {
                 tokio::task::yield_now().await;
             }
         }
