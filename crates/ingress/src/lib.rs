@@ -1,1 +1,18 @@
 //! HTTP in: CloudEvents and the Event Grid publish surface.
+//!
+//! A request becomes events, all of them or none, and the router says whether they are kept.
+//! Nothing here knows routes, endpoints or the journal; see [`Ingress::handle`] for a request's
+//! way.
+
+mod answer;
+mod cloudevents;
+mod counters;
+mod credentials;
+mod error;
+mod event_grid;
+mod ingress;
+mod settings;
+mod target;
+
+pub use ingress::Ingress;
+pub use settings::Settings;

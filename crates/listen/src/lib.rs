@@ -1,1 +1,21 @@
 //! What every server of twinroute shares: sockets, limits, shutdown.
+//!
+//! [`Listener::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
+//! one async function, and [`read_body`] collects a request's body within its limits. The caller
+//! says when to stop. Nothing here knows what a request is for.
+
+mod address;
+mod body;
+mod budget;
+mod connection;
+mod io;
+mod limits;
+mod serve;
+mod socket;
+
+pub use address::{Address, InvalidAddress};
+pub use body::{Body, BodyError, read_body, read_body_within};
+pub use budget::{Budget, Hold};
+pub use limits::Limits;
+pub use serve::serve;
+pub use socket::{BindError, Listener, Peer, SocketMode, SocketSettings};

@@ -55,4 +55,5 @@ pub mod source;
 pub mod status;
 mod table;
 
+pub use live::check;
 pub use router::{BuildError, Builder, Router};

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_filter::{Filter, Options};
-use twinroute_model::clock::Clock;
+use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
@@ -75,6 +75,30 @@ struct PlannedEndpoint {
     made_of: MadeOf,
     /// None while the running sink is kept.
     setup: Option<lane::Setup>,
+}
+
+/// Checks definitions as applying them would, without a router. Gives the warnings about filters.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check(definitions: &Definitions, connect: Arc<dyn Connect>) -> Result<Vec<String>, Faults> {
+    let first = definitions
+        .instances
+        .first()
+        .map(|instance| instance.name.clone());
+    let default_instance =
+        first.unwrap_or_else(|| InstanceName::new("default").expect("a legal name"));
+    let clock = Arc::new(SystemClock);
+    let live = Live::new(
+        connect,
+        clock,
+        default_instance,
+        BTreeMap::new(),
+        Duration::ZERO,
+    );
+    let mut warnings = Vec::new();
+    live.plan(definitions, &mut warnings)?;
+    Ok(warnings)
 }
 
 impl Live {
@@ -206,10 +230,13 @@ impl Live {
             });
         }
         if faults.is_empty() {
-            Ok(planned)
-        } else {
-            Err(Faults(faults))
+            return Ok(planned);
         }
+        let faults = Faults(faults);
+        Err(match &definitions.folder {
+            Some(folder) => folder.locate(faults),
+            None => faults,
+        })
     }
 
     fn plan_endpoints(

@@ -508,11 +508,11 @@ impl Router {
         gauge!("twinroute_journal_events").set(usage.events as f64);
         let (table, instances) = self.shared.live.status();
         Status {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
             table,
             journal: JournalStatus {
-                kind: self.shared.journal_kind,
+                kind: self.shared.journal_kind.to_owned(),
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,

@@ -1,12 +1,13 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A snapshot of a running router.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the library.
-    pub version: &'static str,
+    pub version: String,
     /// Whether events are accepted, and why not.
     pub readiness: Readiness,
     /// The table in use.
@@ -18,7 +19,7 @@ pub struct Status {
 }
 
 /// Whether a router accepts events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// True when it does.
     pub ready: bool,
@@ -27,7 +28,7 @@ pub struct Readiness {
 }
 
 /// The table in use and how the last change to it went.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TableStatus {
     /// Counts the tables of this process; 0 before the first.
     pub generation: u64,
@@ -42,10 +43,10 @@ pub struct TableStatus {
 }
 
 /// What the journal holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalStatus {
     /// `memory`: nothing outlives the process.
-    pub kind: &'static str,
+    pub kind: String,
     /// Events held.
     pub events: u64,
     /// Bytes held.
@@ -59,7 +60,7 @@ pub struct JournalStatus {
 }
 
 /// One instance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstanceStatus {
     /// Its name.
     pub name: String,
@@ -72,13 +73,13 @@ pub struct InstanceStatus {
 /// One endpoint and its ledger.
 ///
 /// `matched = queued + in_flight + parked + delivered + discarded`, always.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
     /// `EventGrid`, `EventHub` or `ServiceBus`.
     pub endpoint_type: String,
-    /// `healthy`, or the kind of fault that holds it back.
+    /// `healthy`, the kind of fault that holds it back, or why it ends: `removed`, `stopped`.
     pub state: String,
     /// The last failure in words, with its time; empty when there was none.
     pub last_error: String,
@@ -96,6 +97,8 @@ pub struct EndpointStatus {
     pub delivered: u64,
     /// Deliveries given up, for all reasons together.
     pub discarded: u64,
+    /// The same by reason; reasons that never came up are left out.
+    pub discarded_by: BTreeMap<String, u64>,
     /// Bytes of what waits or is in flight.
     pub queue_bytes: u64,
     /// Age of the oldest delivery not yet settled, in milliseconds.
@@ -116,7 +119,7 @@ impl EndpointStatus {
 }
 
 /// One route.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RouteStatus {
     /// Its id.
     pub id: String,

@@ -1,2 +1,29 @@
 //! The `twinroute` command.
-fn main() {}
+
+mod cli;
+mod config;
+mod daemon;
+mod logging;
+mod scene;
+mod story;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("twinroute: cannot start its runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(cli::run(arguments));
+    // Nothing that is still being resolved or connected may keep the process.
+    runtime.shutdown_background();
+    code
+}

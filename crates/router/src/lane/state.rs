@@ -471,7 +471,7 @@ impl State {
     pub(super) fn status(&self, name: &str, now: Instant) -> EndpointStatus {
         let state = match (&self.fault, &self.retired) {
             (Some(fault), _) => fault.kind.as_str(),
-            (None, Some(_)) => "removed",
+            (None, Some(retired)) => retired.reason.as_str(),
             (None, None) => "healthy",
         };
         let until = self
@@ -496,6 +496,11 @@ impl State {
             parked: self.queue.parked() as u64,
             delivered: self.ledger.delivered,
             discarded: self.ledger.discarded_all(),
+            discarded_by: Discard::ALL
+                .into_iter()
+                .map(|reason| (reason.to_string(), self.ledger.discarded(reason)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             queue_bytes: self.queue.bytes() as u64,
             oldest_age_ms: millis(oldest.map(|oldest| now - oldest).unwrap_or_default()),
             latency_p50_ms: self.latency.percentile_ms(0.5),

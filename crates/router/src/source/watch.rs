@@ -32,13 +32,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches everything under `paths`.
+    /// Watches everything under the `trees`, and what stands directly in the `folders`.
     ///
     /// Folders are watched, not files: editors and Kubernetes replace files instead of writing them.
     ///
     /// # Errors
     /// When the system refuses the watch.
-    pub fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<Self, WatchError> {
+    pub fn new(trees: &[&Path], folders: &[&Path]) -> Result<Self, WatchError> {
         let changed = Arc::new(Notify::new());
         let notify = Arc::clone(&changed);
         let failed = |path: &Path| {
@@ -52,10 +52,14 @@ impl Watch {
             }
         })
         .map_err(failed(Path::new(".")))?;
-        for path in paths {
-            watcher
-                .watch(path, RecursiveMode::Recursive)
-                .map_err(failed(path))?;
+        let modes = [
+            (trees, RecursiveMode::Recursive),
+            (folders, RecursiveMode::NonRecursive),
+        ];
+        for (paths, mode) in modes {
+            for path in paths {
+                watcher.watch(path, mode).map_err(failed(path))?;
+            }
         }
         Ok(Self {
             changed,

@@ -1,0 +1,256 @@
+//! Bytes to values. Any input is safe: depth, number of values and lengths are bounded.
+
+use super::value::Value;
+use bytes::Bytes;
+
+/// How deep values may nest.
+const DEPTH_MAX: usize = 32;
+/// How many values one call may make; zero-width array items cost nothing on the wire.
+const VALUES_MAX: usize = 65_536;
+/// The longest descriptor of array items: each item gets its own copy.
+const ARRAY_DESCRIPTOR_BYTES_MAX: usize = 128;
+
+/// Why bytes are not AMQP 1.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the bytes end within a value")]
+    Truncated,
+    #[error("{0:#04x} is not a constructor of AMQP 1.0")]
+    Constructor(u8),
+    #[error("values nest deeper than {DEPTH_MAX}")]
+    TooDeep,
+    #[error("more than {VALUES_MAX} values")]
+    TooMany,
+    #[error("a string is not UTF-8")]
+    NotUtf8,
+    #[error("a length and its content disagree")]
+    Length,
+    #[error("a value is not in its type's range")]
+    Range,
+    #[error("a section or performative is not described by a known code")]
+    Descriptor,
+}
+
+/// Reads values from front to back. Binaries are slices of the source.
+pub(crate) struct Decoder<'a> {
+    source: &'a Bytes,
+    at: usize,
+    end: usize,
+    values_left: usize,
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(source: &'a Bytes) -> Self {
+        Self {
+            source,
+            at: 0,
+            end: source.len(),
+            values_left: VALUES_MAX,
+        }
+    }
+
+    /// Where the next value begins.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn value(&mut self) -> Result<Value, Error> {
+        self.nested(0)
+    }
+
+    fn nested(&mut self, depth: usize) -> Result<Value, Error> {
+        if depth > DEPTH_MAX {
+            return Err(Error::TooDeep);
+        }
+        match self.byte()? {
+            0x00 => {
+                let descriptor = self.nested(depth + 1)?;
+                let value = self.nested(depth + 1)?;
+                Ok(Value::Described(Box::new((descriptor, value))))
+            }
+            code => self.body(code, depth),
+        }
+    }
+
+    // AMQP 1.0 part 1 §1.6: the constructor of each primitive type.
+    fn body(&mut self, code: u8, depth: usize) -> Result<Value, Error> {
+        self.values_left = self.values_left.checked_sub(1).ok_or(Error::TooMany)?;
+        Ok(match code {
+            0x40 => Value::Null,
+            0x41 => Value::Bool(true),
+            0x42 => Value::Bool(false),
+            0x43 => Value::Uint(0),
+            0x44 => Value::Ulong(0),
+            0x45 => Value::List(Vec::new()),
+            0x50 => Value::Ubyte(self.byte()?),
+            0x51 => Value::Byte(i8::from_be_bytes(self.fixed()?)),
+            0x52 => Value::Uint(self.byte()?.into()),
+            0x53 => Value::Ulong(self.byte()?.into()),
+            0x54 => Value::Int(i8::from_be_bytes(self.fixed()?).into()),
+            0x55 => Value::Long(i8::from_be_bytes(self.fixed()?).into()),
+            0x56 => match self.byte()? {
+                0 => Value::Bool(false),
+                1 => Value::Bool(true),
+                _ => return Err(Error::Range),
+            },
+            0x60 => Value::Ushort(u16::from_be_bytes(self.fixed()?)),
+            0x61 => Value::Short(i16::from_be_bytes(self.fixed()?)),
+            0x70 => Value::Uint(u32::from_be_bytes(self.fixed()?)),
+            0x71 => Value::Int(i32::from_be_bytes(self.fixed()?)),
+            0x72 => Value::Float(f32::from_be_bytes(self.fixed()?)),
+            0x73 => {
+                let point = u32::from_be_bytes(self.fixed()?);
+                Value::Char(char::from_u32(point).ok_or(Error::Range)?)
+            }
+            0x74 => Value::Decimal32(self.fixed()?),
+            0x80 => Value::Ulong(u64::from_be_bytes(self.fixed()?)),
+            0x81 => Value::Long(i64::from_be_bytes(self.fixed()?)),
+            0x82 => Value::Double(f64::from_be_bytes(self.fixed()?)),
+            0x83 => Value::Timestamp(i64::from_be_bytes(self.fixed()?)),
+            0x84 => Value::Decimal64(self.fixed()?),
+            0x94 => Value::Decimal128(self.fixed()?),
+            0x98 => Value::Uuid(self.fixed()?),
+            0xa0 | 0xb0 => Value::Binary(self.variable(code)?),
+            0xa1 | 0xb1 => Value::String(self.text(code)?),
+            0xa3 | 0xb3 => Value::Symbol(self.text(code)?),
+            0xc0 | 0xd0 | 0xc1 | 0xd1 | 0xe0 | 0xf0 => self.compound(code, depth)?,
+            other => return Err(Error::Constructor(other)),
+        })
+    }
+
+    fn compound(&mut self, code: u8, depth: usize) -> Result<Value, Error> {
+        let narrow = matches!(code, 0xc0 | 0xc1 | 0xe0);
+        let size = self.length(narrow)?;
+        let end = self.at.checked_add(size).filter(|end| *end <= self.end);
+        let end = end.ok_or(Error::Truncated)?;
+        let outer = std::mem::replace(&mut self.end, end);
+        let count = self.length(narrow)?;
+        if count > self.values_left {
+            return Err(Error::TooMany);
+        }
+        let value = match code {
+            0xc0 | 0xd0 => {
+                let items = (0..count).map(|_| self.nested(depth + 1));
+                Value::List(items.collect::<Result<_, _>>()?)
+            }
+            0xc1 | 0xd1 if count.is_multiple_of(2) => {
+                let pairs =
+                    (0..count / 2).map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?)));
+                Value::Map(pairs.collect::<Result<_, Error>>()?)
+            }
+            0xc1 | 0xd1 => return Err(Error::Length),
+            _ => Value::Array(self.array(count, depth)?),
+        };
+        if self.at != end {
+            return Err(Error::Length);
+        }
+        self.end = outer;
+        Ok(value)
+    }
+
+    fn array(&mut self, count: usize, depth: usize) -> Result<Vec<Value>, Error> {
+        if depth >= DEPTH_MAX {
+            return Err(Error::TooDeep);
+        }
+        let mut code = self.byte()?;
+        let mut descriptor = None;
+        if code == 0x00 {
+            let value = self.nested(depth + 1)?;
+            match &value {
+                Value::Ulong(_) => {}
+                Value::Symbol(text) if text.len() <= ARRAY_DESCRIPTOR_BYTES_MAX => {}
+                _ => return Err(Error::Descriptor),
+            }
+            descriptor = Some(value);
+            code = self.byte()?;
+        }
+        (0..count)
+            .map(|_| {
+                let item = self.body(code, depth + 1)?;
+                Ok(match &descriptor {
+                    Some(known) => Value::Described(Box::new((known.clone(), item))),
+                    None => item,
+                })
+            })
+            .collect()
+    }
+
+    fn text(&mut self, code: u8) -> Result<String, Error> {
+        let bytes = self.variable(code)?;
+        std::str::from_utf8(&bytes)
+            .map(str::to_owned)
+            .map_err(|_| Error::NotUtf8)
+    }
+
+    fn variable(&mut self, code: u8) -> Result<Bytes, Error> {
+        let length = self.length(code < 0xb0)?;
+        let start = self.advance(length)?;
+        Ok(self.source.slice(start..self.at))
+    }
+
+    fn length(&mut self, narrow: bool) -> Result<usize, Error> {
+        if narrow {
+            return Ok(self.byte()?.into());
+        }
+        usize::try_from(u32::from_be_bytes(self.fixed()?)).map_err(|_| Error::Length)
+    }
+
+    fn byte(&mut self) -> Result<u8, Error> {
+        let start = self.advance(1)?;
+        Ok(self.source[start])
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let start = self.advance(N)?;
+        Ok(self.source[start..self.at]
+            .try_into()
+            .expect("the slice has the length asked for"))
+    }
+
+    fn advance(&mut self, length: usize) -> Result<usize, Error> {
+        let start = self.at;
+        let next = start.checked_add(length).filter(|next| *next <= self.end);
+        self.at = next.ok_or(Error::Truncated)?;
+        Ok(start)
+    }
+}
+
+/// The one value that `bytes` hold, and nothing after it.
+#[cfg(test)]
+pub(crate) fn whole(bytes: &Bytes) -> Result<Value, Error> {
+    let mut decoder = Decoder::new(bytes);
+    let value = decoder.value()?;
+    if decoder.position() == bytes.len() {
+        Ok(value)
+    } else {
+        Err(Error::Length)
+    }
+}
+
+/// Where the undescribed value that starts at `at` ends, from its constructor alone.
+pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
+    let code = *bytes.get(at).ok_or(Error::Truncated)?;
+    let after = at + 1;
+    let length = match code >> 4 {
+        0x4 => 0,
+        0x5 => 1,
+        0x6 => 2,
+        0x7 => 4,
+        0x8 => 8,
+        0x9 => 16,
+        0xa | 0xc | 0xe => 1 + usize::from(*bytes.get(after).ok_or(Error::Truncated)?),
+        0xb | 0xd | 0xf => {
+            let size = bytes.get(after..after + 4).ok_or(Error::Truncated)?;
+            let size = u32::from_be_bytes(size.try_into().expect("four bytes"));
+            usize::try_from(size)
+                .ok()
+                .and_then(|size| size.checked_add(4))
+                .ok_or(Error::Length)?
+        }
+        _ => return Err(Error::Constructor(code)),
+    };
+    after
+        .checked_add(length)
+        .filter(|end| *end <= bytes.len())
+        .ok_or(Error::Truncated)
+}

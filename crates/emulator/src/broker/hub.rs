@@ -1,0 +1,331 @@
+//! An event hub: partitions that are logs with bounded retention, and the epochs of their readers.
+
+use super::{Tally, Waiters, lock};
+use crate::amqp::message::Message;
+use crate::amqp::state::Problem;
+use crate::amqp::value::Value;
+use crate::received::{Place, ReceivedMessage};
+use crate::settings::{HubSettings, Limits};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use tokio::sync::Notify;
+use twinroute_model::clock::Timestamp;
+
+const PARTITION_KEY: &str = "x-opt-partition-key";
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) name: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) accepted: Tally,
+    pub(crate) transfers: AtomicU64,
+    partitions: Vec<Partition>,
+    consumer_groups: Vec<String>,
+    next_partition: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    log: Mutex<Log>,
+    pub(crate) waiters: Waiters,
+    readers: Mutex<Vec<ReaderEntry>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    events: VecDeque<Arc<HubEvent>>,
+    bytes: usize,
+    next_sequence: i64,
+    next_offset: i64,
+}
+
+/// One event of a partition.
+#[derive(Debug)]
+pub(crate) struct HubEvent {
+    pub(crate) arrival: u64,
+    pub(crate) sequence: i64,
+    /// Bytes before it in the partition since the beginning.
+    pub(crate) offset: i64,
+    pub(crate) enqueued_at: Timestamp,
+    pub(crate) message: Message,
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Earliest,
+    Latest,
+    Offset { at: i64, inclusive: bool },
+    Sequence { at: i64, inclusive: bool },
+    Time { at: Timestamp, inclusive: bool },
+}
+
+#[derive(Debug)]
+struct ReaderEntry {
+    group: String,
+    epoch: Option<i64>,
+    stolen: Weak<AtomicBool>,
+    wake: Weak<Notify>,
+}
+
+/// What `$management` tells of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionState {
+    pub(crate) begin_sequence: i64,
+    pub(crate) last_sequence: i64,
+    pub(crate) last_offset: i64,
+    pub(crate) last_enqueued_at: Option<Timestamp>,
+}
+
+/// What every append needs beside the messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) counter: &'a AtomicU64,
+    pub(crate) now: Timestamp,
+    pub(crate) limits: &'a Limits,
+}
+
+impl Hub {
+    pub(crate) fn new(settings: &HubSettings, created_at: Timestamp) -> Self {
+        Self {
+            name: settings.name.clone(),
+            created_at,
+            accepted: Tally::default(),
+            transfers: AtomicU64::new(0),
+            partitions: (0..settings.partitions)
+                .map(|_| Partition::default())
+                .collect(),
+            consumer_groups: settings.consumer_groups.clone(),
+            next_partition: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    pub(crate) fn partition(&self, index: u16) -> Option<&Partition> {
+        self.partitions.get(usize::from(index))
+    }
+
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.consumer_groups
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(group))
+    }
+
+    /// Appends messages of one transfer to one partition: the fixed one, that of the key, or the
+    /// next.
+    pub(crate) fn append(
+        &self,
+        messages: Vec<Message>,
+        envelope_key: Option<&str>,
+        fixed: Option<u16>,
+        arrival: Arrival<'_>,
+    ) {
+        let first_key = messages
+            .first()
+            .and_then(|first| first.annotation(PARTITION_KEY));
+        let key = envelope_key.or_else(|| first_key.and_then(Value::as_str));
+        let count = self.partitions.len();
+        let index = match (fixed, key) {
+            (Some(index), _) => usize::from(index),
+            (None, Some(key)) => stable_hash(key) % count,
+            (None, None) => self.next_partition.fetch_add(1, Ordering::Relaxed) % count,
+        };
+        let added = messages.len();
+        let partition = &self.partitions[index];
+        partition.append(messages, envelope_key, arrival);
+        partition.waiters.wake();
+        self.accepted.add(added);
+    }
+
+    /// All retained events in order of arrival.
+    pub(crate) fn events(&self) -> Vec<ReceivedMessage> {
+        let mut all = Vec::new();
+        for (index, partition) in (0u16..).zip(&self.partitions) {
+            let events: Vec<_> = lock(&partition.log).events.iter().cloned().collect();
+            all.extend(events.iter().map(|event| {
+                let place = Place {
+                    arrival: event.arrival,
+                    partition: Some(index),
+                    sequence: event.sequence,
+                    enqueued_at: event.enqueued_at,
+                    delivery_count: 0,
+                };
+                ReceivedMessage::new(place, &event.message)
+            }));
+        }
+        all.sort_by_key(|event| event.arrival);
+        all
+    }
+}
+
+impl Partition {
+    fn append(&self, messages: Vec<Message>, key: Option<&str>, arrival: Arrival<'_>) {
+        let mut log = lock(&self.log);
+        for mut message in messages {
+            if let Some(key) = key.filter(|_| message.annotation(PARTITION_KEY).is_none()) {
+                message
+                    .annotations
+                    .push((Value::symbol(PARTITION_KEY), Value::string(key)));
+            }
+            let bytes = message.bytes();
+            let event = HubEvent {
+                arrival: arrival.counter.fetch_add(1, Ordering::Relaxed),
+                sequence: log.next_sequence,
+                offset: log.next_offset,
+                enqueued_at: arrival.now,
+                message,
+            };
+            log.next_sequence += 1;
+            log.next_offset += i64::try_from(bytes).unwrap_or(i64::MAX);
+            log.bytes += bytes;
+            log.events.push_back(Arc::new(event));
+        }
+        while log.events.len() > arrival.limits.events_per_partition_max
+            || log.bytes > arrival.limits.bytes_per_partition_max
+        {
+            let Some(oldest) = log.events.pop_front() else {
+                break;
+            };
+            log.bytes -= oldest.message.bytes();
+        }
+    }
+
+    /// The first retained event whose sequence is not below `sequence`.
+    pub(crate) fn read(&self, sequence: i64) -> Option<Arc<HubEvent>> {
+        let log = lock(&self.log);
+        let first = log.events.front()?.sequence;
+        let at = usize::try_from(sequence.saturating_sub(first)).unwrap_or(0);
+        log.events.get(at).cloned()
+    }
+
+    /// The sequence a reader that begins at `start` wants next.
+    pub(crate) fn first_sequence(&self, start: Start) -> i64 {
+        let log = lock(&self.log);
+        let begin = log.begin();
+        let after = |skipped: usize| begin + i64::try_from(skipped).unwrap_or(i64::MAX);
+        let skip = |past: &dyn Fn(&HubEvent) -> bool| {
+            after(log.events.partition_point(|event| past(event)))
+        };
+        match start {
+            Start::Earliest => begin,
+            Start::Latest => log.next_sequence,
+            Start::Sequence { at, inclusive } => at.saturating_add(i64::from(!inclusive)),
+            Start::Offset {
+                at,
+                inclusive: true,
+            } => skip(&|event| event.offset < at),
+            Start::Offset {
+                at,
+                inclusive: false,
+            } => skip(&|event| event.offset <= at),
+            Start::Time {
+                at,
+                inclusive: true,
+            } => skip(&|event| event.enqueued_at < at),
+            Start::Time {
+                at,
+                inclusive: false,
+            } => skip(&|event| event.enqueued_at <= at),
+        }
+    }
+
+    pub(crate) fn state(&self) -> PartitionState {
+        let log = lock(&self.log);
+        let last = log.events.back();
+        PartitionState {
+            begin_sequence: log.begin(),
+            last_sequence: log.next_sequence - 1,
+            last_offset: last.map_or(-1, |event| event.offset),
+            last_enqueued_at: last.map(|event| event.enqueued_at),
+        }
+    }
+
+    /// Registers a reader. A higher or equal epoch disconnects the group's other readers.
+    ///
+    /// Returns the flag that says when this reader was disconnected in its turn.
+    pub(crate) fn claim(
+        &self,
+        group: &str,
+        epoch: Option<i64>,
+        wake: &Arc<Notify>,
+    ) -> Result<Arc<AtomicBool>, Problem> {
+        let mut readers = lock(&self.readers);
+        readers.retain(|reader| reader.stolen.strong_count() > 0);
+        let same = |reader: &&ReaderEntry| reader.group.eq_ignore_ascii_case(group);
+        let live = |reader: &&ReaderEntry| {
+            reader
+                .stolen
+                .upgrade()
+                .is_some_and(|stolen| !stolen.load(Ordering::Relaxed))
+        };
+        let highest = readers
+            .iter()
+            .filter(same)
+            .filter(live)
+            .filter_map(|one| one.epoch)
+            .max();
+        if highest > epoch {
+            let text = format!("a reader with the higher epoch {highest:?} is connected");
+            return Err(Problem::new("amqp:link:stolen", text));
+        }
+        if epoch.is_some() {
+            for reader in readers.iter().filter(same) {
+                if let (Some(stolen), Some(wake)) = (reader.stolen.upgrade(), reader.wake.upgrade())
+                {
+                    stolen.store(true, Ordering::Relaxed);
+                    wake.notify_one();
+                }
+            }
+        }
+        let stolen = Arc::new(AtomicBool::new(false));
+        readers.push(ReaderEntry {
+            group: group.to_owned(),
+            epoch,
+            stolen: Arc::downgrade(&stolen),
+            wake: Arc::downgrade(wake),
+        });
+        self.waiters.add(wake);
+        Ok(stolen)
+    }
+}
+
+impl Log {
+    fn begin(&self) -> i64 {
+        self.events
+            .front()
+            .map_or(self.next_sequence, |event| event.sequence)
+    }
+}
+
+impl HubEvent {
+    /// The event on the wire.
+    pub(crate) fn encode(&self) -> bytes::Bytes {
+        let annotations = vec![
+            (
+                Value::symbol("x-opt-sequence-number"),
+                Value::Long(self.sequence),
+            ),
+            (
+                Value::symbol("x-opt-offset"),
+                Value::string(self.offset.to_string()),
+            ),
+            (
+                Value::symbol("x-opt-enqueued-time"),
+                Value::Timestamp(self.enqueued_at.unix_millis()),
+            ),
+        ];
+        self.message.encode(&self.message.header, annotations)
+    }
+}
+
+/// FNV-1a: the same key names the same partition in every run.
+fn stable_hash(key: &str) -> usize {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    usize::try_from(hash >> 33).expect("31 bits fit")
+}

@@ -1,0 +1,238 @@
+//! Starting and stopping the servers.
+
+use crate::faults::Faults;
+use crate::settings::Settings;
+use crate::store::{SettingsError, Store};
+use crate::{grid, server};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use twinroute_model::clock::Clock;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// Running stand-ins on 127.0.0.1.
+///
+/// Dropping it stops the servers without waiting for their end; the ports are free once the tasks
+/// have been dropped by the runtime.
+#[derive(Debug)]
+pub struct Emulator {
+    store: Arc<Store>,
+    amqp: Server,
+    http: Server,
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings contradict themselves.
+    #[error("the settings cannot be served")]
+    Settings(#[from] SettingsError),
+    /// A port could not be bound.
+    #[error("port {port} of 127.0.0.1 could not be bound")]
+    Bind {
+        /// The port that was asked for.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// An emulator whose servers were stopped: its entities and its ports.
+#[derive(Debug)]
+pub struct Stopped {
+    store: Arc<Store>,
+    amqp_port: u16,
+    http_port: u16,
+}
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Emulator {
+    /// Binds the ports and serves until shut down.
+    ///
+    /// # Errors
+    /// [`StartError`] when the settings contradict themselves or a port is taken.
+    pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let (amqp_port, http_port) = (settings.amqp_port, settings.http_port);
+        let store = Arc::new(Store::new(settings, clock)?);
+        Stopped {
+            store,
+            amqp_port,
+            http_port,
+        }
+        .restart()
+        .await
+    }
+
+    /// Drops every connection at once, frees the ports and keeps what was stored.
+    pub async fn shutdown(self) -> Stopped {
+        let (amqp_port, http_port) = (self.amqp.address.port(), self.http.address.port());
+        let store = Arc::clone(&self.store);
+        tokio::join!(self.amqp.stop(), self.http.stop());
+        Stopped {
+            store,
+            amqp_port,
+            http_port,
+        }
+    }
+
+    /// The entities, their messages, keys and faults.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The script of faults.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        self.store.faults()
+    }
+
+    /// Where Event Hubs and Service Bus listen.
+    #[must_use]
+    pub fn amqp_address(&self) -> SocketAddr {
+        self.amqp.address
+    }
+
+    /// Where the Event Grid topics listen.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// A connection string for a hub, as the Azure clients take it, with the present primary key.
+    #[must_use]
+    pub fn event_hubs_connection_string(&self, hub: &str) -> String {
+        self.connection_string(hub)
+    }
+
+    /// A connection string for a Service Bus topic or queue.
+    #[must_use]
+    pub fn service_bus_connection_string(&self, entity: &str) -> String {
+        self.connection_string(entity)
+    }
+
+    /// Where to post events for an Event Grid topic, without the api-version.
+    ///
+    /// # Panics
+    /// When the settings have no such topic.
+    #[must_use]
+    pub fn topic_endpoint(&self, topic: &str) -> String {
+        format!(
+            "http://{}{}",
+            self.http.address,
+            self.store.grid_topic(topic).path
+        )
+    }
+
+    /// The first access key of an Event Grid topic.
+    ///
+    /// # Panics
+    /// When the settings have no such topic.
+    #[must_use]
+    pub fn topic_key1(&self, topic: &str) -> String {
+        let [first, _] = self.store.grid_topic(topic).keys();
+        first
+    }
+
+    /// The second access key of an Event Grid topic.
+    ///
+    /// # Panics
+    /// When the settings have no such topic.
+    #[must_use]
+    pub fn topic_key2(&self, topic: &str) -> String {
+        let [_, second] = self.store.grid_topic(topic).keys();
+        second
+    }
+
+    fn connection_string(&self, entity: &str) -> String {
+        let rule = &self.store.rule;
+        format!(
+            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};\
+             UseDevelopmentEmulator=true;EntityPath={entity}",
+            self.amqp.address,
+            rule.name(),
+            rule.primary(),
+        )
+    }
+}
+
+impl Stopped {
+    /// The entities, their messages, keys and faults.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Serves again on the same ports.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] when a port was taken meanwhile.
+    pub async fn restart(self) -> Result<Emulator, StartError> {
+        let amqp = bind(self.amqp_port)?;
+        let http = bind(self.http_port)?;
+        let store = self.store;
+        Ok(Emulator {
+            amqp: Server::spawn(amqp, &store, server::run)?,
+            http: Server::spawn(http, &store, grid::run)?,
+            store,
+        })
+    }
+}
+
+impl Server {
+    fn spawn<F>(
+        listener: TcpListener,
+        store: &Arc<Store>,
+        run: impl FnOnce(TcpListener, Arc<Store>, oneshot::Receiver<()>) -> F,
+    ) -> Result<Self, StartError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Bind { port: 0, source })?;
+        let task = tokio::spawn(run(listener, Arc::clone(store), stopped));
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            task,
+        })
+    }
+
+    async fn stop(mut self) {
+        drop(self.stop.take());
+        if let Err(error) = (&mut self.task).await {
+            tracing::warn!(%error, "a server ended badly");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Binds a loopback port; one that was used a moment ago may be bound again.
+fn bind(port: u16) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| StartError::Bind { port, source })
+}

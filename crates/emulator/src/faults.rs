@@ -1,0 +1,168 @@
+//! Scripted faults: what the next sends, attaches, connections or posts are answered with.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// How a transfer to a hub, queue or topic is answered instead of being accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendAnswer {
+    /// Outcome `rejected` with this condition, such as `com.microsoft:server-busy`.
+    Reject(String),
+    /// Outcome `released`.
+    Release,
+    /// Outcome `modified`.
+    Modify,
+    /// No disposition at all; the message is not stored.
+    Stall,
+    /// The message is stored, but no disposition follows: its outcome stays unknown.
+    StoreAndStall,
+    /// The message is stored and accepted after this time.
+    AcceptAfter(Duration),
+    /// The link is detached with this condition; the message is not stored.
+    Detach(String),
+    /// The connection is closed with this condition; the message is not stored.
+    Close(String),
+    /// The socket is dropped; the message is not stored.
+    Drop,
+    /// The message is stored, then the socket is dropped: a resend makes a duplicate.
+    StoreAndDrop,
+}
+
+impl SendAnswer {
+    /// Whether the message is kept.
+    pub(crate) fn stores(&self) -> bool {
+        matches!(
+            self,
+            Self::StoreAndStall | Self::AcceptAfter(_) | Self::StoreAndDrop
+        )
+    }
+}
+
+/// How a post to an Event Grid topic is answered instead of being accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostAnswer {
+    /// This status with an error body, and a `Retry-After` in seconds if given.
+    Status(u16, Option<u64>),
+    /// No answer at all; the events are not stored.
+    Stall,
+    /// The events are stored and accepted after this time.
+    AcceptAfter(Duration),
+    /// The connection is dropped; the events are not stored.
+    Drop,
+    /// The events are stored, then the connection is dropped: a resend makes duplicates.
+    StoreAndDrop,
+}
+
+/// The script. Faults of one entity are used up in the order they were added.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<Script>);
+
+#[derive(Debug, Default)]
+struct Script {
+    sends: Queues<SendAnswer>,
+    attaches: Queues<String>,
+    posts: Queues<PostAnswer>,
+    refused_connections: usize,
+}
+
+type Queues<T> = HashMap<String, VecDeque<(T, usize)>>;
+
+impl Faults {
+    /// The next `count` transfers to the hub, queue or topic `entity` are answered so.
+    pub fn sends(&self, entity: &str, answer: SendAnswer, count: usize) {
+        self.with(|script| push(&mut script.sends, entity, answer, count));
+    }
+
+    /// The next `count` sender links to `entity` are refused with this condition.
+    pub fn attaches(&self, entity: &str, condition: &str, count: usize) {
+        self.with(|script| push(&mut script.attaches, entity, condition.to_owned(), count));
+    }
+
+    /// The next `count` posts to the Event Grid topic are answered so.
+    pub fn posts(&self, topic: &str, answer: PostAnswer, count: usize) {
+        self.with(|script| push(&mut script.posts, topic, answer, count));
+    }
+
+    /// The next `count` AMQP connections are dropped when they are accepted.
+    pub fn connections(&self, count: usize) {
+        self.with(|script| script.refused_connections += count);
+    }
+
+    /// Forgets every fault that has not happened yet.
+    pub fn clear(&self) {
+        self.with(|script| *script = Script::default());
+    }
+
+    pub(crate) fn next_send(&self, entity: &str) -> Option<SendAnswer> {
+        self.with(|script| pop(&mut script.sends, entity))
+    }
+
+    pub(crate) fn next_attach(&self, entity: &str) -> Option<String> {
+        self.with(|script| pop(&mut script.attaches, entity))
+    }
+
+    pub(crate) fn next_post(&self, topic: &str) -> Option<PostAnswer> {
+        self.with(|script| pop(&mut script.posts, topic))
+    }
+
+    pub(crate) fn next_connection_refused(&self) -> bool {
+        self.with(|script| {
+            let refused = script.refused_connections > 0;
+            script.refused_connections -= usize::from(refused);
+            refused
+        })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+        change(&mut self.0.lock().expect("no fault panics"))
+    }
+}
+
+fn push<T>(queues: &mut Queues<T>, entity: &str, answer: T, count: usize) {
+    if count > 0 {
+        queues
+            .entry(entity.to_ascii_lowercase())
+            .or_default()
+            .push_back((answer, count));
+    }
+}
+
+fn pop<T: Clone>(queues: &mut Queues<T>, entity: &str) -> Option<T> {
+    if queues.is_empty() {
+        return None;
+    }
+    let entity = entity.to_ascii_lowercase();
+    let queue = queues.get_mut(&entity)?;
+    let (answer, left) = queue.front_mut()?;
+    let answer = answer.clone();
+    *left -= 1;
+    if *left == 0 {
+        queue.pop_front();
+    }
+    if queue.is_empty() {
+        queues.remove(&entity);
+    }
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_used_up_in_order_and_per_entity() {
+        let faults = Faults::default();
+        faults.sends("Hub", SendAnswer::Stall, 2);
+        faults.sends("hub", SendAnswer::Drop, 1);
+        assert_eq!(faults.next_send("other"), None);
+        let seen: Vec<_> = std::iter::from_fn(|| faults.next_send("hub")).collect();
+        assert_eq!(
+            seen,
+            [SendAnswer::Stall, SendAnswer::Stall, SendAnswer::Drop]
+        );
+        faults.connections(1);
+        assert!(faults.next_connection_refused());
+        assert!(!faults.next_connection_refused());
+    }
+}

@@ -1,0 +1,226 @@
+//! The HTTP server of the topics.
+
+use super::check::{self, BODY_BYTES_MAX, Refusal};
+use super::topic::GridTopic;
+use crate::faults::PostAnswer;
+use crate::server::ACCEPT_PAUSE;
+use crate::store::Store;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+const API_VERSION: &str = "api-version=2018-01-01";
+/// How long a body may take to arrive.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// Ends a connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is dropped as scripted")]
+struct Dropped;
+
+/// Serves until `stop` fires or its sender is gone, then drops every connection at once.
+///
+/// Dropping the future drops them too.
+pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    if connections.len() >= store.settings.limits.connections_max {
+                        continue;
+                    }
+                    let store = Arc::clone(&store);
+                    connections.spawn(async move {
+                        let service =
+                            service_fn(move |request| answer(Arc::clone(&store), request));
+                        let mut builder = auto::Builder::new(TokioExecutor::new());
+                        // With a timer, headers that do not arrive end the connection.
+                        builder.http1().timer(TokioTimer::new());
+                        builder.http2().timer(TokioTimer::new());
+                        let served = builder.serve_connection(TokioIo::new(stream), service).await;
+                        if let Err(error) = served {
+                            tracing::debug!(%error, "connection lost");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn answer(
+    store: Arc<Store>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Dropped> {
+    let path = request.uri().path().trim_end_matches('/').to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let found = store
+        .grid
+        .iter()
+        .position(|topic| topic.path.eq_ignore_ascii_case(&path));
+    if let (&Method::POST, Some(index)) = (request.method(), found) {
+        return publish(&store, &store.grid[index], &query, request).await;
+    }
+    if request.method() == Method::GET && path.ends_with("/events") {
+        return Ok(match read(&store, &path, &query) {
+            Some(body) => json(StatusCode::OK, body),
+            None => refuse(&Refusal::new(
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                "no such topic",
+            )),
+        });
+    }
+    let refusal = match found {
+        Some(_) => {
+            let text = "only POST is offered here";
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", text)
+        }
+        None => Refusal::new(StatusCode::NOT_FOUND, "NotFound", "no topic at this path"),
+    };
+    Ok(refuse(&refusal))
+}
+
+async fn publish(
+    store: &Store,
+    topic: &GridTopic,
+    query: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Dropped> {
+    let post = topic.count_post();
+    let (parts, body) = request.into_parts();
+    // The body is read first: an answer before its end would reset a client that still writes.
+    let collected = tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_BYTES_MAX).collect());
+    let body = match collected.await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Ok(refuse(&Refusal::new(status, "RequestEntityTooLarge", text)));
+        }
+        Ok(Err(_)) | Err(_) => return Err(Dropped),
+    };
+    let checked = check::access(topic, &parts.headers, query, store.now()).and_then(|()| {
+        if !query
+            .split('&')
+            .any(|pair| pair.eq_ignore_ascii_case(API_VERSION))
+        {
+            let text = format!("the query lacks {API_VERSION}");
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", text));
+        }
+        let media = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        check::events(topic.schema, media.unwrap_or_default(), &body)
+    });
+    let events = match checked {
+        Ok(events) => events,
+        Err(refusal) => return Ok(refuse(&refusal)),
+    };
+    let accept = || topic.store(events, post, store.now());
+    match store.faults().next_post(&topic.name) {
+        None => accept(),
+        Some(PostAnswer::AcceptAfter(wait)) => {
+            accept();
+            tokio::time::sleep(wait).await;
+        }
+        Some(PostAnswer::Status(status, retry_after)) => return Ok(scripted(status, retry_after)),
+        Some(PostAnswer::Stall) => std::future::pending().await,
+        Some(PostAnswer::Drop) => return Err(Dropped),
+        Some(PostAnswer::StoreAndDrop) => {
+            accept();
+            return Err(Dropped);
+        }
+    }
+    Ok(Response::new(Full::default()))
+}
+
+fn scripted(status: u16, retry_after_seconds: Option<u64>) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = refuse(&Refusal::new(status, "Scripted", "a scripted answer"));
+    if let Some(seconds) = retry_after_seconds {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Event Grid's shape of an error: the code once as a number, once as a word.
+fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({
+        "error": {
+            "code": refusal.status.as_str(),
+            "message": refusal.message,
+            "details": [{ "code": refusal.code, "message": refusal.message }],
+        }
+    });
+    json(refusal.status, body.to_string())
+}
+
+fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let media = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    response
+}
+
+/// `GET /events?topic=NAME&after=N`; without a topic the first one is read.
+fn read(store: &Store, path: &str, query: &str) -> Option<String> {
+    let value = |name: &str| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+    };
+    let topic = match (path, value("topic")) {
+        ("/events", Some((_, name))) => store
+            .grid
+            .iter()
+            .find(|topic| topic.name.eq_ignore_ascii_case(name))?,
+        ("/events", None) => store.grid.first()?,
+        _ => {
+            let name = path.strip_prefix("/topics/")?.strip_suffix("/events")?;
+            store
+                .grid
+                .iter()
+                .find(|topic| topic.name.eq_ignore_ascii_case(name))?
+        }
+    };
+    let after = value("after")
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or(0);
+    let events: Vec<String> = topic
+        .events(after)
+        .iter()
+        .map(|event| {
+            let time = event.received_at.rfc3339();
+            let (number, post, text) = (event.number, event.post, event.text());
+            format!(r#"{{"number":{number},"post":{post},"receivedAt":"{time}","event":{text}}}"#)
+        })
+        .collect();
+    let name = serde_json::Value::from(topic.name.as_str());
+    Some(format!(
+        r#"{{"topic":{name},"events":[{}]}}"#,
+        events.join(",")
+    ))
+}

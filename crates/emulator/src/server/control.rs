@@ -1,0 +1,177 @@
+//! `$cbs` and the `$management` of a namespace: requests on one link, replies on another.
+
+use super::address::Node;
+use super::entity_management;
+use super::incoming::Delivery;
+use super::peer::Context;
+use super::session::{Link, Outbound, Session, Source};
+use crate::amqp::message::{self, Body, Content};
+use crate::amqp::value::{Value, find};
+use crate::broker::hub::Hub;
+use crate::store::Entity;
+use bytes::Bytes;
+
+/// Replies that wait for credit on one link; a client that takes none loses the oldest.
+const REPLIES_MAX: usize = 1_000;
+
+/// Answers a request on the fitting reply link.
+pub(super) fn request(
+    context: &mut Context,
+    session: &mut Session,
+    node: &Node,
+    address: &str,
+    delivery: &Delivery,
+) {
+    // What cannot be read cannot be answered either: there is no id to answer to.
+    let Ok(content) = message::content(&delivery.bytes) else {
+        return;
+    };
+    let property = |at: usize| content.properties.get(at).cloned().unwrap_or(Value::Null);
+    let correlation = property(0);
+    let (application, body) = match node {
+        Node::Cbs => put_token(context, &content),
+        Node::Management => read(context, &content),
+        Node::QueueManagement(queue) => {
+            entity_management::answer(queue, &content, context.store.now())
+        }
+        _ => return,
+    };
+    let reply_to = property(4);
+    let bytes = message::reply(correlation, application, body);
+    queue_reply(session, address, reply_to.as_str(), bytes);
+}
+
+/// JavaScript names the link or its target in reply-to; Python names nothing and has one link.
+fn queue_reply(session: &mut Session, address: &str, reply_to: Option<&str>, reply: Bytes) {
+    let named = |link: &Outbound| {
+        reply_to.is_some_and(|to| to == link.name || link.reply_to.as_deref() == Some(to))
+    };
+    let mut best = None;
+    for (handle, link) in &session.links {
+        let Link::Outbound(link) = link else { continue };
+        let same = link.address.eq_ignore_ascii_case(address);
+        if same && matches!(link.source, Source::Replies(_)) && (best.is_none() || named(link)) {
+            best = Some(*handle);
+        }
+    }
+    let link = best.and_then(|handle| session.links.get_mut(&handle));
+    if let Some(Link::Outbound(Outbound {
+        source: Source::Replies(replies),
+        ..
+    })) = link
+    {
+        if replies.len() >= REPLIES_MAX {
+            replies.pop_front();
+        }
+        replies.push_back(reply);
+    }
+}
+
+fn status(code: i32, description: &str) -> Vec<(Value, Value)> {
+    vec![
+        (Value::string("status-code"), Value::Int(code)),
+        (
+            Value::string("status-description"),
+            Value::string(description),
+        ),
+    ]
+}
+
+fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
+    let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
+    let refused = |text: &str| (status(401, text), Value::Null);
+    if application("operation") != Some("put-token") {
+        return (status(400, "only put-token is known here"), Value::Null);
+    }
+    let Some(audience) = application("name") else {
+        return (status(400, "the audience is missing"), Value::Null);
+    };
+    let token = match &content.body {
+        Body::Value(Value::String(token)) => token,
+        _ => return (status(400, "the token is missing"), Value::Null),
+    };
+    let checked = context
+        .store
+        .rule
+        .check(token, audience, context.store.now());
+    match checked.and_then(|grant| context.grants.add(grant)) {
+        Ok(()) => (status(200, "OK"), Value::Null),
+        Err(why) => refused(&why),
+    }
+}
+
+fn read(context: &Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
+    let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
+    if application("operation") != Some("READ") {
+        return (status(400, "only READ is known here"), Value::Null);
+    }
+    let name = application("name").unwrap_or_default();
+    let Some(Entity::Hub(hub)) = context.store.entity(name) else {
+        let text = format!("the messaging entity '{name}' could not be found");
+        return (status(404, &text), Value::Null);
+    };
+    match application("type") {
+        Some("com.microsoft:eventhub") => (status(200, "OK"), hub_map(hub)),
+        Some("com.microsoft:partition") => {
+            match application("partition").and_then(|number| partition_map(hub, number)) {
+                Some(map) => (status(200, "OK"), map),
+                None => (status(404, "no such partition"), Value::Null),
+            }
+        }
+        _ => (status(400, "the type is not known"), Value::Null),
+    }
+}
+
+fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Map(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (Value::string(name), value))
+            .collect(),
+    )
+}
+
+fn hub_map(hub: &Hub) -> Value {
+    let count = hub.partition_count();
+    let ids = (0..count)
+        .map(|number| Value::string(number.to_string()))
+        .collect();
+    map([
+        ("name", Value::string(&hub.name)),
+        ("type", Value::string("com.microsoft:eventhub")),
+        ("created_at", Value::Timestamp(hub.created_at.unix_millis())),
+        (
+            "partition_count",
+            Value::Int(i32::try_from(count).unwrap_or(i32::MAX)),
+        ),
+        ("partition_ids", Value::Array(ids)),
+        ("georeplication_factor", Value::Int(1)),
+    ])
+}
+
+fn partition_map(hub: &Hub, number: &str) -> Option<Value> {
+    let state = hub.partition(number.parse().ok()?)?.state();
+    let last = state.last_enqueued_at.unwrap_or(hub.created_at);
+    Some(map([
+        ("name", Value::string(&hub.name)),
+        ("type", Value::string("com.microsoft:partition")),
+        ("partition", Value::string(number)),
+        ("begin_sequence_number", Value::Long(state.begin_sequence)),
+        (
+            "last_enqueued_sequence_number",
+            Value::Long(state.last_sequence),
+        ),
+        (
+            "last_enqueued_offset",
+            Value::string(state.last_offset.to_string()),
+        ),
+        (
+            "last_enqueued_time_utc",
+            Value::Timestamp(last.unix_millis()),
+        ),
+        (
+            "is_partition_empty",
+            Value::Bool(state.last_enqueued_at.is_none()),
+        ),
+    ]))
+}

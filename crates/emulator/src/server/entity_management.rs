@@ -1,0 +1,183 @@
+//! The `$management` node of a queue or subscription.
+//!
+//! Its replies spell their keys in camel case, unlike those of `$cbs` and the namespace.
+
+use crate::amqp::message::{Body, Content};
+use crate::amqp::state::Problem;
+use crate::amqp::value::{Value, find};
+use crate::broker::queue::{Mode, Queue, Settlement};
+use crate::broker::stored::Token;
+use twinroute_model::clock::Timestamp;
+
+type Answer = (Vec<(Value, Value)>, Value);
+
+/// Messages one peek or receive may ask for.
+const MESSAGES_MAX: usize = 1_000;
+
+/// Answers one request.
+pub(super) fn answer(queue: &Queue, content: &Content, now: Timestamp) -> Answer {
+    let operation = find(&content.application, "operation").and_then(Value::as_str);
+    let asked = match &content.body {
+        Body::Value(map) => map,
+        _ => &Value::Null,
+    };
+    let done = match operation.unwrap_or_default() {
+        "com.microsoft:peek-message" => Ok(peek(queue, asked)),
+        "com.microsoft:renew-lock" => renew(queue, asked, now),
+        "com.microsoft:update-disposition" => update(queue, asked, now),
+        "com.microsoft:receive-by-sequence-number" => Ok(receive(queue, asked, now)),
+        "com.microsoft:renew-session-lock" => session(asked).and_then(|name| {
+            let until = queue.renew_session(name, now)?;
+            Ok(Some(map([(
+                "expiration",
+                Value::Timestamp(until.unix_millis()),
+            )])))
+        }),
+        "com.microsoft:get-session-state" => session(asked).map(|name| {
+            let kept = queue.session_state(name).unwrap_or(Value::Null);
+            Some(map([("session-state", kept)]))
+        }),
+        "com.microsoft:set-session-state" => session(asked).map(|name| {
+            let kept = asked.get("session-state").cloned().unwrap_or(Value::Null);
+            queue.set_session_state(name, kept);
+            Some(Value::Null)
+        }),
+        other => {
+            let text = format!("the operation {other} is not offered here");
+            Err(Problem::new("amqp:not-implemented", text))
+        }
+    };
+    match done {
+        Ok(Some(body)) => (status(200, "OK", None), body),
+        Ok(None) => (status(204, "No messages", None), Value::Null),
+        Err(problem) => {
+            let code = match problem.condition.as_str() {
+                "com.microsoft:message-lock-lost" | "com.microsoft:session-lock-lost" => 410,
+                "amqp:not-implemented" => 501,
+                _ => 400,
+            };
+            (
+                status(code, &problem.description, Some(&problem.condition)),
+                Value::Null,
+            )
+        }
+    }
+}
+
+fn status(code: i32, description: &str, condition: Option<&str>) -> Vec<(Value, Value)> {
+    let mut pairs = vec![
+        (Value::string("statusCode"), Value::Int(code)),
+        (
+            Value::string("statusDescription"),
+            Value::string(description),
+        ),
+    ];
+    if let Some(condition) = condition {
+        pairs.push((Value::string("errorCondition"), Value::symbol(condition)));
+    }
+    pairs
+}
+
+fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Map(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (Value::string(name), value))
+            .collect(),
+    )
+}
+
+fn session(asked: &Value) -> Result<&str, Problem> {
+    let missing = || Problem::new("amqp:invalid-field", "the session is missing");
+    asked
+        .get("session-id")
+        .and_then(Value::as_str)
+        .ok_or_else(missing)
+}
+
+fn tokens(asked: &Value) -> Result<Vec<Token>, Problem> {
+    let missing = || Problem::new("amqp:invalid-field", "the lock tokens are missing");
+    let items = asked.get("lock-tokens").ok_or_else(missing)?.items();
+    let token = |item: &Value| match item {
+        Value::Uuid(token) => Ok(*token),
+        _ => Err(missing()),
+    };
+    items.iter().map(token).collect()
+}
+
+fn peek(queue: &Queue, asked: &Value) -> Option<Value> {
+    let number = |name: &str| asked.get(name).and_then(Value::as_i64);
+    let from = number("from-sequence-number").unwrap_or(0);
+    let count = number("message-count")
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(1);
+    let found = queue.peek(from, count.min(MESSAGES_MAX));
+    let messages: Vec<Value> = found
+        .iter()
+        .map(|stored| map([("message", Value::Binary(stored.encode(None)))]))
+        .collect();
+    (!messages.is_empty()).then(|| map([("messages", Value::List(messages))]))
+}
+
+fn renew(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
+    let renewed = tokens(asked)?.into_iter().map(|token| {
+        let until = queue.renew(token, now)?;
+        Ok(Value::Timestamp(until.unix_millis()))
+    });
+    let expirations = renewed.collect::<Result<Vec<_>, Problem>>()?;
+    Ok(Some(map([("expirations", Value::Array(expirations))])))
+}
+
+fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
+    let text = |name: &str| asked.get(name).and_then(Value::as_str).map(str::to_owned);
+    let settlement = match text("disposition-status").as_deref() {
+        Some("completed") => Settlement::Complete,
+        Some("abandoned") => Settlement::Abandon,
+        // The published name has one r.
+        Some("defered" | "deferred") => Settlement::Defer,
+        Some("suspended") => Settlement::DeadLetter {
+            reason: text("deadletter-reason"),
+            description: text("deadletter-description"),
+        },
+        _ => {
+            return Err(Problem::new(
+                "amqp:invalid-field",
+                "the disposition is not known",
+            ));
+        }
+    };
+    for token in tokens(asked)? {
+        queue.settle(token, settlement.clone(), now)?;
+    }
+    Ok(Some(Value::Null))
+}
+
+fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
+    let numbers = asked
+        .get("sequence-numbers")
+        .map(Value::items)
+        .unwrap_or_default();
+    let numbers: Vec<i64> = numbers
+        .iter()
+        .filter_map(Value::as_i64)
+        .take(MESSAGES_MAX)
+        .collect();
+    let second = asked.get("receiver-settle-mode").and_then(Value::as_i64) == Some(1);
+    let mode = if second {
+        Mode::PeekLock
+    } else {
+        Mode::ReceiveAndDelete
+    };
+    let taken = queue.take_deferred(&numbers, mode, now);
+    let messages: Vec<Value> = taken
+        .into_iter()
+        .map(|taken| {
+            let until = second.then_some(taken.locked_until);
+            map([
+                ("message", Value::Binary(taken.stored.encode(until))),
+                ("lock-token", Value::Uuid(taken.token)),
+            ])
+        })
+        .collect();
+    (!messages.is_empty()).then(|| map([("messages", Value::List(messages))]))
+}

@@ -1,0 +1,251 @@
+//! Transfers from clients: put together, stored or faulted, and answered.
+
+use super::address::Node;
+use super::attach;
+use super::control;
+use super::peer::{Context, Ending};
+use super::session::{Link, Partial, Session};
+use crate::amqp::message::{self, BATCH_FORMAT, Message};
+use crate::amqp::performative::{Disposition, Performative, Transfer};
+use crate::amqp::state::{Outcome, Problem};
+use crate::amqp::value::Value;
+use crate::broker::queue;
+use crate::faults::SendAnswer;
+use bytes::{Bytes, BytesMut};
+use std::sync::atomic::Ordering;
+
+/// A whole delivery.
+pub(super) struct Delivery {
+    pub(super) id: u32,
+    pub(super) format: u32,
+    pub(super) settled: bool,
+    pub(super) bytes: Bytes,
+}
+
+/// Takes one transfer frame.
+pub(super) fn transfer(
+    context: &mut Context,
+    session: &mut Session,
+    channel: u16,
+    transfer: Transfer,
+    payload: Bytes,
+) -> Result<(), Ending> {
+    if !session.receive_frame() {
+        let text = "more transfers than the session's window";
+        return Err(context.close("amqp:session:window-violation", text));
+    }
+    if session.window_is_half_used() {
+        let flow = session.flow();
+        context.send(channel, &Performative::Flow(flow));
+    }
+    let handle = transfer.handle;
+    let Some(Link::Inbound(link)) = session.links.get_mut(&handle) else {
+        if session.closing.contains(&handle) {
+            return Ok(());
+        }
+        return Err(context.close("amqp:session:unattached-handle", "no such link"));
+    };
+    let bytes_max = context.store.settings.limits.message_bytes_max;
+    let so_far = link
+        .partial
+        .as_ref()
+        .map_or(0, |partial| partial.data.len());
+    if (so_far + payload.len()) as u64 > bytes_max {
+        let text = format!("a message is larger than {bytes_max} bytes");
+        let problem = Problem::new("amqp:link:message-size-exceeded", text);
+        attach::detach(context, session, channel, handle, problem);
+        return Ok(());
+    }
+    let Some(delivery) = collect(&mut link.partial, transfer, payload) else {
+        return Ok(());
+    };
+    link.delivery_count = link.delivery_count.wrapping_add(1);
+    // The Python clients may send before they have credit.
+    link.credit = link.credit.saturating_sub(1);
+    let credit = context.store.settings.limits.link_credit;
+    if link.credit <= credit / 2 {
+        link.credit = credit;
+        if let Some(flow) = session.link_flow(handle) {
+            context.send(channel, &Performative::Flow(flow));
+        }
+    }
+    deliver(context, session, channel, handle, delivery)
+}
+
+/// Adds a frame to its delivery; `Some` when that is whole.
+fn collect(partial: &mut Option<Partial>, transfer: Transfer, payload: Bytes) -> Option<Delivery> {
+    if transfer.aborted {
+        *partial = None;
+        return None;
+    }
+    if !transfer.more && partial.is_none() {
+        return Some(Delivery {
+            id: transfer.delivery_id.unwrap_or(0),
+            format: transfer.message_format.unwrap_or(0),
+            settled: transfer.settled.unwrap_or(false),
+            bytes: payload,
+        });
+    }
+    let so_far = partial.get_or_insert_with(|| Partial {
+        id: transfer.delivery_id.unwrap_or(0),
+        format: transfer.message_format.unwrap_or(0),
+        settled: false,
+        data: BytesMut::new(),
+    });
+    so_far.settled |= transfer.settled.unwrap_or(false);
+    so_far.data.extend_from_slice(&payload);
+    if transfer.more {
+        return None;
+    }
+    partial.take().map(|whole| Delivery {
+        id: whole.id,
+        format: whole.format,
+        settled: whole.settled,
+        bytes: whole.data.freeze(),
+    })
+}
+
+fn deliver(
+    context: &mut Context,
+    session: &mut Session,
+    channel: u16,
+    handle: u32,
+    delivery: Delivery,
+) -> Result<(), Ending> {
+    let Some(Link::Inbound(link)) = session.links.get(&handle) else {
+        return Ok(());
+    };
+    let node = link.node.clone();
+    let Some(entity) = node.entity() else {
+        let address = link.address.clone();
+        answer(context, channel, &delivery, &Outcome::Accepted);
+        control::request(context, session, &node, &address, &delivery);
+        return Ok(());
+    };
+    let fault = context.store.faults().next_send(entity);
+    let stored = match &fault {
+        Some(fault) if !fault.stores() => {
+            count_transfer(&node);
+            Ok(())
+        }
+        _ => store(context, &node, &delivery),
+    };
+    let outcome = match stored {
+        Ok(()) => Outcome::Accepted,
+        Err(problem) => Outcome::rejected(problem),
+    };
+    let scripted = |condition: &str| Problem::new(condition, "scripted");
+    match fault {
+        None => answer(context, channel, &delivery, &outcome),
+        Some(SendAnswer::Reject(condition)) => {
+            answer(
+                context,
+                channel,
+                &delivery,
+                &Outcome::rejected(scripted(&condition)),
+            );
+        }
+        Some(SendAnswer::Release) => answer(context, channel, &delivery, &Outcome::Released),
+        Some(SendAnswer::Modify) => {
+            let modified = Outcome::Modified {
+                failed: true,
+                undeliverable_here: false,
+            };
+            answer(context, channel, &delivery, &modified);
+        }
+        Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => {}
+        Some(SendAnswer::AcceptAfter(wait)) => {
+            context.send_later(wait, channel, disposition(&delivery, &outcome));
+        }
+        Some(SendAnswer::Detach(condition)) => {
+            attach::detach(context, session, channel, handle, scripted(&condition));
+        }
+        Some(SendAnswer::Close(condition)) => return Err(context.close(&condition, "scripted")),
+        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(Ending::Drop),
+    }
+    Ok(())
+}
+
+fn answer(context: &mut Context, channel: u16, delivery: &Delivery, outcome: &Outcome) {
+    if !delivery.settled {
+        context.send(channel, &disposition(delivery, outcome));
+    }
+}
+
+fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
+    Performative::Disposition(Disposition {
+        receiver: true,
+        first: delivery.id,
+        last: Some(delivery.id),
+        settled: true,
+        state: outcome.value(),
+    })
+}
+
+fn count_transfer(node: &Node) {
+    let counter = match node {
+        Node::Hub(hub, _) => &hub.transfers,
+        Node::Queue(queue) => &queue.transfers,
+        Node::Topic(topic) => &topic.transfers,
+        _ => return,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
+    count_transfer(node);
+    let malformed = |error: crate::amqp::decode::Error| {
+        Problem::new(
+            "amqp:decode-error",
+            format!("a message is malformed: {error}"),
+        )
+    };
+    let mut envelope_key = None;
+    let messages = if delivery.format == BATCH_FORMAT {
+        let (envelope, members) = message::batch(&delivery.bytes).map_err(malformed)?;
+        let key = envelope
+            .annotation("x-opt-partition-key")
+            .and_then(Value::as_str);
+        envelope_key = key.map(str::to_owned);
+        members
+            .iter()
+            .map(message::cut)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(malformed)?
+    } else {
+        vec![message::cut(&delivery.bytes).map_err(malformed)?]
+    };
+    if messages.is_empty() {
+        return Err(Problem::new("amqp:not-allowed", "a batch has no messages"));
+    }
+    if messages.iter().any(|message| message.bare.is_empty()) {
+        return Err(Problem::new("amqp:not-allowed", "a message has no body"));
+    }
+    put(context, node, messages, envelope_key.as_deref())
+}
+
+fn put(
+    context: &Context,
+    node: &Node,
+    messages: Vec<Message>,
+    key: Option<&str>,
+) -> Result<(), Problem> {
+    let arrival = context.store.arrival();
+    match node {
+        Node::Hub(hub, fixed) => {
+            hub.append(messages, key, *fixed, arrival);
+            Ok(())
+        }
+        Node::Topic(topic) => topic.push(&messages, arrival),
+        Node::Queue(queue) => {
+            queue.admit(&messages)?;
+            let first = queue::numbers(arrival.counter, messages.len());
+            queue.push(messages, first, arrival.now);
+            Ok(())
+        }
+        _ => Err(Problem::new(
+            "amqp:not-allowed",
+            "nothing is sent to this node",
+        )),
+    }
+}

@@ -1,0 +1,127 @@
+//! The AMQP server: one task per connection, which owns its socket and its protocol state.
+
+mod address;
+mod attach;
+mod control;
+mod entity_management;
+mod incoming;
+mod outgoing;
+mod peer;
+mod reader;
+mod session;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+
+use crate::store::Store;
+use peer::{Ending, Peer};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// Bytes asked for in one read.
+const READ_BYTES: usize = 64 * 1024;
+/// Nothing more is read or handed out while this much waits to be written.
+const OUT_BYTES_MAX: usize = 1024 * 1024;
+/// The wait after a failed accept, such as one for want of descriptors.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last frames of a closing connection may take.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Accepts connections until `stop` fires or its sender is gone, then drops them all at once.
+///
+/// Dropping the future drops them too.
+pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    store.connected();
+                    let limit = store.settings.limits.connections_max;
+                    if store.faults().next_connection_refused() || connections.len() >= limit {
+                        continue;
+                    }
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "socket option refused");
+                    }
+                    connections.spawn(serve(stream, Arc::clone(&store)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    connections.shutdown().await;
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Arc<Store>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, store: Arc<Store>) {
+    store.open_connections.fetch_add(1, Ordering::Relaxed);
+    let _open = Open(Arc::clone(&store));
+    let mut peer = Peer::new(store);
+    match exchange(&mut stream, &mut peer).await {
+        Ok(Ending::Drop) => return,
+        Ok(Ending::Flush) => {}
+        Err(error) => {
+            tracing::debug!(%error, "connection lost");
+            return;
+        }
+    }
+    let rest = peer.take_output();
+    let flush = async {
+        stream.write_all(&rest).await?;
+        stream.shutdown().await
+    };
+    if !matches!(tokio::time::timeout(FLUSH_MAX, flush).await, Ok(Ok(()))) {
+        tracing::debug!("the last frames could not be written");
+    }
+}
+
+async fn exchange<S>(stream: &mut S, peer: &mut Peer) -> std::io::Result<Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut input = bytes::BytesMut::new();
+    let wake = peer.waker();
+    loop {
+        let waiting = peer.output().len();
+        let timer = peer.next_timer();
+        input.reserve(READ_BYTES);
+        let step = tokio::select! {
+            read = reader.read_buf(&mut input), if waiting < OUT_BYTES_MAX => {
+                if read? == 0 {
+                    return Ok(Ending::Drop);
+                }
+                peer.feed(&mut input)
+            }
+            written = writer.write_buf(peer.output()), if waiting > 0 => {
+                written?;
+                peer.written()
+            }
+            () = wake.notified() => peer.pump(),
+            () = tokio::time::sleep_until(timer) => peer.tick(),
+        };
+        if let Err(ending) = step {
+            return Ok(ending);
+        }
+    }
+}

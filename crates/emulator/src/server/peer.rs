@@ -1,0 +1,425 @@
+//! The protocol state of one connection: bytes in, bytes out, no socket.
+
+use super::OUT_BYTES_MAX;
+use super::session::{HANDLE_MAX, INCOMING_WINDOW, Link, Session};
+use super::{attach, incoming, outgoing, settle};
+use crate::access::Grants;
+use crate::amqp::encode;
+use crate::amqp::frame::{self, AMQP_HEADER, Frame, HEADER_BYTES, Kind, SASL_HEADER};
+use crate::amqp::performative::{self, Begin, Detach, Flow, Open, Performative};
+use crate::amqp::state::Problem;
+use crate::amqp::value::Value;
+use crate::store::Store;
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The smallest frame size a peer may ask for (AMQP 1.0 part 2 §2.4.1).
+const FRAME_BYTES_MIN: u32 = 512;
+/// The highest channel number, as the service gives it.
+const CHANNEL_MAX: u16 = 4_999;
+/// Sessions on one connection.
+const SESSIONS_MAX: usize = 1_024;
+/// How often expired locks, tokens and silent connections are looked for.
+const TICK: Duration = Duration::from_millis(200);
+/// A connection that put no token within this time is dropped, as the service does.
+const TOKEN_WAIT: Duration = Duration::from_secs(20);
+const MECHANISMS: [&str; 4] = ["MSSBCBS", "PLAIN", "ANONYMOUS", "EXTERNAL"];
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// After what waits has been written.
+    Flush,
+    /// At once.
+    Drop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Header,
+    SaslInit,
+    AmqpHeader,
+    Open,
+    Running,
+}
+
+pub(crate) struct Peer {
+    phase: Phase,
+    sessions: BTreeMap<u16, Session>,
+    context: Context,
+    keep_alive: Option<Duration>,
+    last_written: Instant,
+    next_tick: Instant,
+    opened_at: Instant,
+}
+
+/// What the handlers of one session share with the connection.
+pub(super) struct Context {
+    pub(super) store: Arc<Store>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) grants: Grants,
+    pub(super) out: BytesMut,
+    pub(super) remote_frame_bytes_max: usize,
+    /// Set when deliveries stopped because too much waits to be written.
+    pub(super) paused: bool,
+    delayed: BTreeMap<(Instant, u64), (u16, Performative)>,
+    delayed_count: u64,
+}
+
+impl Context {
+    pub(super) fn send(&mut self, channel: u16, performative: &Performative) {
+        performative.put(channel, &[], &mut self.out);
+    }
+
+    /// Sends after `wait`.
+    pub(super) fn send_later(&mut self, wait: Duration, channel: u16, performative: Performative) {
+        self.delayed_count += 1;
+        self.delayed.insert(
+            (Instant::now() + wait, self.delayed_count),
+            (channel, performative),
+        );
+    }
+
+    /// Closes the connection with an error.
+    pub(super) fn close(&mut self, condition: &str, description: &str) -> Ending {
+        let problem = Problem::new(condition, description);
+        self.send(0, &Performative::Close(Some(problem)));
+        Ending::Flush
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() >= OUT_BYTES_MAX
+    }
+}
+
+impl Peer {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        let everything = !store.settings.require_tokens;
+        let now = Instant::now();
+        Self {
+            phase: Phase::Header,
+            sessions: BTreeMap::new(),
+            context: Context {
+                store,
+                wake: Arc::new(Notify::new()),
+                grants: Grants::new(everything),
+                out: BytesMut::new(),
+                remote_frame_bytes_max: FRAME_BYTES_MIN as usize,
+                paused: false,
+                delayed: BTreeMap::new(),
+                delayed_count: 0,
+            },
+            keep_alive: None,
+            last_written: now,
+            next_tick: now + TICK,
+            opened_at: now,
+        }
+    }
+
+    pub(crate) fn waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.context.wake)
+    }
+
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        &mut self.context.out
+    }
+
+    pub(crate) fn take_output(&mut self) -> Bytes {
+        self.context.out.split().freeze()
+    }
+
+    /// When [`Peer::tick`] wants to be called.
+    pub(crate) fn next_timer(&self) -> Instant {
+        let delayed = self
+            .context
+            .delayed
+            .first_key_value()
+            .map(|((at, _), _)| *at);
+        delayed.map_or(self.next_tick, |at| at.min(self.next_tick))
+    }
+
+    /// Takes what was read; leaves an unfinished frame in `input`.
+    pub(crate) fn feed(&mut self, input: &mut BytesMut) -> Result<(), Ending> {
+        loop {
+            if matches!(self.phase, Phase::Header | Phase::AmqpHeader) {
+                if input.len() < HEADER_BYTES {
+                    break;
+                }
+                let header = input.split_to(HEADER_BYTES);
+                self.header(&header)?;
+                continue;
+            }
+            let bytes_max = self.context.store.settings.limits.frame_bytes_max;
+            match frame::take(input, bytes_max) {
+                Ok(Some(frame)) => self.frame(frame)?,
+                Ok(None) => break,
+                Err(error) => {
+                    let text = error.to_string();
+                    return Err(self.context.close("amqp:connection:framing-error", &text));
+                }
+            }
+        }
+        self.pump()
+    }
+
+    /// Called when something was written: delivers more if that had to wait.
+    pub(crate) fn written(&mut self) -> Result<(), Ending> {
+        self.last_written = Instant::now();
+        if std::mem::take(&mut self.context.paused) {
+            self.pump()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Delivers what is there for links with credit.
+    pub(crate) fn pump(&mut self) -> Result<(), Ending> {
+        for (channel, session) in &mut self.sessions {
+            outgoing::pump(&mut self.context, session, *channel);
+        }
+        Ok(())
+    }
+
+    /// Does what depends on time.
+    pub(crate) fn tick(&mut self) -> Result<(), Ending> {
+        let now = Instant::now();
+        while let Some(due) = self
+            .context
+            .delayed
+            .first_entry()
+            .filter(|due| due.key().0 <= now)
+        {
+            let (channel, performative) = due.remove();
+            self.context.send(channel, &performative);
+        }
+        if now < self.next_tick {
+            return Ok(());
+        }
+        self.next_tick = now + TICK.min(self.keep_alive.unwrap_or(TICK));
+        if self
+            .keep_alive
+            .is_some_and(|wait| now.duration_since(self.last_written) >= wait)
+        {
+            self.context.out.extend_from_slice(&frame::EMPTY);
+            self.last_written = now;
+        }
+        if self.context.grants.is_empty() && now.duration_since(self.opened_at) > TOKEN_WAIT {
+            let text = "no token was put in time";
+            return Err(self.context.close("amqp:unauthorized-access", text));
+        }
+        for (channel, session) in &mut self.sessions {
+            attach::review(&mut self.context, session, *channel);
+        }
+        self.pump()
+    }
+
+    fn header(&mut self, header: &[u8]) -> Result<(), Ending> {
+        if header == SASL_HEADER && self.phase == Phase::Header {
+            self.context.out.extend_from_slice(&SASL_HEADER);
+            let names = MECHANISMS.iter().map(|name| Value::symbol(*name)).collect();
+            self.sasl(0x40, Value::Array(names));
+            self.phase = Phase::SaslInit;
+            return Ok(());
+        }
+        self.context.out.extend_from_slice(&AMQP_HEADER);
+        if header == AMQP_HEADER {
+            self.phase = Phase::Open;
+            return Ok(());
+        }
+        // AMQP 1.0 part 2 §2.2: an unknown header is answered with one that would do.
+        Err(Ending::Flush)
+    }
+
+    fn sasl(&mut self, code: u8, field: Value) {
+        frame::put(Kind::Sasl, 0, &mut self.context.out, |out| {
+            encode::described(code, &Value::List(vec![field]), out);
+        });
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Ending> {
+        if self.phase == Phase::SaslInit {
+            return self.sasl_init(&frame);
+        }
+        if frame.kind == Kind::Sasl {
+            return Err(self
+                .context
+                .close("amqp:connection:framing-error", "SASL was over"));
+        }
+        if frame.body.is_empty() {
+            return Ok(());
+        }
+        let (performative, payload) = match performative::read(&frame.body) {
+            Ok(read) => read,
+            Err(error) => {
+                return Err(self.context.close("amqp:decode-error", &error.to_string()));
+            }
+        };
+        match (self.phase, performative) {
+            (Phase::Open, Performative::Open(open)) => self.open(&open),
+            (Phase::Running, performative) => self.running(frame.channel, performative, payload),
+            _ => Err(self
+                .context
+                .close("amqp:not-allowed", "the connection is not open")),
+        }
+    }
+
+    fn sasl_init(&mut self, frame: &Frame) -> Result<(), Ending> {
+        let (mechanism, response) = match performative::read_sasl_init(&frame.body) {
+            Ok(init) if frame.kind == Kind::Sasl => init,
+            _ => return Err(Ending::Drop),
+        };
+        let accepted = match mechanism.as_str() {
+            "PLAIN" => {
+                let known = self.context.store.rule.plain(&response);
+                if known {
+                    let generation = self.context.store.rule.generation();
+                    self.context.grants.add_plain(generation);
+                }
+                known
+            }
+            other => MECHANISMS.contains(&other),
+        };
+        // AMQP 1.0 part 5 §5.3.3.6: 0 is ok, 1 is a failed authentication.
+        self.sasl(0x44, Value::Ubyte(u8::from(!accepted)));
+        self.phase = Phase::AmqpHeader;
+        if accepted { Ok(()) } else { Err(Ending::Flush) }
+    }
+
+    fn open(&mut self, open: &Open) -> Result<(), Ending> {
+        let frame_bytes_max = self.context.store.settings.limits.frame_bytes_max;
+        let remote = open
+            .max_frame_bytes
+            .unwrap_or(u32::MAX)
+            .max(FRAME_BYTES_MIN);
+        let ours = frame_bytes_max.max(FRAME_BYTES_MIN);
+        self.context.remote_frame_bytes_max = remote.min(ours) as usize;
+        // The client gives up after its time-out, so something is sent well before.
+        let keep_alive = open.idle_timeout_ms.filter(|millis| *millis > 0);
+        self.keep_alive = keep_alive.map(|millis| Duration::from_millis(u64::from(millis) / 4));
+        self.next_tick = Instant::now() + TICK.min(self.keep_alive.unwrap_or(TICK));
+        let answer = Open {
+            container_id: "twinroute-emulator".to_owned(),
+            max_frame_bytes: Some(frame_bytes_max),
+            channel_max: Some(CHANNEL_MAX.min(open.channel_max.unwrap_or(u16::MAX))),
+            idle_timeout_ms: None,
+        };
+        self.context.send(0, &Performative::Open(answer));
+        self.phase = Phase::Running;
+        Ok(())
+    }
+
+    fn running(&mut self, channel: u16, input: Performative, body: Bytes) -> Result<(), Ending> {
+        let context = &mut self.context;
+        let Some(session) = self.sessions.get_mut(&channel) else {
+            return self.without_session(channel, input);
+        };
+        match input {
+            Performative::Attach(attach) => attach::attach(context, session, channel, *attach),
+            Performative::Flow(flow) => link_flow(context, session, channel, &flow),
+            Performative::Transfer(transfer) => {
+                return incoming::transfer(context, session, channel, transfer, body);
+            }
+            Performative::Disposition(disposition) => {
+                settle::disposition(context, session, channel, &disposition);
+            }
+            Performative::Detach(detach) => detached(context, session, channel, &detach),
+            Performative::End(_) => {
+                context.send(channel, &Performative::End(None));
+                self.drop_session(channel);
+            }
+            Performative::Close(_) => return self.closed(),
+            Performative::Open(_) | Performative::Begin(_) => {
+                return Err(context.close("amqp:not-allowed", "it is open already"));
+            }
+        }
+        Ok(())
+    }
+
+    fn without_session(&mut self, channel: u16, input: Performative) -> Result<(), Ending> {
+        match input {
+            Performative::Begin(begin) => self.begin(channel, &begin),
+            Performative::Close(_) => self.closed(),
+            Performative::Open(_) => Err(self
+                .context
+                .close("amqp:not-allowed", "the connection is open already")),
+            // The Python clients detach links of a session they have just ended.
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Ending> {
+        if self.sessions.len() >= SESSIONS_MAX || channel > CHANNEL_MAX {
+            let text = "too many sessions";
+            return Err(self.context.close("amqp:resource-limit-exceeded", text));
+        }
+        self.sessions.insert(channel, Session::new(begin));
+        let answer = Begin {
+            remote_channel: Some(channel),
+            next_outgoing_id: 0,
+            incoming_window: INCOMING_WINDOW,
+            outgoing_window: INCOMING_WINDOW,
+            handle_max: HANDLE_MAX,
+        };
+        self.context.send(channel, &Performative::Begin(answer));
+        Ok(())
+    }
+
+    fn closed(&mut self) -> Result<(), Ending> {
+        self.context.send(0, &Performative::Close(None));
+        Err(Ending::Flush)
+    }
+
+    fn drop_session(&mut self, channel: u16) {
+        if let Some(session) = self.sessions.remove(&channel) {
+            session.links.into_values().for_each(Link::close);
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        for session in std::mem::take(&mut self.sessions).into_values() {
+            session.links.into_values().for_each(Link::close);
+        }
+    }
+}
+
+fn link_flow(context: &mut Context, session: &mut Session, channel: u16, flow: &Flow) {
+    session.remote_flow(flow);
+    if let Some(handle) = flow.handle {
+        if let Some(Link::Outbound(link)) = session.links.get_mut(&handle) {
+            let seen = flow.delivery_count.unwrap_or(0);
+            let edge = seen.wrapping_add(flow.link_credit.unwrap_or(0));
+            let credit = edge.wrapping_sub(link.delivery_count);
+            link.credit = if credit > u32::MAX / 2 { 0 } else { credit };
+            link.drain = flow.drain;
+        }
+        if flow.echo
+            && let Some(answer) = session.link_flow(handle)
+        {
+            context.send(channel, &Performative::Flow(answer));
+        }
+    } else if flow.echo {
+        let answer = session.flow();
+        context.send(channel, &Performative::Flow(answer));
+    }
+}
+
+fn detached(context: &mut Context, session: &mut Session, channel: u16, detach: &Detach) {
+    if session.closing.remove(&detach.handle) {
+        return;
+    }
+    if let Some(link) = session.links.remove(&detach.handle) {
+        link.close();
+        let answer = Detach {
+            handle: detach.handle,
+            closed: detach.closed,
+            error: None,
+        };
+        context.send(channel, &Performative::Detach(answer));
+    }
+}

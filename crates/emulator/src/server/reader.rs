@@ -1,0 +1,179 @@
+//! A consumer of one partition: its selector, its place and its epoch.
+
+use crate::amqp::message;
+use crate::amqp::performative::Attach;
+use crate::amqp::state::Problem;
+use crate::amqp::value::{Value, find};
+use crate::broker::hub::{Hub, Start};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+use twinroute_model::clock::Timestamp;
+
+/// A client that names this capability wants to be told of the partition with every event.
+const METRICS: &str = "com.microsoft:enable-receiver-runtime-metric";
+const SELECTOR: &str = "apache.org:selector-filter:string";
+
+pub(super) struct PartitionReader {
+    hub: Arc<Hub>,
+    partition: u16,
+    next_sequence: i64,
+    stolen: Arc<AtomicBool>,
+    tells_metrics: bool,
+}
+
+impl PartitionReader {
+    /// Claims the partition for a consumer group.
+    pub(super) fn open(
+        hub: &Arc<Hub>,
+        group: &str,
+        partition: u16,
+        asked: &Attach,
+        wake: &Arc<Notify>,
+    ) -> Result<Self, Problem> {
+        let not_found = || Problem::new("amqp:not-found", "no such partition");
+        let log = hub.partition(partition).ok_or_else(not_found)?;
+        let start = match selector(&asked.source) {
+            Some(text) => parse(text).ok_or_else(|| {
+                Problem::new(
+                    "amqp:invalid-field",
+                    format!("the filter {text} is not understood"),
+                )
+            })?,
+            None => Start::Earliest,
+        };
+        let epoch = asked
+            .properties
+            .get("com.microsoft:epoch")
+            .and_then(Value::as_i64);
+        let stolen = log.claim(group, epoch, wake)?;
+        let next_sequence = log.first_sequence(start);
+        let capabilities = asked.desired_capabilities.items();
+        let tells_metrics = asked.desired_capabilities == METRICS
+            || capabilities.iter().any(|name| *name == METRICS);
+        Ok(Self {
+            hub: Arc::clone(hub),
+            partition,
+            next_sequence,
+            stolen,
+            tells_metrics,
+        })
+    }
+
+    pub(super) fn is_stolen(&self) -> bool {
+        self.stolen.load(Ordering::Relaxed)
+    }
+
+    /// The next event on the wire.
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<Bytes> {
+        let log = self.hub.partition(self.partition)?;
+        let event = log.read(self.next_sequence)?;
+        self.next_sequence = event.sequence + 1;
+        let bytes = event.encode();
+        if !self.tells_metrics {
+            return Some(bytes);
+        }
+        let state = log.state();
+        let time = |at: Timestamp| Value::Timestamp(at.unix_millis());
+        let last = state.last_enqueued_at.unwrap_or(now);
+        let annotations = [
+            (
+                "last_enqueued_sequence_number",
+                Value::Long(state.last_sequence),
+            ),
+            (
+                "last_enqueued_offset",
+                Value::string(state.last_offset.to_string()),
+            ),
+            ("last_enqueued_time_utc", time(last)),
+            ("runtime_info_retrieval_time_utc", time(now)),
+        ];
+        let annotations = annotations.map(|(name, value)| (Value::symbol(name), value));
+        Some(message::with_delivery_annotations(
+            annotations.to_vec(),
+            &bytes,
+        ))
+    }
+}
+
+/// The filters of a source (AMQP 1.0 part 3 §3.5.3: field 7 of the list).
+pub(super) fn filters(source: &Value) -> &[(Value, Value)] {
+    match source.items().get(7) {
+        Some(Value::Map(filters)) => filters,
+        _ => &[],
+    }
+}
+
+/// Python describes the filter by its name, JavaScript by a number; the key is the same.
+fn selector(source: &Value) -> Option<&str> {
+    find(filters(source), SELECTOR)?.plain().as_str()
+}
+
+/// Reads such as `amqp.annotation.x-opt-offset >= '100'`.
+fn parse(text: &str) -> Option<Start> {
+    let (name, rest) = text.strip_prefix("amqp.annotation.")?.split_once('>')?;
+    let inclusive = rest.starts_with('=');
+    let operand = rest.trim_start_matches('=').trim().trim_matches('\'');
+    let number = || operand.parse::<i64>().ok();
+    match name.trim() {
+        "x-opt-offset" if operand == "@latest" => Some(Start::Latest),
+        "x-opt-offset" if operand == "-1" => Some(Start::Earliest),
+        "x-opt-offset" => Some(Start::Offset {
+            at: number()?,
+            inclusive,
+        }),
+        "x-opt-sequence-number" => Some(Start::Sequence {
+            at: number()?,
+            inclusive,
+        }),
+        "x-opt-enqueued-time" => Some(Start::Time {
+            at: Timestamp::from_unix_millis(number()?),
+            inclusive,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filters_of_the_clients_are_read() {
+        let at = Timestamp::from_unix_millis(1_767_225_600_000);
+        for (text, expected) in [
+            ("amqp.annotation.x-opt-offset > '-1'", Some(Start::Earliest)),
+            (
+                "amqp.annotation.x-opt-offset > '@latest'",
+                Some(Start::Latest),
+            ),
+            (
+                "amqp.annotation.x-opt-offset >= '100'",
+                Some(Start::Offset {
+                    at: 100,
+                    inclusive: true,
+                }),
+            ),
+            (
+                "amqp.annotation.x-opt-sequence-number > '12'",
+                Some(Start::Sequence {
+                    at: 12,
+                    inclusive: false,
+                }),
+            ),
+            (
+                "amqp.annotation.x-opt-enqueued-time > '1767225600000'",
+                Some(Start::Time {
+                    at,
+                    inclusive: false,
+                }),
+            ),
+            ("amqp.annotation.x-opt-other > '1'", None),
+            ("amqp.annotation.x-opt-offset > 'x'", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What an emulator serves, and its limits.
+
+use std::time::Duration;
+
+/// Everything an emulator is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Port of Event Hubs and Service Bus on 127.0.0.1; 0 lets the system choose.
+    pub amqp_port: u16,
+    /// Port of the Event Grid topics on 127.0.0.1; 0 lets the system choose.
+    pub http_port: u16,
+    /// The rule that clients of Event Hubs and Service Bus sign with.
+    pub shared_access_key_name: String,
+    /// Its first key.
+    pub shared_access_key: String,
+    /// Its second key.
+    pub secondary_shared_access_key: String,
+    /// Whether a link needs a token; without it anyone may attach.
+    pub require_tokens: bool,
+    /// The event hubs.
+    pub hubs: Vec<HubSettings>,
+    /// The Service Bus topics.
+    pub topics: Vec<TopicSettings>,
+    /// The Service Bus queues.
+    pub queues: Vec<QueueSettings>,
+    /// The Event Grid topics.
+    pub event_grid_topics: Vec<EventGridSettings>,
+    /// Bounds that a test may want to reach.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            amqp_port: 0,
+            http_port: 0,
+            shared_access_key_name: "RootManageSharedAccessKey".to_owned(),
+            shared_access_key: "c2hhcmVkLWFjY2Vzcy1rZXktb2YtdGhlLWVtdWxhdG9y".to_owned(),
+            secondary_shared_access_key: "c2Vjb25kLWtleS1vZi10aGUtZW11bGF0b3I=".to_owned(),
+            require_tokens: true,
+            hubs: Vec::new(),
+            topics: Vec::new(),
+            queues: Vec::new(),
+            event_grid_topics: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds of the stand-ins.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Events kept per partition; the oldest go first, as under a hub's retention.
+    pub events_per_partition_max: usize,
+    /// Bytes kept per partition.
+    pub bytes_per_partition_max: usize,
+    /// Messages kept per queue or subscription; beyond it sends are refused, as over a quota.
+    pub messages_per_queue_max: usize,
+    /// Bytes kept per queue or subscription.
+    pub bytes_per_queue_max: usize,
+    /// Events kept per Event Grid topic; the oldest go first.
+    pub events_per_topic_max: usize,
+    /// Bytes kept per Event Grid topic.
+    pub bytes_per_topic_max: usize,
+    /// Largest message or batch, announced at each link.
+    pub message_bytes_max: u64,
+    /// Largest frame either side sends.
+    pub frame_bytes_max: u32,
+    /// Open AMQP connections; more are closed at once.
+    pub connections_max: usize,
+    /// Messages a sender may have under way on one link.
+    pub link_credit: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            events_per_partition_max: 1_000_000,
+            bytes_per_partition_max: 256 * 1024 * 1024,
+            messages_per_queue_max: 1_000_000,
+            bytes_per_queue_max: 256 * 1024 * 1024,
+            events_per_topic_max: 1_000_000,
+            bytes_per_topic_max: 256 * 1024 * 1024,
+            message_bytes_max: 1024 * 1024,
+            frame_bytes_max: 64 * 1024,
+            connections_max: 1_024,
+            link_credit: 1_000,
+        }
+    }
+}
+
+/// One event hub.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    /// Its name; names of hubs, topics and queues differ.
+    pub name: String,
+    /// Number of partitions, numbered from 0.
+    pub partitions: u16,
+    /// Consumer groups that may read it.
+    pub consumer_groups: Vec<String>,
+}
+
+impl HubSettings {
+    /// A hub with four partitions and the group `$Default`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions: 4,
+            consumer_groups: vec!["$Default".to_owned()],
+        }
+    }
+}
+
+/// One Service Bus topic.
+#[derive(Clone, Debug)]
+pub struct TopicSettings {
+    /// Its name.
+    pub name: String,
+    /// Each of them gets a copy of every message.
+    pub subscriptions: Vec<QueueSettings>,
+}
+
+impl TopicSettings {
+    /// A topic with subscriptions of default behaviour.
+    pub fn new(name: impl Into<String>, subscriptions: &[&str]) -> Self {
+        let subscriptions = subscriptions
+            .iter()
+            .map(|name| QueueSettings::new(*name))
+            .collect();
+        Self {
+            name: name.into(),
+            subscriptions,
+        }
+    }
+}
+
+/// One queue or subscription.
+#[derive(Clone, Debug)]
+pub struct QueueSettings {
+    /// Its name.
+    pub name: String,
+    /// How long a receiver holds a message before it is handed out again.
+    pub lock_duration: Duration,
+    /// Deliveries after which a message goes to the dead-letter queue.
+    pub deliveries_max: u32,
+    /// Whether messages need a session (group-id) and receivers take sessions.
+    pub requires_session: bool,
+    /// Messages with a message-id seen within this time are accepted and dropped; off when `None`.
+    pub duplicate_window: Option<Duration>,
+}
+
+impl QueueSettings {
+    /// Locks of 30 s, ten deliveries, no sessions, no duplicate detection.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            lock_duration: Duration::from_secs(30),
+            deliveries_max: 10,
+            requires_session: false,
+            duplicate_window: None,
+        }
+    }
+}
+
+/// One Event Grid topic.
+#[derive(Clone, Debug)]
+pub struct EventGridSettings {
+    /// Its name.
+    pub name: String,
+    /// The path events are posted to.
+    pub path: String,
+    /// What it takes.
+    pub schema: EventGridSchema,
+    /// First access key, base64.
+    pub key1: String,
+    /// Second access key, base64.
+    pub key2: String,
+}
+
+impl EventGridSettings {
+    /// A CloudEvents topic at `/topics/<name>/api/events`.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            path: format!("/topics/{name}/api/events"),
+            name,
+            schema: EventGridSchema::CloudEvents,
+            key1: "Zmlyc3Qta2V5LW9mLXRoZS10b3BpYw==".to_owned(),
+            key2: "c2Vjb25kLWtleS1vZi10aGUtdG9waWM=".to_owned(),
+        }
+    }
+}
+
+/// The input schema of an Event Grid topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventGridSchema {
+    /// CloudEvents 1.0, one or a batch.
+    CloudEvents,
+    /// An array in the Event Grid event schema.
+    EventGrid,
+}

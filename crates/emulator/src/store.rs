@@ -1,0 +1,318 @@
+//! What an emulator holds, with or without its servers running.
+
+use crate::access::AccessRule;
+use crate::broker::Tally;
+use crate::broker::hub::{Arrival, Hub};
+use crate::broker::queue::Queue;
+use crate::broker::stored::Tokens;
+use crate::broker::topic::Topic;
+use crate::faults::Faults;
+use crate::grid::topic::{GridEvent, GridTopic};
+use crate::received::ReceivedMessage;
+use crate::settings::Settings;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use twinroute_model::clock::{Clock, Timestamp};
+
+/// The entities of one emulator, their messages, keys and scripted faults.
+///
+/// It outlives a shutdown, so a test can kill the servers, start them again and count what arrived
+/// overall. Methods that take a name panic when no such entity is in the settings: that is a
+/// mistake in a test, not something that happens at run time.
+pub struct Store {
+    pub(crate) settings: Settings,
+    pub(crate) rule: AccessRule,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) grid: Vec<GridTopic>,
+    pub(crate) open_connections: AtomicUsize,
+    connections: AtomicU64,
+    faults: Faults,
+    entities: HashMap<String, Entity>,
+    arrivals: AtomicU64,
+}
+
+/// A named entity of the AMQP side.
+#[derive(Clone, Debug)]
+pub(crate) enum Entity {
+    Hub(Arc<Hub>),
+    Queue(Arc<Queue>),
+    Topic(Arc<Topic>),
+}
+
+/// Why settings cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Two hubs, topics or queues, or two Event Grid topics, share a name.
+    #[error("the name {0} is used twice")]
+    NameTwice(String),
+    /// Two Event Grid topics share a path.
+    #[error("the path {0} is used twice")]
+    PathTwice(String),
+    /// A hub without partitions.
+    #[error("hub {0} has no partitions")]
+    NoPartitions(String),
+}
+
+/// A wait that ended before enough had arrived.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{entity}: {seen} of {wanted} arrived within {waited:?}")]
+pub struct TimedOut {
+    /// What was waited on.
+    pub entity: String,
+    /// What had arrived.
+    pub seen: u64,
+    /// What was wanted.
+    pub wanted: u64,
+    /// How long the wait was.
+    pub waited: Duration,
+}
+
+/// How much an entity took in since the store was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Transfers or posts that arrived, faulted ones included.
+    pub requests: u64,
+    /// Messages or events that were stored, whether still retained or not.
+    pub stored: u64,
+}
+
+impl Store {
+    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
+        let mut entities = HashMap::new();
+        let tokens = Arc::new(Tokens::default());
+        let now = clock.now();
+        let mut all = Vec::new();
+        for hub in &settings.hubs {
+            if hub.partitions == 0 {
+                return Err(SettingsError::NoPartitions(hub.name.clone()));
+            }
+            all.push((&hub.name, Entity::Hub(Arc::new(Hub::new(hub, now)))));
+        }
+        for topic in &settings.topics {
+            let entity = Topic::new(topic, &settings.limits, &tokens);
+            all.push((&topic.name, Entity::Topic(Arc::new(entity))));
+        }
+        for queue in &settings.queues {
+            let entity = Queue::new(queue.name.clone(), queue, &settings.limits, &tokens);
+            all.push((&queue.name, Entity::Queue(Arc::new(entity))));
+        }
+        for (name, entity) in all {
+            if entities.insert(name.to_ascii_lowercase(), entity).is_some() {
+                return Err(SettingsError::NameTwice(name.clone()));
+            }
+        }
+        let mut grid: Vec<GridTopic> = Vec::new();
+        for topic in &settings.event_grid_topics {
+            if grid
+                .iter()
+                .any(|known| known.name.eq_ignore_ascii_case(&topic.name))
+            {
+                return Err(SettingsError::NameTwice(topic.name.clone()));
+            }
+            if grid
+                .iter()
+                .any(|known| known.path.eq_ignore_ascii_case(&topic.path))
+            {
+                return Err(SettingsError::PathTwice(topic.path.clone()));
+            }
+            grid.push(GridTopic::new(topic, &settings.limits));
+        }
+        let rule = AccessRule::new(
+            &settings.shared_access_key_name,
+            &settings.shared_access_key,
+            &settings.secondary_shared_access_key,
+        );
+        Ok(Self {
+            rule,
+            clock,
+            grid,
+            entities,
+            settings,
+            faults: Faults::default(),
+            arrivals: AtomicU64::new(0),
+            open_connections: AtomicUsize::new(0),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// The script of faults.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Replaces both shared access keys. Links whose token was signed with an old key are detached
+    /// with `amqp:unauthorized-access`, and new tokens need a new key.
+    pub fn set_shared_access_keys(&self, primary: &str, secondary: &str) {
+        self.rule.set(primary, secondary);
+    }
+
+    /// Replaces both keys of an Event Grid topic.
+    pub fn set_topic_keys(&self, topic: &str, key1: &str, key2: &str) {
+        self.grid_topic(topic).set_keys(key1, key2);
+    }
+
+    /// The events that a hub retains, in order of arrival.
+    #[must_use]
+    pub fn hub_events(&self, hub: &str) -> Vec<ReceivedMessage> {
+        self.hub(hub).events()
+    }
+
+    /// The messages that a subscription holds: ready, locked and deferred ones.
+    #[must_use]
+    pub fn subscription_messages(&self, topic: &str, subscription: &str) -> Vec<ReceivedMessage> {
+        self.subscription(topic, subscription).messages()
+    }
+
+    /// The messages that a queue holds.
+    #[must_use]
+    pub fn queue_messages(&self, queue: &str) -> Vec<ReceivedMessage> {
+        self.queue(queue).messages()
+    }
+
+    /// The dead letters of a subscription.
+    #[must_use]
+    pub fn dead_letters(&self, topic: &str, subscription: &str) -> Vec<ReceivedMessage> {
+        let queue = self.subscription(topic, subscription);
+        queue
+            .dead_letters
+            .as_ref()
+            .map(|dead| dead.messages())
+            .unwrap_or_default()
+    }
+
+    /// The events that an Event Grid topic retains, in order of arrival.
+    #[must_use]
+    pub fn topic_events(&self, topic: &str) -> Vec<GridEvent> {
+        self.grid_topic(topic).events(0)
+    }
+
+    /// How much a hub, queue or Service Bus topic took in.
+    #[must_use]
+    pub fn counts(&self, entity: &str) -> Counts {
+        let (transfers, accepted) = match self.known(entity) {
+            Entity::Hub(hub) => (&hub.transfers, &hub.accepted),
+            Entity::Queue(queue) => (&queue.transfers, &queue.accepted),
+            Entity::Topic(topic) => (&topic.transfers, &topic.accepted),
+        };
+        Counts {
+            requests: transfers.load(Ordering::Relaxed),
+            stored: accepted.total(),
+        }
+    }
+
+    /// How much an Event Grid topic took in.
+    #[must_use]
+    pub fn topic_counts(&self, topic: &str) -> Counts {
+        self.grid_topic(topic).counts()
+    }
+
+    /// AMQP connections since the store was made.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a hub, queue or Service Bus topic has stored `count` messages overall.
+    ///
+    /// # Errors
+    /// [`TimedOut`] with what had arrived.
+    pub async fn wait_for(&self, entity: &str, count: u64, wait: Duration) -> Result<(), TimedOut> {
+        let known = self.known(entity);
+        let tally = match known {
+            Entity::Hub(hub) => &hub.accepted,
+            Entity::Queue(queue) => &queue.accepted,
+            Entity::Topic(topic) => &topic.accepted,
+        };
+        reach(entity, tally, count, wait).await
+    }
+
+    /// Waits until an Event Grid topic has stored `count` events overall.
+    ///
+    /// # Errors
+    /// [`TimedOut`] with what had arrived.
+    pub async fn wait_for_topic_events(
+        &self,
+        topic: &str,
+        count: u64,
+        wait: Duration,
+    ) -> Result<(), TimedOut> {
+        reach(topic, self.grid_topic(topic).accepted(), count, wait).await
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            counter: &self.arrivals,
+            now: self.now(),
+            limits: &self.settings.limits,
+        }
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entity(&self, name: &str) -> Option<&Entity> {
+        self.entities.get(&name.to_ascii_lowercase())
+    }
+
+    pub(crate) fn grid_topic(&self, name: &str) -> &GridTopic {
+        let found = self
+            .grid
+            .iter()
+            .find(|topic| topic.name.eq_ignore_ascii_case(name));
+        found.unwrap_or_else(|| panic!("no Event Grid topic {name} in the settings"))
+    }
+
+    fn known(&self, name: &str) -> &Entity {
+        self.entity(name)
+            .unwrap_or_else(|| panic!("no entity {name} in the settings"))
+    }
+
+    fn hub(&self, name: &str) -> &Arc<Hub> {
+        match self.known(name) {
+            Entity::Hub(hub) => hub,
+            _ => panic!("{name} is not a hub"),
+        }
+    }
+
+    fn queue(&self, name: &str) -> &Arc<Queue> {
+        match self.known(name) {
+            Entity::Queue(queue) => queue,
+            _ => panic!("{name} is not a queue"),
+        }
+    }
+
+    fn subscription(&self, topic: &str, name: &str) -> &Arc<Queue> {
+        let Entity::Topic(found) = self.known(topic) else {
+            panic!("{topic} is not a topic")
+        };
+        let queue = found.subscription(name);
+        queue.unwrap_or_else(|| panic!("no subscription {name} of {topic} in the settings"))
+    }
+}
+
+async fn reach(entity: &str, tally: &Tally, wanted: u64, waited: Duration) -> Result<(), TimedOut> {
+    let reached = tokio::time::timeout(waited, tally.reach(wanted)).await;
+    reached.map_err(|_| TimedOut {
+        entity: entity.to_owned(),
+        seen: tally.total(),
+        wanted,
+        waited,
+    })
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Store")
+            .field("entities", &self.entities.keys())
+            .finish()
+    }
+}

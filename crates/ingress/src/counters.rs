@@ -1,0 +1,81 @@
+//! Counters, registered once: a request costs additions, no look-ups.
+
+use crate::target::Surface;
+use http::StatusCode;
+use metrics::{Counter, counter, describe_counter};
+
+/// Counters of all surfaces. Must be made after the recorder is installed.
+pub(crate) struct Counters {
+    events: Of,
+    event_grid: Of,
+    /// Paths that stand for nothing.
+    other: Of,
+}
+
+/// Counters of one surface.
+pub(crate) struct Of {
+    success: Counter,
+    client_error: Counter,
+    server_error: Counter,
+    events: Counter,
+    bytes: Counter,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        describe_counter!(
+            "twinroute_ingress_requests_total",
+            "Requests answered, by status class"
+        );
+        describe_counter!("twinroute_ingress_events_total", "Events accepted");
+        describe_counter!("twinroute_ingress_bytes_total", "Bytes of bodies read");
+        Self {
+            events: Of::new("events"),
+            event_grid: Of::new("event_grid"),
+            other: Of::new("other"),
+        }
+    }
+
+    pub(crate) fn of(&self, surface: Option<Surface>) -> &Of {
+        match surface {
+            Some(Surface::Events) => &self.events,
+            Some(Surface::EventGrid) => &self.event_grid,
+            None => &self.other,
+        }
+    }
+}
+
+impl Of {
+    fn new(surface: &'static str) -> Self {
+        const REQUESTS: &str = "twinroute_ingress_requests_total";
+        let requests = |class: &'static str| {
+            let labels = [("surface", surface), ("status", class)];
+            counter!(REQUESTS, &labels)
+        };
+        Self {
+            success: requests("2xx"),
+            client_error: requests("4xx"),
+            server_error: requests("5xx"),
+            events: counter!("twinroute_ingress_events_total", "surface" => surface),
+            bytes: counter!("twinroute_ingress_bytes_total", "surface" => surface),
+        }
+    }
+
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if status.is_success() {
+            self.success.increment(1);
+        } else if status.is_client_error() {
+            self.client_error.increment(1);
+        } else {
+            self.server_error.increment(1);
+        }
+    }
+
+    pub(crate) fn read(&self, bytes: usize) {
+        self.bytes.increment(bytes as u64);
+    }
+
+    pub(crate) fn accepted(&self, events: usize) {
+        self.events.increment(events as u64);
+    }
+}

@@ -1,0 +1,267 @@
+//! Refusals and how each surface words them.
+
+use crate::answer;
+use crate::credentials::Unauthorized;
+use crate::event_grid::API_VERSIONS;
+use crate::target::Surface;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use std::time::Duration;
+use twinroute_listen::{Body, BodyError};
+use twinroute_model::event::Invalid;
+use twinroute_router::accept::AcceptError;
+
+/// A request of which nothing was kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "no such path; events are taken at /events and /instances/{{name}}/events (CloudEvents), \
+         and at /api/events and /instances/{{name}}/api/events (Event Grid)"
+    )]
+    UnknownPath,
+    #[error("method {found} is not taken here; taken are POST and, from webhooks, OPTIONS")]
+    Method { found: String },
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
+    #[error("header webhook-request-origin: required to ask whether events may be delivered here")]
+    NoOrigin,
+    #[error("header webhook-request-origin: this origin may not deliver here; see webhook_origins")]
+    Origin,
+    #[error("content type {found:?} is not taken here; taken are {taken}")]
+    ContentType { found: String, taken: &'static str },
+    #[error("content encoding {found:?} is not taken; send the body as it is")]
+    ContentEncoding { found: String },
+    #[error("a body is required, with a content-length header or transfer-encoding: chunked")]
+    LengthRequired,
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(
+        "header twinroute-ack: level {word:?} is unknown; known are memory, durable and delivered"
+    )]
+    UnknownAck { word: String },
+    #[error("query parameter api-version: required, but missing; known are {API_VERSIONS}")]
+    NoApiVersion,
+    #[error("query parameter api-version: {found:?} is unknown; known are {API_VERSIONS}")]
+    ApiVersion { found: String },
+    #[error(
+        "header aeg-event-type: {word:?} is unknown; known are Notification, \
+         SubscriptionValidation and SubscriptionDeletion"
+    )]
+    UnknownDelivery { word: String },
+    #[error(
+        "a subscription validation is an array of one \
+         Microsoft.EventGrid.SubscriptionValidationEvent with data.validationCode: {reason}"
+    )]
+    Handshake { reason: String },
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+}
+
+/// What a client may show of a value it sent: enough to know it again.
+pub(crate) fn shown(value: &[u8]) -> String {
+    const SHOWN_MAX: usize = 100;
+    let text = String::from_utf8_lossy(value);
+    text.chars().take(SHOWN_MAX).collect()
+}
+
+impl Refusal {
+    /// Status and code. Both surfaces use the same.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
+            Self::Origin => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
+            Self::ContentType { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedContentType")
+            }
+            Self::ContentEncoding { .. } => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedContentEncoding",
+            ),
+            Self::LengthRequired => (StatusCode::LENGTH_REQUIRED, "LengthRequired"),
+            Self::Body(BodyError::TooLarge { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
+            }
+            Self::Body(BodyError::Crowded { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
+            }
+            Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
+            Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
+            Self::UnknownAck { .. } => (StatusCode::BAD_REQUEST, "UnknownAckLevel"),
+            Self::NoApiVersion | Self::ApiVersion { .. } => {
+                (StatusCode::BAD_REQUEST, "UnsupportedApiVersion")
+            }
+            Self::UnknownDelivery { .. } => (StatusCode::BAD_REQUEST, "UnknownDeliveryKind"),
+            Self::Handshake { .. } => (StatusCode::BAD_REQUEST, "InvalidHandshake"),
+            Self::Invalid(invalid) if invalid.problem.is_too_large() => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "EventTooLarge")
+            }
+            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "InvalidEvent"),
+            Self::Accept(AcceptError::UnknownInstance { .. }) => {
+                (StatusCode::NOT_FOUND, "UnknownInstance")
+            }
+            Self::Accept(AcceptError::Full { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "JournalFull")
+            }
+            Self::Accept(AcceptError::TooLarge { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "BatchTooLarge")
+            }
+            Self::Accept(AcceptError::AckUnavailable { .. }) => {
+                (StatusCode::BAD_REQUEST, "AckUnavailable")
+            }
+            Self::Accept(AcceptError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "Stopping"),
+        }
+    }
+
+    /// The header that the status asks for.
+    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        match self {
+            Self::Method { .. } | Self::Origin => {
+                Some((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")))
+            }
+            Self::Unauthorized(_) => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("SharedAccessKey, SharedAccessSignature"),
+            )),
+            Self::Accept(AcceptError::Full { retry_after, .. }) => Some(retry(*retry_after)),
+            Self::Accept(AcceptError::Stopping) => Some(retry(Duration::from_secs(5))),
+            Self::Body(BodyError::Crowded { .. }) => Some(retry(Duration::from_secs(1))),
+            Self::UnknownPath
+            | Self::NoOrigin
+            | Self::ContentType { .. }
+            | Self::ContentEncoding { .. }
+            | Self::LengthRequired
+            | Self::Body(
+                BodyError::TooLarge { .. } | BodyError::Timeout { .. } | BodyError::Broken(_),
+            )
+            | Self::UnknownAck { .. }
+            | Self::NoApiVersion
+            | Self::ApiVersion { .. }
+            | Self::UnknownDelivery { .. }
+            | Self::Handshake { .. }
+            | Self::Invalid(_)
+            | Self::Accept(
+                AcceptError::UnknownInstance { .. }
+                | AcceptError::TooLarge { .. }
+                | AcceptError::AckUnavailable { .. },
+            ) => None,
+        }
+    }
+
+    /// The answer, in the shape that clients of `surface` read.
+    pub(crate) fn answer(&self, surface: Option<Surface>) -> Response<Body> {
+        let (status, code) = self.kind();
+        let message = self.to_string();
+        let body = match surface {
+            Some(Surface::EventGrid) => event_grid_shape(status, code, &message),
+            Some(Surface::Events) | None => self.shape(code, &message),
+        };
+        let mut response = answer::json(status, body);
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn shape(&self, code: &str, message: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            code: &'a str,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            index: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            attribute: Option<&'a str>,
+        }
+        let (index, attribute) = match self {
+            Self::Invalid(invalid) => (invalid.index, invalid.problem.attribute_name()),
+            _ => (None, None),
+        };
+        to_json(&Outer {
+            error: Inner {
+                code,
+                message,
+                index,
+                attribute,
+            },
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Outer<T> {
+    error: T,
+}
+
+/// Event Grid's shape: the status in words, and the reason once more in `details`.
+/// Source: azure-core's `ODataV4Error`, which its clients read errors with.
+fn event_grid_shape(status: StatusCode, code: &str, message: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Inner<'a> {
+        code: &'a str,
+        message: &'a str,
+        details: [Detail<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct Detail<'a> {
+        code: &'a str,
+        message: &'a str,
+    }
+    let words = status
+        .canonical_reason()
+        .unwrap_or_default()
+        .replace(' ', "");
+    let details = [Detail { code, message }];
+    to_json(&Outer {
+        error: Inner {
+            code: &words,
+            message,
+            details,
+        },
+    })
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("strings and numbers are always JSON")
+}
+
+fn retry(after: Duration) -> (header::HeaderName, HeaderValue) {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    (header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use http_body_util::BodyExt as _;
+
+    /// The refusals of a router whose numbers depend on sizes in memory.
+    async fn check(error: AcceptError, surface: Surface, expect: Expect) {
+        let (head, body) = Refusal::from(error).answer(Some(surface)).into_parts();
+        let body = body.collect().await.expect("infallible").to_bytes();
+        let retry_after = head.headers.get(header::RETRY_AFTER);
+        let text = std::str::from_utf8(&body).expect("JSON");
+        expect.assert_eq(&format!("{} {retry_after:?} {text}", head.status));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_says_so() {
+        let full = AcceptError::Full {
+            bytes: 90,
+            bytes_max: 100,
+            retry_after: Duration::from_secs(3),
+        };
+        check(full.clone(), Surface::Events, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}}"#]]).await;
+        check(full, Surface::EventGrid, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"ServiceUnavailable","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s","details":[{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}]}}"#]]).await;
+        let too_large = AcceptError::TooLarge {
+            bytes: 200,
+            bytes_max: 100,
+        };
+        check(too_large, Surface::Events, expect![[r#"413 Payload Too Large None {"error":{"code":"BatchTooLarge","message":"the batch has 200 bytes; the journal holds at most 100"}}"#]]).await;
+    }
+}

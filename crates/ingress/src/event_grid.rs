@@ -1,0 +1,177 @@
+//! `/api/events`: what clients of an Event Grid topic send, and what Event Grid sends to webhooks.
+
+use crate::answer;
+use crate::credentials::Credentials;
+use crate::error::{Refusal, shown};
+use crate::target::query;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+use twinroute_listen::Body;
+use twinroute_model::cloudevents::http::{Mode, mode};
+use twinroute_model::cloudevents::json;
+use twinroute_model::event::{Event, Limits};
+use twinroute_model::event_grid_schema;
+
+/// The versions of the publish operation that are served.
+pub(crate) const API_VERSIONS: &str = "2018-01-01";
+
+/// What Event Grid says it delivers to a webhook.
+/// Source: Azure Event Grid, "Webhook event delivery", header `aeg-event-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Notification,
+    SubscriptionValidation,
+    SubscriptionDeletion,
+}
+
+impl Delivery {
+    /// `None` for requests that are no webhook deliveries.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let Some(word) = headers.get("aeg-event-type") else {
+            return Ok(None);
+        };
+        let known = [
+            ("Notification", Self::Notification),
+            ("SubscriptionValidation", Self::SubscriptionValidation),
+            ("SubscriptionDeletion", Self::SubscriptionDeletion),
+        ];
+        let word = word.as_bytes();
+        let found = known
+            .iter()
+            .find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
+        match found {
+            Some((_, delivery)) => Ok(Some(*delivery)),
+            None => Err(Refusal::UnknownDelivery { word: shown(word) }),
+        }
+    }
+}
+
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    CloudEvent,
+    CloudEvents,
+    /// `application/json`: the Event Grid schema, or CloudEvents that do not say so.
+    Json,
+}
+
+pub(crate) fn check_api_version(uri: &Uri) -> Result<(), Refusal> {
+    match query(uri, "api-version") {
+        Some(version) if version == API_VERSIONS => Ok(()),
+        Some(version) => Err(Refusal::ApiVersion {
+            found: shown(version.as_bytes()),
+        }),
+        None => Err(Refusal::NoApiVersion),
+    }
+}
+
+pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let text = content_type.map_or("", |value| value.to_str().unwrap_or_default());
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    match mode(Some(text)) {
+        Some(Mode::Structured) => Ok(Format::CloudEvent),
+        Some(Mode::Batch) => Ok(Format::CloudEvents),
+        Some(Mode::Binary) if essence.eq_ignore_ascii_case("application/json") => Ok(Format::Json),
+        Some(Mode::Binary) | None => Err(Refusal::ContentType {
+            found: content_type.map_or_else(String::new, |value| shown(value.as_bytes())),
+            taken: "application/json, application/cloudevents+json and \
+                    application/cloudevents-batch+json",
+        }),
+    }
+}
+
+/// Reads the events of a request. `path` stands in as `source` where the schema names no topic.
+pub(crate) fn events(
+    format: Format,
+    path: &str,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Vec<Event>, Refusal> {
+    let format = match format {
+        Format::Json => sniff(&body),
+        Format::CloudEvent | Format::CloudEvents => format,
+    };
+    Ok(match format {
+        Format::CloudEvent => vec![json::parse(body, limits)?],
+        Format::CloudEvents => json::parse_batch(body, limits)?,
+        Format::Json => event_grid_schema::parse_batch(&body, path, limits)?,
+    })
+}
+
+/// CloudEvents where the first item has a `specversion`, else what was said.
+fn sniff(body: &[u8]) -> Format {
+    #[derive(Deserialize)]
+    struct Item {
+        specversion: Option<IgnoredAny>,
+    }
+    let body = body.trim_ascii_start();
+    let (item, cloud_events) = match body.split_first() {
+        Some((b'[', rest)) => (rest, Format::CloudEvents),
+        Some(_) | None => (body, Format::CloudEvent),
+    };
+    let first = serde_json::Deserializer::from_slice(item)
+        .into_iter::<Item>()
+        .next();
+    match first {
+        Some(Ok(item)) if item.specversion.is_some() => cloud_events,
+        Some(_) | None => Format::Json,
+    }
+}
+
+/// Answers the handshake of a new webhook subscription.
+/// Source: Azure Event Grid, "Endpoint validation with Event Grid event schema".
+pub(crate) fn validate(body: &[u8]) -> Result<Response<Body>, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Validation<'a> {
+        #[serde(borrow)]
+        event_type: Cow<'a, str>,
+        #[serde(borrow)]
+        data: Data<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data<'a> {
+        #[serde(borrow)]
+        validation_code: Cow<'a, str>,
+    }
+    let wrong = |reason: String| Refusal::Handshake { reason };
+    let [event]: [Validation<'_>; 1] =
+        serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    if event.event_type != "Microsoft.EventGrid.SubscriptionValidationEvent" {
+        return Err(wrong("its eventType is another".to_owned()));
+    }
+    let answer = serde_json::json!({ "validationResponse": event.data.validation_code });
+    Ok(answer::json(StatusCode::OK, answer.to_string()))
+}
+
+/// Answers a sender that asks whether it may deliver here. CloudEvents HTTP 1.1 web hooks 1.0.2 §4:
+/// consent is given by `WebHook-Allowed-Origin`; the rate must be answered where one was asked for,
+/// and `*` allows any.
+pub(crate) fn consent(
+    head: &Parts,
+    origins: &[String],
+    credentials: &Credentials,
+) -> Result<Response<Body>, Refusal> {
+    credentials.check_code(head)?;
+    let Some(origin) = head.headers.get("webhook-request-origin") else {
+        return Err(Refusal::NoOrigin);
+    };
+    let allowed = origins
+        .iter()
+        .any(|name| name == "*" || origin.as_bytes().eq_ignore_ascii_case(name.as_bytes()));
+    if !allowed {
+        return Err(Refusal::Origin);
+    }
+    let mut response = answer::empty();
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+    headers.insert("webhook-allowed-origin", origin.clone());
+    headers.insert("webhook-allowed-rate", HeaderValue::from_static("*"));
+    Ok(response)
+}

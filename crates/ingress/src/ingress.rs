@@ -1,0 +1,207 @@
+//! The way of a request: path, credentials, form, body, events, router, answer.
+
+use crate::answer;
+use crate::cloudevents;
+use crate::counters::{Counters, Of};
+use crate::credentials::Credentials;
+use crate::error::{Refusal, shown};
+use crate::event_grid::{self, Delivery, Format};
+use crate::settings::Settings;
+use crate::target::{Surface, Target};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, header};
+use std::future::Future;
+use std::sync::Arc;
+use twinroute_listen::{
+    Body, BodyError, Budget, Hold, Limits, Listener, Peer, read_body_within, serve,
+};
+use twinroute_model::clock::Clock;
+use twinroute_model::cloudevents::http::Mode;
+use twinroute_model::event::{self, Event};
+use twinroute_router::Router;
+use twinroute_router::accept::AckLevel;
+
+/// Takes events over HTTP and hands them to a router. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingress(Arc<Inner>);
+
+struct Inner {
+    router: Router,
+    clock: Arc<dyn Clock>,
+    credentials: Credentials,
+    counters: Counters,
+    ack: AckLevel,
+    webhook_origins: Vec<String>,
+    events: event::Limits,
+    limits: Limits,
+    bodies: Budget,
+}
+
+/// What a request says it carries.
+#[derive(Clone, Copy)]
+enum Form {
+    CloudEvents(Mode),
+    EventGrid(Format),
+    /// The handshake of a webhook subscription.
+    Validation,
+    /// Word that a webhook subscription is gone.
+    Deletion,
+}
+
+impl Ingress {
+    /// Uses settings that were checked. Counters go to the `metrics` recorder installed before.
+    #[must_use]
+    pub fn new(settings: &Settings, router: Router, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner {
+            router,
+            clock,
+            credentials: Credentials::new(settings),
+            counters: Counters::new(),
+            ack: settings.ack,
+            webhook_origins: settings.webhook_origins.clone(),
+            events: settings.event_limits(),
+            limits: settings.limits.clone(),
+            bodies: settings.limits.budget(),
+        }))
+    }
+
+    /// Answers requests on `listeners` until `shutdown` completes and what runs has ended.
+    pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
+        let ingress = self.clone();
+        let service = move |request, peer| {
+            let ingress = ingress.clone();
+            async move { ingress.handle(request, peer).await }
+        };
+        serve(listeners, &self.0.limits, service, shutdown).await;
+    }
+
+    /// Answers one request.
+    ///
+    /// Dropping the future before the router has the events gives them up; after, they are kept and
+    /// only the answer is lost.
+    pub async fn handle<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let target = Target::of(head.uri.path());
+        let surface = target.map(|target| target.surface);
+        let counters = self.0.counters.of(surface);
+        let answer = match target {
+            None => Err(Refusal::UnknownPath),
+            Some(target) if head.method == Method::POST => {
+                self.0.post(&head, body, peer, target, counters).await
+            }
+            Some(_) if head.method == Method::OPTIONS => {
+                event_grid::consent(&head, &self.0.webhook_origins, &self.0.credentials)
+            }
+            Some(_) => Err(Refusal::Method {
+                found: shown(head.method.as_str().as_bytes()),
+            }),
+        };
+        let response = answer.unwrap_or_else(|refusal| refusal.answer(surface));
+        counters.answered(response.status());
+        response
+    }
+}
+
+impl Inner {
+    async fn post<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        peer: Peer,
+        target: Target<'_>,
+        counters: &Of,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.credentials.check(head, peer, &*self.clock)?;
+        let level = self.ack_level(&head.headers)?;
+        let form = form(head, target.surface)?;
+        check_body(head, &body, form)?;
+        // Held until the router has copied what it keeps.
+        let mut hold = self.bodies.hold();
+        let body = self.read(body, &mut hold).await?;
+        counters.read(body.len());
+        let events = match form {
+            Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
+            Form::EventGrid(format) => {
+                event_grid::events(format, head.uri.path(), body, &self.events)?
+            }
+            Form::Validation => return event_grid::validate(&body),
+            Form::Deletion => return Ok(answer::empty()),
+        };
+        self.accept(target, events, level, counters).await
+    }
+
+    async fn accept(
+        &self,
+        target: Target<'_>,
+        events: Vec<Event>,
+        level: AckLevel,
+        counters: &Of,
+    ) -> Result<Response<Body>, Refusal> {
+        let accepted = self.router.accept(target.instance, events, level).await?;
+        counters.accepted(accepted.events);
+        Ok(match target.surface {
+            Surface::Events => answer::accepted(&accepted, level),
+            Surface::EventGrid => answer::empty(),
+        })
+    }
+
+    async fn read<B>(&self, body: B, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (bytes_max, timeout) = (self.limits.body_bytes(), self.limits.body_read_timeout);
+        read_body_within(body, bytes_max, timeout, hold).await
+    }
+
+    fn ack_level(&self, headers: &HeaderMap) -> Result<AckLevel, Refusal> {
+        let Some(word) = headers.get("twinroute-ack") else {
+            return Ok(self.ack);
+        };
+        let known = word.to_str().ok().and_then(AckLevel::parse);
+        known.ok_or_else(|| Refusal::UnknownAck {
+            word: shown(word.as_bytes()),
+        })
+    }
+}
+
+fn form(head: &Parts, surface: Surface) -> Result<Form, Refusal> {
+    let delivery = Delivery::of(&head.headers)?;
+    match (surface, delivery) {
+        (_, Some(Delivery::SubscriptionValidation)) => Ok(Form::Validation),
+        (_, Some(Delivery::SubscriptionDeletion)) => Ok(Form::Deletion),
+        (_, Some(Delivery::Notification)) => event_grid::format(&head.headers).map(Form::EventGrid),
+        (Surface::Events, None) => cloudevents::content_mode(&head.headers).map(Form::CloudEvents),
+        (Surface::EventGrid, None) => {
+            event_grid::check_api_version(&head.uri)?;
+            event_grid::format(&head.headers).map(Form::EventGrid)
+        }
+    }
+}
+
+/// Refuses bodies that cannot be read, before any of them is.
+fn check_body(head: &Parts, body: &impl http_body::Body, form: Form) -> Result<(), Refusal> {
+    if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let found = shown(encoding.as_bytes());
+        return Err(Refusal::ContentEncoding { found });
+    }
+    let optional = matches!(form, Form::CloudEvents(Mode::Binary) | Form::Deletion);
+    let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        .iter()
+        .any(|name| head.headers.contains_key(name));
+    if !optional && !announced && body.is_end_stream() {
+        return Err(Refusal::LengthRequired);
+    }
+    Ok(())
+}

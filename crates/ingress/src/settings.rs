@@ -1,0 +1,209 @@
+//! The TOML table `[ingress]`.
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer};
+use twinroute_listen::{Address, Limits, SocketMode, SocketSettings};
+use twinroute_model::event;
+use twinroute_model::secret::Secret;
+use twinroute_router::accept::AckLevel;
+
+/// How events come in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// Permissions of unix sockets.
+    pub unix_mode: SocketMode,
+    /// When a batch is acknowledged whose request does not say.
+    #[serde(deserialize_with = "ack_level")]
+    pub ack: AckLevel,
+    /// Keys of which a request must show one. Without any, and without a `webhook_code`, everybody
+    /// who reaches a socket may send.
+    pub access_keys: Vec<Secret>,
+    /// What a webhook delivery may show instead, as `?code=`.
+    pub webhook_code: Option<Secret>,
+    /// Who may ask to deliver here (CloudEvents HTTP 1.1 web hooks, abuse protection); `*` is
+    /// everybody.
+    pub webhook_origins: Vec<String>,
+    /// Whether a socket that other machines reach may be open to everybody.
+    pub allow_anonymous: bool,
+    /// Bytes of one event.
+    pub event_bytes_max: ByteSize,
+    /// Events in one batch.
+    pub batch_events_max: usize,
+    /// Limits of the server.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let events = event::Limits::default();
+        Self {
+            listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
+            unix_mode: SocketMode::default(),
+            ack: AckLevel::default(),
+            access_keys: Vec::new(),
+            webhook_code: None,
+            webhook_origins: vec!["eventgrid.azure.net".to_owned()],
+            allow_anonymous: false,
+            event_bytes_max: ByteSize::b(events.event_bytes_max as u64),
+            batch_events_max: events.batch_events_max,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what types cannot, and what would leave the door open. Returns warnings.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, by its key.
+    pub fn check(&self) -> Result<Vec<String>, String> {
+        self.limits
+            .check()
+            .map_err(|rule| format!("limits.{rule}"))?;
+        let ceiling = event::Limits::EVENT_BYTES_CEILING as u64;
+        if self.listen.is_empty() {
+            return Err("listen must name at least one address".to_owned());
+        }
+        if !(1..=ceiling).contains(&self.event_bytes_max.as_u64()) {
+            return Err("event_bytes_max must be 1 B to 64 MiB".to_owned());
+        }
+        if self.event_bytes_max > self.limits.body_bytes_max {
+            return Err("limits.body_bytes_max must be at least event_bytes_max".to_owned());
+        }
+        if self.batch_events_max == 0 {
+            return Err("batch_events_max must be at least 1".to_owned());
+        }
+        for (key, secret) in self.secrets() {
+            if secret.expose().is_empty() || secret.is_masked() {
+                return Err(format!(
+                    "{key} must hold the secret itself, not a mask or nothing"
+                ));
+            }
+        }
+        self.check_open_doors()
+    }
+
+    fn check_open_doors(&self) -> Result<Vec<String>, String> {
+        let guarded = self.secrets().next().is_some();
+        let open = self
+            .listen
+            .iter()
+            .filter(|address| !guarded && !address.is_local());
+        let warnings: Vec<String> = open
+            .map(|address| format!("{address} takes events from everybody who reaches it"))
+            .collect();
+        match warnings.first() {
+            Some(first) if !self.allow_anonymous => Err(format!(
+                "listen: {first}; set access_keys, or allow_anonymous = true if that is meant"
+            )),
+            Some(_) | None => Ok(warnings),
+        }
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
+        let keys = self.access_keys.iter().map(|key| ("access_keys", key));
+        keys.chain(self.webhook_code.iter().map(|code| ("webhook_code", code)))
+    }
+
+    /// How the sockets are opened.
+    #[must_use]
+    pub fn sockets(&self) -> SocketSettings {
+        SocketSettings {
+            unix_mode: self.unix_mode,
+            ..SocketSettings::default()
+        }
+    }
+
+    pub(crate) fn event_limits(&self) -> event::Limits {
+        event::Limits {
+            event_bytes_max: usize::try_from(self.event_bytes_max.as_u64()).unwrap_or(usize::MAX),
+            batch_events_max: self.batch_events_max,
+        }
+    }
+}
+
+fn ack_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AckLevel, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    AckLevel::parse(&word).ok_or_else(|| {
+        serde::de::Error::custom(format_args!(
+            "acknowledgement level {word:?}: must be \"memory\", \"durable\" or \"delivered\""
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(toml: &str) -> Result<Vec<String>, String> {
+        let settings: Settings =
+            toml::from_str(toml).map_err(|error| error.message().to_owned())?;
+        settings.check()
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        assert_eq!(check(""), Ok(vec![]));
+        assert_eq!(
+            check("listen = [\"unix:/run/t.sock\"]\nunix_mode = \"0600\""),
+            Ok(vec![])
+        );
+        let open = "listen = [\"127.0.0.1:1\", \"0.0.0.0:8080\"]";
+        assert_eq!(
+            check(&format!("{open}\naccess_keys = [\"a2V5\"]")),
+            Ok(vec![])
+        );
+        let warning = "0.0.0.0:8080 takes events from everybody who reaches it";
+        assert_eq!(
+            check(&format!("{open}\nallow_anonymous = true")),
+            Ok(vec![warning.to_owned()])
+        );
+        for (toml, expect) in [
+            (
+                open,
+                "listen: 0.0.0.0:8080 takes events from everybody who reaches it; \
+                    set access_keys, or allow_anonymous = true if that is meant",
+            ),
+            ("listen = []", "listen must name at least one address"),
+            (
+                "ack = \"fast\"",
+                "acknowledgement level \"fast\": must be \"memory\", \"durable\" or \"delivered\"",
+            ),
+            (
+                "access_keys = [\"***\"]",
+                "access_keys must hold the secret itself, not a mask or nothing",
+            ),
+            (
+                "webhook_code = \"\"",
+                "webhook_code must hold the secret itself, not a mask or nothing",
+            ),
+            (
+                "event_bytes_max = \"8 MiB\"",
+                "limits.body_bytes_max must be at least event_bytes_max",
+            ),
+            (
+                "[limits]\nconnections_max = 0",
+                "limits.connections_max must be at least 1",
+            ),
+            (
+                "unix_mode = \"rw\"",
+                "socket mode \"rw\": must be three octal digits, such as \"0660\"",
+            ),
+        ] {
+            assert_eq!(check(toml), Err(expect.to_owned()), "{toml}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let toml = "access_keys = [\"c2VjcmV0\"]\nwebhook_code = \"hidden\"";
+        let text = format!("{:?}", toml::from_str::<Settings>(toml).unwrap());
+        assert!(
+            !text.contains("c2VjcmV0") && !text.contains("hidden"),
+            "{text}"
+        );
+    }
+}

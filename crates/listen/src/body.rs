@@ -1,0 +1,238 @@
+//! Bodies: what answers carry, and how a request's body is collected within its limits.
+
+use crate::budget::{Budget, Hold};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+/// The body of an answer: one piece, its length known.
+pub type Body = Full<Bytes>;
+
+/// A request's body that could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than the limit, or says so.
+    #[error("the body has more than {bytes_max} bytes, which is the limit")]
+    TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// All bodies together hold as much as they may.
+    #[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
+    Crowded {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// It did not arrive in time.
+    #[error("the body did not arrive within {} ms, which is the limit", timeout.as_millis())]
+    Timeout {
+        /// The limit.
+        timeout: Duration,
+    },
+    /// The client broke off or sent what is no body.
+    #[error("the body is broken off or malformed")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Collects a body.
+///
+/// One that announces too many bytes is refused before a byte of it is read; one that arrived in a
+/// single piece is not copied. Dropping the future gives the body up.
+///
+/// # Errors
+/// [`BodyError`], each naming its limit.
+pub async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let unlimited = Budget::new(usize::MAX);
+    read_body_within(body, bytes_max, timeout, &mut unlimited.hold()).await
+}
+
+/// As [`read_body`], and counts each byte that arrived against a budget shared with other bodies. The
+/// caller keeps `hold` as long as the bytes.
+///
+/// # Errors
+/// [`BodyError`], each naming its limit.
+pub async fn read_body_within<B>(
+    body: B,
+    bytes_max: usize,
+    timeout: Duration,
+    hold: &mut Hold<'_>,
+) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(BodyError::TooLarge { bytes_max });
+    }
+    let mut collected = pin!(collect(body, bytes_max, hold));
+    // A body that came along with its headers is here at the second poll; only a slow one costs a
+    // timer.
+    if let Some(result) = poll_twice(collected.as_mut()).await {
+        return result;
+    }
+    match tokio::time::timeout(timeout, collected).await {
+        Ok(result) => result,
+        Err(_) => Err(BodyError::Timeout { timeout }),
+    }
+}
+
+async fn poll_twice<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut polled = false;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if polled => Poll::Ready(None),
+        Poll::Pending => {
+            polled = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+async fn collect<B>(mut body: B, bytes_max: usize, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let announced = body.size_hint().exact();
+    let Some(first) = next(&mut body, hold).await? else {
+        return Ok(Bytes::new());
+    };
+    if first.len() > bytes_max {
+        return Err(BodyError::TooLarge { bytes_max });
+    }
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let mut second = None;
+    if announced.is_none() {
+        // The end of a chunked body is a frame of its own.
+        second = next(&mut body, hold).await?;
+        if second.is_none() {
+            return Ok(first);
+        }
+    }
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    // What is announced costs the client nothing, so at most this much is taken on its word.
+    const TRUSTED: usize = 64 << 10;
+    let capacity = announced
+        .unwrap_or(2 * first.len())
+        .min(TRUSTED.max(first.len()));
+    let mut all = BytesMut::with_capacity(capacity);
+    all.extend_from_slice(&first);
+    let mut piece = match second {
+        Some(piece) => Some(piece),
+        None => next(&mut body, hold).await?,
+    };
+    while let Some(bytes) = piece {
+        if all.len() + bytes.len() > bytes_max {
+            return Err(BodyError::TooLarge { bytes_max });
+        }
+        all.extend_from_slice(&bytes);
+        piece = next(&mut body, hold).await?;
+    }
+    Ok(all.freeze())
+}
+
+/// The next piece of data; trailers are passed over.
+async fn next<B>(body: &mut B, hold: &mut Hold<'_>) -> Result<Option<Bytes>, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(BodyError::Broken(error.into())),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    let crowded = |bytes_max| BodyError::Crowded { bytes_max };
+                    hold.grow(data.len()).map_err(crowded)?;
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use std::convert::Infallible;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn chunks(pieces: &[&'static str]) -> impl http_body::Body<Data = Bytes, Error = Infallible> {
+        let frames = pieces
+            .iter()
+            .map(|piece| Ok(Frame::data(Bytes::from(*piece))));
+        StreamBody::new(futures_util::stream::iter(frames.collect::<Vec<_>>()))
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_and_a_single_one_is_not_copied() {
+        for (pieces, expect) in [
+            (&[][..], ""),
+            (&["abc"][..], "abc"),
+            (&["ab", "c", "d"][..], "abcd"),
+        ] {
+            let bytes = read_body(chunks(pieces), 4, SECOND).await.unwrap();
+            assert_eq!(bytes, expect);
+        }
+        let whole = Bytes::from(vec![1; 100]);
+        let read = read_body(Full::new(whole.clone()), 100, SECOND)
+            .await
+            .unwrap();
+        assert_eq!(read.as_ptr(), whole.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn too_many_bytes_are_refused_wherever_they_show() {
+        for pieces in [
+            &["abcde"][..],
+            &["abc", "de"][..],
+            &["a", "b", "c", "d", "e"][..],
+        ] {
+            let error = read_body(chunks(pieces), 4, SECOND).await.unwrap_err();
+            let text = "the body has more than 4 bytes, which is the limit";
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_budget() {
+        let budget = Budget::new(5);
+        let mut first = budget.hold();
+        let read = read_body_within(chunks(&["ab", "c"]), 4, SECOND, &mut first).await;
+        assert_eq!(read.unwrap(), "abc");
+        let mut second = budget.hold();
+        let error = read_body_within(chunks(&["ab", "c"]), 4, SECOND, &mut second).await;
+        let text = "the bodies being read hold 5 bytes together, which is the limit";
+        assert_eq!(error.unwrap_err().to_string(), text);
+        drop((first, second));
+        let read = read_body_within(chunks(&["abcd"]), 4, SECOND, &mut budget.hold()).await;
+        assert_eq!(read.unwrap(), "abcd");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_times_out() {
+        let never = StreamBody::new(futures_util::stream::pending::<
+            Result<Frame<Bytes>, Infallible>,
+        >());
+        let error = read_body(never, 4, SECOND).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the body did not arrive within 1000 ms, which is the limit"
+        );
+    }
+}

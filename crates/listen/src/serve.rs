@@ -1,0 +1,108 @@
+//! The accept loop of one listener and its orderly end.
+
+use crate::body::Body;
+use crate::connection;
+use crate::limits::Limits;
+use crate::socket::{Listener, Peer};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Pause after the system refused to accept, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers every request on `listeners` with `service` until `shutdown` completes.
+///
+/// Then it stops accepting, closes idle connections, lets running requests end for at most
+/// [`Limits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request
+/// alone. Dropping the future ends all connections at once.
+pub async fn serve<S, F>(
+    listeners: Vec<Listener>,
+    limits: &Limits,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) where
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let limits = Arc::new(limits.clone());
+    let shutdown = shutdown.shared();
+    let each = listeners.into_iter().map(|listener| {
+        serve_one(
+            listener,
+            Arc::clone(&limits),
+            service.clone(),
+            shutdown.clone(),
+        )
+    });
+    join_all(each).await;
+}
+
+async fn serve_one<S, F>(
+    listener: Listener,
+    limits: Arc<Limits>,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) where
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let (stop, stopping) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    let mut refusing = false;
+    tracing::debug!(address = %listener.address(), "listening");
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.as_mut() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = listener.accept(), if connections.len() < limits.connections_max => {
+                match accepted {
+                    Ok((stream, peer)) => {
+                        refusing = false;
+                        let (limits, service) = (Arc::clone(&limits), service.clone());
+                        let stopping = stopping.clone();
+                        connections.spawn(connection::run(stream, peer, limits, service, stopping));
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut refusing, true) {
+                            tracing::warn!(address = %listener.address(), %error, "cannot accept");
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+    let address = listener.address().clone();
+    drop(listener);
+    stop.send_replace(true);
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(limits.shutdown_grace, drained)
+        .await
+        .is_err()
+    {
+        let open = connections.len();
+        tracing::warn!(%address, open, "connections cut off: requests did not end in time");
+        connections.shutdown().await;
+    }
+    tracing::info!(%address, "stopped listening");
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}

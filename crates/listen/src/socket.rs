@@ -1,0 +1,283 @@
+//! Listening sockets and what they accept.
+
+use crate::address::Address;
+use serde::{Deserialize, Deserializer};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+/// How sockets are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketSettings {
+    /// Connections the system keeps before they are accepted.
+    pub backlog: u32,
+    /// Permissions of a unix socket's file.
+    pub unix_mode: SocketMode,
+}
+
+impl Default for SocketSettings {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            unix_mode: SocketMode::default(),
+        }
+    }
+}
+
+/// Permissions of a unix socket's file, written in octal: `"0660"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketMode(u32);
+
+impl Default for SocketMode {
+    fn default() -> Self {
+        Self(0o660)
+    }
+}
+
+impl<'de> Deserialize<'de> for SocketMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode @ 0..=0o777) => Ok(Self(mode)),
+            Ok(_) | Err(_) => Err(serde::de::Error::custom(format_args!(
+                "socket mode {text:?}: must be three octal digits, such as \"0660\""
+            ))),
+        }
+    }
+}
+
+/// A socket that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system refused.
+    #[error("listen on {address}: cannot {step}")]
+    Io {
+        /// Where.
+        address: Address,
+        /// At which step.
+        step: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process serves this unix socket.
+    #[error("listen on {address}: another process answers there")]
+    InUse {
+        /// Where.
+        address: Address,
+    },
+    /// The path of a unix socket is taken by something else.
+    #[error("listen on {address}: the path exists and is not a socket")]
+    NotASocket {
+        /// Where.
+        address: Address,
+    },
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP client.
+    Tcp(SocketAddr),
+    /// A process of this machine, over a unix socket.
+    Unix,
+}
+
+impl Peer {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix => true,
+        }
+    }
+}
+
+/// A listening socket. Dropping it closes it and removes a unix socket's file.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Accepting,
+    address: Address,
+    _file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// An accepted connection. TLS takes its place here: one more variant, made of the TCP one.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Opens a socket. Must be called within a tokio runtime.
+    ///
+    /// The file of a unix socket that nobody answers on any more is replaced.
+    ///
+    /// # Errors
+    /// [`BindError`], naming the address.
+    pub fn bind(address: &Address, settings: &SocketSettings) -> Result<Self, BindError> {
+        match address {
+            Address::Tcp(socket_address) => bind_tcp(*socket_address, settings.backlog),
+            Address::Unix(path) => bind_unix(path, settings),
+        }
+    }
+
+    /// Opens several; none stays open when one fails.
+    ///
+    /// # Errors
+    /// The first [`BindError`].
+    pub fn bind_all(
+        addresses: &[Address],
+        settings: &SocketSettings,
+    ) -> Result<Vec<Self>, BindError> {
+        addresses
+            .iter()
+            .map(|address| Self::bind(address, settings))
+            .collect()
+    }
+
+    /// Where it listens; with the port that the system chose when it was to choose one.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
+            Accepting::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+            }
+            Accepting::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
+    let at = |step| {
+        move |source| BindError::Io {
+            address: Address::Tcp(socket_address),
+            step,
+            source,
+        }
+    };
+    let socket = if socket_address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }
+    .map_err(at("open a socket"))?;
+    socket.set_reuseaddr(true).map_err(at("set SO_REUSEADDR"))?;
+    socket.bind(socket_address).map_err(at("bind"))?;
+    let listener = socket.listen(backlog).map_err(at("listen"))?;
+    let address = listener.local_addr().map_err(at("read its own address"))?;
+    Ok(Listener {
+        socket: Accepting::Tcp(listener),
+        address: Address::Tcp(address),
+        _file: None,
+    })
+}
+
+fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindError> {
+    let address = Address::Unix(path.to_owned());
+    let at = |step| {
+        let address = address.clone();
+        move |source| BindError::Io {
+            address,
+            step,
+            source,
+        }
+    };
+    remove_stale(path, &address)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(at("open a socket"))?;
+    socket
+        .set_nonblocking(true)
+        .map_err(at("set it non-blocking"))?;
+    let name = SockAddr::unix(path).map_err(at("use this path"))?;
+    socket.bind(&name).map_err(at("bind"))?;
+    let file = SocketFile::at(path).map_err(at("look at the socket's file"))?;
+    // Nobody can connect before `listen`, so there is no moment with other permissions.
+    let mode = std::fs::Permissions::from_mode(settings.unix_mode.0);
+    std::fs::set_permissions(path, mode).map_err(at("set the permissions of the socket's file"))?;
+    let backlog = i32::try_from(settings.backlog).unwrap_or(i32::MAX);
+    socket.listen(backlog).map_err(at("listen"))?;
+    let listener = UnixListener::from_std(socket.into()).map_err(at("watch the socket"))?;
+    Ok(Listener {
+        socket: Accepting::Unix(listener),
+        address,
+        _file: Some(file),
+    })
+}
+
+/// Removes a socket file that its process left behind.
+fn remove_stale(path: &Path, address: &Address) -> Result<(), BindError> {
+    let at = |step| {
+        move |source| BindError::Io {
+            address: address.clone(),
+            step,
+            source,
+        }
+    };
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at("look at the path")(error)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(BindError::NotASocket {
+            address: address.clone(),
+        });
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(at("remove the socket file that was left behind"))
+        }
+        Ok(_) | Err(_) => Err(BindError::InUse {
+            address: address.clone(),
+        }),
+    }
+}
+
+/// The file of a unix socket, removed on drop unless another process has put its own there.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = identity(&self.path).is_ok_and(|now| now == self.identity);
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "socket file not removed");
+        }
+    }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}

@@ -1,0 +1,329 @@
+//! Groups a lane's batch by key and encodes the groups as transfers.
+//!
+//! Azure batch: a transfer of message-format `0x80013700` with one data section for each message,
+//! the section's content being one whole encoded message. Its envelope repeats the key of its
+//! first message, so one transfer never mixes keys. Source: azure-servicebus 7.15.0 and
+//! Azure/azure-amqp, batch encoding.
+
+use fe2o3_amqp::link::delivery::Sendable;
+use fe2o3_amqp_types::messaging::{
+    ApplicationProperties, Batch, Data, Message, MessageAnnotations, Properties,
+};
+use fe2o3_amqp_types::primitives::{SimpleValue, Symbol, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use twinroute_model::cloudevents::amqp::{self, Envelope};
+use twinroute_model::event::{Event, ExtensionValue};
+use twinroute_model::settings::{PartitionKey, Session};
+use twinroute_model::twin::TwinKey;
+use twinroute_router::sink::Delivery;
+
+/// Message format of a batch (Azure).
+pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
+/// Message format of one AMQP message (AMQP 1.0 part 3 §3.2.16).
+const MESSAGE_FORMAT: u32 = 0;
+/// Longest partition key or session id.
+/// Source: Azure Service Bus quotas, "message/session/partition key size 128".
+const KEY_CHARS_MAX: usize = 128;
+/// Room for a transfer's own annotations and properties: three values of at most 128 characters of
+/// up to four bytes, and the words around them.
+const ENVELOPE_BYTES: usize = 2 * 4 * KEY_CHARS_MAX + 256;
+
+/// The partition keys of `partition_key = "bucket"`. They decide where events land: never change
+/// them.
+const BUCKETS: [&str; 32] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+    "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
+];
+
+/// What stands around an event's message, by destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routing {
+    /// A partition key.
+    EventHubs(PartitionKey),
+    /// A message id, and perhaps a session.
+    ServiceBus(Session),
+}
+
+impl Routing {
+    /// The key whose events share a transfer, or `None` when any may.
+    pub(crate) fn key<'a>(self, delivery: &'a Delivery) -> Option<Cow<'a, str>> {
+        match self {
+            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(Session::None) => None,
+            Self::EventHubs(PartitionKey::Bucket) => {
+                // The remainder is below 32.
+                Some(BUCKETS[(delivery.twin % BUCKETS.len() as u64) as usize].into())
+            }
+            Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(Session::Twin) => {
+                Some(twin_key(delivery).into())
+            }
+        }
+    }
+
+    fn envelope<'a>(self, key: Option<&'a str>, message_id: Option<&'a str>) -> Envelope<'a> {
+        Envelope {
+            partition_key: key,
+            message_id,
+            group_id: key.filter(|_| matches!(self, Self::ServiceBus(_))),
+        }
+    }
+
+    fn message_id(self, event: &Event) -> Option<String> {
+        matches!(self, Self::ServiceBus(_)).then(|| amqp::message_id(event))
+    }
+
+    /// Whether events are spread over keys, so that a lane's batch becomes many transfers.
+    pub(crate) fn spreads(self) -> bool {
+        !matches!(
+            self,
+            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(Session::None)
+        )
+    }
+}
+
+/// The twin as a key; one that is too long stands as its stable hash.
+fn twin_key(delivery: &Delivery) -> String {
+    let key = TwinKey::of(&delivery.event).to_string();
+    if key.chars().count() <= KEY_CHARS_MAX {
+        return key;
+    }
+    format!("{:016x}", delivery.twin)
+}
+
+/// Some deliveries of a lane's batch that go in one transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Their places in the lane's batch, ascending.
+    pub(crate) places: Vec<usize>,
+}
+
+/// A group and its bytes.
+pub(crate) struct Encoded {
+    pub(crate) group: Group,
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
+}
+
+/// What became of a lane's batch on its way to transfers.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Ready to be sent, in order.
+    pub(crate) transfers: Vec<Encoded>,
+    /// Places of deliveries that are larger than any transfer may be, with their sizes.
+    pub(crate) too_large: Vec<(usize, usize)>,
+}
+
+/// Bytes that a transfer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SizeLimits {
+    /// The link's max-message-size.
+    pub(crate) message_max: usize,
+    /// What a batch may have; Service Bus takes larger messages than batches.
+    pub(crate) batch_max: usize,
+}
+
+/// Groups `places` of `batch` by key and encodes them; order within a key is kept.
+pub(crate) fn plan(
+    routing: Routing,
+    batched: bool,
+    limits: SizeLimits,
+    batch: &[Delivery],
+    places: impl Iterator<Item = usize>,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut by_key: HashMap<Cow<'_, str>, usize> = HashMap::new();
+    for place in places {
+        let delivery = &batch[place];
+        let key = routing.key(delivery);
+        if !batched {
+            plan.single(routing, limits, delivery, place, key.as_deref());
+            continue;
+        }
+        let id = routing.message_id(&delivery.event);
+        let envelope = routing.envelope(key.as_deref(), id.as_deref());
+        // What an encoded event has beyond the memory of the event itself: names of properties.
+        let mut bytes = Vec::with_capacity(delivery.event.size() + 256);
+        amqp::write(&delivery.event, &envelope, &mut bytes);
+        let cost = bytes.len() + amqp::data_overhead(bytes.len());
+        if cost + ENVELOPE_BYTES > limits.message_max {
+            plan.too_large.push((place, bytes.len()));
+            continue;
+        }
+        let slot = match &key {
+            None if open.is_empty() => open_group(&mut open, key),
+            None => 0,
+            Some(text) => match by_key.get(text) {
+                Some(slot) => *slot,
+                None => {
+                    let slot = open_group(&mut open, key.clone());
+                    by_key.insert(text.clone(), slot);
+                    slot
+                }
+            },
+        };
+        let group = &mut open[slot];
+        if !group.places.is_empty() && group.bytes + cost > limits.batch_max {
+            group.flush(routing, &mut plan);
+        }
+        group.push(place, bytes, cost, id);
+    }
+    for mut group in open {
+        group.flush(routing, &mut plan);
+    }
+    plan.transfers
+        .sort_by_key(|transfer| transfer.group.places[0]);
+    plan
+}
+
+fn open_group<'a>(open: &mut Vec<Open<'a>>, key: Option<Cow<'a, str>>) -> usize {
+    open.push(Open {
+        key,
+        message_id: None,
+        places: Vec::new(),
+        sections: Vec::new(),
+        bytes: ENVELOPE_BYTES,
+    });
+    open.len() - 1
+}
+
+/// A transfer that is being filled.
+struct Open<'a> {
+    key: Option<Cow<'a, str>>,
+    /// Of the first event.
+    message_id: Option<String>,
+    places: Vec<usize>,
+    sections: Vec<Data>,
+    bytes: usize,
+}
+
+impl Open<'_> {
+    fn push(&mut self, place: usize, bytes: Vec<u8>, cost: usize, message_id: Option<String>) {
+        if self.places.is_empty() {
+            self.message_id = message_id;
+        }
+        self.bytes += cost;
+        self.places.push(place);
+        self.sections.push(Data::from(bytes));
+    }
+
+    fn flush(&mut self, routing: Routing, plan: &mut Plan) {
+        let places = std::mem::take(&mut self.places);
+        let sections = std::mem::take(&mut self.sections);
+        self.bytes = ENVELOPE_BYTES;
+        let envelope = routing.envelope(self.key.as_deref(), self.message_id.as_deref());
+        plan.transfers.push(Encoded {
+            group: Group { places },
+            sendable: Box::new(Sendable {
+                message: message(&envelope, None, None, sections),
+                message_format: BATCH_FORMAT,
+                settled: Some(false),
+            }),
+        });
+    }
+}
+
+impl Plan {
+    /// One event as one AMQP message, for brokers that know no batches.
+    fn single(
+        &mut self,
+        routing: Routing,
+        limits: SizeLimits,
+        delivery: &Delivery,
+        place: usize,
+        key: Option<&str>,
+    ) {
+        let event = &delivery.event;
+        let data = event.data_bytes().into_owned();
+        let size = event.size().max(data.len());
+        if data.len() + ENVELOPE_BYTES > limits.message_max {
+            self.too_large.push((place, size));
+            return;
+        }
+        let id = routing.message_id(event);
+        let envelope = routing.envelope(key, id.as_deref());
+        let attributes = attributes(event);
+        let sections = vec![Data::from(data)];
+        let message = message(
+            &envelope,
+            event.datacontenttype(),
+            Some(attributes),
+            sections,
+        );
+        self.transfers.push(Encoded {
+            group: Group {
+                places: vec![place],
+            },
+            sendable: Box::new(Sendable {
+                message,
+                message_format: MESSAGE_FORMAT,
+                settled: Some(false),
+            }),
+        });
+    }
+}
+
+fn message(
+    envelope: &Envelope<'_>,
+    content_type: Option<&str>,
+    application_properties: Option<ApplicationProperties>,
+    sections: Vec<Data>,
+) -> Message<Batch<Data>> {
+    let message_annotations = envelope.partition_key.map(|key| {
+        MessageAnnotations::builder()
+            .insert(
+                Symbol::from("x-opt-partition-key"),
+                Value::String(key.to_owned()),
+            )
+            .build()
+    });
+    let has_properties =
+        envelope.message_id.is_some() || envelope.group_id.is_some() || content_type.is_some();
+    let properties = has_properties.then(|| Properties {
+        message_id: envelope.message_id.map(|id| id.to_owned().into()),
+        group_id: envelope.group_id.map(str::to_owned),
+        content_type: content_type.map(Symbol::from),
+        ..Properties::default()
+    });
+    Message {
+        header: None,
+        delivery_annotations: None,
+        message_annotations,
+        properties,
+        application_properties,
+        body: Batch::new(sections),
+        footer: None,
+    }
+}
+
+/// CloudEvents attributes as application properties, under the prefix that Azure Digital Twins
+/// uses.
+fn attributes(event: &Event) -> ApplicationProperties {
+    let text = |value: &str| SimpleValue::String(value.to_owned());
+    let mut builder = ApplicationProperties::builder()
+        .insert("cloudEvents:id", text(event.id()))
+        .insert("cloudEvents:source", text(event.source()))
+        .insert("cloudEvents:specversion", text("1.0"))
+        .insert("cloudEvents:type", text(event.event_type()));
+    for (name, value) in [
+        ("cloudEvents:time", event.time()),
+        ("cloudEvents:subject", event.subject()),
+        ("cloudEvents:dataschema", event.dataschema()),
+    ] {
+        if let Some(value) = value {
+            builder = builder.insert(name, text(value));
+        }
+    }
+    for (name, value) in event.extensions() {
+        let value = match value {
+            ExtensionValue::String(value) => text(value),
+            ExtensionValue::Integer(value) => SimpleValue::Int(value),
+            ExtensionValue::Boolean(value) => SimpleValue::Bool(value),
+        };
+        builder = builder.insert(format!("cloudEvents:{name}"), value);
+    }
+    builder.build()
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -1,0 +1,274 @@
+use super::*;
+use crate::amqp::testing::broker;
+use fe2o3_amqp_types::messaging::MessageId;
+use fe2o3_amqp_types::messaging::message::__private::Serializable;
+use proptest::prelude::*;
+use std::sync::Arc;
+use twinroute_model::event::{Limits, Parts};
+
+fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
+    let event = Parts::new(
+        &id.to_string(),
+        "contoso.api.weu.digitaltwins.azure.net",
+        "t",
+    )
+    .set("subject", subject)
+    .unwrap()
+    .set("datacontenttype", "application/octet-stream")
+    .unwrap()
+    .data(data.to_vec().into())
+    .build(&Limits::default())
+    .unwrap();
+    let twin = TwinKey::of(&event).stable_hash();
+    Delivery {
+        sequence: id as u64,
+        event: Arc::new(event),
+        twin,
+        attempts: 0,
+    }
+}
+
+/// What fe2o3-amqp puts on the wire for a transfer.
+fn wire(encoded: &Encoded) -> Vec<u8> {
+    serde_amqp::to_vec(&Serializable(&encoded.sendable.message)).unwrap()
+}
+
+#[test]
+fn a_message_has_every_attribute_where_the_binding_puts_it() {
+    let event = Parts::new("1", "h/digitaltwins/a", "microsoft.iot.telemetry")
+        .set("subject", "comp")
+        .unwrap()
+        .set("time", "2020-01-01T00:00:00Z")
+        .unwrap()
+        .set("dataschema", "dtmi:a;1")
+        .unwrap()
+        .set("datacontenttype", "application/json")
+        .unwrap()
+        .set("traceparent", "00-x")
+        .unwrap()
+        .extension("count", ExtensionValue::Integer(-7))
+        .unwrap()
+        .extension("flag", ExtensionValue::Boolean(true))
+        .unwrap()
+        .json("{\"a\": 1.10}")
+        .build(&Limits::default())
+        .unwrap();
+    let envelope = Envelope {
+        partition_key: Some("key"),
+        message_id: Some("id"),
+        group_id: Some("group"),
+    };
+    let mut bytes = Vec::new();
+    amqp::write(&event, &envelope, &mut bytes);
+    let message = broker::decode(&bytes);
+    let annotations = message.message_annotations.unwrap();
+    assert_eq!(annotations.len(), 1);
+    let properties = message.properties.unwrap();
+    assert_eq!(properties.message_id, Some(MessageId::String("id".into())));
+    assert_eq!(properties.group_id.as_deref(), Some("group"));
+    assert_eq!(
+        properties.content_type,
+        Some(Symbol::from("application/json"))
+    );
+    let text = |value: &str| SimpleValue::String(value.to_owned());
+    let expected = [
+        ("cloudEvents:id", text("1")),
+        ("cloudEvents:source", text("h/digitaltwins/a")),
+        ("cloudEvents:specversion", text("1.0")),
+        ("cloudEvents:type", text("microsoft.iot.telemetry")),
+        ("cloudEvents:time", text("2020-01-01T00:00:00Z")),
+        ("cloudEvents:subject", text("comp")),
+        ("cloudEvents:dataschema", text("dtmi:a;1")),
+        ("cloudEvents:traceparent", text("00-x")),
+        ("cloudEvents:count", SimpleValue::Int(-7)),
+        ("cloudEvents:flag", SimpleValue::Bool(true)),
+    ];
+    let found = message.application_properties.unwrap().0;
+    assert_eq!(found.len(), expected.len());
+    for (name, value) in expected {
+        assert_eq!(found.get(name), Some(&value), "{name}");
+    }
+    assert_eq!(message.body.0.as_slice(), b"{\"a\": 1.10}");
+    // The message for brokers without batches says the same.
+    assert_eq!(attributes(&event).0, found);
+}
+
+#[test]
+fn values_of_any_length_are_written() {
+    for len in [0, 1, 254, 255, 256, 257, 65_536] {
+        let data = vec![7; len];
+        let name = "s".repeat(len.max(1));
+        let delivery = delivery(1, &name, &data);
+        let mut bytes = Vec::new();
+        let envelope = Envelope {
+            message_id: Some(&name),
+            ..Envelope::default()
+        };
+        amqp::write(&delivery.event, &envelope, &mut bytes);
+        let message = broker::decode(&bytes);
+        assert_eq!(message.body.0.len(), len);
+        let found = message.application_properties.unwrap().0;
+        assert_eq!(
+            found.get("cloudEvents:subject"),
+            Some(&SimpleValue::String(name))
+        );
+        let mut section = Vec::new();
+        amqp::write_data(&data, &mut section);
+        assert_eq!(section.len(), len + amqp::data_overhead(len));
+    }
+}
+
+#[test]
+fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
+    let head = r#""specversion":"1.0","id":"1","source":"h","type":"t""#;
+    for (rest, expected) in [
+        ("", &b""[..]),
+        (r#","data":{"a": 1.10}"#, b"{\"a\": 1.10}"),
+        (
+            r#","datacontenttype":"text/plain","data":"a\u00e4""#,
+            "a\u{e4}".as_bytes(),
+        ),
+        (r#","data_base64":"AP8=""#, b"\x00\xff"),
+    ] {
+        let json = format!("{{{head}{rest}}}");
+        let event =
+            twinroute_model::cloudevents::json::parse(json.into(), &Limits::default()).unwrap();
+        assert_eq!(event.data_bytes().as_ref(), expected);
+        assert_eq!(event.data().as_bytes(), expected);
+        let mut bytes = Vec::new();
+        amqp::write(&event, &Envelope::default(), &mut bytes);
+        assert_eq!(broker::decode(&bytes).body.0.as_slice(), expected);
+    }
+}
+
+#[test]
+fn the_envelope_alone_is_annotations_and_properties() {
+    let mut bytes = Vec::new();
+    amqp::write_envelope(&Envelope::default(), &mut bytes);
+    assert!(bytes.is_empty());
+    let envelope = Envelope {
+        partition_key: Some("k"),
+        message_id: None,
+        group_id: Some("k"),
+    };
+    amqp::write_envelope(&envelope, &mut bytes);
+    amqp::write_data(b"x", &mut bytes);
+    let message = broker::decode(&bytes);
+    let properties = message.properties.unwrap();
+    assert_eq!(properties.group_id.as_deref(), Some("k"));
+    assert_eq!(properties.content_type, None);
+}
+
+proptest! {
+    #[test]
+    fn transfers_decode_to_the_same_events_and_never_mix_keys(
+        events in prop::collection::vec(("[a-d]{1,2}", prop::collection::vec(any::<u8>(), 0..600)), 0..40),
+        routing in prop::sample::select(vec![
+            Routing::EventHubs(PartitionKey::Bucket),
+            Routing::EventHubs(PartitionKey::Twin),
+            Routing::EventHubs(PartitionKey::None),
+            Routing::ServiceBus(Session::None),
+            Routing::ServiceBus(Session::Twin),
+        ]),
+        batched in any::<bool>(),
+    ) {
+        let limits = SizeLimits { message_max: 4_000, batch_max: 3_500 };
+        let batch: Vec<Delivery> = events
+            .iter()
+            .enumerate()
+            .map(|(id, (subject, data))| delivery(id, subject, data))
+            .collect();
+        let plan = plan(routing, batched, limits, &batch, 0..batch.len());
+        prop_assert!(plan.too_large.is_empty());
+        let mut seen = Vec::new();
+        for encoded in &plan.transfers {
+            let bytes = wire(encoded);
+            prop_assert!(bytes.len() <= limits.batch_max, "{}", bytes.len());
+            let keys: Vec<_> =
+                encoded.group.places.iter().map(|place| routing.key(&batch[*place])).collect();
+            prop_assert!(keys.iter().all(|key| *key == keys[0]));
+            let message = &encoded.sendable.message;
+            prop_assert_eq!(
+                encoded.sendable.message_format,
+                if batched { BATCH_FORMAT } else { 0 }
+            );
+            let first = &batch[encoded.group.places[0]];
+            let bus = matches!(routing, Routing::ServiceBus(_));
+            if let Some(properties) = &message.properties {
+                let id = bus.then(|| MessageId::String(amqp::message_id(&first.event)));
+                prop_assert_eq!(&properties.message_id, &id);
+            }
+            for (place, section) in encoded.group.places.iter().zip(message.body.iter()) {
+                let data = if batched {
+                    let inner = broker::decode(&section.0);
+                    let properties = inner.application_properties.unwrap().0;
+                    let id = SimpleValue::String(place.to_string());
+                    prop_assert_eq!(properties.get("cloudEvents:id"), Some(&id));
+                    inner.body.0
+                } else {
+                    section.0.clone()
+                };
+                prop_assert_eq!(data.as_slice(), events[*place].1.as_slice());
+            }
+            seen.push(encoded.group.places.clone());
+        }
+        // Order within a key is the lane's order.
+        for (index, places) in seen.iter().enumerate() {
+            prop_assert!(places.is_sorted());
+            for later in &seen[index + 1..] {
+                if routing.key(&batch[places[0]]) == routing.key(&batch[later[0]]) {
+                    prop_assert!(places.last() < later.first());
+                }
+            }
+        }
+        let mut all: Vec<usize> = seen.into_iter().flatten().collect();
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..batch.len()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_key_is_at_most_128_characters() {
+    let short = delivery(1, "room", b"");
+    let routing = Routing::ServiceBus(Session::Twin);
+    let host = "contoso.api.weu.digitaltwins.azure.net";
+    assert_eq!(routing.key(&short).unwrap(), format!("{host}/room"));
+    let long = delivery(1, &"ä".repeat(128), b"");
+    assert_eq!(routing.key(&long).unwrap(), format!("{:016x}", long.twin));
+}
+
+#[test]
+fn buckets_are_stable() {
+    let mut one = delivery(1, "room", b"");
+    one.twin = 32 * 7 + 31;
+    let key = |delivery| Routing::EventHubs(PartitionKey::Bucket).key(delivery);
+    assert_eq!(key(&one).as_deref(), Some("31"));
+    for (index, bucket) in BUCKETS.iter().enumerate() {
+        assert_eq!(*bucket, index.to_string());
+    }
+}
+
+#[test]
+fn an_event_larger_than_the_link_takes_is_set_aside() {
+    let limits = SizeLimits {
+        message_max: 20_000,
+        batch_max: 4_000,
+    };
+    let batch: Vec<Delivery> = [100, 30_000, 10_000, 100]
+        .iter()
+        .enumerate()
+        .map(|(id, size)| delivery(id, "s", &vec![1; *size]))
+        .collect();
+    for batched in [true, false] {
+        let routing = Routing::ServiceBus(Session::None);
+        let plan = plan(routing, batched, limits, &batch, 0..4);
+        let places: Vec<usize> = plan.too_large.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [1]);
+        let sent: usize = plan
+            .transfers
+            .iter()
+            .map(|one| one.group.places.len())
+            .sum();
+        assert_eq!(sent, 3);
+    }
+}

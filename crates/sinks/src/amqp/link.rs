@@ -1,0 +1,436 @@
+//! The one task that owns a sink's connection.
+//!
+//! It connects when there is something to send, hands transfers over in order, keeps many
+//! unanswered, and answers each of them in every case: with the broker's outcome, or with the
+//! fault that ended the link. It never resumes a link and never sends anything a second time, with
+//! one exception: a transfer that never left because an idle link had ended is handed to a new
+//! connection.
+
+use super::batch::SizeLimits;
+use super::connection::{self, Link, Target};
+use crate::status;
+use fe2o3_amqp::link::SendError;
+use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
+use fe2o3_amqp_types::messaging::{Batch, Data, Outcome as AmqpOutcome};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+use twinroute_router::sink::{EndpointFault, FaultKind};
+
+/// Transfers that may wait for the task.
+const COMMANDS_MAX: usize = 64;
+/// Transfers that may be unanswered.
+const UNSETTLED_MAX: usize = 2_048;
+
+/// One transfer on its way.
+pub(crate) struct Transfer {
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
+    /// When it counts as lost.
+    pub(crate) deadline: Instant,
+    pub(crate) answer: oneshot::Sender<Answer>,
+    /// Whether it was held over to a second connection.
+    held_over: bool,
+}
+
+/// What became of a transfer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The broker's word.
+    Outcome(AmqpOutcome),
+    /// Larger than the link takes, by its limit or by the broker's word.
+    TooLarge,
+    /// The link ended first; the transfer may have arrived.
+    Lost(EndpointFault),
+}
+
+/// The way to the task.
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Transfer>,
+}
+
+/// What the last link told about sizes; kept over reconnects.
+pub(crate) type SharedLimits = Arc<Mutex<SizeLimits>>;
+
+impl Handle {
+    /// Starts the task; it ends when the handle is dropped.
+    pub(crate) fn start(targets: Vec<Target>, limits: SharedLimits) -> Self {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let owner = Owner {
+            targets,
+            current: 0,
+            limits,
+        };
+        tokio::spawn(owner.run(inbox));
+        Self { commands }
+    }
+
+    /// Hands a transfer over and gives where its answer comes.
+    ///
+    /// Waits for room until `deadline`. Dropping the future hands nothing over.
+    pub(crate) async fn submit(
+        &self,
+        sendable: Box<Sendable<Batch<Data>>>,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Answer>, EndpointFault> {
+        let (answer, answered) = oneshot::channel();
+        let transfer = Transfer {
+            sendable,
+            deadline,
+            answer,
+            held_over: false,
+        };
+        match tokio::time::timeout_at(deadline, self.commands.send(transfer)).await {
+            Ok(Ok(())) => Ok(answered),
+            Ok(Err(_)) => Err(status::unreachable("stopped", "the connection task ended")),
+            Err(_) => Err(timed_out("no room to send")),
+        }
+    }
+}
+
+fn timed_out(detail: &str) -> EndpointFault {
+    status::unreachable("timeout", detail)
+}
+
+struct Owner {
+    /// With the primary and, where given, the secondary credential.
+    targets: Vec<Target>,
+    /// The one that worked last.
+    current: usize,
+    limits: SharedLimits,
+}
+
+impl Owner {
+    /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection
+    /// and its unanswered transfers, never the sink.
+    async fn run(mut self, mut inbox: mpsc::Receiver<Transfer>) {
+        loop {
+            let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
+            match working.await {
+                Ok(()) => return,
+                Err(_) => tracing::error!("connection task panicked; it starts anew"),
+            }
+        }
+    }
+
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<Transfer>) {
+        let mut held: Option<Transfer> = None;
+        loop {
+            let first = match held.take() {
+                Some(transfer) => transfer,
+                None => match inbox.recv().await {
+                    Some(transfer) => transfer,
+                    None => return,
+                },
+            };
+            match self.connect(first.deadline).await {
+                Ok(link) => held = serve(link, first, inbox).await,
+                Err(fault) => {
+                    first.fail(fault.clone());
+                    while let Ok(transfer) = inbox.try_recv() {
+                        transfer.fail(fault.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Connects with the credential that worked last; one that is refused gives way to the other.
+    async fn connect(&mut self, deadline: Instant) -> Result<Link, EndpointFault> {
+        let mut refused = None;
+        for turn in 0..self.targets.len() {
+            let index = (self.current + turn) % self.targets.len();
+            let opening = Link::open(&self.targets[index]);
+            let opened = tokio::time::timeout_at(deadline, opening).await;
+            match opened.unwrap_or_else(|_| Err(timed_out("no connection in time"))) {
+                Ok(link) => {
+                    self.current = index;
+                    *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = link.limits;
+                    return Ok(link);
+                }
+                Err(fault) if fault.kind == FaultKind::Unauthorized => refused = Some(fault),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(refused.unwrap_or_else(|| status::unreachable("no-target", "")))
+    }
+}
+
+impl Transfer {
+    fn fail(self, fault: EndpointFault) {
+        // Nobody waits when the batch was given up.
+        drop(self.answer.send(Answer::Lost(fault)));
+    }
+}
+
+/// A transfer that the broker has not answered.
+struct Unsettled {
+    delivery: DeliveryFut<Result<AmqpOutcome, SendError>>,
+    deadline: Instant,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Unsettled {
+    fn give(&mut self, answer: Answer) {
+        if let Some(waiting) = self.answer.take() {
+            drop(waiting.send(answer));
+        }
+    }
+}
+
+impl Future for Unsettled {
+    /// What is left to be answered when the link ended.
+    type Output = Option<Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match Pin::new(&mut self.delivery).poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(outcome)) => {
+                self.give(Answer::Outcome(outcome));
+                Poll::Ready(None)
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
+                fault: connection::send_fault(&error),
+                answer: self.answer.take(),
+            })),
+        }
+    }
+}
+
+/// A transfer that failed with its link.
+struct Failure {
+    fault: EndpointFault,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Failure {
+    fn give(self, answer: Answer) {
+        if let Some(waiting) = self.answer {
+            drop(waiting.send(answer));
+        }
+    }
+}
+
+impl From<EndpointFault> for Failure {
+    fn from(fault: EndpointFault) -> Self {
+        Self {
+            fault,
+            answer: None,
+        }
+    }
+}
+
+/// What the task does next.
+enum Next {
+    HandOver(Transfer),
+    /// The link is over.
+    Lost(Failure),
+    /// The token can no longer be renewed: answer what is pending, then connect anew.
+    Drain(EndpointFault),
+    /// Nobody can send any more.
+    Close,
+    Again,
+}
+
+/// Serves one link until it ends; gives back a transfer that a new link should take.
+async fn serve(
+    mut link: Link,
+    first: Transfer,
+    inbox: &mut mpsc::Receiver<Transfer>,
+) -> Option<Transfer> {
+    let mut unsettled: FuturesUnordered<Unsettled> = FuturesUnordered::new();
+    let mut cbs = link.cbs.take();
+    let mut renewing = pin!(async {
+        match &mut cbs {
+            Some(cbs) => cbs.keep_renewed().await,
+            None => std::future::pending().await,
+        }
+    });
+    // When the oldest unanswered transfer is overdue, at the latest.
+    let mut check = pin!(tokio::time::sleep_until(first.deadline));
+    let mut next = Next::HandOver(first);
+    let mut draining = false;
+    loop {
+        next = match next {
+            Next::HandOver(transfer) => {
+                if unsettled.is_empty() {
+                    check.as_mut().reset(transfer.deadline);
+                }
+                match hand_over(&mut link, transfer, &mut unsettled).await {
+                    HandedOver::Yes => Next::Again,
+                    HandedOver::Lost(fault) => Next::Lost(fault.into()),
+                    HandedOver::Never(transfer) => return Some(transfer),
+                }
+            }
+            Next::Lost(failure) => {
+                give_up(link, unsettled, failure);
+                return None;
+            }
+            Next::Close => {
+                link.close().await;
+                return None;
+            }
+            Next::Drain(fault) => {
+                tracing::debug!(error = %fault.reason, "token not renewed");
+                draining = true;
+                Next::Again
+            }
+            Next::Again if draining && unsettled.is_empty() => {
+                link.close().await;
+                return None;
+            }
+            Next::Again => {
+                let room = !draining && unsettled.len() < UNSETTLED_MAX;
+                tokio::select! {
+                    biased;
+                    Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
+                        ended.map_or(Next::Again, Next::Lost)
+                    }
+                    error = link.sender.on_detach() => Next::Lost(connection::detach_fault(&error).into()),
+                    result = link.session.on_end() => {
+                        Next::Lost(connection::session_fault(&result).into())
+                    }
+                    result = link.connection.on_close() => {
+                        Next::Lost(connection::connection_fault(&result).into())
+                    }
+                    () = &mut check, if !unsettled.is_empty() => {
+                        overdue(&unsettled, check.as_mut())
+                    }
+                    fault = &mut renewing, if !draining => Next::Drain(fault),
+                    command = inbox.recv(), if room => command.map_or(Next::Close, Next::HandOver),
+                }
+            }
+        };
+    }
+}
+
+/// Whether an unanswered transfer has passed its deadline; if not, when to look again.
+fn overdue(unsettled: &FuturesUnordered<Unsettled>, check: Pin<&mut Sleep>) -> Next {
+    let oldest = unsettled.iter().map(|transfer| transfer.deadline).min();
+    match oldest {
+        Some(deadline) if deadline > Instant::now() => {
+            check.reset(deadline);
+            Next::Again
+        }
+        // A link on which one answer is missing is not trusted with others: their answers could
+        // come after the lane has sent them again.
+        Some(_) => Next::Lost(timed_out("no outcome in time").into()),
+        None => Next::Again,
+    }
+}
+
+enum HandedOver {
+    Yes,
+    Lost(EndpointFault),
+    /// The link had ended before, while nothing was under way.
+    Never(Transfer),
+}
+
+/// Hands one transfer to the link, which waits for credit, until the transfer's deadline.
+async fn hand_over(
+    link: &mut Link,
+    mut transfer: Transfer,
+    unsettled: &mut FuturesUnordered<Unsettled>,
+) -> HandedOver {
+    if transfer.answer.is_closed() {
+        return HandedOver::Yes;
+    }
+    let idle = unsettled.is_empty();
+    let handed = {
+        let mut sending = pin!(link.sender.send_batchable_ref(&transfer.sendable));
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut sending => break result.map_err(Failed::Send),
+                result = link.connection.on_close() => {
+                    break Err(Failed::Link(connection::connection_fault(&result)));
+                }
+                result = link.session.on_end() => {
+                    break Err(Failed::Link(connection::session_fault(&result)));
+                }
+                Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
+                    if let Some(failure) = ended {
+                        let fault = failure.fault.clone();
+                        failure.give(Answer::Lost(fault.clone()));
+                        break Err(Failed::Link(fault));
+                    }
+                }
+                () = tokio::time::sleep_until(transfer.deadline) => {
+                    break Err(Failed::Link(timed_out("no credit to send")));
+                }
+            }
+        }
+    };
+    let fault = match handed {
+        Ok(delivery) => {
+            unsettled.push(Unsettled {
+                delivery,
+                deadline: transfer.deadline,
+                answer: Some(transfer.answer),
+            });
+            return HandedOver::Yes;
+        }
+        Err(Failed::Send(SendError::MessageSizeExceeded(_))) => {
+            drop(transfer.answer.send(Answer::TooLarge));
+            return HandedOver::Yes;
+        }
+        Err(Failed::Send(error)) => connection::send_fault(&error),
+        Err(Failed::Link(fault)) => fault,
+    };
+    if idle && too_large(&fault) {
+        drop(transfer.answer.send(Answer::TooLarge));
+        return HandedOver::Lost(fault);
+    }
+    let in_time = transfer.deadline > Instant::now();
+    if idle && in_time && !transfer.held_over {
+        tracing::debug!(error = %fault.reason, "idle link had ended");
+        transfer.held_over = true;
+        return HandedOver::Never(transfer);
+    }
+    transfer.fail(fault.clone());
+    HandedOver::Lost(fault)
+}
+
+enum Failed {
+    Send(SendError),
+    Link(EndpointFault),
+}
+
+/// Drops the link at once and answers everything that is pending.
+///
+/// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may
+/// never be ready.
+fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, failure: Failure) {
+    let fault = failure.fault.clone();
+    let pending = unsettled.len() + usize::from(failure.answer.is_some());
+    if pending == 0 {
+        tracing::debug!(error = %fault.reason, "idle link ended");
+    }
+    // Alone on the link, a transfer is what the broker means.
+    let alone = pending == 1 && too_large(&fault);
+    let answer = || match alone {
+        true => Answer::TooLarge,
+        false => Answer::Lost(fault.clone()),
+    };
+    failure.give(answer());
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    while let Poll::Ready(Some(ended)) = unsettled.poll_next_unpin(&mut context) {
+        if let Some(failure) = ended {
+            failure.give(answer());
+        }
+    }
+    drop(link);
+    for mut transfer in unsettled {
+        transfer.give(answer());
+    }
+}
+
+/// Whether the broker ended the link over the size of a message: some do not reject, they detach.
+pub(crate) fn too_large(fault: &EndpointFault) -> bool {
+    fault.reason.code == "message-size-exceeded"
+}

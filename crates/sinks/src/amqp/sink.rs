@@ -1,0 +1,290 @@
+//! The sink of Event Hubs and Service Bus: plans transfers, sends them, tells what became of each
+//! event.
+
+use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits};
+use super::connection::{Target, parts};
+use super::link::{Answer, Handle, SharedLimits, too_large};
+use crate::status;
+use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use twinroute_router::sink::{BatchLimits, Delivery, EndpointFault, Outcome, Reason, Sink};
+
+/// Why SASL PLAIN cannot be used.
+pub(crate) const PLAIN_NEEDS_KEY: &str =
+    "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature";
+
+/// What is assumed before a link has told more: the size of Event Hubs Standard.
+const FIRST_LIMITS: SizeLimits = SizeLimits {
+    message_max: 1 << 20,
+    batch_max: 1 << 20,
+};
+/// Events of a lane's batch. Spread over 32 keys it still fills transfers.
+const EVENTS_MAX: usize = 2_000;
+/// Bytes of a lane's batch, however large messages may be.
+const BYTES_MAX: usize = 4 << 20;
+/// How long an answer may come after its deadline before it is given up: the owner task answers by
+/// the deadline, so this only guards against a stuck runtime.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The sink of one event hub or Service Bus topic.
+pub(crate) struct AmqpSink {
+    targets: Vec<Target>,
+    routing: Routing,
+    batched: bool,
+    attempt_timeout: Duration,
+    in_flight_max: usize,
+    limits: SharedLimits,
+    link: OnceLock<Handle>,
+    /// Set when the link ended over the size of one of several transfers: the next batch sends one at
+    /// a time, so that the one at fault shows.
+    one_at_a_time: AtomicBool,
+}
+
+impl std::fmt::Debug for AmqpSink {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("AmqpSink")
+            .field("routing", &self.routing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a sink sends, out of the endpoint's settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) routing: Routing,
+    pub(crate) batched: bool,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) in_flight_max: usize,
+}
+
+impl AmqpSink {
+    /// Does no I/O; the first batch connects.
+    pub(crate) fn new(targets: Vec<Target>, manner: Manner) -> Self {
+        Self {
+            targets,
+            routing: manner.routing,
+            batched: manner.batched,
+            attempt_timeout: manner.attempt_timeout,
+            in_flight_max: manner.in_flight_max,
+            limits: Arc::new(Mutex::new(FIRST_LIMITS)),
+            link: OnceLock::new(),
+            one_at_a_time: AtomicBool::new(false),
+        }
+    }
+
+    fn size_limits(&self) -> SizeLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link(&self) -> &Handle {
+        self.link
+            .get_or_init(|| Handle::start(self.targets.clone(), Arc::clone(&self.limits)))
+    }
+
+    fn plan(&self, batch: &[Delivery], places: impl Iterator<Item = usize>) -> Plan {
+        batch::plan(
+            self.routing,
+            self.batched,
+            self.size_limits(),
+            batch,
+            places,
+        )
+    }
+
+    async fn send_all(&self, batch: &[Delivery]) -> Vec<Outcome> {
+        let deadline = Instant::now() + self.attempt_timeout;
+        let mut results = Results::new(batch.len());
+        let plan = self.plan(batch, 0..batch.len());
+        results.reject_too_large(&plan);
+        let one_at_a_time = self.one_at_a_time.swap(false, Ordering::Relaxed);
+        let mut waiting = Vec::with_capacity(plan.transfers.len());
+        for Encoded { group, sendable } in plan.transfers {
+            let submitted = match &results.fault {
+                None => self.link().submit(sendable, deadline).await,
+                Some(fault) => Err(fault.clone()),
+            };
+            match submitted {
+                Ok(answer) if one_at_a_time => {
+                    let answer = answered(answer, deadline).await;
+                    self.settle(batch, group, answer, deadline, &mut results)
+                        .await;
+                }
+                Ok(answer) => waiting.push((group, answer)),
+                Err(fault) => results.set_all(&group, &Outcome::Unavailable(fault)),
+            }
+        }
+        for (group, answer) in waiting {
+            let answer = answered(answer, deadline).await;
+            self.settle(batch, group, answer, deadline, &mut results)
+                .await;
+        }
+        if results.fault.as_ref().is_some_and(too_large) {
+            self.one_at_a_time.store(true, Ordering::Relaxed);
+        }
+        results.finish()
+    }
+
+    /// Turns an answer into outcomes. A transfer that was refused because of some event in it is
+    /// sent again in halves until that event stands alone, within the same deadline.
+    async fn settle(
+        &self,
+        batch: &[Delivery],
+        group: Group,
+        answer: Answer,
+        deadline: Instant,
+        results: &mut Results,
+    ) {
+        let mut answers = vec![(group, answer)];
+        // What is still to be sent, the next one last.
+        let mut halves: Vec<Vec<usize>> = Vec::new();
+        loop {
+            for (group, answer) in answers.drain(..) {
+                let outcome = outcome_of(answer);
+                if matches!(outcome, Outcome::Reject(_)) && group.places.len() > 1 {
+                    let (first, second) = group.places.split_at(group.places.len() / 2);
+                    halves.push(second.to_vec());
+                    halves.push(first.to_vec());
+                } else {
+                    results.set_all(&group, &outcome);
+                }
+            }
+            let Some(places) = halves.pop() else { return };
+            if let Some(fault) = results.fault.clone() {
+                results.set_places(&places, &Outcome::Unavailable(fault));
+                continue;
+            }
+            if Instant::now() >= deadline {
+                results.set_places(&places, &not_isolated());
+                continue;
+            }
+            let plan = self.plan(batch, places.iter().copied());
+            results.reject_too_large(&plan);
+            for Encoded { group, sendable } in plan.transfers {
+                let answer = match self.link().submit(sendable, deadline).await {
+                    Ok(answer) => answered(answer, deadline).await,
+                    Err(fault) => Answer::Lost(fault),
+                };
+                answers.push((group, answer));
+            }
+        }
+    }
+}
+
+impl Sink for AmqpSink {
+    fn limits(&self) -> BatchLimits {
+        let batch_max = self.size_limits().batch_max;
+        // Spread over keys, a larger batch makes fuller transfers.
+        let bytes = if self.routing.spreads() {
+            batch_max.saturating_mul(4)
+        } else {
+            batch_max
+        };
+        BatchLimits {
+            events_max: EVENTS_MAX,
+            bytes_max: bytes.min(BYTES_MAX),
+            in_flight_max: self.in_flight_max,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        self.send_all(batch).boxed()
+    }
+}
+
+async fn answered(answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answer {
+    match tokio::time::timeout_at(deadline + MARGIN, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Answer::Lost(status::unreachable("connection-lost", "")),
+        Err(_) => Answer::Lost(status::unreachable("timeout", "no answer in time")),
+    }
+}
+
+fn outcome_of(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Outcome(AmqpOutcome::Accepted(_)) => Outcome::Delivered,
+        Answer::Outcome(AmqpOutcome::Rejected(Rejected { error: Some(error) })) => {
+            let (condition, description) = parts(&error);
+            status::outcome(condition.as_str(), description)
+        }
+        Answer::Outcome(AmqpOutcome::Rejected(Rejected { error: None })) => {
+            status::outcome("", "rejected without a reason")
+        }
+        Answer::Outcome(AmqpOutcome::Modified(Modified {
+            undeliverable_here: Some(true),
+            ..
+        })) => Outcome::Reject(Reason::new("undeliverable-here", "modified by the broker")),
+        Answer::Outcome(AmqpOutcome::Released(_)) => retry("released"),
+        Answer::Outcome(_) => retry("modified"),
+        Answer::TooLarge => Outcome::Reject(Reason::new(
+            status::PAYLOAD_TOO_LARGE,
+            "larger than the link's max-message-size",
+        )),
+        Answer::Lost(fault) => Outcome::Unavailable(fault),
+    }
+}
+
+fn retry(code: &'static str) -> Outcome {
+    Outcome::Retry {
+        after: None,
+        reason: Reason::new(code, "given back by the broker"),
+    }
+}
+
+fn not_isolated() -> Outcome {
+    Outcome::Retry {
+        after: None,
+        reason: Reason::new("batch-refused", "no time left to find the event at fault"),
+    }
+}
+
+/// The outcomes of a lane's batch while they come in.
+struct Results {
+    outcomes: Vec<Option<Outcome>>,
+    /// The first fault of the endpoint.
+    fault: Option<EndpointFault>,
+}
+
+impl Results {
+    fn new(len: usize) -> Self {
+        Self {
+            outcomes: vec![None; len],
+            fault: None,
+        }
+    }
+
+    fn set_all(&mut self, group: &Group, outcome: &Outcome) {
+        self.set_places(&group.places, outcome);
+    }
+
+    fn set_places(&mut self, places: &[usize], outcome: &Outcome) {
+        if let Outcome::Unavailable(fault) = outcome {
+            self.fault.get_or_insert_with(|| fault.clone());
+        }
+        for place in places {
+            self.outcomes[*place] = Some(outcome.clone());
+        }
+    }
+
+    fn reject_too_large(&mut self, plan: &Plan) {
+        for (place, bytes) in &plan.too_large {
+            let detail = format!("{bytes} bytes encoded; the destination takes less");
+            let reason = Reason::new(status::PAYLOAD_TOO_LARGE, detail);
+            self.set_places(&[*place], &Outcome::Reject(reason));
+        }
+    }
+
+    fn finish(self) -> Vec<Outcome> {
+        let missing = || retry("unanswered");
+        self.outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(missing))
+            .collect()
+    }
+}

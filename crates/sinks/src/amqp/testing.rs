@@ -1,0 +1,175 @@
+//! Sinks against a scripted broker over memory: time is paused, so nothing here waits in earnest.
+
+use super::batch::Routing;
+use super::connection::{Target, Transport};
+use super::sink::{AmqpSink, Manner};
+use broker::Broker;
+use rustls::ClientConfig;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinSet;
+use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::endpoint::ConnectionString;
+use twinroute_model::event::{Limits, Parts};
+use twinroute_model::secret::Secret;
+use twinroute_model::settings::{AmqpAuth, PartitionKey};
+use twinroute_model::twin::TwinKey;
+use twinroute_router::sink::{Delivery, Outcome};
+
+#[path = "../../tests/broker/mod.rs"]
+pub(crate) mod broker;
+
+/// The key of the primary connection string; must be seen nowhere.
+pub(crate) const PRIMARY_KEY: &str = "primary-key-text";
+/// The key of the secondary one.
+pub(crate) const SECONDARY_KEY: &str = "secondary-key-text";
+
+const OPEN: u8 = 0;
+const BLACK_HOLE: u8 = 1;
+const REFUSE: u8 = 2;
+
+/// The wire between sinks and a broker; it can be cut, swallow everything, or refuse connections.
+pub(crate) struct Wire {
+    broker: Mutex<Arc<Broker>>,
+    state: Arc<AtomicU8>,
+    /// Pumps and connections; dropped to cut.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Wire {
+    pub(crate) fn to(broker: &Arc<Broker>) -> Arc<Self> {
+        Arc::new(Self {
+            broker: Mutex::new(Arc::clone(broker)),
+            state: Arc::new(AtomicU8::new(OPEN)),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Ends all connections as a crash of the broker does, and waits until both sides have seen it.
+    pub(crate) async fn cut(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
+        tasks.shutdown().await;
+        // Time is paused: it moves only when no task has anything left to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    /// From now on bytes vanish in both directions.
+    pub(crate) fn swallow(&self) {
+        self.state.store(BLACK_HOLE, Ordering::SeqCst);
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.state.store(REFUSE, Ordering::SeqCst);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.state.store(OPEN, Ordering::SeqCst);
+    }
+
+    /// Puts another broker behind the wire.
+    pub(crate) fn restart(&self, broker: &Arc<Broker>) {
+        *self.broker.lock().unwrap() = Arc::clone(broker);
+        self.heal();
+    }
+
+    fn dial(&self) -> std::io::Result<DuplexStream> {
+        if self.state.load(Ordering::SeqCst) == REFUSE {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let (client, near) = tokio::io::duplex(1 << 20);
+        let (far, server) = tokio::io::duplex(1 << 20);
+        let (near_read, near_write) = tokio::io::split(near);
+        let (far_read, far_write) = tokio::io::split(far);
+        let broker = Arc::clone(&self.broker.lock().unwrap());
+        let mut tasks = self.tasks.lock().unwrap();
+        tasks.spawn(pump(near_read, far_write, Arc::clone(&self.state)));
+        tasks.spawn(pump(far_read, near_write, Arc::clone(&self.state)));
+        tasks.spawn(broker.serve(server));
+        Ok(client)
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    state: Arc<AtomicU8>,
+) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if state.load(Ordering::SeqCst) == BLACK_HOLE {
+            continue;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+    to.shutdown().await.ok();
+}
+
+pub(crate) fn no_tls() -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(crate::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> Target {
+    let text = format!(
+        "Endpoint=sb://ns.example;SharedAccessKeyName=send;SharedAccessKey={key};EntityPath=hub"
+    );
+    let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
+    let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
+    let container = "twinroute-test".to_owned();
+    let mut target = Target::new(parsed, auth, container, no_tls(), Arc::new(clock));
+    let wire = Arc::clone(wire);
+    target.transport = Transport::Memory(Arc::new(move || wire.dial()));
+    target
+}
+
+pub(crate) fn manner() -> Manner {
+    Manner {
+        routing: Routing::EventHubs(PartitionKey::None),
+        batched: true,
+        attempt_timeout: Duration::from_secs(30),
+        in_flight_max: 4,
+    }
+}
+
+pub(crate) fn sink(wire: &Arc<Wire>, manner: Manner) -> AmqpSink {
+    AmqpSink::new(vec![target(wire, PRIMARY_KEY, AmqpAuth::Cbs)], manner)
+}
+
+pub(crate) fn deliveries(ids: std::ops::Range<usize>) -> Vec<Delivery> {
+    ids.map(|id| delivery(id, 16)).collect()
+}
+
+pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
+    let event = Parts::new(&id.to_string(), "h", "t")
+        .set("subject", &format!("twin{id}"))
+        .unwrap()
+        .json(&format!("\"{}\"", "x".repeat(data_bytes)))
+        .build(&Limits::default())
+        .unwrap();
+    let twin = TwinKey::of(&event).stable_hash();
+    Delivery {
+        sequence: id as u64,
+        event: Arc::new(event),
+        twin,
+        attempts: 0,
+    }
+}
+
+/// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.
+pub(crate) fn short(outcomes: &[Outcome]) -> Vec<String> {
+    let one = |outcome: &Outcome| match outcome {
+        Outcome::Delivered => "delivered".to_owned(),
+        Outcome::Retry { reason, .. } => format!("retry {}", reason.code),
+        Outcome::Reject(reason) => format!("reject {}", reason.code),
+        Outcome::Unavailable(fault) => format!("{} {}", fault.kind.as_str(), fault.reason.code),
+    };
+    outcomes.iter().map(one).collect()
+}

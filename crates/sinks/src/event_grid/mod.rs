@@ -1,0 +1,292 @@
+//! The sink of an Event Grid topic: one POST carries many events.
+//!
+//! | answer | outcome |
+//! |---|---|
+//! | 200-204 | delivered |
+//! | 400, 422 | the request is sent again in halves until one event stands alone: reject |
+//! | 413 | likewise; alone: reject, `payload-too-large` |
+//! | 401 | the other access key at once; both refused: unavailable, unauthorized |
+//! | 403 | unavailable, unauthorized: an IP firewall or a private endpoint |
+//! | 404, 410 | unavailable, gone |
+//! | 429, 503 | unavailable, throttled, `Retry-After` |
+//! | 408, other 5xx | unavailable, unreachable, `Retry-After` |
+//! | no connection, no answer in time | unavailable, unreachable; in the latter case the events may have arrived |
+//! | 3xx | unavailable, unreachable: redirects are not followed, the key goes nowhere else |
+//! | any other | unavailable, unreachable |
+//!
+//! Sources: Azure Event Grid "Post to custom topic", "Troubleshoot errors"; azure-core 5 retry
+//! policy (408, 429, 500, 502, 503, 504). A request is all or nothing.
+//!
+//! A duplicate is published again: Event Grid drops none. Receivers know it by `source` and `id`
+//! (CloudEvents) or `id` (Event Grid schema).
+
+mod request;
+mod response;
+
+use crate::status::{self, PAYLOAD_TOO_LARGE};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use request::Requests;
+use reqwest::{Client, Url, redirect};
+use response::Answer;
+use rustls::ClientConfig;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_model::clock::Clock;
+use twinroute_model::endpoint::Topic;
+use twinroute_model::secret::Secret;
+use twinroute_model::settings::{EndpointSettings, TopicSchema};
+use twinroute_router::sink::{BatchLimits, Delivery, EndpointFault, Outcome, Reason, Sink};
+
+/// Source: "Access keys and shared access signatures".
+const KEY_HEADER: HeaderName = HeaderName::from_static("aeg-sas-key");
+/// The version of the publish API.
+const API_VERSION: &str = "2018-01-01";
+/// Longest wait for TCP and TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections that are kept. More than the 64 batches that may be in flight is of no use.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// The sink of one topic.
+pub(crate) struct EventGrid {
+    client: Client,
+    url: Url,
+    keys: Vec<HeaderValue>,
+    /// The key that worked last.
+    key: AtomicUsize,
+    schema: TopicSchema,
+    attempt_timeout: Duration,
+    in_flight_max: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for EventGrid {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("EventGrid")
+            .field("host", &self.url.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EventGrid {
+    /// Does no I/O.
+    ///
+    /// # Errors
+    /// What is wrong with the topic's URL or keys; never the values.
+    pub(crate) fn new(
+        topic: &Topic,
+        settings: &EndpointSettings,
+        clock: Arc<dyn Clock>,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Self, String> {
+        let url = publish_url(&topic.endpoint)?;
+        let keys = std::iter::once((&topic.access_key1, "accessKey1"))
+            .chain(topic.access_key2.as_ref().map(|key| (key, "accessKey2")))
+            .map(|(key, name)| key_header(key, name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(ClientConfig::clone(tls))
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+        if url.scheme() == "http" {
+            // A proxy would see the key. Plain HTTP is for emulators, which need no proxy.
+            builder = builder.no_proxy();
+        }
+        Ok(Self {
+            client: builder
+                .build()
+                .map_err(|error| format!("HTTP client: {error}"))?,
+            url,
+            keys,
+            key: AtomicUsize::new(0),
+            schema: settings.topic_schema,
+            attempt_timeout: settings.attempt_timeout,
+            in_flight_max: settings.batches_in_flight_max,
+            clock,
+        })
+    }
+
+    async fn send_all(&self, batch: &[Delivery]) -> Vec<Outcome> {
+        let deadline = Instant::now() + self.attempt_timeout;
+        let mut outcomes = vec![Outcome::Delivered; batch.len()];
+        let requests = Requests::encode(self.schema, batch.iter().map(|delivery| &*delivery.event));
+        for place in requests.too_large() {
+            outcomes[place] = Outcome::Reject(Reason::new(
+                PAYLOAD_TOO_LARGE,
+                "larger than the 1 MB that Event Grid takes",
+            ));
+        }
+        // Ranges still to be sent, the next one last.
+        let mut open: Vec<Range<usize>> = requests.split().rev().collect();
+        while let Some(range) = open.pop() {
+            let many = range.len() > 1;
+            let outcome = match self.deliver(requests.body(&range), deadline).await {
+                Answer::Delivered => Outcome::Delivered,
+                Answer::Refused(_) if many && Instant::now() >= deadline => Outcome::Retry {
+                    after: None,
+                    reason: Reason::new("http-400", "no time left to find the event at fault"),
+                },
+                Answer::Refused(_) if many => {
+                    let middle = range.start + range.len() / 2;
+                    open.push(middle..range.end);
+                    open.push(range.start..middle);
+                    continue;
+                }
+                Answer::Refused(reason) => Outcome::Reject(reason),
+                Answer::Unavailable(fault) => {
+                    // The rest would fare no better; sending it could only put it out of order.
+                    open.push(range);
+                    for place in open.drain(..).flatten() {
+                        outcomes[requests.place(place)] = Outcome::Unavailable(fault.clone());
+                    }
+                    break;
+                }
+            };
+            for item in range {
+                outcomes[requests.place(item)] = outcome.clone();
+            }
+        }
+        outcomes
+    }
+
+    /// Sends one request, and once more with the other key when the first is refused.
+    async fn deliver(&self, body: Bytes, deadline: Instant) -> Answer {
+        let first = self.key.load(Ordering::Relaxed);
+        let mut refused = None;
+        for turn in 0..self.keys.len() {
+            let index = (first + turn) % self.keys.len();
+            match self.post(&self.keys[index], body.clone(), deadline).await {
+                (401, answer) => refused = Some(answer),
+                (0, answer) => return answer,
+                (_, answer) => {
+                    self.key.store(index, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
+        refused.unwrap_or_else(|| Answer::Unavailable(status::unreachable("no-key", "")))
+    }
+
+    /// The status (0 for none) and what it means.
+    async fn post(&self, key: &HeaderValue, body: Bytes, deadline: Instant) -> (u16, Answer) {
+        let content_type = match self.schema {
+            // Azure's clients send a batch even for one event.
+            TopicSchema::CloudEvents => "application/cloudevents-batch+json; charset=utf-8",
+            TopicSchema::EventGrid => "application/json; charset=utf-8",
+        };
+        let exchange = async {
+            let response = self
+                .client
+                .post(self.url.clone())
+                .header(KEY_HEADER, key)
+                .header(CONTENT_TYPE, content_type)
+                .body(body)
+                .send()
+                .await?;
+            Ok(response::read(response, &*self.clock).await)
+        };
+        match tokio::time::timeout_at(deadline, exchange).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => (0, Answer::Unavailable(transport_fault(error))),
+            Err(_) => {
+                let detail = "no answer in time";
+                (
+                    0,
+                    Answer::Unavailable(status::unreachable("timeout", detail)),
+                )
+            }
+        }
+    }
+}
+
+impl Sink for EventGrid {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: request::EVENTS_MAX,
+            bytes_max: request::BYTES_MAX,
+            in_flight_max: self.in_flight_max,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        self.send_all(batch).boxed()
+    }
+}
+
+fn publish_url(endpoint: &str) -> Result<Url, String> {
+    let mut url = Url::parse(endpoint).map_err(|error| format!("TopicEndpoint: {error}"))?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err("TopicEndpoint must be an https URL".to_owned());
+    }
+    if !url.query_pairs().any(|(name, _)| name == "api-version") {
+        url.query_pairs_mut()
+            .append_pair("api-version", API_VERSION);
+    }
+    Ok(url)
+}
+
+fn key_header(key: &Secret, name: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(key.expose())
+        .map_err(|_| format!("{name} holds characters that no access key has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The causes of a failed exchange, without its URL.
+fn transport_fault(error: reqwest::Error) -> EndpointFault {
+    let code = if error.is_connect() {
+        "connect"
+    } else if error.is_timeout() {
+        "timeout"
+    } else {
+        "http"
+    };
+    let error = error.without_url();
+    let mut detail = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        detail = format!("{detail}: {error}");
+        cause = error.source();
+    }
+    status::unreachable(code, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topics_query_and_path_are_kept() {
+        let check = |endpoint: &str| publish_url(endpoint).map(|url| url.to_string());
+        assert_eq!(
+            check("https://t.weu-1.eventgrid.azure.net/api/events").unwrap(),
+            "https://t.weu-1.eventgrid.azure.net/api/events?api-version=2018-01-01"
+        );
+        assert_eq!(
+            check("http://localhost:1/api/events?a=b").unwrap(),
+            "http://localhost:1/api/events?a=b&api-version=2018-01-01"
+        );
+        assert_eq!(
+            check("https://h/?api-version=2020-01-01").unwrap(),
+            "https://h/?api-version=2020-01-01"
+        );
+        assert!(check("ftp://h").is_err() && check("h").is_err());
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_refused_without_being_shown() {
+        let error = key_header(&Secret::new("secret\n"), "accessKey2").unwrap_err();
+        assert_eq!(error, "accessKey2 holds characters that no access key has");
+        let header = key_header(&Secret::new("secret"), "accessKey1").unwrap();
+        assert!(!format!("{header:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,159 @@
+//! Cuts a lane's batch into requests by encoded size.
+
+use bytes::Bytes;
+use std::ops::Range;
+use twinroute_model::cloudevents::json;
+use twinroute_model::event::Event;
+use twinroute_model::event_grid_schema;
+use twinroute_model::settings::TopicSchema;
+
+/// Events in one request.
+/// Source: Azure Event Grid "Limits": 5,000 events a batch.
+pub(crate) const EVENTS_MAX: usize = 5_000;
+/// Bytes of one request.
+///
+/// The limit is published as "1 MB" without saying which; the smaller reading is safe.
+pub(crate) const BYTES_MAX: usize = 1_000_000;
+
+/// The events of a lane's batch, encoded one after the other.
+///
+/// Items are the events that fit a request, in order; their places are those in the lane's batch.
+pub(crate) struct Requests {
+    /// Every item with a comma behind it.
+    text: Vec<u8>,
+    /// Where each item starts; one more for the end.
+    starts: Vec<usize>,
+    places: Vec<usize>,
+    too_large: Vec<usize>,
+    bytes_max: usize,
+    events_max: usize,
+}
+
+impl Requests {
+    /// Encodes `events` in the topic's schema.
+    pub(crate) fn encode<'a>(schema: TopicSchema, events: impl Iterator<Item = &'a Event>) -> Self {
+        Self::bounded(schema, events, BYTES_MAX, EVENTS_MAX)
+    }
+
+    fn bounded<'a>(
+        schema: TopicSchema,
+        events: impl Iterator<Item = &'a Event>,
+        bytes_max: usize,
+        events_max: usize,
+    ) -> Self {
+        let mut requests = Self {
+            text: Vec::new(),
+            starts: vec![0],
+            places: Vec::new(),
+            too_large: Vec::new(),
+            bytes_max,
+            events_max,
+        };
+        for (place, event) in events.enumerate() {
+            let start = requests.text.len();
+            match schema {
+                TopicSchema::CloudEvents => json::write(event, &mut requests.text),
+                TopicSchema::EventGrid => event_grid_schema::write(event, &mut requests.text),
+            }
+            requests.text.push(b',');
+            // The item and its comma, plus one bracket: what a request of this item alone has.
+            if requests.text.len() - start + 1 > bytes_max {
+                requests.text.truncate(start);
+                requests.too_large.push(place);
+            } else {
+                requests.starts.push(requests.text.len());
+                requests.places.push(place);
+            }
+        }
+        requests
+    }
+
+    /// Places of events that fit no request.
+    pub(crate) fn too_large(&self) -> impl Iterator<Item = usize> {
+        self.too_large.iter().copied()
+    }
+
+    /// The place in the lane's batch of an item.
+    pub(crate) fn place(&self, item: usize) -> usize {
+        self.places[item]
+    }
+
+    /// Ranges of items, each one request.
+    pub(crate) fn split(&self) -> impl DoubleEndedIterator<Item = Range<usize>> {
+        let mut ranges = Vec::new();
+        let mut first = 0;
+        for item in 0..self.places.len() {
+            // Brackets take two bytes and the last comma gives one back.
+            let bytes = self.starts[item + 1] - self.starts[first] + 1;
+            if bytes > self.bytes_max || item - first >= self.events_max {
+                ranges.push(first..item);
+                first = item;
+            }
+        }
+        if first < self.places.len() {
+            ranges.push(first..self.places.len());
+        }
+        ranges.into_iter()
+    }
+
+    /// The body of the request for `range`.
+    pub(crate) fn body(&self, range: &Range<usize>) -> Bytes {
+        let items = &self.text[self.starts[range.start]..self.starts[range.end] - 1];
+        let mut body = Vec::with_capacity(items.len() + 2);
+        body.push(b'[');
+        body.extend_from_slice(items);
+        body.push(b']');
+        body.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use twinroute_model::event::{Limits, Parts};
+
+    fn event(id: usize, data_bytes: usize) -> Event {
+        Parts::new(&id.to_string(), "h", "t")
+            .json(&format!("\"{}\"", "x".repeat(data_bytes)))
+            .build(&Limits::default())
+            .unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn requests_keep_order_and_limits_and_lose_nothing(
+            sizes in prop::collection::vec(0_usize..400, 0..60),
+            schema in prop::sample::select(vec![TopicSchema::CloudEvents, TopicSchema::EventGrid]),
+        ) {
+            let events: Vec<Event> =
+                sizes.iter().enumerate().map(|(id, size)| event(id, *size)).collect();
+            let requests = Requests::bounded(schema, events.iter(), 400, 7);
+            let mut seen: Vec<usize> = requests.too_large().collect();
+            for range in requests.split() {
+                let body = requests.body(&range);
+                prop_assert!(body.len() <= 400 && range.len() <= 7);
+                let items: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+                let ids: Vec<usize> =
+                    items.iter().map(|item| item["id"].as_str().unwrap().parse().unwrap()).collect();
+                let places: Vec<usize> = range.map(|item| requests.place(item)).collect();
+                prop_assert_eq!(&ids, &places);
+                seen.extend(places);
+            }
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..sizes.len()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_event_at_the_limit_goes_and_one_above_does_not() {
+        let one = event(0, 10);
+        let alone = Requests::encode(TopicSchema::CloudEvents, [&one].into_iter());
+        let bytes = alone.body(&(0..1)).len();
+        for (bytes_max, refused) in [(bytes, 0), (bytes - 1, 1)] {
+            let requests =
+                Requests::bounded(TopicSchema::CloudEvents, [&one].into_iter(), bytes_max, 9);
+            assert_eq!(requests.too_large().count(), refused);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The Event Grid sink against a small HTTP server.
+
+use crate::support::{connect, deliveries, delivery, settings, short};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use twinroute_model::settings::{EndpointSettings, TopicSchema};
+use twinroute_router::sink::{FaultKind, Outcome, Sink};
+
+struct Seen {
+    target: String,
+    headers: HeaderMap,
+    ids: Vec<String>,
+    bytes: usize,
+    body: Bytes,
+}
+
+type Script = Box<dyn FnMut(&Seen) -> Option<Response<Full<Bytes>>> + Send>;
+
+/// A topic that answers as its script says; `None` is no answer at all.
+struct Topic {
+    url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    _tasks: JoinSet<()>,
+}
+
+fn reply(status: u16) -> Option<Response<Full<Bytes>>> {
+    let body = format!(r#"{{"error":{{"code":"{status}","message":"scripted","details":[]}}}}"#);
+    Some(
+        Response::builder()
+            .status(status)
+            .body(Full::from(body))
+            .unwrap(),
+    )
+}
+
+impl Topic {
+    async fn start(
+        script: impl FnMut(&Seen) -> Option<Response<Full<Bytes>>> + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/events", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
+        let mut tasks = JoinSet::new();
+        let shared = Arc::clone(&seen);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&shared));
+                let service = service_fn(move |request| {
+                    answer(request, Arc::clone(&script), Arc::clone(&seen))
+                });
+                connections.spawn(async move {
+                    let http = hyper::server::conn::http1::Builder::new();
+                    http.serve_connection(TokioIo::new(stream), service)
+                        .await
+                        .ok();
+                });
+            }
+        });
+        Self {
+            url,
+            seen,
+            _tasks: tasks,
+        }
+    }
+
+    fn sink(&self, settings: &EndpointSettings) -> Arc<dyn Sink> {
+        let properties = format!(
+            r#""endpointType":"EventGrid","TopicEndpoint":"{}",
+               "accessKey1":"key-one=","accessKey2":"key-two=""#,
+            self.url
+        );
+        connect(&properties, settings)
+    }
+
+    fn requests(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    script: Arc<Mutex<Script>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let events: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+    let id = |event: &serde_json::Value| event["id"].as_str().unwrap().to_owned();
+    let one = Seen {
+        target: head.uri.to_string(),
+        headers: head.headers,
+        ids: events.iter().map(id).collect(),
+        bytes: body.len(),
+        body,
+    };
+    let response = (script.lock().unwrap())(&one);
+    seen.lock().unwrap().push(one);
+    match response {
+        Some(response) => Ok(response),
+        None => std::future::pending().await,
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_one_request_with_key_version_and_content_type() {
+    let topic = Topic::start(|_| reply(200)).await;
+    let sink = topic.sink(&settings());
+    assert_eq!(short(&sink.send(&deliveries(0..3)).await), ["delivered"; 3]);
+    let grid = EndpointSettings {
+        topic_schema: TopicSchema::EventGrid,
+        ..settings()
+    };
+    topic.sink(&grid).send(&deliveries(3..4)).await;
+    let seen = topic.seen.lock().unwrap();
+    assert_eq!(seen[0].target, "/api/events?api-version=2018-01-01");
+    assert_eq!(seen[0].headers["aeg-sas-key"], "key-one=");
+    assert_eq!(
+        seen[0].headers["content-type"],
+        "application/cloudevents-batch+json; charset=utf-8"
+    );
+    assert_eq!(seen[0].ids, ["0", "1", "2"]);
+    assert_eq!(
+        seen[1].headers["content-type"],
+        "application/json; charset=utf-8"
+    );
+    let event: serde_json::Value = serde_json::from_slice(&seen[1].body).unwrap();
+    assert_eq!(event[0]["eventType"], "t");
+    assert_eq!(event[0]["dataVersion"], "1.0");
+}
+
+#[tokio::test]
+async fn requests_stay_under_a_megabyte_and_a_larger_event_is_rejected_unsent() {
+    let topic = Topic::start(|_| reply(200)).await;
+    let sink = topic.sink(&settings());
+    let mut batch: Vec<_> = (0..5).map(|id| delivery(id, 400_000)).collect();
+    batch.insert(2, delivery(99, 1_000_000));
+    let outcomes = short(&sink.send(&batch).await);
+    assert_eq!(outcomes[2], "reject payload-too-large");
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| *outcome == "delivered")
+            .count(),
+        5
+    );
+    let seen = topic.seen.lock().unwrap();
+    let ids: Vec<_> = seen.iter().map(|request| request.ids.join(",")).collect();
+    assert_eq!(ids, ["0,1", "2,3", "4"]);
+    assert!(seen.iter().all(|request| request.bytes <= 1_000_000));
+}
+
+#[tokio::test]
+async fn a_refused_key_gives_way_to_the_other_which_is_remembered() {
+    let topic = Topic::start(|seen| {
+        let second = seen.headers["aeg-sas-key"] == "key-two=";
+        reply(if second { 200 } else { 401 })
+    })
+    .await;
+    let sink = topic.sink(&settings());
+    assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
+    assert_eq!(topic.requests(), 2);
+    assert_eq!(short(&sink.send(&deliveries(1..2)).await), ["delivered"]);
+    assert_eq!(topic.requests(), 3);
+}
+
+#[tokio::test]
+async fn both_keys_refused_is_the_endpoints_fault_and_shows_neither() {
+    let topic = Topic::start(|_| reply(401)).await;
+    let outcomes = topic.sink(&settings()).send(&deliveries(0..2)).await;
+    assert_eq!(short(&outcomes), ["unauthorized http-401"; 2]);
+    assert_eq!(topic.requests(), 2);
+    let shown = format!("{outcomes:?}");
+    assert!(shown.contains("401: scripted"), "{shown}");
+    assert!(
+        !shown.contains("key-one") && !shown.contains("key-two"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn the_event_at_fault_is_found_within_the_batch() {
+    for (status, code) in [(400, "http-400"), (413, "payload-too-large")] {
+        let topic = Topic::start(move |seen| {
+            let poison = seen.ids.iter().any(|id| id == "5");
+            reply(if poison { status } else { 200 })
+        })
+        .await;
+        let outcomes = short(&topic.sink(&settings()).send(&deliveries(0..16)).await);
+        for (id, outcome) in outcomes.iter().enumerate() {
+            let expected = if id == 5 {
+                format!("reject {code}")
+            } else {
+                "delivered".into()
+            };
+            assert_eq!(*outcome, expected, "{id}");
+        }
+        // One of 16: two requests for each of four halvings, and the first.
+        assert_eq!(topic.requests(), 9);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_the_endpoint_ends_the_batch_and_keeps_its_wait() {
+    let mut turn = 0;
+    let topic = Topic::start(move |_| {
+        turn += 1;
+        let mut response = reply(if turn == 1 { 200 } else { 503 }).unwrap();
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap();
+        response.headers_mut().insert("retry-after", date);
+        Some(response)
+    })
+    .await;
+    let batch: Vec<_> = (0..4).map(|id| delivery(id, 600_000)).collect();
+    let outcomes = topic.sink(&settings()).send(&batch).await;
+    let throttled = "throttled http-503";
+    assert_eq!(
+        short(&outcomes),
+        ["delivered", throttled, throttled, throttled]
+    );
+    assert_eq!(topic.requests(), 2);
+    let Outcome::Unavailable(fault) = &outcomes[3] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(fault.after, Some(Duration::from_secs(30)));
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let elsewhere = Topic::start(|_| reply(200)).await;
+    let location = elsewhere.url.clone();
+    let topic = Topic::start(move |_| {
+        let mut response = reply(307).unwrap();
+        response
+            .headers_mut()
+            .insert("location", location.parse().unwrap());
+        Some(response)
+    })
+    .await;
+    let outcomes = topic.sink(&settings()).send(&deliveries(0..1)).await;
+    assert_eq!(short(&outcomes), ["unreachable http-307"]);
+    assert_eq!(elsewhere.requests(), 0);
+}
+
+#[tokio::test]
+async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
+    let topic = Topic::start(|_| None).await;
+    let quick = EndpointSettings {
+        attempt_timeout: Duration::from_millis(200),
+        ..settings()
+    };
+    let start = Instant::now();
+    let outcomes = topic.sink(&quick).send(&deliveries(0..2)).await;
+    assert_eq!(short(&outcomes), ["unreachable timeout"; 2]);
+    assert!(start.elapsed() < Duration::from_secs(4));
+    let sink = topic.sink(&settings());
+    drop(topic);
+    let outcomes = sink.send(&deliveries(0..1)).await;
+    assert_eq!(short(&outcomes), ["unreachable connect"]);
+    let shown = format!("{outcomes:?}");
+    assert!(
+        !shown.contains("api-version"),
+        "the query may hold a key: {shown}"
+    );
+}
+
+#[tokio::test]
+async fn an_endless_error_text_is_cut() {
+    let topic = Topic::start(|_| {
+        let body = Full::from(vec![b'x'; 4 << 20]);
+        Some(Response::builder().status(500).body(body).unwrap())
+    })
+    .await;
+    let outcomes = topic.sink(&settings()).send(&deliveries(0..1)).await;
+    let Outcome::Unavailable(fault) = &outcomes[0] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(fault.kind, FaultKind::Unreachable);
+    assert_eq!(fault.reason.detail.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_key_in_the_topics_query_is_not_shown() {
+    let properties = r#""endpointType":"EventGrid","accessKey1":"k",
+        "TopicEndpoint":"http://127.0.0.1:1/api/events?aeg-sas-key=hidden""#;
+    let outcomes = connect(properties, &settings())
+        .send(&deliveries(0..1))
+        .await;
+    assert_eq!(short(&outcomes), ["unreachable connect"]);
+    assert!(!format!("{outcomes:?}").contains("hidden"), "{outcomes:?}");
+}

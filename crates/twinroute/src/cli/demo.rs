@@ -1,0 +1,257 @@
+//! `twinroute demo`: emulator, router, ingress and a building of twins, on free loopback ports.
+
+use super::{StopSignals, table};
+use crate::config::LogFormat;
+use crate::story::Story;
+use crate::{daemon, logging, scene};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use twinroute_emulator::Emulator;
+use twinroute_ingress::Ingress;
+use twinroute_listen::{Address, Listener};
+use twinroute_model::clock::{Clock as _, SystemClock};
+use twinroute_router::Router;
+use twinroute_router::status::Status;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Sends this many events, waits until all are settled, prints the sums and ends.
+    #[arg(long)]
+    events: Option<u64>,
+    /// Events a second.
+    #[arg(long, default_value_t = 20)]
+    rate: u32,
+    /// Port of the ingress on 127.0.0.1; 0 lets the system choose.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
+/// How long the demo waits for what it sent to be settled.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+
+/// How often the live table is drawn.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// Everything the demo runs.
+struct Stage {
+    emulator: Emulator,
+    router: Router,
+    url: String,
+    stop: watch::Sender<bool>,
+    ingress: tokio::task::JoinHandle<()>,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if options.rate == 0 {
+        bail!("--rate must be at least 1");
+    }
+    logging::install(LogFormat::Pretty, "warn")?;
+    let stage = Stage::set(options.port).await?;
+    stage.introduce();
+    match options.events {
+        Some(events) => stage.count(events, options.rate).await,
+        None => stage.play(options.rate).await,
+    }
+}
+
+impl Stage {
+    async fn set(port: u16) -> anyhow::Result<Self> {
+        let settings = scene::emulator_settings();
+        let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
+        let router = daemon::router()?
+            .default_instance(scene::instance())
+            .definitions(scene::definitions(&emulator))
+            .build()?;
+        let address: Address = format!("127.0.0.1:{port}").parse()?;
+        let settings = twinroute_ingress::Settings {
+            listen: vec![address],
+            ..Default::default()
+        };
+        let listeners = Listener::bind_all(&settings.listen, &settings.sockets())?;
+        let url = format!("http://{}/events", listeners[0].address());
+        let (stop, mut stopped) = watch::channel(false);
+        let ingress = Ingress::new(&settings, router.clone(), Arc::new(SystemClock));
+        let ingress = tokio::spawn(async move {
+            let stopped = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+            ingress.serve(listeners, stopped).await;
+        });
+        Ok(Self {
+            emulator,
+            router,
+            url,
+            stop,
+            ingress,
+        })
+    }
+
+    fn introduce(&self) {
+        println!("twinroute demo: six routes over three endpoints, all on this machine\n");
+        print!(
+            "{}",
+            scene::addresses(&self.emulator, &scene::emulator_settings())
+        );
+        println!(
+            "\nPost an event of your own:\n    curl -i {} -H 'content-type: \
+             application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"1\",\
+             \"source\":\"demo/digitaltwins/room7\",\"type\":\"microsoft.iot.telemetry\",\
+             \"data\":{{\"temperature\":30}}}}'\n",
+            self.url
+        );
+    }
+
+    /// Plays until it is told to stop.
+    async fn play(self, rate: u32) -> anyhow::Result<ExitCode> {
+        let live = std::io::stdout().is_terminal();
+        let mut producer = Producer::new(&self.url)?;
+        let mut beat = interval(Duration::from_secs(1) / rate);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut draw = interval(if live { REFRESH } else { REFRESH * 10 });
+        let mut drawn_lines = 0;
+        let mut stop = StopSignals::new()?;
+        loop {
+            tokio::select! {
+                () = stop.wait() => break,
+                _ = beat.tick() => producer.post().await?,
+                _ = draw.tick() => {
+                    let text = table::render(&self.router.status());
+                    if live && drawn_lines > 0 {
+                        // Up to the first line of the last table, and everything below is gone.
+                        print!("\x1b[{drawn_lines}A\x1b[J");
+                    }
+                    drawn_lines = text.lines().count();
+                    println!("{}", text.trim_end());
+                    std::io::stdout().flush()?;
+                }
+            }
+        }
+        println!();
+        self.end(producer.posted).await
+    }
+
+    /// Sends so many events and ends when all are settled.
+    async fn count(self, events: u64, rate: u32) -> anyhow::Result<ExitCode> {
+        let mut producer = Producer::new(&self.url)?;
+        // A fixed number is not watched live, so it goes ten times as fast.
+        let mut beat = interval(Duration::from_secs(1) / rate.saturating_mul(10));
+        let started = Instant::now();
+        for _ in 0..events {
+            beat.tick().await;
+            producer.post().await?;
+        }
+        println!(
+            "posted {events} events in {:.1} s; waiting until all are settled",
+            started.elapsed().as_secs_f64()
+        );
+        self.end(producer.posted).await
+    }
+
+    async fn end(self, posted: u64) -> anyhow::Result<ExitCode> {
+        let in_time = timeout(SETTLE_MAX, self.router.settled()).await.is_ok();
+        let status = self.router.stop(Duration::ZERO).await;
+        self.stop.send_replace(true);
+        self.ingress.await.context("the ingress")?;
+        println!("\n{}", table::render(&status));
+        let store = self.emulator.store();
+        let arrived = [
+            ("telemetry-hub", store.counts(scene::HUB).stored),
+            ("alerts-topic", store.counts(scene::TOPIC).stored),
+            ("lifecycle-grid", store.topic_counts(scene::GRID).stored),
+        ];
+        let sums = Sums::of(&status, posted, &arrived);
+        print!("{}", sums.text);
+        self.emulator.shutdown().await;
+        if !in_time {
+            println!(
+                "not everything was settled within {} s",
+                SETTLE_MAX.as_secs()
+            );
+        }
+        Ok(if sums.unaccounted == 0 && in_time {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+/// What was posted, against what the router says, against what the emulator holds.
+struct Sums {
+    text: String,
+    unaccounted: u64,
+}
+
+impl Sums {
+    fn of(status: &Status, posted: u64, arrived: &[(&str, u64)]) -> Self {
+        let mut text = String::new();
+        let mut unaccounted = posted.abs_diff(status.journal.accepted);
+        for endpoint in status
+            .instances
+            .iter()
+            .flat_map(|instance| &instance.endpoints)
+        {
+            let held = arrived.iter().find(|(name, _)| *name == endpoint.name);
+            let held = held.map_or(0, |(_, held)| *held);
+            text.push_str(&format!(
+                "{:<16} matched {:>6} = delivered {:>6} + given up {:>3}; arrived {:>6}\n",
+                endpoint.name, endpoint.matched, endpoint.delivered, endpoint.discarded, held
+            ));
+            unaccounted += endpoint.unaccounted().unsigned_abs();
+            // More may arrive than was acknowledged, never less.
+            unaccounted += endpoint.delivered.saturating_sub(held);
+            unaccounted += endpoint.queued + endpoint.in_flight + endpoint.parked;
+        }
+        text.push_str(&format!(
+            "posted {posted}, accepted {}, matched no route {}, unaccounted {unaccounted}\n",
+            status.journal.accepted, status.journal.unmatched
+        ));
+        Self { text, unaccounted }
+    }
+}
+
+/// Posts the story over HTTP, one event a request, as a twin-producing program would.
+struct Producer {
+    client: reqwest::Client,
+    url: String,
+    story: Story,
+    posted: u64,
+}
+
+impl Producer {
+    fn new(url: &str) -> anyhow::Result<Self> {
+        let tls = twinroute_sinks::tls::platform()?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        Ok(Self {
+            client,
+            url: url.to_owned(),
+            story: Story::new(7),
+            posted: 0,
+        })
+    }
+
+    async fn post(&mut self) -> anyhow::Result<()> {
+        let event = self.story.next(SystemClock.now());
+        let request = self
+            .client
+            .post(&self.url)
+            .header("content-type", "application/cloudevents+json")
+            .body(event);
+        let answer = request
+            .send()
+            .await
+            .context("the ingress does not answer")?;
+        if !answer.status().is_success() {
+            bail!("the ingress refused an event: {}", answer.text().await?);
+        }
+        self.posted += 1;
+        Ok(())
+    }
+}

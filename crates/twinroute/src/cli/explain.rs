@@ -1,0 +1,71 @@
+//! `twinroute explain`: why an event goes where it goes.
+
+use super::config_error;
+use crate::config::Loaded;
+use crate::daemon;
+use anyhow::Context as _;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+use twinroute_model::cloudevents::json;
+use twinroute_model::event::Limits;
+use twinroute_model::twin::TwinKey;
+
+pub(super) async fn run(
+    file: &Path,
+    event: &Path,
+    instance: Option<&str>,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let loaded = match Loaded::read(file) {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(config_error(&error)),
+    };
+    let definitions = match loaded.definitions() {
+        Ok(definitions) => definitions,
+        Err(faults) => return Ok(config_error(&faults.into())),
+    };
+    let router = daemon::router()?
+        .default_instance(&loaded.config.instance)
+        .definitions(definitions);
+    let router = match router.build() {
+        Ok(router) => router,
+        Err(error) => return Ok(config_error(&error.into())),
+    };
+    let mut bytes = Vec::new();
+    if event == Path::new("-") {
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
+    } else {
+        bytes = std::fs::read(event)
+            .with_context(|| format!("cannot read the event {}", event.display()))?;
+    }
+    let event = json::parse(bytes.into(), &Limits::default())?;
+    let explained = router.explain(instance, &event)?;
+    if as_json {
+        let routes: Vec<_> = explained
+            .iter()
+            .map(|(id, endpoint, explanation)| {
+                serde_json::json!({
+                    "route": id.as_str(), "endpoint": endpoint.as_str(), "explanation": explanation,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&routes)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("event {} of twin {}", event.id(), TwinKey::of(&event));
+    for (id, endpoint, explanation) in explained {
+        let verdict = if explanation.matches {
+            "matches"
+        } else {
+            "does not match"
+        };
+        println!("\nroute {id} -> {endpoint}: {verdict}");
+        for line in explanation.to_string().lines() {
+            println!("    {line}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! The command line: one module a command.
+
+mod demo;
+mod emulator;
+mod explain;
+mod run;
+mod status;
+mod table;
+mod validate;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What `sysexits.h` calls a configuration error.
+pub(crate) const EX_CONFIG: u8 = 78;
+
+/// Routes digital-twin events to Event Grid topics, Event Hubs and Service Bus topics.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Routes events as a configuration says, until it is stopped.
+    Run {
+        /// The configuration file.
+        #[arg(long, short)]
+        config: PathBuf,
+    },
+    /// Checks a configuration with its endpoints, routes and filters; all errors at once.
+    Validate {
+        /// The configuration file.
+        #[arg(long, short)]
+        config: PathBuf,
+    },
+    /// Says for every route whether and why it would match an event.
+    Explain {
+        /// The configuration file.
+        #[arg(long, short)]
+        config: PathBuf,
+        /// The event: a file in CloudEvents JSON format, or `-` for standard input.
+        event: PathBuf,
+        /// The instance whose routes are asked.
+        #[arg(long)]
+        instance: Option<String>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what a running twinroute does.
+    Status {
+        /// Its admin address: `127.0.0.1:8081` or `unix:/run/twinroute-admin.sock`.
+        #[arg(long, default_value = "127.0.0.1:8081")]
+        admin: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the whole of it on this machine: emulated endpoints, a router, a stream of twin events.
+    Demo(demo::Options),
+    /// Stands in for Event Grid topics, Event Hubs and Service Bus on this machine.
+    Emulator(emulator::Options),
+}
+
+/// Runs the command; errors are printed here, once.
+pub(crate) async fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.command {
+        Command::Run { config } => run::run(&config).await,
+        Command::Validate { config } => validate::run(&config),
+        Command::Explain {
+            config,
+            event,
+            instance,
+            json,
+        } => explain::run(&config, &event, instance.as_deref(), json).await,
+        Command::Status { admin, json } => status::run(&admin, json).await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Emulator(options) => emulator::run(options).await,
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("twinroute: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints a configuration error and gives its exit code.
+fn config_error(error: &anyhow::Error) -> ExitCode {
+    eprintln!("twinroute: {error:#}");
+    ExitCode::from(EX_CONFIG)
+}
+
+/// Hears SIGINT and SIGTERM from the moment it is made.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self {
+            terminate,
+            interrupt,
+        })
+    }
+
+    /// Resolves when the process is told to stop.
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

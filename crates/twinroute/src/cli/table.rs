@@ -1,0 +1,86 @@
+//! A status as a table for the terminal.
+
+use std::fmt::Write as _;
+use twinroute_router::status::{EndpointStatus, Status};
+
+/// Draws all instances: per endpoint the ledger, per route what it matched.
+pub(super) fn render(status: &Status) -> String {
+    let mut text = String::new();
+    let journal = &status.journal;
+    line(
+        &mut text,
+        format_args!(
+            "table {}   accepted {}   unmatched {}   waiting {} ({} of {})",
+            status.table.generation,
+            journal.accepted,
+            journal.unmatched,
+            journal.events,
+            bytesize::ByteSize(journal.bytes),
+            bytesize::ByteSize(journal.bytes_max),
+        ),
+    );
+    for error in &status.table.errors {
+        line(&mut text, format_args!("refused: {error}"));
+    }
+    for instance in &status.instances {
+        line(&mut text, format_args!("\n{:<22}{COLUMNS}", instance.name));
+        for endpoint in &instance.endpoints {
+            line(&mut text, format_args!("{}", endpoint_line(endpoint)));
+            if !endpoint.last_error.is_empty() && endpoint.backing_off_ms > 0 {
+                line(&mut text, format_args!("    {}", endpoint.last_error));
+            }
+        }
+        line(
+            &mut text,
+            format_args!(
+                "\n  {:<20}{:<20}{:>9}  filter",
+                "route", "endpoint", "matched"
+            ),
+        );
+        for route in &instance.routes {
+            line(
+                &mut text,
+                format_args!(
+                    "  {:<20}{:<20}{:>9}  {}",
+                    route.id,
+                    route.endpoint,
+                    route.matched,
+                    shortened(&route.filter)
+                ),
+            );
+        }
+    }
+    text
+}
+
+const COLUMNS: &str =
+    "  matched   queued  flying  parked delivered  given up   p50 ms   p99 ms  state";
+
+fn endpoint_line(endpoint: &EndpointStatus) -> String {
+    format!(
+        "  {:<20}{:>9}{:>9}{:>8}{:>8}{:>10}{:>10}{:>9.1}{:>9.1}  {}",
+        endpoint.name,
+        endpoint.matched,
+        endpoint.queued,
+        endpoint.in_flight,
+        endpoint.parked,
+        endpoint.delivered,
+        endpoint.discarded,
+        endpoint.latency_p50_ms,
+        endpoint.latency_p99_ms,
+        endpoint.state
+    )
+}
+
+fn shortened(filter: &str) -> String {
+    const MAX: usize = 60;
+    let flat: String = filter.split_whitespace().collect::<Vec<_>>().join(" ");
+    if flat.chars().count() <= MAX {
+        return flat;
+    }
+    flat.chars().take(MAX - 1).chain(['…']).collect()
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("a String takes everything");
+}

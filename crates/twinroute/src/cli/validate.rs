@@ -1,0 +1,80 @@
+//! `twinroute validate`: everything that is wrong, before anything runs.
+
+use super::{EX_CONFIG, config_error};
+use crate::config::Loaded;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use twinroute_model::clock::SystemClock;
+use twinroute_router::source::Faults;
+use twinroute_sinks::connect::Connector;
+use twinroute_sinks::tls;
+
+pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = match Loaded::read(file) {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(config_error(&error)),
+    };
+    let mut errors = Vec::new();
+    match loaded.config.ingress.check() {
+        Ok(warnings) => warnings
+            .iter()
+            .for_each(|warning| eprintln!("warning: {warning}")),
+        Err(error) => errors.push(format!("[ingress]: {error}")),
+    }
+    match loaded.definitions() {
+        Ok(definitions) => {
+            let connector = Connector::new(Arc::new(SystemClock), tls::platform()?);
+            let checked = twinroute_router::check(&definitions, Arc::new(connector));
+            match checked {
+                Ok(warnings) => {
+                    warnings
+                        .iter()
+                        .for_each(|warning| eprintln!("warning: {warning}"));
+                    if errors.is_empty() {
+                        report(&definitions, file);
+                    }
+                }
+                Err(faults) => add(&mut errors, &faults),
+            }
+        }
+        Err(faults) => add(&mut errors, &faults),
+    }
+    if errors.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for error in &errors {
+        eprintln!("error: {error}");
+    }
+    eprintln!(
+        "twinroute: {}: {} in all",
+        file.display(),
+        count(errors.len(), "error")
+    );
+    Ok(ExitCode::from(EX_CONFIG))
+}
+
+fn add(errors: &mut Vec<String>, faults: &Faults) {
+    errors.extend(faults.0.iter().map(ToString::to_string));
+}
+
+fn report(definitions: &twinroute_router::source::Definitions, file: &Path) {
+    let instances = &definitions.instances;
+    let endpoints: usize = instances
+        .iter()
+        .map(|instance| instance.endpoints.len())
+        .sum();
+    let routes: usize = instances.iter().map(|instance| instance.routes.len()).sum();
+    println!(
+        "{}: valid: {}, {}, {}",
+        file.display(),
+        count(instances.len(), "instance"),
+        count(endpoints, "endpoint"),
+        count(routes, "route")
+    );
+}
+
+fn count(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

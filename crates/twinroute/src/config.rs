@@ -1,0 +1,227 @@
+//! The configuration file: read, checked, defaults filled in.
+
+use anyhow::{Context as _, bail};
+use bytesize::ByteSize;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use twinroute_model::name::InstanceName;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_router::source::{Definitions, Fault, Faults, Folder, Settings};
+
+/// Everything that `twinroute run` is told.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The default instance, whose events are posted to `/events`.
+    pub(crate) instance: String,
+    /// The folder of definitions, relative to this file.
+    pub(crate) definitions: PathBuf,
+    /// How long lanes may finish at a stop.
+    #[serde(with = "humantime_serde")]
+    pub(crate) shutdown_grace: Duration,
+    /// How long the lane of a removed endpoint may finish.
+    #[serde(with = "humantime_serde")]
+    pub(crate) removed_grace: Duration,
+    pub(crate) ingress: twinroute_ingress::Settings,
+    pub(crate) admin: twinroute_admin::Settings,
+    pub(crate) journal: Journal,
+    pub(crate) log: Log,
+    pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            instance: "default".to_owned(),
+            definitions: PathBuf::from("."),
+            shutdown_grace: Duration::from_secs(10),
+            removed_grace: Duration::from_secs(300),
+            ingress: twinroute_ingress::Settings::default(),
+            admin: twinroute_admin::Settings::default(),
+            journal: Journal::default(),
+            log: Log::default(),
+            endpoints: BTreeMap::new(),
+        }
+    }
+}
+
+/// What waits in memory.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Journal {
+    /// Bytes of events that may wait in all.
+    pub(crate) bytes_max: ByteSize,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            bytes_max: ByteSize::mib(256),
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or per module: `info,twinroute_router=debug`.
+    pub(crate) filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Pretty,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// A configuration with the file it came from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) file: PathBuf,
+    pub(crate) folder: Folder,
+}
+
+impl Loaded {
+    /// Reads and checks the file, but not the definitions.
+    pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
+        let config = read(file)?;
+        let instance = InstanceName::new(&config.instance)
+            .with_context(|| format!("{}: `instance`", file.display()))?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        let folder = Folder::new(base.join(&config.definitions), instance);
+        Ok(Self {
+            config,
+            file: file.to_owned(),
+            folder,
+        })
+    }
+
+    /// The folder that holds the configuration file.
+    pub(crate) fn config_folder(&self) -> &Path {
+        match self.file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Reads the definitions and, once more, the settings that go with them.
+    pub(crate) fn definitions(&self) -> Result<Definitions, Faults> {
+        let settings = read(&self.file)
+            .map(|config| config.endpoints)
+            .map_err(|error| {
+                let object = "configuration";
+                Faults(vec![Fault::new(object, format!("{error:#}"))])
+            });
+        match (self.folder.read(), settings) {
+            (Ok(instances), Ok(endpoints)) => Ok(Definitions {
+                instances,
+                settings: Settings::new(endpoints),
+                folder: Some(self.folder.clone()),
+            }),
+            (Err(Faults(mut faults)), Err(Faults(more))) => {
+                faults.extend(more);
+                Err(Faults(faults))
+            }
+            (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
+        }
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the configuration {}", file.display()))?;
+    parse(&text, |name| std::env::var(name).ok())
+        .with_context(|| format!("in the configuration {}", file.display()))
+}
+
+fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Config> {
+    let text = expand(text, variable)?;
+    Ok(toml::from_str(&text)?)
+}
+
+/// Puts environment variables in for `${NAME}`, outside comments.
+fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
+    let mut out = String::with_capacity(text.len());
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let number = index + 1;
+        let mut rest = line;
+        while let Some(start) = rest
+            .find("${")
+            .filter(|_| !line.trim_start().starts_with('#'))
+        {
+            let Some(end) = rest[start..].find('}') else {
+                bail!("line {number}: `${{` without its `}}`");
+            };
+            let name = &rest[start + 2..start + end];
+            let Some(value) = variable(name) else {
+                bail!("line {number}: the environment variable {name} is not set");
+            };
+            if value.contains(['"', '\\', '\n', '\r', '\'']) {
+                bail!(
+                    "line {number}: the environment variable {name} holds a quote, a backslash \
+                       or a line break, which cannot stand in a TOML string"
+                );
+            }
+            out.push_str(&rest[..start]);
+            out.push_str(&value);
+            rest = &rest[start + end + 1..];
+        }
+        out.push_str(rest);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        format!(
+            "{:#}",
+            parse(text, |name| (name == "SET").then(|| "a'b".to_owned())).unwrap_err()
+        )
+    }
+
+    #[test]
+    fn everything_has_a_default_and_unknown_keys_are_refused() {
+        assert_eq!(parse("", |_| None).unwrap().instance, "default");
+        assert!(refusal("instanze = 'x'").contains("unknown field `instanze`"));
+        let text = refusal("[endpoints.hub-1]\norderin = 'twin'");
+        assert!(
+            text.contains("unknown field `orderin`") && text.contains("line 2"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn environment_variables_are_put_in() {
+        let config = parse("instance = '${NAME}' # ${NOT_LOOKED_AT", |name| {
+            (name == "NAME").then(|| "mine".to_owned())
+        });
+        // A comment behind a value is not told from the value.
+        assert!(config.is_err());
+        let config = parse("# ${UNSET}\ninstance = '${NAME}'", |_| {
+            Some("mine".to_owned())
+        })
+        .unwrap();
+        assert_eq!(config.instance, "mine");
+        let unset = "line 2: the environment variable UNSET is not set";
+        assert_eq!(refusal("\ninstance = '${UNSET}'"), unset);
+        assert!(refusal("instance = '${SET}'").contains("SET holds a quote"));
+    }
+}

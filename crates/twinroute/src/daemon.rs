@@ -1,0 +1,163 @@
+//! Wiring: from a configuration to a router that listens. No logic of its own.
+
+use crate::config::Loaded;
+use anyhow::Context as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use twinroute_admin::{Admin, Metrics};
+use twinroute_ingress::Ingress;
+use twinroute_listen::Listener;
+use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_router::source::{Watch, WatchError};
+use twinroute_router::status::Status;
+use twinroute_router::{Builder, Router};
+use twinroute_sinks::connect::Connector;
+use twinroute_sinks::tls;
+
+/// A router with the real sinks, not yet built.
+pub(crate) fn router() -> anyhow::Result<Builder> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tls = tls::platform().context("the system's certificates cannot be used")?;
+    Ok(Router::builder().connect(Connector::new(clock, tls)))
+}
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    router: Router,
+    phase: watch::Sender<Phase>,
+    /// Those that take in: requests and changes of the definitions.
+    intake: Vec<JoinHandle<()>>,
+    admin: JoinHandle<()>,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Nothing is taken in any more; lanes finish, the admin API still tells.
+    Draining,
+    Stopped,
+}
+
+impl Daemon {
+    /// Opens the listeners and starts.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from starting, with what to do about it.
+    pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Self> {
+        // Before anything that counts is made.
+        let metrics = Metrics::install()?;
+        let config = &loaded.config;
+        check("ingress", config.ingress.check())?;
+        check("admin", config.admin.check())?;
+        // Heard and watched before anything is read, so that no change falls between the two.
+        let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
+        let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+        let router = router()?
+            .default_instance(&config.instance)
+            .journal_bytes_max(config.journal.bytes_max.as_u64())
+            .removed_grace(config.removed_grace)
+            .definitions(loaded.definitions()?)
+            .build()?;
+        let (phase, phases) = watch::channel(Phase::Running);
+        let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
+        let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
+        announce(&listeners, "takes events");
+        announce(&admin_listeners, "answers /status and /metrics");
+        let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
+        let draining = until(Phase::Draining, phases.clone());
+        let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
+        let admin = Admin::new(router.clone(), metrics);
+        let limits = config.admin.limits.clone();
+        let stopped = until(Phase::Stopped, phases.clone());
+        let admin =
+            tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
+        let draining = until(Phase::Draining, phases);
+        let reload = tokio::spawn(reload(loaded, watch, hangup, router.clone(), draining));
+        Ok(Self {
+            router,
+            phase,
+            intake: vec![ingress, reload],
+            admin,
+        })
+    }
+
+    /// Stops: no more requests, then no more deliveries. Gives the last status.
+    pub(crate) async fn stop(self, grace: Duration) -> Status {
+        self.phase.send_replace(Phase::Draining);
+        for task in self.intake {
+            ended(task.await);
+        }
+        let status = self.router.stop(grace).await;
+        self.phase.send_replace(Phase::Stopped);
+        ended(self.admin.await);
+        status
+    }
+}
+
+fn ended(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a task did not end well");
+    }
+}
+
+fn check(table: &str, checked: Result<Vec<String>, String>) -> anyhow::Result<()> {
+    for warning in checked.map_err(|error| anyhow::anyhow!("[{table}]: {error}"))? {
+        tracing::warn!(warning, "about [{table}]");
+    }
+    Ok(())
+}
+
+fn announce(listeners: &[Listener], what: &'static str) {
+    for listener in listeners {
+        tracing::info!(address = %listener.address(), "{what}");
+    }
+}
+
+/// Resolves once a stop has come so far.
+async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
+    // An error means that nobody can stop us any more, which is a stop too.
+    drop(phases.wait_for(|present| *present >= phase).await);
+}
+
+/// Applies the definitions again whenever their files change, and on SIGHUP.
+async fn reload(
+    loaded: Loaded,
+    watch: Result<Watch, WatchError>,
+    mut hangup: Signal,
+    router: Router,
+    stopped: impl Future<Output = ()>,
+) {
+    tokio::pin!(stopped);
+    if let Err(error) = &watch {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "files are not watched; send SIGHUP after a change"
+        );
+    }
+    let loaded = Arc::new(loaded);
+    loop {
+        tokio::select! {
+            () = changed(watch.as_ref().ok()) => {}
+            Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
+            () = &mut stopped => return,
+        }
+        let read = Arc::clone(&loaded);
+        match tokio::task::spawn_blocking(move || read.definitions()).await {
+            // The router logs and shows what is wrong.
+            Ok(Ok(definitions)) => drop(router.apply(&definitions)),
+            Ok(Err(faults)) => router.refuse(&faults),
+            Err(error) => tracing::error!(%error, "the definitions could not be read"),
+        }
+    }
+}
+
+async fn changed(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}

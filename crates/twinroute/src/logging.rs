@@ -1,0 +1,24 @@
+//! Sets up the log: one subscriber for the process, on standard error.
+
+use crate::config::LogFormat;
+use std::io::IsTerminal as _;
+use tracing_subscriber::EnvFilter;
+
+/// Installs the subscriber; `RUST_LOG` wins over `filter`.
+///
+/// # Errors
+/// When a filter cannot be read.
+pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| filter.to_owned());
+    let filter = EnvFilter::try_new(&directives)
+        .map_err(|error| anyhow::anyhow!("the log filter {directives:?}: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Pretty => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

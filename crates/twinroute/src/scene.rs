@@ -1,0 +1,145 @@
+//! The demo's scene: its emulated endpoints, its definitions, its building of twins.
+
+use std::fmt::Write as _;
+use twinroute_emulator::{
+    Emulator, EventGridSettings, HubSettings, Settings as EmulatorSettings, TopicSettings,
+};
+use twinroute_model::endpoint::{self, Endpoint};
+use twinroute_model::instance::Instance;
+use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::route;
+use twinroute_router::source::{Definitions, Settings};
+
+/// The hub, the topic with its subscription, and the Event Grid topic of the demo.
+pub(crate) const HUB: &str = "telemetry";
+pub(crate) const TOPIC: &str = "alerts";
+pub(crate) const SUBSCRIPTION: &str = "demo";
+pub(crate) const GRID: &str = "lifecycle";
+
+const INSTANCE: &str = "demo";
+
+/// The files of `config/demo`, so that the demo needs none.
+const ENDPOINTS: [(&str, &str); 3] = [
+    (
+        "telemetry-hub",
+        include_str!("../../../config/demo/endpoints/telemetry-hub.json"),
+    ),
+    (
+        "alerts-topic",
+        include_str!("../../../config/demo/endpoints/alerts-topic.json"),
+    ),
+    (
+        "lifecycle-grid",
+        include_str!("../../../config/demo/endpoints/lifecycle-grid.json"),
+    ),
+];
+
+const ROUTES: [(&str, &str); 6] = [
+    (
+        "hot-rooms",
+        include_str!("../../../config/demo/routes/hot-rooms.json"),
+    ),
+    (
+        "relationships",
+        include_str!("../../../config/demo/routes/relationships.json"),
+    ),
+    (
+        "room-changes",
+        include_str!("../../../config/demo/routes/room-changes.json"),
+    ),
+    (
+        "server-room",
+        include_str!("../../../config/demo/routes/server-room.json"),
+    ),
+    (
+        "telemetry",
+        include_str!("../../../config/demo/routes/telemetry.json"),
+    ),
+    (
+        "twins",
+        include_str!("../../../config/demo/routes/twins.json"),
+    ),
+];
+
+/// The emulator that `config/demo` expects, but for its ports.
+pub(crate) fn emulator_settings() -> EmulatorSettings {
+    EmulatorSettings {
+        hubs: vec![HubSettings::new(HUB)],
+        topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
+        event_grid_topics: vec![EventGridSettings::new(GRID)],
+        ..EmulatorSettings::default()
+    }
+}
+
+/// The definitions of `config/demo`, at the emulator's addresses.
+pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
+    let endpoint = |(name, body): &(&str, &str)| -> Endpoint {
+        let body = body
+            .replace("127.0.0.1:5672", &emulator.amqp_address().to_string())
+            .replace("127.0.0.1:8082", &emulator.http_address().to_string());
+        let name = EndpointName::new(name).expect("the demo's names are legal");
+        endpoint::parse(&name, &body).expect("the demo's endpoints are valid")
+    };
+    let route = |(id, body): &(&str, &str)| {
+        let id = RouteId::new(id).expect("the demo's ids are legal");
+        route::parse(&id, body).expect("the demo's routes are valid")
+    };
+    let instance = Instance {
+        name: InstanceName::new(INSTANCE).expect("the demo's instance has a legal name"),
+        endpoints: ENDPOINTS.iter().map(endpoint).collect(),
+        routes: ROUTES.iter().map(route).collect(),
+    };
+    Definitions {
+        instances: vec![instance],
+        settings: Settings::default(),
+        folder: None,
+    }
+}
+
+pub(crate) const fn instance() -> &'static str {
+    INSTANCE
+}
+
+/// What a client needs to read what an emulator holds.
+pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, name: &str, address: &str| {
+        writeln!(text, "{what} {name}\n    {address}").expect("a String takes everything");
+    };
+    for hub in &settings.hubs {
+        line(
+            "event hub",
+            &hub.name,
+            &emulator.event_hubs_connection_string(&hub.name),
+        );
+    }
+    for topic in &settings.topics {
+        let names: Vec<&str> = topic
+            .subscriptions
+            .iter()
+            .map(|subscription| subscription.name.as_str())
+            .collect();
+        let what = format!("{} (subscription {})", topic.name, names.join(", "));
+        line(
+            "Service Bus topic",
+            &what,
+            &emulator.service_bus_connection_string(&topic.name),
+        );
+    }
+    for queue in &settings.queues {
+        let address = emulator.service_bus_connection_string(&queue.name);
+        line("Service Bus queue", &queue.name, &address);
+    }
+    for topic in &settings.event_grid_topics {
+        let endpoint = emulator.topic_endpoint(&topic.name);
+        let key = emulator.topic_key1(&topic.name);
+        let read = format!(
+            "http://{}/events?topic={}",
+            emulator.http_address(),
+            topic.name
+        );
+        let address = format!("{endpoint}\n    aeg-sas-key: {key}\n    what it holds: {read}");
+        line("Event Grid topic", &topic.name, &address);
+    }
+    text
+}
