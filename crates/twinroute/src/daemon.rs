@@ -47,7 +47,12 @@ impl Daemon {
         {
             tracing::warn!(warning, "about [ingress]");
         }
-        for warning in config.admin.check().map_err(anyhow::Error::msg).context("[admin]")? {
+        for warning in config
+            .admin
+            .check()
+            .map_err(anyhow::Error::msg)
+            .context("[admin]")?
+        {
             tracing::warn!(warning, "about [admin]");
         }
         let definitions = loaded
@@ -84,7 +89,9 @@ impl Daemon {
         })];
         let until_stopped = until(stopped.clone());
         tasks.push(tokio::spawn(async move {
-            admin.serve(admin_listeners, &admin_limits, until_stopped).await;
+            admin
+                .serve(admin_listeners, &admin_limits, until_stopped)
+                .await;
         }));
         tasks.push(tokio::spawn(reload(loaded, router.clone(), stopped)));
         Ok(Self {
