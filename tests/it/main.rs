@@ -1,1 +1,8 @@
 //! One binary for all integration tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod delivery;

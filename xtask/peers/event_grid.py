@@ -39,7 +39,8 @@ def publisher(topic, credential=None):
 
 
 def received(topic):
-    with urllib.request.urlopen(f"{addresses['http']}/events?topic={topic['name']}", timeout=10) as answer:
+    address = f"{addresses['http']}/events?topic={topic['name']}"
+    with urllib.request.urlopen(address, timeout=10) as answer:
         events = json.load(answer)["events"]
     return [one["event"] for one in events if run in one["event"]["id"]]
 
@@ -105,8 +106,13 @@ def main():
     refused(publisher(absent), 404, "an absent topic is refused")
 
 
+def give_up():
+    print("timed out", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    watchdog = threading.Timer(RUN_SECONDS_MAX, lambda: (print("timed out", flush=True), os._exit(1)))
+    watchdog = threading.Timer(RUN_SECONDS_MAX, give_up)
     watchdog.daemon = True
     watchdog.start()
     try:

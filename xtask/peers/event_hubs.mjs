@@ -133,7 +133,8 @@ async function epoch() {
   const start = (ownerLevel, handlers) => {
     const client = new EventHubConsumerClient("$Default", connectionString, options);
     clients.push(client);
-    client.subscribe("0", { processEvents: async () => {}, processError: async () => {}, ...handlers }, {
+    const quiet = { processEvents: async () => {}, processError: async () => {} };
+    client.subscribe("0", { ...quiet, ...handlers }, {
       ownerLevel,
       startPosition: earliestEventPosition,
       maxWaitTimeInSeconds: 1,
@@ -160,16 +161,18 @@ async function epoch() {
 }
 
 async function refused() {
-  for (const [name, changed] of [
-    ["a wrong key is refused", connectionString.replace("SharedAccessKey=", "SharedAccessKey=x")],
-    ["an absent hub is refused", connectionString.replace(`EntityPath=${hub}`, "EntityPath=absent")],
+  const wrong = connectionString.replace("SharedAccessKey=", "SharedAccessKey=x");
+  const absent = connectionString.replace(`EntityPath=${hub}`, "EntityPath=absent");
+  for (const [name, changed, code] of [
+    ["a wrong key is refused", wrong, /Unauthorized/],
+    ["an absent hub is refused", absent, /NotFound/],
   ]) {
     const producer = new EventHubProducerClient(changed, options);
     const error = await producer.sendBatch([event("x")]).then(
       () => assert.fail(`${name}: it was taken`),
       (failure) => failure,
     );
-    assert.match(String(error.code), /Unauthorized|MessagingEntityNotFound|NotFound/, String(error));
+    assert.match(String(error.code), code, String(error));
     await producer.close();
     ok(name);
   }

@@ -275,8 +275,13 @@ def main():
     refused()
 
 
+def give_up():
+    print("timed out", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    watchdog = threading.Timer(RUN_SECONDS_MAX, lambda: (print("timed out", flush=True), os._exit(1)))
+    watchdog = threading.Timer(RUN_SECONDS_MAX, give_up)
     watchdog.daemon = True
     watchdog.start()
     try:

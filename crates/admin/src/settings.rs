@@ -20,10 +20,7 @@ impl Default for Settings {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8081).into())],
             unix_mode: SocketMode::default(),
-            limits: Limits {
-                connections_max: 64,
-                ..Limits::default()
-            },
+            limits: Limits::default(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The operational API over real sockets, asked with its own client and with raw requests.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use expect_test::expect;
 use futures_util::future::{BoxFuture, FutureExt as _};

@@ -19,8 +19,8 @@ use twinroute_model::clock::{Clock, Timestamp};
 /// The entities of one emulator, their messages, keys and scripted faults.
 ///
 /// It outlives a shutdown, so a test can kill the servers, start them again and count what arrived
-/// overall. Methods that take a name panic when no such entity is in the settings: that is a mistake
-/// in a test, not something that happens at run time.
+/// overall. Methods that take a name panic when no such entity is in the settings: that is a
+/// mistake in a test, not something that happens at run time.
 pub struct Store {
     pub(crate) settings: Settings,
     pub(crate) rule: AccessRule,

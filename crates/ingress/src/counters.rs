@@ -47,7 +47,11 @@ impl Counters {
 
 impl Of {
     fn new(surface: &'static str) -> Self {
-        let requests = |class: &'static str| counter!("twinroute_ingress_requests_total", "surface" => surface, "status" => class);
+        const REQUESTS: &str = "twinroute_ingress_requests_total";
+        let requests = |class: &'static str| {
+            let labels = [("surface", surface), ("status", class)];
+            counter!(REQUESTS, &labels)
+        };
         Self {
             success: requests("2xx"),
             client_error: requests("4xx"),

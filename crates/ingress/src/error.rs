@@ -39,9 +39,10 @@ pub(crate) enum Refusal {
         "header twinroute-ack: level {word:?} is unknown; known are memory, durable and delivered"
     )]
     UnknownAck { word: String },
-    #[error("query parameter api-version: {}; known are {API_VERSIONS}", .found.as_ref().map_or_else(
-        || "required, but missing".to_owned(), |found| format!("{found:?} is unknown")))]
-    ApiVersion { found: Option<String> },
+    #[error("query parameter api-version: required, but missing; known are {API_VERSIONS}")]
+    NoApiVersion,
+    #[error("query parameter api-version: {found:?} is unknown; known are {API_VERSIONS}")]
+    ApiVersion { found: String },
     #[error(
         "header aeg-event-type: {word:?} is unknown; known are Notification, \
          SubscriptionValidation and SubscriptionDeletion"
@@ -85,10 +86,15 @@ impl Refusal {
             Self::Body(BodyError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
             }
+            Self::Body(BodyError::Crowded { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
+            }
             Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
             Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
             Self::UnknownAck { .. } => (StatusCode::BAD_REQUEST, "UnknownAckLevel"),
-            Self::ApiVersion { .. } => (StatusCode::BAD_REQUEST, "UnsupportedApiVersion"),
+            Self::NoApiVersion | Self::ApiVersion { .. } => {
+                (StatusCode::BAD_REQUEST, "UnsupportedApiVersion")
+            }
             Self::UnknownDelivery { .. } => (StatusCode::BAD_REQUEST, "UnknownDeliveryKind"),
             Self::Handshake { .. } => (StatusCode::BAD_REQUEST, "InvalidHandshake"),
             Self::Invalid(invalid) if invalid.problem.is_too_large() => {
@@ -123,13 +129,17 @@ impl Refusal {
             )),
             Self::Accept(AcceptError::Full { retry_after, .. }) => Some(retry(*retry_after)),
             Self::Accept(AcceptError::Stopping) => Some(retry(Duration::from_secs(5))),
+            Self::Body(BodyError::Crowded { .. }) => Some(retry(Duration::from_secs(1))),
             Self::UnknownPath
             | Self::NoOrigin
             | Self::ContentType { .. }
             | Self::ContentEncoding { .. }
             | Self::LengthRequired
-            | Self::Body(_)
+            | Self::Body(
+                BodyError::TooLarge { .. } | BodyError::Timeout { .. } | BodyError::Broken(_),
+            )
             | Self::UnknownAck { .. }
+            | Self::NoApiVersion
             | Self::ApiVersion { .. }
             | Self::UnknownDelivery { .. }
             | Self::Handshake { .. }

@@ -62,10 +62,10 @@ pub(crate) enum Format {
 pub(crate) fn check_api_version(uri: &Uri) -> Result<(), Refusal> {
     match query(uri, "api-version") {
         Some(version) if version == API_VERSIONS => Ok(()),
-        found => {
-            let found = found.map(|version| shown(version.as_bytes()));
-            Err(Refusal::ApiVersion { found })
-        }
+        Some(version) => Err(Refusal::ApiVersion {
+            found: shown(version.as_bytes()),
+        }),
+        None => Err(Refusal::NoApiVersion),
     }
 }
 

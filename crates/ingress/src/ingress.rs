@@ -13,7 +13,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, header};
 use std::future::Future;
 use std::sync::Arc;
-use twinroute_listen::{Body, BodyError, Limits, Listener, Peer, read_body, serve};
+use twinroute_listen::{
+    Body, BodyError, Budget, Hold, Limits, Listener, Peer, read_body_within, serve,
+};
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
@@ -33,6 +35,7 @@ struct Inner {
     webhook_origins: Vec<String>,
     events: event::Limits,
     limits: Limits,
+    bodies: Budget,
 }
 
 /// What a request says it carries.
@@ -59,6 +62,7 @@ impl Ingress {
             webhook_origins: settings.webhook_origins.clone(),
             events: settings.event_limits(),
             limits: settings.limits.clone(),
+            bodies: settings.limits.budget(),
         }))
     }
 
@@ -120,7 +124,9 @@ impl Inner {
         let level = self.ack_level(&head.headers)?;
         let form = form(head, target.surface)?;
         check_body(head, &body, form)?;
-        let body = self.read(body).await?;
+        // Held until the router has copied what it keeps.
+        let mut hold = self.bodies.hold();
+        let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
         let events = match form {
             Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
@@ -148,17 +154,13 @@ impl Inner {
         })
     }
 
-    async fn read<B>(&self, body: B) -> Result<Bytes, BodyError>
+    async fn read<B>(&self, body: B, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        read_body(
-            body,
-            self.limits.body_bytes(),
-            self.limits.body_read_timeout,
-        )
-        .await
+        let (bytes_max, timeout) = (self.limits.body_bytes(), self.limits.body_read_timeout);
+        read_body_within(body, bytes_max, timeout, hold).await
     }
 
     fn ack_level(&self, headers: &HeaderMap) -> Result<AckLevel, Refusal> {

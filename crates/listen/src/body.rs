@@ -1,5 +1,6 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
+use crate::budget::{Budget, Hold};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use std::future::{Future, poll_fn};
@@ -16,6 +17,12 @@ pub enum BodyError {
     /// It is longer than the limit, or says so.
     #[error("the body has more than {bytes_max} bytes, which is the limit")]
     TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// All bodies together hold as much as they may.
+    #[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
+    Crowded {
         /// The limit.
         bytes_max: usize,
     },
@@ -42,10 +49,29 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let unlimited = Budget::new(usize::MAX);
+    read_body_within(body, bytes_max, timeout, &mut unlimited.hold()).await
+}
+
+/// As [`read_body`], and counts each byte that arrived against a budget shared with other bodies. The
+/// caller keeps `hold` as long as the bytes.
+///
+/// # Errors
+/// [`BodyError`], each naming its limit.
+pub async fn read_body_within<B>(
+    body: B,
+    bytes_max: usize,
+    timeout: Duration,
+    hold: &mut Hold<'_>,
+) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(BodyError::TooLarge { bytes_max });
     }
-    let mut collected = pin!(collect(body, bytes_max));
+    let mut collected = pin!(collect(body, bytes_max, hold));
     // A body that came along with its headers is here at the second poll; only a slow one costs a
     // timer.
     if let Some(result) = poll_twice(collected.as_mut()).await {
@@ -71,13 +97,13 @@ async fn poll_twice<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-async fn collect<B>(mut body: B, bytes_max: usize) -> Result<Bytes, BodyError>
+async fn collect<B>(mut body: B, bytes_max: usize, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let announced = body.size_hint().exact();
-    let Some(first) = next(&mut body).await? else {
+    let Some(first) = next(&mut body, hold).await? else {
         return Ok(Bytes::new());
     };
     if first.len() > bytes_max {
@@ -89,7 +115,7 @@ where
     let mut second = None;
     if announced.is_none() {
         // The end of a chunked body is a frame of its own.
-        second = next(&mut body).await?;
+        second = next(&mut body, hold).await?;
         if second.is_none() {
             return Ok(first);
         }
@@ -104,20 +130,20 @@ where
     all.extend_from_slice(&first);
     let mut piece = match second {
         Some(piece) => Some(piece),
-        None => next(&mut body).await?,
+        None => next(&mut body, hold).await?,
     };
     while let Some(bytes) = piece {
         if all.len() + bytes.len() > bytes_max {
             return Err(BodyError::TooLarge { bytes_max });
         }
         all.extend_from_slice(&bytes);
-        piece = next(&mut body).await?;
+        piece = next(&mut body, hold).await?;
     }
     Ok(all.freeze())
 }
 
 /// The next piece of data; trailers are passed over.
-async fn next<B>(body: &mut B) -> Result<Option<Bytes>, BodyError>
+async fn next<B>(body: &mut B, hold: &mut Hold<'_>) -> Result<Option<Bytes>, BodyError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -128,6 +154,8 @@ where
             Some(Err(error)) => return Err(BodyError::Broken(error.into())),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
+                    let crowded = |bytes_max| BodyError::Crowded { bytes_max };
+                    hold.grow(data.len()).map_err(crowded)?;
                     return Ok(Some(data));
                 }
             }
@@ -179,6 +207,21 @@ mod tests {
             let text = "the body has more than 4 bytes, which is the limit";
             assert_eq!(error.to_string(), text);
         }
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_budget() {
+        let budget = Budget::new(5);
+        let mut first = budget.hold();
+        let read = read_body_within(chunks(&["ab", "c"]), 4, SECOND, &mut first).await;
+        assert_eq!(read.unwrap(), "abc");
+        let mut second = budget.hold();
+        let error = read_body_within(chunks(&["ab", "c"]), 4, SECOND, &mut second).await;
+        let text = "the bodies being read hold 5 bytes together, which is the limit";
+        assert_eq!(error.unwrap_err().to_string(), text);
+        drop((first, second));
+        let read = read_body_within(chunks(&["abcd"]), 4, SECOND, &mut budget.hold()).await;
+        assert_eq!(read.unwrap(), "abcd");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 
 mod address;
 mod body;
+mod budget;
 mod connection;
 mod io;
 mod limits;
@@ -13,7 +14,8 @@ mod serve;
 mod socket;
 
 pub use address::{Address, InvalidAddress};
-pub use body::{Body, BodyError, read_body};
+pub use body::{Body, BodyError, read_body, read_body_within};
+pub use budget::{Budget, Hold};
 pub use limits::Limits;
 pub use serve::serve;
 pub use socket::{BindError, Listener, Peer, SocketMode, SocketSettings};

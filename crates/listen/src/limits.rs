@@ -1,5 +1,6 @@
 //! What one server may hold and how long it waits.
 
+use crate::budget::Budget;
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Limits {
     pub headers_max: usize,
     /// Bytes of a request's body.
     pub body_bytes_max: ByteSize,
+    /// Bytes of all bodies that are held at a time.
+    pub bodies_bytes_max: ByteSize,
     /// How long a client may take over a request's headers, from their first byte.
     #[serde(with = "humantime_serde")]
     pub header_read_timeout: Duration,
@@ -44,6 +47,7 @@ impl Default for Limits {
             header_bytes_max: ByteSize::kib(32),
             headers_max: 100,
             body_bytes_max: ByteSize::mib(4),
+            bodies_bytes_max: ByteSize::mib(128),
             header_read_timeout: Duration::from_secs(10),
             body_read_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
@@ -69,6 +73,8 @@ impl Limits {
             "headers_max must be 1 to 1000"
         } else if !(1..=1 << 30).contains(&self.body_bytes_max.as_u64()) {
             "body_bytes_max must be 1 B to 1 GiB"
+        } else if self.bodies_bytes_max < self.body_bytes_max {
+            "bodies_bytes_max must be at least body_bytes_max"
         } else if !time(self.header_read_timeout) {
             "header_read_timeout must be above 0s, at most 1h"
         } else if !time(self.body_read_timeout) {
@@ -89,6 +95,12 @@ impl Limits {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         usize::try_from(self.body_bytes_max.as_u64()).unwrap_or(usize::MAX)
+    }
+
+    /// A budget of [`Limits::bodies_bytes_max`].
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        Budget::new(usize::try_from(self.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX))
     }
 
     pub(crate) fn header_bytes(&self) -> usize {

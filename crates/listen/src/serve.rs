@@ -58,7 +58,7 @@ async fn serve_one<S, F>(
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let mut refusing = false;
-    tracing::info!(address = %listener.address(), "listening");
+    tracing::debug!(address = %listener.address(), "listening");
     loop {
         tokio::select! {
             biased;

@@ -1,5 +1,5 @@
 //! The server over real sockets: limits, timeouts, panics, both protocols, an orderly end.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
@@ -213,6 +213,29 @@ async fn headers_are_limited_in_bytes_and_number() {
         let answer = server.raw(request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn headers_are_counted_over_http2_too() {
+    let server = start(Limits {
+        headers_max: 1,
+        ..limits()
+    });
+    let io = TokioIo::new(server.connect().await);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://x/").header("a", "1").header("b", "2");
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 431);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = r#"{"error":{"code":"TooManyHeaders","message":"the request has more than 1 headers, which is the limit"}}"#;
+    assert_eq!(body, text);
+    drop(client);
+    connection.await.unwrap().unwrap();
     server.stop().await;
 }
 

@@ -230,10 +230,13 @@ impl Live {
             });
         }
         if faults.is_empty() {
-            Ok(planned)
-        } else {
-            Err(Faults(faults))
+            return Ok(planned);
         }
+        let faults = Faults(faults);
+        Err(match &definitions.folder {
+            Some(folder) => folder.locate(faults),
+            None => faults,
+        })
     }
 
     fn plan_endpoints(

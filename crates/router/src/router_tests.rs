@@ -419,6 +419,7 @@ fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions
     Definitions {
         instances: vec![instance],
         settings: Settings::default(),
+        folder: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,6 +97,8 @@ pub struct EndpointStatus {
     pub delivered: u64,
     /// Deliveries given up, for all reasons together.
     pub discarded: u64,
+    /// The same by reason; reasons that never came up are left out.
+    pub discarded_by: BTreeMap<String, u64>,
     /// Bytes of what waits or is in flight.
     pub queue_bytes: u64,
     /// Age of the oldest delivery not yet settled, in milliseconds.

@@ -1,7 +1,7 @@
 //! How much CPU the AMQP sink takes for an event, without that of the broker.
 //!
-//! The process starts itself a second time as the broker, so that its own CPU is the sender's alone.
-//! Events have 1 KiB of data and 10,000 distinct twins.
+//! The process starts itself a second time as the broker, so that its own CPU is the sender's
+//! alone. Events have 1 KiB of data and 10,000 distinct twins.
 //!
 //! ```text
 //! cargo run --release -p twinroute-sinks --example amqp_load -- [events per batch] [batches at a time]

@@ -39,7 +39,8 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Sinks that tell the time by `clock` and trust what `tls` trusts; see [`crate::tls::platform`].
+    /// Sinks that tell the time by `clock` and trust what `tls` trusts; see
+    /// [`crate::tls::platform`].
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, tls: Arc<ClientConfig>) -> Self {
         Self {
@@ -122,8 +123,8 @@ impl Connect for Connector {
     }
 }
 
-/// Stands in for endpoints that ask for a managed identity: their events stay queued and the endpoint
-/// shows why.
+/// Stands in for endpoints that ask for a managed identity: their events stay queued and the
+/// endpoint shows why.
 #[derive(Debug)]
 struct IdentityUnavailable;
 

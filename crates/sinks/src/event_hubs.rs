@@ -7,8 +7,8 @@
 //! | link, session or connection ended | unavailable, by its condition; the events may have arrived |
 //! | no outcome by the deadline | unavailable, `timeout`; the events may have arrived |
 //!
-//! A duplicate is stored again: Event Hubs drops none. Receivers know it by `cloudEvents:source` and
-//! `cloudEvents:id`.
+//! A duplicate is stored again: Event Hubs drops none. Receivers know it by `cloudEvents:source`
+//! and `cloudEvents:id`.
 
 use crate::amqp::Routing;
 use twinroute_model::settings::EndpointSettings;

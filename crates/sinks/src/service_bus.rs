@@ -7,8 +7,9 @@
 //! | link, session or connection ended | unavailable, by its condition; the events may have arrived |
 //! | no outcome by the deadline | unavailable, `timeout`; the events may have arrived |
 //!
-//! A duplicate is accepted and dropped where the topic detects duplicates: `message-id` is the same for
-//! every attempt. Where a session is set, `x-opt-partition-key` is equal to it, as Service Bus demands.
+//! A duplicate is accepted and dropped where the topic detects duplicates: `message-id` is the
+//! same for every attempt. Where a session is set, `x-opt-partition-key` is equal to it, as
+//! Service Bus demands.
 
 use crate::amqp::Routing;
 use twinroute_model::settings::EndpointSettings;

@@ -1,8 +1,8 @@
 //! What an AMQP error condition or a CBS status means for a delivery: pure tables.
 //!
 //! Sources: AMQP 1.0 part 2 §2.8.14-17; Azure Service Bus "AMQP errors"; azure-eventhub 5.15.1 and
-//! azure-servicebus 7.15.0 (which conditions their senders repeat). Where those disagree we choose what
-//! loses no event: a condition that time or an administrator can cure is the endpoint's.
+//! azure-servicebus 7.15.0 (which conditions their senders repeat). Where those disagree we choose
+//! what loses no event: a condition that time or an administrator can cure is the endpoint's.
 //!
 //! | condition | outcome |
 //! |---|---|
@@ -17,9 +17,9 @@
 //! | any other | retry: it was said of this event, so it counts as the event's |
 //! | outcome `released`, `modified` | retry; `modified` with `undeliverable-here`: reject |
 //!
-//! `released` and `modified` are not delivered. They are the event's and not the endpoint's: a broker
-//! says them of one message (an unroutable one, say) while others pass, and only attempts that count can
-//! end such an event. A broker that means "I am full" says so with a condition.
+//! `released` and `modified` are not delivered. They are the event's and not the endpoint's: a
+//! broker says them of one message (an unroutable one, say) while others pass, and only attempts
+//! that count can end such an event. A broker that means "I am full" says so with a condition.
 
 use std::time::Duration;
 use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Reason};

@@ -131,6 +131,7 @@ impl Loaded {
             (Ok(instances), Ok(endpoints)) => Ok(Definitions {
                 instances,
                 settings: Settings::new(endpoints),
+                folder: Some(self.folder.clone()),
             }),
             (Err(Faults(mut faults)), Err(Faults(more))) => {
                 faults.extend(more);

@@ -2,16 +2,16 @@
 
 use crate::config::Loaded;
 use anyhow::Context as _;
-use std::future::Future;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_router::source::Watch;
+use twinroute_router::source::{Watch, WatchError};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 use twinroute_sinks::connect::Connector;
@@ -26,9 +26,20 @@ pub(crate) fn router() -> anyhow::Result<Builder> {
 
 /// A running daemon.
 pub(crate) struct Daemon {
-    pub(crate) router: Router,
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    router: Router,
+    phase: watch::Sender<Phase>,
+    /// Those that take in: requests and changes of the definitions.
+    intake: Vec<JoinHandle<()>>,
+    admin: JoinHandle<()>,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Nothing is taken in any more; lanes finish, the admin API still tells.
+    Draining,
+    Stopped,
 }
 
 impl Daemon {
@@ -37,124 +48,107 @@ impl Daemon {
     /// # Errors
     /// The first thing that keeps it from starting, with what to do about it.
     pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Self> {
-        let config = &loaded.config;
+        // Before anything that counts is made.
         let metrics = Metrics::install()?;
-        for warning in config
-            .ingress
-            .check()
-            .map_err(anyhow::Error::msg)
-            .context("[ingress]")?
-        {
-            tracing::warn!(warning, "about [ingress]");
-        }
-        for warning in config
-            .admin
-            .check()
-            .map_err(anyhow::Error::msg)
-            .context("[admin]")?
-        {
-            tracing::warn!(warning, "about [admin]");
-        }
-        let definitions = loaded
-            .definitions()
-            .map_err(|faults| loaded.folder.locate(faults))?;
-        let ingress_listeners =
-            Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
-        let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
+        let config = &loaded.config;
+        check("ingress", config.ingress.check())?;
+        check("admin", config.admin.check())?;
+        // Heard and watched before anything is read, so that no change falls between the two.
+        let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
+        let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let router = router()?
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .definitions(definitions)
-            .build()
-            .map_err(|error| match error {
-                twinroute_router::BuildError::Definitions(faults) => {
-                    anyhow::Error::new(loaded.folder.locate(faults))
-                }
-                twinroute_router::BuildError::Name(error) => error.into(),
-            })?;
-        let (stop, stopped) = watch::channel(false);
+            .definitions(loaded.definitions()?)
+            .build()?;
+        let (phase, phases) = watch::channel(Phase::Running);
+        let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
+        let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
+        announce(&listeners, "takes events");
+        announce(&admin_listeners, "answers /status and /metrics");
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
+        let draining = until(Phase::Draining, phases.clone());
+        let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics);
-        let admin_limits = config.admin.limits.clone();
-        for listener in &ingress_listeners {
-            tracing::info!(address = %listener.address(), "takes events");
-        }
-        for listener in &admin_listeners {
-            tracing::info!(address = %listener.address(), "answers /status and /metrics");
-        }
-        let until_stopped = until(stopped.clone());
-        let mut tasks = vec![tokio::spawn(async move {
-            ingress.serve(ingress_listeners, until_stopped).await;
-        })];
-        let until_stopped = until(stopped.clone());
-        tasks.push(tokio::spawn(async move {
-            admin
-                .serve(admin_listeners, &admin_limits, until_stopped)
-                .await;
-        }));
-        tasks.push(tokio::spawn(reload(loaded, router.clone(), stopped)));
+        let limits = config.admin.limits.clone();
+        let stopped = until(Phase::Stopped, phases.clone());
+        let admin =
+            tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
+        let draining = until(Phase::Draining, phases);
+        let reload = tokio::spawn(reload(loaded, watch, hangup, router.clone(), draining));
         Ok(Self {
             router,
-            stop,
-            tasks,
+            phase,
+            intake: vec![ingress, reload],
+            admin,
         })
     }
 
     /// Stops: no more requests, then no more deliveries. Gives the last status.
-    pub(crate) async fn stop(self, grace: std::time::Duration) -> Status {
-        let status = self.router.stop(grace).await;
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task did not end well");
-            }
+    pub(crate) async fn stop(self, grace: Duration) -> Status {
+        self.phase.send_replace(Phase::Draining);
+        for task in self.intake {
+            ended(task.await);
         }
+        let status = self.router.stop(grace).await;
+        self.phase.send_replace(Phase::Stopped);
+        ended(self.admin.await);
         status
     }
 }
 
-fn until(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that nobody can stop us any more, which is a stop too.
-        drop(stopped.wait_for(|stopped| *stopped).await);
+fn ended(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a task did not end well");
     }
 }
 
+fn check(table: &str, checked: Result<Vec<String>, String>) -> anyhow::Result<()> {
+    for warning in checked.map_err(|error| anyhow::anyhow!("[{table}]: {error}"))? {
+        tracing::warn!(warning, "about [{table}]");
+    }
+    Ok(())
+}
+
+fn announce(listeners: &[Listener], what: &'static str) {
+    for listener in listeners {
+        tracing::info!(address = %listener.address(), "{what}");
+    }
+}
+
+/// Resolves once a stop has come so far.
+async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
+    // An error means that nobody can stop us any more, which is a stop too.
+    drop(phases.wait_for(|present| *present >= phase).await);
+}
+
 /// Applies the definitions again whenever their files change, and on SIGHUP.
-async fn reload(loaded: Loaded, router: Router, stopped: watch::Receiver<bool>) {
-    let stopped = until(stopped);
+async fn reload(
+    loaded: Loaded,
+    watch: Result<Watch, WatchError>,
+    mut hangup: Signal,
+    router: Router,
+    stopped: impl Future<Output = ()>,
+) {
     tokio::pin!(stopped);
-    let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
     if let Err(error) = &watch {
         tracing::warn!(
             error = error as &dyn std::error::Error,
             "files are not watched; send SIGHUP after a change"
         );
     }
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => Some(hangup),
-        Err(error) => {
-            tracing::warn!(%error, "SIGHUP is not heard");
-            None
-        }
-    };
     let loaded = Arc::new(loaded);
     loop {
         tokio::select! {
             () = changed(watch.as_ref().ok()) => {}
-            () = heard(hangup.as_mut()) => tracing::info!("SIGHUP: reading the definitions again"),
+            Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
             () = &mut stopped => return,
         }
         let read = Arc::clone(&loaded);
         match tokio::task::spawn_blocking(move || read.definitions()).await {
-            Ok(Ok(definitions)) => {
-                // What is wrong is logged and shown by the router.
-                let applied = router.apply(&definitions);
-                if let Err(faults) = applied {
-                    router.refuse(&loaded.folder.locate(faults));
-                }
-            }
+            // The router logs and shows what is wrong.
+            Ok(Ok(definitions)) => drop(router.apply(&definitions)),
             Ok(Err(faults)) => router.refuse(&faults),
             Err(error) => tracing::error!(%error, "the definitions could not be read"),
         }
@@ -165,15 +159,5 @@ async fn changed(watch: Option<&Watch>) {
     match watch {
         Some(watch) => watch.changed().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn heard(hangup: Option<&mut tokio::signal::unix::Signal>) {
-    let heard = match hangup {
-        Some(hangup) => hangup.recv().await,
-        None => None,
-    };
-    if heard.is_none() {
-        std::future::pending().await
     }
 }

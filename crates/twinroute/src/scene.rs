@@ -93,6 +93,7 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
     Definitions {
         instances: vec![instance],
         settings: Settings::default(),
+        folder: None,
     }
 }
 

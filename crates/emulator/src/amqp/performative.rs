@@ -1,7 +1,7 @@
 //! The performatives, read leniently and written as full-length lists.
 //!
-//! azure-eventhub 5.15.1 indexes `open` (10 fields), `begin` (8), `attach` (14) and `transfer` (11) by
-//! position; a list with its trailing nulls cut off breaks it.
+//! azure-eventhub 5.15.1 indexes `open` (10 fields), `begin` (8), `attach` (14) and `transfer` (11)
+//! by position; a list with its trailing nulls cut off breaks it.
 
 use super::decode::{Decoder, Error};
 use super::encode;

@@ -115,7 +115,8 @@ impl Hub {
             .any(|known| known.eq_ignore_ascii_case(group))
     }
 
-    /// Appends messages of one transfer to one partition: the fixed one, that of the key, or the next.
+    /// Appends messages of one transfer to one partition: the fixed one, that of the key, or the
+    /// next.
     pub(crate) fn append(
         &self,
         messages: Vec<Message>,

@@ -152,7 +152,8 @@ mod tests {
     use super::*;
 
     const CLOUD: &str = r#"{"id":"1","source":"s","type":"t","specversion":"1.0","x":1}"#;
-    const GRID: &str = r#"{"id":"1","subject":"s","eventType":"t","eventTime":"2026-01-01T00:00:00Z","data":{},"dataVersion":"1"}"#;
+    const GRID: &str = r#"{"id":"1","subject":"s","eventType":"t","data":{},
+        "eventTime":"2026-01-01T00:00:00Z","dataVersion":"1"}"#;
 
     #[test]
     fn bodies_are_checked_by_schema() {

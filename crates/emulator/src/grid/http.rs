@@ -43,7 +43,8 @@ pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: ones
                     }
                     let store = Arc::clone(&store);
                     connections.spawn(async move {
-                        let service = service_fn(move |request| answer(Arc::clone(&store), request));
+                        let service =
+                            service_fn(move |request| answer(Arc::clone(&store), request));
                         let mut builder = auto::Builder::new(TokioExecutor::new());
                         // With a timer, headers that do not arrive end the connection.
                         builder.http1().timer(TokioTimer::new());

@@ -34,8 +34,8 @@ pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16,
         }
         Err(problem) => problem,
     };
-    // A null terminus is how a link is refused (AMQP 1.0 part 2 §2.6.3); azure-servicebus tells the
-    // reason only when it sees one.
+    // A null terminus is how a link is refused (AMQP 1.0 part 2 §2.6.3); azure-servicebus tells
+    // the reason only when it sees one.
     *(if asked.receiver {
         &mut answer.source
     } else {

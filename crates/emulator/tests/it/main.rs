@@ -1,6 +1,6 @@
 //! The stand-ins, driven over loopback by `fe2o3-amqp` as a client and by plain HTTP.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![expect(clippy::unwrap_used, reason = "what tests share is test code")]
 
 mod client;
 mod event_grid;

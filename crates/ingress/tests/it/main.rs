@@ -1,5 +1,5 @@
 //! The ingress over real sockets, with requests as bytes.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod any_bytes;
 mod cloudevents;

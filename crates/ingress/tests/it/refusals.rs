@@ -3,6 +3,9 @@
 use super::{EVENT, Seen, check, check_with, post, start, start_with};
 use expect_test::expect;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use twinroute_listen::Address;
 use twinroute_router::Router;
 
 const STRUCTURED: &str = "content-type: application/cloudevents+json";
@@ -134,6 +137,42 @@ async fn bodies_that_do_not_arrive() {
         {"error":{"code":"BodyTooSlow","message":"the body did not arrive within 40 ms, which is the limit"}}
         => []
     "#]]).await;
+}
+
+#[tokio::test]
+async fn bodies_that_hold_too_much_together() {
+    let toml = "event_bytes_max = \"60 B\"\n\
+                limits = { body_bytes_max = \"60 B\", bodies_bytes_max = \"60 B\" }";
+    let server = start(toml);
+    let Address::Tcp(address) = &server.address else {
+        panic!("a TCP server");
+    };
+    // Half a body that the server reads and keeps: the answer to the first request says that it does.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let first = "GET /events HTTP/1.1\r\n\r\n";
+    let half = format!(
+        "POST /events HTTP/1.1\r\n{STRUCTURED}\r\ncontent-length: 60\r\n\r\n{:40}",
+        "{"
+    );
+    slow.write_all(format!("{first}{half}").as_bytes())
+        .await
+        .unwrap();
+    let mut status = [0; 12];
+    slow.read_exact(&mut status).await.unwrap();
+    let request = post("/events", STRUCTURED, EVENT);
+    let mut answer = server.raw(request.as_bytes()).await;
+    while answer.contains(" 202 ") {
+        answer = server.raw(request.as_bytes()).await;
+    }
+    expect![[r#"
+        HTTP/1.1 503 Service Unavailable
+        content-type: application/json
+        retry-after: 1
+        content-length: 111
+
+        {"error":{"code":"TooManyBodies","message":"the bodies being read hold 60 bytes together, which is the limit"}}"#]].assert_eq(&answer);
+    drop(slow);
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub fn write(event: &Event, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
     write_annotations(envelope, out);
     write_properties(envelope, event.datacontenttype(), out);
     write_application_properties(event, out);
-    write_data(event.data().as_bytes(), out);
+    write_data(&event.data_bytes(), out);
 }
 
 /// Appends only the sections that route a message: annotations and properties.

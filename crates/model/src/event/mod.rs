@@ -324,6 +324,22 @@ impl Event {
         }
     }
 
+    /// The payload as it stands alone on a wire; what [`Self::data`] gives, without looking at its text.
+    #[must_use]
+    pub fn data_bytes(&self) -> Cow<'_, [u8]> {
+        match self.data {
+            Payload::None => Cow::Borrowed(&[]),
+            Payload::Json(span) => Cow::Borrowed(self.text(span).as_bytes()),
+            Payload::JsonBody | Payload::Body => Cow::Borrowed(&self.body),
+            Payload::JsonString(_) | Payload::Base64(_) => match self.data() {
+                Data::None => Cow::Borrowed(&[]),
+                Data::Json(json) => Cow::Borrowed(json.as_bytes()),
+                Data::Text(text) => Cow::Owned(text.into_owned().into_bytes()),
+                Data::Binary(bytes) => bytes,
+            },
+        }
+    }
+
     /// The payload's JSON text, when it is JSON.
     #[must_use]
     pub fn json_data(&self) -> Option<&str> {

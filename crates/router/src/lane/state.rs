@@ -496,6 +496,11 @@ impl State {
             parked: self.queue.parked() as u64,
             delivered: self.ledger.delivered,
             discarded: self.ledger.discarded_all(),
+            discarded_by: Discard::ALL
+                .into_iter()
+                .map(|reason| (reason.to_string(), self.ledger.discarded(reason)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             queue_bytes: self.queue.bytes() as u64,
             oldest_age_ms: millis(oldest.map(|oldest| now - oldest).unwrap_or_default()),
             latency_p50_ms: self.latency.percentile_ms(0.5),

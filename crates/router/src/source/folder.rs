@@ -20,7 +20,7 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 const FILES_MAX: usize = 100_000;
 
 /// A folder of definitions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     root: PathBuf,
     default_instance: InstanceName,
@@ -77,8 +77,7 @@ impl Folder {
     }
 
     /// The file that defines a route, for a message about it.
-    #[must_use]
-    pub fn route_file(&self, instance: &InstanceName, id: &RouteId) -> PathBuf {
+    fn route_file(&self, instance: &InstanceName, id: &RouteId) -> PathBuf {
         let base = if *instance == self.default_instance {
             self.root.clone()
         } else {
@@ -88,8 +87,7 @@ impl Folder {
     }
 
     /// Adds file and line to faults that the table found in routes.
-    #[must_use]
-    pub fn locate(&self, faults: Faults) -> Faults {
+    pub(crate) fn locate(&self, faults: Faults) -> Faults {
         let locate = |mut fault: Fault| {
             let object = fault.object.clone();
             let parts = object

@@ -20,6 +20,8 @@ pub struct Definitions {
     pub instances: Vec<Instance>,
     /// What is set beside the definitions.
     pub settings: Settings,
+    /// The folder they were read from, where they were, so that faults can name file and line.
+    pub folder: Option<Folder>,
 }
 
 impl Definitions {

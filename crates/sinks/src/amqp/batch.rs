@@ -1,8 +1,9 @@
 //! Groups a lane's batch by key and encodes the groups as transfers.
 //!
-//! Azure batch: a transfer of message-format `0x80013700` with one data section for each message, the
-//! section's content being one whole encoded message. Its envelope repeats the key of its first message,
-//! so one transfer never mixes keys. Source: azure-servicebus 7.15.0 and Azure/azure-amqp, batch encoding.
+//! Azure batch: a transfer of message-format `0x80013700` with one data section for each message,
+//! the section's content being one whole encoded message. Its envelope repeats the key of its
+//! first message, so one transfer never mixes keys. Source: azure-servicebus 7.15.0 and
+//! Azure/azure-amqp, batch encoding.
 
 use fe2o3_amqp::link::delivery::Sendable;
 use fe2o3_amqp_types::messaging::{
@@ -24,11 +25,12 @@ const MESSAGE_FORMAT: u32 = 0;
 /// Longest partition key or session id.
 /// Source: Azure Service Bus quotas, "message/session/partition key size 128".
 const KEY_CHARS_MAX: usize = 128;
-/// Room for a transfer's own annotations and properties: three values of at most 128 characters of up to
-/// four bytes, and the words around them.
+/// Room for a transfer's own annotations and properties: three values of at most 128 characters of
+/// up to four bytes, and the words around them.
 const ENVELOPE_BYTES: usize = 2 * 4 * KEY_CHARS_MAX + 256;
 
-/// The partition keys of `partition_key = "bucket"`. They decide where events land: never change them.
+/// The partition keys of `partition_key = "bucket"`. They decide where events land: never change
+/// them.
 const BUCKETS: [&str; 32] = [
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
     "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
@@ -98,7 +100,7 @@ pub(crate) struct Group {
 /// A group and its bytes.
 pub(crate) struct Encoded {
     pub(crate) group: Group,
-    pub(crate) sendable: Sendable<Batch<Data>>,
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
 }
 
 /// What became of a lane's batch on its way to transfers.
@@ -211,11 +213,11 @@ impl Open<'_> {
         let envelope = routing.envelope(self.key.as_deref(), self.message_id.as_deref());
         plan.transfers.push(Encoded {
             group: Group { places },
-            sendable: Sendable {
+            sendable: Box::new(Sendable {
                 message: message(&envelope, None, None, sections),
                 message_format: BATCH_FORMAT,
                 settled: Some(false),
-            },
+            }),
         });
     }
 }
@@ -231,7 +233,7 @@ impl Plan {
         key: Option<&str>,
     ) {
         let event = &delivery.event;
-        let data = event.data().as_bytes().to_vec();
+        let data = event.data_bytes().into_owned();
         let size = event.size().max(data.len());
         if data.len() + ENVELOPE_BYTES > limits.message_max {
             self.too_large.push((place, size));
@@ -251,11 +253,11 @@ impl Plan {
             group: Group {
                 places: vec![place],
             },
-            sendable: Sendable {
+            sendable: Box::new(Sendable {
                 message,
                 message_format: MESSAGE_FORMAT,
                 settled: Some(false),
-            },
+            }),
         });
     }
 }
@@ -293,7 +295,8 @@ fn message(
     }
 }
 
-/// CloudEvents attributes as application properties, under the prefix that Azure Digital Twins uses.
+/// CloudEvents attributes as application properties, under the prefix that Azure Digital Twins
+/// uses.
 fn attributes(event: &Event) -> ApplicationProperties {
     let text = |value: &str| SimpleValue::String(value.to_owned());
     let mut builder = ApplicationProperties::builder()

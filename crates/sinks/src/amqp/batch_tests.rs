@@ -119,6 +119,29 @@ fn values_of_any_length_are_written() {
 }
 
 #[test]
+fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
+    let head = r#""specversion":"1.0","id":"1","source":"h","type":"t""#;
+    for (rest, expected) in [
+        ("", &b""[..]),
+        (r#","data":{"a": 1.10}"#, b"{\"a\": 1.10}"),
+        (
+            r#","datacontenttype":"text/plain","data":"a\u00e4""#,
+            "a\u{e4}".as_bytes(),
+        ),
+        (r#","data_base64":"AP8=""#, b"\x00\xff"),
+    ] {
+        let json = format!("{{{head}{rest}}}");
+        let event =
+            twinroute_model::cloudevents::json::parse(json.into(), &Limits::default()).unwrap();
+        assert_eq!(event.data_bytes().as_ref(), expected);
+        assert_eq!(event.data().as_bytes(), expected);
+        let mut bytes = Vec::new();
+        amqp::write(&event, &Envelope::default(), &mut bytes);
+        assert_eq!(broker::decode(&bytes).body.0.as_slice(), expected);
+    }
+}
+
+#[test]
 fn the_envelope_alone_is_annotations_and_properties() {
     let mut bytes = Vec::new();
     amqp::write_envelope(&Envelope::default(), &mut bytes);

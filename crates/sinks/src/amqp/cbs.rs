@@ -18,7 +18,8 @@ use twinroute_model::sas;
 use twinroute_model::secret::Secret;
 use twinroute_router::sink::EndpointFault;
 
-/// How long a put-token may take. Source: "AMQP protocol guide": the service drops the connection then.
+/// How long a put-token may take. Source: "AMQP protocol guide": the service drops the connection
+/// then.
 pub(crate) const PUT_TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long our tokens live.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -174,8 +175,9 @@ impl Cbs {
 
     /// Renews the token for as long as that works, then tells why it does not.
     ///
-    /// A ready-made signature cannot be renewed: the future then never ends, and the broker ends the
-    /// link. After a time-out the client must not be used again, so the first one ends the future too.
+    /// A ready-made signature cannot be renewed: the future then never ends, and the broker ends
+    /// the link. After a time-out the client must not be used again, so the first one ends the
+    /// future too.
     pub(crate) async fn keep_renewed(&mut self) -> EndpointFault {
         if matches!(self.source.credential, Credential::Signature(_)) {
             return std::future::pending().await;

@@ -1,7 +1,7 @@
 //! Makes a connection: TCP, TLS, SASL, open, session, `$cbs` and the sender link.
 //!
-//! fe2o3-amqp's own `open(url)` sets neither TCP_NODELAY nor a connect timeout and trusts only a built-in
-//! list of roots; so the stream is made here and handed over ready.
+//! fe2o3-amqp's own `open(url)` sets neither TCP_NODELAY nor a connect timeout and trusts only a
+//! built-in list of roots; so the stream is made here and handed over ready.
 
 use super::batch::SizeLimits;
 use super::cbs::{Cbs, TokenSource};
@@ -40,7 +40,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const TLS_PORT: u16 = 5671;
 /// Plain, for emulators only.
 const PLAIN_PORT: u16 = 5672;
-/// A batch is at most 1 MiB even where a message may have 100 MB (Azure Service Bus quotas, Premium).
+/// A batch is at most 1 MiB even where a message may have 100 MB (Azure Service Bus quotas,
+/// Premium).
 const BATCH_MAX: usize = 1 << 20;
 /// Link property of Service Bus: what a batch may have.
 const BATCH_SIZE_PROPERTY: &str = "com.microsoft:max-message-batch-size";
@@ -163,8 +164,8 @@ impl Link {
 
     /// Ends link and session in order, within [`CLOSE_TIMEOUT`]; then cuts the connection.
     ///
-    /// There is no close frame: see [`super::stream`] for what fe2o3-amqp does while it waits for the
-    /// peer's. Nothing is lost by that, for a link that ended in order has nothing unsettled.
+    /// There is no close frame: see [`super::stream`] for what fe2o3-amqp does while it waits for
+    /// the peer's. Nothing is lost by that, for a link that ended in order has nothing unsettled.
     pub(crate) async fn close(self) {
         let Self {
             sender,

@@ -75,7 +75,8 @@ async fn a_black_hole_ends_with_the_attempt_timeout() {
     assert_eq!(short(&sink.send(&deliveries(1..2)).await), ["delivered"]);
 }
 
-/// Fault 2, without anything in flight: our own idle time-out finds it, and nobody is told of a fault.
+/// Fault 2, without anything in flight: our own idle time-out finds it, and nobody is told of a
+/// fault.
 #[tokio::test(start_paused = true)]
 async fn an_idle_black_hole_is_left_within_the_idle_time_out() {
     let broker = Arc::new(Broker::default());
@@ -102,7 +103,8 @@ async fn a_missing_outcome_ends_at_the_deadline() {
     assert_eq!(short(&sink.send(&deliveries(3..4)).await), ["delivered"]);
 }
 
-/// Fault 3: without credit a send waits for ever. The broker gives 200 credits and holds on to them.
+/// Fault 3: without credit a send waits for ever. The broker gives 200 credits and holds on to
+/// them.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_credit_is_bounded() {
     let broker = Arc::new(Broker::default());

@@ -1,9 +1,10 @@
 //! The one task that owns a sink's connection.
 //!
-//! It connects when there is something to send, hands transfers over in order, keeps many unanswered,
-//! and answers each of them in every case: with the broker's outcome, or with the fault that ended the
-//! link. It never resumes a link and never sends anything a second time, with one exception: a transfer
-//! that never left because an idle link had ended is handed to a new connection.
+//! It connects when there is something to send, hands transfers over in order, keeps many
+//! unanswered, and answers each of them in every case: with the broker's outcome, or with the
+//! fault that ended the link. It never resumes a link and never sends anything a second time, with
+//! one exception: a transfer that never left because an idle link had ended is handed to a new
+//! connection.
 
 use super::batch::SizeLimits;
 use super::connection::{self, Link, Target};
@@ -11,14 +12,15 @@ use crate::status;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
 use fe2o3_amqp_types::messaging::{Batch, Data, Outcome as AmqpOutcome};
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use twinroute_router::sink::{EndpointFault, FaultKind};
 
 /// Transfers that may wait for the task.
@@ -28,7 +30,7 @@ const UNSETTLED_MAX: usize = 2_048;
 
 /// One transfer on its way.
 pub(crate) struct Transfer {
-    pub(crate) sendable: Sendable<Batch<Data>>,
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
     /// When it counts as lost.
     pub(crate) deadline: Instant,
     pub(crate) answer: oneshot::Sender<Answer>,
@@ -41,7 +43,7 @@ pub(crate) struct Transfer {
 pub(crate) enum Answer {
     /// The broker's word.
     Outcome(AmqpOutcome),
-    /// Larger than the link takes.
+    /// Larger than the link takes, by its limit or by the broker's word.
     TooLarge,
     /// The link ended first; the transfer may have arrived.
     Lost(EndpointFault),
@@ -73,7 +75,7 @@ impl Handle {
     /// Waits for room until `deadline`. Dropping the future hands nothing over.
     pub(crate) async fn submit(
         &self,
-        sendable: Sendable<Batch<Data>>,
+        sendable: Box<Sendable<Batch<Data>>>,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Answer>, EndpointFault> {
         let (answer, answered) = oneshot::channel();
@@ -104,7 +106,19 @@ struct Owner {
 }
 
 impl Owner {
+    /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection
+    /// and its unanswered transfers, never the sink.
     async fn run(mut self, mut inbox: mpsc::Receiver<Transfer>) {
+        loop {
+            let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
+            match working.await {
+                Ok(()) => return,
+                Err(_) => tracing::error!("connection task panicked; it starts anew"),
+            }
+        }
+    }
+
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<Transfer>) {
         let mut held: Option<Transfer> = None;
         loop {
             let first = match held.take() {
@@ -115,7 +129,7 @@ impl Owner {
                 },
             };
             match self.connect(first.deadline).await {
-                Ok(link) => held = serve(link, first, &mut inbox).await,
+                Ok(link) => held = serve(link, first, inbox).await,
                 Err(fault) => {
                     first.fail(fault.clone());
                     while let Ok(transfer) = inbox.try_recv() {
@@ -170,8 +184,8 @@ impl Unsettled {
 }
 
 impl Future for Unsettled {
-    /// The fault when the link is the cause.
-    type Output = Option<EndpointFault>;
+    /// What is left to be answered when the link ended.
+    type Output = Option<Failure>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.delivery).poll(context) {
@@ -180,11 +194,33 @@ impl Future for Unsettled {
                 self.give(Answer::Outcome(outcome));
                 Poll::Ready(None)
             }
-            Poll::Ready(Err(error)) => {
-                let fault = connection::send_fault(&error);
-                self.give(Answer::Lost(fault.clone()));
-                Poll::Ready(Some(fault))
-            }
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
+                fault: connection::send_fault(&error),
+                answer: self.answer.take(),
+            })),
+        }
+    }
+}
+
+/// A transfer that failed with its link.
+struct Failure {
+    fault: EndpointFault,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Failure {
+    fn give(self, answer: Answer) {
+        if let Some(waiting) = self.answer {
+            drop(waiting.send(answer));
+        }
+    }
+}
+
+impl From<EndpointFault> for Failure {
+    fn from(fault: EndpointFault) -> Self {
+        Self {
+            fault,
+            answer: None,
         }
     }
 }
@@ -193,7 +229,7 @@ impl Future for Unsettled {
 enum Next {
     HandOver(Transfer),
     /// The link is over.
-    Lost(EndpointFault),
+    Lost(Failure),
     /// The token can no longer be renewed: answer what is pending, then connect anew.
     Drain(EndpointFault),
     /// Nobody can send any more.
@@ -215,23 +251,24 @@ async fn serve(
             None => std::future::pending().await,
         }
     });
-    let mut check_at = first.deadline;
+    // When the oldest unanswered transfer is overdue, at the latest.
+    let mut check = pin!(tokio::time::sleep_until(first.deadline));
     let mut next = Next::HandOver(first);
     let mut draining = false;
     loop {
         next = match next {
             Next::HandOver(transfer) => {
                 if unsettled.is_empty() {
-                    check_at = transfer.deadline;
+                    check.as_mut().reset(transfer.deadline);
                 }
                 match hand_over(&mut link, transfer, &mut unsettled).await {
                     HandedOver::Yes => Next::Again,
-                    HandedOver::Lost(fault) => Next::Lost(fault),
+                    HandedOver::Lost(fault) => Next::Lost(fault.into()),
                     HandedOver::Never(transfer) => return Some(transfer),
                 }
             }
-            Next::Lost(fault) => {
-                give_up(link, unsettled, &fault);
+            Next::Lost(failure) => {
+                give_up(link, unsettled, failure);
                 return None;
             }
             Next::Close => {
@@ -251,16 +288,18 @@ async fn serve(
                 let room = !draining && unsettled.len() < UNSETTLED_MAX;
                 tokio::select! {
                     biased;
-                    Some(_) = unsettled.next(), if !unsettled.is_empty() => Next::Again,
-                    error = link.sender.on_detach() => Next::Lost(connection::detach_fault(&error)),
+                    Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
+                        ended.map_or(Next::Again, Next::Lost)
+                    }
+                    error = link.sender.on_detach() => Next::Lost(connection::detach_fault(&error).into()),
                     result = link.session.on_end() => {
-                        Next::Lost(connection::session_fault(&result))
+                        Next::Lost(connection::session_fault(&result).into())
                     }
                     result = link.connection.on_close() => {
-                        Next::Lost(connection::connection_fault(&result))
+                        Next::Lost(connection::connection_fault(&result).into())
                     }
-                    () = tokio::time::sleep_until(check_at), if !unsettled.is_empty() => {
-                        overdue(&mut unsettled, &mut check_at)
+                    () = &mut check, if !unsettled.is_empty() => {
+                        overdue(&unsettled, check.as_mut())
                     }
                     fault = &mut renewing, if !draining => Next::Drain(fault),
                     command = inbox.recv(), if room => command.map_or(Next::Close, Next::HandOver),
@@ -271,16 +310,16 @@ async fn serve(
 }
 
 /// Whether an unanswered transfer has passed its deadline; if not, when to look again.
-fn overdue(unsettled: &mut FuturesUnordered<Unsettled>, check_at: &mut Instant) -> Next {
+fn overdue(unsettled: &FuturesUnordered<Unsettled>, check: Pin<&mut Sleep>) -> Next {
     let oldest = unsettled.iter().map(|transfer| transfer.deadline).min();
     match oldest {
         Some(deadline) if deadline > Instant::now() => {
-            *check_at = deadline;
+            check.reset(deadline);
             Next::Again
         }
-        // A link on which one answer is missing is not trusted with others: their answers could come
-        // after the lane has sent them again.
-        Some(_) => Next::Lost(timed_out("no outcome in time")),
+        // A link on which one answer is missing is not trusted with others: their answers could
+        // come after the lane has sent them again.
+        Some(_) => Next::Lost(timed_out("no outcome in time").into()),
         None => Next::Again,
     }
 }
@@ -314,7 +353,13 @@ async fn hand_over(
                 result = link.session.on_end() => {
                     break Err(Failed::Link(connection::session_fault(&result)));
                 }
-                Some(_) = unsettled.next(), if !unsettled.is_empty() => {}
+                Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
+                    if let Some(failure) = ended {
+                        let fault = failure.fault.clone();
+                        failure.give(Answer::Lost(fault.clone()));
+                        break Err(Failed::Link(fault));
+                    }
+                }
                 () = tokio::time::sleep_until(transfer.deadline) => {
                     break Err(Failed::Link(timed_out("no credit to send")));
                 }
@@ -337,6 +382,10 @@ async fn hand_over(
         Err(Failed::Send(error)) => connection::send_fault(&error),
         Err(Failed::Link(fault)) => fault,
     };
+    if idle && too_large(&fault) {
+        drop(transfer.answer.send(Answer::TooLarge));
+        return HandedOver::Lost(fault);
+    }
     let in_time = transfer.deadline > Instant::now();
     if idle && in_time && !transfer.held_over {
         tracing::debug!(error = %fault.reason, "idle link had ended");
@@ -354,16 +403,34 @@ enum Failed {
 
 /// Drops the link at once and answers everything that is pending.
 ///
-/// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may never
-/// be ready.
-fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, fault: &EndpointFault) {
-    if unsettled.is_empty() {
+/// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may
+/// never be ready.
+fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, failure: Failure) {
+    let fault = failure.fault.clone();
+    let pending = unsettled.len() + usize::from(failure.answer.is_some());
+    if pending == 0 {
         tracing::debug!(error = %fault.reason, "idle link ended");
     }
+    // Alone on the link, a transfer is what the broker means.
+    let alone = pending == 1 && too_large(&fault);
+    let answer = || match alone {
+        true => Answer::TooLarge,
+        false => Answer::Lost(fault.clone()),
+    };
+    failure.give(answer());
     let mut context = Context::from_waker(std::task::Waker::noop());
-    while let Poll::Ready(Some(_)) = unsettled.poll_next_unpin(&mut context) {}
+    while let Poll::Ready(Some(ended)) = unsettled.poll_next_unpin(&mut context) {
+        if let Some(failure) = ended {
+            failure.give(answer());
+        }
+    }
     drop(link);
     for mut transfer in unsettled {
-        transfer.give(Answer::Lost(fault.clone()));
+        transfer.give(answer());
     }
+}
+
+/// Whether the broker ended the link over the size of a message: some do not reject, they detach.
+pub(crate) fn too_large(fault: &EndpointFault) -> bool {
+    fault.reason.code == "message-size-exceeded"
 }

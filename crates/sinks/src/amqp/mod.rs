@@ -1,17 +1,18 @@
 //! What Event Hubs and Service Bus have in common: one AMQP 1.0 sink.
 //!
-//! `batch` groups and encodes, `link` owns the connection and sends, `connection` and `cbs` make one.
-//! Everything that touches fe2o3-amqp is in this module. Its faults that the code here is built around
-//! (see `docs/decisions/0001-amqp-client.md`):
+//! `batch` groups and encodes, `link` owns the connection and sends, `connection` and `cbs` make
+//! one. Everything that touches fe2o3-amqp is in this module. Its faults that the code here is
+//! built around (see `docs/decisions/0001-amqp-client.md`):
 //!
-//! 1. Pending deliveries do not fail when the connection dies: one task owns the link, watches its end,
-//!    and answers them itself.
-//! 2. A silent peer is noticed only with an idle time-out of our own, so there is one, and each delivery
-//!    has a deadline besides.
+//! 1. Pending deliveries do not fail when the connection dies: one task owns the link, watches its
+//!    end, and answers them itself.
+//! 2. A silent peer is noticed only with an idle time-out of our own, so there is one, and each
+//!    delivery has a deadline besides.
 //! 3. A send without credit waits for ever, so the hand-over has the same deadline.
 //! 4. Heartbeats come too late for a strict peer: an idle connection that ends is not a fault.
 //! 5. A connection that waits for its peer's close frame spins: it is cut instead, see `stream`.
-//! 6. Links are not resumed: a new link is made, and what was not answered is sent again by the lane.
+//! 6. Links are not resumed: a new link is made, and what was not answered is sent again by the
+//!    lane.
 
 mod batch;
 mod cbs;

@@ -172,6 +172,40 @@ async fn the_event_at_fault_is_found_and_the_others_arrive() {
     assert_eq!(broker.transfers().len(), 13);
 }
 
+/// Some brokers do not reject what is too large, they end the link; it must not block the endpoint.
+#[tokio::test(start_paused = true)]
+async fn the_event_that_ends_links_by_its_size_is_found() {
+    let broker = Arc::new(Broker::default());
+    broker.script(|transfer| match transfer.ids().contains(&"13") {
+        true => Reply::Detach("amqp:link:message-size-exceeded"),
+        false => Reply::Accept,
+    });
+    let routing = Routing::EventHubs(PartitionKey::Bucket);
+    let sink = sink(
+        &Wire::to(&broker),
+        Manner {
+            routing,
+            ..manner()
+        },
+    );
+    let mut left = deliveries(0..200);
+    let mut rejected = Vec::new();
+    for _ in 0..4 {
+        let outcomes = sink.send(&left).await;
+        let mut again = Vec::new();
+        for (delivery, outcome) in left.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Delivered => {}
+                Outcome::Reject(_) => rejected.push(delivery.sequence),
+                _ => again.push(delivery),
+            }
+        }
+        left = again;
+    }
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(rejected, [13]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_link_that_takes_less_is_learnt_and_obeyed() {
     let broker = Arc::new(Broker {

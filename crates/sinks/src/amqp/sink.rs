@@ -1,12 +1,14 @@
-//! The sink of Event Hubs and Service Bus: plans transfers, sends them, tells what became of each event.
+//! The sink of Event Hubs and Service Bus: plans transfers, sends them, tells what became of each
+//! event.
 
 use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits};
 use super::connection::{Target, parts};
-use super::link::{Answer, Handle, SharedLimits};
+use super::link::{Answer, Handle, SharedLimits, too_large};
 use crate::status;
 use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -26,8 +28,8 @@ const FIRST_LIMITS: SizeLimits = SizeLimits {
 const EVENTS_MAX: usize = 2_000;
 /// Bytes of a lane's batch, however large messages may be.
 const BYTES_MAX: usize = 4 << 20;
-/// How long an answer may come after its deadline before it is given up: the owner task answers by the
-/// deadline, so this only guards against a stuck runtime.
+/// How long an answer may come after its deadline before it is given up: the owner task answers by
+/// the deadline, so this only guards against a stuck runtime.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// The sink of one event hub or Service Bus topic.
@@ -39,6 +41,9 @@ pub(crate) struct AmqpSink {
     in_flight_max: usize,
     limits: SharedLimits,
     link: OnceLock<Handle>,
+    /// Set when the link ended over the size of one of several transfers: the next batch sends one at
+    /// a time, so that the one at fault shows.
+    one_at_a_time: AtomicBool,
 }
 
 impl std::fmt::Debug for AmqpSink {
@@ -70,6 +75,7 @@ impl AmqpSink {
             in_flight_max: manner.in_flight_max,
             limits: Arc::new(Mutex::new(FIRST_LIMITS)),
             link: OnceLock::new(),
+            one_at_a_time: AtomicBool::new(false),
         }
     }
 
@@ -97,19 +103,21 @@ impl AmqpSink {
         let mut results = Results::new(batch.len());
         let plan = self.plan(batch, 0..batch.len());
         results.reject_too_large(&plan);
+        let one_at_a_time = self.one_at_a_time.swap(false, Ordering::Relaxed);
         let mut waiting = Vec::with_capacity(plan.transfers.len());
-        let mut failed = None;
         for Encoded { group, sendable } in plan.transfers {
-            let submitted = match &failed {
+            let submitted = match &results.fault {
                 None => self.link().submit(sendable, deadline).await,
-                Some(fault) => Err(EndpointFault::clone(fault)),
+                Some(fault) => Err(fault.clone()),
             };
             match submitted {
-                Ok(answer) => waiting.push((group, answer)),
-                Err(fault) => {
-                    results.set_all(&group, &Outcome::Unavailable(fault.clone()));
-                    failed = Some(fault);
+                Ok(answer) if one_at_a_time => {
+                    let answer = answered(answer, deadline).await;
+                    self.settle(batch, group, answer, deadline, &mut results)
+                        .await;
                 }
+                Ok(answer) => waiting.push((group, answer)),
+                Err(fault) => results.set_all(&group, &Outcome::Unavailable(fault)),
             }
         }
         for (group, answer) in waiting {
@@ -117,11 +125,14 @@ impl AmqpSink {
             self.settle(batch, group, answer, deadline, &mut results)
                 .await;
         }
+        if results.fault.as_ref().is_some_and(too_large) {
+            self.one_at_a_time.store(true, Ordering::Relaxed);
+        }
         results.finish()
     }
 
-    /// Turns an answer into outcomes. A transfer that was refused because of some event in it is sent
-    /// again in halves until that event stands alone, within the same deadline.
+    /// Turns an answer into outcomes. A transfer that was refused because of some event in it is
+    /// sent again in halves until that event stands alone, within the same deadline.
     async fn settle(
         &self,
         batch: &[Delivery],

@@ -1,16 +1,21 @@
-//! A stream that can be cut from outside.
+//! A stream that can be cut from outside, and that gathers writes.
 //!
-//! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel that
-//! is closed already and goes round without waiting. With a peer that has vanished that takes a whole
-//! core for ever. So a connection is never left to itself: when its [`Cut`] is dropped, reads and writes
-//! fail, and the engine stops.
+//! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and
+//! written when the connection's task next reads, which its engine does before it ever waits (it
+//! selects on the transport in every round). Many small transfers then share one system call.
+//!
+//! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel
+//! that is closed already and goes round without waiting. With a peer that has vanished that takes
+//! a whole core for ever. So a connection is never left to itself: when its [`Cut`] is dropped,
+//! reads and writes fail, and the engine stops.
 
+use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
-use std::io::{Error, ErrorKind, IoSlice};
+use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[derive(Debug, Default)]
@@ -43,27 +48,54 @@ impl Drop for Cut {
     }
 }
 
+/// Bytes that are gathered before a write must take place.
+const GATHER_BYTES_MAX: usize = 64 << 10;
+
 /// A stream under a [`Cut`].
 #[derive(Debug)]
 pub(super) struct Severable<Io> {
     inner: Io,
     switch: Arc<Switch>,
+    gathered: BytesMut,
 }
 
 /// Puts `inner` under a cut.
 pub(super) fn severable<Io>(inner: Io) -> (Severable<Io>, Cut) {
     let switch = Arc::new(Switch::default());
     let cut = Cut(Arc::clone(&switch));
-    (Severable { inner, switch }, cut)
+    let stream = Severable {
+        inner,
+        switch,
+        gathered: BytesMut::new(),
+    };
+    (stream, cut)
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Severable<Io> {
+impl<Io: AsyncWrite + Unpin> Severable<Io> {
+    /// Writes what is gathered.
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.gathered.is_empty() {
+            match Pin::new(&mut self.inner).poll_write(context, &self.gathered) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.gathered.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Severable<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         self.switch.check(&self.switch.reader, context)?;
+        if let Poll::Ready(Err(error)) = self.poll_drain(context) {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
@@ -75,15 +107,20 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Severable<Io> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         self.switch.check(&self.switch.writer, context)?;
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        if self.gathered.len() + bytes.len() > GATHER_BYTES_MAX {
+            ready!(self.poll_drain(context))?;
+            if bytes.len() >= GATHER_BYTES_MAX {
+                return Pin::new(&mut self.inner).poll_write(context, bytes);
+            }
+        }
+        self.gathered.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    /// Writes nothing: see the module.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.switch.check(&self.switch.writer, context)?;
-        Pin::new(&mut self.inner).poll_flush(context)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(
@@ -91,26 +128,15 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Severable<Io> {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         self.switch.check(&self.switch.writer, context)?;
+        ready!(self.poll_drain(context))?;
         Pin::new(&mut self.inner).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        self.switch.check(&self.switch.writer, context)?;
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
@@ -127,5 +153,28 @@ mod tests {
         let (read, write) = reading.await.unwrap();
         assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionAborted);
         assert_eq!(write.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn writes_are_gathered_until_the_next_read_or_the_bound() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut stream, _cut) = severable(near);
+        for byte in 0..10 {
+            stream.write_all(&[byte]).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        let mut seen = [0; 10];
+        assert!(far.read_exact(&mut seen).now_or_never().is_none());
+        assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
+        far.read_exact(&mut seen[..]).await.unwrap();
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let large = vec![7; 3 * GATHER_BYTES_MAX + 1];
+        for chunk in large.chunks(1_000) {
+            stream.write_all(chunk).await.unwrap();
+        }
+        stream.shutdown().await.unwrap();
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, large);
     }
 }

@@ -14,8 +14,8 @@
 //! | 3xx | unavailable, unreachable: redirects are not followed, the key goes nowhere else |
 //! | any other | unavailable, unreachable |
 //!
-//! Sources: Azure Event Grid "Post to custom topic", "Troubleshoot errors"; azure-core 5 retry policy
-//! (408, 429, 500, 502, 503, 504). A request is all or nothing.
+//! Sources: Azure Event Grid "Post to custom topic", "Troubleshoot errors"; azure-core 5 retry
+//! policy (408, 429, 500, 502, 503, 504). A request is all or nothing.
 //!
 //! A duplicate is published again: Event Grid drops none. Receivers know it by `source` and `id`
 //! (CloudEvents) or `id` (Event Grid schema).
@@ -166,6 +166,7 @@ impl EventGrid {
             let index = (first + turn) % self.keys.len();
             match self.post(&self.keys[index], body.clone(), deadline).await {
                 (401, answer) => refused = Some(answer),
+                (0, answer) => return answer,
                 (_, answer) => {
                     self.key.store(index, Ordering::Relaxed);
                     return answer;

@@ -73,7 +73,8 @@ fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// `{"error":{"code":…,"message":…}}`; azure-eventgrid 4.22.1 documents `details` too, which repeat it.
+/// `{"error":{"code":…,"message":…}}`; azure-eventgrid 4.22.1 documents `details` too, which
+/// repeat it.
 #[derive(Deserialize)]
 struct ErrorBody {
     error: ErrorObject,

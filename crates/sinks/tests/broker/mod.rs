@@ -1,6 +1,7 @@
 //! A broker of one entity with `$cbs`, made of fe2o3-amqp's acceptor; it does as a script says.
 
 #![allow(dead_code, reason = "each user of this file needs a part of it")]
+#![allow(clippy::unwrap_used, reason = "test code, which an example shares")]
 
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism,

@@ -1,5 +1,7 @@
 //! Sinks made by the connector, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 #[path = "../broker/mod.rs"]
 mod broker;
 mod event_grid;

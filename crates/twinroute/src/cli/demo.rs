@@ -1,6 +1,6 @@
 //! `twinroute demo`: emulator, router, ingress and a building of twins, on free loopback ports.
 
-use super::{table, told_to_stop};
+use super::{StopSignals, table};
 use crate::config::LogFormat;
 use crate::story::Story;
 use crate::{daemon, logging, scene};
@@ -113,11 +113,10 @@ impl Stage {
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut draw = interval(if live { REFRESH } else { REFRESH * 10 });
         let mut drawn_lines = 0;
-        let stop = told_to_stop();
-        tokio::pin!(stop);
+        let mut stop = StopSignals::new()?;
         loop {
             tokio::select! {
-                stopped = &mut stop => { stopped?; break; }
+                () = stop.wait() => break,
                 _ = beat.tick() => producer.post().await?,
                 _ = draw.tick() => {
                     let text = table::render(&self.router.status());

@@ -1,6 +1,6 @@
 //! `twinroute emulator`: the endpoints of `config/demo` on fixed ports, or your own names.
 
-use super::told_to_stop;
+use super::StopSignals;
 use crate::config::LogFormat;
 use crate::{logging, scene};
 use clap::Args;
@@ -77,6 +77,7 @@ impl Options {
 
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     logging::install(LogFormat::Pretty, "warn")?;
+    let mut stop = StopSignals::new()?;
     let settings = options.settings()?;
     let emulator = Emulator::start(settings.clone(), Arc::new(SystemClock)).await?;
     if options.json {
@@ -85,7 +86,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         print!("{}", scene::addresses(&emulator, &settings));
         println!("\nCtrl-C stops it; what it holds is gone then.");
     }
-    told_to_stop().await?;
+    stop.wait().await;
     emulator.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }

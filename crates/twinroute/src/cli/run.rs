@@ -1,6 +1,6 @@
 //! `twinroute run`: the real thing.
 
-use super::{config_error, table, told_to_stop};
+use super::{StopSignals, config_error, table};
 use crate::config::Loaded;
 use crate::daemon::Daemon;
 use crate::logging;
@@ -15,12 +15,13 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     if let Err(error) = logging::install(loaded.config.log.format, &loaded.config.log.filter) {
         return Ok(config_error(&error));
     }
+    let mut stop = StopSignals::new()?;
     let grace = loaded.config.shutdown_grace;
     let daemon = match Daemon::start(loaded) {
         Ok(daemon) => daemon,
         Err(error) => return Ok(config_error(&error)),
     };
-    told_to_stop().await?;
+    stop.wait().await;
     tracing::info!(?grace, "stopping: lanes finish what they have");
     let status = daemon.stop(grace).await;
     eprint!("{}", table::render(&status));

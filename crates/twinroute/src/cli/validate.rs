@@ -35,7 +35,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
                         report(&definitions, file);
                     }
                 }
-                Err(faults) => add(&mut errors, &loaded.folder.locate(faults)),
+                Err(faults) => add(&mut errors, &faults),
             }
         }
         Err(faults) => add(&mut errors, &faults),

@@ -1,0 +1,355 @@
+//! The command as a user runs it: arguments, output, exit codes, signals.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Longer than anything here takes, so that a hang is a failure and not a wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn twinroute() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_twinroute"))
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn write(folder: &Path, file: &str, content: &str) {
+    let path = folder.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A configuration on free ports whose endpoint nobody serves.
+fn scene() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "twinroute.toml",
+        "instance = 'demo'\ndefinitions = 'table'\nshutdown_grace = '0s'\n\
+         [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n\
+         [log]\nformat = 'json'\n",
+    );
+    write(
+        folder.path(),
+        "table/endpoints/grid-1.json",
+        r#"{"properties":{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
+            "TopicEndpoint":"http://127.0.0.1:9/api/events"}}"#,
+    );
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        r#"{"endpointName":"grid-1","filter":"true"}"#,
+    );
+    folder
+}
+
+fn with_config(command: &str, folder: &Path) -> Output {
+    let file = folder.join("twinroute.toml");
+    twinroute()
+        .arg(command)
+        .arg("--config")
+        .arg(file)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_shipped_configurations_are_valid() {
+    for file in ["config/sidecar.toml", "config/daemon.toml"] {
+        let output = twinroute()
+            .current_dir(repository())
+            .env("TWINROUTE_ACCESS_KEY", "a-key-for-the-test")
+            .args(["validate", "--config", file])
+            .output()
+            .unwrap();
+        let expect = format!("{file}: valid: 1 instance, 3 endpoints, 6 routes\n");
+        assert_eq!(text(&output.stdout), expect, "{}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn validate_names_every_error_at_once_and_exits_78() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "table/endpoints/hub-1.json",
+        r#"{"properties":{"endpointType":"Hub"}}"#,
+    );
+    write(
+        folder.path(),
+        "table/routes/bad.json",
+        "{\"endpointName\": \"grid-1\"\n,\"filter\": 7}",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr).replace(&folder.path().display().to_string(), "");
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert_eq!(
+        errors,
+        "error: /table/endpoints/hub-1.json:1: endpoint hub-1: `properties.endpointType`: must be \
+         EventGrid, EventHub or ServiceBus, not \"Hub\"\n\
+         error: /table/routes/bad.json:1: route bad: `(body)`: not a route: invalid type: integer \
+         `7`, expected a string at line 2 column 12\n\
+         twinroute: /twinroute.toml: 2 errors in all\n"
+    );
+    fs::remove_file(folder.path().join("table/endpoints/hub-1.json")).unwrap();
+    write(
+        folder.path(),
+        "table/routes/bad.json",
+        "{\"endpointName\": \"hub-1\",\n\"filter\": \"type == 'x'\"}",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr).replace(&folder.path().display().to_string(), "");
+    assert!(
+        errors.starts_with(
+            "error: /table/routes/bad.json:1: route demo/bad: endpoint hub-1 is not defined; \
+         defined are: grid-1\n\
+         error: /table/routes/bad.json:2: route demo/bad: Parsing error, Line=1, Position="
+        ),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_bad_configuration_is_refused_by_its_key() {
+    let folder = scene();
+    write(folder.path(), "twinroute.toml", "[ingress]\nlissten = []\n");
+    for command in ["validate", "run"] {
+        let output = with_config(command, folder.path());
+        assert_eq!(output.status.code(), Some(78));
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("unknown field `lissten`") && error.contains("line 2"),
+            "{error}"
+        );
+        assert!(
+            error.starts_with("twinroute: in the configuration "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn explain_tells_why() {
+    let event = r#"{"specversion":"1.0","id":"1","source":"h/digitaltwins/room7",
+        "type":"microsoft.iot.telemetry","data":{"Temperature":30}}"#;
+    let mut child = twinroute()
+        .current_dir(repository())
+        .args(["explain", "--config", "config/sidecar.toml", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(event.as_bytes())
+        .unwrap();
+    let output = text(&child.wait_with_output().unwrap().stdout);
+    assert!(output.contains("event 1 of twin h/room7"), "{output}");
+    assert!(
+        output.contains("route telemetry -> telemetry-hub: matches"),
+        "{output}"
+    );
+    assert!(
+        output.contains("route hot-rooms -> alerts-topic: does not match"),
+        "{output}"
+    );
+    assert!(
+        output.contains("did you mean $body.Temperature?"),
+        "{output}"
+    );
+}
+
+#[test]
+fn the_demo_accounts_for_every_event() {
+    let output = twinroute()
+        .args(["demo", "--events", "60"])
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{printed}{}",
+        text(&output.stderr)
+    );
+    assert!(printed.contains("posted 60, accepted 60,"), "{printed}");
+    assert!(printed.contains("unaccounted 0"), "{printed}");
+}
+
+/// A running `twinroute run`, killed when the test ends.
+struct Daemon {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    ingress: String,
+    admin: String,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Daemon {
+    fn start(folder: &Path) -> Self {
+        let mut child = twinroute()
+            .args(["run", "--config"])
+            .arg(folder.join("twinroute.toml"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines() {
+                if sender.send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut daemon = Self {
+            child,
+            lines,
+            seen: Vec::new(),
+            ingress: String::new(),
+            admin: String::new(),
+        };
+        daemon.ingress = address(&daemon.line("takes events"));
+        daemon.admin = address(&daemon.line("/status"));
+        daemon
+    }
+
+    /// Waits for a line of the log that holds `part`.
+    fn line(&mut self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no {part:?} in {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn post(&self, id: usize) -> String {
+        let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
+        let head = format!(
+            "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents+json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{event}",
+            event.len()
+        );
+        exchange(&self.ingress, &head)
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let answer = exchange(
+            &self.admin,
+            "GET /status HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
+        );
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+fn address(line: &str) -> String {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    line["address"].as_str().unwrap().to_owned()
+}
+
+fn exchange(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    assert!(
+        daemon
+            .post(1)
+            .contains("{\"accepted\":1,\"generation\":1,\"unmatched\":0}")
+    );
+
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        "{\"endpointName\":\"grid-1\",\n\"filter\":\"x is\"}",
+    );
+    daemon.line("the definitions were refused");
+    let table = daemon.status()["table"].clone();
+    assert_eq!(table["generation"], 1);
+    let error = table["errors"][0].as_str().unwrap();
+    assert!(
+        error.contains("all.json:2: route demo/all: Parsing error, Line=1, Position=3"),
+        "{error}"
+    );
+    assert!(daemon.post(2).contains("\"generation\":1,\"unmatched\":0"));
+
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        r#"{"endpointName":"grid-1","filter":"false"}"#,
+    );
+    daemon.line("a new table is in use");
+    assert_eq!(daemon.status()["table"]["errors"], serde_json::json!([]));
+    assert!(daemon.post(3).contains("\"generation\":2,\"unmatched\":1"));
+    let endpoint = daemon.status()["instances"][0]["endpoints"][0].clone();
+    assert_eq!(
+        (&endpoint["matched"], &endpoint["delivered"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
+fn signals_reload_and_stop_and_what_is_given_up_is_said() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    daemon.signal("-HUP");
+    daemon.line("SIGHUP");
+    daemon.post(1);
+    daemon.signal("-TERM");
+    daemon.line("events were given up: stopped");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    daemon.lines.iter().for_each(|line| daemon.seen.push(line));
+    let log = daemon.seen.join("\n");
+    assert!(
+        !log.contains("c2VjcmV0LWtleQ"),
+        "the access key must not be in the log: {log}"
+    );
+}
