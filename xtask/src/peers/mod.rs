@@ -6,7 +6,7 @@
 mod checks;
 mod install;
 mod process;
-#[allow(dead_code)]
+
 mod scene;
 
 use anyhow::{Context as _, ensure};
