@@ -1,5 +1,6 @@
 //! The checks.
 
+use super::flow;
 use super::install::Peer::{Node, Proton, Python};
 use super::process::Process;
 use super::scene::{self, Emulator, Router, json_line, route};
@@ -66,6 +67,18 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(2),
         run: publishers_to_ingress,
+    },
+    Check {
+        name: "kill-emulator",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: flow::kill_emulator,
+    },
+    Check {
+        name: "table-edit",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: flow::table_edit,
     },
 ];
 
