@@ -1,5 +1,6 @@
 //! The demo's scene: its emulated endpoints, its definitions, its building of twins.
 
+use serde_json::json;
 use std::fmt::Write as _;
 use twinroute_emulator::{
     Emulator, EventGridSettings, HubSettings, Settings as EmulatorSettings, TopicSettings,
@@ -142,4 +143,47 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
         line("Event Grid topic", &topic.name, &address);
     }
     text
+}
+
+/// The same for programs.
+pub(crate) fn addresses_json(
+    emulator: &Emulator,
+    settings: &EmulatorSettings,
+) -> serde_json::Value {
+    let hubs = settings.hubs.iter().map(|hub| {
+        let address = emulator.event_hubs_connection_string(&hub.name);
+        json!({ "name": hub.name, "partitions": hub.partitions, "connectionString": address })
+    });
+    let topics = settings.topics.iter().map(|topic| {
+        let names = topic
+            .subscriptions
+            .iter()
+            .map(|subscription| &subscription.name);
+        json!({
+            "name": topic.name,
+            "subscriptions": names.collect::<Vec<_>>(),
+            "connectionString": emulator.service_bus_connection_string(&topic.name),
+        })
+    });
+    let queues = settings.queues.iter().map(|queue| {
+        let address = emulator.service_bus_connection_string(&queue.name);
+        json!({ "name": queue.name, "connectionString": address })
+    });
+    let http = format!("http://{}", emulator.http_address());
+    let grid_topics = settings.event_grid_topics.iter().map(|topic| {
+        json!({
+            "name": topic.name,
+            "endpoint": emulator.topic_endpoint(&topic.name),
+            "key": emulator.topic_key1(&topic.name),
+            "events": format!("{http}/events?topic={}", topic.name),
+        })
+    });
+    json!({
+        "amqp": emulator.amqp_address().to_string(),
+        "http": http,
+        "hubs": hubs.collect::<Vec<_>>(),
+        "topics": topics.collect::<Vec<_>>(),
+        "queues": queues.collect::<Vec<_>>(),
+        "eventGridTopics": grid_topics.collect::<Vec<_>>(),
+    })
 }

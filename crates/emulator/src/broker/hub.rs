@@ -1,5 +1,6 @@
 //! An event hub: partitions that are logs with bounded retention, and the epochs of their readers.
 
+use super::partition_key::partition_of;
 use super::{Tally, Waiters, lock};
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
@@ -131,7 +132,7 @@ impl Hub {
         let count = self.partitions.len();
         let index = match (fixed, key) {
             (Some(index), _) => usize::from(index),
-            (None, Some(key)) => stable_hash(key) % count,
+            (None, Some(key)) => partition_of(key, count),
             (None, None) => self.next_partition.fetch_add(1, Ordering::Relaxed) % count,
         };
         let added = messages.len();
@@ -320,12 +321,4 @@ impl HubEvent {
         ];
         self.message.encode(&self.message.header, annotations)
     }
-}
-
-/// FNV-1a: the same key names the same partition in every run.
-fn stable_hash(key: &str) -> usize {
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    usize::try_from(hash >> 33).expect("31 bits fit")
 }

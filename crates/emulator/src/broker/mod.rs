@@ -1,6 +1,7 @@
 //! What the stand-ins hold: hubs, queues, topics. No network and no time but what is passed in.
 
 pub(crate) mod hub;
+mod partition_key;
 pub(crate) mod queue;
 pub(crate) mod session;
 pub(crate) mod stored;

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// An Event Grid topic; may be repeated.
     #[arg(long = "grid", value_name = "NAME")]
     grid_topics: Vec<String>,
+    /// Prints the addresses as one line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Options {
@@ -77,8 +80,12 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::new()?;
     let settings = options.settings()?;
     let emulator = Emulator::start(settings.clone(), Arc::new(SystemClock)).await?;
-    print!("{}", scene::addresses(&emulator, &settings));
-    println!("\nCtrl-C stops it; what it holds is gone then.");
+    if options.json {
+        println!("{}", scene::addresses_json(&emulator, &settings));
+    } else {
+        print!("{}", scene::addresses(&emulator, &settings));
+        println!("\nCtrl-C stops it; what it holds is gone then.");
+    }
     stop.wait().await;
     emulator.shutdown().await;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,148 @@
+//! The checks.
+
+use super::flow;
+use super::install::Peer::{Node, Proton, Python};
+use super::process::Process;
+use super::scene::{self, Emulator, Router, json_line, route};
+use super::{Check, Stage};
+use anyhow::ensure;
+use serde_json::json;
+use std::process::Command;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Every check, in the order they run.
+pub(super) const ALL: &[Check] = &[
+    Check {
+        name: "emulator-event-hubs-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: |stage| emulator(stage, "event_hubs.py"),
+    },
+    Check {
+        name: "emulator-service-bus-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: |stage| emulator(stage, "service_bus.py"),
+    },
+    Check {
+        name: "emulator-event-grid-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: |stage| emulator(stage, "event_grid.py"),
+    },
+    Check {
+        name: "emulator-event-hubs-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: |stage| emulator(stage, "event_hubs.mjs"),
+    },
+    Check {
+        name: "emulator-service-bus-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: |stage| emulator(stage, "service_bus.mjs"),
+    },
+    Check {
+        name: "emulator-event-grid-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(2),
+        run: |stage| emulator(stage, "event_grid.mjs"),
+    },
+    Check {
+        name: "router-to-sdk",
+        needs: &[Python, Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: router_to_sdk,
+    },
+    Check {
+        name: "sink-to-proton",
+        needs: &[Python, Proton],
+        time_max: MINUTE.saturating_mul(2),
+        run: sink_to_proton,
+    },
+    Check {
+        name: "publishers-to-ingress",
+        needs: &[Python, Node],
+        time_max: MINUTE.saturating_mul(2),
+        run: publishers_to_ingress,
+    },
+    Check {
+        name: "kill-emulator",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: flow::kill_emulator,
+    },
+    Check {
+        name: "table-edit",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: flow::table_edit,
+    },
+];
+
+/// A script against the stand-ins alone.
+fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
+    let serve = Command::new(stage.program("examples/serve"));
+    let mut serve = Process::start("emulator", &serve, &stage.folder)?;
+    let addresses = serve.await_line("its addresses", stage.deadline, json_line)?;
+    stage.play(script, &addresses)
+}
+
+/// Real readers take from the emulator what the router sent it.
+fn router_to_sdk(stage: &Stage<'_>) -> anyhow::Result<()> {
+    let emulator = Emulator::start(stage)?;
+    let routes = ["hub", "topic", "grid"].map(|endpoint| (endpoint, route(endpoint, "true")));
+    let router = Router::start(stage, &emulator.endpoints(), &routes, "", "")?;
+    let mut scene = emulator.addresses.clone();
+    scene["ingress"] = json!(router.ingress);
+    scene["expectations"] = json!(stage.folder.join("expectations.json"));
+    stage.play("router_to_sdk.py", &scene)?;
+    stage.play("router_to_sdk.mjs", &scene)?;
+    let status = router.settled(stage.deadline)?;
+    for endpoint in scene::endpoints(&status) {
+        let accepted = &status["journal"]["accepted"];
+        ensure!(
+            endpoint["delivered"] == *accepted,
+            "accepted {accepted}, but {endpoint}"
+        );
+    }
+    Ok(())
+}
+
+/// Another AMQP 1.0 broker, which knows neither tokens nor batches.
+fn sink_to_proton(stage: &Stage<'_>) -> anyhow::Result<()> {
+    let (_broker, address) = scene::broker(stage)?;
+    let hub = scene::event_hub(&json!(format!(
+        "Endpoint=sb://{address};SharedAccessKeyName=none;SharedAccessKey=bm9uZQ==;\
+         UseDevelopmentEmulator=true;EntityPath=twins"
+    )));
+    let settings = "[endpoints.hub]\namqp_auth = \"anonymous\"\nbatch = false\n";
+    let routes = [("all", route("hub", "true"))];
+    let router = Router::start(stage, &[("hub", hub)], &routes, "", settings)?;
+    let scene = json!({
+        "ingress": router.ingress,
+        "broker": address.to_string(),
+        "queue": "twins",
+    });
+    stage.play("sink_to_proton.py", &scene)?;
+    router.settled(stage.deadline)?;
+    Ok(())
+}
+
+/// Real publishers of Event Grid events, pointed at the router.
+fn publishers_to_ingress(stage: &Stage<'_>) -> anyhow::Result<()> {
+    const KEY: &str = "a2V5LW9mLXRoZS1pbmdyZXNz";
+    let emulator = Emulator::start(stage)?;
+    let routes = [("all", route("grid", "true"))];
+    let keys = format!("access_keys = [\"{KEY}\"]");
+    let router = Router::start(stage, &emulator.endpoints(), &routes, &keys, "")?;
+    let mut scene = emulator.addresses.clone();
+    scene["ingress"] = json!(router.ingress);
+    scene["accessKey"] = json!(KEY);
+    stage.play("publishers.py", &scene)?;
+    stage.play("publishers.mjs", &scene)?;
+    router.settled(stage.deadline)?;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Installs the real peers, pinned, below `target/peers`; a stamp of the pins saves the next run.
+
+use super::process;
+use anyhow::{Context as _, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What a check needs to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// The Azure clients for Python and the client of Qpid Proton.
+    Python,
+    /// The Azure clients for JavaScript.
+    Node,
+    /// The broker that Qpid Proton ships as an example in C.
+    Proton,
+}
+
+/// Where peers are installed and where their scripts stand.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// `target/peers`.
+    pub(super) home: PathBuf,
+    /// `xtask/peers` of the sources.
+    pub(super) scripts: PathBuf,
+}
+
+const PYTHON_PINS: &str = include_str!("../../peers/requirements.txt");
+const NODE_PINS: &str = include_str!("../../peers/package-lock.json");
+
+/// Debian's package with the broker's source; the version is the distribution's.
+const PROTON_PACKAGE: &str = "libqpid-proton11-dev-examples";
+const PROTON_SOURCE: &str = "/usr/share/proton/examples/c/broker.c";
+
+const DOWNLOAD_MAX: Duration = Duration::from_secs(300);
+const STEP_MAX: Duration = Duration::from_secs(90);
+
+impl Peer {
+    pub(super) const ALL: [Self; 3] = [Self::Python, Self::Node, Self::Proton];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Python => "install-python",
+            Self::Node => "install-node",
+            Self::Proton => "install-proton",
+        }
+    }
+
+    /// Installs what is not there yet.
+    pub(super) fn install(self, places: &Places) -> anyhow::Result<()> {
+        match self {
+            Self::Python => python(places),
+            Self::Node => node(places),
+            Self::Proton => proton(places),
+        }
+    }
+}
+
+impl Places {
+    pub(super) fn python(&self) -> PathBuf {
+        self.home.join("python/bin/python")
+    }
+
+    /// The folder with `node_modules`: Node finds packages only beside or above a script.
+    pub(super) fn node(&self) -> PathBuf {
+        self.home.join("node")
+    }
+
+    pub(super) fn broker(&self) -> PathBuf {
+        self.home.join("proton/broker")
+    }
+}
+
+fn python(places: &Places) -> anyhow::Result<()> {
+    let folder = places.home.join("python");
+    if !works(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+        apt(places, &["python3", "python3-venv"])?;
+    }
+    let version = printed(Command::new("python3").arg("--version"))?;
+    let pins = format!("{version}\n{PYTHON_PINS}");
+    if is_stamped(&folder, &pins) {
+        return Ok(());
+    }
+    empty(&folder)?;
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv"]).arg(&folder);
+    process::run("venv", &venv, &places.home, STEP_MAX)?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ])
+    .args(["--no-deps", "--requirement"])
+    .arg(places.scripts.join("requirements.txt"));
+    process::run("pip", &pip, &places.home, DOWNLOAD_MAX)?;
+    stamp(&folder, &pins)
+}
+
+fn node(places: &Places) -> anyhow::Result<()> {
+    let folder = places.node();
+    if !works(Command::new("node").arg("--version")) || !works(Command::new("npm").arg("--version"))
+    {
+        apt(places, &["nodejs", "npm"])?;
+    }
+    let version = printed(Command::new("node").arg("--version"))?;
+    let pins = format!("{version}\n{NODE_PINS}");
+    if !is_stamped(&folder, &pins) {
+        empty(&folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            std::fs::copy(places.scripts.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(&folder);
+        process::run("npm", &npm, &places.home, DOWNLOAD_MAX)?;
+        stamp(&folder, &pins)?;
+    }
+    for entry in std::fs::read_dir(&places.scripts)? {
+        let script = entry?.path();
+        if script
+            .extension()
+            .is_some_and(|extension| extension == "mjs")
+        {
+            let name = script.file_name().context("a script has a name")?;
+            std::fs::copy(&script, folder.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn proton(places: &Places) -> anyhow::Result<()> {
+    let folder = places.home.join("proton");
+    if !works(Command::new("cc").arg("--version")) {
+        apt(places, &["gcc", "libc6-dev"])?;
+    }
+    if !Path::new(PROTON_SOURCE).exists() {
+        apt(places, &[PROTON_PACKAGE])?;
+    }
+    let pins = std::fs::read_to_string(PROTON_SOURCE).context(PROTON_SOURCE)?;
+    if is_stamped(&folder, &pins) {
+        return Ok(());
+    }
+    empty(&folder)?;
+    let mut cc = Command::new("cc");
+    // By path: the package has no unversioned names of these two for the linker.
+    cc.args(["-O1", PROTON_SOURCE, "-o"])
+        .arg(places.broker())
+        .arg(library("libqpid-proton-proactor.so.1")?)
+        .arg(library("libqpid-proton-core.so.10")?)
+        .arg("-lpthread");
+    process::run("cc", &cc, &places.home, STEP_MAX)?;
+    stamp(&folder, &pins)
+}
+
+/// A shared library below `/usr/lib/<architecture>`.
+fn library(name: &str) -> anyhow::Result<PathBuf> {
+    for entry in std::fs::read_dir("/usr/lib")? {
+        let path = entry?.path().join(name);
+        if path.exists() {
+            return Ok(path);
+        }
+    }
+    bail!("{name} is not below /usr/lib")
+}
+
+/// Installs Debian packages as root, or says what to install.
+fn apt(places: &Places, packages: &[&str]) -> anyhow::Result<()> {
+    let list = packages.join(" ");
+    if printed(Command::new("id").arg("-u"))? != "0" {
+        bail!("missing and only root may install it: apt-get install {list}");
+    }
+    let mut update = Command::new("apt-get");
+    update.args(["update", "-qq"]);
+    process::run("apt-update", &update, &places.home, DOWNLOAD_MAX)?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "--yes", "-qq", "--no-install-recommends"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    process::run("apt-install", &install, &places.home, DOWNLOAD_MAX)
+}
+
+fn works(command: &mut Command) -> bool {
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn printed(command: &mut Command) -> anyhow::Result<String> {
+    let program = command.get_program().to_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn is_stamped(folder: &Path, pins: &str) -> bool {
+    std::fs::read_to_string(folder.join("stamp")).is_ok_and(|stamped| stamped == pins)
+}
+
+fn stamp(folder: &Path, pins: &str) -> anyhow::Result<()> {
+    Ok(std::fs::write(folder.join("stamp"), pins)?)
+}
+
+fn empty(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    Ok(std::fs::create_dir_all(folder)?)
+}

@@ -1,0 +1,268 @@
+//! What checks put on: our emulator, a router with a configuration made for it, Proton's broker.
+
+use super::Stage;
+use super::process::{self, Process};
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long the admin may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How long a broken or a good change of the definitions may take to show.
+const RELOAD_MAX: Duration = Duration::from_secs(10);
+
+/// `twinroute emulator` with one hub, one topic, one Event Grid topic.
+pub(super) struct Emulator {
+    pub(super) process: Process,
+    /// What it printed: addresses and connection strings.
+    pub(super) addresses: Value,
+}
+
+impl Emulator {
+    /// Starts it on free ports.
+    pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<Self> {
+        Self::start_at(stage, "emulator", 0, 0)
+    }
+
+    /// Starts it again, empty, on the ports it had; call it after its end.
+    pub(super) fn again(&self, stage: &Stage<'_>) -> anyhow::Result<Self> {
+        let port = |name: &str| -> anyhow::Result<u16> {
+            let address = text(&self.addresses[name])?.trim_start_matches("http://");
+            Ok(address.parse::<SocketAddr>()?.port())
+        };
+        Self::start_at(stage, "emulator-again", port("amqp")?, port("http")?)
+    }
+
+    fn start_at(
+        stage: &Stage<'_>,
+        name: &str,
+        amqp_port: u16,
+        http_port: u16,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(stage.program("twinroute"));
+        command
+            .args([
+                "emulator",
+                "--json",
+                "--hub",
+                "telemetry:4",
+                "--grid",
+                "lifecycle",
+            ])
+            .args(["--topic", "alerts:python,javascript"])
+            .args(["--amqp-port", &amqp_port.to_string()])
+            .args(["--http-port", &http_port.to_string()]);
+        let mut process = Process::start(name, &command, &stage.folder)?;
+        let addresses = process.await_line("its addresses", stage.deadline, json_line)?;
+        Ok(Self { process, addresses })
+    }
+
+    /// The definitions of endpoints `hub`, `topic` and `grid` at this emulator.
+    pub(super) fn endpoints(&self) -> Vec<(&'static str, Value)> {
+        let at = &self.addresses;
+        let (hub, topic, grid) = (&at["hubs"][0], &at["topics"][0], &at["eventGridTopics"][0]);
+        vec![
+            ("hub", event_hub(&hub["connectionString"])),
+            (
+                "topic",
+                json!({ "properties": {
+                    "endpointType": "ServiceBus",
+                    "authenticationType": "KeyBased",
+                    "primaryConnectionString": topic["connectionString"],
+                } }),
+            ),
+            (
+                "grid",
+                json!({ "properties": {
+                    "endpointType": "EventGrid",
+                    "TopicEndpoint": grid["endpoint"],
+                    "accessKey1": grid["key"],
+                    "accessKey2": grid["key"],
+                } }),
+            ),
+        ]
+    }
+}
+
+/// The definition of an event hub.
+pub(super) fn event_hub(connection_string: &Value) -> Value {
+    json!({ "properties": {
+        "endpointType": "EventHub",
+        "authenticationType": "KeyBased",
+        "connectionStringPrimaryKey": connection_string,
+    } })
+}
+
+/// A route.
+pub(super) fn route(endpoint: &str, filter: &str) -> Value {
+    json!({ "endpointName": endpoint, "filter": filter })
+}
+
+/// `twinroute run` with a configuration of its own.
+pub(super) struct Router {
+    pub(super) process: Process,
+    /// Where to post events, without a path.
+    pub(super) ingress: String,
+    admin: SocketAddr,
+    definitions: PathBuf,
+}
+
+impl Router {
+    /// Starts it on free ports. `ingress` are lines of `[ingress]`, `endpoint_settings` whole tables.
+    pub(super) fn start(
+        stage: &Stage<'_>,
+        endpoints: &[(&str, Value)],
+        routes: &[(&str, Value)],
+        ingress: &str,
+        endpoint_settings: &str,
+    ) -> anyhow::Result<Self> {
+        let definitions = stage.folder.join("definitions");
+        for folder in ["endpoints", "routes"] {
+            std::fs::create_dir_all(definitions.join(folder))?;
+        }
+        for (name, body) in endpoints {
+            write(
+                &definitions.join("endpoints").join(format!("{name}.json")),
+                body,
+            )?;
+        }
+        for (id, body) in routes {
+            write(&definitions.join("routes").join(format!("{id}.json")), body)?;
+        }
+        let config = stage.folder.join("twinroute.toml");
+        let text = format!(
+            "instance = \"peers\"\ndefinitions = \"definitions\"\n\n\
+             [ingress]\nlisten = [\"127.0.0.1:0\"]\n{ingress}\n\n\
+             [admin]\nlisten = [\"127.0.0.1:0\"]\n\n\
+             [log]\nformat = \"json\"\nfilter = \"info\"\n\n{endpoint_settings}"
+        );
+        std::fs::write(&config, text)?;
+        let mut command = Command::new(stage.program("twinroute"));
+        command.arg("run").arg("--config").arg(&config);
+        let mut process = Process::start("router", &command, &stage.folder)?;
+        let mut address = |message: &'static str| {
+            process.await_line(message, stage.deadline, |line| {
+                let line = json_line(line)?;
+                let said = line["message"] == message || line["fields"]["message"] == message;
+                let address = line["address"]
+                    .as_str()
+                    .or(line["fields"]["address"].as_str());
+                address.filter(|_| said).map(str::to_owned)
+            })
+        };
+        let ingress = format!("http://{}", address("takes events")?);
+        let admin = address("answers /status and /metrics")?.parse()?;
+        Ok(Self {
+            process,
+            ingress,
+            admin,
+            definitions,
+        })
+    }
+
+    /// What it shows of itself.
+    pub(super) fn status(&self) -> anyhow::Result<Value> {
+        let body = get(self.admin, "/status").context("no status from the router")?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Waits until nothing waits any more and checks its sums: everything matched was delivered.
+    pub(super) fn settled(&self, deadline: Instant) -> anyhow::Result<Value> {
+        let status = process::until("every delivery settled", deadline, || {
+            let status = self.status()?;
+            let waits = endpoints(&status).iter().any(|endpoint| {
+                let open = ["queued", "in_flight", "parked"];
+                open.iter().any(|state| endpoint[*state] != 0)
+            });
+            Ok((!waits).then_some(status))
+        })
+        .with_context(|| {
+            self.status()
+                .map_or_else(|e| e.to_string(), |s| s.to_string())
+        })?;
+        for endpoint in endpoints(&status) {
+            ensure!(endpoint["discarded"] == 0, "discarded: {endpoint}");
+            ensure!(
+                endpoint["matched"] == endpoint["delivered"],
+                "unaccounted: {endpoint}"
+            );
+        }
+        Ok(status)
+    }
+
+    /// Replaces a route's file as an editor does, and waits until the router shows what came of it.
+    pub(super) fn edit_route(
+        &self,
+        id: &str,
+        text: &str,
+        shows: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let file = self.definitions.join("routes").join(format!("{id}.json"));
+        let new = file.with_extension("new");
+        std::fs::write(&new, text)?;
+        std::fs::rename(&new, &file)?;
+        let deadline = Instant::now() + RELOAD_MAX;
+        process::until("the table shows the change", deadline, || {
+            let status = self.status()?;
+            Ok(shows(&status["table"]).then_some(status))
+        })
+        .with_context(|| format!("route {id} := {text}"))
+    }
+}
+
+/// The endpoints of the only instance.
+pub(super) fn endpoints(status: &Value) -> &[Value] {
+    let endpoints = status["instances"][0]["endpoints"].as_array();
+    endpoints.map_or(&[], Vec::as_slice)
+}
+
+/// Qpid Proton's broker; gives its address.
+pub(super) fn broker(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> {
+    // The broker cannot tell a port that the system chose, so one is chosen and freed for it.
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut command = Command::new(stage.places.broker());
+    command.arg("127.0.0.1").arg(address.port().to_string());
+    let process = Process::start("broker", &command, &stage.folder)?;
+    process::until("the broker listens", stage.deadline, || {
+        Ok(TcpStream::connect(address).ok())
+    })?;
+    Ok((process, address))
+}
+
+/// A value that must be a string.
+pub(super) fn text(value: &Value) -> anyhow::Result<&str> {
+    value
+        .as_str()
+        .with_context(|| format!("no string but {value}"))
+}
+
+/// A line that is a JSON object.
+pub(super) fn json_line(line: &str) -> Option<Value> {
+    serde_json::from_str(line).ok().filter(Value::is_object)
+}
+
+fn write(file: &Path, value: &Value) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// One GET over HTTP/1.0: the connection ends with the answer.
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("the answer has no body")?;
+    if head.split_whitespace().nth(1) != Some("200") {
+        bail!("{}", head.lines().next().unwrap_or_default());
+    }
+    Ok(body.to_owned())
+}
