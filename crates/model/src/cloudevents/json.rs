@@ -3,6 +3,7 @@
 //! Reading walks the text once and notes where each member's value stands; values are neither copied nor
 //! converted. Writing an event that came in this format sends the same bytes on.
 
+use super::items::Items;
 use crate::event::{
     Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Payload, Problem,
     Span, rules,
@@ -89,85 +90,13 @@ fn not_json(error: &serde_json::Error) -> Problem {
     }
 }
 
-/// Walks the items of a JSON array whose items somebody else reads.
-struct Items<'a> {
-    text: &'a str,
-    at: usize,
-    first: bool,
-}
-
-impl<'a> Items<'a> {
-    fn open(text: &'a str) -> Result<Self, Problem> {
-        let mut items = Self {
-            text,
-            at: 0,
-            first: true,
-        };
-        items.skip_blanks();
-        if items.text.as_bytes().get(items.at) != Some(&b'[') {
-            return Err(items.expected("`[`"));
-        }
-        items.at += 1;
-        Ok(items)
-    }
-
-    /// What stands from the next item on, or `None` behind the last.
-    fn next(&mut self) -> Result<Option<&'a str>, Problem> {
-        self.skip_blanks();
-        match (self.text.as_bytes().get(self.at), self.first) {
-            (Some(b']'), _) => {
-                self.at += 1;
-                self.skip_blanks();
-                if self.at == self.text.len() {
-                    Ok(None)
-                } else {
-                    Err(self.expected("the end"))
-                }
-            }
-            (Some(_), true) => {
-                self.first = false;
-                Ok(Some(&self.text[self.at..]))
-            }
-            (Some(b','), false) => {
-                self.at += 1;
-                self.skip_blanks();
-                Ok(Some(&self.text[self.at..]))
-            }
-            (Some(_), false) => Err(self.expected("`,` or `]`")),
-            (None, _) => Err(self.ended()),
-        }
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        self.at += bytes;
-    }
-
-    fn skip_blanks(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest
-            .iter()
-            .take_while(|byte| b" \t\r\n".contains(byte))
-            .count();
-    }
-
-    fn expected(&self, what: &str) -> Problem {
-        Problem::NotArray {
-            reason: format!("expected {what} at byte {}", self.at),
-        }
-    }
-
-    fn ended(&self) -> Problem {
-        Problem::NotArray {
-            reason: "it ends before its `]`".to_owned(),
-        }
-    }
-}
-
 /// The members of one event: raw JSON values, not yet looked at.
 #[derive(Default)]
 struct Envelope<'a> {
     core: [Option<&'a str>; MEMBERS.len()],
     extensions: Vec<(Cow<'a, str>, &'a str)>,
+    /// More extensions than an event may have, and not kept.
+    too_many: bool,
     duplicate: Option<String>,
 }
 
@@ -215,6 +144,10 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             let value = map.next_value::<&RawValue>()?.get();
             let twice = match MEMBERS.iter().position(|member| *member == key) {
                 Some(member) => envelope.core[member].replace(value).is_some(),
+                None if envelope.extensions.len() == Limits::EXTENSIONS_MAX => {
+                    envelope.too_many = true;
+                    false
+                }
                 None => {
                     let twice = envelope.extensions.iter().any(|(name, _)| *name == key);
                     envelope.extensions.push((key.clone(), value));
@@ -357,6 +290,11 @@ impl<'a> Envelope<'a> {
     fn into_event(self, text: &ByteString, json: &'a str) -> Result<Event, Problem> {
         if let Some(attribute) = self.duplicate {
             return Err(Problem::Duplicate { attribute });
+        }
+        if self.too_many {
+            return Err(Problem::TooManyExtensions {
+                extensions_max: Limits::EXTENSIONS_MAX,
+            });
         }
         let core = self.core;
         let mut spans = Spans {

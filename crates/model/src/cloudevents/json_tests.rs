@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::ExtensionValue;
+use crate::event::{ExtensionValue, Parts};
 use proptest::prelude::*;
 
 const MINIMAL: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
@@ -159,6 +159,26 @@ fn refusals_name_attribute_and_rule() {
         "the event is not UTF-8: byte 7 is not part of a character"
     );
     assert!(refusal(&with("\"x\":\"\\ud800\"")).starts_with("attribute `x`: has an escape"));
+}
+
+/// Each name is compared with all before it, and an event of 1 MiB has room for a hundred thousand.
+#[test]
+fn an_event_of_names_alone_is_refused_at_once() {
+    let members = |count: usize| -> String {
+        let members: Vec<String> = (0..count).map(|n| format!("\"x{n}\":1")).collect();
+        members.join(",")
+    };
+    let most = Limits::EXTENSIONS_MAX;
+    assert_eq!(event(&with(&members(most))).extensions().count(), most);
+    let expect = "the event has more than 128 extension attributes, which is the limit";
+    for count in [most + 1, 90_000] {
+        assert_eq!(refusal(&with(&members(count))), expect);
+    }
+    let parts = (0..most).try_fold(Parts::new("1", "s", "t"), |parts, n| {
+        parts.set(&format!("x{n}"), "")
+    });
+    let refused = parts.unwrap().set("one", "too many").unwrap_err();
+    assert_eq!(refused.to_string(), expect);
 }
 
 #[test]

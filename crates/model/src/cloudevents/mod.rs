@@ -2,4 +2,5 @@
 
 pub mod amqp;
 pub mod http;
+mod items;
 pub mod json;

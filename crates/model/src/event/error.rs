@@ -93,6 +93,12 @@ pub enum Problem {
         /// The limit.
         bytes_max: usize,
     },
+    /// The event has too many extension attributes.
+    #[error("the event has more than {extensions_max} extension attributes, which is the limit")]
+    TooManyExtensions {
+        /// The limit.
+        extensions_max: usize,
+    },
     /// The batch is too large.
     #[error("the batch has more than {events_max} events, which is the limit")]
     TooMany {
@@ -120,6 +126,7 @@ impl Problem {
             | Self::NotJson { .. }
             | Self::NotArray { .. }
             | Self::TooLarge { .. }
+            | Self::TooManyExtensions { .. }
             | Self::TooMany { .. } => None,
         }
     }

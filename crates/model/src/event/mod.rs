@@ -186,6 +186,9 @@ pub struct Limits {
 impl Limits {
     /// No setting goes above this: 64 MiB.
     pub const EVENT_BYTES_CEILING: usize = 64 << 20;
+
+    /// Extension attributes of one event. They are found by a walk over all of them.
+    pub const EXTENSIONS_MAX: usize = 128;
 }
 
 impl Default for Limits {

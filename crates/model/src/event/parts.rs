@@ -114,6 +114,11 @@ impl Parts {
         kind: ExtensionKind,
     ) -> Result<(), Problem> {
         rules::extension_name(name)?;
+        if self.extensions.len() == Limits::EXTENSIONS_MAX {
+            return Err(Problem::TooManyExtensions {
+                extensions_max: Limits::EXTENSIONS_MAX,
+            });
+        }
         if self
             .extensions
             .iter()
