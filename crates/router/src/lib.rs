@@ -45,15 +45,18 @@
 //! ```
 
 pub mod accept;
+mod builder;
 mod index;
 mod lane;
 mod latency;
 mod live;
+mod plan;
 mod router;
 pub mod sink;
 pub mod source;
 pub mod status;
 mod table;
 
-pub use live::check;
-pub use router::{BuildError, Builder, Router};
+pub use builder::{BuildError, Builder};
+pub use plan::check;
+pub use router::Router;

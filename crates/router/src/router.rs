@@ -1,9 +1,9 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
+use crate::builder::Builder;
 use crate::lane::Lane;
-use crate::live::{Custom, Live};
-use crate::sink::{Connect, ConnectError, Sink};
+use crate::live::Live;
 use crate::source::{Definitions, Faults};
 use crate::status::{JournalStatus, Readiness, Status};
 use crate::table::{CompiledInstance, Scratch};
@@ -14,12 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
-use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
-use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
-use twinroute_model::route::Route;
-use twinroute_model::settings::EndpointSettings;
+use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::twin::TwinKey;
 use twinroute_retry::journal::{Full, Gauge, Journal};
 
@@ -58,199 +54,36 @@ struct Drain {
     bytes_per_second: f64,
 }
 
-/// Collects what a router is made of.
-pub struct Builder {
-    connect: Arc<dyn Connect>,
-    clock: Arc<dyn Clock>,
-    default_instance: Result<InstanceName, InvalidName>,
-    journal_bytes_max: u64,
-    removed_grace: Duration,
-    custom: Vec<(String, Custom)>,
-    definitions: Definitions,
-    routes: Vec<(String, String, String)>,
-}
-
-/// Why no router could be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A name is not allowed.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// The definitions cannot become a table.
-    #[error(transparent)]
-    Definitions(#[from] Faults),
-}
-
-/// Refuses every endpoint: for routers that bring all their sinks along.
-struct NoConnect;
-
-impl Connect for NoConnect {
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        _settings: &EndpointSettings,
-    ) -> Result<Arc<dyn Sink>, ConnectError> {
-        Err(ConnectError {
-            endpoint: endpoint.name.to_string(),
-            reason: format!(
-                "this router has no protocol client for {}; give the builder one with `connect`",
-                endpoint.endpoint_type()
-            ),
-        })
-    }
-}
-
-impl Builder {
-    /// Makes sinks for the endpoints of definitions.
+impl Router {
+    /// Starts to build a router.
     #[must_use]
-    pub fn connect(mut self, connect: impl Connect) -> Self {
-        self.connect = Arc::new(connect);
-        self
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 
-    /// Takes wall time from somewhere else than the machine.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Names the default instance; `default` unless set.
-    #[must_use]
-    pub fn default_instance(mut self, name: &str) -> Self {
-        self.default_instance = InstanceName::new(name);
-        self
-    }
-
-    /// Bytes of events that may wait in all; 256 MiB unless set.
-    ///
-    /// At this limit events are refused, so it should be well above what one endpoint may hold
-    /// (`queue_bytes_max`): then an endpoint that is away never keeps others from being served.
-    #[must_use]
-    pub fn journal_bytes_max(mut self, bytes: u64) -> Self {
-        self.journal_bytes_max = bytes;
-        self
-    }
-
-    /// How long the lane of a removed endpoint may finish what it has; 5 minutes unless set.
-    #[must_use]
-    pub fn removed_grace(mut self, grace: Duration) -> Self {
-        self.removed_grace = grace;
-        self
-    }
-
-    /// Adds an endpoint with a sink of the program's own to the default instance.
-    #[must_use]
-    pub fn sink(self, endpoint: &str, sink: impl Sink) -> Self {
-        self.sink_with(endpoint, sink, EndpointSettings::default())
-    }
-
-    /// As [`Self::sink`], with settings.
-    #[must_use]
-    pub fn sink_with(
-        mut self,
-        endpoint: &str,
-        sink: impl Sink,
-        settings: EndpointSettings,
-    ) -> Self {
-        self.custom.push((
-            endpoint.to_owned(),
-            Custom {
-                sink: Arc::new(sink),
-                settings,
-            },
-        ));
-        self
-    }
-
-    /// Adds a route of the default instance. It is part of the first table only: definitions that are
-    /// applied later replace all routes.
-    #[must_use]
-    pub fn route(mut self, id: &str, endpoint: &str, filter: &str) -> Self {
-        self.routes
-            .push((id.to_owned(), endpoint.to_owned(), filter.to_owned()));
-        self
-    }
-
-    /// Starts with these definitions; with none unless set.
-    #[must_use]
-    pub fn definitions(mut self, definitions: Definitions) -> Self {
-        self.definitions = definitions;
-        self
-    }
-
-    /// Builds the router and starts its lanes. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// Everything that is wrong with names, definitions and filters.
-    pub fn build(self) -> Result<Router, BuildError> {
-        let default_instance = self.default_instance?;
-        let mut custom = BTreeMap::new();
-        for (name, sink) in self.custom {
-            custom.insert(EndpointName::new(&name)?, sink);
-        }
-        let mut definitions = self.definitions;
-        for (id, endpoint, filter) in self.routes {
-            let endpoint_name = EndpointName::new(&endpoint)?;
-            let route = Route {
-                id: RouteId::new(&id)?,
-                endpoint_name,
-                filter,
-            };
-            definitions
-                .default_instance(&default_instance)
-                .routes
-                .push(route);
-        }
-        let journal = Journal::memory(self.journal_bytes_max);
-        let live = Live::new(
-            self.connect,
-            self.clock,
-            default_instance,
-            custom,
-            self.removed_grace,
-        );
-        live.apply(&definitions)?;
-        let gauge = journal.gauge();
-        let drain = Drain {
-            at: Instant::now(),
-            bytes_released: 0,
-            bytes_per_second: 0.0,
-        };
+    /// Runs with a table that is in use already.
+    pub(crate) fn start(live: Live, journal: Journal) -> Self {
         let shared = Shared {
             live,
             journal_kind: journal.kind(),
+            gauge: journal.gauge(),
             journal: Mutex::new(journal),
-            gauge,
             stopping: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             unmatched: AtomicU64::new(0),
-            drain: Mutex::new(drain),
+            drain: Mutex::new(Drain {
+                at: Instant::now(),
+                bytes_released: 0,
+                bytes_per_second: 0.0,
+            }),
             counters: Counters {
                 accepted: counter!("twinroute_events_accepted_total"),
                 unmatched: counter!("twinroute_events_unmatched_total"),
                 refused: counter!("twinroute_events_refused_total"),
             },
         };
-        Ok(Router {
+        Self {
             shared: Arc::new(shared),
-        })
-    }
-}
-
-impl Router {
-    /// Starts to build a router.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder {
-            connect: Arc::new(NoConnect),
-            clock: Arc::new(SystemClock),
-            default_instance: InstanceName::new("default"),
-            journal_bytes_max: 256 << 20,
-            removed_grace: Duration::from_secs(5 * 60),
-            custom: Vec::new(),
-            definitions: Definitions::default(),
-            routes: Vec::new(),
         }
     }
 
@@ -311,6 +144,7 @@ impl Router {
             matched.push(event.detached());
         }
         self.hand_over(&compiled.lanes, matched, &lanes_of, &lanes)?;
+        compiled.count(&scratch);
         let (events, unmatched) = (accepted.events as u64, accepted.unmatched as u64);
         shared.accepted.fetch_add(events, Ordering::Relaxed);
         shared.unmatched.fetch_add(unmatched, Ordering::Relaxed);

@@ -1,12 +1,15 @@
 use super::*;
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason};
+use crate::sink::{
+    BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+};
 use crate::source::Settings;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::VecDeque;
 use tokio::sync::Semaphore;
-use twinroute_model::endpoint;
+use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::instance::Instance;
+use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 
 /// A sink that answers by script, then with `Delivered`, and keeps what it was given.
@@ -318,6 +321,8 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
         .await
         .unwrap_err();
     assert!(matches!(refused, AcceptError::TooLarge { .. }));
+    let routes = &router.status().instances[0].routes;
+    assert_eq!(routes[0].matched, 1, "what was refused is not counted");
     sink.let_pass(9);
     router.settled().await;
     accept(&router, vec![event(2, "a"), event(3, "a")]).await;

@@ -64,6 +64,8 @@ pub(crate) struct Scratch {
     candidates: Vec<RouteNumber>,
     /// The lanes of the event last matched, each once.
     pub(crate) lanes: Vec<LaneNumber>,
+    /// The routes that matched any of the events since the start.
+    matched: Vec<RouteNumber>,
 }
 
 impl CompiledInstance {
@@ -102,7 +104,7 @@ impl CompiledInstance {
         matching.map(|number| &self.routes[number]).collect()
     }
 
-    /// Matches one event: leaves its lanes in `scratch`, each once, and counts the routes.
+    /// Matches one event: leaves its lanes in `scratch`, each once, and notes the routes.
     pub(crate) fn matches(&self, event: &Event, scratch: &mut Scratch) {
         scratch.lanes.clear();
         let scope = Scope::new(&self.fields, event);
@@ -110,13 +112,20 @@ impl CompiledInstance {
         for number in &scratch.candidates {
             let matcher = &self.matchers[*number as usize];
             if matcher.program.matches(&scope) {
-                let route = &self.routes[*number as usize];
-                route.matched.fetch_add(1, Ordering::Relaxed);
+                scratch.matched.push(*number);
                 scratch.lanes.push(matcher.lane);
             }
         }
         // Two routes to one endpoint make one delivery.
         scratch.lanes.sort_unstable();
         scratch.lanes.dedup();
+    }
+
+    /// Counts the routes that matched since `scratch` was made; for events that were accepted.
+    pub(crate) fn count(&self, scratch: &Scratch) {
+        for number in &scratch.matched {
+            let route = &self.routes[*number as usize];
+            route.matched.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

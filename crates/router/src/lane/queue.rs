@@ -76,6 +76,8 @@ pub(crate) struct Queue {
     twins: HashMap<u64, Twin>,
     in_flight: usize,
     bytes: usize,
+    /// Of those, what stands in `ready` and `arrivals`.
+    sendable_bytes: usize,
     events: usize,
     batches: u64,
 }
@@ -92,6 +94,7 @@ impl Queue {
             twins: HashMap::new(),
             in_flight: 0,
             bytes: 0,
+            sendable_bytes: 0,
             events: 0,
             batches: 0,
         }
@@ -106,6 +109,7 @@ impl Queue {
     pub(crate) fn push(&mut self, waiting: Waiting, caps: Caps) -> Vec<Waiting> {
         self.events += 1;
         self.bytes += waiting.bytes();
+        self.sendable_bytes += waiting.bytes();
         self.arrivals.push_back(waiting);
         let mut evicted = Vec::new();
         while self.events > caps.events_max || self.bytes > caps.bytes_max {
@@ -144,7 +148,8 @@ impl Queue {
 
     /// Whether a batch of this size could be full.
     pub(crate) fn fills(&self, room: Room) -> bool {
-        self.ready.len() + self.arrivals.len() >= room.events_max || self.bytes >= room.bytes_max
+        self.ready.len() + self.arrivals.len() >= room.events_max
+            || self.sendable_bytes >= room.bytes_max
     }
 
     /// When the oldest delivery that could go now was accepted.
@@ -185,8 +190,7 @@ impl Queue {
             if full && !batch.is_empty() {
                 break;
             }
-            let next = self.ready.pop_front().or_else(|| self.arrivals.pop_front());
-            let next = next.expect("the front was just looked at");
+            let next = self.pop_sendable().expect("the front was just looked at");
             if self.may_fly(next.twin) {
                 bytes += size;
                 self.fly(next.twin);
@@ -197,6 +201,15 @@ impl Queue {
             }
         }
         batch
+    }
+
+    fn pop_sendable(&mut self) -> Option<Waiting> {
+        let next = self
+            .ready
+            .pop_front()
+            .or_else(|| self.arrivals.pop_front())?;
+        self.sendable_bytes -= next.bytes();
+        Some(next)
     }
 
     fn take_due(&mut self, room: Room, now: Instant, batch: &mut Vec<Waiting>, bytes: &mut usize) {
@@ -336,6 +349,7 @@ impl Queue {
         }
         first.sort_unstable_by_key(Waiting::sequence);
         for waiting in first.into_iter().rev() {
+            self.sendable_bytes += waiting.bytes();
             self.ready.push_front(waiting);
         }
     }
@@ -348,9 +362,11 @@ impl Queue {
         let parked = self.parked.values().map(Waiting::sequence).min();
         let oldest = [ready, arrival, held, parked].into_iter().flatten().min()?;
         let waiting = if ready == Some(oldest) {
-            self.ready.pop_front()
+            self.pop_sendable()
         } else if arrival == Some(oldest) {
-            self.arrivals.pop_front()
+            let waiting = self.arrivals.pop_front();
+            self.sendable_bytes -= waiting.as_ref().map_or(0, Waiting::bytes);
+            waiting
         } else if held == Some(oldest) {
             self.evict_held(oldest)
         } else {

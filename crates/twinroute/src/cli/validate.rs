@@ -25,7 +25,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     match loaded.definitions() {
         Ok(definitions) => {
             let connector = Connector::new(Arc::new(SystemClock), tls::platform()?);
-            let checked = twinroute_router::check(&definitions, Arc::new(connector));
+            let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(warnings) => {
                     warnings

@@ -1,0 +1,185 @@
+//! What a router is made of, before it runs.
+
+use crate::live::Live;
+use crate::plan::Custom;
+use crate::router::Router;
+use crate::sink::{Connect, ConnectError, Sink};
+use crate::source::{Definitions, Faults};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
+use twinroute_model::route::Route;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::journal::Journal;
+
+/// Collects what a router is made of.
+pub struct Builder {
+    connect: Arc<dyn Connect>,
+    clock: Arc<dyn Clock>,
+    default_instance: Result<InstanceName, InvalidName>,
+    journal_bytes_max: u64,
+    removed_grace: Duration,
+    custom: Vec<(String, Custom)>,
+    definitions: Definitions,
+    routes: Vec<(String, String, String)>,
+}
+
+/// Why no router could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A name is not allowed.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The definitions cannot become a table.
+    #[error(transparent)]
+    Definitions(#[from] Faults),
+}
+
+/// Refuses every endpoint: for routers that bring all their sinks along.
+struct NoConnect;
+
+impl Connect for NoConnect {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Err(ConnectError {
+            endpoint: endpoint.name.to_string(),
+            reason: format!(
+                "this router has no protocol client for {}; give the builder one with `connect`",
+                endpoint.endpoint_type()
+            ),
+        })
+    }
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            connect: Arc::new(NoConnect),
+            clock: Arc::new(SystemClock),
+            default_instance: InstanceName::new("default"),
+            journal_bytes_max: 256 << 20,
+            removed_grace: Duration::from_secs(5 * 60),
+            custom: Vec::new(),
+            definitions: Definitions::default(),
+            routes: Vec::new(),
+        }
+    }
+
+    /// Makes sinks for the endpoints of definitions.
+    #[must_use]
+    pub fn connect(mut self, connect: impl Connect) -> Self {
+        self.connect = Arc::new(connect);
+        self
+    }
+
+    /// Takes wall time from somewhere else than the machine.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Names the default instance; `default` unless set.
+    #[must_use]
+    pub fn default_instance(mut self, name: &str) -> Self {
+        self.default_instance = InstanceName::new(name);
+        self
+    }
+
+    /// Bytes of events that may wait in all; 256 MiB unless set.
+    ///
+    /// At this limit events are refused, so it should be well above what one endpoint may hold
+    /// (`queue_bytes_max`): then an endpoint that is away never keeps others from being served.
+    #[must_use]
+    pub fn journal_bytes_max(mut self, bytes: u64) -> Self {
+        self.journal_bytes_max = bytes;
+        self
+    }
+
+    /// How long the lane of a removed endpoint may finish what it has; 5 minutes unless set.
+    #[must_use]
+    pub fn removed_grace(mut self, grace: Duration) -> Self {
+        self.removed_grace = grace;
+        self
+    }
+
+    /// Adds an endpoint with a sink of the program's own to the default instance.
+    #[must_use]
+    pub fn sink(self, endpoint: &str, sink: impl Sink) -> Self {
+        self.sink_with(endpoint, sink, EndpointSettings::default())
+    }
+
+    /// As [`Self::sink`], with settings.
+    #[must_use]
+    pub fn sink_with(
+        mut self,
+        endpoint: &str,
+        sink: impl Sink,
+        settings: EndpointSettings,
+    ) -> Self {
+        self.custom.push((
+            endpoint.to_owned(),
+            Custom {
+                sink: Arc::new(sink),
+                settings,
+            },
+        ));
+        self
+    }
+
+    /// Adds a route of the default instance. It is part of the first table only: definitions that are
+    /// applied later replace all routes.
+    #[must_use]
+    pub fn route(mut self, id: &str, endpoint: &str, filter: &str) -> Self {
+        self.routes
+            .push((id.to_owned(), endpoint.to_owned(), filter.to_owned()));
+        self
+    }
+
+    /// Starts with these definitions; with none unless set.
+    #[must_use]
+    pub fn definitions(mut self, definitions: Definitions) -> Self {
+        self.definitions = definitions;
+        self
+    }
+
+    /// Builds the router and starts its lanes. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Everything that is wrong with names, definitions and filters.
+    pub fn build(self) -> Result<Router, BuildError> {
+        let default_instance = self.default_instance?;
+        let mut custom = BTreeMap::new();
+        for (name, sink) in self.custom {
+            custom.insert(EndpointName::new(&name)?, sink);
+        }
+        let mut definitions = self.definitions;
+        for (id, endpoint, filter) in self.routes {
+            let endpoint_name = EndpointName::new(&endpoint)?;
+            let route = Route {
+                id: RouteId::new(&id)?,
+                endpoint_name,
+                filter,
+            };
+            definitions
+                .default_instance(&default_instance)
+                .routes
+                .push(route);
+        }
+        let live = Live::new(
+            self.connect,
+            self.clock,
+            default_instance,
+            custom,
+            self.removed_grace,
+        );
+        live.apply(&definitions)?;
+        Ok(Router::start(live, Journal::memory(self.journal_bytes_max)))
+    }
+}
