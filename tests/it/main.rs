@@ -6,3 +6,4 @@
 )]
 
 mod delivery;
+mod tidy;

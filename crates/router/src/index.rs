@@ -3,7 +3,12 @@
 //! Each route is filed under one of its filter's anchors, the one whose values the fewest routes share.
 //! An event is looked up by the fields that are indexed, so routes that require something else cost
 //! nothing. Routes without an anchor are looked at for every event.
+//!
+//! With thousands of routes the cost is that of memory out of the cache, so values are kept as hashes
+//! alone: two that share one make a candidate too many, and the filter itself decides.
 
+use rapidhash::RapidHashMap;
+use rapidhash::v3::rapidhash_v3;
 use std::collections::HashMap;
 use twinroute_filter::Filter;
 use twinroute_filter::anchor::{Anchor, Atom, Field, Test};
@@ -21,10 +26,18 @@ pub(crate) struct Index {
 
 #[derive(Debug, Default)]
 struct FieldIndex {
-    equals: HashMap<Box<str>, Vec<RouteNumber>>,
-    prefixes: HashMap<Box<str>, Vec<RouteNumber>>,
+    equals: Values,
+    prefixes: Values,
     /// Lengths of the prefixes in bytes, ascending: one look-up for each.
     prefix_lengths: Vec<usize>,
+}
+
+/// Routes by the hash of a value. Nearly always one route, which then needs no look elsewhere.
+#[derive(Debug, Default)]
+struct Values {
+    single: RapidHashMap<u64, RouteNumber>,
+    /// The further routes of a value that has more than one.
+    further: RapidHashMap<u64, Vec<RouteNumber>>,
 }
 
 impl Index {
@@ -56,7 +69,6 @@ impl Index {
             }
         }
         for (_, field) in &mut index.fields {
-            field.prefix_lengths = field.prefixes.keys().map(|prefix| prefix.len()).collect();
             field.prefix_lengths.sort_unstable();
             field.prefix_lengths.dedup();
         }
@@ -75,11 +87,13 @@ impl Index {
             self.fields.len() - 1
         });
         let index = &mut self.fields[at].1;
-        let (map, value) = match &atom.test {
-            Test::Equals(value) => (&mut index.equals, value),
-            Test::Prefix(prefix) => (&mut index.prefixes, prefix),
-        };
-        map.entry(value.clone()).or_default().push(number);
+        match &atom.test {
+            Test::Equals(value) => index.equals.file(value, number),
+            Test::Prefix(prefix) => {
+                index.prefixes.file(prefix, number);
+                index.prefix_lengths.push(prefix.len());
+            }
+        }
     }
 
     /// Collects the routes that the event could match, each once, in ascending order.
@@ -90,18 +104,11 @@ impl Index {
             let Some(value) = scope.field(*field) else {
                 continue;
             };
-            if let Some(routes) = index.equals.get(value) {
-                found.extend_from_slice(routes);
-            }
+            index.equals.collect(value.as_bytes(), found);
             for length in &index.prefix_lengths {
-                let Some(prefix) = value.get(..*length) else {
-                    if *length > value.len() {
-                        break;
-                    }
-                    continue;
-                };
-                if let Some(routes) = index.prefixes.get(prefix) {
-                    found.extend_from_slice(routes);
+                match value.as_bytes().get(..*length) {
+                    Some(prefix) => index.prefixes.collect(prefix, found),
+                    None => break,
                 }
             }
         }
@@ -109,3 +116,30 @@ impl Index {
         found.dedup();
     }
 }
+
+impl Values {
+    fn file(&mut self, value: &str, number: RouteNumber) {
+        let hash = rapidhash_v3(value.as_bytes());
+        if *self.single.entry(hash).or_insert(number) != number {
+            self.further.entry(hash).or_default().push(number);
+        }
+    }
+
+    fn collect(&self, value: &[u8], found: &mut Vec<RouteNumber>) {
+        if self.single.is_empty() {
+            return;
+        }
+        let hash = rapidhash_v3(value);
+        let Some(first) = self.single.get(&hash) else {
+            return;
+        };
+        found.push(*first);
+        if let Some(further) = self.further.get(&hash) {
+            found.extend_from_slice(further);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

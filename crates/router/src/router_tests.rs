@@ -350,6 +350,31 @@ async fn at_its_own_cap_a_lane_gives_up_its_oldest_and_counts_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_pushes_a_parked_one_out_does_not_wait_for_the_rest() {
+    let sink = Script::default();
+    let settings = EndpointSettings {
+        queue_events_max: 2,
+        ..EndpointSettings::default()
+    };
+    let router = Router::builder()
+        .sink_with("sink", sink.clone(), settings)
+        .route("all", "sink", "true")
+        .build()
+        .unwrap();
+    let failed = || Outcome::Retry {
+        after: None,
+        reason: Reason::new("test", "this one"),
+    };
+    sink.answer([failed(), failed()]);
+    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(endpoint_status(&router, "sink").parked, 2);
+    accept(&router, vec![event(3, "c")]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(sink.ids(), ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_waits_then_counts_what_it_gives_up() {
     let (first, second) = (Script::default(), Script::default());
     second.set_down(true);

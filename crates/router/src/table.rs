@@ -28,8 +28,16 @@ pub(crate) struct Table {
 pub(crate) struct CompiledInstance {
     pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) routes: Vec<CompiledRoute>,
+    /// What matching looks at of each route, apart from the rest so that more of it stays in the cache.
+    matchers: Vec<Matcher>,
     fields: Fields,
     index: Index,
+}
+
+#[derive(Debug)]
+struct Matcher {
+    program: Program,
+    lane: LaneNumber,
 }
 
 #[derive(Debug)]
@@ -37,8 +45,6 @@ pub(crate) struct CompiledRoute {
     pub(crate) id: RouteId,
     pub(crate) endpoint: EndpointName,
     pub(crate) filter: Filter,
-    pub(crate) lane: LaneNumber,
-    program: Program,
     /// Outlives the table, so that a reload does not reset it.
     pub(crate) matched: Arc<AtomicU64>,
 }
@@ -64,18 +70,21 @@ impl CompiledInstance {
     pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<ParsedRoute>) -> Self {
         let index = Index::new(routes.iter().map(|route| &route.filter));
         let mut fields = Fields::new();
-        let compile = |route: ParsedRoute| CompiledRoute {
+        let matcher = |route: &ParsedRoute| Matcher {
             program: fields.compile(&route.filter),
+            lane: route.lane,
+        };
+        let matchers = routes.iter().map(matcher).collect();
+        let keep = |route: ParsedRoute| CompiledRoute {
             id: route.id,
             endpoint: route.endpoint,
             filter: route.filter,
-            lane: route.lane,
             matched: route.matched,
         };
-        let routes = routes.into_iter().map(compile).collect();
         Self {
             lanes,
-            routes,
+            routes: routes.into_iter().map(keep).collect(),
+            matchers,
             fields,
             index,
         }
@@ -86,12 +95,11 @@ impl CompiledInstance {
         let scope = Scope::new(&self.fields, event);
         let mut candidates = Vec::new();
         self.index.candidates(&scope, &mut candidates);
-        let routes = candidates
+        let matching = candidates
             .into_iter()
-            .map(|number| &self.routes[number as usize]);
-        routes
-            .filter(|route| route.program.matches(&scope))
-            .collect()
+            .map(|number| number as usize)
+            .filter(|number| self.matchers[*number].program.matches(&scope));
+        matching.map(|number| &self.routes[number]).collect()
     }
 
     /// Matches one event: leaves its lanes in `scratch`, each once, and counts the routes.
@@ -100,10 +108,11 @@ impl CompiledInstance {
         let scope = Scope::new(&self.fields, event);
         self.index.candidates(&scope, &mut scratch.candidates);
         for number in &scratch.candidates {
-            let route = &self.routes[*number as usize];
-            if route.program.matches(&scope) {
+            let matcher = &self.matchers[*number as usize];
+            if matcher.program.matches(&scope) {
+                let route = &self.routes[*number as usize];
                 route.matched.fetch_add(1, Ordering::Relaxed);
-                scratch.lanes.push(route.lane);
+                scratch.lanes.push(matcher.lane);
             }
         }
         // Two routes to one endpoint make one delivery.

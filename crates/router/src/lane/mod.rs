@@ -75,8 +75,13 @@ impl Lane {
                     accepted,
                 };
                 match state.offer(waiting) {
-                    Offer::Queued { wake: needed } => wake |= needed,
-                    Offer::Evicted(count) => evicted += count,
+                    Offer::Queued {
+                        wake: needed,
+                        evicted: count,
+                    } => {
+                        wake |= needed;
+                        evicted += count;
+                    }
                     Offer::Ended => {}
                 }
             }

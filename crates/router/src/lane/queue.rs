@@ -53,7 +53,7 @@ pub(crate) enum Fate {
     Returned(Waiting),
 }
 
-/// How a twin stands.
+/// How a twin stands. Kept whatever the ordering, since a reload may change that at any moment.
 #[derive(Debug, Default)]
 struct Twin {
     in_flight: usize,
@@ -215,8 +215,8 @@ impl Queue {
             let waiting = self.parked.remove(&key).expect("the key was just read");
             *bytes += size;
             self.forget(&waiting);
-            if self.ordering == Ordering::Twin {
-                self.twins.entry(waiting.twin).or_default().parked -= 1;
+            if let Some(state) = self.twins.get_mut(&waiting.twin) {
+                state.parked = state.parked.saturating_sub(1);
             }
             self.fly(waiting.twin);
             batch.push(waiting);
@@ -244,11 +244,9 @@ impl Queue {
 
     fn fly(&mut self, twin: u64) {
         self.in_flight += 1;
-        if self.ordering == Ordering::Twin {
-            let state = self.twins.entry(twin).or_default();
-            state.in_flight += 1;
-            state.batch = self.batches;
-        }
+        let state = self.twins.entry(twin).or_default();
+        state.in_flight += 1;
+        state.batch = self.batches;
     }
 
     fn hold_back(&mut self, waiting: Waiting) {
@@ -299,9 +297,7 @@ impl Queue {
     fn park(&mut self, waiting: Waiting, due: Instant) {
         self.events += 1;
         self.bytes += waiting.bytes();
-        if self.ordering == Ordering::Twin {
-            self.twins.entry(waiting.twin).or_default().parked += 1;
-        }
+        self.twins.entry(waiting.twin).or_default().parked += 1;
         self.parked.insert((due, waiting.sequence()), waiting);
     }
 
@@ -310,11 +306,11 @@ impl Queue {
         let mut first = Vec::new();
         for waiting in returned.into_iter().rev() {
             // A parked delivery of the same twin is older; this one waits behind it.
-            if self
+            let behind_parked = self
                 .twins
                 .get(&waiting.twin)
-                .is_some_and(|state| state.parked > 0)
-            {
+                .is_some_and(|state| state.parked > 0);
+            if behind_parked && self.ordering == Ordering::Twin {
                 let line = self.held.entry(waiting.twin).or_default();
                 if let Some(front) = line.front() {
                     self.held_fronts.remove(&front.sequence());

@@ -202,6 +202,32 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+#[test]
+fn ordering_may_change_while_events_are_parked() {
+    for (before, after) in [
+        (Ordering::None, Ordering::Twin),
+        (Ordering::Twin, Ordering::None),
+    ] {
+        let mut bench = Bench::new(before);
+        bench.push(&[7]);
+        let now = bench.now;
+        let batch = bench.take();
+        bench
+            .queue
+            .resolve(all(batch, |waiting| Fate::Parked(waiting, now)));
+        bench.queue.set_ordering(after);
+        let batch = bench.take();
+        assert_eq!(sequences(&batch), [1]);
+        bench.queue.resolve(all(batch, |_| Fate::Settled));
+        bench.queue.set_ordering(Ordering::Twin);
+        bench.push(&[7]);
+        let batch = bench.take();
+        assert_eq!(sequences(&batch), [2], "{before:?} to {after:?}");
+        bench.queue.resolve(all(batch, |_| Fate::Settled));
+        assert!(bench.queue.twins.is_empty());
+    }
+}
+
 proptest! {
     /// First attempts follow acceptance order per twin, a twin is never in two batches, nothing is lost.
     #[test]

@@ -79,9 +79,9 @@ pub(crate) enum Offer {
     Queued {
         /// Whether the loop has to hear of it.
         wake: bool,
+        /// How many older ones left for it.
+        evicted: usize,
     },
-    /// Queued, and this many older ones left for it.
-    Evicted(usize),
     /// The lane is over; the delivery is counted as given up.
     Ended,
 }
@@ -165,12 +165,9 @@ impl State {
             self.note_overflow(oldest);
             self.discard(Discard::Overflow);
         }
-        if evicted.is_empty() {
-            Offer::Queued {
-                wake: had_none || (!filled && self.queue.fills(room)),
-            }
-        } else {
-            Offer::Evicted(evicted.len())
+        Offer::Queued {
+            wake: had_none || (!filled && self.queue.fills(room)),
+            evicted: evicted.len(),
         }
     }
 

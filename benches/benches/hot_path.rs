@@ -1,0 +1,297 @@
+//! What one event costs on its way: parse, match, accept, encode.
+//!
+//! Inputs are events of 1 KiB over 10,000 twins, since a table that only ever sees one twin stands in the
+//! cache whole. Times are those of the processor, so that a busy machine blurs them less; still compare
+//! figures of one run only.
+
+mod cpu_time;
+
+use bytes::Bytes;
+use cpu_time::CpuTime;
+use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use std::hint::black_box;
+use std::time::Duration;
+use twinroute_filter::eval::{Fields, Scope};
+use twinroute_filter::{Filter, Options};
+use twinroute_model::cloudevents::{amqp, json};
+use twinroute_model::event::{Event, Limits};
+use twinroute_model::event_grid_schema;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_router::Router;
+use twinroute_router::accept::AckLevel;
+use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+
+type Criterion = criterion::Criterion<CpuTime>;
+
+const TWINS: usize = 10_000;
+const EVENT_BYTES: usize = 1_024;
+const BATCH: usize = 100;
+/// Has no divisor in common with [`TWINS`], so that all are visited.
+const LEAP: usize = 3_797;
+
+/// An update of one of [`TWINS`] twins, exactly [`EVENT_BYTES`] long.
+fn event_json(number: usize, subject: &str) -> String {
+    let twin = number % TWINS;
+    let head = format!(
+        r#"{{"specversion":"1.0","id":"5c1f7a52-0b6e-4f0e-9d3c-{number:012}","type":"Microsoft.DigitalTwins.Twin.Update","source":"contoso-mill.api.neu.digitaltwins.azure.net","data":{{"modelId":"dtmi:contoso:mill:Pump;2","patch":[{{"value":{twin},"path":"/flow","op":"replace"}},{{"value":"#
+    );
+    let tail = format!(
+        r#","path":"/note","op":"add"}}]}},"subject":"{subject}","time":"2026-03-02T06:15:00.1203395Z","datacontenttype":"application/json","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad8-01"}}"#
+    );
+    let filler = EVENT_BYTES - head.len() - tail.len() - 2;
+    format!("{head}\"{}\"{tail}", "x".repeat(filler))
+}
+
+/// The subject of a twin in one of so many areas.
+fn in_area(number: usize, areas: usize) -> String {
+    format!("area-{:05}/twin-{number:05}", number % areas)
+}
+
+fn events(subject: impl Fn(usize) -> String) -> Vec<Event> {
+    let parse = |number| {
+        let text = event_json(number, &subject(number));
+        json::parse(text.into(), &Limits::default()).expect("a valid event")
+    };
+    (0..TWINS).map(parse).collect()
+}
+
+fn batch_json() -> Bytes {
+    let items: Vec<String> = (0..BATCH)
+        .map(|number| event_json(number, &in_area(number, 10)))
+        .collect();
+    format!("[{}]", items.join(",")).into()
+}
+
+/// Walks a slice round and round, in leaps that no cache foresees.
+struct Round<'a, T>(&'a [T], usize);
+
+impl<'a, T> Round<'a, T> {
+    fn next(&mut self) -> &'a T {
+        self.1 = (self.1 + LEAP) % self.0.len();
+        &self.0[self.1]
+    }
+}
+
+fn parse(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    let limits = Limits::default();
+    let texts: Vec<Bytes> = (0..TWINS)
+        .map(|number| event_json(number, &in_area(number, 10)).into())
+        .collect();
+    let mut texts = Round(&texts, 0);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("one of 1 KiB", |bencher| {
+        bencher.iter(|| json::parse(texts.next().clone(), &limits).expect("a valid event"));
+    });
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let batch = batch_json();
+    group.bench_function("100 of 1 KiB", |bencher| {
+        bencher.iter(|| json::parse_batch(batch.clone(), &limits).expect("a valid batch"));
+    });
+    let events = json::parse_batch(batch, &limits).expect("a valid batch");
+    let batch = event_grid_batch(&events).into();
+    group.bench_function("100 of 1 KiB, Event Grid schema", |bencher| {
+        bencher.iter(|| {
+            event_grid_schema::parse_batch(&batch, "contoso", &limits).expect("a valid batch")
+        });
+    });
+    group.finish();
+}
+
+fn event_grid_batch(events: &[Event]) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        event_grid_schema::write(event, &mut out);
+    }
+    out.push(b']');
+    out
+}
+
+fn encode(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("encode");
+    let events = events(|number| in_area(number, 10));
+    let mut batches = events.chunks_exact(BATCH).cycle();
+    let mut out = Vec::new();
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("CloudEvents, 100 of 1 KiB", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            json::write_batch(batches.next().expect("a cycle"), &mut out);
+            black_box(&out);
+        });
+    });
+    group.bench_function("Event Grid schema, 100 of 1 KiB", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            for event in batches.next().expect("a cycle") {
+                event_grid_schema::write(event, &mut out);
+            }
+            black_box(&out);
+        });
+    });
+    let envelope = amqp::Envelope {
+        partition_key: Some("17"),
+        ..amqp::Envelope::default()
+    };
+    group.bench_function("AMQP, 100 of 1 KiB", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            for event in batches.next().expect("a cycle") {
+                amqp::write(event, &envelope, &mut out);
+            }
+            black_box(&out);
+        });
+    });
+    group.finish();
+}
+
+fn filter(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("filter");
+    group.throughput(Throughput::Elements(1));
+    let events = events(|number| in_area(number, 10));
+    for (name, text) in [
+        (
+            "envelope",
+            "type = 'Microsoft.DigitalTwins.Twin.Update' AND STARTS_WITH(subject, 'area-00003/')",
+        ),
+        (
+            "body",
+            "$body.modelId = 'dtmi:contoso:mill:Pump;2' AND $body.flow = 1",
+        ),
+    ] {
+        let filter = Filter::parse(text, &Options::default()).expect("a valid filter");
+        let mut fields = Fields::new();
+        let program = fields.compile(&filter);
+        let mut events = Round(&events, 0);
+        group.bench_function(BenchmarkId::new(name, "1 KiB"), |bencher| {
+            bencher.iter(|| program.matches(&Scope::new(&fields, events.next())));
+        });
+    }
+    group.finish();
+}
+
+/// Takes everything at once.
+struct Memory;
+
+impl Sink for Memory {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: BATCH,
+            bytes_max: 1 << 20,
+            in_flight_max: 4,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    }
+}
+
+/// A router with so many routes, of which each event of that many areas matches one.
+fn router(routes: usize, clause: impl Fn(usize) -> String) -> Router {
+    let settings = EndpointSettings {
+        linger: Duration::ZERO,
+        ..EndpointSettings::default()
+    };
+    let mut builder = Router::builder().sink_with("memory", Memory, settings);
+    for number in 0..routes {
+        let filter = format!(
+            "type = 'Microsoft.DigitalTwins.Twin.Update' AND {}",
+            clause(number)
+        );
+        builder = builder.route(&format!("route-{number}"), "memory", &filter);
+    }
+    builder.build().expect("a valid router")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+}
+
+fn table(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("table");
+    group.throughput(Throughput::Elements(1));
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    for routes in [10, 1_000, 10_000] {
+        let mut bench = |name: &str, events: Vec<Event>, router: Router| {
+            let mut events = Round(&events, 0);
+            group.bench_function(BenchmarkId::new(name, routes), |bencher| {
+                bencher.iter(|| {
+                    let matched = router.dry_run(None, events.next()).expect("an instance");
+                    assert_eq!(matched.len(), 1);
+                    matched
+                });
+            });
+        };
+        let prefix = |area| format!("STARTS_WITH(subject, 'area-{area:05}/')");
+        let in_areas = events(|number| in_area(number, routes));
+        bench("subject prefix", in_areas, router(routes, prefix));
+        let equal = |twin: usize| format!("subject = 'twin-{twin:05}'");
+        let twins = events(|number| format!("twin-{:05}", number % routes));
+        bench("subject equal", twins, router(routes, equal));
+    }
+    group.finish();
+}
+
+/// Accepts `iterations` batches and lets the lane run after every hundred events or more.
+async fn accept_all(router: &Router, events: &[Event], batch: usize, iterations: u64) -> Duration {
+    let mut taken = Duration::ZERO;
+    let mut batches = events.chunks_exact(batch).cycle();
+    let mut left = iterations;
+    while left > 0 {
+        let round = left.min((BATCH / batch) as u64 * 10);
+        left -= round;
+        let prepared: Vec<Vec<Event>> = batches
+            .by_ref()
+            .take(round as usize)
+            .map(<[Event]>::to_vec)
+            .collect();
+        let start = CpuTime::now();
+        for (index, events) in prepared.into_iter().enumerate() {
+            let accepted = router.accept(None, events, AckLevel::Memory).await;
+            assert_eq!(accepted.expect("room").deliveries, batch);
+            if ((index + 1) * batch).is_multiple_of(BATCH) {
+                tokio::task::yield_now().await;
+            }
+        }
+        router.settled().await;
+        taken += CpuTime::now() - start;
+    }
+    taken
+}
+
+fn accept(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("accept and deliver to memory");
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let prefix = |area| format!("STARTS_WITH(subject, 'area-{area:05}/')");
+    let router = router(1_000, prefix);
+    let events = events(|number| in_area(number, 1_000));
+    for batch in [1, BATCH] {
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::new("1 KiB", batch), |bencher| {
+            bencher.iter_custom(|iterations| {
+                runtime.block_on(accept_all(&router, &events, batch, iterations))
+            });
+        });
+    }
+    let status = router.status();
+    let endpoint = &status.instances[0].endpoints[0];
+    assert_eq!(endpoint.matched, endpoint.delivered, "{endpoint:?}");
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = criterion::Criterion::default().with_measurement(CpuTime);
+    targets = parse, encode, filter, table, accept
+}
+criterion_main!(benches);
