@@ -167,6 +167,15 @@ fn build(programs: &Path) -> anyhow::Result<()> {
         "--example",
         "serve",
     ]);
+    // What `cargo run` says of this package would make build scripts of others run again.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|of| name.to_string_lossy().starts_with(of))
+        {
+            cargo.env_remove(name);
+        }
+    }
     if programs.ends_with("release") {
         cargo.arg("--release");
     }
