@@ -10,7 +10,7 @@ mod process;
 
 mod scene;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use install::{Peer, Places};
 use process::Process;
 use serde_json::Value;
@@ -103,11 +103,11 @@ pub(super) fn run(only: &str) -> anyhow::Result<bool> {
     for check in wanted {
         let folder = places.home.join("runs").join(check.name);
         let passed = tally.step(check.name, || {
-            if let Some(peer) = check.needs.iter().find(|peer| missing.contains(peer)) {
-                anyhow::bail!("{} failed", peer.name());
-            }
             if folder.exists() {
                 std::fs::remove_dir_all(&folder)?;
+            }
+            if let Some(peer) = check.needs.iter().find(|peer| missing.contains(peer)) {
+                bail!("{} failed", peer.name());
             }
             std::fs::create_dir_all(&folder)?;
             let stage = Stage {
@@ -167,6 +167,15 @@ fn build(programs: &Path) -> anyhow::Result<()> {
         "--example",
         "serve",
     ]);
+    // What `cargo run` says of this package would make build scripts of others run again.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|of| name.to_string_lossy().starts_with(of))
+        {
+            cargo.env_remove(name);
+        }
+    }
     if programs.ends_with("release") {
         cargo.arg("--release");
     }

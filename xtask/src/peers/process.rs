@@ -139,10 +139,14 @@ pub(super) fn run(
     time_max: Duration,
 ) -> anyhow::Result<()> {
     let mut process = Process::start(name, command, folder)?;
-    process.succeed(Instant::now() + time_max).with_context(|| {
-        let last = tail(&process.output());
-        format!("`{}`\n{last}", said(command))
-    })
+    if let Err(error) = process.succeed(Instant::now() + time_max) {
+        bail!(
+            "{error}\n    `{}`\n{}",
+            said(command),
+            tail(&process.output())
+        );
+    }
+    Ok(())
 }
 
 /// Waits until `look` finds something.

@@ -121,7 +121,9 @@ impl Router {
         ingress: &str,
         endpoint_settings: &str,
     ) -> anyhow::Result<Self> {
-        let definitions = stage.folder.join("definitions");
+        // Apart from the logs: changes beside a configuration are looked at.
+        let home = stage.folder.join("router");
+        let definitions = home.join("definitions");
         for folder in ["endpoints", "routes"] {
             std::fs::create_dir_all(definitions.join(folder))?;
         }
@@ -134,7 +136,7 @@ impl Router {
         for (id, body) in routes {
             write(&definitions.join("routes").join(format!("{id}.json")), body)?;
         }
-        let config = stage.folder.join("twinroute.toml");
+        let config = home.join("twinroute.toml");
         let text = format!(
             "instance = \"peers\"\ndefinitions = \"definitions\"\n\n\
              [ingress]\nlisten = [\"127.0.0.1:0\"]\n{ingress}\n\n\
