@@ -225,3 +225,7 @@ mod tests {
         assert!(refusal("instance = '${SET}'").contains("SET holds a quote"));
     }
 }
+
+#[cfg(test)]
+#[path = "config_page_tests.rs"]
+mod page;
