@@ -7,11 +7,11 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything here takes, so that a hang is a failure and not a wait.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -352,4 +352,57 @@ fn signals_reload_and_stop_and_what_is_given_up_is_said() {
         !log.contains("c2VjcmV0LWtleQ"),
         "the access key must not be in the log: {log}"
     );
+}
+
+#[test]
+fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_removed() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let folder = scene();
+    let config = folder.path().join("twinroute.toml");
+    let toml = format!(
+        "removed_grace = '0s'\n{}",
+        fs::read_to_string(&config).unwrap()
+    );
+    fs::write(&config, toml).unwrap();
+    let endpoint = format!(
+        r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
+            "TopicEndpoint":"http://{address}/api/events"}}}}"#
+    );
+    write(folder.path(), "table/endpoints/grid-1.json", &endpoint);
+    let mut daemon = Daemon::start(folder.path());
+    daemon.post(1);
+    daemon.line("\"kind\":\"unreachable\"");
+    let topic = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in topic.incoming() {
+            let refusal =
+                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let mut stream = stream.unwrap();
+            stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(refusal.as_bytes()).unwrap();
+        }
+    });
+    daemon.line("\"kind\":\"unauthorized\"");
+    let metrics = exchange(
+        &daemon.admin,
+        "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
+    );
+    let refused = "endpoint=\"grid-1\",kind=\"unauthorized\"} ";
+    assert!(
+        metrics.contains(refused) && !metrics.contains(&format!("{refused}0")),
+        "{metrics}"
+    );
+
+    fs::remove_file(folder.path().join("table/routes/all.json")).unwrap();
+    fs::remove_file(folder.path().join("table/endpoints/grid-1.json")).unwrap();
+    daemon.line("events were given up: removed");
+    let ended =
+        |daemon: &Daemon| daemon.status()["instances"][0]["endpoints"][0]["state"] == "removed";
+    let latest = Instant::now() + PATIENCE;
+    while !ended(&daemon) {
+        assert!(Instant::now() < latest, "{}", daemon.status());
+        std::thread::yield_now();
+    }
 }

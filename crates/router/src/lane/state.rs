@@ -71,7 +71,7 @@ struct Counters {
     matched: Counter,
     delivered: Counter,
     discarded: [Counter; Discard::ALL.len()],
-    faults: Counter,
+    faults: [Counter; FaultKind::ALL.len()],
 }
 
 /// What became of an offered delivery.
@@ -119,8 +119,10 @@ impl State {
                     counter!("twinroute_discarded_total", "instance" => instance.clone(),
                         "endpoint" => name.clone(), "reason" => reason.as_str())
                 }),
-                faults: counter!("twinroute_endpoint_faults_total",
-                    "instance" => instance.clone(), "endpoint" => name.clone()),
+                faults: FaultKind::ALL.map(|kind| {
+                    counter!("twinroute_endpoint_faults_total", "instance" => instance.clone(),
+                        "endpoint" => name.clone(), "kind" => kind.as_str())
+                }),
             },
             label: format!("{instance}/{name}"),
             queue: Queue::new(setup.settings.ordering),
@@ -389,15 +391,18 @@ impl State {
     }
 
     fn back_off(&mut self, fault: EndpointFault, now: Instant) {
-        let count = self.fault.as_ref().map_or(0, |fault| fault.count) + 1;
+        let before = self.fault.as_ref();
+        let count = before.map_or(0, |fault| fault.count) + 1;
+        let other_kind = before.is_none_or(|before| before.kind != fault.kind);
         let delay = schedule::endpoint_delay(count, fault.after, self.chance.f64());
-        if count == 1 {
+        // What is to be done depends on the kind, so a new one is told too.
+        if other_kind {
             tracing::warn!(
                 endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
                 "the endpoint takes no events; they wait and it is looked at again"
             );
         }
-        self.counters.faults.increment(1);
+        self.counters.faults[fault.kind as usize].increment(1);
         self.last_error = fault.reason.to_string();
         self.fault = Some(Fault {
             kind: fault.kind,
@@ -469,15 +474,14 @@ impl State {
     }
 
     pub(super) fn status(&self, name: &str, now: Instant) -> EndpointStatus {
-        let state = match (&self.fault, &self.retired) {
+        // An endpoint that is over has no faults any more.
+        let fault = self.fault.as_ref().filter(|_| !self.ended);
+        let state = match (fault, &self.retired) {
             (Some(fault), _) => fault.kind.as_str(),
             (None, Some(retired)) => retired.reason.as_str(),
             (None, None) => "healthy",
         };
-        let until = self
-            .fault
-            .as_ref()
-            .map(|fault| fault.until.saturating_duration_since(now));
+        let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let oldest = self
             .flights
             .values()
