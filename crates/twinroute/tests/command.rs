@@ -355,6 +355,28 @@ fn signals_reload_and_stop_and_what_is_given_up_is_said() {
 }
 
 #[test]
+fn validate_refuses_what_run_refuses() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "twinroute.toml",
+        "definitions = 'table'\n[ingress]\nack = 'durable'\n[admin.limits]\nheaders_max = 0\n\
+         [log]\nfilter = 'a=b=c'\n",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    for error in [
+        "error: [ingress]: ack = \"durable\" is not available: the journal is in memory; use \"memory\"",
+        "error: [admin]: limits.headers_max must be 1 to 1000",
+        "error: [log]: the log filter \"a=b=c\": ",
+    ] {
+        assert!(errors.contains(error), "{errors}");
+    }
+    assert_eq!(with_config("run", folder.path()).status.code(), Some(78));
+}
+
+#[test]
 fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_removed() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
@@ -380,7 +402,7 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
             let refusal =
                 "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             let mut stream = stream.unwrap();
-            stream.read(&mut [0; 4096]).unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
             stream.write_all(refusal.as_bytes()).unwrap();
         }
     });
