@@ -270,6 +270,13 @@ impl Daemon {
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
+    fn metrics(&self) -> String {
+        exchange(
+            &self.admin,
+            "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
+        )
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
@@ -407,10 +414,7 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
         }
     });
     daemon.line("\"kind\":\"unauthorized\"");
-    let metrics = exchange(
-        &daemon.admin,
-        "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
-    );
+    let metrics = daemon.metrics();
     let refused = "endpoint=\"grid-1\",kind=\"unauthorized\"} ";
     assert!(
         metrics.contains(refused) && !metrics.contains(&format!("{refused}0")),
@@ -426,5 +430,26 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
     while !ended(&daemon) {
         assert!(Instant::now() < latest, "{}", daemon.status());
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn refused_events_and_the_journals_limit_are_counted() {
+    let folder = scene();
+    let daemon = Daemon::start(folder.path());
+    let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
+    let batch = format!("[{event},{event}]");
+    let request = format!(
+        "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents-batch+json\r\n\
+         twinroute-ack: durable\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{batch}",
+        batch.len()
+    );
+    assert!(exchange(&daemon.ingress, &request).contains("AckUnavailable"));
+    let metrics = daemon.metrics();
+    for line in [
+        "twinroute_events_refused_total 2\n",
+        "twinroute_journal_bytes_max 268435456\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
     }
 }
