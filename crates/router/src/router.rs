@@ -99,9 +99,10 @@ impl Router {
         events: Vec<Event>,
         level: AckLevel,
     ) -> Result<Accepted, AcceptError> {
+        let count = events.len() as u64;
         let result = self.accept_now(instance, events, level);
         if result.is_err() {
-            self.shared.counters.refused.increment(1);
+            self.shared.counters.refused.increment(count);
         }
         result
     }
@@ -339,6 +340,7 @@ impl Router {
     pub fn status(&self) -> Status {
         let usage = self.shared.gauge.usage();
         gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
+        gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
         gauge!("twinroute_journal_events").set(usage.events as f64);
         let (table, instances) = self.shared.live.status();
         Status {

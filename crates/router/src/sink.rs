@@ -144,6 +144,15 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Unreachable,
+        Self::Throttled,
+        Self::Unauthorized,
+        Self::Gone,
+        Self::Unsupported,
+    ];
+
     /// The word for metrics and `/status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,5 +1,6 @@
 //! The configuration file: read, checked, defaults filled in.
 
+use crate::logging;
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_router::accept::AckLevel;
 use twinroute_router::source::{Definitions, Fault, Faults, Folder, Settings};
 
 /// Everything that `twinroute run` is told.
@@ -43,6 +45,41 @@ impl Default for Config {
             journal: Journal::default(),
             log: Log::default(),
             endpoints: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot, but not the definitions. Gives warnings.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by table and key.
+    pub(crate) fn check(&self) -> Result<Vec<String>, Vec<String>> {
+        let mut errors = Vec::new();
+        let mut warnings = Vec::new();
+        for (table, checked) in [
+            ("ingress", self.ingress.check()),
+            ("admin", self.admin.check()),
+        ] {
+            match checked {
+                Ok(found) => warnings.extend(found.iter().map(|text| format!("[{table}]: {text}"))),
+                Err(error) => errors.push(format!("[{table}]: {error}")),
+            }
+        }
+        // The journal is in memory: every request that does not say otherwise would be refused.
+        if self.ingress.ack != AckLevel::Memory {
+            errors.push(format!(
+                "[ingress]: ack = {:?} is not available: the journal is in memory; use \"memory\"",
+                self.ingress.ack.as_str()
+            ));
+        }
+        if let Err(error) = logging::filter(&self.log.filter) {
+            errors.push(format!("[log]: {error}"));
+        }
+        if errors.is_empty() {
+            Ok(warnings)
+        } else {
+            Err(errors)
         }
     }
 }
@@ -225,3 +262,7 @@ mod tests {
         assert!(refusal("instance = '${SET}'").contains("SET holds a quote"));
     }
 }
+
+#[cfg(test)]
+#[path = "config_page_tests.rs"]
+mod page;

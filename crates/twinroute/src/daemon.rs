@@ -51,8 +51,12 @@ impl Daemon {
         // Before anything that counts is made.
         let metrics = Metrics::install()?;
         let config = &loaded.config;
-        check("ingress", config.ingress.check())?;
-        check("admin", config.admin.check())?;
+        let warnings = config
+            .check()
+            .map_err(|errors| anyhow::anyhow!(errors.join("\n")))?;
+        for warning in warnings {
+            tracing::warn!(warning, "about the configuration");
+        }
         // Heard and watched before anything is read, so that no change falls between the two.
         let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
@@ -102,13 +106,6 @@ fn ended(result: Result<(), tokio::task::JoinError>) {
     if let Err(error) = result {
         tracing::error!(%error, "a task did not end well");
     }
-}
-
-fn check(table: &str, checked: Result<Vec<String>, String>) -> anyhow::Result<()> {
-    for warning in checked.map_err(|error| anyhow::anyhow!("[{table}]: {error}"))? {
-        tracing::warn!(warning, "about [{table}]");
-    }
-    Ok(())
 }
 
 fn announce(listeners: &[Listener], what: &'static str) {

@@ -10,8 +10,7 @@ use tracing_subscriber::EnvFilter;
 /// When a filter cannot be read.
 pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| filter.to_owned());
-    let filter = EnvFilter::try_new(&directives)
-        .map_err(|error| anyhow::anyhow!("the log filter {directives:?}: {error}"))?;
+    let filter = self::filter(&directives)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -21,4 +20,13 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Reads a filter.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn filter(directives: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(directives)
+        .map_err(|error| anyhow::anyhow!("the log filter {directives:?}: {error}"))
 }

@@ -7,11 +7,11 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything here takes, so that a hang is a failure and not a wait.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -270,6 +270,13 @@ impl Daemon {
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
+    fn metrics(&self) -> String {
+        exchange(
+            &self.admin,
+            "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
+        )
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
@@ -352,4 +359,97 @@ fn signals_reload_and_stop_and_what_is_given_up_is_said() {
         !log.contains("c2VjcmV0LWtleQ"),
         "the access key must not be in the log: {log}"
     );
+}
+
+#[test]
+fn validate_refuses_what_run_refuses() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "twinroute.toml",
+        "definitions = 'table'\n[ingress]\nack = 'durable'\n[admin.limits]\nheaders_max = 0\n\
+         [log]\nfilter = 'a=b=c'\n",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    for error in [
+        "error: [ingress]: ack = \"durable\" is not available: the journal is in memory; use \"memory\"",
+        "error: [admin]: limits.headers_max must be 1 to 1000",
+        "error: [log]: the log filter \"a=b=c\": ",
+    ] {
+        assert!(errors.contains(error), "{errors}");
+    }
+    assert_eq!(with_config("run", folder.path()).status.code(), Some(78));
+}
+
+#[test]
+fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_removed() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let folder = scene();
+    let config = folder.path().join("twinroute.toml");
+    let toml = format!(
+        "removed_grace = '0s'\n{}",
+        fs::read_to_string(&config).unwrap()
+    );
+    fs::write(&config, toml).unwrap();
+    let endpoint = format!(
+        r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
+            "TopicEndpoint":"http://{address}/api/events"}}}}"#
+    );
+    write(folder.path(), "table/endpoints/grid-1.json", &endpoint);
+    let mut daemon = Daemon::start(folder.path());
+    daemon.post(1);
+    daemon.line("\"kind\":\"unreachable\"");
+    let topic = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in topic.incoming() {
+            let refusal =
+                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let mut stream = stream.unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(refusal.as_bytes()).unwrap();
+        }
+    });
+    daemon.line("\"kind\":\"unauthorized\"");
+    let metrics = daemon.metrics();
+    let refused = "endpoint=\"grid-1\",kind=\"unauthorized\"} ";
+    assert!(
+        metrics.contains(refused) && !metrics.contains(&format!("{refused}0")),
+        "{metrics}"
+    );
+
+    fs::remove_file(folder.path().join("table/routes/all.json")).unwrap();
+    fs::remove_file(folder.path().join("table/endpoints/grid-1.json")).unwrap();
+    daemon.line("events were given up: removed");
+    let ended =
+        |daemon: &Daemon| daemon.status()["instances"][0]["endpoints"][0]["state"] == "removed";
+    let latest = Instant::now() + PATIENCE;
+    while !ended(&daemon) {
+        assert!(Instant::now() < latest, "{}", daemon.status());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn refused_events_and_the_journals_limit_are_counted() {
+    let folder = scene();
+    let daemon = Daemon::start(folder.path());
+    let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
+    let batch = format!("[{event},{event}]");
+    let request = format!(
+        "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents-batch+json\r\n\
+         twinroute-ack: durable\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{batch}",
+        batch.len()
+    );
+    assert!(exchange(&daemon.ingress, &request).contains("AckUnavailable"));
+    let metrics = daemon.metrics();
+    for line in [
+        "twinroute_events_refused_total 2\n",
+        "twinroute_journal_bytes_max 268435456\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }

@@ -16,11 +16,11 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(config_error(&error)),
     };
     let mut errors = Vec::new();
-    match loaded.config.ingress.check() {
+    match loaded.config.check() {
         Ok(warnings) => warnings
             .iter()
             .for_each(|warning| eprintln!("warning: {warning}")),
-        Err(error) => errors.push(format!("[ingress]: {error}")),
+        Err(found) => errors.extend(found),
     }
     match loaded.definitions() {
         Ok(definitions) => {

@@ -72,7 +72,7 @@ struct Counters {
     matched: Counter,
     delivered: Counter,
     discarded: [Counter; Discard::ALL.len()],
-    faults: Counter,
+    faults: [Counter; FaultKind::ALL.len()],
 }
 
 /// What became of an offered delivery.
@@ -120,8 +120,10 @@ impl State {
                     counter!("twinroute_discarded_total", "instance" => instance.clone(),
                         "endpoint" => name.clone(), "reason" => reason.as_str())
                 }),
-                faults: counter!("twinroute_endpoint_faults_total",
-                    "instance" => instance.clone(), "endpoint" => name.clone()),
+                faults: FaultKind::ALL.map(|kind| {
+                    counter!("twinroute_endpoint_faults_total", "instance" => instance.clone(),
+                        "endpoint" => name.clone(), "kind" => kind.as_str())
+                }),
             },
             label: format!("{instance}/{name}"),
             queue: Queue::new(setup.settings.ordering),
@@ -330,15 +332,14 @@ impl State {
     }
 
     pub(super) fn status(&self, name: &str, now: Instant) -> EndpointStatus {
-        let state = match (&self.fault, &self.retired) {
+        // An endpoint that is over has no faults any more.
+        let fault = self.fault.as_ref().filter(|_| !self.ended);
+        let state = match (fault, &self.retired) {
             (Some(fault), _) => fault.kind.as_str(),
             (None, Some(retired)) => retired.reason.as_str(),
             (None, None) => "healthy",
         };
-        let until = self
-            .fault
-            .as_ref()
-            .map(|fault| fault.until.saturating_duration_since(now));
+        let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let oldest = self
             .flights
             .values()

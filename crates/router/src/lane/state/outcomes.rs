@@ -109,15 +109,18 @@ impl State {
     }
 
     fn back_off(&mut self, fault: EndpointFault, now: Instant) {
-        let count = self.fault.as_ref().map_or(0, |fault| fault.count) + 1;
+        let before = self.fault.as_ref();
+        let count = before.map_or(0, |fault| fault.count) + 1;
+        let other_kind = before.is_none_or(|before| before.kind != fault.kind);
         let delay = schedule::endpoint_delay(count, fault.after, self.chance.f64());
-        if count == 1 {
+        // What is to be done depends on the kind, so a new one is told too.
+        if other_kind {
             tracing::warn!(
                 endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
                 "the endpoint takes no events; they wait and it is looked at again"
             );
         }
-        self.counters.faults.increment(1);
+        self.counters.faults[fault.kind as usize].increment(1);
         self.last_error = fault.reason.to_string();
         self.fault = Some(Fault {
             kind: fault.kind,

@@ -1,0 +1,89 @@
+//! Holds `docs/configuration.md` to the code: every key, its default, its row.
+
+use super::*;
+use std::fmt::Debug;
+
+const PAGE: &str = include_str!("../../../docs/configuration.md");
+
+/// The page's complete file: its first TOML block.
+fn block() -> &'static str {
+    let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+fn config(text: &str) -> anyhow::Result<Config> {
+    parse(text, |_| Some("from-the-environment".to_owned()))
+}
+
+/// The keys that a table may have, as serde tells them when it meets another one.
+fn keys(path: &str) -> Vec<String> {
+    let header = if path.is_empty() {
+        String::new()
+    } else {
+        format!("[{path}]\n")
+    };
+    let error = format!("{:#}", config(&format!("{header}no-key = 1")).unwrap_err());
+    let (_, expected) = error
+        .split_once("unknown field `no-key`, expected")
+        .unwrap();
+    let keys = expected.split('`').skip(1).step_by(2);
+    keys.map(str::to_owned).collect()
+}
+
+/// The part of the page under the heading that names a table.
+fn section(path: &str) -> &'static str {
+    let heading = match path {
+        "" => "Top level".to_owned(),
+        _ if path.starts_with("endpoints.") => "`[endpoints.\"name\"]`".to_owned(),
+        _ => format!("`[{path}]`"),
+    };
+    let mut sections = PAGE.split("\n## ").skip(1);
+    sections
+        .find(|section| section.lines().next().unwrap().contains(&heading))
+        .unwrap_or_else(|| panic!("no heading with {heading}"))
+}
+
+fn check(path: &str, shown: &toml::Table) {
+    for key in keys(path) {
+        let inner = match path {
+            "" => key.clone(),
+            _ => format!("{path}.{key}"),
+        };
+        let value = shown
+            .get(&key)
+            .unwrap_or_else(|| panic!("the page's block lacks {inner}"));
+        match value {
+            toml::Value::Table(tables) if inner == "endpoints" => {
+                let (name, table) = tables.iter().next().unwrap();
+                check(&format!("endpoints.\"{name}\""), table.as_table().unwrap());
+            }
+            toml::Value::Table(table) => check(&inner, table),
+            _ => assert!(
+                section(path).contains(&format!("\n| `{key}` |")),
+                "the page has no row for {inner}"
+            ),
+        }
+    }
+}
+
+fn same(shown: &impl Debug, default: &impl Debug) {
+    assert_eq!(format!("{shown:#?}"), format!("{default:#?}"));
+}
+
+#[test]
+fn the_page_shows_every_key() {
+    check("", &block().parse().unwrap());
+}
+
+#[test]
+fn the_page_shows_the_defaults() {
+    let mut shown = config(block()).unwrap();
+    assert_eq!(shown.ingress.check(), Ok(vec![]));
+    assert_eq!(shown.admin.check(), Ok(vec![]));
+    let endpoints = std::mem::take(&mut shown.endpoints);
+    for settings in endpoints.values() {
+        assert_eq!(*settings, EndpointSettings::default());
+    }
+    assert!(shown.ingress.webhook_code.take().is_some());
+    same(&shown, &Config::default());
+}
