@@ -81,7 +81,8 @@ impl Live {
         let mut running = self.running();
         let faults: Vec<String> = faults.0.iter().map(Fault::to_string).collect();
         counter!("twinroute_table_refusals_total").increment(1);
-        if running.faults != faults {
+        // Before the first table the caller gets them, and nothing runs that could go on.
+        if running.faults != faults && self.table.load().generation > 0 {
             for fault in &faults {
                 tracing::error!(fault, "the definitions were refused; the old table stays");
             }

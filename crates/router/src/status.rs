@@ -81,7 +81,7 @@ pub struct EndpointStatus {
     pub endpoint_type: String,
     /// `healthy`, the kind of fault that holds it back, or why it ends: `removed`, `stopped`.
     pub state: String,
-    /// The last failure in words, with its time; empty when there was none.
+    /// The last failure in words, also when it is over; empty when there was none.
     pub last_error: String,
     /// Milliseconds until the next attempt while it backs off; 0 when it does not.
     pub backing_off_ms: u64,

@@ -2,6 +2,33 @@
 //!
 //! A sink says what became of each delivery; it never decides when something is tried again, and it
 //! keeps nothing on disk. [`connect::Connector`] makes the right sink for an endpoint.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use twinroute_model::clock::SystemClock;
+//! use twinroute_model::name::InstanceName;
+//! use twinroute_router::Router;
+//! use twinroute_router::source::{Definitions, Folder};
+//! use twinroute_sinks::{connect::Connector, tls};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = Folder::new("definitions", InstanceName::new("demo")?);
+//! let router = Router::builder()
+//!     .connect(Connector::new(Arc::new(SystemClock), tls::platform()?))
+//!     .default_instance("demo")
+//!     .definitions(Definitions {
+//!         instances: folder.read()?,
+//!         folder: Some(folder),
+//!         ..Definitions::default()
+//!     })
+//!     .build()?;
+//! // ... `router.accept(...)` ...
+//! router.stop(Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod amqp;
 pub mod connect;

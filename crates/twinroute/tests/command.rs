@@ -453,3 +453,18 @@ fn refused_events_and_the_journals_limit_are_counted() {
         assert!(metrics.contains(line), "{metrics}");
     }
 }
+
+#[test]
+fn what_keeps_it_from_starting_is_said_once() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        r#"{"endpointName":"grid-1","filter":"x is"}"#,
+    );
+    let output = with_config("run", folder.path());
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert_eq!(errors.matches("Parsing error").count(), 1, "{errors}");
+    assert!(!errors.contains("the old table stays"), "{errors}");
+}
