@@ -148,14 +148,6 @@ impl Loaded {
         })
     }
 
-    /// The folder that holds the configuration file.
-    pub(crate) fn config_folder(&self) -> &Path {
-        match self.file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
-    }
-
     /// Reads the definitions and, once more, the settings that go with them.
     pub(crate) fn definitions(&self) -> Result<Definitions, Faults> {
         let settings = read(&self.file)

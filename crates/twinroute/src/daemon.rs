@@ -58,7 +58,7 @@ impl Daemon {
             tracing::warn!(warning, "about the configuration");
         }
         // Heard and watched before anything is read, so that no change falls between the two.
-        let watch = Watch::new(&[loaded.folder.root()], &[loaded.config_folder()]);
+        let watch = Watch::new(&[loaded.folder.root()], &[&loaded.file]);
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let router = router()?
             .default_instance(&config.instance)

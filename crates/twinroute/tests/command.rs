@@ -178,6 +178,47 @@ fn explain_tells_why() {
 }
 
 #[test]
+fn the_emulator_tells_its_addresses_as_json() {
+    let mut emulator = twinroute()
+        .args(["emulator", "--json", "--amqp-port", "0", "--http-port", "0"])
+        .args([
+            "--hub", "h:2", "--topic", "t:a,b", "--queue", "q", "--grid", "g",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let output = emulator.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    emulator.kill().unwrap();
+    emulator.wait().unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let amqp = said["amqp"].as_str().unwrap();
+    for (entity, name) in [("hubs", "h"), ("topics", "t"), ("queues", "q")] {
+        let entity = &said[entity][0];
+        assert_eq!(entity["name"], name);
+        let address = entity["connectionString"].as_str().unwrap();
+        assert!(
+            address.starts_with(&format!("Endpoint=sb://{amqp};")),
+            "{address}"
+        );
+        assert!(
+            address.ends_with(&format!(";EntityPath={name}")),
+            "{address}"
+        );
+    }
+    assert_eq!(said["hubs"][0]["partitions"], 2);
+    assert_eq!(
+        said["topics"][0]["subscriptions"],
+        serde_json::json!(["a", "b"])
+    );
+    let http = said["http"].as_str().unwrap();
+    let grid = &said["eventGridTopics"][0];
+    assert_eq!(grid["endpoint"], format!("{http}/topics/g/api/events"));
+    assert_eq!(grid["events"], format!("{http}/events?topic=g"));
+}
+
+#[test]
 fn the_demo_accounts_for_every_event() {
     let output = twinroute()
         .args(["demo", "--events", "60"])

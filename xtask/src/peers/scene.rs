@@ -121,9 +121,8 @@ impl Router {
         ingress: &str,
         endpoint_settings: &str,
     ) -> anyhow::Result<Self> {
-        // Apart from the logs: changes beside a configuration are looked at.
-        let home = stage.folder.join("router");
-        let definitions = home.join("definitions");
+        // Beside busy logs, which must not pass for changes of the configuration.
+        let definitions = stage.folder.join("definitions");
         for folder in ["endpoints", "routes"] {
             std::fs::create_dir_all(definitions.join(folder))?;
         }
@@ -136,7 +135,7 @@ impl Router {
         for (id, body) in routes {
             write(&definitions.join("routes").join(format!("{id}.json")), body)?;
         }
-        let config = home.join("twinroute.toml");
+        let config = stage.folder.join("twinroute.toml");
         let text = format!(
             "instance = \"peers\"\ndefinitions = \"definitions\"\n\n\
              [ingress]\nlisten = [\"127.0.0.1:0\"]\n{ingress}\n\n\

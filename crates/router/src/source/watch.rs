@@ -1,7 +1,7 @@
 //! Tells when files under a folder changed.
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -32,13 +32,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches everything under the `trees`, and what stands directly in the `folders`.
+    /// Watches everything under the `trees`, and the `files`.
     ///
-    /// Folders are watched, not files: editors and Kubernetes replace files instead of writing them.
+    /// The files' folders are watched, not the files: editors and Kubernetes replace files instead of
+    /// writing them. What else changes there is of no interest: it may be a log.
     ///
     /// # Errors
     /// When the system refuses the watch.
-    pub fn new(trees: &[&Path], folders: &[&Path]) -> Result<Self, WatchError> {
+    pub fn new(trees: &[&Path], files: &[&Path]) -> Result<Self, WatchError> {
+        let scope = Scope::of(trees, files);
+        let folders = files.iter().map(|file| folder_of(file));
+        let folders: Vec<&Path> = folders.collect();
         let changed = Arc::new(Notify::new());
         let notify = Arc::clone(&changed);
         let failed = |path: &Path| {
@@ -46,18 +50,19 @@ impl Watch {
             move |source| WatchError { path, source }
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading a definition must not look like a change to it.
-            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                notify.notify_one();
+            // After an error anything may have been missed.
+            if event.is_ok_and(|event| !scope.holds(&event)) {
+                return;
             }
+            notify.notify_one();
         })
         .map_err(failed(Path::new(".")))?;
         let modes = [
             (trees, RecursiveMode::Recursive),
-            (folders, RecursiveMode::NonRecursive),
+            (&folders, RecursiveMode::NonRecursive),
         ];
         for (paths, mode) in modes {
-            for path in paths {
+            for &path in paths {
                 watcher.watch(path, mode).map_err(failed(path))?;
             }
         }
@@ -89,5 +94,85 @@ impl Watch {
                 return;
             }
         }
+    }
+}
+
+/// Which changes count.
+#[derive(Debug)]
+struct Scope {
+    trees: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Scope {
+    fn of(trees: &[&Path], files: &[&Path]) -> Self {
+        // The watcher names paths as absolute ones, but does not follow links.
+        let absolute = |path: &&Path| absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        Self {
+            trees: trees.iter().map(absolute).collect(),
+            files: files.iter().map(absolute).collect(),
+        }
+    }
+
+    fn holds(&self, event: &Event) -> bool {
+        // Reading a definition must not look like a change to it.
+        if matches!(event.kind, EventKind::Access(_)) {
+            return false;
+        }
+        let beside = |path: &PathBuf| {
+            let mut files = self.files.iter();
+            files.any(|file| path.parent() == file.parent() && path != file)
+        };
+        // Kubernetes swaps the link `..data` that its files point through.
+        let swapped = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b"..")
+        };
+        let in_tree = |path: &PathBuf| self.trees.iter().any(|tree| path.starts_with(tree));
+        // An event without paths may mean any.
+        event.paths.is_empty()
+            || (event.paths.iter()).any(|path| !beside(path) || swapped(path) || in_tree(path))
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{AccessKind, ModifyKind};
+
+    /// A log that was written beside the configuration made every reload wait for its silence, and
+    /// the definitions be read again and again.
+    #[test]
+    fn a_busy_log_beside_the_configuration_is_no_change() {
+        let trees = [Path::new("/etc/twinroute/definitions")];
+        let scope = Scope::of(&trees, &[Path::new("/etc/twinroute/twinroute.toml")]);
+        let modified = EventKind::Modify(ModifyKind::Any);
+        let holds = |kind, path: &str| {
+            scope.holds(&Event::new(kind).add_path(format!("/etc/twinroute/{path}").into()))
+        };
+        assert!(!holds(modified, "twinroute.log"));
+        assert!(!holds(modified, "twinroute.toml.swp"));
+        assert!(holds(modified, "twinroute.toml"));
+        assert!(holds(modified, "..data"));
+        assert!(holds(modified, "definitions"));
+        assert!(holds(modified, "definitions/routes/hot.json"));
+        let read = EventKind::Access(AccessKind::Any);
+        assert!(!holds(read, "twinroute.toml"));
+        assert!(scope.holds(&Event::new(modified)));
+    }
+
+    #[test]
+    fn a_tree_that_holds_the_configuration_counts_as_a_whole() {
+        let home = Path::new("/etc/twinroute");
+        let scope = Scope::of(&[home], &[&home.join("twinroute.toml")]);
+        let event = Event::new(EventKind::Any).add_path(home.join("routes"));
+        assert!(scope.holds(&event));
     }
 }
