@@ -178,6 +178,7 @@ impl Builder {
             default_instance,
             custom,
             self.removed_grace,
+            self.journal_bytes_max,
         );
         live.apply(&definitions)?;
         Ok(Router::start(live, Journal::memory(self.journal_bytes_max)))

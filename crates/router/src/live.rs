@@ -4,7 +4,9 @@
 //! as long as its endpoint is, and its sink too while nothing about the endpoint changed.
 
 use crate::lane::{self, Lane};
-use crate::plan::{Custom, LaneKey, MadeOf, Planned, PlannedEndpoint, Planner, hash};
+use crate::plan::{
+    Custom, LaneKey, MadeOf, Planned, PlannedEndpoint, Planner, hash, overcommitted,
+};
 use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
@@ -26,6 +28,8 @@ pub(crate) struct Live {
     default_instance: InstanceName,
     custom: BTreeMap<EndpointName, Custom>,
     removed_grace: Duration,
+    /// Bytes that may wait in all.
+    journal_bytes_max: u64,
     running: Mutex<Running>,
     /// Held while definitions are applied: one at a time.
     applying: Mutex<()>,
@@ -51,6 +55,7 @@ impl Live {
         default_instance: InstanceName,
         custom: BTreeMap<EndpointName, Custom>,
         removed_grace: Duration,
+        journal_bytes_max: u64,
     ) -> Self {
         Self {
             table: ArcSwap::default(),
@@ -59,6 +64,7 @@ impl Live {
             default_instance,
             custom,
             removed_grace,
+            journal_bytes_max,
             running: Mutex::default(),
             applying: Mutex::default(),
         }
@@ -109,6 +115,7 @@ impl Live {
                 return Err(faults);
             }
         };
+        warnings.extend(overcommitted(&planned, self.journal_bytes_max));
         let mut running = self.running();
         running.faults.clear();
         gauge!("twinroute_table_faults").set(0.0);
@@ -139,7 +146,7 @@ impl Live {
             "a new table is in use"
         );
         for warning in &table.warnings {
-            tracing::warn!(warning, "a filter may not do what was meant");
+            tracing::warn!(warning, "the definitions may not do what was meant");
         }
         self.table.store(Arc::new(table));
         self.retire_absent(&mut running);

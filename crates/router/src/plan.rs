@@ -263,6 +263,24 @@ fn plan_routes(
     routes
 }
 
+/// Warns when endpoints that are away could fill the journal for all the others.
+pub(crate) fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
+    let endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
+    let caps = endpoints.map(|endpoint| match &endpoint.made_of {
+        MadeOf::Endpoint(_, settings) | MadeOf::Custom(settings) => {
+            settings.queue_bytes_max.as_u64()
+        }
+    });
+    let sum = caps.fold(0_u64, u64::saturating_add);
+    (sum > journal_bytes_max).then(|| {
+        format!(
+            "the journal holds at most {journal_bytes_max} bytes, the endpoints' queues together \
+             {sum}: endpoints that are away could fill it, and events for others be refused; \
+             raise the journal's bytes_max, or lower queue_bytes_max"
+        )
+    })
+}
+
 /// SHA-256 over everything but secrets, which print as masks.
 pub(crate) fn hash(planned: &[Planned]) -> String {
     let mut parts = BTreeSet::new();

@@ -238,11 +238,8 @@ impl Router {
         }
         let lacking = (full.bytes + full.bytes_new - full.bytes_max) as f64;
         let rate = self.drain_rate();
-        let seconds = if rate > 0.0 {
-            lacking / rate
-        } else {
-            f64::INFINITY
-        };
+        // Nothing drained lately: an endpoint may be back any moment.
+        let seconds = if rate > 0.0 { lacking / rate } else { 5.0 };
         AcceptError::Full {
             bytes: full.bytes,
             bytes_max: full.bytes_max,

@@ -306,6 +306,11 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
         .journal_bytes_max(2 * event(1, "a").size() as u64)
         .build()
         .unwrap();
+    let warnings = router.status().table.warnings;
+    assert!(
+        warnings[0].contains("endpoints that are away could fill it"),
+        "{warnings:?}"
+    );
     accept(&router, vec![event(1, "a")]).await;
     let two = vec![event(2, "a"), event(3, "a")];
     let refused = router

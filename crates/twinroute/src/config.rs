@@ -73,6 +73,9 @@ impl Config {
                 self.ingress.ack.as_str()
             ));
         }
+        if self.journal.bytes_max < ByteSize::mib(1) {
+            errors.push("[journal]: bytes_max must be at least 1 MiB".to_owned());
+        }
         if let Err(error) = logging::filter(&self.log.filter) {
             errors.push(format!("[log]: {error}"));
         }

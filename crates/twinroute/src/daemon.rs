@@ -132,7 +132,7 @@ async fn reload(
     if let Err(error) = &watch {
         tracing::warn!(
             error = error as &dyn std::error::Error,
-            "files are not watched; send SIGHUP after a change"
+            "files are not watched but looked at once a minute; SIGHUP has them read at once"
         );
     }
     let loaded = Arc::new(loaded);
@@ -155,6 +155,7 @@ async fn reload(
 async fn changed(watch: Option<&Watch>) {
     match watch {
         Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
+        // Not watched, so looked at now and then.
+        None => tokio::time::sleep(Duration::from_secs(60)).await,
     }
 }

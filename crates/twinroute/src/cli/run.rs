@@ -23,7 +23,14 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     };
     stop.wait().await;
     tracing::info!(?grace, "stopping: lanes finish what they have");
-    let status = daemon.stop(grace).await;
-    eprint!("{}", table::render(&status));
-    Ok(ExitCode::SUCCESS)
+    tokio::select! {
+        status = daemon.stop(grace) => {
+            eprint!("{}", table::render(&status));
+            Ok(ExitCode::SUCCESS)
+        }
+        () = stop.wait() => {
+            tracing::error!("told to stop once more: what was not delivered is lost, uncounted");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }

@@ -109,7 +109,7 @@ impl State {
     pub(super) fn new(instance: &InstanceName, name: &EndpointName, setup: Setup) -> Self {
         let (instance, name) = (instance.to_string(), name.to_string());
         let delivery = |outcome: &'static str| {
-            counter!("twinroute_deliveries_total", "instance" => instance.clone(),
+            counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
                 "endpoint" => name.clone(), "outcome" => outcome)
         };
         Self {
@@ -117,11 +117,11 @@ impl State {
                 matched: delivery("matched"),
                 delivered: delivery("delivered"),
                 discarded: Discard::ALL.map(|reason| {
-                    counter!("twinroute_discarded_total", "instance" => instance.clone(),
+                    counter!("twinroute_discarded_total", "adt_instance" => instance.clone(),
                         "endpoint" => name.clone(), "reason" => reason.as_str())
                 }),
                 faults: FaultKind::ALL.map(|kind| {
-                    counter!("twinroute_endpoint_faults_total", "instance" => instance.clone(),
+                    counter!("twinroute_endpoint_faults_total", "adt_instance" => instance.clone(),
                         "endpoint" => name.clone(), "kind" => kind.as_str())
                 }),
             },
