@@ -1,0 +1,181 @@
+//! The command as a user runs it: arguments, output, exit codes, signals.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod harness;
+mod running;
+
+use harness::{repository, scene, text, twinroute, with_config, write};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+#[test]
+fn the_shipped_configurations_are_valid() {
+    for file in ["config/sidecar.toml", "config/daemon.toml"] {
+        let output = twinroute()
+            .current_dir(repository())
+            .env("TWINROUTE_ACCESS_KEY", "a-key-for-the-test")
+            .args(["validate", "--config", file])
+            .output()
+            .unwrap();
+        let expect = format!("{file}: valid: 1 instance, 3 endpoints, 6 routes\n");
+        assert_eq!(text(&output.stdout), expect, "{}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn validate_names_every_error_at_once_and_exits_78() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "table/endpoints/hub-1.json",
+        r#"{"properties":{"endpointType":"Hub"}}"#,
+    );
+    write(
+        folder.path(),
+        "table/routes/bad.json",
+        "{\"endpointName\": \"grid-1\"\n,\"filter\": 7}",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr).replace(&folder.path().display().to_string(), "");
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert_eq!(
+        errors,
+        "error: /table/endpoints/hub-1.json:1: endpoint hub-1: `properties.endpointType`: must be \
+         EventGrid, EventHub or ServiceBus, not \"Hub\"\n\
+         error: /table/routes/bad.json:1: route bad: `(body)`: not a route: invalid type: integer \
+         `7`, expected a string at line 2 column 12\n\
+         twinroute: /twinroute.toml: 2 errors in all\n"
+    );
+    fs::remove_file(folder.path().join("table/endpoints/hub-1.json")).unwrap();
+    write(
+        folder.path(),
+        "table/routes/bad.json",
+        "{\"endpointName\": \"hub-1\",\n\"filter\": \"type == 'x'\"}",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr).replace(&folder.path().display().to_string(), "");
+    assert!(
+        errors.starts_with(
+            "error: /table/routes/bad.json:1: route demo/bad: endpoint hub-1 is not defined; \
+         defined are: grid-1\n\
+         error: /table/routes/bad.json:2: route demo/bad: Parsing error, Line=1, Position="
+        ),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_bad_configuration_is_refused_by_its_key() {
+    let folder = scene();
+    write(folder.path(), "twinroute.toml", "[ingress]\nlissten = []\n");
+    for command in ["validate", "run"] {
+        let output = with_config(command, folder.path());
+        assert_eq!(output.status.code(), Some(78));
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("unknown field `lissten`") && error.contains("line 2"),
+            "{error}"
+        );
+        assert!(
+            error.starts_with("twinroute: in the configuration "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn explain_tells_why() {
+    let event = r#"{"specversion":"1.0","id":"1","source":"h/digitaltwins/room7",
+        "type":"microsoft.iot.telemetry","data":{"Temperature":30}}"#;
+    let mut child = twinroute()
+        .current_dir(repository())
+        .args(["explain", "--config", "config/sidecar.toml", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(event.as_bytes())
+        .unwrap();
+    let output = text(&child.wait_with_output().unwrap().stdout);
+    assert!(output.contains("event 1 of twin h/room7"), "{output}");
+    assert!(
+        output.contains("route telemetry -> telemetry-hub: matches"),
+        "{output}"
+    );
+    assert!(
+        output.contains("route hot-rooms -> alerts-topic: does not match"),
+        "{output}"
+    );
+    assert!(
+        output.contains("did you mean $body.Temperature?"),
+        "{output}"
+    );
+}
+
+#[test]
+fn the_emulator_tells_its_addresses_as_json() {
+    let mut emulator = twinroute()
+        .args(["emulator", "--json", "--amqp-port", "0", "--http-port", "0"])
+        .args([
+            "--hub", "h:2", "--topic", "t:a,b", "--queue", "q", "--grid", "g",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let output = emulator.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    emulator.kill().unwrap();
+    emulator.wait().unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let amqp = said["amqp"].as_str().unwrap();
+    for (entity, name) in [("hubs", "h"), ("topics", "t"), ("queues", "q")] {
+        let entity = &said[entity][0];
+        assert_eq!(entity["name"], name);
+        let address = entity["connectionString"].as_str().unwrap();
+        assert!(
+            address.starts_with(&format!("Endpoint=sb://{amqp};")),
+            "{address}"
+        );
+        assert!(
+            address.ends_with(&format!(";EntityPath={name}")),
+            "{address}"
+        );
+    }
+    assert_eq!(said["hubs"][0]["partitions"], 2);
+    assert_eq!(
+        said["topics"][0]["subscriptions"],
+        serde_json::json!(["a", "b"])
+    );
+    let http = said["http"].as_str().unwrap();
+    let grid = &said["eventGridTopics"][0];
+    assert_eq!(grid["endpoint"], format!("{http}/topics/g/api/events"));
+    assert_eq!(grid["events"], format!("{http}/events?topic=g"));
+}
+
+#[test]
+fn the_demo_accounts_for_every_event() {
+    let output = twinroute()
+        .args(["demo", "--events", "60"])
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{printed}{}",
+        text(&output.stderr)
+    );
+    assert!(printed.contains("posted 60, accepted 60,"), "{printed}");
+    assert!(printed.contains("unaccounted 0"), "{printed}");
+}

@@ -1,0 +1,173 @@
+//! `twinroute run`: what it does with its files, its signals and its events.
+
+use crate::harness::{Daemon, PATIENCE, exchange, scene, text, with_config, write};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::Instant;
+
+#[test]
+fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    assert!(
+        daemon
+            .post(1)
+            .contains("{\"accepted\":1,\"generation\":1,\"unmatched\":0}")
+    );
+
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        "{\"endpointName\":\"grid-1\",\n\"filter\":\"x is\"}",
+    );
+    daemon.line("the definitions were refused");
+    let table = daemon.status()["table"].clone();
+    assert_eq!(table["generation"], 1);
+    let error = table["errors"][0].as_str().unwrap();
+    assert!(
+        error.contains("all.json:2: route demo/all: Parsing error, Line=1, Position=3"),
+        "{error}"
+    );
+    assert!(daemon.post(2).contains("\"generation\":1,\"unmatched\":0"));
+
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        r#"{"endpointName":"grid-1","filter":"false"}"#,
+    );
+    daemon.line("a new table is in use");
+    assert_eq!(daemon.status()["table"]["errors"], serde_json::json!([]));
+    assert!(daemon.post(3).contains("\"generation\":2,\"unmatched\":1"));
+    let endpoint = daemon.status()["instances"][0]["endpoints"][0].clone();
+    assert_eq!(
+        (&endpoint["matched"], &endpoint["delivered"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
+fn signals_reload_and_stop_and_what_is_given_up_is_said() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    daemon.signal("-HUP");
+    daemon.line("SIGHUP");
+    daemon.post(1);
+    daemon.signal("-TERM");
+    daemon.line("events were given up: stopped");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    daemon.lines.iter().for_each(|line| daemon.seen.push(line));
+    let log = daemon.seen.join("\n");
+    assert!(
+        !log.contains("c2VjcmV0LWtleQ"),
+        "the access key must not be in the log: {log}"
+    );
+}
+
+#[test]
+fn validate_refuses_what_run_refuses() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "twinroute.toml",
+        "definitions = 'table'\n[ingress]\nack = 'durable'\n[admin.limits]\nheaders_max = 0\n\
+         [log]\nfilter = 'a=b=c'\n",
+    );
+    let output = with_config("validate", folder.path());
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    for error in [
+        "error: [ingress]: ack = \"durable\" is not available: the journal is in memory; use \"memory\"",
+        "error: [admin]: limits.headers_max must be 1 to 1000",
+        "error: [log]: the log filter \"a=b=c\": ",
+    ] {
+        assert!(errors.contains(error), "{errors}");
+    }
+    assert_eq!(with_config("run", folder.path()).status.code(), Some(78));
+}
+
+#[test]
+fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_removed() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let folder = scene();
+    let config = folder.path().join("twinroute.toml");
+    let toml = format!(
+        "removed_grace = '0s'\n{}",
+        fs::read_to_string(&config).unwrap()
+    );
+    fs::write(&config, toml).unwrap();
+    let endpoint = format!(
+        r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
+            "TopicEndpoint":"http://{address}/api/events"}}}}"#
+    );
+    write(folder.path(), "table/endpoints/grid-1.json", &endpoint);
+    let mut daemon = Daemon::start(folder.path());
+    daemon.post(1);
+    daemon.line("\"kind\":\"unreachable\"");
+    let topic = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in topic.incoming() {
+            let refusal =
+                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let mut stream = stream.unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(refusal.as_bytes()).unwrap();
+        }
+    });
+    daemon.line("\"kind\":\"unauthorized\"");
+    let metrics = daemon.metrics();
+    let refused = "endpoint=\"grid-1\",kind=\"unauthorized\"} ";
+    assert!(
+        metrics.contains(refused) && !metrics.contains(&format!("{refused}0")),
+        "{metrics}"
+    );
+
+    fs::remove_file(folder.path().join("table/routes/all.json")).unwrap();
+    fs::remove_file(folder.path().join("table/endpoints/grid-1.json")).unwrap();
+    daemon.line("events were given up: removed");
+    let ended =
+        |daemon: &Daemon| daemon.status()["instances"][0]["endpoints"][0]["state"] == "removed";
+    let latest = Instant::now() + PATIENCE;
+    while !ended(&daemon) {
+        assert!(Instant::now() < latest, "{}", daemon.status());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn refused_events_and_the_journals_limit_are_counted() {
+    let folder = scene();
+    let daemon = Daemon::start(folder.path());
+    let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
+    let batch = format!("[{event},{event}]");
+    let request = format!(
+        "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents-batch+json\r\n\
+         twinroute-ack: durable\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{batch}",
+        batch.len()
+    );
+    assert!(exchange(&daemon.ingress, &request).contains("AckUnavailable"));
+    let metrics = daemon.metrics();
+    for line in [
+        "twinroute_events_refused_total 2\n",
+        "twinroute_journal_bytes_max 268435456\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_once() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        r#"{"endpointName":"grid-1","filter":"x is"}"#,
+    );
+    let output = with_config("run", folder.path());
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert_eq!(errors.matches("Parsing error").count(), 1, "{errors}");
+    assert!(!errors.contains("the old table stays"), "{errors}");
+}
