@@ -53,7 +53,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     logging::install(LogFormat::Pretty, "warn")?;
     let stage = Stage::set(options.port).await?;
-    stage.introduce();
+    println!("{}", stage.introduction());
     match options.events {
         Some(events) => stage.count(events, options.rate).await,
         None => stage.play(options.rate).await,
@@ -90,19 +90,16 @@ impl Stage {
         })
     }
 
-    fn introduce(&self) {
-        println!("twinroute demo: six routes over three endpoints, all on this machine\n");
-        print!(
-            "{}",
-            scene::addresses(&self.emulator, &scene::emulator_settings())
-        );
-        println!(
-            "\nPost an event of your own:\n    curl -i {} -H 'content-type: \
+    fn introduction(&self) -> String {
+        format!(
+            "twinroute demo: six routes over three endpoints, all on this machine\n\n{}\n\
+             Post an event of your own:\n    curl -i {} -H 'content-type: \
              application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"1\",\
              \"source\":\"demo/digitaltwins/room7\",\"type\":\"microsoft.iot.telemetry\",\
              \"data\":{{\"temperature\":30}}}}'\n",
+            scene::addresses(&self.emulator, &scene::emulator_settings()),
             self.url
-        );
+        )
     }
 
     /// Plays until it is told to stop.
@@ -112,7 +109,7 @@ impl Stage {
         let mut beat = interval(Duration::from_secs(1) / rate);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut draw = interval(if live { REFRESH } else { REFRESH * 10 });
-        let mut drawn_lines = 0;
+        let introduction = self.introduction();
         let mut stop = StopSignals::new()?;
         loop {
             tokio::select! {
@@ -120,11 +117,10 @@ impl Stage {
                 _ = beat.tick() => producer.post().await?,
                 _ = draw.tick() => {
                     let text = table::render(&self.router.status());
-                    if live && drawn_lines > 0 {
-                        // Up to the first line of the last table, and everything below is gone.
-                        print!("\x1b[{drawn_lines}A\x1b[J");
+                    if live {
+                        // The whole screen anew, since lines may have wrapped.
+                        println!("\x1b[H\x1b[J{introduction}");
                     }
-                    drawn_lines = text.lines().count();
                     println!("{}", text.trim_end());
                     std::io::stdout().flush()?;
                 }
