@@ -1,0 +1,486 @@
+//! Records: what the journal notes, as bytes. The layout stands in `docs/journal-format.md`.
+//!
+//! Decoding bounds every count by the bytes that are there and never panics.
+
+use super::frame;
+use crate::ledger::{Discard, Fate, Ledger};
+use twinroute_model::clock::Timestamp;
+use twinroute_model::cloudevents::json;
+use twinroute_model::event::{Event, Limits};
+
+/// Lanes of one event, and settlements in one record, are at most this many.
+pub(crate) const ITEMS_MAX: usize = 65_536;
+
+/// One record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Record<'a> {
+    /// Opens a segment file.
+    Segment(Segment),
+    /// Opens a group: what one write and one sync brought to disk.
+    Group(Group),
+    /// A lane's number stands for this endpoint.
+    Binding {
+        lane: u32,
+        instance: &'a str,
+        endpoint: &'a str,
+    },
+    /// A lane's counts as of here, everything before included.
+    Counts { lane: u32, ledger: Ledger },
+    /// Bindings and counts of all lanes stand before this in the same group.
+    Checkpoint {
+        /// Older segments hold nothing that is needed.
+        oldest_segment: u64,
+        next_sequence: u64,
+    },
+    /// An accepted event and the lanes it is for.
+    Event {
+        sequence: u64,
+        accepted_at: Timestamp,
+        lanes: Vec<u32>,
+        json: &'a [u8],
+    },
+    /// An event of an older segment, carried forward with what is left to do.
+    Copy {
+        sequence: u64,
+        accepted_at: Timestamp,
+        lanes: Vec<Open>,
+        json: &'a [u8],
+    },
+    /// Deliveries of one lane that came to their end.
+    Settle { lane: u32, fates: Vec<(u64, Fate)> },
+    /// A delivery failed alone and is parked.
+    Attempt { sequence: u64, open: Open },
+    /// The journal was closed in order; no sequence beyond was given out.
+    Closed { next_sequence: u64 },
+}
+
+/// The head of a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) id: u64,
+    pub(crate) first_sequence: u64,
+    pub(crate) created: Timestamp,
+    /// The last segment before this one that holds anything, and where that ends. What stands beyond, and
+    /// in segments between, was never acknowledged.
+    pub(crate) previous_segment: u64,
+    pub(crate) previous_end: u64,
+}
+
+/// The head of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Counts groups since the journal was opened.
+    pub(crate) number: u64,
+    /// The log was on disk up to here when the group was written.
+    pub(crate) synced_segment: u64,
+    pub(crate) synced_offset: u64,
+    /// Bytes of the group, this record included.
+    pub(crate) bytes: u64,
+    pub(crate) first_sequence: u64,
+    /// Events in it that are new.
+    pub(crate) events: u32,
+}
+
+/// A delivery that is not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    pub(crate) lane: u32,
+    pub(crate) attempts: u32,
+    pub(crate) due: Option<Timestamp>,
+}
+
+const SEGMENT: u8 = 1;
+const GROUP: u8 = 2;
+const BINDING: u8 = 3;
+const COUNTS: u8 = 4;
+const CHECKPOINT: u8 = 5;
+const EVENT: u8 = 6;
+const COPY: u8 = 7;
+const SETTLE: u8 = 8;
+const ATTEMPT: u8 = 9;
+const CLOSED: u8 = 10;
+
+/// Why a valid frame is no record that this program knows: it was written by a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unknown {
+    pub(crate) version: u8,
+    pub(crate) kind: u8,
+}
+
+impl<'a> Record<'a> {
+    /// Appends the record as a frame that is yet to be sealed.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = frame::begin(out, self.kind());
+        match self {
+            Self::Segment(segment) => {
+                put_u64(out, segment.id);
+                put_u64(out, segment.first_sequence);
+                put_time(out, segment.created);
+                put_u64(out, segment.previous_segment);
+                put_u64(out, segment.previous_end);
+            }
+            Self::Group(group) => {
+                put_u64(out, group.number);
+                put_u64(out, group.synced_segment);
+                put_u64(out, group.synced_offset);
+                put_u64(out, group.bytes);
+                put_u64(out, group.first_sequence);
+                put_u32(out, group.events);
+            }
+            Self::Binding {
+                lane,
+                instance,
+                endpoint,
+            } => {
+                put_u32(out, *lane);
+                put_name(out, instance);
+                put_name(out, endpoint);
+            }
+            Self::Counts { lane, ledger } => encode_counts(out, *lane, ledger),
+            Self::Checkpoint {
+                oldest_segment,
+                next_sequence,
+            } => {
+                put_u64(out, *oldest_segment);
+                put_u64(out, *next_sequence);
+            }
+            Self::Event {
+                sequence,
+                accepted_at,
+                lanes,
+                json,
+            } => {
+                put_event_head(out, *sequence, *accepted_at, lanes);
+                out.extend_from_slice(json);
+            }
+            Self::Copy {
+                sequence,
+                accepted_at,
+                lanes,
+                json,
+            } => {
+                put_u64(out, *sequence);
+                put_time(out, *accepted_at);
+                put_count(out, lanes.len());
+                lanes.iter().for_each(|open| put_open(out, *open));
+                out.extend_from_slice(json);
+            }
+            Self::Settle { lane, fates } => {
+                put_u32(out, *lane);
+                put_count(out, fates.len());
+                for (sequence, fate) in fates {
+                    put_u64(out, *sequence);
+                    out.push(fate_code(*fate));
+                }
+            }
+            Self::Attempt { sequence, open } => {
+                put_u64(out, *sequence);
+                put_open(out, *open);
+            }
+            Self::Closed { next_sequence } => put_u64(out, *next_sequence),
+        }
+        frame::end(out, start);
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Segment(_) => SEGMENT,
+            Self::Group(_) => GROUP,
+            Self::Binding { .. } => BINDING,
+            Self::Counts { .. } => COUNTS,
+            Self::Checkpoint { .. } => CHECKPOINT,
+            Self::Event { .. } => EVENT,
+            Self::Copy { .. } => COPY,
+            Self::Settle { .. } => SETTLE,
+            Self::Attempt { .. } => ATTEMPT,
+            Self::Closed { .. } => CLOSED,
+        }
+    }
+
+    /// Reads the record in a frame.
+    pub(crate) fn decode(frame: &frame::Frame<'a>) -> Result<Self, Unknown> {
+        let unknown = Unknown {
+            version: frame.version,
+            kind: frame.kind,
+        };
+        if frame.version != frame::VERSION {
+            return Err(unknown);
+        }
+        let mut body = Body(frame.body);
+        let record = match frame.kind {
+            SEGMENT => body.segment(),
+            GROUP => body.group(),
+            BINDING => body.binding(),
+            COUNTS => body.counts(),
+            CHECKPOINT => body.checkpoint(),
+            EVENT => body.event(),
+            COPY => body.copy(),
+            SETTLE => body.settle(),
+            ATTEMPT => body.attempt(),
+            CLOSED => body
+                .u64()
+                .map(|next_sequence| Self::Closed { next_sequence }),
+            _ => None,
+        };
+        record.ok_or(unknown)
+    }
+}
+
+/// Appends an event as a frame whose sequence is yet to be set.
+///
+/// # Errors
+/// The bytes of an event that could not be parsed again because it is longer than any may be.
+pub(crate) fn encode_event(
+    out: &mut Vec<u8>,
+    accepted_at: Timestamp,
+    lanes: &[u32],
+    event: &Event,
+) -> Result<(), usize> {
+    let start = frame::begin(out, EVENT);
+    put_event_head(out, 0, accepted_at, lanes);
+    let head = out.len();
+    json::write(event, out);
+    let bytes = out.len() - head;
+    if bytes > Limits::EVENT_BYTES_CEILING {
+        return Err(bytes);
+    }
+    frame::end(out, start);
+    Ok(())
+}
+
+/// Sets the sequence of an event's frame.
+pub(crate) fn set_sequence(frame: &mut [u8], sequence: u64) {
+    frame[frame::HEADER_BYTES..][..8].copy_from_slice(&sequence.to_le_bytes());
+}
+
+fn put_event_head(out: &mut Vec<u8>, sequence: u64, accepted_at: Timestamp, lanes: &[u32]) {
+    put_u64(out, sequence);
+    put_time(out, accepted_at);
+    put_count(out, lanes.len());
+    lanes.iter().for_each(|lane| put_u32(out, *lane));
+}
+
+fn encode_counts(out: &mut Vec<u8>, lane: u32, ledger: &Ledger) {
+    put_u32(out, lane);
+    put_u64(out, ledger.matched);
+    put_u64(out, ledger.delivered);
+    put_u64(out, ledger.dead_lettered);
+    let reasons = Discard::ALL.map(|reason| (reason_code(reason), ledger.discarded(reason)));
+    let counted: Vec<_> = reasons
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    put_count(out, counted.len());
+    for (code, count) in counted {
+        out.push(code);
+        put_u64(out, count);
+    }
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&time.unix_millis().to_le_bytes());
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    put_u32(out, u32::try_from(count).expect("counts are bounded"));
+}
+
+fn put_open(out: &mut Vec<u8>, open: Open) {
+    put_u32(out, open.lane);
+    put_u32(out, open.attempts);
+    put_time(out, open.due.unwrap_or(NOT_DUE));
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str) {
+    out.push(u8::try_from(name.len()).expect("names have at most 63 bytes"));
+    out.extend_from_slice(name.as_bytes());
+}
+
+/// Stands for "may go at once".
+const NOT_DUE: Timestamp = Timestamp::from_unix_millis(i64::MIN);
+
+const DISCARDED: u8 = 16;
+
+fn fate_code(fate: Fate) -> u8 {
+    match fate {
+        Fate::Delivered => 0,
+        Fate::DeadLettered => 1,
+        Fate::Discarded(reason) => DISCARDED + reason_code(reason),
+    }
+}
+
+fn fate_of(code: u8) -> Option<Fate> {
+    match code {
+        0 => Some(Fate::Delivered),
+        1 => Some(Fate::DeadLettered),
+        _ => reason_of(code.checked_sub(DISCARDED)?).map(Fate::Discarded),
+    }
+}
+
+/// Numbers on disk: never reused for another reason.
+fn reason_code(reason: Discard) -> u8 {
+    match reason {
+        Discard::Overflow => 0,
+        Discard::Rejected => 1,
+        Discard::Exhausted => 2,
+        Discard::Expired => 3,
+        Discard::Removed => 4,
+        Discard::Stopped => 5,
+        Discard::Lost => 6,
+    }
+}
+
+fn reason_of(code: u8) -> Option<Discard> {
+    Discard::ALL
+        .into_iter()
+        .find(|reason| reason_code(*reason) == code)
+}
+
+/// What is left of a body.
+struct Body<'a>(&'a [u8]);
+
+impl<'a> Body<'a> {
+    fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.chunk().map(u8::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.chunk().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        self.chunk()
+            .map(i64::from_le_bytes)
+            .map(Timestamp::from_unix_millis)
+    }
+
+    fn name(&mut self) -> Option<&'a str> {
+        let bytes = self.u8()?;
+        std::str::from_utf8(self.take(bytes.into())?).ok()
+    }
+
+    fn open(&mut self) -> Option<Open> {
+        Some(Open {
+            lane: self.u32()?,
+            attempts: self.u32()?,
+            due: self.time().map(|due| (due != NOT_DUE).then_some(due))?,
+        })
+    }
+
+    /// As many items as the count before them says; no room is made for more than there are bytes.
+    fn items<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = self.u32()? as usize;
+        if count > ITEMS_MAX || count > self.0.len() {
+            return None;
+        }
+        (0..count).map(|_| item(self)).collect()
+    }
+
+    fn segment(&mut self) -> Option<Record<'a>> {
+        Some(Record::Segment(Segment {
+            id: self.u64()?,
+            first_sequence: self.u64()?,
+            created: self.time()?,
+            previous_segment: self.u64()?,
+            previous_end: self.u64()?,
+        }))
+    }
+
+    fn group(&mut self) -> Option<Record<'a>> {
+        Some(Record::Group(Group {
+            number: self.u64()?,
+            synced_segment: self.u64()?,
+            synced_offset: self.u64()?,
+            bytes: self.u64()?,
+            first_sequence: self.u64()?,
+            events: self.u32()?,
+        }))
+    }
+
+    fn binding(&mut self) -> Option<Record<'a>> {
+        Some(Record::Binding {
+            lane: self.u32()?,
+            instance: self.name()?,
+            endpoint: self.name()?,
+        })
+    }
+
+    fn counts(&mut self) -> Option<Record<'a>> {
+        let lane = self.u32()?;
+        let mut ledger = Ledger {
+            matched: self.u64()?,
+            delivered: self.u64()?,
+            dead_lettered: self.u64()?,
+            ..Ledger::default()
+        };
+        for (code, count) in self.items(|body| Some((body.u8()?, body.u64()?)))? {
+            ledger.discard_many(reason_of(code)?, count);
+        }
+        Some(Record::Counts { lane, ledger })
+    }
+
+    fn checkpoint(&mut self) -> Option<Record<'a>> {
+        Some(Record::Checkpoint {
+            oldest_segment: self.u64()?,
+            next_sequence: self.u64()?,
+        })
+    }
+
+    fn event(&mut self) -> Option<Record<'a>> {
+        Some(Record::Event {
+            sequence: self.u64()?,
+            accepted_at: self.time()?,
+            lanes: self.items(Self::u32)?,
+            json: self.0,
+        })
+    }
+
+    fn copy(&mut self) -> Option<Record<'a>> {
+        Some(Record::Copy {
+            sequence: self.u64()?,
+            accepted_at: self.time()?,
+            lanes: self.items(Self::open)?,
+            json: self.0,
+        })
+    }
+
+    fn settle(&mut self) -> Option<Record<'a>> {
+        Some(Record::Settle {
+            lane: self.u32()?,
+            fates: self.items(|body| Some((body.u64()?, fate_of(body.u8()?)?)))?,
+        })
+    }
+
+    fn attempt(&mut self) -> Option<Record<'a>> {
+        Some(Record::Attempt {
+            sequence: self.u64()?,
+            open: self.open()?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;
