@@ -57,6 +57,7 @@ impl Index {
             Record::Segment(_)
             | Record::Group(_)
             | Record::Checkpoint { .. }
+            | Record::Hole(_)
             | Record::Closed { .. } => {}
             Record::Binding {
                 lane,

@@ -6,7 +6,7 @@
 
 use super::frame;
 use super::index::{Index, Place};
-use super::record::{self, Group, Open, Record, Segment};
+use super::record::{self, Group, Hole, Open, Record, Segment};
 use super::storage::Storage;
 use crate::ledger::Fate;
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ pub(crate) struct Work<W> {
     pub(crate) batches: Vec<Batch<W>>,
     pub(crate) settled: Vec<(u32, u64, Fate)>,
     pub(crate) attempts: Vec<(u64, Open)>,
+    pub(crate) holes: Vec<Hole>,
     /// The sequence that the next event after this group gets.
     pub(crate) next_sequence: u64,
     /// The last group.
@@ -67,6 +68,7 @@ impl<W> Default for Work<W> {
             batches: Vec::new(),
             settled: Vec::new(),
             attempts: Vec::new(),
+            holes: Vec::new(),
             next_sequence: 0,
             close: false,
             roll: false,
@@ -289,6 +291,9 @@ impl Log {
         for (sequence, open) in &work.attempts {
             let (sequence, open) = (*sequence, *open);
             Record::Attempt { sequence, open }.encode(out);
+        }
+        for hole in &work.holes {
+            Record::Hole(*hole).encode(out);
         }
         if work.close {
             let next_sequence = work.next_sequence;

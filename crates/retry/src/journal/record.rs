@@ -50,6 +50,8 @@ pub(crate) enum Record<'a> {
     Settle { lane: u32, fates: Vec<(u64, Fate)> },
     /// A delivery failed alone and is parked.
     Attempt { sequence: u64, open: Open },
+    /// A cut that was told when the journal was opened; it is not told again.
+    Hole(Hole),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },
 }
@@ -81,6 +83,14 @@ pub(crate) struct Group {
     pub(crate) events: u32,
 }
 
+/// Bytes of a group that was never whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) segment: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
 /// A delivery that is not settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
@@ -99,6 +109,7 @@ const COPY: u8 = 7;
 const SETTLE: u8 = 8;
 const ATTEMPT: u8 = 9;
 const CLOSED: u8 = 10;
+const HOLE: u8 = 11;
 
 /// Why a valid frame is no record that this program knows: it was written by a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +188,11 @@ impl<'a> Record<'a> {
                 put_u64(out, *sequence);
                 put_open(out, *open);
             }
+            Self::Hole(hole) => {
+                put_u64(out, hole.segment);
+                put_u64(out, hole.from);
+                put_u64(out, hole.to);
+            }
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
         }
         frame::end(out, start);
@@ -194,6 +210,7 @@ impl<'a> Record<'a> {
             Self::Settle { .. } => SETTLE,
             Self::Attempt { .. } => ATTEMPT,
             Self::Closed { .. } => CLOSED,
+            Self::Hole(_) => HOLE,
         }
     }
 
@@ -217,6 +234,7 @@ impl<'a> Record<'a> {
             COPY => body.copy(),
             SETTLE => body.settle(),
             ATTEMPT => body.attempt(),
+            HOLE => body.hole(),
             CLOSED => body
                 .u64()
                 .map(|next_sequence| Self::Closed { next_sequence }),
@@ -471,6 +489,14 @@ impl<'a> Body<'a> {
             lane: self.u32()?,
             fates: self.items(|body| Some((body.u64()?, fate_of(body.u8()?)?)))?,
         })
+    }
+
+    fn hole(&mut self) -> Option<Record<'a>> {
+        Some(Record::Hole(Hole {
+            segment: self.u64()?,
+            from: self.u64()?,
+            to: self.u64()?,
+        }))
     }
 
     fn attempt(&mut self) -> Option<Record<'a>> {

@@ -78,6 +78,11 @@ fn samples() -> Vec<Record<'static>> {
             sequence: 100,
             open: parked,
         },
+        Record::Hole(Hole {
+            segment: 6,
+            from: 4_000,
+            to: 4_096,
+        }),
         Record::Closed { next_sequence: 102 },
     ]
 }

@@ -8,7 +8,7 @@
 use super::frame;
 use super::index::{Index, Place};
 use super::log::{name_of, read_frame, segment_of};
-use super::record::{Record, Segment};
+use super::record::{Hole, Record, Segment};
 use super::report::{Correction, Damage, DamageKind, Report};
 use super::storage::Storage;
 use crate::ledger::Discard;
@@ -101,11 +101,10 @@ pub(crate) fn read(storage: &dyn Storage, visit: Visit<'_>) -> Result<Found, Ope
     }
     let limits = limits(storage, &segments)?;
     let mut reader = Reader::new(visit);
-    let last = segments.keys().next_back().copied();
     for (segment, length) in &segments {
         let kept = limits.get(segment).copied();
         let bytes = read_segment(storage, *segment, (*length).min(kept.unwrap_or(u64::MAX)))?;
-        reader.segment(*segment, &bytes, kept, Some(*segment) == last)?;
+        reader.segment(*segment, &bytes, kept)?;
     }
     reader.missing(&segments);
     let mut found = reader.finish(segments);
@@ -159,11 +158,13 @@ struct Reader<'a> {
     promised: u64,
     /// Where the last group said it would end.
     group_end: u64,
-    /// The log was synced up to here, in the segment that is read.
-    watermark: u64,
+    /// The log was synced up to this segment and offset, at least.
+    synced: (u64, u64),
     /// The first damage whose sequences are not told yet.
     untold: usize,
     oldest_needed: u64,
+    /// Cuts that were told before.
+    holes: Vec<Hole>,
     end: (u64, u64),
 }
 
@@ -176,22 +177,15 @@ impl<'a> Reader<'a> {
             expected: None,
             promised: 0,
             group_end: 0,
-            watermark: 0,
+            synced: (0, 0),
             untold: 0,
             oldest_needed: 0,
+            holes: Vec::new(),
             end: (0, 0),
         }
     }
 
-    fn segment(
-        &mut self,
-        segment: u64,
-        bytes: &[u8],
-        limit: Option<u64>,
-        last: bool,
-    ) -> Result<(), OpenError> {
-        let damaged_before = self.report.damage.len();
-        self.watermark = limit.unwrap_or(0);
+    fn segment(&mut self, segment: u64, bytes: &[u8], limit: Option<u64>) -> Result<(), OpenError> {
         self.group_end = 0;
         let mut at = 0;
         loop {
@@ -201,7 +195,8 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if bytes[at..].iter().all(|byte| *byte == 0) {
-                let missing = self.group_end.max(self.watermark);
+                // What a known end cut off was told when it was.
+                let missing = limit.unwrap_or(self.group_end);
                 if missing > at as u64 {
                     self.damage(segment, at as u64, missing);
                 }
@@ -216,19 +211,13 @@ impl<'a> Reader<'a> {
             }
         }
         self.reach(self.promised);
-        let sealed = !last && limit.is_none();
-        for damage in &mut self.report.damage[damaged_before..] {
-            if damage.kind == DamageKind::Cut && (sealed || damage.from < self.watermark) {
-                damage.kind = DamageKind::Quarantined;
-            }
-        }
         if at > 0 {
             self.end = (segment, at as u64);
         }
         Ok(())
     }
 
-    /// Notes damage; which kind, is known at the segment's end.
+    /// Notes damage; which kind, is known at the end.
     fn damage(&mut self, segment: u64, from: u64, to: u64) {
         self.report.closed = false;
         self.report.damage.push(Damage {
@@ -272,14 +261,14 @@ impl<'a> Reader<'a> {
                 self.reach(group.first_sequence);
                 self.promised = group.first_sequence.saturating_add(u64::from(group.events));
                 self.group_end = offset.saturating_add(group.bytes);
-                if group.synced_segment == segment {
-                    self.watermark = self.watermark.max(group.synced_offset);
-                }
+                let synced = (group.synced_segment, group.synced_offset);
+                self.synced = self.synced.max(synced);
             }
             Record::Event { sequence, .. } => {
                 self.reach(*sequence);
                 self.expected = Some(sequence.saturating_add(1));
             }
+            Record::Hole(hole) => self.holes.push(*hole),
             Record::Checkpoint { oldest_segment, .. } => {
                 self.oldest_needed = self.oldest_needed.max(*oldest_segment);
             }
@@ -330,6 +319,14 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self, segments: BTreeMap<u64, u64>) -> Found {
         let expected = self.expected.unwrap_or(1);
+        let told = std::mem::take(&mut self.holes);
+        let damage = &mut self.report.damage;
+        damage.retain(|damage| !told.contains(&damage.place()));
+        for damage in damage {
+            if damage.kind == DamageKind::Cut && (damage.segment, damage.from) < self.synced {
+                damage.kind = DamageKind::Quarantined;
+            }
+        }
         self.report.next_sequence = if self.report.closed || segments.is_empty() {
             expected
         } else {

@@ -1,5 +1,6 @@
 //! What opening a journal found.
 
+use super::record::Hole;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -69,6 +70,16 @@ impl fmt::Display for Damage {
     }
 }
 
+impl Damage {
+    pub(crate) fn place(&self) -> Hole {
+        Hole {
+            segment: self.segment,
+            from: self.from,
+            to: self.to,
+        }
+    }
+}
+
 /// A lane's deliveries that damage took or brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
@@ -104,6 +115,14 @@ pub struct Report {
 }
 
 impl Report {
+    /// What is to be noted so that the next open does not tell it again.
+    pub(crate) fn holes(&self) -> Vec<Hole> {
+        let cut = self.damage.iter();
+        cut.filter(|damage| damage.kind == DamageKind::Cut)
+            .map(Damage::place)
+            .collect()
+    }
+
     /// Whether everything that was ever synced is there.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -53,6 +53,7 @@ pub(super) fn start(
     let settled = found.lost.iter().map(|(lane, seq)| (*lane, *seq, lost));
     let work = Work::<()> {
         settled: settled.collect(),
+        holes: found.report.holes(),
         next_sequence: found.next_sequence,
         ..Work::default()
     };
@@ -64,6 +65,7 @@ pub(super) fn start(
         Err(failure @ Failure::Write { .. }) => {
             inbox.refused(&failure, Instant::now() + settings.retry_delay);
             inbox.work.settled = work.settled;
+            inbox.work.holes = work.holes;
         }
     }
     if log.has_chores() {

@@ -402,6 +402,7 @@ impl Writer {
         inbox.work.bindings = work.bindings;
         inbox.work.settled = work.settled;
         inbox.work.attempts = work.attempts;
+        inbox.work.holes = work.holes;
         inbox.lazy_at = inbox.retry_at;
     }
 
