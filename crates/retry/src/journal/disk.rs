@@ -11,7 +11,6 @@ use super::writer::{
 use super::{Entry, Full, OpenError, Totals, log, record, start};
 use crate::ledger::{Fate, Ledger};
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -138,13 +137,8 @@ impl Disk {
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovered), OpenError> {
-        let lock = storage.lock().map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked {
-                path: storage.describe(),
-                source,
-            },
-            _ => OpenError::io(&*storage, "locking", source),
-        })?;
+        let lock = storage.lock();
+        let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
         let found = recover::read(&*storage, &mut |_, _| {})?;
         // After the death of a process alone, what was read may still be on its way to the disk.
         if found.end.0 > 0 {

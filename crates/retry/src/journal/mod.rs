@@ -3,6 +3,7 @@
 mod disk;
 mod frame;
 mod index;
+mod inspect;
 mod log;
 mod memory;
 mod record;
@@ -15,6 +16,7 @@ mod window;
 mod writer;
 
 pub use disk::{Appended, Disk, DiskUsage, PendingDelivery, Recovered, RecoveredLane, Settings};
+pub use inspect::{InspectError, dump, verify};
 pub use memory::Memory;
 pub use recover::OpenError;
 pub use report::{Correction, Damage, DamageKind, Report};

@@ -99,6 +99,27 @@ pub(crate) struct Open {
     pub(crate) due: Option<Timestamp>,
 }
 
+impl Segment {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.id);
+        put_u64(out, self.first_sequence);
+        put_time(out, self.created);
+        put_u64(out, self.previous_segment);
+        put_u64(out, self.previous_end);
+    }
+}
+
+impl Group {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.number);
+        put_u64(out, self.synced_segment);
+        put_u64(out, self.synced_offset);
+        put_u64(out, self.bytes);
+        put_u64(out, self.first_sequence);
+        put_u32(out, self.events);
+    }
+}
+
 const SEGMENT: u8 = 1;
 const GROUP: u8 = 2;
 const BINDING: u8 = 3;
@@ -123,21 +144,8 @@ impl<'a> Record<'a> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let start = frame::begin(out, self.kind());
         match self {
-            Self::Segment(segment) => {
-                put_u64(out, segment.id);
-                put_u64(out, segment.first_sequence);
-                put_time(out, segment.created);
-                put_u64(out, segment.previous_segment);
-                put_u64(out, segment.previous_end);
-            }
-            Self::Group(group) => {
-                put_u64(out, group.number);
-                put_u64(out, group.synced_segment);
-                put_u64(out, group.synced_offset);
-                put_u64(out, group.bytes);
-                put_u64(out, group.first_sequence);
-                put_u32(out, group.events);
-            }
+            Self::Segment(segment) => segment.encode(out),
+            Self::Group(group) => group.encode(out),
             Self::Binding {
                 lane,
                 instance,

@@ -58,6 +58,16 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    pub(crate) fn locking(storage: &dyn Storage, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::WouldBlock => Self::Locked {
+                path: storage.describe(),
+                source,
+            },
+            _ => Self::io(storage, "locking", source),
+        }
+    }
+
     pub(crate) fn io(storage: &dyn Storage, step: impl Into<String>, source: io::Error) -> Self {
         Self::Io {
             path: storage.describe(),
