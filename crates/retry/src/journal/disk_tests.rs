@@ -380,3 +380,51 @@ fn caps_refuse_whole_batches() {
         "a refused batch takes no numbers"
     );
 }
+
+#[test]
+fn a_lone_settlement_is_written_without_being_asked_for() {
+    let sim = Sim::default();
+    let settle_delay = Duration::from_millis(2);
+    let (disk, _) = open(
+        &sim,
+        Settings {
+            settle_delay,
+            ..SETTINGS
+        },
+    );
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    let before = sim.contents(SEGMENT);
+    disk.settle(hub, &[(first, Fate::DeadLettered)]);
+    while sim.contents(SEGMENT) == before || sim.last_write(SEGMENT).is_some() {
+        std::thread::yield_now();
+    }
+    crash(&sim, disk, Leaves::Nothing);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(recovered.lanes[0].ledger.dead_lettered, 1);
+}
+
+#[test]
+fn producers_share_groups_and_keep_the_order_of_calls() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let mut sequences: Vec<u64> = std::thread::scope(|scope| {
+        let produce = || {
+            (0..50)
+                .map(|_| append(&disk, "x", &[hub]))
+                .collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(produce)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+        joined
+            .inspect(|own| assert!(own.is_sorted()))
+            .flatten()
+            .collect()
+    });
+    sequences.sort_unstable();
+    assert!(sequences.iter().copied().eq(1..=400));
+    crash(&sim, disk, Leaves::Nothing);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), sequences);
+}

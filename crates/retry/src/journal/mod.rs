@@ -1,5 +1,6 @@
 //! The journal: numbers accepted events and bounds what waits.
 
+mod body;
 mod disk;
 mod frame;
 mod index;
