@@ -17,17 +17,20 @@ pub enum Discard {
     Removed,
     /// The process ended with the delivery in its memory.
     Stopped,
+    /// The disk damaged the journal where it stood.
+    Lost,
 }
 
 impl Discard {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Overflow,
         Self::Rejected,
         Self::Exhausted,
         Self::Expired,
         Self::Removed,
         Self::Stopped,
+        Self::Lost,
     ];
 
     /// The word for metrics and logs.
@@ -40,6 +43,7 @@ impl Discard {
             Self::Expired => "expired",
             Self::Removed => "removed",
             Self::Stopped => "stopped",
+            Self::Lost => "lost",
         }
     }
 }
@@ -50,6 +54,17 @@ impl fmt::Display for Discard {
     }
 }
 
+/// How a delivery came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It arrived.
+    Delivered,
+    /// It stands in a dead-letter store.
+    DeadLettered,
+    /// It was given up.
+    Discarded(Discard),
+}
+
 /// What has come to an end, and what has come in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -57,10 +72,32 @@ pub struct Ledger {
     pub matched: u64,
     /// Deliveries that arrived.
     pub delivered: u64,
-    discarded: [u64; Discard::ALL.len()],
+    /// Deliveries that stand in a dead-letter store.
+    pub dead_lettered: u64,
+    pub(crate) discarded: [u64; Discard::ALL.len()],
 }
 
 impl Ledger {
+    /// Counts one delivery that came to its end.
+    pub fn settle(&mut self, fate: Fate) {
+        match fate {
+            Fate::Delivered => self.delivered += 1,
+            Fate::DeadLettered => self.dead_lettered += 1,
+            Fate::Discarded(reason) => self.discard(reason),
+        }
+    }
+
+    /// Deliveries that came to an end, whichever.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.delivered + self.dead_lettered + self.discarded_all()
+    }
+
+    /// Counts `count` deliveries as given up.
+    pub(crate) fn discard_many(&mut self, reason: Discard, count: u64) {
+        self.discarded[reason as usize] += count;
+    }
+
     /// Counts one delivery as given up.
     pub fn discard(&mut self, reason: Discard) {
         self.discarded[reason as usize] += 1;

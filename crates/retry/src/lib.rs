@@ -1,7 +1,8 @@
 //! What becomes of accepted events: journal, retry schedule, ledger.
 //!
-//! The journal here is the one in memory, behind the seam that a journal on disk takes: it bounds what
-//! waits and numbers it, and gives up everything when the process ends.
+//! The journal bounds what waits and numbers it: in memory, where everything is given up when the process
+//! ends, or on disk, where what was acknowledged as durable outlives the machine's power. Its files are
+//! laid out in `docs/journal-format.md`.
 
 pub mod journal;
 pub mod ledger;

@@ -1,5 +1,28 @@
 //! The journal: numbers accepted events and bounds what waits.
 
+mod body;
+mod disk;
+mod frame;
+mod index;
+mod inspect;
+mod log;
+mod memory;
+mod record;
+mod recover;
+mod report;
+pub mod sim;
+mod start;
+pub mod storage;
+mod window;
+mod writer;
+
+pub use disk::{Appended, Disk, DiskUsage, PendingDelivery, Recovered, RecoveredLane, Settings};
+pub use inspect::{InspectError, dump, verify};
+pub use memory::Memory;
+pub use recover::OpenError;
+pub use report::{Correction, Damage, DamageKind, Report};
+pub use writer::{AppendError, DurableTicket, Health, LaneNumber, NotDurable};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_model::event::Event;
@@ -11,6 +34,8 @@ use twinroute_model::event::Event;
 pub enum Journal {
     /// Nothing outlives the process.
     Memory(Memory),
+    /// What is acknowledged as durable outlives the machine's power.
+    Disk(Disk),
 }
 
 /// An accepted event.
@@ -55,13 +80,7 @@ impl Journal {
     /// A journal in memory of at most `bytes_max` bytes.
     #[must_use]
     pub fn memory(bytes_max: u64) -> Self {
-        Self::Memory(Memory {
-            totals: Arc::new(Totals {
-                bytes_max,
-                ..Totals::default()
-            }),
-            next_sequence: 1,
-        })
+        Self::Memory(Memory::new(bytes_max))
     }
 
     /// The word for status and metrics.
@@ -69,16 +88,57 @@ impl Journal {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Memory(_) => "memory",
+            Self::Disk(_) => "disk",
         }
     }
 
-    /// Appends a batch, whole or not at all, and numbers it without a gap.
+    /// Appends a batch of events whose lanes are of no interest, whole or not at all.
     ///
     /// # Errors
-    /// [`Full`] when it would pass the limit.
+    /// [`Full`] when it would pass the limit; on disk, whenever it is not taken.
     pub fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
         match self {
             Self::Memory(memory) => memory.append(events),
+            Self::Disk(disk) => {
+                let bytes_new = events.iter().map(|event| event.size() as u64).sum();
+                let no_lanes = |event| (event, Vec::new());
+                let appended = disk.append(events.into_iter().map(no_lanes).collect());
+                appended
+                    .map(|appended| appended.entries)
+                    .map_err(|error| match error {
+                        AppendError::Full(full) => full,
+                        _ => disk.totals().full(bytes_new),
+                    })
+            }
+        }
+    }
+
+    /// Appends a batch with the lanes of each event, whole or not at all, and numbers it without a gap.
+    /// In memory the ticket resolves at once.
+    ///
+    /// # Errors
+    /// Why nothing was taken.
+    pub fn append_for(
+        &mut self,
+        batch: Vec<(Event, Vec<LaneNumber>)>,
+    ) -> Result<Appended, AppendError> {
+        match self {
+            Self::Memory(memory) => {
+                let events = batch.into_iter().map(|(event, _)| event).collect();
+                let entries = memory.append(events).map_err(AppendError::Full)?;
+                let durable = DurableTicket::ready();
+                Ok(Appended { entries, durable })
+            }
+            Self::Disk(disk) => disk.append(batch),
+        }
+    }
+
+    /// The journal on disk, if it is one.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Disk> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Disk(disk) => Some(disk),
         }
     }
 
@@ -86,7 +146,8 @@ impl Journal {
     #[must_use]
     pub fn gauge(&self) -> Gauge {
         match self {
-            Self::Memory(memory) => Gauge(Arc::clone(&memory.totals)),
+            Self::Memory(memory) => Gauge(Arc::clone(memory.totals())),
+            Self::Disk(disk) => Gauge(Arc::clone(disk.totals())),
         }
     }
 }
@@ -108,16 +169,9 @@ impl Gauge {
     }
 }
 
-/// The journal in memory.
-#[derive(Debug)]
-pub struct Memory {
-    totals: Arc<Totals>,
-    next_sequence: u64,
-}
-
 #[derive(Debug, Default)]
-struct Totals {
-    bytes_max: u64,
+pub(crate) struct Totals {
+    pub(crate) bytes_max: u64,
     bytes: AtomicU64,
     events: AtomicU64,
     bytes_released: AtomicU64,
@@ -125,7 +179,7 @@ struct Totals {
 
 /// One event's share of the totals.
 #[derive(Debug)]
-struct Share {
+pub(crate) struct Share {
     bytes: u64,
     totals: Arc<Totals>,
 }
@@ -140,36 +194,49 @@ impl Drop for Share {
     }
 }
 
-impl Memory {
-    fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
-        let size = |event: &Event| event.size() as u64;
-        let bytes_new: u64 = events.iter().map(size).sum();
-        let bytes = self.totals.bytes.load(Ordering::Relaxed);
-        let bytes_max = self.totals.bytes_max;
-        if bytes + bytes_new > bytes_max {
-            return Err(Full {
-                bytes,
-                bytes_new,
-                bytes_max,
-            });
+impl Totals {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self {
+            bytes_max,
+            ..Self::default()
         }
-        self.totals.bytes.fetch_add(bytes_new, Ordering::Relaxed);
-        self.totals
-            .events
-            .fetch_add(events.len() as u64, Ordering::Relaxed);
-        Ok(events.into_iter().map(|event| self.entry(event)).collect())
     }
 
-    fn entry(&mut self, event: Event) -> Entry {
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
+    /// Makes room for `bytes_new` more, in `events` events. One caller at a time.
+    pub(crate) fn reserve(&self, events: usize, bytes_new: u64) -> Result<(), Full> {
+        let full = self.full(bytes_new);
+        if full.bytes + bytes_new > full.bytes_max {
+            return Err(full);
+        }
+        self.take(events, bytes_new);
+        Ok(())
+    }
+
+    fn full(&self, bytes_new: u64) -> Full {
+        Full {
+            bytes: self.bytes.load(Ordering::Relaxed),
+            bytes_new,
+            bytes_max: self.bytes_max,
+        }
+    }
+
+    /// Takes room whether it is there or not.
+    pub(crate) fn take(&self, events: usize, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.events.fetch_add(events as u64, Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    /// An entry whose room was taken already.
+    pub(crate) fn new(sequence: u64, event: Arc<Event>, totals: &Arc<Totals>) -> Self {
         let share = Share {
             bytes: event.size() as u64,
-            totals: Arc::clone(&self.totals),
+            totals: Arc::clone(totals),
         };
-        Entry {
+        Self {
             sequence,
-            event: Arc::new(event),
+            event,
             _share: Arc::new(share),
         }
     }

@@ -1,0 +1,412 @@
+//! The journal on disk: the handle that producers and lanes share.
+
+use super::log::Batch;
+use super::recover::{self, SEQUENCES_SKIPPED};
+use super::report::Report;
+use super::storage::Storage;
+use super::window::Window;
+use super::writer::{
+    AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
+};
+use super::{Entry, Full, OpenError, Totals, log, record, start};
+use crate::ledger::{Fate, Ledger};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::event::{Event, Limits};
+use twinroute_model::name::{EndpointName, InstanceName};
+
+/// How a journal on disk works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of one segment file. A larger group gets a segment of its own size.
+    pub segment_bytes: u64,
+    /// Bytes of events that are not settled, as they are in memory.
+    pub bytes_max: u64,
+    /// Bytes of events that wait for the disk.
+    pub queue_bytes_max: u64,
+    /// The longest that a group waits for company; 0: never.
+    pub commit_window: Duration,
+    /// The longest that a settlement waits for a group to ride along with.
+    pub settle_delay: Duration,
+    /// How long after a failed write the next is tried.
+    pub retry_delay: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            bytes_max: 256 << 20,
+            queue_bytes_max: 64 << 20,
+            commit_window: Duration::from_millis(1),
+            settle_delay: Duration::from_millis(50),
+            retry_delay: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A journal on disk. Clones share it; the last one that goes closes it.
+#[derive(Clone, Debug)]
+pub struct Disk(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    totals: Arc<Totals>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    lanes: Mutex<Lanes>,
+    thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    numbers: HashMap<(InstanceName, EndpointName), u32>,
+    last: u32,
+}
+
+/// A batch that was numbered.
+#[derive(Debug)]
+pub struct Appended {
+    /// Its events, in order.
+    pub entries: Vec<Entry>,
+    /// Resolves when they are on disk. Until then no lane may send them.
+    pub durable: DurableTicket,
+}
+
+/// What a journal gives back when it is opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Every lane that was ever bound.
+    pub lanes: Vec<RecoveredLane>,
+    /// The sequence that the next event gets.
+    pub next_sequence: u64,
+    /// What was found.
+    pub report: Report,
+}
+
+/// A lane as the journal knows it.
+#[derive(Debug)]
+pub struct RecoveredLane {
+    /// Its number.
+    pub number: LaneNumber,
+    /// What it is for; unknown only when the disk lost every record of it.
+    pub name: Option<(InstanceName, EndpointName)>,
+    /// What it has counted: matched = settled + pending.
+    pub ledger: Ledger,
+    /// What is not settled, by sequence.
+    pub pending: Vec<PendingDelivery>,
+}
+
+/// A delivery that is not settled.
+#[derive(Clone, Debug)]
+pub struct PendingDelivery {
+    /// The event; lanes that wait for the same one share it.
+    pub entry: Entry,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// Attempts in which it failed alone.
+    pub attempts: u32,
+    /// When it is to be tried again, if it is parked.
+    pub due: Option<Timestamp>,
+}
+
+/// What a journal on disk takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Bytes of its segment files.
+    pub disk_bytes: u64,
+    /// Its segment files.
+    pub segments: usize,
+    /// Bytes of events that wait for the disk.
+    pub queue_bytes: u64,
+}
+
+impl Disk {
+    /// Opens the journal in `storage`, made if it is not there, and reads back what is not settled.
+    ///
+    /// A disk without room is no error: see [`Disk::health`]. Blocks for as long as reading takes.
+    ///
+    /// # Errors
+    /// When another process has it, the system refuses, or a newer program wrote it.
+    pub fn open(
+        settings: Settings,
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let lock = storage.lock();
+        let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+        let found = recover::read(&*storage, &mut |_, _| {})?;
+        // After the death of a process alone, what was read may still be on its way to the disk.
+        if found.end.0 > 0 {
+            let synced = storage.sync_data(&log::name_of(found.end.0));
+            synced.map_err(|error| OpenError::io(&*storage, "sync of the last segment", error))?;
+        }
+        let mut inbox = Inbox {
+            next_sequence: found.next_sequence,
+            durable_sequence: found.next_sequence,
+            ..Inbox::default()
+        };
+        let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
+        let totals = Arc::new(Totals::new(settings.bytes_max));
+        let recovered = recovered.into_lanes(&log, &totals);
+        let mut lanes = Lanes::default();
+        for lane in &recovered.lanes {
+            lanes.last = lanes.last.max(lane.number.0);
+            if let Some(name) = &lane.name {
+                lanes.numbers.insert(name.clone(), lane.number.0);
+            }
+        }
+        let shared = Arc::new(Shared::new(inbox));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            log,
+            window: Window::new(settings.commit_window),
+            settle_delay: settings.settle_delay,
+            retry_delay: settings.retry_delay,
+            _lock: lock,
+        };
+        let thread = std::thread::Builder::new().name("journal".to_owned());
+        let thread = thread.spawn(move || writer.run());
+        let thread =
+            thread.map_err(|error| OpenError::io(&*storage, "starting the writer", error))?;
+        let inner = Inner {
+            shared,
+            totals,
+            clock,
+            settings,
+            lanes: Mutex::new(lanes),
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((Self(Arc::new(inner)), recovered))
+    }
+
+    /// The number of an endpoint's lane; a new one when it has none. Names compare without case.
+    ///
+    /// It is durable no later than the first event that is appended for it.
+    #[must_use]
+    pub fn bind(&self, instance: &InstanceName, endpoint: &EndpointName) -> LaneNumber {
+        let inner = &self.0;
+        let mut lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (instance.clone(), endpoint.clone());
+        if let Some(number) = lanes.numbers.get(&key) {
+            return LaneNumber(*number);
+        }
+        lanes.last += 1;
+        let number = lanes.last;
+        lanes.numbers.insert(key, number);
+        let mut inbox = inner.shared.lock();
+        let binding = (number, instance.clone(), endpoint.clone());
+        inbox.work.bindings.push(binding);
+        inner.shared.wake(&mut inbox);
+        LaneNumber(number)
+    }
+
+    /// Numbers a batch without a gap, in the order of calls, and hands it to the disk: whole or not at
+    /// all. Does not wait; the lanes of an event must not repeat.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken.
+    pub fn append(&self, batch: Vec<(Event, Vec<LaneNumber>)>) -> Result<Appended, AppendError> {
+        let inner = &self.0;
+        let frames = encode(&batch, inner.clock.now())?;
+        let size = |(event, _): &(Event, _)| event.size() as u64;
+        let bytes: u64 = batch.iter().map(size).sum();
+        let (waiter, ticket) = oneshot::channel();
+        let mut inbox = inner.shared.lock();
+        inbox.admit(
+            batch.len(),
+            frames.len() as u64,
+            inner.settings.queue_bytes_max,
+        )?;
+        inner
+            .totals
+            .reserve(batch.len(), bytes)
+            .map_err(AppendError::Full)?;
+        let first_sequence = inbox.next_sequence;
+        inbox.next_sequence += batch.len() as u64;
+        inbox.bytes += frames.len() as u64;
+        inbox.work.batches.push(Batch {
+            frames,
+            first_sequence,
+            events: u32::try_from(batch.len()).expect("bounded by the queue"),
+            waiter,
+        });
+        inner.shared.wake(&mut inbox);
+        drop(inbox);
+        let numbered = (first_sequence..).zip(batch);
+        let entry = |(sequence, (event, _))| Entry::new(sequence, Arc::new(event), &inner.totals);
+        Ok(Appended {
+            entries: numbered.map(entry).collect(),
+            durable: DurableTicket(ticket),
+        })
+    }
+
+    /// Notes that deliveries of a lane came to their end. It rides along with the next group; a crash
+    /// before that costs a duplicate.
+    pub fn settle(&self, lane: LaneNumber, settled: &[(u64, Fate)]) {
+        let fates = settled.iter();
+        let mut inbox = self.0.shared.lock();
+        if inbox.ended {
+            return;
+        }
+        let notes = fates.map(|(sequence, fate)| (lane.0, *sequence, *fate));
+        inbox.work.settled.extend(notes);
+        self.soon(&mut inbox);
+    }
+
+    /// Notes that a delivery failed alone: how often, and when it is due again. Rides along too.
+    pub fn attempt(&self, lane: LaneNumber, sequence: u64, attempts: u32, due: Option<Timestamp>) {
+        let open = record::Open {
+            lane: lane.0,
+            attempts,
+            due,
+        };
+        let mut inbox = self.0.shared.lock();
+        if inbox.ended {
+            return;
+        }
+        inbox.work.attempts.push((sequence, open));
+        self.soon(&mut inbox);
+    }
+
+    fn soon(&self, inbox: &mut Inbox) {
+        if inbox.lazy_at.is_none() {
+            inbox.lazy_at = Some(Instant::now() + self.0.settings.settle_delay);
+            self.0.shared.wake(inbox);
+        }
+    }
+
+    /// Asks for everything handed over so far to be written now.
+    pub fn flush(&self) -> DurableTicket {
+        let (waiter, ticket) = oneshot::channel();
+        let mut inbox = self.0.shared.lock();
+        if !inbox.ended {
+            inbox.flushes.push(waiter);
+            self.0.shared.wake_always();
+        }
+        DurableTicket(ticket)
+    }
+
+    /// The sequence that the next event gets.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.0.shared.lock().next_sequence
+    }
+
+    /// What it takes of the disk.
+    #[must_use]
+    pub fn usage(&self) -> DiskUsage {
+        let inbox = self.0.shared.lock();
+        DiskUsage {
+            disk_bytes: inbox.disk_bytes,
+            segments: inbox.segments,
+            queue_bytes: inbox.bytes,
+        }
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.shared.lock().health.clone()
+    }
+
+    /// Writes everything, marks the journal as closed in order and gives the folder free. Blocks.
+    ///
+    /// # Errors
+    /// What could not be written; it is delivered again after the next start.
+    pub fn close(&self) -> Result<(), NotDurable> {
+        self.0.close()
+    }
+
+    pub(super) fn totals(&self) -> &Arc<Totals> {
+        &self.0.totals
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), NotDurable> {
+        self.shared.lock().closing = true;
+        self.shared.wake_always();
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        match thread.take() {
+            None => Ok(()),
+            Some(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err(NotDurable::Poisoned("the writer panicked".into()))),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the journal was not closed in order");
+        }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Disk").finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    /// Whether a batch may be handed over now.
+    fn admit(&self, events: usize, bytes_new: u64, bytes_max: u64) -> Result<(), AppendError> {
+        match &self.health {
+            Health::Poisoned(reason) => return Err(AppendError::Poisoned(Arc::clone(reason))),
+            Health::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
+                return Err(AppendError::NoRoom(Arc::clone(reason)));
+            }
+            Health::Full(_) | Health::Ok => {}
+        }
+        if self.closing || self.ended {
+            return Err(AppendError::Closed);
+        }
+        let ahead = self.next_sequence + events as u64 - self.durable_sequence;
+        // A batch larger than the queue may go alone.
+        let full = self.bytes > 0 && self.bytes + bytes_new > bytes_max;
+        if full || ahead > SEQUENCES_SKIPPED {
+            let bytes = self.bytes;
+            return Err(AppendError::Backlog(Full {
+                bytes,
+                bytes_new,
+                bytes_max,
+            }));
+        }
+        Ok(())
+    }
+}
+
+fn encode(
+    batch: &[(Event, Vec<LaneNumber>)],
+    accepted_at: Timestamp,
+) -> Result<Vec<u8>, AppendError> {
+    let estimate = |(event, lanes): &(Event, Vec<_>)| event.size() + 64 + 4 * lanes.len();
+    let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());
+    let mut numbers = Vec::new();
+    for (index, (event, lanes)) in batch.iter().enumerate() {
+        numbers.clear();
+        numbers.extend(lanes.iter().map(|lane| lane.0));
+        let bytes_max = Limits::EVENT_BYTES_CEILING;
+        let too_large = |bytes| AppendError::TooLarge {
+            index,
+            bytes,
+            bytes_max,
+        };
+        if lanes.len() > record::ITEMS_MAX {
+            return Err(too_large(event.size()));
+        }
+        record::encode_event(&mut frames, accepted_at, &numbers, event).map_err(too_large)?;
+    }
+    Ok(frames)
+}
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,430 @@
+use super::super::DamageKind;
+use super::super::sim::{Fault, Leaves, Sim};
+use super::super::storage::{Folder, Storage};
+use super::*;
+use crate::ledger::Discard;
+use twinroute_model::clock::ManualClock;
+use twinroute_model::event::Parts;
+
+pub(crate) const SETTINGS: Settings = Settings {
+    segment_bytes: 8 << 10,
+    bytes_max: 8 << 20,
+    queue_bytes_max: 1 << 20,
+    commit_window: Duration::ZERO,
+    settle_delay: Duration::from_secs(3_600),
+    retry_delay: Duration::ZERO,
+};
+
+const SEGMENT: &str = "0000000000000001.seg";
+
+pub(crate) fn event(id: &str) -> Event {
+    let data = format!(r#"{{"temperature":"{}"}}"#, "1".repeat(100));
+    let parts = Parts::new(id, "s", "t").json(&data);
+    parts.build(&Limits::default()).unwrap()
+}
+
+pub(crate) fn open(sim: &Sim, settings: Settings) -> (Disk, Recovered) {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)));
+    Disk::open(settings, Arc::new(sim.clone()), clock).unwrap()
+}
+
+fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
+    let instance = InstanceName::new("default").unwrap();
+    disk.bind(&instance, &EndpointName::new(endpoint).unwrap())
+}
+
+fn append(disk: &Disk, id: &str, lanes: &[LaneNumber]) -> u64 {
+    let appended = disk.append(vec![(event(id), lanes.to_vec())]).unwrap();
+    appended.durable.wait().unwrap();
+    appended.entries[0].sequence
+}
+
+fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
+    sim.power_off();
+    drop(disk);
+    sim.power_on(leaves);
+}
+
+fn pending(recovered: &Recovered, lane: LaneNumber) -> Vec<u64> {
+    let lanes = recovered.lanes.iter();
+    let mut found = lanes.filter(|known| known.number == lane);
+    let known = found.next().unwrap();
+    assert_eq!(
+        known.ledger.matched,
+        known.pending.len() as u64 + known.ledger.settled()
+    );
+    known.pending.iter().map(|one| one.entry.sequence).collect()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
+    let first = append(&disk, "a", &[hub, topic]);
+    let second = append(&disk, "b", &[hub]);
+    disk.settle(hub, &[(first, Fate::Delivered)]);
+    let due = Timestamp::from_unix_millis(99_000);
+    disk.attempt(hub, second, 3, Some(due));
+    disk.flush().wait().unwrap();
+    crash(&sim, disk, Leaves::Nothing);
+
+    let (disk, recovered) = open(&sim, SETTINGS);
+    assert_eq!(recovered.report.damage, []);
+    assert!(!recovered.report.closed);
+    assert_eq!(pending(&recovered, hub), [second]);
+    assert_eq!(pending(&recovered, topic), [first]);
+    let parked = &recovered.lanes[0].pending[0];
+    assert_eq!((parked.attempts, parked.due), (3, Some(due)));
+    assert_eq!(parked.accepted_at.unix_millis(), 1_000);
+    assert_eq!(parked.entry.event.id(), "b");
+    assert_eq!(recovered.lanes[0].ledger.delivered, 1);
+    assert_eq!(lane(&disk, "HUB"), hub, "names compare without case");
+    assert!(append(&disk, "c", &[hub]) > second);
+    assert_eq!(
+        disk.totals()
+            .events
+            .load(std::sync::atomic::Ordering::Relaxed),
+        2
+    );
+}
+
+#[test]
+fn closing_in_order_leaves_no_gap() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    disk.settle(hub, &[(first, Fate::Discarded(Discard::Expired))]);
+    disk.close().unwrap();
+    let error = disk.append(vec![(event("b"), vec![hub])]).unwrap_err();
+    assert_eq!(error, AppendError::Closed);
+    assert_eq!(disk.flush().wait(), Err(NotDurable::Closed));
+
+    let (disk, recovered) = open(&sim, SETTINGS);
+    assert!(recovered.report.closed);
+    assert_eq!(recovered.next_sequence, first + 1);
+    assert_eq!(pending(&recovered, hub), [0_u64; 0]);
+    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Expired), 1);
+    assert_eq!(append(&disk, "b", &[hub]), first + 1);
+}
+
+#[test]
+fn the_last_group_may_be_cut_at_every_byte() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    // The write goes well and the power goes at the sync.
+    sim.fail_after(1, Fault::PowerOff);
+    let batch = (0..3).map(|id| (event(&format!("b{id}")), vec![hub]));
+    let appended = disk.append(batch.collect()).unwrap();
+    let last = appended.entries[2].sequence;
+    assert!(matches!(
+        appended.durable.wait(),
+        Err(NotDurable::Poisoned(_))
+    ));
+    drop(disk);
+    let (_, length) = sim.last_write(SEGMENT).unwrap();
+    for cut in 0..=length {
+        let torn = sim.fork();
+        torn.power_on(Leaves::LastWriteCut(cut));
+        let (_, recovered) = open(&torn, SETTINGS);
+        let found = pending(&recovered, hub);
+        assert_eq!(found[0], first, "cut at {cut}");
+        let whole = found
+            .iter()
+            .copied()
+            .eq(first..=first + found.len() as u64 - 1);
+        assert!(whole, "cut at {cut}: {found:?}");
+        assert!(recovered.next_sequence > last, "cut at {cut}");
+        assert!(recovered.report.is_whole(), "cut at {cut}");
+        let told = !recovered.report.damage.is_empty();
+        assert_eq!(told, cut > 0 && cut < length, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let sequences: Vec<u64> = (0..4)
+        .map(|id| append(&disk, &id.to_string(), &[hub]))
+        .collect();
+    let file = sim.contents(SEGMENT).unwrap();
+    let end = file.iter().rposition(|byte| *byte != 0).unwrap();
+    crash(&sim, disk, Leaves::Nothing);
+    for byte in 0..end {
+        let broken = sim.fork();
+        broken.flip(SEGMENT, byte, (byte % 8) as u8);
+        let (disk, recovered) = open(&broken, SETTINGS);
+        let [damage] = &recovered.report.damage[..] else {
+            panic!("byte {byte}: {:?}", recovered.report.damage);
+        };
+        if recovered.lanes.is_empty() {
+            // The binding: the lane is known by its events again.
+            panic!("byte {byte}");
+        }
+        let found = pending(&recovered, hub);
+        assert!(found.len() >= 3, "byte {byte}: {found:?}");
+        for lost in sequences
+            .iter()
+            .filter(|sequence| !found.contains(sequence))
+        {
+            assert_eq!(damage.sequences, Some(*lost..=*lost), "byte {byte}");
+        }
+        let last_group = damage.kind == DamageKind::Cut;
+        assert!(!last_group || byte > end - 450, "byte {byte}");
+        drop(disk);
+        let (_, again) = open(&broken, SETTINGS);
+        assert_eq!(pending(&again, hub), found, "byte {byte}");
+        assert_eq!(again.report.corrections, [], "byte {byte}");
+    }
+}
+
+#[test]
+fn damage_behind_a_checkpoint_is_counted_as_lost() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    append(&disk, "b", &[hub]);
+    disk.close().unwrap();
+    drop(open(&sim, SETTINGS));
+    let file = sim.contents(SEGMENT).unwrap();
+    let at = file
+        .windows(8)
+        .position(|bytes| bytes == br#""id":"a""#)
+        .unwrap();
+    sim.flip(SEGMENT, at, 3);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), [first + 1]);
+    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Lost), 1);
+    let [damage] = &recovered.report.damage[..] else {
+        panic!("{:?}", recovered.report);
+    };
+    assert_eq!(damage.kind, DamageKind::Quarantined);
+    assert_eq!(damage.sequences, Some(first..=first));
+    assert!(!recovered.report.is_whole());
+}
+
+#[test]
+fn a_failed_sync_poisons_until_the_next_open() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    append(&disk, "a", &[hub]);
+    sim.fail_after(1, Fault::Error);
+    let ticket = disk.append(vec![(event("b"), vec![hub])]).unwrap().durable;
+    let error = ticket.wait().unwrap_err();
+    let text = "the journal is poisoned until a restart: segment 1 of the journal: sync failed: \
+                the disk does not answer";
+    assert_eq!(error.to_string(), text);
+    let refused = disk.append(vec![(event("c"), vec![hub])]).unwrap_err();
+    assert!(matches!(refused, AppendError::Poisoned(_)));
+    assert!(matches!(disk.health(), Health::Poisoned(_)));
+    assert!(disk.close().is_err());
+    drop(disk);
+    let (disk, _) = open(&sim, SETTINGS);
+    assert_eq!(disk.health(), Health::Ok);
+    append(&disk, "d", &[hub]);
+}
+
+#[test]
+fn a_full_disk_abandons_its_group_and_goes_on_when_there_is_room() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    sim.fail_after(0, Fault::NoRoom);
+    sim.set_room(Some(0));
+    let ticket = disk.append(vec![(event("b"), vec![hub])]).unwrap().durable;
+    assert!(matches!(ticket.wait(), Err(NotDurable::Abandoned(_))));
+    assert!(matches!(disk.health(), Health::Full(_)));
+    sim.set_room(None);
+    let third = append(&disk, "c", &[hub]);
+    assert_eq!(disk.health(), Health::Ok);
+    crash(&sim, disk, Leaves::All);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), [first, third]);
+    assert_eq!(recovered.report.damage, []);
+}
+
+#[test]
+fn settlements_fit_into_the_room_kept_for_them() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    sim.set_room(Some(0));
+    let refused = (0..100).find_map(|id| {
+        let appended = disk
+            .append(vec![(event(&id.to_string()), vec![hub])])
+            .unwrap();
+        appended.durable.wait().err()
+    });
+    assert!(matches!(refused, Some(NotDurable::Abandoned(_))));
+    disk.settle(hub, &[(first, Fate::Delivered)]);
+    // The retry comes first and fails; the settlement is written all the same in the end.
+    while disk.flush().wait().is_err() {}
+    crash(&sim, disk, Leaves::Nothing);
+    sim.set_room(None);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(recovered.lanes[0].ledger.delivered, 1);
+    assert!(!pending(&recovered, hub).contains(&first));
+}
+
+#[test]
+fn a_journal_opens_on_a_full_disk() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    disk.close().unwrap();
+    sim.set_room(Some(0));
+    let retry_delay = Duration::from_secs(3_600);
+    let (disk, recovered) = open(
+        &sim,
+        Settings {
+            retry_delay,
+            ..SETTINGS
+        },
+    );
+    assert_eq!(pending(&recovered, hub), [first]);
+    assert!(matches!(disk.health(), Health::Full(_)));
+    let refused = disk.append(vec![(event("b"), vec![hub])]).unwrap_err();
+    assert!(matches!(refused, AppendError::NoRoom(_)));
+}
+
+#[test]
+fn segments_go_when_all_is_settled_and_the_counts_stay() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    for id in 0..200 {
+        let sequence = append(&disk, &id.to_string(), &[hub]);
+        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+    }
+    disk.flush().wait().unwrap();
+    disk.flush().wait().unwrap();
+    assert!(disk.usage().segments <= 2, "{:?}", disk.usage());
+    crash(&sim, disk, Leaves::Nothing);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(recovered.lanes[0].ledger.delivered, 200);
+    assert_eq!(pending(&recovered, hub), [0_u64; 0]);
+    assert_eq!(recovered.report.damage, []);
+}
+
+#[test]
+fn a_parked_event_does_not_keep_the_segments_behind_it() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
+    let parked = append(&disk, "parked", &[hub, topic]);
+    let due = Timestamp::from_unix_millis(5);
+    disk.attempt(hub, parked, 2, Some(due));
+    for id in 0..300 {
+        let sequence = append(&disk, &id.to_string(), &[hub]);
+        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+    }
+    for _ in 0..4 {
+        disk.flush().wait().unwrap();
+    }
+    assert!(disk.usage().segments <= 4, "{:?}", disk.usage());
+    crash(&sim, disk, Leaves::Nothing);
+    assert!(sim.contents(SEGMENT).is_none());
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), [parked]);
+    assert_eq!(pending(&recovered, topic), [parked]);
+    let known = &recovered.lanes[0].pending[0];
+    assert_eq!((known.attempts, known.due), (2, Some(due)));
+    assert_eq!(known.entry.event.id(), "parked");
+}
+
+#[test]
+fn a_real_folder_has_one_owner_and_keeps_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = || -> Arc<dyn Storage> { Arc::new(Folder::create(folder.path()).unwrap()) };
+    let clock = || Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)));
+    let (disk, _) = Disk::open(SETTINGS, storage(), clock()).unwrap();
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    let error = Disk::open(SETTINGS, storage(), clock()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }));
+    drop(disk);
+    let (_, recovered) = Disk::open(SETTINGS, storage(), clock()).unwrap();
+    assert_eq!(pending(&recovered, hub), [first]);
+    assert!(recovered.report.closed);
+}
+
+#[test]
+fn caps_refuse_whole_batches() {
+    let sim = Sim::default();
+    let bytes_max = 3 * event("a").size() as u64;
+    let (disk, _) = open(
+        &sim,
+        Settings {
+            bytes_max,
+            ..SETTINGS
+        },
+    );
+    let hub = lane(&disk, "hub");
+    let two = || vec![(event("a"), vec![hub]), (event("b"), vec![hub])];
+    let held = disk.append(two()).unwrap();
+    assert!(matches!(disk.append(two()), Err(AppendError::Full(_))));
+    drop(held.entries);
+    let next = disk.append(two()).unwrap();
+    assert_eq!(
+        next.entries[0].sequence, 3,
+        "a refused batch takes no numbers"
+    );
+}
+
+#[test]
+fn a_lone_settlement_is_written_without_being_asked_for() {
+    let sim = Sim::default();
+    let settle_delay = Duration::from_millis(2);
+    let (disk, _) = open(
+        &sim,
+        Settings {
+            settle_delay,
+            ..SETTINGS
+        },
+    );
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    let before = sim.contents(SEGMENT);
+    disk.settle(hub, &[(first, Fate::DeadLettered)]);
+    while sim.contents(SEGMENT) == before || sim.last_write(SEGMENT).is_some() {
+        std::thread::yield_now();
+    }
+    crash(&sim, disk, Leaves::Nothing);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(recovered.lanes[0].ledger.dead_lettered, 1);
+}
+
+#[test]
+fn producers_share_groups_and_keep_the_order_of_calls() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let mut sequences: Vec<u64> = std::thread::scope(|scope| {
+        let produce = || {
+            (0..50)
+                .map(|_| append(&disk, "x", &[hub]))
+                .collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(produce)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+        joined
+            .inspect(|own| assert!(own.is_sorted()))
+            .flatten()
+            .collect()
+    });
+    sequences.sort_unstable();
+    assert!(sequences.iter().copied().eq(1..=400));
+    crash(&sim, disk, Leaves::Nothing);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), sequences);
+}

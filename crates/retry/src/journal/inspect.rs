@@ -1,0 +1,147 @@
+//! Looking at a journal that nobody has open: nothing is changed.
+
+use super::OpenError;
+use super::index::Place;
+use super::record::{Group, Hole, Record, Segment};
+use super::recover;
+use super::report::Report;
+use super::storage::{Folder, Storage};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Why a journal could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What was found cannot be written out.
+    #[error("the dump cannot be written")]
+    Write(#[source] io::Error),
+}
+
+/// Reads the whole journal in the folder `path` and says what is in it and what is wrong with it.
+///
+/// # Errors
+/// When there is none, another process has it, or a newer program wrote it.
+pub fn verify(path: &Path) -> Result<Report, OpenError> {
+    let (storage, _lock) = hold(path)?;
+    Ok(recover::read(&storage, &mut |_, _| {})?.report)
+}
+
+/// Writes one line for each record of the journal in the folder `path`, then the report.
+///
+/// Events are shown by their length, not their content.
+///
+/// # Errors
+/// As [`verify`], and when `out` does not take it.
+pub fn dump(path: &Path, out: &mut impl Write) -> Result<Report, InspectError> {
+    let (storage, _lock) = hold(path)?;
+    let mut written = Ok(());
+    let found = recover::read(&storage, &mut |place, record| {
+        if written.is_ok() {
+            written = line(out, place, record);
+        }
+    })?;
+    written
+        .and_then(|()| write!(out, "{}", found.report))
+        .map_err(InspectError::Write)?;
+    Ok(found.report)
+}
+
+fn hold(path: &Path) -> Result<(Folder, Box<dyn std::any::Any + Send + Sync>), OpenError> {
+    let storage = Folder::existing(path).map_err(|source| OpenError::Io {
+        path: path.display().to_string(),
+        step: "opening".to_owned(),
+        source,
+    })?;
+    let lock = storage
+        .lock()
+        .map_err(|error| OpenError::locking(&storage, error))?;
+    Ok((storage, lock))
+}
+
+fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<()> {
+    write!(out, "{:016x} {:>10} ", place.segment, place.offset)?;
+    match record {
+        Record::Segment(segment) => segment_line(out, segment),
+        Record::Group(group) => group_line(out, group),
+        Record::Binding {
+            lane,
+            instance,
+            endpoint,
+        } => writeln!(out, "binding lane={lane} endpoint={instance}/{endpoint}"),
+        Record::Counts { lane, ledger } => writeln!(
+            out,
+            "counts lane={lane} matched={} delivered={} dead-lettered={} discarded={}",
+            ledger.matched,
+            ledger.delivered,
+            ledger.dead_lettered,
+            ledger.discarded_all()
+        ),
+        Record::Checkpoint {
+            oldest_segment,
+            next_sequence,
+        } => writeln!(
+            out,
+            "checkpoint oldest-segment={oldest_segment} next-sequence={next_sequence}"
+        ),
+        Record::Event {
+            sequence,
+            accepted_at,
+            lanes,
+            json,
+        } => writeln!(
+            out,
+            "event {sequence} accepted={} lanes={lanes:?} bytes={}",
+            accepted_at.rfc3339(),
+            json.len()
+        ),
+        Record::Copy {
+            sequence,
+            lanes,
+            json,
+            ..
+        } => {
+            let lanes: Vec<u32> = lanes.iter().map(|open| open.lane).collect();
+            writeln!(out, "copy {sequence} lanes={lanes:?} bytes={}", json.len())
+        }
+        Record::Settle { lane, fates } => writeln!(out, "settle lane={lane} {fates:?}"),
+        Record::Attempt { sequence, open } => writeln!(
+            out,
+            "attempt {sequence} lane={} attempts={} due={}",
+            open.lane,
+            open.attempts,
+            open.due.map_or("now".to_owned(), |due| due.rfc3339())
+        ),
+        Record::Hole(Hole { segment, from, to }) => {
+            writeln!(out, "hole segment={segment} from={from} to={to}")
+        }
+        Record::Closed { next_sequence } => writeln!(out, "closed next-sequence={next_sequence}"),
+    }
+}
+
+fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
+    writeln!(
+        out,
+        "segment {} first-sequence={} created={} previous={}:{}",
+        segment.id,
+        segment.first_sequence,
+        segment.created.rfc3339(),
+        segment.previous_segment,
+        segment.previous_end
+    )
+}
+
+fn group_line(out: &mut impl Write, group: &Group) -> io::Result<()> {
+    writeln!(
+        out,
+        "group {} synced={}:{} bytes={} first-sequence={} events={}",
+        group.number,
+        group.synced_segment,
+        group.synced_offset,
+        group.bytes,
+        group.first_sequence,
+        group.events
+    )
+}

@@ -1,0 +1,37 @@
+//! The journal in memory: nothing outlives the process.
+
+use super::{Entry, Full, Totals};
+use std::sync::Arc;
+use twinroute_model::event::Event;
+
+/// The journal in memory.
+#[derive(Debug)]
+pub struct Memory {
+    totals: Arc<Totals>,
+    next_sequence: u64,
+}
+
+impl Memory {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self {
+            totals: Arc::new(Totals::new(bytes_max)),
+            next_sequence: 1,
+        }
+    }
+
+    pub(super) fn totals(&self) -> &Arc<Totals> {
+        &self.totals
+    }
+
+    pub(super) fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
+        let bytes = events.iter().map(|event| event.size() as u64).sum();
+        self.totals.reserve(events.len(), bytes)?;
+        let mut sequences = self.next_sequence..;
+        self.next_sequence += events.len() as u64;
+        let entry = |event| {
+            let sequence = sequences.next().expect("an open range has no end");
+            Entry::new(sequence, Arc::new(event), &self.totals)
+        };
+        Ok(events.into_iter().map(entry).collect())
+    }
+}

@@ -1,0 +1,282 @@
+use super::super::disk::tests::{SETTINGS, event, open};
+use super::super::sim::{Fault, Leaves, Sim};
+use super::super::{AppendError, Disk, Health, LaneNumber, Recovered};
+use super::*;
+use crate::ledger::Fate;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::name::{EndpointName, InstanceName};
+
+/// What a run does, one after the other.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Appends events for lanes (bits) and waits.
+    Append(Vec<u8>),
+    /// Settles the n-th open delivery.
+    Settle(usize, u8),
+    /// Parks the n-th open delivery.
+    Attempt(usize, u32),
+    Flush,
+    /// Lets the n-th call from now fail.
+    Fail(u64, Fault),
+    /// How many more bytes of files there is room for.
+    Room(Option<u16>),
+    /// Loses power and opens again.
+    Crash(Leaves),
+    Close,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let leaves = prop_oneof![
+        Just(Leaves::All),
+        Just(Leaves::Nothing),
+        any::<u64>().prop_map(Leaves::Some),
+        (0_usize..2_000).prop_map(Leaves::LastWriteCut),
+    ];
+    let fault = prop_oneof![
+        Just(Fault::Error),
+        Just(Fault::NoRoom),
+        Just(Fault::PowerOff)
+    ];
+    prop_oneof![
+        8 => prop::collection::vec(1_u8..8, 1..5).prop_map(Step::Append),
+        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, fate)| Step::Settle(n, fate)),
+        2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| Step::Attempt(n, attempts)),
+        3 => Just(Step::Flush),
+        2 => (0_u64..6, fault).prop_map(|(calls, fault)| Step::Fail(calls, fault)),
+        1 => prop::option::of(any::<u16>()).prop_map(Step::Room),
+        2 => leaves.prop_map(Step::Crash),
+        1 => Just(Step::Close),
+    ]
+}
+
+const FATES: [Fate; 3] = [
+    Fate::Delivered,
+    Fate::DeadLettered,
+    Fate::Discarded(Discard::Expired),
+];
+
+/// What must be true of the journal, told from its answers alone.
+#[derive(Default)]
+struct Model {
+    /// Deliveries of events that were acknowledged as durable.
+    promised: BTreeSet<(u32, u64)>,
+    /// Deliveries of events that were neither acknowledged nor abandoned.
+    uncertain: BTreeSet<(u32, u64)>,
+    /// Settled by us; the journal may forget it.
+    settled: BTreeSet<(u32, u64)>,
+    /// Settled and flushed; it may not.
+    settled_for_good: BTreeSet<(u32, u64)>,
+    last_sequence: u64,
+}
+
+struct Run {
+    sim: Sim,
+    disk: Option<Disk>,
+    lanes: Vec<LaneNumber>,
+    model: Model,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut run = Self {
+            sim: Sim::default(),
+            disk: None,
+            lanes: Vec::new(),
+            model: Model::default(),
+        };
+        run.reopen();
+        run
+    }
+
+    fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
+    }
+
+    fn open_deliveries(&self) -> Vec<(u32, u64)> {
+        let settled = &self.model.settled;
+        self.model.promised.difference(settled).copied().collect()
+    }
+
+    fn reopen(&mut self) {
+        self.sim.heal();
+        self.sim.set_room(None);
+        self.disk = None;
+        let (disk, recovered) = open(&self.sim, SETTINGS);
+        self.check(&recovered);
+        let instance = InstanceName::new("default").unwrap();
+        let bind = |name| disk.bind(&instance, &EndpointName::new(name).unwrap());
+        let lanes: Vec<_> = ["one", "two", "three"].into_iter().map(bind).collect();
+        assert!(
+            self.lanes.is_empty() || self.lanes == lanes,
+            "lanes keep their numbers"
+        );
+        disk.flush().wait().unwrap();
+        self.lanes = lanes;
+        self.disk = Some(disk);
+    }
+
+    /// Holds what came back against what was said, then goes on from there.
+    fn check(&mut self, recovered: &Recovered) {
+        let report = &recovered.report;
+        assert!(report.is_whole(), "{report}");
+        let model = &mut self.model;
+        assert!(
+            recovered.next_sequence > model.last_sequence,
+            "a sequence is used twice"
+        );
+        let mut found = BTreeSet::new();
+        for lane in &recovered.lanes {
+            let settled = lane.ledger.settled();
+            assert_eq!(lane.ledger.matched, settled + lane.pending.len() as u64);
+            assert!(lane.name.is_some());
+            for one in &lane.pending {
+                assert_eq!(one.entry.event.id(), format!("{}", one.entry.sequence % 7));
+                assert!(found.insert((lane.number.0, one.entry.sequence)));
+            }
+        }
+        for delivery in &model.promised {
+            let there = found.contains(delivery);
+            assert!(
+                there || model.settled.contains(delivery),
+                "{delivery:?} is lost"
+            );
+            assert!(
+                !there || !model.settled_for_good.contains(delivery),
+                "{delivery:?} came back"
+            );
+        }
+        for delivery in &found {
+            let known = model.promised.contains(delivery) || model.uncertain.contains(delivery);
+            assert!(known, "{delivery:?} was invented");
+        }
+        // What came back is durable now, whatever was said of it before.
+        model.promised = found;
+        model.uncertain.clear();
+        model.settled.clear();
+        model.settled_for_good.clear();
+    }
+
+    fn append(&mut self, events: &[u8]) {
+        let next = self.disk().next_sequence();
+        let lanes_of = |mask: u8| {
+            let lanes = self.lanes.iter().enumerate();
+            let chosen = lanes.filter(|(bit, _)| mask & (1 << bit) != 0);
+            chosen.map(|(_, lane)| *lane).collect::<Vec<_>>()
+        };
+        let numbered = (next..).zip(events);
+        let batch: Vec<_> = numbered
+            .map(|(sequence, mask)| (event(&(sequence % 7).to_string()), lanes_of(*mask)))
+            .collect();
+        let mut deliveries = Vec::new();
+        for (sequence, (_, lanes)) in (next..).zip(&batch) {
+            deliveries.extend(lanes.iter().map(|lane| (lane.0, sequence)));
+        }
+        match self.disk().append(batch) {
+            Ok(appended) => {
+                let first = appended.entries[0].sequence;
+                assert_eq!(first, next, "numbered at once, without a gap");
+                self.model.last_sequence = next + events.len() as u64 - 1;
+                match appended.durable.wait() {
+                    Ok(()) => self.model.promised.extend(deliveries),
+                    Err(_) => self.model.uncertain.extend(deliveries),
+                }
+            }
+            Err(AppendError::Poisoned(_)) => {
+                assert!(matches!(self.disk().health(), Health::Poisoned(_)));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Append(events) => self.append(events),
+            Step::Settle(n, fate) => {
+                let open = self.open_deliveries();
+                if let Some((lane, sequence)) = open.get(n % open.len().max(1)).copied() {
+                    let fate = FATES[usize::from(*fate)];
+                    self.disk().settle(LaneNumber(lane), &[(sequence, fate)]);
+                    self.model.settled.insert((lane, sequence));
+                }
+            }
+            Step::Attempt(n, attempts) => {
+                let open = self.open_deliveries();
+                if let Some((lane, sequence)) = open.get(n % open.len().max(1)).copied() {
+                    let due = Some(Timestamp::from_unix_millis(7));
+                    self.disk()
+                        .attempt(LaneNumber(lane), sequence, *attempts, due);
+                }
+            }
+            Step::Flush => {
+                if self.disk().flush().wait().is_ok() {
+                    self.model.settled_for_good = self.model.settled.clone();
+                }
+            }
+            Step::Fail(calls, fault) => self.sim.fail_after(*calls, *fault),
+            Step::Room(bytes) => self.sim.set_room(bytes.map(u64::from)),
+            Step::Crash(leaves) => {
+                self.sim.power_off();
+                self.disk = None;
+                self.sim.power_on(*leaves);
+                self.reopen();
+            }
+            Step::Close => {
+                if self.disk().close().is_ok() {
+                    self.model.settled_for_good = self.model.settled.clone();
+                }
+                // A failed close leaves what a process that ends leaves.
+                self.disk = None;
+                self.sim.power_on(Leaves::All);
+                self.reopen();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_promised_is_lost_and_nothing_is_invented(steps in prop::collection::vec(step(), 1..60)) {
+        let mut run = Run::new();
+        for step in &steps {
+            run.step(step);
+        }
+        run.step(&Step::Crash(Leaves::Nothing));
+    }
+
+    #[test]
+    fn random_files_never_panic(
+        bytes: Vec<u8>,
+        places in prop::collection::vec((0_usize..8_000, any::<u8>()), 0..20),
+        seed: u64,
+    ) {
+        let sim = Sim::default();
+        let (disk, _) = open(&sim, SETTINGS);
+        let lane = disk.bind(
+            &InstanceName::new("default").unwrap(),
+            &EndpointName::new("hub").unwrap(),
+        );
+        for id in 0..20 {
+            disk.append(vec![(event(&id.to_string()), vec![lane])]).unwrap().durable.wait().unwrap();
+        }
+        drop(disk);
+        let names = sim.list().unwrap();
+        for (at, byte) in places {
+            let name = &names[at % names.len()];
+            sim.overwrite(name, at, &[byte]);
+        }
+        sim.overwrite(&names[seed as usize % names.len()], seed as usize % 4_000, &bytes);
+        for _ in 0..2 {
+            let (_, recovered) = open(&sim, SETTINGS);
+            for lane in &recovered.lanes {
+                prop_assert_eq!(
+                    lane.ledger.matched,
+                    lane.ledger.settled() + lane.pending.len() as u64
+                );
+            }
+        }
+    }
+}

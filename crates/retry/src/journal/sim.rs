@@ -1,0 +1,442 @@
+//! Storage in memory that loses what a machine may lose, for tests: unsynced writes and names, torn
+//! writes, full disks, I/O errors at a chosen call, flipped bits, and the power.
+
+use super::storage::Storage;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What goes wrong at one call that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The call fails with an I/O error; a write has written half.
+    Error,
+    /// A write or a creation finds no room; a write has written half. A sync goes well.
+    NoRoom,
+    /// The power goes: this call and all that follow fail until [`Sim::power_on`].
+    PowerOff,
+}
+
+/// What a loss of power leaves of what was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Everything: the process died, not the machine.
+    All,
+    /// Nothing.
+    Nothing,
+    /// Some sectors of some writes, some names; which, follows from the number.
+    Some(u64),
+    /// All but the last write to a file, of which this many bytes.
+    LastWriteCut(usize),
+}
+
+/// The storage. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Sim {
+    state: Arc<Mutex<State>>,
+    locked: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    /// Files as a running process sees them, and names that a crash would leave.
+    files: BTreeMap<String, SimFile>,
+    /// Removed, and the removal not synced.
+    removed: BTreeMap<String, SimFile>,
+    calls: u64,
+    fault: Option<(u64, Fault)>,
+    off: bool,
+    /// Bytes that there is room for.
+    room: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct SimFile {
+    durable: Vec<u8>,
+    unsynced: Vec<(usize, Vec<u8>)>,
+    name_synced: bool,
+}
+
+const SECTOR: usize = 512;
+
+impl SimFile {
+    fn seen(&self) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        for (offset, write) in &self.unsynced {
+            put(&mut bytes, *offset, write);
+        }
+        bytes
+    }
+
+    fn after_crash(&self, leaves: Leaves, chance: &mut fastrand::Rng) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        let last = self.unsynced.len().wrapping_sub(1);
+        for (index, (offset, write)) in self.unsynced.iter().enumerate() {
+            match leaves {
+                Leaves::All => put(&mut bytes, *offset, write),
+                Leaves::Nothing => {}
+                Leaves::LastWriteCut(kept) if index == last => {
+                    put(&mut bytes, *offset, &write[..kept.min(write.len())]);
+                }
+                Leaves::LastWriteCut(_) => put(&mut bytes, *offset, write),
+                Leaves::Some(_) => {
+                    for (number, sector) in write.chunks(SECTOR).enumerate() {
+                        if chance.bool() {
+                            put(&mut bytes, offset + number * SECTOR, sector);
+                        }
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
+    if bytes.len() < offset + write.len() {
+        bytes.resize(offset + write.len(), 0);
+    }
+    bytes[offset..offset + write.len()].copy_from_slice(write);
+}
+
+impl Sim {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A storage of its own with the same contents and no owner.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(self.state().clone())),
+            locked: Arc::default(),
+        }
+    }
+
+    /// Lets the `calls`-th changing call from now fail; 0 is the next.
+    pub fn fail_after(&self, calls: u64, fault: Fault) {
+        let mut state = self.state();
+        state.fault = Some((state.calls + calls, fault));
+    }
+
+    /// Takes back what [`Self::fail_after`] said and has not happened.
+    pub fn heal(&self) {
+        self.state().fault = None;
+    }
+
+    /// Limits what new files may take together; `None`: no limit.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        self.state().room = bytes;
+    }
+
+    /// Turns the power off: every call fails from now on.
+    pub fn power_off(&self) {
+        self.state().off = true;
+    }
+
+    /// Turns the power on again; what was not synced is as `leaves` says.
+    pub fn power_on(&self, leaves: Leaves) {
+        let mut state = self.state();
+        let mut chance = fastrand::Rng::with_seed(match leaves {
+            Leaves::Some(seed) => seed,
+            _ => 0,
+        });
+        let lost = |chance: &mut fastrand::Rng| match leaves {
+            Leaves::All | Leaves::LastWriteCut(_) => false,
+            Leaves::Nothing => true,
+            Leaves::Some(_) => chance.bool(),
+        };
+        let mut files = BTreeMap::new();
+        for (name, file) in &state.files {
+            if file.name_synced || !lost(&mut chance) {
+                files.insert(name.clone(), file.after_crash(leaves, &mut chance));
+            }
+        }
+        for (name, file) in &state.removed {
+            if lost(&mut chance) {
+                files.insert(name.clone(), file.after_crash(leaves, &mut chance));
+            }
+        }
+        state.files = files
+            .into_iter()
+            .map(|(name, durable)| {
+                let file = SimFile {
+                    durable,
+                    unsynced: Vec::new(),
+                    name_synced: true,
+                };
+                (name, file)
+            })
+            .collect();
+        state.removed.clear();
+        state.off = false;
+        state.fault = None;
+    }
+
+    /// Flips one bit of a file, wherever its bytes are.
+    pub fn flip(&self, name: &str, byte: usize, bit: u8) {
+        let mut state = self.state();
+        if let Some(file) = state.files.get_mut(name) {
+            let mut bytes = file.seen();
+            if let Some(byte) = bytes.get_mut(byte) {
+                *byte ^= 1 << (bit % 8);
+            }
+            file.durable = bytes;
+            file.unsynced.clear();
+        }
+    }
+
+    /// Overwrites bytes of a file behind the journal's back.
+    pub fn overwrite(&self, name: &str, offset: usize, bytes: &[u8]) {
+        if let Some(file) = self.state().files.get_mut(name) {
+            put(&mut file.durable, offset, bytes);
+        }
+    }
+
+    /// A file as the running process sees it.
+    #[must_use]
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        self.state().files.get(name).map(SimFile::seen)
+    }
+
+    /// Where the last unsynced write to a file stands, and its length.
+    #[must_use]
+    pub fn last_write(&self, name: &str) -> Option<(usize, usize)> {
+        let state = self.state();
+        let (offset, bytes) = state.files.get(name)?.unsynced.last()?;
+        Some((*offset, bytes.len()))
+    }
+
+    /// Counts a changing call; says whether and how it fails.
+    fn call(state: &mut State) -> io::Result<Option<Fault>> {
+        if state.off {
+            return Err(off());
+        }
+        let call = state.calls;
+        state.calls += 1;
+        match state.fault {
+            Some((at, fault)) if at == call => {
+                state.fault = None;
+                if fault == Fault::PowerOff {
+                    state.off = true;
+                }
+                Ok(Some(fault))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn off() -> io::Error {
+    io::Error::other("the power is off")
+}
+
+fn broken() -> io::Error {
+    io::Error::other("the disk does not answer")
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn error_of(fault: Fault) -> io::Error {
+    match fault {
+        Fault::Error => broken(),
+        Fault::NoRoom => io::ErrorKind::StorageFull.into(),
+        Fault::PowerOff => off(),
+    }
+}
+
+struct Owner(Arc<AtomicBool>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Storage for Sim {
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        if self.locked.swap(true, Ordering::AcqRel) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Owner(Arc::clone(&self.locked))))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let state = self.state();
+        if state.off {
+            return Err(off());
+        }
+        Ok(state.files.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(fault) = Self::call(&mut state)? {
+            return Err(error_of(fault));
+        }
+        let taken: usize = state.files.values().map(|file| file.durable.len()).sum();
+        if state.room.is_some_and(|room| taken as u64 + bytes > room) {
+            return Err(error_of(Fault::NoRoom));
+        }
+        if state.files.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = SimFile {
+            durable: vec![0; usize::try_from(bytes).map_err(io::Error::other)?],
+            ..SimFile::default()
+        };
+        state.files.insert(name.to_owned(), file);
+        Ok(())
+    }
+
+    fn write_at(&self, name: &str, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let fault = Self::call(&mut state)?;
+        let file = state.files.get_mut(name).ok_or_else(missing)?;
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let kept = if fault.is_some() {
+            bytes.len() / 2
+        } else {
+            bytes.len()
+        };
+        file.unsynced.push((offset, bytes[..kept].to_vec()));
+        fault.map_or(Ok(()), |fault| Err(error_of(fault)))
+    }
+
+    fn read_at(&self, name: &str, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.state();
+        if state.off {
+            return Err(off());
+        }
+        let seen = state.files.get(name).ok_or_else(missing)?.seen();
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let from = seen.get(offset..offset + bytes.len());
+        bytes.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        let state = self.state();
+        let file = state.files.get(name).ok_or_else(missing)?;
+        Ok(file.seen().len() as u64)
+    }
+
+    fn sync_data(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        match Self::call(&mut state)? {
+            None | Some(Fault::NoRoom) => {}
+            Some(fault) => return Err(error_of(fault)),
+        }
+        let file = state.files.get_mut(name).ok_or_else(missing)?;
+        file.durable = file.seen();
+        file.unsynced.clear();
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut state = self.state();
+        match Self::call(&mut state)? {
+            None | Some(Fault::NoRoom) => {}
+            Some(fault) => return Err(error_of(fault)),
+        }
+        state.removed.clear();
+        state
+            .files
+            .values_mut()
+            .for_each(|file| file.name_synced = true);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(fault) = Self::call(&mut state)? {
+            return Err(error_of(fault));
+        }
+        let mut file = state.files.remove(from).ok_or_else(missing)?;
+        if file.name_synced {
+            state.removed.insert(from.to_owned(), file.clone());
+        }
+        file.name_synced = false;
+        if let Some(replaced) = state.files.insert(to.to_owned(), file) {
+            state.removed.insert(to.to_owned(), replaced);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(fault) = Self::call(&mut state)? {
+            return Err(error_of(fault));
+        }
+        let file = state.files.remove(name).ok_or_else(missing)?;
+        if file.name_synced {
+            state.removed.insert(name.to_owned(), file);
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        "simulated storage".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_unsynced() -> Sim {
+        let sim = Sim::default();
+        sim.create("a", 4_096).unwrap();
+        sim.sync_dir().unwrap();
+        sim.write_at("a", b"one", 0).unwrap();
+        sim.sync_data("a").unwrap();
+        sim.write_at("a", &[7; 2_048], 1_024).unwrap();
+        sim
+    }
+
+    #[test]
+    fn a_crash_leaves_what_was_synced() {
+        for (leaves, sevens) in [
+            (Leaves::All, 2_048..=2_048),
+            (Leaves::Nothing, 0..=0),
+            (Leaves::LastWriteCut(100), 100..=100),
+            (Leaves::Some(3), 0..=2_048),
+        ] {
+            let sim = with_unsynced();
+            sim.power_off();
+            assert!(sim.sync_data("a").is_err());
+            sim.power_on(leaves);
+            let bytes = sim.contents("a").unwrap();
+            assert_eq!(&bytes[..3], b"one");
+            let count = bytes.iter().filter(|byte| **byte == 7).count();
+            assert!(sevens.contains(&count), "{leaves:?}: {count}");
+        }
+    }
+
+    #[test]
+    fn names_are_lost_without_a_sync_of_the_folder() {
+        let sim = with_unsynced();
+        sim.create("b", 1).unwrap();
+        sim.remove("a").unwrap();
+        sim.power_off();
+        sim.power_on(Leaves::Nothing);
+        assert_eq!(sim.list().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_fault_comes_once_at_its_call() {
+        let sim = with_unsynced();
+        sim.fail_after(1, Fault::NoRoom);
+        sim.write_at("a", b"xx", 3_500).unwrap();
+        let error = sim.write_at("a", b"xx", 3_502).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        sim.write_at("a", b"yy", 3_504).unwrap();
+        assert_eq!(&sim.contents("a").unwrap()[3_500..3_506], b"xxx\0yy");
+        sim.set_room(Some(4_096));
+        assert!(sim.create("b", 1).is_err());
+    }
+}

@@ -1,0 +1,250 @@
+//! All I/O of the journal, as a trait, and the folder that it is in reality.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where the journal's files stand. A simulation implements it too, see [`super::sim`].
+///
+/// Nothing is durable before the sync that covers it: contents before `sync_data`, names before
+/// `sync_dir`. Calls block.
+pub trait Storage: Send + Sync + 'static {
+    /// Makes this process the only one in the folder until the guard is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another has it.
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>>;
+
+    /// The names of all files.
+    ///
+    /// # Errors
+    /// Whatever the system says; of every method here.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Creates a file of `bytes` zeros whose blocks are taken, so that writing in it needs no more room.
+    /// When that fails, the file is gone again as far as possible.
+    fn create(&self, name: &str, bytes: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`. When that fails, any part of them may have been written.
+    fn write_at(&self, name: &str, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Fills `bytes` from `offset`.
+    fn read_at(&self, name: &str, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The length of a file.
+    fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// Brings what was written to a file to disk. After a failure nothing is known about the file.
+    fn sync_data(&self, name: &str) -> io::Result<()>;
+
+    /// Brings creations, renames and removals to disk.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Gives a file another name, replacing what had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// What errors call it.
+    fn describe(&self) -> String;
+}
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    open: Mutex<HashMap<String, Arc<File>>>,
+}
+
+const LOCK: &str = "lock";
+
+/// Zeros are written in strides of this many bytes.
+const STRIDE: usize = 1 << 20;
+
+impl Folder {
+    /// The folder at `path`, created if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self::at(path))
+    }
+
+    /// The folder at `path`, which must be there.
+    ///
+    /// # Errors
+    /// When it is not a folder.
+    pub fn existing(path: &Path) -> io::Result<Self> {
+        if fs::metadata(path)?.is_dir() {
+            Ok(Self::at(path))
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            open: Mutex::default(),
+        }
+    }
+
+    fn open_files(&self) -> MutexGuard<'_, HashMap<String, Arc<File>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, name: &str) -> io::Result<Arc<File>> {
+        if let Some(file) = self.open_files().get(name) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path.join(name);
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
+        self.open_files().insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
+        let zeros = vec![0; STRIDE];
+        let mut left = bytes;
+        while left > 0 {
+            let stride = usize::try_from(left).unwrap_or(STRIDE).min(STRIDE);
+            file.write_all(&zeros[..stride])?;
+            left -= stride as u64;
+        }
+        file.sync_all()
+    }
+}
+
+impl Storage for Folder {
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path.join(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder)?;
+                let text = format!("in use by the process with the id {}", holder.trim());
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Box::new(file))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            // Our own names are all UTF-8.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let path = self.path.join(name);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        if let Err(error) = Self::fill(&mut file, bytes) {
+            drop(file);
+            // The first error is the one to tell.
+            drop(fs::remove_file(&path));
+            return Err(error);
+        }
+        self.open_files().insert(name.to_owned(), Arc::new(file));
+        Ok(())
+    }
+
+    fn write_at(&self, name: &str, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file(name)?.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, name: &str, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file(name)?.read_exact_at(bytes, offset)
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(self.file(name)?.metadata()?.len())
+    }
+
+    fn sync_data(&self, name: &str) -> io::Result<()> {
+        self.file(name)?.sync_data()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))?;
+        let mut open = self.open_files();
+        open.remove(to);
+        if let Some(file) = open.remove(from) {
+            open.insert(to.to_owned(), file);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.open_files().remove(name);
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Folder::create(folder.path()).unwrap();
+        let guard = first.lock().unwrap();
+        let second = Folder::existing(folder.path()).unwrap();
+        let error = second.lock().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let holder = format!("in use by the process with the id {}", std::process::id());
+        assert_eq!(error.to_string(), holder);
+        drop(guard);
+        second.lock().unwrap();
+    }
+
+    #[test]
+    fn files_are_zeros_and_keep_what_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Folder::create(folder.path()).unwrap();
+        storage.create("a", 3_000_000).unwrap();
+        assert!(storage.create("a", 1).is_err());
+        storage.write_at("a", b"text", 2_000_000).unwrap();
+        storage.sync_data("a").unwrap();
+        storage.rename("a", "b").unwrap();
+        storage.sync_dir().unwrap();
+        let mut bytes = [1; 6];
+        storage.read_at("b", &mut bytes, 1_999_999).unwrap();
+        assert_eq!(&bytes, b"\0text\0");
+        assert_eq!(storage.len("b").unwrap(), 3_000_000);
+        assert_eq!(storage.list().unwrap(), ["b"]);
+        storage.remove("b").unwrap();
+        assert!(storage.list().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! How long a group waits for company: pure, fed with what waiting brought.
+//!
+//! Waiting pays when producers come one by one and often: fewer syncs, a third less CPU. It costs when
+//! those who wait are all there are. So the window is judged by its second half: if nobody comes in it
+//! three times in a row the window halves, down to none; if somebody does it doubles, up to its limit.
+
+use std::time::Duration;
+
+/// With this many waiting, a group goes at once.
+pub(crate) const MANY: usize = 32;
+
+/// A window below this is none.
+const SHORTEST: Duration = Duration::from_micros(60);
+
+/// After this many groups without one, a short window is tried again.
+const LOOK_AGAIN: u32 = 64;
+
+const EMPTY_MAX: u32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Window {
+    longest: Duration,
+    now: Duration,
+    empty: u32,
+    skipped: u32,
+}
+
+impl Window {
+    pub(crate) fn new(longest: Duration) -> Self {
+        Self {
+            longest,
+            now: longest,
+            empty: 0,
+            skipped: 0,
+        }
+    }
+
+    /// How long the next group is to wait when `waiting` producers do.
+    pub(crate) fn next(&mut self, waiting: usize) -> Duration {
+        if waiting >= MANY || self.longest.is_zero() {
+            return Duration::ZERO;
+        }
+        if self.now >= SHORTEST {
+            return self.now;
+        }
+        self.skipped += 1;
+        if self.skipped >= LOOK_AGAIN {
+            self.skipped = 0;
+            return SHORTEST.min(self.longest);
+        }
+        Duration::ZERO
+    }
+
+    /// Takes note of how many came in the second half of a window.
+    pub(crate) fn came_late(&mut self, producers: usize) {
+        if producers > 0 {
+            self.empty = 0;
+            self.now = (self.now.max(SHORTEST / 2) * 2).min(self.longest);
+            return;
+        }
+        self.empty += 1;
+        if self.empty >= EMPTY_MAX {
+            self.empty = 0;
+            self.now /= 2;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_lone_producer_soon_waits_for_nobody() {
+        let mut window = Window::new(MILLISECOND);
+        let mut waited = Duration::ZERO;
+        for _ in 0..100 {
+            let next = window.next(1);
+            waited += next;
+            if !next.is_zero() {
+                window.came_late(0);
+            }
+        }
+        assert!(waited < 7 * MILLISECOND, "{waited:?}");
+        assert_eq!(window.next(1), Duration::ZERO);
+    }
+
+    #[test]
+    fn company_brings_the_window_back() {
+        let mut window = Window::new(MILLISECOND);
+        for _ in 0..30 {
+            window.came_late(0);
+        }
+        let tried = (0..LOOK_AGAIN).map(|_| window.next(2)).max();
+        assert_eq!(tried, Some(SHORTEST));
+        for _ in 0..6 {
+            window.came_late(1);
+        }
+        assert_eq!(window.next(2), MILLISECOND);
+        assert_eq!(window.next(MANY), Duration::ZERO);
+    }
+
+    #[test]
+    fn no_window_at_all() {
+        let mut window = Window::new(Duration::ZERO);
+        assert!((0..1_000).all(|_| window.next(1).is_zero()));
+    }
+}

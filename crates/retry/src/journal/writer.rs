@@ -1,0 +1,461 @@
+//! The thread that owns the log: takes everything that waits, writes it as one group, answers.
+
+use super::Full;
+use super::log::{Failure, Log, Work};
+use super::window::{MANY, Window};
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The number of a lane. It stays with its endpoint over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneNumber(pub u32);
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// What is not settled would pass the limit.
+    #[error(transparent)]
+    Full(Full),
+    /// What waits for the disk would pass the limit.
+    #[error(
+        "the journal's disk does not keep up: {} of {} bytes wait for it, {} more do not fit",
+        .0.bytes, .0.bytes_max, .0.bytes_new
+    )]
+    Backlog(Full),
+    /// The disk has no room, or does not take writes; it is tried again.
+    #[error("the journal cannot be written: {0}")]
+    NoRoom(Arc<str>),
+    /// An event is longer than the journal can give back, or is for too many lanes.
+    #[error("event {index} of the batch has {bytes} bytes; the journal takes {bytes_max}")]
+    TooLarge {
+        /// Its place in the batch.
+        index: usize,
+        /// Its bytes in CloudEvents JSON.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A sync failed: nothing is acknowledged until a restart.
+    #[error("the journal is poisoned until a restart: {0}")]
+    Poisoned(Arc<str>),
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why something that was handed over is not on disk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDurable {
+    /// The write of its group failed. It counts as never appended, and what is appended later may go well.
+    #[error("the group was abandoned: {0}")]
+    Abandoned(Arc<str>),
+    /// A sync failed: whether it is on disk is not known.
+    #[error("the journal is poisoned until a restart: {0}")]
+    Poisoned(Arc<str>),
+    /// The journal was closed before.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// How the journal does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// It takes events.
+    #[default]
+    Ok,
+    /// It cannot write, says why, and tries again by itself.
+    Full(Arc<str>),
+    /// A sync failed; only a restart helps.
+    Poisoned(Arc<str>),
+}
+
+/// Resolves when what was handed over is on disk, or is known not to be.
+///
+/// Dropping it undoes nothing.
+#[derive(Debug)]
+#[must_use = "appended is not durable"]
+pub struct DurableTicket(pub(super) oneshot::Receiver<Result<(), NotDurable>>);
+
+impl DurableTicket {
+    /// A ticket that resolves at once.
+    pub(super) fn ready() -> Self {
+        let (waiter, ticket) = oneshot::channel();
+        answer(waiter, Ok(()));
+        Self(ticket)
+    }
+
+    /// Waits on a thread of its own.
+    ///
+    /// # Errors
+    /// Why it is not on disk.
+    ///
+    /// # Panics
+    /// Within a tokio runtime's worker.
+    pub fn wait(self) -> Result<(), NotDurable> {
+        self.0.blocking_recv().unwrap_or(Err(NotDurable::Closed))
+    }
+}
+
+impl Future for DurableTicket {
+    type Output = Result<(), NotDurable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.0).poll(context);
+        answer.map(|answer| answer.unwrap_or(Err(NotDurable::Closed)))
+    }
+}
+
+pub(super) type Waiter = oneshot::Sender<Result<(), NotDurable>>;
+
+/// Whoever waits may have gone.
+fn answer(waiter: Waiter, result: Result<(), NotDurable>) {
+    drop(waiter.send(result));
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) work: Work<Waiter>,
+    pub(super) flushes: Vec<Waiter>,
+    /// Bytes of events that are not on disk.
+    pub(super) bytes: u64,
+    /// When what nobody waits for is written.
+    pub(super) lazy_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) health: Health,
+    pub(super) next_sequence: u64,
+    pub(super) durable_sequence: u64,
+    pub(super) closing: bool,
+    /// The writer is gone.
+    pub(super) ended: bool,
+    /// The writer sleeps and nobody has woken it.
+    pub(super) idle: bool,
+    pub(super) disk_bytes: u64,
+    pub(super) segments: usize,
+}
+
+/// Between handles and writer.
+#[derive(Default)]
+pub(super) struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(inbox: Inbox) -> Self {
+        Self {
+            inbox: Mutex::new(inbox),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Every change to the inbox is made at once, so a panic elsewhere leaves it sound.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the writer if it sleeps.
+    pub(super) fn wake(&self, inbox: &mut Inbox) {
+        if inbox.idle || inbox.work.batches.len() >= MANY {
+            inbox.idle = false;
+            self.wake.notify_one();
+        }
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        mut inbox: MutexGuard<'a, Inbox>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, Inbox> {
+        inbox.idle = true;
+        let mut inbox = match until {
+            None => self
+                .wake
+                .wait(inbox)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let woken = self.wake.wait_timeout(inbox, left);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        inbox.idle = false;
+        inbox
+    }
+
+    /// As sleep, but nobody is to wake the writer for single appends.
+    fn sleep_deaf<'a>(
+        &'a self,
+        inbox: MutexGuard<'a, Inbox>,
+        until: Instant,
+    ) -> MutexGuard<'a, Inbox> {
+        let left = until.saturating_duration_since(Instant::now());
+        let woken = self.wake.wait_timeout(inbox, left);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Wakes the writer, whatever it waits for.
+    pub(super) fn wake_always(&self) {
+        self.wake.notify_one();
+    }
+}
+
+impl Inbox {
+    /// Takes note of a write that failed.
+    pub(super) fn refused(&mut self, failure: &Failure, retry_at: Instant) {
+        let reason = reason_of(failure);
+        if self.health == Health::Ok {
+            tracing::error!(
+                %reason,
+                "the journal cannot be written; events are refused until it can"
+            );
+        }
+        self.health = Health::Full(reason);
+        self.retry_at = Some(retry_at);
+    }
+}
+
+/// What one group takes from the inbox.
+struct Round {
+    work: Work<Waiter>,
+    flushes: Vec<Waiter>,
+    bytes: u64,
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: Log,
+    pub(super) window: Window,
+    pub(super) settle_delay: Duration,
+    pub(super) retry_delay: Duration,
+    /// Held as long as files may be written.
+    pub(super) _lock: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl Writer {
+    /// Until the journal is closed or a sync fails.
+    pub(super) fn run(mut self) -> Result<(), NotDurable> {
+        loop {
+            let round = self.gather();
+            let last = round.work.close;
+            let done = self.commit(round);
+            if last || matches!(done, Err(NotDurable::Poisoned(_))) {
+                return done;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to write, then takes all of it.
+    fn gather(&mut self) -> Round {
+        let shared = Arc::clone(&self.shared);
+        let mut inbox = shared.lock();
+        loop {
+            let new_lanes = !inbox.work.bindings.is_empty() && inbox.health == Health::Ok;
+            let waiting = !inbox.work.batches.is_empty() || !inbox.flushes.is_empty();
+            if waiting || new_lanes || inbox.closing {
+                break;
+            }
+            let until = [inbox.lazy_at, inbox.retry_at].into_iter().flatten().min();
+            if until.is_some_and(|until| until <= Instant::now()) {
+                break;
+            }
+            inbox = shared.sleep(inbox, until);
+        }
+        let mut inbox = self.wait_for_company(&shared, inbox);
+        let retry = inbox.retry_at.is_some_and(|at| at <= Instant::now());
+        inbox.lazy_at = None;
+        let mut work = std::mem::take(&mut inbox.work);
+        work.next_sequence = inbox.next_sequence;
+        work.close = inbox.closing;
+        work.roll = retry;
+        let flushes = std::mem::take(&mut inbox.flushes);
+        let bytes = work.batches.iter().map(|batch| batch.frames.len() as u64);
+        Round {
+            bytes: bytes.sum(),
+            work,
+            flushes,
+        }
+    }
+
+    fn wait_for_company<'a>(
+        &mut self,
+        shared: &'a Shared,
+        mut inbox: MutexGuard<'a, Inbox>,
+    ) -> MutexGuard<'a, Inbox> {
+        let waiting = inbox.work.batches.len();
+        if waiting == 0 || inbox.closing || !inbox.flushes.is_empty() {
+            return inbox;
+        }
+        let window = self.window.next(waiting);
+        if window.is_zero() {
+            return inbox;
+        }
+        let begun = Instant::now();
+        let sleep_to = |mut inbox: MutexGuard<'a, Inbox>, end: Instant| {
+            while inbox.work.batches.len() < MANY && !inbox.closing && Instant::now() < end {
+                inbox = shared.sleep_deaf(inbox, end);
+            }
+            inbox
+        };
+        inbox = sleep_to(inbox, begun + window / 2);
+        let early = inbox.work.batches.len();
+        if early >= MANY {
+            return inbox;
+        }
+        inbox = sleep_to(inbox, begun + window);
+        self.window.came_late(inbox.work.batches.len() - early);
+        inbox
+    }
+
+    /// Writes a group and answers those who wait.
+    fn commit(&mut self, mut round: Round) -> Result<(), NotDurable> {
+        let failure = match self.log.commit(&round.work) {
+            Ok(()) => {
+                self.done(round);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let reason = reason_of(&failure);
+        if matches!(failure, Failure::Sync { .. }) {
+            return Err(self.poison(round, reason));
+        }
+        let error = NotDurable::Abandoned(Arc::clone(&reason));
+        self.note_full(&failure, round.bytes);
+        let asked_for_room = round.work.roll || !round.work.batches.is_empty();
+        for batch in round.work.batches.drain(..) {
+            answer(batch.waiter, Err(error.clone()));
+        }
+        round.bytes = 0;
+        round.work.roll = false;
+        // What is left may fit into the room kept for it.
+        let rest = round.work.close || !round.flushes.is_empty() || has_rest(&round.work);
+        if asked_for_room && rest {
+            match self.log.commit(&round.work) {
+                Ok(()) => {
+                    self.done(round);
+                    return Ok(());
+                }
+                Err(failure @ Failure::Sync { .. }) => {
+                    return Err(self.poison(round, reason_of(&failure)));
+                }
+                Err(Failure::Write { .. }) => {}
+            }
+        }
+        self.put_back(round, &error);
+        Err(error)
+    }
+
+    fn done(&mut self, round: Round) {
+        let had_events = !round.work.batches.is_empty();
+        let chores = self.log.has_chores();
+        let mut inbox = self.shared.lock();
+        inbox.bytes -= round.bytes;
+        inbox.durable_sequence = round.work.next_sequence;
+        if (had_events || round.work.roll) && inbox.health != Health::Ok {
+            inbox.health = Health::Ok;
+            inbox.retry_at = None;
+            tracing::info!("the journal can be written again");
+        }
+        if chores {
+            let at = Instant::now() + self.settle_delay;
+            inbox.lazy_at.get_or_insert(at);
+        }
+        self.show_usage(&mut inbox);
+        drop(inbox);
+        for batch in round.work.batches {
+            answer(batch.waiter, Ok(()));
+        }
+        for flush in round.flushes {
+            answer(flush, Ok(()));
+        }
+    }
+
+    fn note_full(&self, failure: &Failure, bytes: u64) {
+        let mut inbox = self.shared.lock();
+        inbox.bytes -= bytes;
+        inbox.refused(failure, Instant::now() + self.retry_delay);
+        self.show_usage(&mut inbox);
+    }
+
+    fn show_usage(&self, inbox: &mut Inbox) {
+        inbox.disk_bytes = self.log.disk_bytes();
+        inbox.segments = self.log.segments.len();
+    }
+
+    /// Keeps what nobody may lose for a later group.
+    fn put_back(&self, round: Round, error: &NotDurable) {
+        for flush in round.flushes {
+            answer(flush, Err(error.clone()));
+        }
+        let mut inbox = self.shared.lock();
+        let mut work = round.work;
+        work.bindings.append(&mut inbox.work.bindings);
+        work.settled.append(&mut inbox.work.settled);
+        work.attempts.append(&mut inbox.work.attempts);
+        inbox.work.bindings = work.bindings;
+        inbox.work.settled = work.settled;
+        inbox.work.attempts = work.attempts;
+        inbox.work.holes = work.holes;
+        inbox.lazy_at = inbox.retry_at;
+    }
+
+    fn poison(&mut self, round: Round, reason: Arc<str>) -> NotDurable {
+        tracing::error!(%reason, "a sync of the journal failed; nothing is acknowledged until a restart");
+        let error = NotDurable::Poisoned(Arc::clone(&reason));
+        self.shared.lock().health = Health::Poisoned(reason);
+        for batch in round.work.batches {
+            answer(batch.waiter, Err(error.clone()));
+        }
+        for flush in round.flushes {
+            answer(flush, Err(error.clone()));
+        }
+        error
+    }
+}
+
+impl Drop for Writer {
+    /// Answers who still waits, also when the thread panicked.
+    fn drop(&mut self) {
+        let (batches, flushes, error) = {
+            let mut inbox = self.shared.lock();
+            inbox.ended = true;
+            if std::thread::panicking() {
+                inbox.health = Health::Poisoned("the journal's writer panicked".into());
+            }
+            let error = match &inbox.health {
+                Health::Poisoned(reason) => NotDurable::Poisoned(Arc::clone(reason)),
+                Health::Ok | Health::Full(_) => NotDurable::Closed,
+            };
+            let batches = std::mem::take(&mut inbox.work.batches);
+            (batches, std::mem::take(&mut inbox.flushes), error)
+        };
+        for batch in batches {
+            answer(batch.waiter, Err(error.clone()));
+        }
+        for flush in flushes {
+            answer(flush, Err(error.clone()));
+        }
+    }
+}
+
+fn has_rest(work: &Work<Waiter>) -> bool {
+    !work.bindings.is_empty() || !work.settled.is_empty() || !work.attempts.is_empty()
+}
+
+/// An error with its causes, in one line.
+fn reason_of(failure: &Failure) -> Arc<str> {
+    let mut reason = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        write!(reason, ": {error}").expect("a String takes all");
+        cause = error.source();
+    }
+    reason.into()
+}
