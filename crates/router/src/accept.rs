@@ -80,12 +80,18 @@ pub enum AcceptError {
         bytes_max: u64,
     },
     /// The journal in use cannot give that acknowledgement.
-    #[error(
-        "acknowledgement level {level:?} is not available: the journal is in memory; use \"memory\""
-    )]
+    #[error("acknowledgement level {level:?} is not available: {reason}")]
     AckUnavailable {
         /// The level asked for.
         level: &'static str,
+        /// Why, and what to use instead.
+        reason: &'static str,
+    },
+    /// The journal on disk takes nothing, or did not get the batch to disk.
+    #[error("the journal on disk did not take the batch: {reason}")]
+    Journal {
+        /// Why.
+        reason: String,
     },
     /// The router is stopping.
     #[error("twinroute is stopping and accepts no more events")]

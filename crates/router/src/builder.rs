@@ -1,6 +1,6 @@
 //! What a router is made of, before it runs.
 
-use crate::live::Live;
+use crate::live::{Durable, Live};
 use crate::plan::Custom;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, Sink};
@@ -13,7 +13,7 @@ use twinroute_model::endpoint::Endpoint;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::Journal;
+use twinroute_retry::journal::{Disk, Journal, Recovered};
 
 /// Collects what a router is made of.
 pub struct Builder {
@@ -21,6 +21,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     default_instance: Result<InstanceName, InvalidName>,
     journal_bytes_max: u64,
+    disk: Option<(Disk, Recovered)>,
     removed_grace: Duration,
     custom: Vec<(String, Custom)>,
     definitions: Definitions,
@@ -64,6 +65,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             default_instance: InstanceName::new("default"),
             journal_bytes_max: 256 << 20,
+            disk: None,
             removed_grace: Duration::from_secs(5 * 60),
             custom: Vec::new(),
             definitions: Definitions::default(),
@@ -99,6 +101,17 @@ impl Builder {
     #[must_use]
     pub fn journal_bytes_max(mut self, bytes: u64) -> Self {
         self.journal_bytes_max = bytes;
+        self
+    }
+
+    /// Keeps events on disk: what is acknowledged as durable outlives the process and the machine's
+    /// power. `recovered` is what opening the journal gave back; it is delivered first.
+    ///
+    /// The bytes that may wait in all are then the journal's own setting.
+    #[must_use]
+    pub fn journal_on_disk(mut self, disk: Disk, recovered: Recovered) -> Self {
+        self.journal_bytes_max = disk.bytes_max();
+        self.disk = Some((disk, recovered));
         self
     }
 
@@ -172,6 +185,14 @@ impl Builder {
                 .routes
                 .push(route);
         }
+        let (journal, durable) = match self.disk {
+            None => (Journal::memory(self.journal_bytes_max), None),
+            Some((disk, recovered)) => {
+                let clock = Arc::clone(&self.clock);
+                let durable = Durable::new(disk.clone(), clock, recovered);
+                (Journal::Disk(disk), Some(durable))
+            }
+        };
         let live = Live::new(
             self.connect,
             self.clock,
@@ -179,8 +200,9 @@ impl Builder {
             custom,
             self.removed_grace,
             self.journal_bytes_max,
+            durable,
         );
         live.apply(&definitions)?;
-        Ok(Router::start(live, Journal::memory(self.journal_bytes_max)))
+        Ok(Router::start(live, journal))
     }
 }

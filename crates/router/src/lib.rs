@@ -46,10 +46,12 @@
 
 pub mod accept;
 mod builder;
+mod commit;
 mod index;
 mod lane;
 mod latency;
 mod live;
+mod matched;
 mod plan;
 mod router;
 pub mod sink;

@@ -3,13 +3,14 @@
 //! `apply` validates, compiles and swaps. Whatever is wrong, the old table stays, whole. A lane is kept
 //! as long as its endpoint is, and its sink too while nothing about the endpoint changed.
 
+use crate::lane::durable::Origin;
 use crate::lane::{self, Lane};
 use crate::plan::{
     Custom, LaneKey, MadeOf, Planned, PlannedEndpoint, Planner, hash, overcommitted,
 };
 use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
-use crate::status::{InstanceStatus, RouteStatus, TableStatus};
+use crate::status::{EndpointStatus, InstanceStatus, RouteStatus, TableStatus};
 use crate::table::{CompiledInstance, ParsedRoute, Table};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
@@ -20,6 +21,62 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
+
+/// The journal on disk, and what it gave back for lanes that do not run yet.
+pub(crate) struct Durable {
+    disk: Disk,
+    clock: Arc<dyn Clock>,
+    recovered: Mutex<BTreeMap<LaneKey, RecoveredLane>>,
+}
+
+impl Durable {
+    pub(crate) fn new(disk: Disk, clock: Arc<dyn Clock>, recovered: Recovered) -> Self {
+        let named = recovered.lanes.into_iter().filter_map(|lane| {
+            if lane.name.is_none() && !lane.pending.is_empty() {
+                tracing::error!(
+                    lane = lane.number.0,
+                    events = lane.pending.len(),
+                    "the journal lost which endpoint these events are for; they stay in it"
+                );
+            }
+            Some((lane.name.clone()?, lane))
+        });
+        Self {
+            disk,
+            clock,
+            recovered: Mutex::new(named.collect()),
+        }
+    }
+
+    fn origin(&self, key: &LaneKey) -> Origin {
+        let mut recovered = self
+            .recovered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let number = self.disk.bind(&key.0, &key.1);
+        Origin::durable(
+            self.disk.clone(),
+            number,
+            Arc::clone(&self.clock),
+            recovered.remove(key),
+        )
+    }
+
+    /// What waits for endpoints that are not defined, or not any more.
+    fn orphans(&self) -> Vec<(LaneKey, EndpointStatus)> {
+        let recovered = self
+            .recovered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waiting = recovered
+            .iter()
+            .filter(|(_, lane)| !lane.pending.is_empty());
+        waiting
+            .map(|(key, lane)| (key.clone(), EndpointStatus::of_orphan(&key.1, lane)))
+            .collect()
+    }
+}
 
 pub(crate) struct Live {
     table: ArcSwap<Table>,
@@ -30,6 +87,7 @@ pub(crate) struct Live {
     removed_grace: Duration,
     /// Bytes that may wait in all.
     journal_bytes_max: u64,
+    durable: Option<Durable>,
     running: Mutex<Running>,
     /// Held while definitions are applied: one at a time.
     applying: Mutex<()>,
@@ -56,6 +114,7 @@ impl Live {
         custom: BTreeMap<EndpointName, Custom>,
         removed_grace: Duration,
         journal_bytes_max: u64,
+        durable: Option<Durable>,
     ) -> Self {
         Self {
             table: ArcSwap::default(),
@@ -65,6 +124,7 @@ impl Live {
             custom,
             removed_grace,
             journal_bytes_max,
+            durable,
             running: Mutex::default(),
             applying: Mutex::default(),
         }
@@ -166,7 +226,7 @@ impl Live {
             for endpoint in plan.endpoints {
                 let key = (plan.name.clone(), endpoint.name.clone());
                 numbers.insert(endpoint.name.clone(), lanes.len() as u32);
-                lanes.push(running.lane(key, endpoint));
+                lanes.push(running.lane(key, endpoint, self.durable.as_ref()));
             }
             let routes = plan
                 .routes
@@ -261,7 +321,19 @@ impl Live {
                 routes,
             }
         });
-        (status, instances.collect())
+        let mut instances: Vec<InstanceStatus> = instances.collect();
+        for ((instance, _), orphan) in self.durable.iter().flat_map(Durable::orphans) {
+            let name = instance.to_string();
+            match instances.iter_mut().find(|known| known.name == name) {
+                Some(known) => known.endpoints.push(orphan),
+                None => instances.push(InstanceStatus {
+                    name,
+                    endpoints: vec![orphan],
+                    routes: Vec::new(),
+                }),
+            }
+        }
+        (status, instances)
     }
 }
 
@@ -271,7 +343,12 @@ impl Running {
         running.is_some_and(|running| running.made_of == *made_of && running.lane.is_running())
     }
 
-    fn lane(&mut self, key: LaneKey, planned: PlannedEndpoint) -> Arc<Lane> {
+    fn lane(
+        &mut self,
+        key: LaneKey,
+        planned: PlannedEndpoint,
+        durable: Option<&Durable>,
+    ) -> Arc<Lane> {
         if let Some(known) = self.lanes.get_mut(&key)
             && known.lane.revive()
         {
@@ -284,7 +361,10 @@ impl Running {
         let setup = planned
             .setup
             .expect("a lane that does not run was planned with a sink");
-        let lane = Lane::new(key.0.clone(), planned.name, setup);
+        let origin = durable
+            .map(|durable| durable.origin(&key))
+            .unwrap_or_default();
+        let lane = Lane::new(key.0.clone(), planned.name, setup, origin);
         drop(lane::spawn(Arc::clone(&lane)));
         let running = RunningLane {
             lane: Arc::clone(&lane),

@@ -2,22 +2,23 @@
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
 use crate::builder::Builder;
+use crate::commit::{self, Commit};
 use crate::lane::Lane;
 use crate::live::Live;
+use crate::matched::Matched;
 use crate::source::{Definitions, Faults};
 use crate::status::{JournalStatus, Readiness, Status};
 use crate::table::{CompiledInstance, Scratch};
 use metrics::{Counter, counter, gauge};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_model::twin::TwinKey;
-use twinroute_retry::journal::{Full, Gauge, Journal};
+use twinroute_retry::journal::{AppendError, Disk, Full, Gauge, Health, Journal, NotDurable};
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
@@ -39,6 +40,10 @@ struct Shared {
     unmatched: AtomicU64,
     drain: Mutex<Drain>,
     counters: Counters,
+    /// The journal on disk, where it is.
+    disk: Option<Disk>,
+    /// The way of events from that disk to their lanes.
+    commits: Option<mpsc::UnboundedSender<Commit>>,
 }
 
 struct Counters {
@@ -46,6 +51,9 @@ struct Counters {
     unmatched: Counter,
     refused: Counter,
 }
+
+/// How much longer than its grace a stop may take.
+const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 /// How fast the journal drains, as last looked at.
 struct Drain {
@@ -63,8 +71,16 @@ impl Router {
 
     /// Runs with a table that is in use already.
     pub(crate) fn start(live: Live, journal: Journal) -> Self {
+        let disk = journal.disk().cloned();
+        let commits = disk.is_some().then(|| {
+            let (commits, inbox) = mpsc::unbounded_channel();
+            drop(tokio::spawn(commit::run(inbox)));
+            commits
+        });
         let shared = Shared {
             live,
+            disk,
+            commits,
             journal_kind: journal.kind(),
             gauge: journal.gauge(),
             journal: Mutex::new(journal),
@@ -92,7 +108,7 @@ impl Router {
     /// Once this has begun, dropping the future does not undo it.
     ///
     /// # Errors
-    /// Why nothing of the batch was kept.
+    /// Why nothing of the batch was kept; after a failed sync of the disk, why that is not known.
     pub async fn accept(
         &self,
         instance: Option<&str>,
@@ -100,14 +116,23 @@ impl Router {
         level: AckLevel,
     ) -> Result<Accepted, AcceptError> {
         let count = events.len() as u64;
-        let result = self.accept_now(instance, events, level);
+        let result = self.accept_at(instance, events, level).await;
         if result.is_err() {
             self.shared.counters.refused.increment(count);
         }
         result
     }
 
-    fn accept_now(
+    /// The level that requests get which ask for none: the strongest that the journal gives at once.
+    #[must_use]
+    pub fn default_level(&self) -> AckLevel {
+        match self.shared.commits {
+            None => AckLevel::Memory,
+            Some(_) => AckLevel::Durable,
+        }
+    }
+
+    async fn accept_at(
         &self,
         instance: Option<&str>,
         events: Vec<Event>,
@@ -117,11 +142,7 @@ impl Router {
         if shared.stopping.load(Ordering::Acquire) {
             return Err(AcceptError::Stopping);
         }
-        if level != AckLevel::Memory {
-            return Err(AcceptError::AckUnavailable {
-                level: level.as_str(),
-            });
-        }
+        self.check_level(level)?;
         let (compiled, generation) = self.instance(instance)?;
         let mut accepted = Accepted {
             events: events.len(),
@@ -130,9 +151,7 @@ impl Router {
             generation,
         };
         let mut scratch = Scratch::default();
-        let mut matched = Vec::with_capacity(events.len());
-        let mut lanes_of: Vec<(usize, u64)> = Vec::with_capacity(events.len());
-        let mut lanes = Vec::with_capacity(events.len());
+        let mut matched = Matched::with_capacity(events.len());
         for event in events {
             compiled.matches(&event, &mut scratch);
             if scratch.lanes.is_empty() {
@@ -140,11 +159,15 @@ impl Router {
                 continue;
             }
             accepted.deliveries += scratch.lanes.len();
-            lanes_of.push((scratch.lanes.len(), TwinKey::of(&event).stable_hash()));
-            lanes.extend_from_slice(&scratch.lanes);
-            matched.push(event.detached());
+            matched.add(event, &scratch.lanes);
         }
-        self.hand_over(&compiled.lanes, matched, &lanes_of, &lanes)?;
+        let on_disk = self.hand_over(&compiled.lanes, matched)?;
+        if let Some(on_disk) = on_disk.filter(|_| level == AckLevel::Durable) {
+            let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
+            result.map_err(|error| AcceptError::Journal {
+                reason: error.to_string(),
+            })?;
+        }
         compiled.count(&scratch);
         let (events, unmatched) = (accepted.events as u64, accepted.unmatched as u64);
         shared.accepted.fetch_add(events, Ordering::Relaxed);
@@ -154,18 +177,26 @@ impl Router {
         Ok(accepted)
     }
 
+    fn check_level(&self, level: AckLevel) -> Result<(), AcceptError> {
+        let reason = match (level, &self.shared.commits) {
+            (AckLevel::Memory, _) | (AckLevel::Durable, Some(_)) => return Ok(()),
+            (AckLevel::Durable, None) => "the journal is in memory; use \"memory\"",
+            (AckLevel::Delivered, _) => "no journal waits for deliveries yet; use another level",
+        };
+        let level = level.as_str();
+        Err(AcceptError::AckUnavailable { level, reason })
+    }
+
     /// Appends to the journal and queues for the lanes, in one order for all.
     ///
-    /// `lanes_of` says of each event how many of `lanes` are its own, and its twin.
+    /// With a journal on disk the lanes get the events once they are there, which the receiver tells.
     fn hand_over(
         &self,
         all: &[Arc<Lane>],
-        events: Vec<Event>,
-        lanes_of: &[(usize, u64)],
-        lanes: &[u32],
-    ) -> Result<(), AcceptError> {
-        if events.is_empty() {
-            return Ok(());
+        mut matched: Matched,
+    ) -> Result<Option<oneshot::Receiver<Result<(), NotDurable>>>, AcceptError> {
+        if matched.is_empty() {
+            return Ok(None);
         }
         let now = Instant::now();
         let mut journal = self
@@ -177,30 +208,43 @@ impl Router {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(AcceptError::Stopping);
         }
-        let entries = journal.append(events).map_err(|full| self.full(full))?;
-        if let [(_, twin)] = lanes_of {
-            let delivery = [(entries[0].clone(), *twin)];
-            lanes
-                .iter()
-                .for_each(|lane| all[*lane as usize].push(&delivery, now));
-            return Ok(());
+        let Some(commits) = &self.shared.commits else {
+            let events = matched.take_events();
+            let entries = journal.append(events).map_err(|full| self.full(full))?;
+            matched.push(all, entries, now);
+            return Ok(None);
+        };
+        let batch = matched.take_numbered(all);
+        let appended = journal
+            .append_for(batch)
+            .map_err(|error| self.not_appended(error))?;
+        let (done, on_disk) = oneshot::channel();
+        let deliveries = matched.by_lane(all, appended.entries);
+        let durable = appended.durable;
+        let sent = commits.send(Commit::Batch {
+            deliveries,
+            accepted: now,
+            durable,
+            done,
+        });
+        sent.map_err(|_| AcceptError::Stopping)?;
+        Ok(Some(on_disk))
+    }
+
+    fn not_appended(&self, error: AppendError) -> AcceptError {
+        match error {
+            AppendError::Full(full) | AppendError::Backlog(full) => self.full(full),
+            AppendError::TooLarge {
+                bytes, bytes_max, ..
+            } => AcceptError::TooLarge {
+                bytes: bytes as u64,
+                bytes_max: bytes_max as u64,
+            },
+            AppendError::NoRoom(reason) | AppendError::Poisoned(reason) => AcceptError::Journal {
+                reason: reason.to_string(),
+            },
+            AppendError::Closed => AcceptError::Stopping,
         }
-        let mut by_lane: BTreeMap<u32, Vec<_>> = BTreeMap::new();
-        let mut rest = lanes;
-        for (entry, (count, twin)) in entries.into_iter().zip(lanes_of) {
-            let (own, others) = rest.split_at(*count);
-            rest = others;
-            for lane in own {
-                by_lane
-                    .entry(*lane)
-                    .or_default()
-                    .push((entry.clone(), *twin));
-            }
-        }
-        for (lane, deliveries) in by_lane {
-            all[lane as usize].push(&deliveries, now);
-        }
-        Ok(())
     }
 
     fn instance(&self, name: Option<&str>) -> Result<(Arc<CompiledInstance>, u64), AcceptError> {
@@ -320,15 +364,20 @@ impl Router {
     /// Whether events are accepted.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        if self.shared.stopping.load(Ordering::Acquire) {
-            return Readiness {
-                ready: false,
-                reason: "stopping".to_owned(),
-            };
-        }
+        let reason = if self.shared.stopping.load(Ordering::Acquire) {
+            "stopping".to_owned()
+        } else {
+            match self.shared.disk.as_ref().map(Disk::health) {
+                None | Some(Health::Ok) => String::new(),
+                Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
+                Some(Health::Poisoned(reason)) => {
+                    format!("the journal is poisoned until a restart: {reason}")
+                }
+            }
+        };
         Readiness {
-            ready: true,
-            reason: String::new(),
+            ready: reason.is_empty(),
+            reason,
         }
     }
 
@@ -349,6 +398,11 @@ impl Router {
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
+                disk_bytes: self
+                    .shared
+                    .disk
+                    .as_ref()
+                    .map_or(0, |disk| disk.usage().disk_bytes),
                 accepted: self.shared.accepted.load(Ordering::Relaxed),
                 unmatched: self.shared.unmatched.load(Ordering::Relaxed),
             },
@@ -375,17 +429,31 @@ impl Router {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
+        if let Some(commits) = &self.shared.commits {
+            let (done, handed_over) = oneshot::channel();
+            if commits.send(Commit::Barrier(done)).is_ok() {
+                // A disk that hangs must not keep the process; its events are found at the next start.
+                drop(timeout_at(deadline.max(Instant::now() + STOP_MARGIN), handed_over).await);
+            }
+        }
         let lanes = self.shared.live.lanes();
         self.shared.live.stop(deadline);
         for lane in lanes {
             // A batch in flight ends by itself within the attempt timeout.
-            let latest = deadline + Duration::from_secs(1);
+            let latest = deadline + STOP_MARGIN;
             if timeout_at(latest, lane.idle()).await.is_err() {
                 tracing::warn!(endpoint = %format!("{}/{}", lane.instance, lane.name),
                     "stopped with a batch in flight; whether it arrived is not known");
             }
         }
-        self.status()
+        let status = self.status();
+        if let Some(disk) = self.shared.disk.clone() {
+            let closed = tokio::task::spawn_blocking(move || disk.close()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::warn!(%error, "the journal was not closed in order");
+            }
+        }
+        status
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use twinroute_model::name::EndpointName;
+use twinroute_retry::journal::RecoveredLane;
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ pub struct TableStatus {
 /// What the journal holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalStatus {
-    /// `memory`: nothing outlives the process.
+    /// `memory`: nothing outlives the process; `disk`: what is acknowledged as durable does.
     pub kind: String,
     /// Events held.
     pub events: u64,
@@ -53,6 +55,8 @@ pub struct JournalStatus {
     pub bytes: u64,
     /// Bytes it may hold; events are refused above.
     pub bytes_max: u64,
+    /// Bytes of its files; 0 in memory.
+    pub disk_bytes: u64,
     /// Events accepted since the start.
     pub accepted: u64,
     /// Accepted events that matched no route.
@@ -79,7 +83,7 @@ pub struct EndpointStatus {
     pub name: String,
     /// `EventGrid`, `EventHub` or `ServiceBus`.
     pub endpoint_type: String,
-    /// `healthy`, the kind of fault that holds it back, or why it ends: `removed`, `stopped`.
+    /// `healthy`, `undefined` (see `last_error`), the kind of fault that holds it back, or why it ends: `removed`, `stopped`.
     pub state: String,
     /// The last failure in words, also when it is over; empty when there was none.
     pub last_error: String,
@@ -110,6 +114,39 @@ pub struct EndpointStatus {
 }
 
 impl EndpointStatus {
+    /// What waits on disk for an endpoint that is not defined.
+    pub(crate) fn of_orphan(name: &EndpointName, lane: &RecoveredLane) -> Self {
+        let ledger = &lane.ledger;
+        let parked = lane
+            .pending
+            .iter()
+            .filter(|delivery| delivery.due.is_some())
+            .count() as u64;
+        let bytes = lane
+            .pending
+            .iter()
+            .map(|delivery| delivery.entry.event.size() as u64);
+        Self {
+            name: name.to_string(),
+            endpoint_type: "unknown".to_owned(),
+            state: "undefined".to_owned(),
+            last_error: "waits in the journal; define the endpoint again to have it delivered"
+                .to_owned(),
+            backing_off_ms: 0,
+            matched: ledger.matched,
+            queued: lane.pending.len() as u64 - parked,
+            in_flight: 0,
+            parked,
+            delivered: ledger.delivered,
+            discarded: ledger.discarded_all(),
+            discarded_by: BTreeMap::new(),
+            queue_bytes: bytes.sum(),
+            oldest_age_ms: 0,
+            latency_p50_ms: 0.0,
+            latency_p99_ms: 0.0,
+        }
+    }
+
     /// Deliveries that are in no known state: always 0.
     #[must_use]
     pub fn unaccounted(&self) -> i64 {

@@ -297,6 +297,12 @@ impl Disk {
         self.0.shared.lock().next_sequence
     }
 
+    /// Bytes of events that may be unsettled.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        self.0.settings.bytes_max
+    }
+
     /// What it takes of the disk.
     #[must_use]
     pub fn usage(&self) -> DiskUsage {

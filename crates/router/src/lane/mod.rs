@@ -3,6 +3,7 @@
 //! State stands behind one mutex that is never held across an await: accepting pushes under it, the
 //! lane's loop takes batches and notes outcomes under it, status reads it. So every snapshot adds up.
 
+pub(crate) mod durable;
 pub(crate) mod queue;
 mod run;
 mod state;
@@ -12,6 +13,7 @@ pub(crate) use state::Offer;
 
 use crate::sink::Sink;
 use crate::status::EndpointStatus;
+use durable::Origin;
 use queue::Waiting;
 use state::{Retirement, State};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::Entry;
+use twinroute_retry::journal::{Entry, LaneNumber};
 use twinroute_retry::ledger::Discard;
 
 /// Longer than any batch takes from its match to its lanes.
@@ -31,6 +33,8 @@ const LATECOMERS: Duration = Duration::from_secs(5);
 pub(crate) struct Lane {
     pub(crate) instance: InstanceName,
     pub(crate) name: EndpointName,
+    /// Its number in the journal on disk.
+    pub(crate) number: Option<LaneNumber>,
     state: Mutex<State>,
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
@@ -45,11 +49,18 @@ pub(crate) struct Setup {
 }
 
 impl Lane {
-    pub(crate) fn new(instance: InstanceName, name: EndpointName, setup: Setup) -> Arc<Self> {
-        let state = State::new(&instance, &name, setup);
+    pub(crate) fn new(
+        instance: InstanceName,
+        name: EndpointName,
+        setup: Setup,
+        origin: Origin,
+    ) -> Arc<Self> {
+        let state = State::new(&instance, &name, setup, origin);
+        let number = state.number();
         Arc::new(Self {
             instance,
             name,
+            number,
             state: Mutex::new(state),
             wake: Notify::new(),
             settled: Notify::new(),

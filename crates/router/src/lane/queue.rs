@@ -121,6 +121,11 @@ impl Queue {
         evicted
     }
 
+    /// Parks a delivery that was parked before a restart.
+    pub(crate) fn restore_parked(&mut self, waiting: Waiting, due: Instant) {
+        self.park(waiting, due);
+    }
+
     /// Deliveries that wait, parked ones not counted.
     pub(crate) fn queued(&self) -> usize {
         self.events - self.parked.len()

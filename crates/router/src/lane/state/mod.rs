@@ -3,6 +3,7 @@
 mod outcomes;
 
 use super::Setup;
+use super::durable::{LaneJournal, Origin};
 use super::queue::{Caps, Queue, Room, Waiting};
 use crate::latency::Histogram;
 use crate::sink::{Delivery, FaultKind, Sink};
@@ -14,7 +15,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::ledger::{Discard, Ledger};
+use twinroute_model::twin::TwinKey;
+use twinroute_retry::journal::{LaneNumber, PendingDelivery};
+use twinroute_retry::ledger::{Discard, Fate, Ledger};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -36,6 +39,7 @@ pub(super) struct State {
     overflowing: bool,
     chance: fastrand::Rng,
     counters: Counters,
+    journal: Option<LaneJournal>,
 }
 
 #[derive(Clone)]
@@ -106,13 +110,18 @@ pub(super) struct Flight {
 }
 
 impl State {
-    pub(super) fn new(instance: &InstanceName, name: &EndpointName, setup: Setup) -> Self {
+    pub(super) fn new(
+        instance: &InstanceName,
+        name: &EndpointName,
+        setup: Setup,
+        origin: Origin,
+    ) -> Self {
         let (instance, name) = (instance.to_string(), name.to_string());
         let delivery = |outcome: &'static str| {
             counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
                 "endpoint" => name.clone(), "outcome" => outcome)
         };
-        Self {
+        let mut state = Self {
             counters: Counters {
                 matched: delivery("matched"),
                 delivered: delivery("delivered"),
@@ -130,7 +139,8 @@ impl State {
             endpoint_type: setup.endpoint_type,
             sink: SinkHandle(setup.sink),
             settings: setup.settings,
-            ledger: Ledger::default(),
+            ledger: origin.ledger,
+            journal: origin.journal,
             fault: None,
             epoch: 0,
             last_error: String::new(),
@@ -141,7 +151,31 @@ impl State {
             ended: false,
             overflowing: false,
             chance: fastrand::Rng::new(),
+        };
+        state.restore(origin.pending, Instant::now());
+        state
+    }
+
+    /// Queues what was not settled before a restart; its matches are counted already.
+    fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
+        let Some(journal) = &self.journal else { return };
+        let mut restored = Vec::with_capacity(pending.len());
+        for delivery in pending {
+            let waiting = Waiting {
+                twin: TwinKey::of(&delivery.entry.event).stable_hash(),
+                accepted: journal.moment(delivery.accepted_at, now),
+                entry: delivery.entry,
+                attempts: delivery.attempts,
+            };
+            restored.push((waiting, delivery.due.map(|due| journal.due(due, now))));
         }
+        for (waiting, due) in restored {
+            match due {
+                Some(due) => self.queue.restore_parked(waiting, due),
+                None => drop(self.enqueue(waiting)),
+            }
+        }
+        self.hand_over();
     }
 
     pub(super) fn reconfigure(&mut self, setup: Setup) {
@@ -157,21 +191,36 @@ impl State {
         self.ledger.matched += 1;
         self.counters.matched.increment(1);
         if self.ended {
-            self.discard(Discard::Removed);
+            self.discard(waiting.entry.sequence, Discard::Removed);
             return Offer::Ended;
         }
+        self.enqueue(waiting)
+    }
+
+    fn enqueue(&mut self, waiting: Waiting) -> Offer {
         let had_none = self.queue.oldest_sendable().is_none();
         let room = self.room();
         let filled = self.queue.fills(room);
         let evicted = self.queue.push(waiting, self.caps());
         for oldest in &evicted {
             self.note_overflow(oldest);
-            self.discard(Discard::Overflow);
+            self.discard(oldest.entry.sequence, Discard::Overflow);
         }
         Offer::Queued {
             wake: had_none || (!filled && self.queue.fills(room)),
             evicted: evicted.len(),
         }
+    }
+
+    /// Tells the journal what was settled since the last time.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.hand_over();
+        }
+    }
+
+    pub(super) fn number(&self) -> Option<LaneNumber> {
+        self.journal.as_ref().map(LaneJournal::number)
     }
 
     fn caps(&self) -> Caps {
@@ -206,7 +255,10 @@ impl State {
         );
     }
 
-    fn discard(&mut self, reason: Discard) {
+    fn discard(&mut self, sequence: u64, reason: Discard) {
+        if let Some(journal) = &mut self.journal {
+            journal.settle(sequence, Fate::Discarded(reason));
+        }
         self.ledger.discard(reason);
         self.counters.discarded[reason as usize].increment(1);
     }
@@ -214,7 +266,16 @@ impl State {
     /// Decides what to do now.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(retired) = self.retired {
-            if now >= retired.deadline {
+            if self.journal.is_some() && retired.reason == Discard::Stopped {
+                // What waits stays in the journal; only what is in flight is waited for.
+                if now >= retired.deadline && self.flights.is_empty() {
+                    self.ended = true;
+                    return Step::End;
+                }
+                if now >= retired.deadline {
+                    return Step::Wait(None);
+                }
+            } else if now >= retired.deadline {
                 self.give_up(retired.reason);
             }
             if self.is_empty() && now >= retired.not_before {
@@ -308,12 +369,14 @@ impl State {
         self.ended
     }
 
+    /// What waits is over, but for what a journal on disk keeps over a stop.
     fn give_up(&mut self, reason: Discard) {
         let mut count = 0_u64;
-        while self.queue.evict_oldest().is_some() {
-            self.discard(reason);
+        while let Some(waiting) = self.queue.evict_oldest() {
+            self.discard(waiting.entry.sequence, reason);
             count += 1;
         }
+        self.hand_over();
         if count > 0 {
             tracing::error!(
                 endpoint = self.label,

@@ -1,11 +1,11 @@
 //! What outcomes do to a lane: deliveries settle, park or go back; the endpoint's health changes.
 
-use super::super::queue::{Fate, Waiting};
+use super::super::queue::{Fate as Next, Waiting};
 use super::{Fault, Flight, State};
 use crate::sink::{EndpointFault, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::ledger::Discard;
+use twinroute_retry::ledger::{Discard, Fate};
 use twinroute_retry::schedule;
 
 impl State {
@@ -29,14 +29,15 @@ impl State {
                 Outcome::Delivered => {
                     answered = true;
                     delivered += 1;
+                    self.note_delivered(waiting.entry.sequence);
                     self.latency.record(now - waiting.accepted);
-                    Fate::Settled
+                    Next::Settled
                 }
                 Outcome::Reject(reason) => {
                     answered = true;
                     rejected.note(&waiting, Discard::Rejected, &reason);
-                    self.discard(Discard::Rejected);
-                    Fate::Settled
+                    self.discard(waiting.entry.sequence, Discard::Rejected);
+                    Next::Settled
                 }
                 Outcome::Retry { after, reason } => {
                     answered = true;
@@ -44,7 +45,7 @@ impl State {
                 }
                 Outcome::Unavailable(endpoint_fault) => {
                     fault.get_or_insert(endpoint_fault);
-                    Fate::Returned(waiting)
+                    Next::Returned(waiting)
                 }
             };
             fates.push((twin, fate));
@@ -52,6 +53,7 @@ impl State {
         self.ledger.delivered += delivered;
         self.counters.delivered.increment(delivered);
         self.queue.resolve(fates);
+        self.hand_over();
         self.note_rejected(rejected);
         if flight.epoch == self.epoch {
             match fault {
@@ -59,6 +61,12 @@ impl State {
                 None if answered => self.recover(),
                 None => {}
             }
+        }
+    }
+
+    fn note_delivered(&mut self, sequence: u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.settle(sequence, Fate::Delivered);
         }
     }
 
@@ -70,7 +78,7 @@ impl State {
         reason: &Reason,
         now: Instant,
         rejected: &mut Rejected,
-    ) -> Fate {
+    ) -> Next {
         self.last_error = reason.to_string();
         let attempts = waiting.attempts + 1;
         let spent = if attempts >= self.settings.attempts_max {
@@ -82,13 +90,16 @@ impl State {
         };
         if let Some(discard) = spent {
             rejected.note(&waiting, discard, reason);
-            self.discard(discard);
-            return Fate::Settled;
+            self.discard(waiting.entry.sequence, discard);
+            return Next::Settled;
         }
         let delay = schedule::event_delay(attempts, after, self.chance.f64());
+        if let Some(journal) = &self.journal {
+            journal.attempt(waiting.entry.sequence, attempts, delay);
+        }
         tracing::debug!(endpoint = self.label, event = waiting.entry.event.id(),
             attempts, reason = %reason, ?delay, "an event failed alone and waits");
-        Fate::Parked(
+        Next::Parked(
             Waiting {
                 attempts,
                 ..waiting

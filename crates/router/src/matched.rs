@@ -1,0 +1,90 @@
+//! A batch between its match and its lanes.
+
+use crate::commit::ByLane;
+use crate::lane::Lane;
+use crate::table::LaneNumber as LaneIndex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+use twinroute_model::event::Event;
+use twinroute_model::twin::TwinKey;
+use twinroute_retry::journal::{Entry, LaneNumber};
+
+/// Events of a batch that matched, with their lanes and twins.
+pub(crate) struct Matched {
+    events: Vec<Event>,
+    /// Of each event, how many of `lanes` are its own, and its twin.
+    lanes_of: Vec<(usize, u64)>,
+    lanes: Vec<LaneIndex>,
+}
+
+impl Matched {
+    pub(crate) fn with_capacity(events: usize) -> Self {
+        Self {
+            events: Vec::with_capacity(events),
+            lanes_of: Vec::with_capacity(events),
+            lanes: Vec::with_capacity(events),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes_of.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, event: Event, lanes: &[LaneIndex]) {
+        let twin = TwinKey::of(&event).stable_hash();
+        self.lanes_of.push((lanes.len(), twin));
+        self.lanes.extend_from_slice(lanes);
+        self.events.push(event.detached());
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Takes the events, each with the numbers of its lanes in the journal on disk.
+    pub(crate) fn take_numbered(&mut self, all: &[Arc<Lane>]) -> Vec<(Event, Vec<LaneNumber>)> {
+        let mut rest = &*self.lanes;
+        let events = std::mem::take(&mut self.events);
+        let numbered = events
+            .into_iter()
+            .zip(&self.lanes_of)
+            .map(|(event, (count, _))| {
+                let (own, others) = rest.split_at(*count);
+                rest = others;
+                let number = |lane: &LaneIndex| all[*lane as usize].number;
+                (event, own.iter().filter_map(number).collect())
+            });
+        numbered.collect()
+    }
+
+    /// Gives every lane its events.
+    pub(crate) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, now: Instant) {
+        if let ([(_, twin)], [entry]) = (&*self.lanes_of, &*entries) {
+            let delivery = [(entry.clone(), *twin)];
+            for lane in &self.lanes {
+                all[*lane as usize].push(&delivery, now);
+            }
+            return;
+        }
+        for (lane, deliveries) in self.by_lane(all, entries) {
+            lane.push(&deliveries, now);
+        }
+    }
+
+    /// Sorts the deliveries by lane.
+    pub(crate) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> ByLane {
+        let mut sorted: BTreeMap<LaneIndex, Vec<(Entry, u64)>> = BTreeMap::new();
+        let mut rest = &*self.lanes;
+        for (entry, (count, twin)) in entries.into_iter().zip(&self.lanes_of) {
+            let (own, others) = rest.split_at(*count);
+            rest = others;
+            for lane in own {
+                let line = sorted.entry(*lane).or_default();
+                line.push((entry.clone(), *twin));
+            }
+        }
+        let shared = |(lane, deliveries)| (Arc::clone(&all[lane as usize]), deliveries);
+        sorted.into_iter().map(shared).collect()
+    }
+}
