@@ -113,6 +113,9 @@ impl Refusal {
             Self::Accept(AcceptError::AckUnavailable { .. }) => {
                 (StatusCode::BAD_REQUEST, "AckUnavailable")
             }
+            Self::Accept(AcceptError::Journal { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "JournalUnavailable")
+            }
             Self::Accept(AcceptError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "Stopping"),
         }
     }
@@ -128,7 +131,9 @@ impl Refusal {
                 HeaderValue::from_static("SharedAccessKey, SharedAccessSignature"),
             )),
             Self::Accept(AcceptError::Full { retry_after, .. }) => Some(retry(*retry_after)),
-            Self::Accept(AcceptError::Stopping) => Some(retry(Duration::from_secs(5))),
+            Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
+                Some(retry(Duration::from_secs(5)))
+            }
             Self::Body(BodyError::Crowded { .. }) => Some(retry(Duration::from_secs(1))),
             Self::UnknownPath
             | Self::NoOrigin

@@ -54,11 +54,11 @@ impl Ingress {
     #[must_use]
     pub fn new(settings: &Settings, router: Router, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Inner {
+            ack: settings.ack.unwrap_or_else(|| router.default_level()),
             router,
             clock,
             credentials: Credentials::new(settings),
             counters: Counters::new(),
-            ack: settings.ack,
             webhook_origins: settings.webhook_origins.clone(),
             events: settings.event_limits(),
             limits: settings.limits.clone(),

@@ -17,7 +17,9 @@ pub struct Settings {
     pub unix_mode: SocketMode,
     /// When a batch is acknowledged whose request does not say.
     #[serde(deserialize_with = "ack_level")]
-    pub ack: AckLevel,
+    ///
+    /// `auto`, the default, is `None`: `durable` with a journal on disk, `memory` without.
+    pub ack: Option<AckLevel>,
     /// Keys of which a request must show one. Without any, and without a `webhook_code`, everybody
     /// who reaches a socket may send.
     pub access_keys: Vec<Secret>,
@@ -42,7 +44,7 @@ impl Default for Settings {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             unix_mode: SocketMode::default(),
-            ack: AckLevel::default(),
+            ack: None,
             access_keys: Vec::new(),
             webhook_code: None,
             webhook_origins: vec!["eventgrid.azure.net".to_owned()],
@@ -125,13 +127,16 @@ impl Settings {
     }
 }
 
-fn ack_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AckLevel, D::Error> {
+fn ack_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AckLevel>, D::Error> {
     let word = String::deserialize(deserializer)?;
-    AckLevel::parse(&word).ok_or_else(|| {
-        serde::de::Error::custom(format_args!(
-            "acknowledgement level {word:?}: must be \"memory\", \"durable\" or \"delivered\""
-        ))
-    })
+    match AckLevel::parse(&word) {
+        None if word == "auto" => Ok(None),
+        None => Err(serde::de::Error::custom(format_args!(
+            "acknowledgement level {word:?}: must be \"auto\", \"memory\", \"durable\" or \
+             \"delivered\""
+        ))),
+        level => Ok(level),
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +175,7 @@ mod tests {
             ("listen = []", "listen must name at least one address"),
             (
                 "ack = \"fast\"",
-                "acknowledgement level \"fast\": must be \"memory\", \"durable\" or \"delivered\"",
+                "acknowledgement level \"fast\": must be \"auto\", \"memory\", \"durable\" or \"delivered\"",
             ),
             (
                 "access_keys = [\"***\"]",

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::journal;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::source::{Definitions, Fault, Faults, Folder, Settings};
 
@@ -66,16 +67,19 @@ impl Config {
                 Err(error) => errors.push(format!("[{table}]: {error}")),
             }
         }
-        // The journal is in memory: every request that does not say otherwise would be refused.
-        if self.ingress.ack != AckLevel::Memory {
-            errors.push(format!(
-                "[ingress]: ack = {:?} is not available: the journal is in memory; use \"memory\"",
-                self.ingress.ack.as_str()
-            ));
+        match self.ingress.ack {
+            None | Some(AckLevel::Memory) => {}
+            Some(AckLevel::Durable) if self.journal.on_disk() => {}
+            Some(AckLevel::Durable) => errors.push(
+                "[ingress]: ack = \"durable\" is not available: the journal is in memory; set \
+                 [journal] path, or use \"memory\""
+                    .to_owned(),
+            ),
+            Some(AckLevel::Delivered) => errors.push(
+                "[ingress]: ack = \"delivered\" is not available yet; use \"auto\"".to_owned(),
+            ),
         }
-        if self.journal.bytes_max < ByteSize::mib(1) {
-            errors.push("[journal]: bytes_max must be at least 1 MiB".to_owned());
-        }
+        self.journal.check(&mut errors);
         if let Err(error) = logging::filter(&self.log.filter) {
             errors.push(format!("[log]: {error}"));
         }
@@ -87,18 +91,57 @@ impl Config {
     }
 }
 
-/// What waits in memory.
+/// Where accepted events wait.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Journal {
+    /// The folder on disk, relative to this file; in memory when empty.
+    pub(crate) path: PathBuf,
     /// Bytes of events that may wait in all.
     pub(crate) bytes_max: ByteSize,
+    /// Bytes of one file on disk.
+    pub(crate) segment_bytes: ByteSize,
+    /// The longest that an event waits for others to share a sync with.
+    #[serde(with = "humantime_serde")]
+    pub(crate) commit_window: Duration,
 }
 
 impl Default for Journal {
     fn default() -> Self {
+        let disk = journal::Settings::default();
         Self {
-            bytes_max: ByteSize::mib(256),
+            path: PathBuf::new(),
+            bytes_max: ByteSize(disk.bytes_max),
+            segment_bytes: ByteSize(disk.segment_bytes),
+            commit_window: disk.commit_window,
+        }
+    }
+}
+
+impl Journal {
+    pub(crate) fn on_disk(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+
+    /// How the journal on disk is to work.
+    pub(crate) fn settings(&self) -> journal::Settings {
+        journal::Settings {
+            bytes_max: self.bytes_max.as_u64(),
+            segment_bytes: self.segment_bytes.as_u64(),
+            commit_window: self.commit_window,
+            ..journal::Settings::default()
+        }
+    }
+
+    fn check(&self, errors: &mut Vec<String>) {
+        if self.bytes_max < ByteSize::mib(1) {
+            errors.push("[journal]: bytes_max must be at least 1 MiB".to_owned());
+        }
+        if !(ByteSize::mib(1)..=ByteSize::gib(1)).contains(&self.segment_bytes) {
+            errors.push("[journal]: segment_bytes must be 1 MiB to 1 GiB".to_owned());
+        }
+        if self.commit_window > Duration::from_millis(100) {
+            errors.push("[journal]: commit_window must be 0 to 100ms".to_owned());
         }
     }
 }
@@ -149,6 +192,13 @@ impl Loaded {
             file: file.to_owned(),
             folder,
         })
+    }
+
+    /// The folder of the journal on disk, where there is to be one.
+    pub(crate) fn journal_folder(&self) -> Option<PathBuf> {
+        let journal = &self.config.journal;
+        let base = self.file.parent().unwrap_or(Path::new("."));
+        journal.on_disk().then(|| base.join(&journal.path))
     }
 
     /// Reads the definitions and, once more, the settings that go with them.

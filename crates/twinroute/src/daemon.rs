@@ -2,6 +2,7 @@
 
 use crate::config::Loaded;
 use anyhow::Context as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +12,8 @@ use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_retry::journal::storage::Folder;
+use twinroute_retry::journal::{self, Disk, Recovered};
 use twinroute_router::source::{Watch, WatchError};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
@@ -60,12 +63,19 @@ impl Daemon {
         // Heard and watched before anything is read, so that no change falls between the two.
         let watch = Watch::new(&[loaded.folder.root()], &[&loaded.file]);
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let router = router()?
+        let builder = router()?
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .definitions(loaded.definitions()?)
-            .build()?;
+            .definitions(loaded.definitions()?);
+        let builder = match loaded.journal_folder() {
+            None => builder,
+            Some(folder) => {
+                let (disk, recovered) = open_journal(&folder, config.journal.settings())?;
+                builder.journal_on_disk(disk, recovered)
+            }
+        };
+        let router = builder.build()?;
         let (phase, phases) = watch::channel(Phase::Running);
         let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
         let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
@@ -100,6 +110,21 @@ impl Daemon {
         ended(self.admin.await);
         status
     }
+}
+
+/// Opens the journal and says what was found in it.
+fn open_journal(folder: &Path, settings: journal::Settings) -> anyhow::Result<(Disk, Recovered)> {
+    let storage = Folder::create(folder)
+        .with_context(|| format!("[journal]: the folder {}", folder.display()))?;
+    let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock))?;
+    let pending: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
+    if recovered.report.is_whole() {
+        tracing::info!(folder = %folder.display(), pending, "the journal is open");
+    } else {
+        tracing::error!(folder = %folder.display(), pending, report = %recovered.report,
+            "the journal is open, but not all of it could be read");
+    }
+    Ok((disk, recovered))
 }
 
 fn ended(result: Result<(), tokio::task::JoinError>) {

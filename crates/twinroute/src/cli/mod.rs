@@ -3,6 +3,7 @@
 mod demo;
 mod emulator;
 mod explain;
+mod journal;
 mod run;
 mod status;
 mod table;
@@ -61,6 +62,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Looks into a journal on disk.
+    #[command(subcommand)]
+    Journal(journal::Look),
     /// Shows the whole of it on this machine: emulated endpoints, a router, a stream of twin events.
     Demo(demo::Options),
     /// Stands in for Event Grid topics, Event Hubs and Service Bus on this machine.
@@ -79,6 +83,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
             json,
         } => explain::run(&config, &event, instance.as_deref(), json).await,
         Command::Status { admin, json } => status::run(&admin, json).await,
+        Command::Journal(look) => journal::run(&look),
         Command::Demo(options) => demo::run(options).await,
         Command::Emulator(options) => emulator::run(options).await,
     };

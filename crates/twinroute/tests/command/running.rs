@@ -77,7 +77,8 @@ fn validate_refuses_what_run_refuses() {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{errors}");
     for error in [
-        "error: [ingress]: ack = \"durable\" is not available: the journal is in memory; use \"memory\"",
+        "error: [ingress]: ack = \"durable\" is not available: the journal is in memory; \
+         set [journal] path, or use \"memory\"",
         "error: [admin]: limits.headers_max must be 1 to 1000",
         "error: [log]: the log filter \"a=b=c\": ",
     ] {
