@@ -14,7 +14,7 @@ use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{Disk, LaneNumber, Settings};
 use twinroute_retry::ledger::Fate;
 
-const LASTS: Duration = Duration::from_secs(3);
+const LASTS: Duration = Duration::from_secs(1);
 
 fn main() {
     let folder = std::env::args().nth(1).map(PathBuf::from);

@@ -309,7 +309,8 @@ impl Writer {
             return inbox;
         }
         inbox = sleep_to(inbox, begun + window);
-        self.window.came_late(inbox.work.batches.len() - early);
+        let late = inbox.work.batches.len() - early;
+        self.window.came(early, late);
         inbox
     }
 
