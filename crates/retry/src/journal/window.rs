@@ -1,8 +1,9 @@
 //! How long a group waits for company: pure, fed with what waiting brought.
 //!
-//! Waiting pays when producers come one by one and often: fewer syncs, a third less CPU. It costs when
-//! those who wait are all there are. So the window is judged by its second half: if next to nobody
-//! comes in it three times in a row the window halves, down to none; otherwise it doubles, up to its limit.
+//! Waiting pays when producers come one by one and often: fewer syncs, a third less CPU. It costs
+//! when those who wait are all there are. So the window is judged by its second half: if next to
+//! nobody comes in it three times in a row the window halves, down to none; otherwise it doubles,
+//! up to its limit.
 
 use std::time::Duration;
 
