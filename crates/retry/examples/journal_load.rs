@@ -1,5 +1,5 @@
-//! What the journal on disk costs: events a second and CPU time an event, by the number of producers
-//! that wait for their own event each.
+//! What the journal on disk costs: events a second and CPU time an event, by the number of
+//! producers that wait for their own event each.
 //!
 //! `cargo run --profile dist -p twinroute-retry --example journal_load [folder]`
 
@@ -14,7 +14,7 @@ use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{Disk, LaneNumber, Settings};
 use twinroute_retry::ledger::Fate;
 
-const LASTS: Duration = Duration::from_secs(3);
+const LASTS: Duration = Duration::from_secs(1);
 
 fn main() {
     let folder = std::env::args().nth(1).map(PathBuf::from);
@@ -102,7 +102,8 @@ fn event() -> Event {
         .expect("an event")
 }
 
-/// CPU time of this process, user and system (`/proc/self/stat`, fields 14 and 15; 100 ticks a second).
+/// CPU time of this process, user and system (`/proc/self/stat`, fields 14 and 15; 100 ticks a
+/// second).
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');

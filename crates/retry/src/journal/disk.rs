@@ -32,7 +32,8 @@ pub struct Settings {
     pub commit_window: Duration,
     /// The longest that a settlement waits for a group to ride along with.
     pub settle_delay: Duration,
-    /// How long after a failed write the next is tried.
+    /// How long after a failed write the next is tried. Each try takes what room there is, for a
+    /// moment.
     pub retry_delay: Duration,
 }
 
@@ -44,12 +45,12 @@ impl Default for Settings {
             queue_bytes_max: 64 << 20,
             commit_window: Duration::from_millis(1),
             settle_delay: Duration::from_millis(50),
-            retry_delay: Duration::from_secs(1),
+            retry_delay: Duration::from_secs(5),
         }
     }
 }
 
-/// A journal on disk. Clones share it; the last one that goes closes it.
+/// A journal on disk. Clones share it; the last one that goes closes it, which blocks.
 #[derive(Clone, Debug)]
 pub struct Disk(Arc<Inner>);
 
@@ -205,8 +206,8 @@ impl Disk {
         LaneNumber(number)
     }
 
-    /// Numbers a batch without a gap, in the order of calls, and hands it to the disk: whole or not at
-    /// all. Does not wait; the lanes of an event must not repeat.
+    /// Numbers a batch without a gap, in the order of calls, and hands it to the disk: whole or not
+    /// at all. Does not wait; the lanes of an event must not repeat.
     ///
     /// # Errors
     /// Why nothing of it was taken.
@@ -245,8 +246,8 @@ impl Disk {
         })
     }
 
-    /// Notes that deliveries of a lane came to their end. It rides along with the next group; a crash
-    /// before that costs a duplicate.
+    /// Notes that deliveries of a lane came to their end. It rides along with the next group; a
+    /// crash before that costs a duplicate.
     pub fn settle(&self, lane: LaneNumber, settled: &[(u64, Fate)]) {
         let fates = settled.iter();
         let mut inbox = self.0.shared.lock();

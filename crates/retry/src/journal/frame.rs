@@ -1,8 +1,9 @@
 //! Frames: what every record of a segment file is wrapped in.
 //!
-//! Constraints: a frame is valid only in the segment and at the offset it was written for, so that stale
-//! bytes never look like records; a damaged length leads at worst to another damaged frame; the header
-//! keeps this layout in every version, so that an old program can tell a newer file from a broken one.
+//! Constraints: a frame is valid only in the segment and at the offset it was written for, so that
+//! stale bytes never look like records; a damaged length leads at worst to another damaged frame;
+//! the header keeps this layout in every version, so that an old program can tell a newer file from
+//! a broken one.
 //!
 //! ```text
 //!  0  4  magic  f1 54 57 4a
@@ -68,7 +69,8 @@ pub(crate) fn seal(bytes: &mut [u8], segment: u64, offset: u64) -> usize {
     frame.len()
 }
 
-/// The frame at `at` of `bytes`, which are the segment's from its start, if a valid one stands there.
+/// The frame at `at` of `bytes`, which are the segment's from its start, if a valid one stands
+/// there.
 pub(crate) fn read(bytes: &[u8], at: usize, segment: u64) -> Option<Frame<'_>> {
     read_at(bytes.get(at..)?, segment, at as u64)
 }

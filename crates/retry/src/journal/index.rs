@@ -1,5 +1,5 @@
-//! What the log says: the fold of its records. The writer keeps it while it writes and recovery makes it
-//! anew, by the same code, so both always agree.
+//! What the log says: the fold of its records. The writer keeps it while it writes and recovery
+//! makes it anew, by the same code, so both always agree.
 
 use super::record::{Open, Record};
 use crate::ledger::{Fate, Ledger};

@@ -1,8 +1,9 @@
 //! The log: segment files, written group by group by one owner.
 //!
-//! Constraints: a group is one write and one sync; nothing of it counts before the sync; a segment file
-//! is unlinked only when nothing in it is needed and the counts that covered it stand, synced, in a newer
-//! one; segments go oldest first, one at a time, so that those on disk are always without a gap.
+//! Constraints: a group is one write and one sync; nothing of it counts before the sync; a segment
+//! file is unlinked only when nothing in it is needed and the counts that covered it stand, synced,
+//! in a newer one; segments go oldest first, one at a time, so that those on disk are always
+//! without a gap.
 
 use super::frame;
 use super::index::{Index, Place};

@@ -113,8 +113,8 @@ impl Journal {
         }
     }
 
-    /// Appends a batch with the lanes of each event, whole or not at all, and numbers it without a gap.
-    /// In memory the ticket resolves at once.
+    /// Appends a batch with the lanes of each event, whole or not at all, and numbers it without a
+    /// gap. In memory the ticket resolves at once.
     ///
     /// # Errors
     /// Why nothing was taken.

@@ -63,8 +63,8 @@ pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) first_sequence: u64,
     pub(crate) created: Timestamp,
-    /// The last segment before this one that holds anything, and where that ends. What stands beyond, and
-    /// in segments between, was never acknowledged.
+    /// The last segment before this one that holds anything, and where that ends. What stands
+    /// beyond, and in segments between, was never acknowledged.
     pub(crate) previous_segment: u64,
     pub(crate) previous_end: u64,
 }

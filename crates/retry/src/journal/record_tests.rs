@@ -127,3 +127,19 @@ proptest! {
         }
     }
 }
+
+/// The layout on disk: a changed byte here is a new version of the format.
+#[test]
+fn every_kind_has_its_bytes() {
+    let mut text = String::new();
+    for record in samples() {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        frame::seal(&mut bytes, 7, 4_096);
+        for byte in bytes {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        text.push('\n');
+    }
+    expect_test::expect_file!["../../tests/data/records-1.txt"].assert_eq(&text);
+}

@@ -1,7 +1,8 @@
 //! Reading a journal back: the fold of all segments, and what is wrong with them.
 //!
-//! Constraints: never panic, whatever the bytes; never skip anything without saying so; keep every record
-//! whose checksum holds, also behind damage; what a newer program wrote is refused, not guessed at.
+//! Constraints: never panic, whatever the bytes; never skip anything without saying so; keep every
+//! record whose checksum holds, also behind damage; what a newer program wrote is refused, not
+//! guessed at.
 //!
 //! Reading changes nothing on disk.
 
@@ -77,8 +78,8 @@ impl OpenError {
     }
 }
 
-/// Sequences that are skipped when it is not known which were given out: more than fit in what can wait
-/// for a sync.
+/// Sequences that are skipped when it is not known which were given out: more than fit in what can
+/// wait for a sync.
 pub(crate) const SEQUENCES_SKIPPED: u64 = 1 << 20;
 
 /// What the segments say.

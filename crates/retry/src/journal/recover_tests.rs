@@ -239,7 +239,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_promised_is_lost_and_nothing_is_invented(steps in prop::collection::vec(step(), 1..60)) {
+    fn nothing_promised_is_lost_and_nothing_is_invented(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
         let mut run = Run::new();
         for step in &steps {
             run.step(step);
@@ -260,7 +262,8 @@ proptest! {
             &EndpointName::new("hub").unwrap(),
         );
         for id in 0..20 {
-            disk.append(vec![(event(&id.to_string()), vec![lane])]).unwrap().durable.wait().unwrap();
+            let batch = vec![(event(&id.to_string()), vec![lane])];
+            disk.append(batch).unwrap().durable.wait().unwrap();
         }
         drop(disk);
         let names = sim.list().unwrap();

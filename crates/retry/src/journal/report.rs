@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 /// What is wrong with a stretch of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DamageKind {
-    /// It was not known to be synced: the last group, torn. What it held was acknowledged at most if the
-    /// disk lost what it had promised to keep.
+    /// It was not known to be synced: the last group, torn. What it held was acknowledged at most
+    /// if the disk lost what it had promised to keep.
     Cut,
     /// It was synced, and it is broken now. The records around it were kept.
     Quarantined,

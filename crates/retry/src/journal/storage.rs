@@ -25,8 +25,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Whatever the system says; of every method here.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Creates a file of `bytes` zeros whose blocks are taken, so that writing in it needs no more room.
-    /// When that fails, the file is gone again as far as possible.
+    /// Creates a file of `bytes` zeros whose blocks are taken, so that writing in it needs no more
+    /// room and a sync has nothing but data to bring to disk. When that fails, the file is gone
+    /// again as far as possible.
     fn create(&self, name: &str, bytes: u64) -> io::Result<()>;
 
     /// Writes all of `bytes` at `offset`. When that fails, any part of them may have been written.
@@ -109,6 +110,8 @@ impl Folder {
         Ok(file)
     }
 
+    /// Writes the zeros out. A file that is only said to be that long is there sooner (16 ms for
+    /// 43, of 64 MiB on ext4), but then every sync allocates: a third less at 10 to 100 producers.
     fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
         let zeros = vec![0; STRIDE];
         let mut left = bytes;

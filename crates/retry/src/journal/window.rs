@@ -1,8 +1,9 @@
 //! How long a group waits for company: pure, fed with what waiting brought.
 //!
-//! Waiting pays when producers come one by one and often: fewer syncs, a third less CPU. It costs when
-//! those who wait are all there are. So the window is judged by its second half: if nobody comes in it
-//! three times in a row the window halves, down to none; if somebody does it doubles, up to its limit.
+//! Waiting pays when producers come one by one and often: fewer syncs, a third less CPU. It costs
+//! when those who wait are all there are. So the window is judged by its second half: if next to
+//! nobody comes in it three times in a row the window halves, down to none; otherwise it doubles,
+//! up to its limit.
 
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ const SHORTEST: Duration = Duration::from_micros(60);
 
 /// After this many groups without one, a short window is tried again.
 const LOOK_AGAIN: u32 = 64;
+
+/// The second half is worth its while if it brings one for so many who wait already.
+const WORTH: usize = 4;
 
 const EMPTY_MAX: u32 = 3;
 
@@ -51,9 +55,9 @@ impl Window {
         Duration::ZERO
     }
 
-    /// Takes note of how many came in the second half of a window.
-    pub(crate) fn came_late(&mut self, producers: usize) {
-        if producers > 0 {
+    /// Takes note of how many waited at half of a window, and how many came after.
+    pub(crate) fn came(&mut self, early: usize, late: usize) {
+        if late * WORTH >= early.max(1) {
             self.empty = 0;
             self.now = (self.now.max(SHORTEST / 2) * 2).min(self.longest);
             return;
@@ -80,7 +84,7 @@ mod tests {
             let next = window.next(1);
             waited += next;
             if !next.is_zero() {
-                window.came_late(0);
+                window.came(1, 0);
             }
         }
         assert!(waited < 7 * MILLISECOND, "{waited:?}");
@@ -91,15 +95,24 @@ mod tests {
     fn company_brings_the_window_back() {
         let mut window = Window::new(MILLISECOND);
         for _ in 0..30 {
-            window.came_late(0);
+            window.came(1, 0);
         }
         let tried = (0..LOOK_AGAIN).map(|_| window.next(2)).max();
         assert_eq!(tried, Some(SHORTEST));
         for _ in 0..6 {
-            window.came_late(1);
+            window.came(2, 1);
         }
         assert_eq!(window.next(2), MILLISECOND);
         assert_eq!(window.next(MANY), Duration::ZERO);
+    }
+
+    #[test]
+    fn stragglers_do_not_hold_up_a_crowd() {
+        let mut window = Window::new(MILLISECOND);
+        for _ in 0..30 {
+            window.came(9, 1);
+        }
+        assert_eq!(window.next(9), Duration::ZERO);
     }
 
     #[test]

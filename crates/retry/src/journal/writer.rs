@@ -52,7 +52,8 @@ pub enum AppendError {
 /// Why something that was handed over is not on disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotDurable {
-    /// The write of its group failed. It counts as never appended, and what is appended later may go well.
+    /// The write of its group failed. It counts as never appended, and what is appended later may
+    /// go well.
     #[error("the group was abandoned: {0}")]
     Abandoned(Arc<str>),
     /// A sync failed: whether it is on disk is not known.
@@ -309,7 +310,8 @@ impl Writer {
             return inbox;
         }
         inbox = sleep_to(inbox, begun + window);
-        self.window.came_late(inbox.work.batches.len() - early);
+        let late = inbox.work.batches.len() - early;
+        self.window.came(early, late);
         inbox
     }
 
@@ -407,7 +409,10 @@ impl Writer {
     }
 
     fn poison(&mut self, round: Round, reason: Arc<str>) -> NotDurable {
-        tracing::error!(%reason, "a sync of the journal failed; nothing is acknowledged until a restart");
+        tracing::error!(
+            %reason,
+            "a sync of the journal failed; nothing is acknowledged until a restart"
+        );
         let error = NotDurable::Poisoned(Arc::clone(&reason));
         self.shared.lock().health = Health::Poisoned(reason);
         for batch in round.work.batches {
