@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use twinroute_filter::{Filter, Options};
 use twinroute_model::endpoint::{self, Endpoint, FieldError};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
@@ -70,10 +71,11 @@ impl Folder {
             }
         }
         if faults.is_empty() {
-            Ok(instances)
-        } else {
-            Err(Faults(faults))
+            return Ok(instances);
         }
+        // There will be no table to find these; they are named now, with all the rest.
+        faults.extend(self.locate(Faults(filter_faults(&instances))).0);
+        Err(Faults(faults))
     }
 
     /// The file that defines a route, for a message about it.
@@ -111,6 +113,19 @@ impl Folder {
         };
         Faults(faults.0.into_iter().map(locate).collect())
     }
+}
+
+fn filter_faults(instances: &[Instance]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for instance in instances {
+        for route in &instance.routes {
+            if let Err(error) = Filter::parse(&route.filter, &Options::default()) {
+                let object = format!("route {}/{}", instance.name, route.id);
+                faults.push(Fault::new(object, error.render()));
+            }
+        }
+    }
+    faults
 }
 
 fn read_instance(folder: &Path, name: InstanceName, faults: &mut Vec<Fault>) -> Instance {

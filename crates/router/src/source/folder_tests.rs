@@ -57,6 +57,11 @@ fn all_faults_come_at_once_with_file_and_line() {
     write(root.path(), "endpoints/hub-1.json", HUB);
     write(root.path(), "endpoints/Hub-1.json", HUB);
     write(root.path(), "routes/r1.json", r#"{"endpointName":"HUB-1"}"#);
+    write(
+        root.path(),
+        "routes/r2.json",
+        "{\"endpointName\":\"HUB-1\",\n\"filter\":\"a b\"}",
+    );
     let faults = folder(root.path()).read().unwrap_err().to_string();
     let faults = faults.replace(&format!("{}/", root.path().display()), "");
     let expect = "\
@@ -64,7 +69,9 @@ fn all_faults_come_at_once_with_file_and_line() {
         endpoints/bad-json.json:2: endpoint bad-json: is not JSON: expected value at line 2 column 15\n\
         endpoints/grid-1.json:3: endpoint grid-1: `properties.accessKey1`: is a mask; put the real access key here\n\
         endpoints/hub-1.json: endpoint hub-1: has the name of endpoints/Hub-1.json; names ignore case\n\
-        routes/r1.json:1: route r1: `filter`: required, but missing; `true` routes every event";
+        routes/r1.json:1: route r1: `filter`: required, but missing; `true` routes every event\n\
+        routes/r2.json:2: route main/r2: Parsing error, Line=1, Position=3, Message=Unexpected input 'b'\n    \
+        a b\n      ^";
     assert_eq!(
         faults.replace("has the name of /", "has the name of "),
         expect
