@@ -4,7 +4,9 @@
 //! of a group is there the others are, and nothing waits longer than it has to.
 
 use crate::lane::Lane;
+use metrics::counter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use twinroute_retry::journal::{DurableTicket, Entry, NotDurable};
@@ -19,6 +21,10 @@ pub(crate) enum Commit {
         deliveries: ByLane,
         accepted: Instant,
         durable: DurableTicket,
+        /// Events in it.
+        events: u64,
+        /// Whether the producer was answered already (level `memory`).
+        answered: bool,
         /// Who waits for the acknowledgement, if anybody does.
         done: oneshot::Sender<Result<(), NotDurable>>,
     },
@@ -28,14 +34,18 @@ pub(crate) enum Commit {
 
 /// Hands batches to their lanes until nobody can send any more.
 ///
-/// A batch that did not reach the disk is dropped whole: it was not acknowledged.
-pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>) {
+/// A batch that did not reach the disk is dropped whole: it was not acknowledged, or only in memory, and
+/// then it counts as lost.
+pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<AtomicU64>) {
+    let lost_total = counter!("twinroute_events_lost_total");
     while let Some(commit) = commits.recv().await {
         match commit {
             Commit::Batch {
                 deliveries,
                 accepted,
                 durable,
+                answered,
+                events,
                 done,
             } => {
                 let result = durable.await;
@@ -43,6 +53,12 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>) {
                     for (lane, deliveries) in &deliveries {
                         lane.push(deliveries, accepted);
                     }
+                }
+                if let (Err(error), true) = (&result, answered) {
+                    lost.fetch_add(events, Ordering::Relaxed);
+                    lost_total.increment(events);
+                    tracing::error!(events, %error,
+                        "events that were acknowledged in memory did not reach the disk and are lost");
                 }
                 // A producer that went away does not undo what it sent.
                 drop(done.send(result));

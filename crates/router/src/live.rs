@@ -325,7 +325,10 @@ impl Live {
         for ((instance, _), orphan) in self.durable.iter().flat_map(Durable::orphans) {
             let name = instance.to_string();
             match instances.iter_mut().find(|known| known.name == name) {
-                Some(known) => known.endpoints.push(orphan),
+                Some(known) => {
+                    known.endpoints.push(orphan);
+                    known.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+                }
                 None => instances.push(InstanceStatus {
                     name,
                     endpoints: vec![orphan],

@@ -40,6 +40,8 @@ struct Shared {
     unmatched: AtomicU64,
     drain: Mutex<Drain>,
     counters: Counters,
+    /// Events that were acknowledged in memory and did not reach the disk.
+    lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
     disk: Option<Disk>,
     /// The way of events from that disk to their lanes.
@@ -71,15 +73,17 @@ impl Router {
 
     /// Runs with a table that is in use already.
     pub(crate) fn start(live: Live, journal: Journal) -> Self {
+        let lost = Arc::new(AtomicU64::new(0));
         let disk = journal.disk().cloned();
         let commits = disk.is_some().then(|| {
             let (commits, inbox) = mpsc::unbounded_channel();
-            drop(tokio::spawn(commit::run(inbox)));
+            drop(tokio::spawn(commit::run(inbox, Arc::clone(&lost))));
             commits
         });
         let shared = Shared {
             live,
             disk,
+            lost,
             commits,
             journal_kind: journal.kind(),
             gauge: journal.gauge(),
@@ -161,7 +165,7 @@ impl Router {
             accepted.deliveries += scratch.lanes.len();
             matched.add(event, &scratch.lanes);
         }
-        let on_disk = self.hand_over(&compiled.lanes, matched)?;
+        let on_disk = self.hand_over(&compiled.lanes, matched, level)?;
         if let Some(on_disk) = on_disk.filter(|_| level == AckLevel::Durable) {
             let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
             result.map_err(|error| AcceptError::Journal {
@@ -181,7 +185,7 @@ impl Router {
         let reason = match (level, &self.shared.commits) {
             (AckLevel::Memory, _) | (AckLevel::Durable, Some(_)) => return Ok(()),
             (AckLevel::Durable, None) => "the journal is in memory; use \"memory\"",
-            (AckLevel::Delivered, _) => "no journal waits for deliveries yet; use another level",
+            (AckLevel::Delivered, _) => "it is not there yet; use \"durable\" or \"memory\"",
         };
         let level = level.as_str();
         Err(AcceptError::AckUnavailable { level, reason })
@@ -194,6 +198,7 @@ impl Router {
         &self,
         all: &[Arc<Lane>],
         mut matched: Matched,
+        level: AckLevel,
     ) -> Result<Option<oneshot::Receiver<Result<(), NotDurable>>>, AcceptError> {
         if matched.is_empty() {
             return Ok(None);
@@ -215,6 +220,7 @@ impl Router {
             return Ok(None);
         };
         let batch = matched.take_numbered(all);
+        let events = batch.len() as u64;
         let appended = journal
             .append_for(batch)
             .map_err(|error| self.not_appended(error))?;
@@ -225,6 +231,8 @@ impl Router {
             deliveries,
             accepted: now,
             durable,
+            answered: level == AckLevel::Memory,
+            events,
             done,
         });
         sent.map_err(|_| AcceptError::Stopping)?;
@@ -233,7 +241,10 @@ impl Router {
 
     fn not_appended(&self, error: AppendError) -> AcceptError {
         match error {
-            AppendError::Full(full) | AppendError::Backlog(full) => self.full(full),
+            AppendError::Full(full) => self.full(full),
+            AppendError::Backlog(_) => AcceptError::Journal {
+                reason: error.to_string(),
+            },
             AppendError::TooLarge {
                 bytes, bytes_max, ..
             } => AcceptError::TooLarge {
@@ -403,6 +414,7 @@ impl Router {
                     .disk
                     .as_ref()
                     .map_or(0, |disk| disk.usage().disk_bytes),
+                lost: self.shared.lost.load(Ordering::Relaxed),
                 accepted: self.shared.accepted.load(Ordering::Relaxed),
                 unmatched: self.shared.unmatched.load(Ordering::Relaxed),
             },

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use twinroute_model::name::EndpointName;
 use twinroute_retry::journal::RecoveredLane;
+use twinroute_retry::ledger::{Discard, Ledger};
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,6 +58,8 @@ pub struct JournalStatus {
     pub bytes_max: u64,
     /// Bytes of its files; 0 in memory.
     pub disk_bytes: u64,
+    /// Events that were acknowledged at level `memory` and did not reach the disk.
+    pub lost: u64,
     /// Events accepted since the start.
     pub accepted: u64,
     /// Accepted events that matched no route.
@@ -139,7 +142,7 @@ impl EndpointStatus {
             parked,
             delivered: ledger.delivered,
             discarded: ledger.discarded_all(),
-            discarded_by: BTreeMap::new(),
+            discarded_by: discarded_by(ledger),
             queue_bytes: bytes.sum(),
             oldest_age_ms: 0,
             latency_p50_ms: 0.0,
@@ -153,6 +156,15 @@ impl EndpointStatus {
         let known = self.queued + self.in_flight + self.parked + self.delivered + self.discarded;
         i64::try_from(self.matched).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX)
     }
+}
+
+/// Deliveries given up, by reason; reasons that never came up are left out.
+pub(crate) fn discarded_by(ledger: &Ledger) -> BTreeMap<String, u64> {
+    Discard::ALL
+        .into_iter()
+        .map(|reason| (reason.to_string(), ledger.discarded(reason)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 /// One route.

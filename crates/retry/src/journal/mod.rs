@@ -29,7 +29,7 @@ use twinroute_model::event::Event;
 
 /// Where accepted events wait until every lane has settled them.
 ///
-/// A closed set: the journal on disk is a further variant.
+/// A closed set; a clustered journal would be a further variant.
 #[derive(Debug)]
 pub enum Journal {
     /// Nothing outlives the process.

@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -64,6 +64,9 @@ pub struct Folder {
 
 const LOCK: &str = "lock";
 
+/// Files are for their owner only.
+const FILE_MODE: u32 = 0o600;
+
 /// Zeros are written in strides of this many bytes.
 const STRIDE: usize = 1 << 20;
 
@@ -73,7 +76,8 @@ impl Folder {
     /// # Errors
     /// When it cannot be created.
     pub fn create(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
+        // Events stand in it as they came: nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         Ok(Self::at(path))
     }
 
@@ -130,6 +134,7 @@ impl Storage for Folder {
             .read(true)
             .write(true)
             .create(true)
+            .mode(FILE_MODE)
             .truncate(false)
             .open(self.path.join(LOCK))?;
         match file.try_lock() {
@@ -163,6 +168,7 @@ impl Storage for Folder {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(&path)?;
         if let Err(error) = Self::fill(&mut file, bytes) {
             drop(file);

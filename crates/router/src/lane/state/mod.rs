@@ -7,7 +7,7 @@ use super::durable::{LaneJournal, Origin};
 use super::queue::{Caps, Queue, Room, Waiting};
 use crate::latency::Histogram;
 use crate::sink::{Delivery, FaultKind, Sink};
-use crate::status::EndpointStatus;
+use crate::status::{EndpointStatus, discarded_by};
 use metrics::{Counter, counter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -152,8 +152,19 @@ impl State {
             overflowing: false,
             chance: fastrand::Rng::new(),
         };
+        state.count_ledger();
         state.restore(origin.pending, Instant::now());
         state
+    }
+
+    /// Counters go on from what was counted before a restart, so that they add up.
+    fn count_ledger(&self) {
+        self.counters.matched.increment(self.ledger.matched);
+        self.counters.delivered.increment(self.ledger.delivered);
+        for reason in Discard::ALL {
+            let counter = &self.counters.discarded[reason as usize];
+            counter.increment(self.ledger.discarded(reason));
+        }
     }
 
     /// Queues what was not settled before a restart; its matches are counted already.
@@ -421,11 +432,7 @@ impl State {
             parked: self.queue.parked() as u64,
             delivered: self.ledger.delivered,
             discarded: self.ledger.discarded_all(),
-            discarded_by: Discard::ALL
-                .into_iter()
-                .map(|reason| (reason.to_string(), self.ledger.discarded(reason)))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
+            discarded_by: discarded_by(&self.ledger),
             queue_bytes: self.queue.bytes() as u64,
             oldest_age_ms: millis(oldest.map(|oldest| now - oldest).unwrap_or_default()),
             latency_p50_ms: self.latency.percentile_ms(0.5),
