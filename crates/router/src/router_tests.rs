@@ -14,7 +14,7 @@ use twinroute_model::settings::EndpointSettings;
 
 /// A sink that answers by script, then with `Delivered`, and keeps what it was given.
 #[derive(Clone, Default)]
-struct Script(Arc<ScriptState>);
+pub(super) struct Script(Arc<ScriptState>);
 
 #[derive(Default)]
 struct ScriptState {
@@ -38,7 +38,7 @@ impl Script {
         self.0.answers.lock().unwrap().extend(outcomes);
     }
 
-    fn set_down(&self, down: bool) {
+    pub(super) fn set_down(&self, down: bool) {
         self.0.down.store(down, Ordering::Relaxed);
     }
 
@@ -50,7 +50,7 @@ impl Script {
         self.0.batches.lock().unwrap().clone()
     }
 
-    fn ids(&self) -> Vec<String> {
+    pub(super) fn ids(&self) -> Vec<String> {
         self.batches().concat()
     }
 }
@@ -95,7 +95,7 @@ fn fault(kind: FaultKind) -> EndpointFault {
     }
 }
 
-fn event(id: usize, twin: &str) -> Event {
+pub(super) fn event(id: usize, twin: &str) -> Event {
     Parts::new(
         &id.to_string(),
         "host",
@@ -111,7 +111,7 @@ async fn accept(router: &Router, events: Vec<Event>) -> Accepted {
     router.accept(None, events, AckLevel::Memory).await.unwrap()
 }
 
-fn endpoint_status(router: &Router, name: &str) -> crate::status::EndpointStatus {
+pub(super) fn endpoint_status(router: &Router, name: &str) -> crate::status::EndpointStatus {
     let status = router.status();
     let found = status.instances[0]
         .endpoints
