@@ -474,5 +474,9 @@ impl Router {
 pub(crate) mod tests;
 
 #[cfg(test)]
+#[path = "reload_tests.rs"]
+mod reload_tests;
+
+#[cfg(test)]
 #[path = "durable_tests.rs"]
 mod durable_tests;
