@@ -42,6 +42,8 @@ pub mod lex;
 mod parse;
 #[cfg(test)]
 mod parse_tests;
+#[cfg(test)]
+mod refusal_tests;
 mod value;
 
 use std::fmt;
