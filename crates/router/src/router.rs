@@ -213,30 +213,34 @@ impl Router {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(AcceptError::Stopping);
         }
-        let Some(commits) = &self.shared.commits else {
-            let events = matched.take_events();
-            let entries = journal.append(events).map_err(|full| self.full(full))?;
-            matched.push(all, entries, now);
-            return Ok(None);
-        };
-        let batch = matched.take_numbered(all);
-        let events = batch.len() as u64;
-        let appended = journal
-            .append_for(batch)
-            .map_err(|error| self.not_appended(error))?;
-        let (done, on_disk) = oneshot::channel();
-        let deliveries = matched.by_lane(all, appended.entries);
-        let durable = appended.durable;
-        let sent = commits.send(Commit::Batch {
-            deliveries,
-            accepted: now,
-            durable,
-            answered: level == AckLevel::Memory,
-            events,
-            done,
-        });
-        sent.map_err(|_| AcceptError::Stopping)?;
-        Ok(Some(on_disk))
+        match &mut *journal {
+            Journal::Memory(memory) => {
+                let events = matched.take_events();
+                let entries = memory.append(events).map_err(|full| self.full(full))?;
+                matched.push(all, entries, now);
+                Ok(None)
+            }
+            Journal::Disk(disk) => {
+                let commits = self.shared.commits.as_ref();
+                let commits = commits.expect("a journal on disk comes with a way to the lanes");
+                let batch = matched.take_numbered(all);
+                let events = batch.len() as u64;
+                let appended = disk
+                    .append(batch)
+                    .map_err(|error| self.not_appended(error))?;
+                let (done, on_disk) = oneshot::channel();
+                let sent = commits.send(Commit::Batch {
+                    deliveries: matched.by_lane(all, appended.entries),
+                    accepted: now,
+                    durable: appended.durable,
+                    answered: level == AckLevel::Memory,
+                    events,
+                    done,
+                });
+                sent.map_err(|_| AcceptError::Stopping)?;
+                Ok(Some(on_disk))
+            }
+        }
     }
 
     fn not_appended(&self, error: AppendError) -> AcceptError {

@@ -12,7 +12,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(bytes_max: u64) -> Self {
+    /// Holds at most `bytes_max` bytes of events.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Self {
         Self {
             totals: Arc::new(Totals::new(bytes_max)),
             next_sequence: 1,
@@ -23,7 +25,11 @@ impl Memory {
         &self.totals
     }
 
-    pub(super) fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
+    /// Appends a batch, whole or not at all, and numbers it without a gap.
+    ///
+    /// # Errors
+    /// [`Full`] when it would pass the limit.
+    pub fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
         let bytes = events.iter().map(|event| event.size() as u64).sum();
         self.totals.reserve(events.len(), bytes)?;
         let mut sequences = self.next_sequence..;

@@ -92,47 +92,6 @@ impl Journal {
         }
     }
 
-    /// Appends a batch of events whose lanes are of no interest, whole or not at all.
-    ///
-    /// # Errors
-    /// [`Full`] when it would pass the limit; on disk, whenever it is not taken.
-    pub fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
-        match self {
-            Self::Memory(memory) => memory.append(events),
-            Self::Disk(disk) => {
-                let bytes_new = events.iter().map(|event| event.size() as u64).sum();
-                let no_lanes = |event| (event, Vec::new());
-                let appended = disk.append(events.into_iter().map(no_lanes).collect());
-                appended
-                    .map(|appended| appended.entries)
-                    .map_err(|error| match error {
-                        AppendError::Full(full) => full,
-                        _ => disk.totals().full(bytes_new),
-                    })
-            }
-        }
-    }
-
-    /// Appends a batch with the lanes of each event, whole or not at all, and numbers it without a
-    /// gap. In memory the ticket resolves at once.
-    ///
-    /// # Errors
-    /// Why nothing was taken.
-    pub fn append_for(
-        &mut self,
-        batch: Vec<(Event, Vec<LaneNumber>)>,
-    ) -> Result<Appended, AppendError> {
-        match self {
-            Self::Memory(memory) => {
-                let events = batch.into_iter().map(|(event, _)| event).collect();
-                let entries = memory.append(events).map_err(AppendError::Full)?;
-                let durable = DurableTicket::ready();
-                Ok(Appended { entries, durable })
-            }
-            Self::Disk(disk) => disk.append(batch),
-        }
-    }
-
     /// The journal on disk, if it is one.
     #[must_use]
     pub fn disk(&self) -> Option<&Disk> {
@@ -257,7 +216,7 @@ mod tests {
     #[test]
     fn a_batch_is_appended_whole_or_not_at_all() {
         let bytes = event().size() as u64;
-        let mut journal = Journal::memory(3 * bytes);
+        let mut journal = Memory::new(3 * bytes);
         let entries = journal.append(vec![event(), event()]).unwrap();
         let sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
         assert_eq!(sequences, [1, 2]);
@@ -275,13 +234,14 @@ mod tests {
 
     #[test]
     fn bytes_come_back_when_the_last_lane_lets_go() {
-        let mut journal = Journal::memory(1 << 20);
+        let mut journal = Memory::new(1 << 20);
         let entry = journal.append(vec![event()]).unwrap().remove(0);
+        let gauge = Journal::Memory(journal).gauge();
         let second_lane = entry.clone();
         drop(entry);
-        assert_eq!(journal.gauge().usage().events, 1);
+        assert_eq!(gauge.usage().events, 1);
         drop(second_lane);
-        let usage = journal.gauge().usage();
+        let usage = gauge.usage();
         assert_eq!((usage.events, usage.bytes), (0, 0));
         assert_eq!(usage.bytes_released, event().size() as u64);
     }

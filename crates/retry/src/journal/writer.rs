@@ -84,13 +84,6 @@ pub enum Health {
 pub struct DurableTicket(pub(super) oneshot::Receiver<Result<(), NotDurable>>);
 
 impl DurableTicket {
-    /// A ticket that resolves at once.
-    pub(super) fn ready() -> Self {
-        let (waiter, ticket) = oneshot::channel();
-        answer(waiter, Ok(()));
-        Self(ticket)
-    }
-
     /// Waits on a thread of its own.
     ///
     /// # Errors

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use std::time::Duration;
 use twinroute_model::event::{Limits, Parts};
-use twinroute_retry::journal::Journal;
+use twinroute_retry::journal::Memory;
 
 const ROOM: Room = Room {
     events_max: 4,
@@ -15,13 +15,13 @@ const CAPS: Caps = Caps {
 
 struct Bench {
     queue: Queue,
-    journal: Journal,
+    journal: Memory,
     now: Instant,
 }
 
 impl Bench {
     fn new(ordering: Ordering) -> Self {
-        let journal = Journal::memory(1 << 30);
+        let journal = Memory::new(1 << 30);
         Self {
             queue: Queue::new(ordering),
             journal,
