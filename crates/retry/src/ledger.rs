@@ -19,11 +19,13 @@ pub enum Discard {
     Stopped,
     /// The disk damaged the journal where it stood.
     Lost,
+    /// Somebody asked for it.
+    Purged,
 }
 
 impl Discard {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overflow,
         Self::Rejected,
         Self::Exhausted,
@@ -31,6 +33,7 @@ impl Discard {
         Self::Removed,
         Self::Stopped,
         Self::Lost,
+        Self::Purged,
     ];
 
     /// The word for metrics and logs.
@@ -44,6 +47,7 @@ impl Discard {
             Self::Removed => "removed",
             Self::Stopped => "stopped",
             Self::Lost => "lost",
+            Self::Purged => "purged",
         }
     }
 }
@@ -59,8 +63,10 @@ impl fmt::Display for Discard {
 pub enum Fate {
     /// It arrived.
     Delivered,
-    /// It stands in a dead-letter store.
+    /// It stands in its endpoint's dead-letter container.
     DeadLettered,
+    /// It was a dead letter kept here, and was replayed: a new delivery took its place.
+    Replayed,
     /// It was given up.
     Discarded(Discard),
 }
@@ -70,10 +76,14 @@ pub enum Fate {
 pub struct Ledger {
     /// Deliveries made by matching.
     pub matched: u64,
+    /// Deliveries made by replaying dead letters.
+    pub replayed: u64,
     /// Deliveries that arrived.
     pub delivered: u64,
-    /// Deliveries that stand in a dead-letter store.
+    /// Deliveries that stand in a dead-letter container.
     pub dead_lettered: u64,
+    /// Dead letters kept here whose place a replay has taken.
+    pub dead_replayed: u64,
     pub(crate) discarded: [u64; Discard::ALL.len()],
 }
 
@@ -83,6 +93,7 @@ impl Ledger {
         match fate {
             Fate::Delivered => self.delivered += 1,
             Fate::DeadLettered => self.dead_lettered += 1,
+            Fate::Replayed => self.dead_replayed += 1,
             Fate::Discarded(reason) => self.discard(reason),
         }
     }
@@ -90,7 +101,13 @@ impl Ledger {
     /// Deliveries that came to an end, whichever.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        self.delivered + self.dead_lettered + self.discarded_all()
+        self.delivered + self.dead_lettered + self.dead_replayed + self.discarded_all()
+    }
+
+    /// Deliveries that were made, by matching and by replaying.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.matched + self.replayed
     }
 
     /// Counts `count` deliveries as given up.

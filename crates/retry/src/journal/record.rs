@@ -340,6 +340,7 @@ fn fate_code(fate: Fate) -> u8 {
     match fate {
         Fate::Delivered => 0,
         Fate::DeadLettered => 1,
+        Fate::Replayed => 2,
         Fate::Discarded(reason) => DISCARDED + reason_code(reason),
     }
 }
@@ -348,6 +349,7 @@ pub(super) fn fate_of(code: u8) -> Option<Fate> {
     match code {
         0 => Some(Fate::Delivered),
         1 => Some(Fate::DeadLettered),
+        2 => Some(Fate::Replayed),
         _ => reason_of(code.checked_sub(DISCARDED)?).map(Fate::Discarded),
     }
 }
@@ -362,6 +364,7 @@ fn reason_code(reason: Discard) -> u8 {
         Discard::Removed => 4,
         Discard::Stopped => 5,
         Discard::Lost => 6,
+        Discard::Purged => 7,
     }
 }
 

@@ -1,13 +1,13 @@
 //! From what was read back to a log that is written to again.
 
-use super::disk::{PendingDelivery, Recovered, RecoveredLane, Settings};
+use super::disk::{LaneState, PendingDelivery, Recovered, RecoveredLane, Settings};
 use super::index::Lane;
 use super::log::{Active, Copying, Failure, Log, Work};
 use super::recover::Found;
 use super::report::Report;
 use super::storage::Storage;
 use super::writer::{Inbox, LaneNumber};
-use super::{Entry, OpenError, Totals};
+use super::{OpenError, Totals};
 use crate::ledger::{Discard, Fate};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,6 +87,7 @@ impl Rest {
             number: LaneNumber(*number),
             name: lane.name.clone(),
             ledger: lane.ledger,
+            state: LaneState::default(),
             pending: Vec::new(),
         };
         let mut lanes: Vec<_> = log.index.lanes.iter().map(lane).collect();
@@ -95,15 +96,17 @@ impl Rest {
                 continue;
             };
             totals.take(1, event.size() as u64);
-            let entry = Entry::new(*sequence, Arc::clone(event), totals);
             for open in &live.open {
                 let number = LaneNumber(open.lane);
                 if let Ok(at) = lanes.binary_search_by_key(&number, |lane| lane.number) {
                     lanes[at].pending.push(PendingDelivery {
-                        entry: entry.clone(),
+                        sequence: *sequence,
+                        twin: 0,
+                        bytes: live.place.bytes,
                         accepted_at: live.accepted_at,
                         attempts: open.attempts,
                         due: open.due,
+                        dead: None,
                     });
                 }
             }
