@@ -1,7 +1,8 @@
 //! What an endpoint can be told that the management API has no field for.
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Settings of one endpoint: TOML under `[endpoints."name"]`, the same for every source of definitions.
@@ -27,6 +28,13 @@ pub struct EndpointSettings {
     pub queue_bytes_max: ByteSize,
     /// Events that may wait for this endpoint.
     pub queue_events_max: usize,
+    /// How long an event may wait for this endpoint, whatever holds it back; not set: for ever.
+    #[serde(with = "humantime_serde")]
+    pub queue_age_max: Option<Duration>,
+    /// What happens at one of the three limits above.
+    pub when_full: WhenFull,
+    /// Bytes of dead letters that may be kept here: the oldest above are given up. Not set: none is.
+    pub dead_letter_bytes_max: Option<ByteSize>,
     /// How long a batch that is not full waits for more events: 0 to 1 s.
     ///
     /// At low rates the cost of an event is the wake-up, so a few milliseconds save most of the CPU.
@@ -37,9 +45,25 @@ pub struct EndpointSettings {
     pub attempt_timeout: Duration,
     /// Attempts of an event that fails alone, the first included: 1 to 30.
     pub attempts_max: u32,
-    /// How long an event is tried.
+    /// How long an event is tried: 1 m to 24 h. Stands still while the endpoint is paused or refuses
+    /// the credential.
     #[serde(with = "humantime_serde")]
     pub time_to_live: Duration,
+    /// How long an event that failed alone waits after its first, second, … attempt; the last holds for
+    /// all later ones.
+    #[serde(deserialize_with = "durations")]
+    pub retry_schedule: Vec<Duration>,
+    /// How far a wait is spread by chance, in percent of it to either side: 0 to 50.
+    pub retry_jitter_percent: u8,
+    /// The longest that a destination's `Retry-After` is honoured.
+    #[serde(with = "humantime_serde")]
+    pub retry_after_max: Duration,
+    /// The longest between two looks at an endpoint that takes nothing: 1 s to 60 s.
+    #[serde(with = "humantime_serde")]
+    pub probe_interval_max: Duration,
+    /// What an answer means for this endpoint, by its code (`http-409`, `server-busy`), where that is not
+    /// what the sink's table says.
+    pub answers: BTreeMap<String, Answer>,
 }
 
 impl Default for EndpointSettings {
@@ -58,6 +82,14 @@ impl Default for EndpointSettings {
             attempt_timeout: Duration::from_secs(30),
             attempts_max: 30,
             time_to_live: Duration::from_secs(24 * 60 * 60),
+            queue_age_max: None,
+            when_full: WhenFull::DeadLetterOldest,
+            dead_letter_bytes_max: None,
+            retry_schedule: EVENT_GRID_SCHEDULE.map(Duration::from_secs).to_vec(),
+            retry_jitter_percent: 10,
+            retry_after_max: Duration::from_secs(5 * 60),
+            probe_interval_max: Duration::from_secs(60),
+            answers: BTreeMap::new(),
         }
     }
 }
@@ -69,6 +101,7 @@ impl EndpointSettings {
     /// The first value out of range, by its key.
     pub fn check(&self) -> Result<(), String> {
         let minute = Duration::from_secs(60);
+        let waits = Duration::from_millis(100)..=1440 * minute;
         let rule = if !(1..=64).contains(&self.batches_in_flight_max) {
             "batches_in_flight_max must be 1 to 64"
         } else if !(1..=30).contains(&self.attempts_max) {
@@ -83,10 +116,85 @@ impl EndpointSettings {
             "time_to_live must be 1m to 24h"
         } else if !(Duration::from_secs(1)..=5 * minute).contains(&self.attempt_timeout) {
             "attempt_timeout must be 1s to 5m"
+        } else if self
+            .queue_age_max
+            .is_some_and(|age| age < Duration::from_secs(1))
+        {
+            "queue_age_max must be at least 1s"
+        } else if !(1..=30).contains(&self.retry_schedule.len()) {
+            "retry_schedule must have 1 to 30 steps"
+        } else if !self.retry_schedule.iter().all(|step| waits.contains(step)) {
+            "retry_schedule must have steps of 100ms to 24h"
+        } else if self.retry_jitter_percent > 50 {
+            "retry_jitter_percent must be 0 to 50"
+        } else if self.retry_after_max > 1440 * minute {
+            "retry_after_max must be 0 to 24h"
+        } else if !(minute / 60..=minute).contains(&self.probe_interval_max) {
+            "probe_interval_max must be 1s to 60s"
         } else {
             return Ok(());
         };
         Err(rule.to_owned())
+    }
+}
+
+/// Event Grid's published schedule, in seconds; the last step holds for all later attempts.
+/// Source: Azure Event Grid, "Delivery and retry", 2026-02-09.
+const EVENT_GRID_SCHEDULE: [u64; 10] = [10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200];
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    let steps = Vec::<humantime_serde::Serde<Duration>>::deserialize(deserializer)?;
+    Ok(steps
+        .into_iter()
+        .map(humantime_serde::Serde::into_inner)
+        .collect())
+}
+
+/// What happens when more waits for an endpoint than may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The oldest becomes a dead letter.
+    DeadLetterOldest,
+    /// The oldest is given up.
+    DiscardOldest,
+    /// New events that match are refused, for every endpoint: this one can stop the others.
+    Refuse,
+}
+
+impl WhenFull {
+    /// The word in settings and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeadLetterOldest => "dead-letter-oldest",
+            Self::DiscardOldest => "discard-oldest",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// What a destination's answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The event failed alone and is tried again.
+    Retry,
+    /// The event will never be taken.
+    Reject,
+    /// The endpoint takes nothing just now.
+    Unavailable,
+}
+
+impl Answer {
+    /// The word in settings and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Unavailable => "unavailable",
+        }
     }
 }
 

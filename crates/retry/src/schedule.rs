@@ -1,43 +1,49 @@
 //! When something is tried again: pure arithmetic, with time and chance as parameters.
 
 use std::time::Duration;
-
-/// Event Grid's published schedule, then every 12 hours.
-/// Source: Azure Event Grid, "Delivery and retry", 2026-02-09.
-const EVENT_GRID: [u64; 10] = [10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200];
-
-/// The longest that a destination's `Retry-After` is honoured.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
-
-/// The longest between two looks at an endpoint that takes nothing.
-pub const PROBE_MAX: Duration = Duration::from_secs(60);
+use twinroute_model::settings::EndpointSettings;
 
 /// The first pause after an endpoint fault.
 const PROBE_FIRST: Duration = Duration::from_millis(500);
 
 /// How long an event that failed alone waits after its `attempts`-th attempt.
 ///
-/// Spread by +-10 % with `chance`, 0 to 1; what the destination asked for is a lower bound.
+/// Spread with `chance`, 0 to 1; what the destination asked for is a lower bound.
 #[must_use]
-pub fn event_delay(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
-    let step = (attempts.max(1) as usize - 1).min(EVENT_GRID.len() - 1);
-    let delay = spread(Duration::from_secs(EVENT_GRID[step]), chance);
-    delay.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX))
+pub fn event_delay(
+    settings: &EndpointSettings,
+    attempts: u32,
+    asked: Option<Duration>,
+    chance: f64,
+) -> Duration {
+    let steps = &settings.retry_schedule;
+    let step = (attempts.max(1) as usize - 1).min(steps.len().saturating_sub(1));
+    let delay = steps.get(step).copied().unwrap_or(PROBE_FIRST);
+    let delay = spread(delay, settings, chance);
+    delay.max(asked.unwrap_or_default().min(settings.retry_after_max))
 }
 
 /// How long a lane leaves its endpoint alone after the `faults`-th fault in a row.
 ///
-/// Doubles from half a second to [`PROBE_MAX`]; spread and bounded below as [`event_delay`].
+/// Doubles from half a second to `probe_interval_max`; spread and bounded below as [`event_delay`].
 #[must_use]
-pub fn endpoint_delay(faults: u32, asked: Option<Duration>, chance: f64) -> Duration {
+pub fn endpoint_delay(
+    settings: &EndpointSettings,
+    faults: u32,
+    asked: Option<Duration>,
+    chance: f64,
+) -> Duration {
     let doubled = PROBE_FIRST.saturating_mul(1 << faults.clamp(1, 8).saturating_sub(1));
     // Spread below the cap only, so that probes are never further apart than it says.
-    let delay = spread(doubled.min(PROBE_MAX.mul_f64(0.9)), chance);
-    delay.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX))
+    let most = settings.probe_interval_max;
+    let most = most.div_f64(1.0 + f64::from(settings.retry_jitter_percent) / 100.0);
+    let delay = spread(doubled.min(most), settings, chance);
+    delay.max(asked.unwrap_or_default().min(settings.retry_after_max))
 }
 
-fn spread(delay: Duration, chance: f64) -> Duration {
-    delay.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
+fn spread(delay: Duration, settings: &EndpointSettings, chance: f64) -> Duration {
+    let share = f64::from(settings.retry_jitter_percent) / 100.0;
+    delay.mul_f64(1.0 - share + 2.0 * share * chance.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -47,34 +53,49 @@ mod tests {
 
     #[test]
     fn the_published_steps() {
-        let seconds = |attempts| event_delay(attempts, None, 0.5).as_secs();
+        let settings = EndpointSettings::default();
+        let seconds = |attempts| event_delay(&settings, attempts, None, 0.5).as_secs();
         let steps: Vec<u64> = (1..=12).map(seconds).collect();
         let expect = [
             10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 43_200, 43_200,
         ];
         assert_eq!(steps, expect);
-        assert_eq!(
-            event_delay(1, Some(Duration::from_secs(42)), 0.5),
-            Duration::from_secs(42)
-        );
-        assert_eq!(
-            event_delay(1, Some(Duration::from_secs(9_999)), 0.5),
-            RETRY_AFTER_MAX
-        );
+        let asked = |seconds| event_delay(&settings, 1, Some(Duration::from_secs(seconds)), 0.5);
+        assert_eq!(asked(42), Duration::from_secs(42));
+        assert_eq!(asked(9_999), settings.retry_after_max);
+    }
+
+    #[test]
+    fn an_endpoint_may_have_steps_of_its_own() {
+        let settings = EndpointSettings {
+            retry_schedule: [1, 2].map(Duration::from_secs).to_vec(),
+            retry_jitter_percent: 0,
+            ..EndpointSettings::default()
+        };
+        let seconds = |attempts| event_delay(&settings, attempts, None, 1.0).as_secs();
+        assert_eq!([1, 2, 3].map(seconds), [1, 2, 2]);
     }
 
     proptest! {
         #[test]
-        fn an_endpoint_is_probed_at_least_once_a_minute(faults: u32, chance in 0.0..=1.0) {
-            let delay = endpoint_delay(faults, None, chance);
-            prop_assert!(delay <= PROBE_MAX);
-            prop_assert!(delay >= PROBE_FIRST.mul_f64(0.89));
-            prop_assert!(endpoint_delay(faults.saturating_add(1), None, 1.0) >= endpoint_delay(faults, None, 0.0));
+        fn an_endpoint_is_probed_as_often_as_asked(
+            faults: u32, chance in 0.0..=1.0, most in 1_u64..=60, jitter in 0_u8..=50,
+        ) {
+            let settings = EndpointSettings {
+                probe_interval_max: Duration::from_secs(most),
+                retry_jitter_percent: jitter,
+                ..EndpointSettings::default()
+            };
+            let delay = endpoint_delay(&settings, faults, None, chance);
+            prop_assert!(delay <= Duration::from_secs(most));
+            prop_assert!(delay >= PROBE_FIRST.mul_f64(0.49));
         }
 
         #[test]
         fn an_event_waits_within_a_tenth_of_its_step(attempts: u32, chance in 0.0..=1.0) {
-            let (middle, delay) = (event_delay(attempts, None, 0.5), event_delay(attempts, None, chance));
+            let settings = EndpointSettings::default();
+            let middle = event_delay(&settings, attempts, None, 0.5);
+            let delay = event_delay(&settings, attempts, None, chance);
             prop_assert!(delay >= middle.mul_f64(0.899) && delay <= middle.mul_f64(1.101));
         }
     }

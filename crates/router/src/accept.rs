@@ -1,6 +1,9 @@
 //! What accepting events means: acknowledgement levels, answers and refusals.
 
+use crate::awaited::Outcomes;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use twinroute_model::name::EndpointName;
 
 /// When an accepted batch is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +38,7 @@ impl AckLevel {
 }
 
 /// A batch that was accepted, whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Events in it.
     pub events: usize,
@@ -45,6 +48,16 @@ pub struct Accepted {
     pub unmatched: usize,
     /// Generation of the table that matched them.
     pub generation: u64,
+    /// At level `delivered`, what became of the deliveries by the end or the deadline; empty else.
+    pub outcomes: BTreeMap<EndpointName, Outcomes>,
+}
+
+impl Accepted {
+    /// Whether deliveries were still waiting at the deadline.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outcomes.values().any(|outcomes| outcomes.open > 0)
+    }
 }
 
 /// A batch that was refused, whole: nothing of it is kept.
@@ -78,6 +91,17 @@ pub enum AcceptError {
         bytes: u64,
         /// Bytes the journal may hold.
         bytes_max: u64,
+    },
+    /// An endpoint is at its cap, and its settings say that events for it are refused then.
+    #[error(
+        "endpoint {endpoint}: its queue is full, and when_full = \"refuse\" refuses what matches it; \
+         try again in {} s", retry_after.as_secs()
+    )]
+    EndpointFull {
+        /// The endpoint.
+        endpoint: String,
+        /// When there may be room.
+        retry_after: Duration,
     },
     /// The journal in use cannot give that acknowledgement.
     #[error("acknowledgement level {level:?} is not available: {reason}")]

@@ -3,7 +3,7 @@
 use crate::live::{Durable, Live};
 use crate::plan::Custom;
 use crate::router::Router;
-use crate::sink::{Connect, ConnectError, Sink};
+use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Faults};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,9 +140,20 @@ impl Builder {
             endpoint.to_owned(),
             Custom {
                 sink: Arc::new(sink),
+                store: None,
                 settings,
             },
         ));
+        self
+    }
+
+    /// Gives the endpoint that was added last by [`Self::sink`] or [`Self::sink_with`] a store for its
+    /// dead letters. Without one they are kept by the journal.
+    #[must_use]
+    pub fn dead_letters(mut self, store: impl DeadLetterStore) -> Self {
+        if let Some((_, custom)) = self.custom.last_mut() {
+            custom.store = Some(Arc::new(store));
+        }
         self
     }
 
@@ -188,8 +199,7 @@ impl Builder {
         let (journal, durable) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
-                let clock = Arc::clone(&self.clock);
-                let durable = Durable::new(disk.clone(), clock, recovered);
+                let durable = Durable::new(disk.clone(), recovered);
                 (Journal::Disk(disk), Some(durable))
             }
         };

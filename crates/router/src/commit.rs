@@ -3,12 +3,11 @@
 //! One task waits for one batch after the other. Groups reach the disk in order, so when the first batch
 //! of a group is there the others are, and nothing waits longer than it has to.
 
-use crate::lane::Lane;
+use crate::lane::{Arrival, Lane};
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use twinroute_retry::journal::{DurableTicket, Entry, NotDurable};
 
 /// Deliveries by lane: each event with its twin.
@@ -19,7 +18,7 @@ pub(crate) enum Commit {
     /// A batch that is on its way to the disk.
     Batch {
         deliveries: ByLane,
-        accepted: Instant,
+        arrival: Arrival,
         durable: DurableTicket,
         /// Events in it.
         events: u64,
@@ -42,7 +41,7 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
         match commit {
             Commit::Batch {
                 deliveries,
-                accepted,
+                arrival,
                 durable,
                 answered,
                 events,
@@ -51,7 +50,7 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                 let result = durable.await;
                 if result.is_ok() {
                     for (lane, deliveries) in &deliveries {
-                        lane.push(deliveries, accepted);
+                        lane.push(deliveries, &arrival);
                     }
                 }
                 if let (Err(error), true) = (&result, answered) {

@@ -45,6 +45,7 @@
 //! ```
 
 pub mod accept;
+mod awaited;
 mod builder;
 mod commit;
 mod index;
@@ -59,6 +60,7 @@ pub mod source;
 pub mod status;
 mod table;
 
+pub use awaited::Outcomes;
 pub use builder::{BuildError, Builder};
 pub use plan::check;
 pub use router::Router;

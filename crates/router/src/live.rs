@@ -8,11 +8,14 @@ use crate::lane::{self, Lane};
 use crate::plan::{
     Custom, LaneKey, MadeOf, Planned, PlannedEndpoint, Planner, hash, overcommitted,
 };
-use crate::sink::Connect;
+use crate::sink::{
+    BatchLimits, Connect, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+};
 use crate::source::{Definitions, Fault, Faults};
-use crate::status::{EndpointStatus, InstanceStatus, RouteStatus, TableStatus};
+use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::table::{CompiledInstance, ParsedRoute, Table};
 use arc_swap::ArcSwap;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,17 +24,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
+use twinroute_retry::ledger::Ledger;
 
 /// The journal on disk, and what it gave back for lanes that do not run yet.
 pub(crate) struct Durable {
     disk: Disk,
-    clock: Arc<dyn Clock>,
-    recovered: Mutex<BTreeMap<LaneKey, RecoveredLane>>,
+    recovered: BTreeMap<LaneKey, RecoveredLane>,
 }
 
 impl Durable {
-    pub(crate) fn new(disk: Disk, clock: Arc<dyn Clock>, recovered: Recovered) -> Self {
+    pub(crate) fn new(disk: Disk, recovered: Recovered) -> Self {
         let named = recovered.lanes.into_iter().filter_map(|lane| {
             if lane.name.is_none() && !lane.pending.is_empty() {
                 tracing::error!(
@@ -44,37 +48,43 @@ impl Durable {
         });
         Self {
             disk,
-            clock,
-            recovered: Mutex::new(named.collect()),
+            recovered: named.collect(),
         }
     }
 
-    fn origin(&self, key: &LaneKey) -> Origin {
-        let mut recovered = self
-            .recovered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn origin(&mut self, key: &LaneKey, clock: Arc<dyn Clock>) -> Origin {
         let number = self.disk.bind(&key.0, &key.1);
-        Origin::durable(
-            self.disk.clone(),
-            number,
-            Arc::clone(&self.clock),
-            recovered.remove(key),
-        )
+        let recovered = self.recovered.remove(key);
+        Origin::durable(self.disk.clone(), number, clock, recovered)
     }
 
-    /// What waits for endpoints that are not defined, or not any more.
-    fn orphans(&self) -> Vec<(LaneKey, EndpointStatus)> {
-        let recovered = self
-            .recovered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let waiting = recovered
-            .iter()
-            .filter(|(_, lane)| !lane.pending.is_empty());
-        waiting
-            .map(|(key, lane)| (key.clone(), EndpointStatus::of_orphan(&key.1, lane)))
-            .collect()
+    /// The endpoints for which something waits that no lane has taken.
+    fn unclaimed(&self) -> Vec<LaneKey> {
+        let waiting = self.recovered.iter();
+        let waiting = waiting.filter(|(_, lane)| !lane.pending.is_empty());
+        waiting.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+/// The sink of an endpoint that nothing defines; its lane sends nothing.
+struct Undefined;
+
+impl Sink for Undefined {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 1,
+            bytes_max: 1,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        let fault = EndpointFault {
+            kind: FaultKind::Unsupported,
+            after: None,
+            reason: Reason::new("undefined", "nothing defines the endpoint"),
+        };
+        ready(vec![Outcome::Unavailable(fault); batch.len()]).boxed()
     }
 }
 
@@ -87,7 +97,6 @@ pub(crate) struct Live {
     removed_grace: Duration,
     /// Bytes that may wait in all.
     journal_bytes_max: u64,
-    durable: Option<Durable>,
     running: Mutex<Running>,
     /// Held while definitions are applied: one at a time.
     applying: Mutex<()>,
@@ -96,6 +105,9 @@ pub(crate) struct Live {
 #[derive(Default)]
 struct Running {
     lanes: HashMap<LaneKey, RunningLane>,
+    /// What lanes that are over had counted, should their endpoints come back.
+    over: HashMap<LaneKey, Ledger>,
+    durable: Option<Durable>,
     matched: HashMap<(InstanceName, RouteId), Arc<AtomicU64>>,
     faults: Vec<String>,
     stopping: bool,
@@ -103,7 +115,8 @@ struct Running {
 
 struct RunningLane {
     lane: Arc<Lane>,
-    made_of: MadeOf,
+    /// Nothing, when nothing defines the endpoint.
+    made_of: Option<MadeOf>,
 }
 
 impl Live {
@@ -124,8 +137,10 @@ impl Live {
             custom,
             removed_grace,
             journal_bytes_max,
-            durable,
-            running: Mutex::default(),
+            running: Mutex::new(Running {
+                durable,
+                ..Running::default()
+            }),
             applying: Mutex::default(),
         }
     }
@@ -210,6 +225,7 @@ impl Live {
         }
         self.table.store(Arc::new(table));
         self.retire_absent(&mut running);
+        self.adopt_unclaimed(&mut running);
         Ok(generation)
     }
 
@@ -226,7 +242,7 @@ impl Live {
             for endpoint in plan.endpoints {
                 let key = (plan.name.clone(), endpoint.name.clone());
                 numbers.insert(endpoint.name.clone(), lanes.len() as u32);
-                lanes.push(running.lane(key, endpoint, self.durable.as_ref()));
+                lanes.push(running.lane(key, endpoint, &self.clock));
             }
             let routes = plan
                 .routes
@@ -248,22 +264,59 @@ impl Live {
     fn retire_absent(&self, running: &mut Running) {
         let table = self.table.load();
         let deadline = Instant::now() + self.removed_grace;
-        running.lanes.retain(|(instance, name), running| {
+        let Running { lanes, over, .. } = running;
+        lanes.retain(|key, running| {
+            let (instance, name) = key;
             let present = table
                 .instances
                 .get(instance)
                 .is_some_and(|compiled| compiled.lanes.iter().any(|lane| lane.name == *name));
-            if !present && !running.lane.has_ended() {
+            if present {
+                return true;
+            }
+            if let Some(ledger) = running.lane.is_over() {
+                over.insert(key.clone(), ledger);
+                return false;
+            }
+            if running.lane.is_running() {
                 tracing::info!(endpoint = %format!("{instance}/{name}"),
                     grace = ?self.removed_grace, "the endpoint was removed; its lane finishes");
                 running.lane.retire(deadline);
             }
-            present || !running.lane.has_ended()
+            true
         });
         running.matched.retain(|(instance, id), _| {
             let compiled = table.instances.get(instance);
             compiled.is_some_and(|compiled| compiled.routes.iter().any(|route| route.id == *id))
         });
+    }
+
+    /// Gives what waits for endpoints that nothing defines a lane, in which it is seen. It is not sent; after
+    /// the grace time it becomes dead letters.
+    fn adopt_unclaimed(&self, running: &mut Running) {
+        let unclaimed = running.durable.as_ref().map(Durable::unclaimed);
+        for key in unclaimed.unwrap_or_default() {
+            let setup = lane::Setup {
+                endpoint_type: "unknown",
+                sink: Arc::new(Undefined),
+                store: None,
+                settings: EndpointSettings::default(),
+                defined: false,
+            };
+            tracing::warn!(endpoint = %format!("{}/{}", key.0, key.1), grace = ?self.removed_grace,
+                "events wait in the journal for an endpoint that is not defined");
+            let lane = running.start(key, None, setup, &self.clock);
+            lane.retire(Instant::now() + self.removed_grace);
+        }
+    }
+
+    /// The lane of an endpoint, that of a removed one too while it finishes.
+    pub(crate) fn lane(&self, key: &LaneKey) -> Option<Arc<Lane>> {
+        let running = self.running();
+        running
+            .lanes
+            .get(key)
+            .map(|running| Arc::clone(&running.lane))
     }
 
     /// Retires every lane; definitions change nothing from here on.
@@ -322,18 +375,18 @@ impl Live {
             }
         });
         let mut instances: Vec<InstanceStatus> = instances.collect();
-        for ((instance, _), orphan) in self.durable.iter().flat_map(Durable::orphans) {
+        for ((instance, _), running) in &running.lanes {
             let name = instance.to_string();
-            match instances.iter_mut().find(|known| known.name == name) {
-                Some(known) => {
-                    known.endpoints.push(orphan);
-                    known.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+            if !table.instances.contains_key(instance) {
+                let endpoint = running.lane.status();
+                match instances.iter_mut().find(|known| known.name == name) {
+                    Some(known) => known.endpoints.push(endpoint),
+                    None => instances.push(InstanceStatus {
+                        name,
+                        endpoints: vec![endpoint],
+                        routes: Vec::new(),
+                    }),
                 }
-                None => instances.push(InstanceStatus {
-                    name,
-                    endpoints: vec![orphan],
-                    routes: Vec::new(),
-                }),
             }
         }
         (status, instances)
@@ -343,35 +396,54 @@ impl Live {
 impl Running {
     fn keeps(&self, key: &LaneKey, made_of: &MadeOf) -> bool {
         let running = self.lanes.get(key);
-        running.is_some_and(|running| running.made_of == *made_of && running.lane.is_running())
+        running.is_some_and(|running| {
+            running.made_of.as_ref() == Some(made_of) && running.lane.is_running()
+        })
     }
 
     fn lane(
         &mut self,
         key: LaneKey,
         planned: PlannedEndpoint,
-        durable: Option<&Durable>,
+        clock: &Arc<dyn Clock>,
     ) -> Arc<Lane> {
-        if let Some(known) = self.lanes.get_mut(&key)
-            && known.lane.revive()
-        {
+        if let Some(known) = self.lanes.get_mut(&key) {
             if let Some(setup) = planned.setup {
                 known.lane.reconfigure(setup);
-                known.made_of = planned.made_of;
+                known.made_of = Some(planned.made_of);
+            }
+            if !known.lane.revive() {
+                drop(lane::spawn(Arc::clone(&known.lane)));
             }
             return Arc::clone(&known.lane);
         }
         let setup = planned
             .setup
             .expect("a lane that does not run was planned with a sink");
-        let origin = durable
-            .map(|durable| durable.origin(&key))
-            .unwrap_or_default();
-        let lane = Lane::new(key.0.clone(), planned.name, setup, origin);
+        self.start(key, Some(planned.made_of), setup, clock)
+    }
+
+    fn start(
+        &mut self,
+        key: LaneKey,
+        made_of: Option<MadeOf>,
+        setup: lane::Setup,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Lane> {
+        let over = self.over.remove(&key);
+        let clock = Arc::clone(clock);
+        let mut origin = match &mut self.durable {
+            Some(durable) => durable.origin(&key, clock),
+            None => Origin::in_memory(clock, Ledger::default()),
+        };
+        if let Some(ledger) = over {
+            origin.ledger = ledger;
+        }
+        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin);
         drop(lane::spawn(Arc::clone(&lane)));
         let running = RunningLane {
             lane: Arc::clone(&lane),
-            made_of: planned.made_of,
+            made_of,
         };
         self.lanes.insert(key, running);
         lane

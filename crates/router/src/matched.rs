@@ -1,14 +1,14 @@
 //! A batch between its match and its lanes.
 
+use crate::awaited::Awaited;
 use crate::commit::ByLane;
-use crate::lane::Lane;
+use crate::lane::{Arrival, Lane};
 use crate::table::LaneNumber as LaneIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::time::Instant;
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
-use twinroute_retry::journal::{Entry, LaneNumber};
+use twinroute_retry::journal::{Entry, NewEvent};
 
 /// Events of a batch that matched, with their lanes and twins.
 pub(crate) struct Matched {
@@ -43,32 +43,49 @@ impl Matched {
     }
 
     /// Takes the events, each with the numbers of its lanes in the journal on disk.
-    pub(crate) fn take_numbered(&mut self, all: &[Arc<Lane>]) -> Vec<(Event, Vec<LaneNumber>)> {
+    pub(crate) fn take_numbered(&mut self, all: &[Arc<Lane>]) -> Vec<NewEvent> {
         let mut rest = &*self.lanes;
         let events = std::mem::take(&mut self.events);
         let numbered = events
             .into_iter()
             .zip(&self.lanes_of)
-            .map(|(event, (count, _))| {
+            .map(|(event, (count, twin))| {
                 let (own, others) = rest.split_at(*count);
                 rest = others;
                 let number = |lane: &LaneIndex| all[*lane as usize].number;
-                (event, own.iter().filter_map(number).collect())
+                NewEvent {
+                    event,
+                    twin: *twin,
+                    lanes: own.iter().filter_map(number).collect(),
+                }
             });
         numbered.collect()
     }
 
+    /// A lane that wants no more events for now, among those that these are for.
+    pub(crate) fn refusing<'a>(&self, all: &'a [Arc<Lane>]) -> Option<&'a Arc<Lane>> {
+        let mut lanes = self.lanes.iter().map(|lane| &all[*lane as usize]);
+        lanes.find(|lane| lane.is_refusing())
+    }
+
+    /// Tells what is to be waited for.
+    pub(crate) fn expect(&self, all: &[Arc<Lane>], awaited: &Awaited) {
+        for lane in &self.lanes {
+            awaited.expect(&all[*lane as usize].name, 1);
+        }
+    }
+
     /// Gives every lane its events.
-    pub(crate) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, now: Instant) {
+    pub(crate) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &Arrival) {
         if let ([(_, twin)], [entry]) = (&*self.lanes_of, &*entries) {
             let delivery = [(entry.clone(), *twin)];
             for lane in &self.lanes {
-                all[*lane as usize].push(&delivery, now);
+                all[*lane as usize].push(&delivery, arrival);
             }
             return;
         }
         for (lane, deliveries) in self.by_lane(all, entries) {
-            lane.push(&deliveries, now);
+            lane.push(&deliveries, arrival);
         }
     }
 

@@ -1,7 +1,7 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
 use crate::lane;
-use crate::sink::{Connect, Sink};
+use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Fault, Faults};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ use twinroute_model::settings::EndpointSettings;
 #[derive(Clone)]
 pub(crate) struct Custom {
     pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
     pub(crate) settings: EndpointSettings,
 }
 
@@ -137,15 +138,8 @@ impl Planner<'_> {
             let setup = if kept {
                 None
             } else {
-                match self.connect.connect(endpoint, &settings) {
-                    Ok(sink) => {
-                        let endpoint_type = endpoint.endpoint_type();
-                        Some(lane::Setup {
-                            endpoint_type,
-                            sink,
-                            settings,
-                        })
-                    }
+                match self.set_up(endpoint, settings) {
+                    Ok(setup) => Some(setup),
                     Err(error) => {
                         let object = format!("endpoint {}/{}", instance.name, endpoint.name);
                         faults.push(Fault::new(object, error.reason));
@@ -165,6 +159,20 @@ impl Planner<'_> {
         planned
     }
 
+    fn set_up(
+        &self,
+        endpoint: &Endpoint,
+        settings: EndpointSettings,
+    ) -> Result<lane::Setup, ConnectError> {
+        Ok(lane::Setup {
+            endpoint_type: endpoint.endpoint_type(),
+            sink: self.connect.connect(endpoint, &settings)?,
+            store: self.connect.dead_letters(endpoint)?,
+            settings,
+            defined: true,
+        })
+    }
+
     fn plan_custom(
         &self,
         instance: &InstanceName,
@@ -182,7 +190,9 @@ impl Planner<'_> {
             let setup = (!kept).then(|| lane::Setup {
                 endpoint_type: "Custom",
                 sink: Arc::clone(&custom.sink),
+                store: custom.store.clone(),
                 settings: custom.settings.clone(),
+                defined: true,
             });
             planned.push(PlannedEndpoint {
                 name: name.clone(),

@@ -1,15 +1,17 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
+use crate::awaited::Awaited;
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
-use crate::lane::Lane;
+use crate::lane::{Arrival, Kind, Lane};
 use crate::live::Live;
 use crate::matched::Matched;
 use crate::source::{Definitions, Faults};
 use crate::status::{JournalStatus, Readiness, Status};
 use crate::table::{CompiledInstance, Scratch};
 use metrics::{Counter, counter, gauge};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,6 +58,15 @@ struct Counters {
 
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
+
+/// How long level `delivered` waits unless told otherwise.
+const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
+
+/// When to come back to an endpoint that is full.
+const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// Tells when a batch is on disk, and its lanes have it.
+pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;
 
 /// How fast the journal drains, as last looked at.
 struct Drain {
@@ -107,7 +118,8 @@ impl Router {
         }
     }
 
-    /// Accepts a batch, whole or not at all, for an instance (`None`: the default one).
+    /// Accepts a batch, whole or not at all, for an instance (`None`: the default one). Level
+    /// `delivered` waits for 30 s at most; see [`Self::accept_within`].
     ///
     /// Once this has begun, dropping the future does not undo it.
     ///
@@ -119,8 +131,24 @@ impl Router {
         events: Vec<Event>,
         level: AckLevel,
     ) -> Result<Accepted, AcceptError> {
+        self.accept_within(instance, events, level, DELIVERED_DEADLINE)
+            .await
+    }
+
+    /// As [`Self::accept`]; level `delivered` waits no longer than `deadline` for the ends of the
+    /// deliveries. What is open then is accepted all the same, and said in the answer.
+    ///
+    /// # Errors
+    /// Why nothing of the batch was kept; after a failed sync of the disk, why that is not known.
+    pub async fn accept_within(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        deadline: Duration,
+    ) -> Result<Accepted, AcceptError> {
         let count = events.len() as u64;
-        let result = self.accept_at(instance, events, level).await;
+        let result = self.accept_at(instance, events, level, deadline).await;
         if result.is_err() {
             self.shared.counters.refused.increment(count);
         }
@@ -141,7 +169,9 @@ impl Router {
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
+        deadline: Duration,
     ) -> Result<Accepted, AcceptError> {
+        let deadline = Instant::now() + deadline;
         let shared = &*self.shared;
         if shared.stopping.load(Ordering::Acquire) {
             return Err(AcceptError::Stopping);
@@ -153,6 +183,7 @@ impl Router {
             deliveries: 0,
             unmatched: 0,
             generation,
+            outcomes: BTreeMap::new(),
         };
         let mut scratch = Scratch::default();
         let mut matched = Matched::with_capacity(events.len());
@@ -165,8 +196,23 @@ impl Router {
             accepted.deliveries += scratch.lanes.len();
             matched.add(event, &scratch.lanes);
         }
-        let on_disk = self.hand_over(&compiled.lanes, matched, level)?;
-        if let Some(on_disk) = on_disk.filter(|_| level == AckLevel::Durable) {
+        if let Some(full) = matched.refusing(&compiled.lanes) {
+            return Err(AcceptError::EndpointFull {
+                endpoint: format!("{}/{}", full.instance, full.name),
+                retry_after: ENDPOINT_FULL_RETRY,
+            });
+        }
+        let awaited = (level == AckLevel::Delivered).then(Arc::<Awaited>::default);
+        if let Some(awaited) = &awaited {
+            matched.expect(&compiled.lanes, awaited);
+        }
+        let arrival = Arrival {
+            came: Instant::now(),
+            kind: Kind::Matched,
+            awaited: awaited.clone(),
+        };
+        let on_disk = self.hand_over(&compiled.lanes, matched, level, arrival)?;
+        if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
             result.map_err(|error| AcceptError::Journal {
                 reason: error.to_string(),
@@ -178,14 +224,22 @@ impl Router {
         shared.unmatched.fetch_add(unmatched, Ordering::Relaxed);
         shared.counters.accepted.increment(events);
         shared.counters.unmatched.increment(unmatched);
+        if let Some(awaited) = awaited {
+            // What is open at the deadline is said in the answer.
+            drop(timeout_at(deadline, awaited.all()).await);
+            accepted.outcomes = awaited.outcomes();
+        }
         Ok(accepted)
     }
 
     fn check_level(&self, level: AckLevel) -> Result<(), AcceptError> {
         let reason = match (level, &self.shared.commits) {
-            (AckLevel::Memory, _) | (AckLevel::Durable, Some(_)) => return Ok(()),
-            (AckLevel::Durable, None) => "the journal is in memory; use \"memory\"",
-            (AckLevel::Delivered, _) => "it is not there yet; use \"durable\" or \"memory\"",
+            (AckLevel::Memory | AckLevel::Delivered, _) | (AckLevel::Durable, Some(_)) => {
+                return Ok(());
+            }
+            (AckLevel::Durable, None) => {
+                "the journal is in memory; use \"memory\" or \"delivered\""
+            }
         };
         let level = level.as_str();
         Err(AcceptError::AckUnavailable { level, reason })
@@ -199,11 +253,11 @@ impl Router {
         all: &[Arc<Lane>],
         mut matched: Matched,
         level: AckLevel,
-    ) -> Result<Option<oneshot::Receiver<Result<(), NotDurable>>>, AcceptError> {
+        arrival: Arrival,
+    ) -> Result<Option<OnDisk>, AcceptError> {
         if matched.is_empty() {
             return Ok(None);
         }
-        let now = Instant::now();
         let mut journal = self
             .shared
             .journal
@@ -217,7 +271,7 @@ impl Router {
             Journal::Memory(memory) => {
                 let events = matched.take_events();
                 let entries = memory.append(events).map_err(|full| self.full(full))?;
-                matched.push(all, entries, now);
+                matched.push(all, entries, &arrival);
                 Ok(None)
             }
             Journal::Disk(disk) => {
@@ -231,7 +285,7 @@ impl Router {
                 let (done, on_disk) = oneshot::channel();
                 let sent = commits.send(Commit::Batch {
                     deliveries: matched.by_lane(all, appended.entries),
-                    accepted: now,
+                    arrival,
                     durable: appended.durable,
                     answered: level == AckLevel::Memory,
                     events,

@@ -6,9 +6,12 @@ use futures_util::future::BoxFuture;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
+use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::dead_letter::DeadLetter;
 
 /// The protocol client of one endpoint.
 ///
@@ -35,6 +38,46 @@ pub trait Connect: Send + Sync + 'static {
         endpoint: &Endpoint,
         settings: &EndpointSettings,
     ) -> Result<Arc<dyn Sink>, ConnectError>;
+
+    /// Prepares the store of an endpoint's dead letters, without any I/O; none if they stay here.
+    ///
+    /// # Errors
+    /// When the definition names one that cannot be used at all.
+    fn dead_letters(
+        &self,
+        _endpoint: &Endpoint,
+    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> {
+        Ok(None)
+    }
+}
+
+/// Where an endpoint's dead letters go.
+pub trait DeadLetterStore: Send + Sync + 'static {
+    /// Writes one dead letter. It may be written already, when a crash hid the answer: then it is
+    /// written once more under another name, or not at all.
+    ///
+    /// A fault of kind [`FaultKind::Unsupported`] says that this one can never be written; it stays
+    /// where it is. Every other fault is the store's, and all are tried again later, for ever.
+    /// Dropping the future is harmless.
+    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>>;
+
+    /// When the credential ends, if that is known.
+    fn expires_at(&self) -> Option<Timestamp>;
+}
+
+/// A dead letter on its way to its store.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// The instance.
+    pub instance: &'a InstanceName,
+    /// The endpoint that could not be reached with it.
+    pub endpoint: &'a EndpointName,
+    /// The event, as it would have been delivered.
+    pub event: &'a Event,
+    /// What is known of it.
+    pub about: &'a DeadLetter,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
 }
 
 /// Why no sink could be made.

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use twinroute_model::name::EndpointName;
-use twinroute_retry::journal::RecoveredLane;
 use twinroute_retry::ledger::{Discard, Ledger};
 
 /// A snapshot of a running router.
@@ -79,14 +77,16 @@ pub struct InstanceStatus {
 
 /// One endpoint and its ledger.
 ///
-/// `matched = queued + in_flight + parked + delivered + discarded`, always.
+/// `matched + replayed = queued + in_flight + parked + delivered + dead-lettered + discarded`, always, where
+/// dead-lettered is the sum of [`DeadLetterStatus::all`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
     /// `EventGrid`, `EventHub` or `ServiceBus`.
     pub endpoint_type: String,
-    /// `healthy`, `undefined` (see `last_error`), the kind of fault that holds it back, or why it ends: `removed`, `stopped`.
+    /// `healthy`, `paused`, `undefined` (see `last_error`), the kind of fault that holds it back (`unreachable`,
+    /// `throttled`, `unauthorized`, `gone`, `unsupported`), or why it ends: `removed`, `stopped`.
     pub state: String,
     /// The last failure in words, also when it is over; empty when there was none.
     pub last_error: String,
@@ -94,6 +94,8 @@ pub struct EndpointStatus {
     pub backing_off_ms: u64,
     /// Deliveries that routes made for it.
     pub matched: u64,
+    /// Deliveries that replays made for it.
+    pub replayed: u64,
     /// Deliveries waiting for their first attempt or for their twin's turn.
     pub queued: u64,
     /// Deliveries sent and unanswered.
@@ -102,59 +104,94 @@ pub struct EndpointStatus {
     pub parked: u64,
     /// Deliveries that arrived.
     pub delivered: u64,
+    /// Deliveries that became dead letters.
+    pub dead_letters: DeadLetterStatus,
     /// Deliveries given up, for all reasons together.
     pub discarded: u64,
     /// The same by reason; reasons that never came up are left out.
     pub discarded_by: BTreeMap<String, u64>,
     /// Bytes of what waits or is in flight.
     pub queue_bytes: u64,
+    /// Of those, what is in memory.
+    pub memory_bytes: u64,
     /// Age of the oldest delivery not yet settled, in milliseconds.
     pub oldest_age_ms: u64,
     /// Middle latency from acceptance to delivery, in milliseconds, over the last deliveries.
     pub latency_p50_ms: f64,
     /// The same, 99th percentile.
     pub latency_p99_ms: f64,
+    /// Batches that may be unanswered at present: fewer than set while the endpoint is slow.
+    pub batches_in_flight_max: u64,
+    /// How it is tried again.
+    pub retry: RetryStatus,
+}
+
+/// What became of the deliveries that could not be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterStatus {
+    /// They stand in the endpoint's container.
+    pub uploaded: u64,
+    /// They are kept here until the container takes them.
+    pub awaiting_upload: u64,
+    /// They are kept here: the endpoint has no container, or it will never take them.
+    pub local: u64,
+    /// They were kept here, until a replay took their place.
+    pub replayed: u64,
+    /// Those that are kept here, by reason.
+    pub by_reason: BTreeMap<String, u64>,
+    /// Bytes of those that are kept here.
+    pub bytes: u64,
+    /// `local` without a container, `ok`, or the kind of fault that keeps it from taking any.
+    pub store: String,
+    /// The container's last failure, also when it is over; empty when there was none.
+    pub last_error: String,
+    /// Milliseconds until it is tried again while it takes nothing.
+    pub backing_off_ms: u64,
+    /// When its credential ends, RFC 3339; empty if that is not known.
+    pub expires_at: String,
+    /// Seconds until then; negative when that is over.
+    pub expires_in_s: Option<i64>,
+}
+
+impl DeadLetterStatus {
+    /// All of them, wherever they are.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.uploaded + self.awaiting_upload + self.local + self.replayed
+    }
+}
+
+/// How an endpoint's events are tried again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RetryStatus {
+    /// Seconds after the first, second, … attempt of an event that failed alone.
+    pub schedule_s: Vec<f64>,
+    /// How far they are spread by chance.
+    pub jitter_percent: u8,
+    /// Attempts of an event that fails alone.
+    pub attempts_max: u32,
+    /// Seconds that an event is tried.
+    pub time_to_live_s: u64,
+    /// Whether that stands still now.
+    pub standing_still: bool,
+    /// The most seconds of a `Retry-After` that are honoured.
+    pub retry_after_max_s: u64,
+    /// The most seconds between two looks at an endpoint that takes nothing.
+    pub probe_interval_max_s: f64,
+    /// What happens at the endpoint's limits.
+    pub when_full: String,
+    /// Answers that mean something else here than the sink's table says.
+    pub answers: BTreeMap<String, String>,
 }
 
 impl EndpointStatus {
-    /// What waits on disk for an endpoint that is not defined.
-    pub(crate) fn of_orphan(name: &EndpointName, lane: &RecoveredLane) -> Self {
-        let ledger = &lane.ledger;
-        let parked = lane
-            .pending
-            .iter()
-            .filter(|delivery| delivery.due.is_some())
-            .count() as u64;
-        let bytes = lane
-            .pending
-            .iter()
-            .map(|delivery| delivery.entry.event.size() as u64);
-        Self {
-            name: name.to_string(),
-            endpoint_type: "unknown".to_owned(),
-            state: "undefined".to_owned(),
-            last_error: "waits in the journal; define the endpoint again to have it delivered"
-                .to_owned(),
-            backing_off_ms: 0,
-            matched: ledger.matched,
-            queued: lane.pending.len() as u64 - parked,
-            in_flight: 0,
-            parked,
-            delivered: ledger.delivered,
-            discarded: ledger.discarded_all(),
-            discarded_by: discarded_by(ledger),
-            queue_bytes: bytes.sum(),
-            oldest_age_ms: 0,
-            latency_p50_ms: 0.0,
-            latency_p99_ms: 0.0,
-        }
-    }
-
     /// Deliveries that are in no known state: always 0.
     #[must_use]
     pub fn unaccounted(&self) -> i64 {
-        let known = self.queued + self.in_flight + self.parked + self.delivered + self.discarded;
-        i64::try_from(self.matched).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX)
+        let waiting = self.queued + self.in_flight + self.parked;
+        let known = waiting + self.delivered + self.dead_letters.all() + self.discarded;
+        let made = self.matched + self.replayed;
+        i64::try_from(made).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX)
     }
 }
 

@@ -190,6 +190,14 @@ impl Totals {
 }
 
 impl Entry {
+    /// An event that was read back: it takes nobody's room.
+    #[must_use]
+    pub fn unshared(sequence: u64, event: Event) -> Self {
+        let totals = Arc::new(Totals::new(0));
+        totals.take(1, event.size() as u64);
+        Self::new(sequence, Arc::new(event), &totals)
+    }
+
     /// An entry whose room was taken already.
     pub(crate) fn new(sequence: u64, event: Arc<Event>, totals: &Arc<Totals>) -> Self {
         let share = Share {

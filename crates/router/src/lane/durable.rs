@@ -1,35 +1,55 @@
-//! What a lane notes in the journal on disk: which deliveries ended, which wait for another attempt.
+//! What a lane notes in the journal on disk: which deliveries ended, which wait for another attempt, which
+//! are dead letters.
 //!
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
+use super::still::Still;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::{Clock, Timestamp};
-use twinroute_retry::journal::{Disk, LaneNumber, PendingDelivery, RecoveredLane};
+use twinroute_retry::dead_letter::DeadLetter;
+use twinroute_retry::journal::{Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane};
 use twinroute_retry::ledger::{Fate, Ledger};
 
 /// A lane's place in the journal on disk.
 pub(crate) struct LaneJournal {
     disk: Disk,
     number: LaneNumber,
-    clock: Arc<dyn Clock>,
     settled: Vec<(u64, Fate)>,
 }
 
 /// What a lane begins with.
-#[derive(Default)]
 pub(crate) struct Origin {
     /// Where it notes what becomes of its deliveries; nowhere when the journal is in memory.
     pub(crate) journal: Option<LaneJournal>,
-    /// What it had counted before the restart.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What it had counted before.
     pub(crate) ledger: Ledger,
+    /// What it had noted of itself.
+    pub(crate) state: LaneState,
     /// What it had not settled before the restart.
     pub(crate) pending: Vec<PendingDelivery>,
 }
 
 impl Origin {
+    /// A lane whose deliveries end with the process.
+    pub(crate) fn in_memory(clock: Arc<dyn Clock>, ledger: Ledger) -> Self {
+        Self {
+            journal: None,
+            clock,
+            ledger,
+            state: LaneState::default(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Where its events are read back from.
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        self.journal.as_ref().map(|journal| journal.disk.clone())
+    }
+
     /// A lane whose deliveries outlive the process.
     pub(crate) fn durable(
         disk: Disk,
@@ -37,22 +57,19 @@ impl Origin {
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLane>,
     ) -> Self {
-        let (ledger, pending) = match recovered {
-            Some(lane) => (lane.ledger, lane.pending),
-            None => (Ledger::default(), Vec::new()),
-        };
-        let settled = Vec::new();
-        let journal = Some(LaneJournal {
+        let journal = LaneJournal {
             disk,
             number,
-            clock,
-            settled,
-        });
-        Self {
-            journal,
-            ledger,
-            pending,
+            settled: Vec::new(),
+        };
+        let mut origin = Self::in_memory(clock, Ledger::default());
+        origin.journal = Some(journal);
+        if let Some(lane) = recovered {
+            origin.ledger = lane.ledger;
+            origin.state = lane.state;
+            origin.pending = lane.pending;
         }
+        origin
     }
 }
 
@@ -61,14 +78,34 @@ impl LaneJournal {
         self.number
     }
 
+    /// To read events back from.
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
     pub(super) fn settle(&mut self, sequence: u64, fate: Fate) {
         self.settled.push((sequence, fate));
     }
 
-    pub(super) fn attempt(&self, sequence: u64, attempts: u32, delay: Duration) {
-        let due = self.clock.now().after(delay);
+    pub(super) fn attempt(&self, sequence: u64, attempts: u32, due: Timestamp) {
         self.disk
             .attempt(self.number, sequence, attempts, Some(due));
+    }
+
+    pub(super) fn dead_letter(&self, sequence: u64, letter: &Arc<DeadLetter>) {
+        self.disk
+            .dead_letter(self.number, sequence, Arc::clone(letter));
+    }
+
+    pub(super) fn state(&self, paused: bool, still: &Still, wall: &Wall) {
+        let (still, since) = still.parts();
+        let still_since = since.map(|since| wall.at(since));
+        let state = LaneState {
+            paused,
+            still,
+            still_since,
+        };
+        self.disk.set_lane_state(self.number, state);
     }
 
     /// Hands over what was noted since the last time.
@@ -78,16 +115,6 @@ impl LaneJournal {
             self.settled.clear();
         }
     }
-
-    /// The moment on the runtime's clock that `wall` was.
-    pub(super) fn moment(&self, wall: Timestamp, now: Instant) -> Instant {
-        now.checked_sub(self.clock.now().since(wall)).unwrap_or(now)
-    }
-
-    /// When a delivery that is due at `wall` is to be tried.
-    pub(super) fn due(&self, wall: Timestamp, now: Instant) -> Instant {
-        now + wall.since(self.clock.now())
-    }
 }
 
 impl std::fmt::Debug for LaneJournal {
@@ -96,5 +123,33 @@ impl std::fmt::Debug for LaneJournal {
             .debug_struct("LaneJournal")
             .field("number", &self.number)
             .finish_non_exhaustive()
+    }
+}
+
+/// The present moment by both clocks: the wall's, which is stored, and the runtime's, which timers use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wall {
+    pub(super) wall: Timestamp,
+    pub(super) now: Instant,
+}
+
+impl Wall {
+    /// The wall time of a moment.
+    pub(super) fn at(&self, moment: Instant) -> Timestamp {
+        match moment.checked_duration_since(self.now) {
+            Some(ahead) => self.wall.after(ahead),
+            None => self.before(self.now - moment),
+        }
+    }
+
+    /// The wall time so long ago.
+    pub(super) fn before(&self, ago: Duration) -> Timestamp {
+        let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_unix_millis(self.wall.unix_millis().saturating_sub(millis))
+    }
+
+    /// The moment of a wall time that is still to come; now if it has passed.
+    pub(super) fn moment(&self, wall: Timestamp) -> Instant {
+        self.now + wall.since(self.wall)
     }
 }

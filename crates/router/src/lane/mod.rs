@@ -3,27 +3,33 @@
 //! State stands behind one mutex that is never held across an await: accepting pushes under it, the
 //! lane's loop takes batches and notes outcomes under it, status reads it. So every snapshot adds up.
 
+mod concurrency;
+mod dead;
 pub(crate) mod durable;
 pub(crate) mod queue;
 mod run;
 mod state;
+mod still;
 
+pub(crate) use dead::Dead;
 pub(crate) use run::spawn;
-pub(crate) use state::Offer;
+pub(crate) use state::Purged;
 
-use crate::sink::Sink;
+use crate::awaited::Awaited;
+use crate::sink::{DeadLetterStore, Sink};
 use crate::status::EndpointStatus;
 use durable::Origin;
-use queue::Waiting;
 use state::{Retirement, State};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::{Entry, LaneNumber};
-use twinroute_retry::ledger::Discard;
+use twinroute_retry::journal::{Disk, Entry, LaneNumber, Unreadable};
+use twinroute_retry::ledger::{Discard, Ledger};
 
 /// Longer than any batch takes from its match to its lanes.
 const LATECOMERS: Duration = Duration::from_secs(5);
@@ -36,6 +42,10 @@ pub(crate) struct Lane {
     /// Its number in the journal on disk.
     pub(crate) number: Option<LaneNumber>,
     state: Mutex<State>,
+    /// Whether events for it are to be refused; it is at its cap and its settings say so.
+    refusing: Arc<AtomicBool>,
+    /// Where dead letters are read from; nowhere when the journal is in memory.
+    disk: Option<Disk>,
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
     settled: Notify,
@@ -45,7 +55,38 @@ pub(crate) struct Lane {
 pub(crate) struct Setup {
     pub(crate) endpoint_type: &'static str,
     pub(crate) sink: Arc<dyn Sink>,
+    /// Where dead letters go; they stay here when there is none.
+    pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
     pub(crate) settings: EndpointSettings,
+    /// False for what waits in the journal although nothing defines its endpoint: it is not sent.
+    pub(crate) defined: bool,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Setup");
+        shown.field("endpoint_type", &self.endpoint_type);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// How deliveries come to a lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// When their events were accepted.
+    pub(crate) came: Instant,
+    pub(crate) kind: Kind,
+    /// Who waits for how they end.
+    pub(crate) awaited: Option<Arc<Awaited>>,
+}
+
+/// Why there is a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// A route matched.
+    Matched,
+    /// Somebody replayed a dead letter: this one if it was kept here.
+    Replayed { of: Option<u64> },
 }
 
 impl Lane {
@@ -55,13 +96,17 @@ impl Lane {
         setup: Setup,
         origin: Origin,
     ) -> Arc<Self> {
-        let state = State::new(&instance, &name, setup, origin);
+        let refusing = Arc::new(AtomicBool::new(false));
+        let disk = origin.disk();
+        let state = State::new(&instance, &name, setup, origin, Arc::clone(&refusing));
         let number = state.number();
         Arc::new(Self {
             instance,
             name,
             number,
             state: Mutex::new(state),
+            refusing,
+            disk,
             wake: Notify::new(),
             settled: Notify::new(),
         })
@@ -72,33 +117,17 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues events, in order. Never refuses: at its cap the lane gives up its oldest and counts them.
-    pub(crate) fn push(&self, deliveries: &[(Entry, u64)], accepted: Instant) {
-        let mut evicted = 0;
+    /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
+    pub(crate) fn push(&self, deliveries: &[(Entry, u64)], arrival: &Arrival) {
         let mut wake = false;
         {
             let mut state = self.lock();
+            let dead_before = state.dead_count();
             for (entry, twin) in deliveries {
-                let waiting = Waiting {
-                    entry: entry.clone(),
-                    twin: *twin,
-                    attempts: 0,
-                    accepted,
-                };
-                match state.offer(waiting) {
-                    Offer::Queued {
-                        wake: needed,
-                        evicted: count,
-                    } => {
-                        wake |= needed;
-                        evicted += count;
-                    }
-                    Offer::Ended => {}
-                }
+                wake |= state.offer(entry, *twin, arrival);
             }
-        }
-        if evicted > 0 {
-            self.settled.notify_waiters();
+            wake |= state.dead_count() > dead_before;
+            state.hand_over();
         }
         if wake {
             self.wake.notify_one();
@@ -107,14 +136,14 @@ impl Lane {
 
     /// Takes a new sink and settings; what waits stays, back-off begins anew.
     pub(crate) fn reconfigure(&self, setup: Setup) {
-        self.lock().reconfigure(setup);
+        self.lock().reconfigure(setup, Instant::now());
         self.wake.notify_one();
     }
 
-    /// Lets the lane finish until `deadline`, after which the rest is given up as removed.
+    /// Lets the lane finish until `deadline`, after which the rest are dead letters.
     ///
     /// It does not end at once when it is empty: a batch that was matched against the table before may
-    /// still be on its way here.
+    /// still be on its way here. Nor does it while it has dead letters.
     pub(crate) fn retire(&self, deadline: Instant) {
         self.lock().retire(Retirement {
             not_before: Instant::now() + LATECOMERS,
@@ -135,7 +164,7 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Takes a retirement back. False when the lane has ended already.
+    /// Takes a retirement back. False when its loop has ended and is to be started again.
     pub(crate) fn revive(&self) -> bool {
         self.lock().revive()
     }
@@ -145,15 +174,83 @@ impl Lane {
         self.lock().is_running()
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.lock().has_ended()
+    /// What it has counted, when there is nothing else left of it.
+    pub(crate) fn is_over(&self) -> Option<Ledger> {
+        self.lock().is_over()
+    }
+
+    /// Whether it wants no more events for now.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn status(&self) -> EndpointStatus {
-        self.lock().status(self.name.as_str(), Instant::now())
+        self.lock().status(Instant::now())
     }
 
-    /// Resolves when nothing waits and nothing is in flight, or the lane has ended.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.lock().set_paused(paused, Instant::now());
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn retry_now(&self) {
+        self.lock().retry_now(Instant::now());
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn purge(&self, dead_letters: bool) -> Purged {
+        let purged = self.lock().purge(dead_letters);
+        self.settled.notify_waiters();
+        self.wake.notify_one();
+        purged
+    }
+
+    /// Looks at the dead letters that are kept here, oldest first, until `look` has seen enough.
+    pub(crate) fn look_at_dead(&self, after: u64, mut look: impl FnMut(u64, &Dead) -> bool) {
+        let state = self.lock();
+        for (sequence, dead) in state.dead_after(after) {
+            if !look(sequence, dead) {
+                return;
+            }
+        }
+    }
+
+    /// One of them.
+    pub(crate) fn dead_letter(&self, sequence: u64) -> Option<Dead> {
+        self.lock().dead_letter(sequence).cloned()
+    }
+
+    /// Takes a dead letter for a replay; see [`Self::put_back_dead`].
+    pub(crate) fn take_dead(&self, sequence: u64) -> Option<Dead> {
+        self.lock().take_dead(sequence)
+    }
+
+    pub(crate) fn put_back_dead(&self, sequence: u64) {
+        self.lock().put_back_dead(sequence);
+        self.wake.notify_one();
+    }
+
+    /// Reads the event of a dead letter that is kept here. One that is damaged is given up as lost.
+    pub(crate) async fn read_dead(
+        &self,
+        sequence: u64,
+        dead: &Dead,
+    ) -> Result<Arc<Event>, Unreadable> {
+        match (&dead.entry, self.disk.clone()) {
+            (Some(entry), _) => Ok(Arc::clone(&entry.event)),
+            (None, Some(disk)) => {
+                let read = run::read_one(disk, sequence).await;
+                if matches!(read, Err(Unreadable::Damaged)) {
+                    self.lock().lose_dead(sequence);
+                }
+                read.map(Arc::new)
+            }
+            (None, None) => Err(Unreadable::Settled),
+        }
+    }
+
+    /// Resolves when nothing waits and nothing is in flight, or the lane has ended. Dead letters that stay
+    /// here, or whose store takes nothing, do not count.
     pub(crate) async fn idle(&self) {
         loop {
             let notified = self.settled.notified();

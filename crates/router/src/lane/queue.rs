@@ -4,6 +4,7 @@
 //! order, until it is free; other twins pass them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Ordering;
 use twinroute_retry::journal::Entry;
@@ -11,20 +12,29 @@ use twinroute_retry::journal::Entry;
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
-    pub(crate) entry: Entry,
+    pub(crate) sequence: u64,
     pub(crate) twin: u64,
+    pub(crate) bytes: u32,
     /// Attempts that counted: those in which the event failed alone.
     pub(crate) attempts: u32,
-    pub(crate) accepted: Instant,
+    /// When it came to this process.
+    pub(crate) came: Instant,
+    /// How old it was by then.
+    pub(crate) age_then: Duration,
+    /// How long its lane's time-to-live had stood still by then.
+    pub(crate) still_then: Duration,
+    /// Its event, while that is in memory.
+    pub(crate) entry: Option<Entry>,
 }
 
 impl Waiting {
-    fn sequence(&self) -> u64 {
-        self.entry.sequence
+    /// How long ago its event was accepted.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.came) + self.age_then
     }
 
     fn bytes(&self) -> usize {
-        self.entry.event.size()
+        self.bytes as usize
     }
 }
 
@@ -73,11 +83,15 @@ pub(crate) struct Queue {
     /// Sequence of the oldest held event of a twin, to the twin.
     held_fronts: BTreeMap<u64, u64>,
     parked: BTreeMap<(Instant, u64), Waiting>,
+    /// When each parked delivery is due, by sequence.
+    parked_due: BTreeMap<u64, Instant>,
     twins: HashMap<u64, Twin>,
     in_flight: usize,
     bytes: usize,
     /// Of those, what stands in `ready` and `arrivals`.
     sendable_bytes: usize,
+    /// Of those, what is in memory.
+    memory: usize,
     events: usize,
     batches: u64,
 }
@@ -91,10 +105,12 @@ impl Queue {
             held: HashMap::new(),
             held_fronts: BTreeMap::new(),
             parked: BTreeMap::new(),
+            parked_due: BTreeMap::new(),
             twins: HashMap::new(),
             in_flight: 0,
             bytes: 0,
             sendable_bytes: 0,
+            memory: 0,
             events: 0,
             batches: 0,
         }
@@ -107,8 +123,7 @@ impl Queue {
 
     /// Appends a delivery; gives back what had to leave for it, oldest first.
     pub(crate) fn push(&mut self, waiting: Waiting, caps: Caps) -> Vec<Waiting> {
-        self.events += 1;
-        self.bytes += waiting.bytes();
+        self.remember(&waiting);
         self.sendable_bytes += waiting.bytes();
         self.arrivals.push_back(waiting);
         let mut evicted = Vec::new();
@@ -124,6 +139,15 @@ impl Queue {
     /// Parks a delivery that was parked before a restart.
     pub(crate) fn restore_parked(&mut self, waiting: Waiting, due: Instant) {
         self.park(waiting, due);
+    }
+
+    /// Deliveries that wait, parked ones counted.
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events == 0
     }
 
     /// Deliveries that wait, parked ones not counted.
@@ -144,6 +168,24 @@ impl Queue {
         self.bytes
     }
 
+    /// Bytes of events in memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Lets go of the events; they are read back from the journal when it is their turn.
+    pub(crate) fn shed(&mut self) {
+        if self.memory == 0 {
+            return;
+        }
+        let lines = self.ready.iter_mut().chain(&mut self.arrivals);
+        let held = self.held.values_mut().flatten();
+        for waiting in lines.chain(held).chain(self.parked.values_mut()) {
+            waiting.entry = None;
+        }
+        self.memory = 0;
+    }
+
     /// Counts what waits by walking it, for the ledger to be held against.
     pub(crate) fn recount(&self) -> usize {
         self.ready.len()
@@ -160,20 +202,29 @@ impl Queue {
     /// When the oldest delivery that could go now was accepted.
     pub(crate) fn oldest_sendable(&self) -> Option<Instant> {
         let fronts = [self.ready.front(), self.arrivals.front()];
+        let came = fronts.into_iter().flatten().map(|waiting| waiting.came);
+        came.min()
+    }
+
+    /// The oldest delivery that waits at all.
+    pub(crate) fn oldest(&self) -> Option<&Waiting> {
+        let held = self.held_fronts.values().next();
+        let held = held.and_then(|twin| self.held.get(twin)?.front());
+        let parked = self.parked_due.iter().next();
+        let parked = parked.and_then(|(sequence, due)| self.parked.get(&(*due, *sequence)));
+        let fronts = [self.ready.front(), self.arrivals.front(), held, parked];
         fronts
             .into_iter()
             .flatten()
-            .map(|waiting| waiting.accepted)
-            .min()
+            .min_by_key(|waiting| waiting.sequence)
     }
 
-    /// When the oldest delivery that waits at all was accepted.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        let held = self.held.values().filter_map(VecDeque::front);
-        held.chain(self.parked.values())
-            .map(|waiting| waiting.accepted)
-            .chain(self.oldest_sendable())
-            .min()
+    /// Makes every parked delivery due.
+    pub(crate) fn retry_now(&mut self, now: Instant) {
+        for ((_, sequence), waiting) in std::mem::take(&mut self.parked) {
+            self.parked_due.insert(sequence, now);
+            self.parked.insert((now, sequence), waiting);
+        }
     }
 
     /// When the first parked delivery is due.
@@ -231,6 +282,7 @@ impl Queue {
                 return;
             }
             let waiting = self.parked.remove(&key).expect("the key was just read");
+            self.parked_due.remove(&key.1);
             *bytes += size;
             self.forget(&waiting);
             if let Some(state) = self.twins.get_mut(&waiting.twin) {
@@ -267,21 +319,33 @@ impl Queue {
         state.batch = self.batches;
     }
 
+    /// Puts a delivery in its twin's line, by sequence.
     fn hold_back(&mut self, waiting: Waiting) {
         let line = self.held.entry(waiting.twin).or_default();
-        if line.is_empty() {
-            self.held_fronts.insert(waiting.sequence(), waiting.twin);
+        let at = line.partition_point(|other| other.sequence < waiting.sequence);
+        if at == 0 {
+            if let Some(front) = line.front() {
+                self.held_fronts.remove(&front.sequence);
+            }
+            self.held_fronts.insert(waiting.sequence, waiting.twin);
         }
-        line.push_back(waiting);
+        line.insert(at, waiting);
+    }
+
+    fn remember(&mut self, waiting: &Waiting) {
+        self.events += 1;
+        self.bytes += waiting.bytes();
+        self.memory += waiting.entry.as_ref().map_or(0, |_| waiting.bytes());
     }
 
     fn forget(&mut self, waiting: &Waiting) {
         self.events -= 1;
         self.bytes -= waiting.bytes();
+        self.memory -= waiting.entry.as_ref().map_or(0, |_| waiting.bytes());
     }
 
     /// Takes note of what became of a batch: `twins` are those of all its deliveries, one each.
-    pub(crate) fn resolve(&mut self, batch: Vec<(u64, Fate)>) {
+    pub(crate) fn resolve(&mut self, batch: Vec<(u64, Fate)>, now: Instant) {
         let mut returned = Vec::new();
         let mut twins = Vec::with_capacity(batch.len());
         for (twin, fate) in batch {
@@ -291,13 +355,9 @@ impl Queue {
                 Fate::Settled => {}
                 Fate::Parked(waiting, due) => self.park(waiting, due),
                 // It had failed alone before: it stays the twin's first, due at once.
-                Fate::Returned(waiting) if waiting.attempts > 0 => {
-                    let due = waiting.accepted;
-                    self.park(waiting, due);
-                }
+                Fate::Returned(waiting) if waiting.attempts > 0 => self.park(waiting, now),
                 Fate::Returned(waiting) => {
-                    self.events += 1;
-                    self.bytes += waiting.bytes();
+                    self.remember(&waiting);
                     returned.push(waiting);
                 }
             }
@@ -312,11 +372,16 @@ impl Queue {
         }
     }
 
+    /// Of a twin only the oldest is parked; others wait behind it, so that they go in order.
     fn park(&mut self, waiting: Waiting, due: Instant) {
-        self.events += 1;
-        self.bytes += waiting.bytes();
-        self.twins.entry(waiting.twin).or_default().parked += 1;
-        self.parked.insert((due, waiting.sequence()), waiting);
+        self.remember(&waiting);
+        let twin = self.twins.entry(waiting.twin).or_default();
+        if twin.parked > 0 && self.ordering == Ordering::Twin {
+            return self.hold_back(waiting);
+        }
+        twin.parked += 1;
+        self.parked_due.insert(waiting.sequence, due);
+        self.parked.insert((due, waiting.sequence), waiting);
     }
 
     /// Puts what was returned, and what was held for twins that are free now, before all else.
@@ -329,12 +394,7 @@ impl Queue {
                 .get(&waiting.twin)
                 .is_some_and(|state| state.parked > 0);
             if behind_parked && self.ordering == Ordering::Twin {
-                let line = self.held.entry(waiting.twin).or_default();
-                if let Some(front) = line.front() {
-                    self.held_fronts.remove(&front.sequence());
-                }
-                self.held_fronts.insert(waiting.sequence(), waiting.twin);
-                line.push_front(waiting);
+                self.hold_back(waiting);
             } else {
                 first.push(waiting);
             }
@@ -347,12 +407,12 @@ impl Queue {
             self.twins.remove(twin);
             if let Some(line) = self.held.remove(twin) {
                 if let Some(front) = line.front() {
-                    self.held_fronts.remove(&front.sequence());
+                    self.held_fronts.remove(&front.sequence);
                 }
                 first.extend(line);
             }
         }
-        first.sort_unstable_by_key(Waiting::sequence);
+        first.sort_unstable_by_key(|waiting| waiting.sequence);
         for waiting in first.into_iter().rev() {
             self.sendable_bytes += waiting.bytes();
             self.ready.push_front(waiting);
@@ -361,10 +421,10 @@ impl Queue {
 
     /// Removes the delivery that waits longest and is not in flight.
     pub(crate) fn evict_oldest(&mut self) -> Option<Waiting> {
-        let ready = self.ready.front().map(Waiting::sequence);
-        let arrival = self.arrivals.front().map(Waiting::sequence);
+        let ready = self.ready.front().map(|waiting| waiting.sequence);
+        let arrival = self.arrivals.front().map(|waiting| waiting.sequence);
         let held = self.held_fronts.keys().next().copied();
-        let parked = self.parked.values().map(Waiting::sequence).min();
+        let parked = self.parked_due.keys().next().copied();
         let oldest = [ready, arrival, held, parked].into_iter().flatten().min()?;
         let waiting = if ready == Some(oldest) {
             self.pop_sendable()
@@ -387,7 +447,7 @@ impl Queue {
         let waiting = line.pop_front();
         match line.front() {
             Some(next) => {
-                self.held_fronts.insert(next.sequence(), twin);
+                self.held_fronts.insert(next.sequence, twin);
             }
             None => {
                 self.held.remove(&twin);
@@ -397,8 +457,8 @@ impl Queue {
     }
 
     fn evict_parked(&mut self, sequence: u64) -> Option<Waiting> {
-        let key = *self.parked.keys().find(|(_, parked)| *parked == sequence)?;
-        let waiting = self.parked.remove(&key)?;
+        let due = self.parked_due.remove(&sequence)?;
+        let waiting = self.parked.remove(&(due, sequence))?;
         if let Some(state) = self.twins.get_mut(&waiting.twin) {
             state.parked = state.parked.saturating_sub(1);
         }

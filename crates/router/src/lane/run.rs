@@ -1,14 +1,26 @@
 //! The lane's loop: does what the state decides, and nothing of its own.
 
 use super::Lane;
-use super::state::{Flight, Step};
-use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
+use super::state::{Flight, Step, Stored, Upload};
+use crate::sink::{EndpointFault, FaultKind, Letter, Outcome, Reason};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
+use std::time::Duration;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
+use twinroute_model::event::Event;
+use twinroute_retry::journal::{Disk, Entry, Unreadable};
+
+/// The longest that writing one dead letter may take; stores keep their own time below it.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What came back.
+enum Landed {
+    Batch(Flight, Vec<Option<Outcome>>),
+    Upload(Box<Upload>, Stored),
+}
 
 /// Starts the loop. It ends when the lane was retired and is empty.
 pub(crate) fn spawn(lane: Arc<Lane>) -> JoinHandle<()> {
@@ -16,8 +28,7 @@ pub(crate) fn spawn(lane: Arc<Lane>) -> JoinHandle<()> {
 }
 
 async fn run(lane: Arc<Lane>) {
-    let mut flights: FuturesUnordered<BoxFuture<'static, (Flight, Vec<Outcome>)>> =
-        FuturesUnordered::new();
+    let mut flights: FuturesUnordered<BoxFuture<'static, Landed>> = FuturesUnordered::new();
     loop {
         let step = lane.lock().step(Instant::now());
         let until = match step {
@@ -25,12 +36,20 @@ async fn run(lane: Arc<Lane>) {
                 flights.push(send(flight).boxed());
                 continue;
             }
+            Step::Upload(upload) => {
+                flights.push(store(upload).boxed());
+                continue;
+            }
             Step::Wait(until) => until,
             Step::End => break,
         };
         tokio::select! {
-            Some((flight, outcomes)) = flights.next() => {
-                lane.lock().finish(flight, outcomes, Instant::now());
+            Some(landed) = flights.next() => {
+                let now = Instant::now();
+                match landed {
+                    Landed::Batch(flight, outcomes) => lane.lock().finish(flight, outcomes, now),
+                    Landed::Upload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
+                }
                 lane.settled.notify_waiters();
             }
             () = lane.wake.notified() => {}
@@ -42,21 +61,120 @@ async fn run(lane: Arc<Lane>) {
 
 /// Sends a batch. A sink that panics or never ends counts as an endpoint that cannot be reached, so that
 /// no delivery is left without an outcome.
-async fn send(flight: Flight) -> (Flight, Vec<Outcome>) {
-    let sending = AssertUnwindSafe(flight.sink.send(&flight.deliveries)).catch_unwind();
+async fn send(mut flight: Flight) -> Landed {
+    let lost = read_back(&mut flight).await;
+    let deliveries = flight.deliveries();
+    if deliveries.is_empty() {
+        let outcomes = vec![None; flight.batch.len()];
+        return Landed::Batch(flight, outcomes);
+    }
+    let sending = AssertUnwindSafe(flight.sink.send(&deliveries)).catch_unwind();
     let outcomes = match timeout(flight.deadline, sending).await {
         Ok(Ok(outcomes)) => outcomes,
-        Ok(Err(_panic)) => unavailable(&flight, "sink-panicked", "the sink panicked"),
-        Err(_) => unavailable(&flight, "sink-timeout", "the sink did not end in time"),
+        Ok(Err(_panic)) => {
+            vec![unavailable("sink-panicked", "the sink panicked"); deliveries.len()]
+        }
+        Err(_) => {
+            vec![unavailable("sink-timeout", "the sink did not end in time"); deliveries.len()]
+        }
     };
-    (flight, outcomes)
+    let outcomes = if lost {
+        let mut sent = outcomes.into_iter();
+        let of = |waiting: &super::queue::Waiting| waiting.entry.as_ref().and_then(|_| sent.next());
+        flight.batch.iter().map(of).collect()
+    } else {
+        outcomes.into_iter().map(Some).collect()
+    };
+    Landed::Batch(flight, outcomes)
 }
 
-fn unavailable(flight: &Flight, code: &'static str, detail: &str) -> Vec<Outcome> {
-    let fault = EndpointFault {
+/// Reads the events that are on disk only; true when some are lost.
+async fn read_back(flight: &mut Flight) -> bool {
+    let absent = flight
+        .batch
+        .iter()
+        .filter(|waiting| waiting.entry.is_none());
+    let sequences: Vec<u64> = absent.map(|waiting| waiting.sequence).collect();
+    if sequences.is_empty() {
+        return false;
+    }
+    let Some(disk) = flight.disk.clone() else {
+        return true;
+    };
+    let reading = spawn_blocking(move || {
+        let events = disk.read(&sequences);
+        let entries = sequences.iter().zip(events);
+        let entry = |(sequence, event): (&u64, Result<Event, _>)| {
+            event.ok().map(|event| Entry::unshared(*sequence, event))
+        };
+        entries.map(entry).collect::<Vec<Option<Entry>>>()
+    });
+    let mut entries = reading.await.unwrap_or_default().into_iter();
+    let mut lost = false;
+    for waiting in flight
+        .batch
+        .iter_mut()
+        .filter(|waiting| waiting.entry.is_none())
+    {
+        waiting.entry = entries.next().flatten();
+        lost |= waiting.entry.is_none();
+    }
+    lost
+}
+
+fn unavailable(code: &'static str, detail: &str) -> Outcome {
+    Outcome::Unavailable(unreachable(code, detail))
+}
+
+fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
+    EndpointFault {
         kind: FaultKind::Unreachable,
         after: None,
         reason: Reason::new(code, detail),
+    }
+}
+
+/// Writes a dead letter to its store, once the journal knows that it is one: then its name is fixed.
+async fn store(upload: Box<Upload>) -> Landed {
+    if let Some(disk) = &upload.disk
+        && let Err(error) = disk.flush().await
+    {
+        let fault = unreachable("journal", &error.to_string());
+        return Landed::Upload(upload, Stored::Fault(fault));
+    }
+    let event = match (&upload.dead.entry, upload.disk.clone()) {
+        (Some(entry), _) => Arc::clone(&entry.event),
+        (None, Some(disk)) => match read_one(disk, upload.sequence).await {
+            Ok(event) => Arc::new(event),
+            Err(reason) => return Landed::Upload(upload, Stored::Lost(reason)),
+        },
+        (None, None) => return Landed::Upload(upload, Stored::Lost(Unreadable::Settled)),
     };
-    vec![Outcome::Unavailable(fault); flight.deliveries.len()]
+    let letter = Letter {
+        instance: &upload.instance,
+        endpoint: &upload.endpoint,
+        event: &event,
+        about: &upload.dead.about,
+        accepted_at: upload.dead.accepted_at,
+    };
+    let putting = AssertUnwindSafe(upload.store.put(letter)).catch_unwind();
+    let stored = match timeout(UPLOAD_TIMEOUT, putting).await {
+        Ok(Ok(Ok(()))) => Stored::Stored,
+        Ok(Ok(Err(fault))) => Stored::Fault(fault),
+        Ok(Err(_panic)) => Stored::Fault(unreachable("store-panicked", "the store panicked")),
+        Err(_) => Stored::Fault(unreachable(
+            "store-timeout",
+            "the store did not end in time",
+        )),
+    };
+    Landed::Upload(upload, stored)
+}
+
+/// Reads one event back without blocking.
+pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreadable> {
+    let read = spawn_blocking(move || disk.read(&[sequence]).pop());
+    read.await
+        .ok()
+        .flatten()
+        .unwrap_or(Err(Unreadable::Damaged))
 }

@@ -1,30 +1,45 @@
 //! A lane's state and what it decides: pure but for logs and counters.
 
+mod control;
+mod deaths;
 mod outcomes;
+mod show;
+mod uploads;
 
-use super::Setup;
-use super::durable::{LaneJournal, Origin};
+pub(crate) use control::Purged;
+pub(super) use uploads::{Stored, Upload};
+
+use super::concurrency::Concurrency;
+use super::dead::DeadLetters;
+use super::durable::{LaneJournal, Origin, Wall};
 use super::queue::{Caps, Queue, Room, Waiting};
+use super::still::Still;
+use super::{Arrival, Kind, Setup};
+use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
 use crate::sink::{Delivery, FaultKind, Sink};
-use crate::status::{EndpointStatus, discarded_by};
 use metrics::{Counter, counter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::settings::EndpointSettings;
-use twinroute_model::twin::TwinKey;
-use twinroute_retry::journal::{LaneNumber, PendingDelivery};
+use twinroute_model::settings::WhenFull;
+use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::journal::{Disk, Entry, LaneNumber, PendingDelivery};
 use twinroute_retry::ledger::{Discard, Fate, Ledger};
 
-#[derive(Debug)]
+/// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
+/// waits behind them is read back.
+const LANE_MEMORY_MAX: usize = 4 << 20;
+
 pub(super) struct State {
+    instance: InstanceName,
+    name: EndpointName,
     label: String,
-    endpoint_type: &'static str,
-    sink: SinkHandle,
-    settings: EndpointSettings,
+    setup: Setup,
     queue: Queue,
     ledger: Ledger,
     fault: Option<Fault>,
@@ -33,21 +48,34 @@ pub(super) struct State {
     last_error: String,
     flights: BTreeMap<u64, Instant>,
     flights_begun: u64,
+    concurrency: Concurrency,
     latency: Histogram,
     retired: Option<Retirement>,
     ended: bool,
     overflowing: bool,
+    paused: bool,
+    still: Still,
+    dead: DeadLetters,
+    /// Why the dead-letter store takes nothing just now.
+    store_fault: Option<Fault>,
+    store_error: String,
+    /// Who waits for which deliveries.
+    awaited: HashMap<u64, Arc<Awaited>>,
+    /// Whether new events are to be refused; read without the lock.
+    refusing: Arc<AtomicBool>,
     chance: fastrand::Rng,
     counters: Counters,
     journal: Option<LaneJournal>,
+    clock: Arc<dyn Clock>,
 }
 
-#[derive(Clone)]
-struct SinkHandle(Arc<dyn Sink>);
-
-impl std::fmt::Debug for SinkHandle {
+impl std::fmt::Debug for State {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Sink")
+        let mut shown = formatter.debug_struct("State");
+        shown
+            .field("label", &self.label)
+            .field("ledger", &self.ledger);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -62,7 +90,7 @@ pub(super) struct Retirement {
     pub(super) reason: Discard,
 }
 
-/// An endpoint that takes nothing just now.
+/// Somebody who takes nothing just now.
 #[derive(Debug)]
 struct Fault {
     kind: FaultKind,
@@ -74,26 +102,19 @@ struct Fault {
 #[derive(Debug)]
 struct Counters {
     matched: Counter,
+    replayed: Counter,
     delivered: Counter,
+    dead_lettered: Counter,
     discarded: [Counter; Discard::ALL.len()],
+    deaths: [Counter; DeathReason::ALL.len()],
     faults: [Counter; FaultKind::ALL.len()],
-}
-
-/// What became of an offered delivery.
-pub(crate) enum Offer {
-    Queued {
-        /// Whether the loop has to hear of it.
-        wake: bool,
-        /// How many older ones left for it.
-        evicted: usize,
-    },
-    /// The lane is over; the delivery is counted as given up.
-    Ended,
+    store_faults: Counter,
 }
 
 /// What the loop is to do next.
 pub(super) enum Step {
     Send(Flight),
+    Upload(Box<Upload>),
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
@@ -103,10 +124,30 @@ pub(super) enum Step {
 pub(super) struct Flight {
     pub(super) id: u64,
     pub(super) sink: Arc<dyn Sink>,
-    pub(super) deliveries: Vec<Delivery>,
     pub(super) batch: Vec<Waiting>,
     pub(super) deadline: Duration,
+    /// Where events that are not in memory are read from.
+    pub(super) disk: Option<Disk>,
+    begun: Instant,
+    /// Batches in flight when it was sent, itself included.
+    company: usize,
     epoch: u64,
+}
+
+impl Flight {
+    /// Its deliveries whose events are in memory.
+    pub(super) fn deliveries(&self) -> Vec<Delivery> {
+        let delivery = |waiting: &Waiting| {
+            let entry = waiting.entry.as_ref()?;
+            Some(Delivery {
+                sequence: waiting.sequence,
+                event: Arc::clone(&entry.event),
+                twin: waiting.twin,
+                attempts: waiting.attempts,
+            })
+        };
+        self.batch.iter().filter_map(delivery).collect()
+    }
 }
 
 impl State {
@@ -115,112 +156,138 @@ impl State {
         name: &EndpointName,
         setup: Setup,
         origin: Origin,
+        refusing: Arc<AtomicBool>,
     ) -> Self {
-        let (instance, name) = (instance.to_string(), name.to_string());
-        let delivery = |outcome: &'static str| {
-            counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
-                "endpoint" => name.clone(), "outcome" => outcome)
-        };
+        let now = Instant::now();
+        let wall = origin.clock.now();
+        let since = origin.state.still_since;
+        // What passed while no process ran counts as still too.
+        let before = since.map_or(Duration::ZERO, |since| wall.since(since));
         let mut state = Self {
-            counters: Counters {
-                matched: delivery("matched"),
-                delivered: delivery("delivered"),
-                discarded: Discard::ALL.map(|reason| {
-                    counter!("twinroute_discarded_total", "adt_instance" => instance.clone(),
-                        "endpoint" => name.clone(), "reason" => reason.as_str())
-                }),
-                faults: FaultKind::ALL.map(|kind| {
-                    counter!("twinroute_endpoint_faults_total", "adt_instance" => instance.clone(),
-                        "endpoint" => name.clone(), "kind" => kind.as_str())
-                }),
-            },
+            counters: Counters::new(instance, name),
+            instance: instance.clone(),
+            name: name.clone(),
             label: format!("{instance}/{name}"),
             queue: Queue::new(setup.settings.ordering),
-            endpoint_type: setup.endpoint_type,
-            sink: SinkHandle(setup.sink),
-            settings: setup.settings,
+            setup,
             ledger: origin.ledger,
             journal: origin.journal,
+            clock: origin.clock,
             fault: None,
             epoch: 0,
             last_error: String::new(),
             flights: BTreeMap::new(),
             flights_begun: 0,
+            concurrency: Concurrency::new(),
             latency: Histogram::default(),
             retired: None,
             ended: false,
             overflowing: false,
+            paused: origin.state.paused,
+            still: Still::restored(origin.state.still + before, since.map(|_| now)),
+            dead: DeadLetters::default(),
+            store_fault: None,
+            store_error: String::new(),
+            awaited: HashMap::new(),
+            refusing,
             chance: fastrand::Rng::new(),
         };
-        state.count_ledger();
-        state.restore(origin.pending, Instant::now());
+        state.counters.go_on(&state.ledger);
+        state.restore(origin.pending, now);
+        state.update_still(now);
         state
-    }
-
-    /// Counters go on from what was counted before a restart, so that they add up.
-    fn count_ledger(&self) {
-        self.counters.matched.increment(self.ledger.matched);
-        self.counters.delivered.increment(self.ledger.delivered);
-        for reason in Discard::ALL {
-            let counter = &self.counters.discarded[reason as usize];
-            counter.increment(self.ledger.discarded(reason));
-        }
     }
 
     /// Queues what was not settled before a restart; its matches are counted already.
     fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
-        let Some(journal) = &self.journal else { return };
-        let mut restored = Vec::with_capacity(pending.len());
+        let wall = self.wall(now);
         for delivery in pending {
+            if let Some(about) = delivery.dead.clone() {
+                self.restore_dead(&delivery, about);
+                continue;
+            }
             let waiting = Waiting {
-                twin: TwinKey::of(&delivery.entry.event).stable_hash(),
-                accepted: journal.moment(delivery.accepted_at, now),
-                entry: delivery.entry,
+                sequence: delivery.sequence,
+                twin: delivery.twin,
+                bytes: delivery.bytes,
                 attempts: delivery.attempts,
+                came: now,
+                age_then: wall.wall.since(delivery.accepted_at),
+                still_then: Duration::ZERO,
+                entry: None,
             };
-            restored.push((waiting, delivery.due.map(|due| journal.due(due, now))));
-        }
-        for (waiting, due) in restored {
-            match due {
-                Some(due) => self.queue.restore_parked(waiting, due),
-                None => drop(self.enqueue(waiting)),
+            match delivery.due {
+                Some(due) => self.queue.restore_parked(waiting, wall.moment(due)),
+                None => self.enqueue(waiting, now),
             }
         }
         self.hand_over();
     }
 
-    pub(super) fn reconfigure(&mut self, setup: Setup) {
+    pub(super) fn reconfigure(&mut self, setup: Setup, now: Instant) {
         self.queue.set_ordering(setup.settings.ordering);
-        self.endpoint_type = setup.endpoint_type;
-        self.sink = SinkHandle(setup.sink);
-        self.settings = setup.settings;
+        self.setup = setup;
         self.fault = None;
+        self.store_fault = None;
+        self.dead.retry_all();
+        self.concurrency = Concurrency::new();
         self.epoch += 1;
+        self.update_still(now);
+        self.note_fullness(now);
     }
 
-    pub(super) fn offer(&mut self, waiting: Waiting) -> Offer {
-        self.ledger.matched += 1;
-        self.counters.matched.increment(1);
-        if self.ended {
-            self.discard(waiting.entry.sequence, Discard::Removed);
-            return Offer::Ended;
+    /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
+    /// to hear of it.
+    pub(super) fn offer(&mut self, entry: &Entry, twin: u64, arrival: &Arrival) -> bool {
+        match arrival.kind {
+            Kind::Matched => {
+                self.ledger.matched += 1;
+                self.counters.matched.increment(1);
+            }
+            Kind::Replayed { of } => self.note_replayed(of),
         }
-        self.enqueue(waiting)
-    }
-
-    fn enqueue(&mut self, waiting: Waiting) -> Offer {
+        if let Some(awaited) = &arrival.awaited {
+            self.awaited.insert(entry.sequence, Arc::clone(awaited));
+        }
+        let now = arrival.came;
+        let mut waiting = Waiting {
+            sequence: entry.sequence,
+            twin,
+            bytes: u32::try_from(entry.event.size()).unwrap_or(u32::MAX),
+            attempts: 0,
+            came: now,
+            age_then: Duration::ZERO,
+            still_then: self.still.total(now),
+            entry: None,
+        };
+        if self.keeps_event(waiting.bytes) {
+            waiting.entry = Some(entry.clone());
+        }
+        if self.ended {
+            self.die(waiting, DeathReason::Removed, None, now);
+            self.hand_over();
+            return false;
+        }
         let had_none = self.queue.oldest_sendable().is_none();
         let room = self.room();
         let filled = self.queue.fills(room);
+        self.enqueue(waiting, now);
+        had_none || (!filled && self.queue.fills(room))
+    }
+
+    /// Whether an event stays in memory although it is on disk.
+    fn keeps_event(&self, bytes: u32) -> bool {
+        let held_back = self.fault.is_some() || self.paused || !self.setup.defined;
+        let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
+        self.journal.is_none() || (room && !held_back)
+    }
+
+    fn enqueue(&mut self, waiting: Waiting, now: Instant) {
         let evicted = self.queue.push(waiting, self.caps());
-        for oldest in &evicted {
-            self.note_overflow(oldest);
-            self.discard(oldest.entry.sequence, Discard::Overflow);
+        for oldest in evicted {
+            self.overflow(oldest, now);
         }
-        Offer::Queued {
-            wake: had_none || (!filled && self.queue.fills(room)),
-            evicted: evicted.len(),
-        }
+        self.note_fullness(now);
     }
 
     /// Tells the journal what was settled since the last time.
@@ -234,217 +301,236 @@ impl State {
         self.journal.as_ref().map(LaneJournal::number)
     }
 
+    /// Both clocks.
+    fn wall(&self, now: Instant) -> Wall {
+        let wall = self.clock.now();
+        Wall { wall, now }
+    }
+
     fn caps(&self) -> Caps {
-        let bytes_max = usize::try_from(self.settings.queue_bytes_max.as_u64());
+        let settings = &self.setup.settings;
+        if settings.when_full == WhenFull::Refuse {
+            // Refused before they come here.
+            return Caps {
+                events_max: usize::MAX,
+                bytes_max: usize::MAX,
+            };
+        }
+        let bytes_max = usize::try_from(settings.queue_bytes_max.as_u64());
         Caps {
-            events_max: self.settings.queue_events_max,
+            events_max: settings.queue_events_max,
             bytes_max: bytes_max.unwrap_or(usize::MAX),
         }
     }
 
     fn room(&self) -> Room {
-        let limits = self.sink.0.limits();
+        let limits = self.setup.sink.limits();
         Room {
             events_max: limits.events_max.max(1),
             bytes_max: limits.bytes_max,
         }
     }
 
-    /// Says once that a lane gives up events, and once more when it has stopped to.
-    fn note_overflow(&mut self, oldest: &Waiting) {
-        if self.overflowing {
-            return;
-        }
-        self.overflowing = true;
-        tracing::error!(
-            endpoint = self.label,
-            event = oldest.entry.event.id(),
-            queue_bytes = self.queue.bytes(),
-            queue_events = self.queue.queued(),
-            "the endpoint's queue is full: its oldest events are given up until there is room; \
-             raise queue_bytes_max or queue_events_max, or mend the endpoint"
-        );
-    }
-
-    fn discard(&mut self, sequence: u64, reason: Discard) {
-        if let Some(journal) = &mut self.journal {
-            journal.settle(sequence, Fate::Discarded(reason));
-        }
-        self.ledger.discard(reason);
-        self.counters.discarded[reason as usize].increment(1);
+    /// Keeps what accepting reads up to date.
+    fn note_fullness(&self, now: Instant) {
+        let settings = &self.setup.settings;
+        let full = settings.when_full == WhenFull::Refuse && {
+            let old = settings.queue_age_max;
+            let old = old.zip(self.queue.oldest());
+            self.queue.events() >= settings.queue_events_max
+                || self.queue.bytes() as u64 >= settings.queue_bytes_max.as_u64()
+                || old.is_some_and(|(most, oldest)| oldest.age(now) >= most)
+        };
+        self.refusing.store(full, Ordering::Relaxed);
     }
 
     /// Decides what to do now.
     pub(super) fn step(&mut self, now: Instant) -> Step {
-        if let Some(retired) = self.retired {
-            if self.journal.is_some() && retired.reason == Discard::Stopped {
-                // What waits stays in the journal; only what is in flight is waited for.
-                if now >= retired.deadline && self.flights.is_empty() {
-                    self.ended = true;
-                    return Step::End;
-                }
-                if now >= retired.deadline {
-                    return Step::Wait(None);
-                }
-            } else if now >= retired.deadline {
-                self.give_up(retired.reason);
-            }
-            if self.is_empty() && now >= retired.not_before {
-                self.ended = true;
-                return Step::End;
-            }
+        if let Some(step) = self.ending(now) {
+            return step;
         }
-        let limits = self.sink.0.limits();
+        let expiry = self.limit_age(now);
+        if let Some(upload) = self.next_upload(now) {
+            return Step::Upload(Box::new(upload));
+        }
+        let others = earliest([self.retire_at(now), expiry, self.upload_at(now)]);
+        if self.paused || !self.setup.defined {
+            return Step::Wait(others);
+        }
         let backing_off = self.fault.as_ref().map(|fault| fault.until);
-        let in_flight_max = if backing_off.is_some() {
-            1
-        } else {
-            limits
-                .in_flight_max
-                .clamp(1, self.settings.batches_in_flight_max)
+        let in_flight_max = match backing_off {
+            Some(_) => 1,
+            None => self.concurrency.limit(self.in_flight_cap()),
         };
-        let retire_at = self
-            .retired
-            .map(|retired| {
-                if self.is_empty() {
-                    retired.not_before
-                } else {
-                    retired.deadline
-                }
-            })
-            .filter(|moment| *moment > now);
         if self.flights.len() >= in_flight_max {
-            return Step::Wait(retire_at);
+            return Step::Wait(others);
         }
         if let Some(until) = backing_off.filter(|until| *until > now) {
-            return Step::Wait(earliest([Some(until), retire_at]));
+            return Step::Wait(earliest([Some(until), others]));
         }
         let room = self.room();
         let due = self.queue.next_due();
         let oldest = self.queue.oldest_sendable();
-        let lingering = oldest.map(|oldest| oldest + self.settings.linger);
+        let lingering = oldest.map(|oldest| oldest + self.setup.settings.linger);
         let go = due.is_some_and(|due| due <= now)
             || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
-        let batch = if go {
-            self.queue.take(room, now)
-        } else {
-            Vec::new()
-        };
-        if !batch.is_empty() {
-            return Step::Send(self.launch(batch, now));
+        if go {
+            let batch = self.queue.take(room, now);
+            if !batch.is_empty() {
+                return Step::Send(self.launch(batch, now));
+            }
         }
         // A due delivery whose twin is in flight waits for that outcome, not for a moment.
         let due = due.filter(|due| *due > now);
         let lingering = lingering.filter(|end| *end > now);
-        Step::Wait(earliest([due, lingering, retire_at]))
+        Step::Wait(earliest([due, lingering, others]))
+    }
+
+    /// Batches that may be unanswered at most.
+    fn in_flight_cap(&self) -> usize {
+        let limits = self.setup.sink.limits();
+        let most = self.setup.settings.batches_in_flight_max;
+        limits.in_flight_max.clamp(1, most)
     }
 
     fn launch(&mut self, batch: Vec<Waiting>, now: Instant) -> Flight {
         let id = self.flights_begun;
         self.flights_begun += 1;
-        let oldest = batch.iter().map(|waiting| waiting.accepted).min();
+        let oldest = batch.iter().map(|waiting| waiting.came).min();
         self.flights.insert(id, oldest.unwrap_or(now));
-        let delivery = |waiting: &Waiting| Delivery {
-            sequence: waiting.entry.sequence,
-            event: Arc::clone(&waiting.entry.event),
-            twin: waiting.twin,
-            attempts: waiting.attempts,
-        };
         Flight {
             id,
-            sink: Arc::clone(&self.sink.0),
-            deliveries: batch.iter().map(delivery).collect(),
+            sink: Arc::clone(&self.setup.sink),
             batch,
+            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
             // The sink keeps its own time; this is for one that does not.
-            deadline: self.settings.attempt_timeout * 4 + Duration::from_secs(10),
+            deadline: self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10),
+            begun: now,
+            company: self.flights.len(),
             epoch: self.epoch,
         }
+    }
+
+    /// Ends the lane when it is time to, or says what its end waits for.
+    fn ending(&mut self, now: Instant) -> Option<Step> {
+        let retired = self.retired?;
+        if self.journal.is_some() && retired.reason == Discard::Stopped {
+            // What waits stays in the journal; only what is in flight is waited for.
+            if now >= retired.deadline && self.flights.is_empty() {
+                self.ended = true;
+                return Some(Step::End);
+            }
+            if now >= retired.deadline {
+                return Some(Step::Wait(None));
+            }
+        } else if now >= retired.deadline {
+            self.give_up(retired.reason, now);
+        }
+        if self.is_empty() && self.dead.is_empty() && now >= retired.not_before {
+            self.ended = true;
+            return Some(Step::End);
+        }
+        None
+    }
+
+    fn retire_at(&self, now: Instant) -> Option<Instant> {
+        let retired = self.retired?;
+        let moment = if self.is_empty() {
+            retired.not_before
+        } else {
+            retired.deadline
+        };
+        Some(moment).filter(|moment| *moment > now)
     }
 
     pub(super) fn retire(&mut self, retirement: Retirement) {
         self.retired = Some(retirement);
     }
 
+    /// Takes a retirement back; false when its loop has ended already.
     pub(super) fn revive(&mut self) -> bool {
-        if !self.ended {
-            self.retired = None;
-        }
-        !self.ended
+        self.retired = None;
+        !std::mem::take(&mut self.ended)
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.retired.is_none() && !self.ended
+        self.retired.is_none() && !self.ended && self.setup.defined
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// What waits is over, but for what a journal on disk keeps over a stop.
-    fn give_up(&mut self, reason: Discard) {
-        let mut count = 0_u64;
-        while let Some(waiting) = self.queue.evict_oldest() {
-            self.discard(waiting.entry.sequence, reason);
-            count += 1;
-        }
-        self.hand_over();
-        if count > 0 {
-            tracing::error!(
-                endpoint = self.label,
-                count,
-                "events were given up: {reason}"
-            );
-        }
+    /// Whether there is nothing left of it but its counts.
+    pub(super) fn is_over(&self) -> Option<Ledger> {
+        (self.ended && self.is_empty() && self.dead.is_empty()).then_some(self.ledger)
     }
 
     fn is_empty(&self) -> bool {
-        self.flights.is_empty() && self.queue.queued() == 0 && self.queue.parked() == 0
+        self.flights.is_empty() && self.queue.is_empty()
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.ended || self.is_empty()
+        let uploading = self.dead.busy() > 0
+            || (self.setup.store.is_some()
+                && self.dead.storable() > 0
+                && self.store_fault.is_none());
+        self.ended || (self.is_empty() && !uploading)
     }
 
-    pub(super) fn status(&self, name: &str, now: Instant) -> EndpointStatus {
-        // An endpoint that is over has no faults any more.
-        let fault = self.fault.as_ref().filter(|_| !self.ended);
-        let state = match (fault, &self.retired) {
-            (Some(fault), _) => fault.kind.as_str(),
-            (None, Some(retired)) => retired.reason.as_str(),
-            (None, None) => "healthy",
+    /// Tells whoever waits for a delivery how it ended.
+    fn tell(&mut self, sequence: u64, end: End) {
+        if self.awaited.is_empty() {
+            return;
+        }
+        if let Some(awaited) = self.awaited.remove(&sequence) {
+            awaited.ended(&self.name, end);
+        }
+    }
+
+    fn settle(&mut self, sequence: u64, fate: Fate) {
+        if let Some(journal) = &mut self.journal {
+            journal.settle(sequence, fate);
+        }
+        self.ledger.settle(fate);
+    }
+}
+
+impl Counters {
+    fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+        let (instance, name) = (instance.to_string(), name.to_string());
+        let delivery = |outcome: &'static str| {
+            counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
+                "endpoint" => name.clone(), "outcome" => outcome)
         };
-        let until = fault.map(|fault| fault.until.saturating_duration_since(now));
-        let oldest = self
-            .flights
-            .values()
-            .copied()
-            .chain(self.queue.oldest())
-            .min();
-        EndpointStatus {
-            name: name.to_owned(),
-            endpoint_type: self.endpoint_type.to_owned(),
-            state: state.to_owned(),
-            last_error: self.last_error.clone(),
-            backing_off_ms: millis(until.unwrap_or_default()),
-            matched: self.ledger.matched,
-            queued: self.queue.recount() as u64,
-            in_flight: self.queue.in_flight() as u64,
-            parked: self.queue.parked() as u64,
-            delivered: self.ledger.delivered,
-            discarded: self.ledger.discarded_all(),
-            discarded_by: discarded_by(&self.ledger),
-            queue_bytes: self.queue.bytes() as u64,
-            oldest_age_ms: millis(oldest.map(|oldest| now - oldest).unwrap_or_default()),
-            latency_p50_ms: self.latency.percentile_ms(0.5),
-            latency_p99_ms: self.latency.percentile_ms(0.99),
+        let by = |metric: &'static str, label: &'static str, word: &'static str| {
+            counter!(metric, "adt_instance" => instance.clone(),
+                "endpoint" => name.clone(), label => word)
+        };
+        Self {
+            matched: delivery("matched"),
+            replayed: delivery("replayed"),
+            delivered: delivery("delivered"),
+            dead_lettered: delivery("dead_lettered"),
+            discarded: Discard::ALL
+                .map(|reason| by("twinroute_discarded_total", "reason", reason.as_str())),
+            deaths: DeathReason::ALL
+                .map(|reason| by("twinroute_dead_letters_total", "reason", reason.as_str())),
+            faults: FaultKind::ALL
+                .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),
+            store_faults: counter!("twinroute_dead_letter_store_faults_total",
+                "adt_instance" => instance.clone(), "endpoint" => name.clone()),
+        }
+    }
+
+    /// Counters go on from what was counted before a restart, so that they add up.
+    fn go_on(&self, ledger: &Ledger) {
+        self.matched.increment(ledger.matched);
+        self.replayed.increment(ledger.replayed);
+        self.delivered.increment(ledger.delivered);
+        self.dead_lettered.increment(ledger.dead_lettered);
+        for reason in Discard::ALL {
+            self.discarded[reason as usize].increment(ledger.discarded(reason));
         }
     }
 }
 
 fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {
     moments.into_iter().flatten().min()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

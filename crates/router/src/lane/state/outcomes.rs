@@ -1,73 +1,125 @@
-//! What outcomes do to a lane: deliveries settle, park or go back; the endpoint's health changes.
+//! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
 use super::super::queue::{Fate as Next, Waiting};
-use super::{Fault, Flight, State};
-use crate::sink::{EndpointFault, Outcome, Reason};
+use super::{DeathReason, End, Fault, Flight, State};
+use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_model::settings::Answer;
 use twinroute_retry::ledger::{Discard, Fate};
 use twinroute_retry::schedule;
 
 impl State {
-    /// Takes note of what a sink said of a batch.
-    pub(in crate::lane) fn finish(&mut self, flight: Flight, outcomes: Vec<Outcome>, now: Instant) {
+    /// Takes note of what became of a batch; no outcome is that of an event which the disk lost.
+    pub(in crate::lane) fn finish(
+        &mut self,
+        flight: Flight,
+        outcomes: Vec<Option<Outcome>>,
+        now: Instant,
+    ) {
         self.flights.remove(&flight.id);
         let mut fates = Vec::with_capacity(flight.batch.len());
         let mut fault = None;
         let mut answered = false;
-        let mut rejected = Rejected::default();
+        let mut dying = Dying::default();
         let mut delivered = 0;
-        let broken = Outcome::Retry {
-            after: None,
-            reason: Reason::new("no-outcome", "the sink gave fewer outcomes than deliveries"),
-        };
         let mut outcomes = outcomes.into_iter();
         for waiting in flight.batch {
             let twin = waiting.twin;
-            let outcome = outcomes.next().unwrap_or_else(|| broken.clone());
-            let fate = match outcome {
-                Outcome::Delivered => {
+            let outcome = outcomes.next().unwrap_or_else(|| {
+                let reason = "the sink gave fewer outcomes than deliveries";
+                let reason = Reason::new("no-outcome", reason);
+                Some(Outcome::Retry {
+                    after: None,
+                    reason,
+                })
+            });
+            let fate = match outcome.map(|outcome| self.answer(outcome)) {
+                None => {
+                    self.lose(&waiting);
+                    Next::Settled
+                }
+                Some(Outcome::Delivered) => {
                     answered = true;
                     delivered += 1;
-                    self.note_delivered(waiting.entry.sequence);
-                    self.latency.record(now - waiting.accepted);
+                    self.settle(waiting.sequence, Fate::Delivered);
+                    self.tell(waiting.sequence, End::Delivered);
+                    self.latency.record(waiting.age(now));
                     Next::Settled
                 }
-                Outcome::Reject(reason) => {
+                Some(Outcome::Reject(reason)) => {
                     answered = true;
-                    rejected.note(&waiting, Discard::Rejected, &reason);
-                    self.discard(waiting.entry.sequence, Discard::Rejected);
+                    dying.add(waiting, DeathReason::Rejected, reason);
                     Next::Settled
                 }
-                Outcome::Retry { after, reason } => {
+                Some(Outcome::Retry { after, reason }) => {
                     answered = true;
-                    self.failed_alone(waiting, after, &reason, now, &mut rejected)
+                    self.failed_alone(waiting, after, reason, now, &mut dying)
                 }
-                Outcome::Unavailable(endpoint_fault) => {
+                Some(Outcome::Unavailable(endpoint_fault)) => {
                     fault.get_or_insert(endpoint_fault);
                     Next::Returned(waiting)
                 }
             };
             fates.push((twin, fate));
         }
-        self.ledger.delivered += delivered;
         self.counters.delivered.increment(delivered);
-        self.queue.resolve(fates);
+        self.queue.resolve(fates, now);
+        self.bury(dying, now);
         self.hand_over();
-        self.note_rejected(rejected);
+        let cap = self.in_flight_cap();
+        match &fault {
+            None => (self.concurrency).answered(now - flight.begun, flight.company, cap),
+            Some(fault) if slows_down(fault.kind) => self.concurrency.overloaded(cap),
+            Some(_) => {}
+        }
         if flight.epoch == self.epoch {
             match fault {
                 Some(fault) => self.back_off(fault, now),
                 None if answered => self.recover(),
                 None => {}
             }
+            self.update_still(now);
+        }
+        self.note_fullness(now);
+    }
+
+    /// What a sink said, as this endpoint's settings see it.
+    fn answer(&self, outcome: Outcome) -> Outcome {
+        if self.setup.settings.answers.is_empty() {
+            return outcome;
+        }
+        let (after, reason) = match &outcome {
+            Outcome::Delivered => return outcome,
+            Outcome::Retry { after, reason } => (*after, reason),
+            Outcome::Reject(reason) => (None, reason),
+            Outcome::Unavailable(fault) => (fault.after, &fault.reason),
+        };
+        let Some(answer) = self.setup.settings.answers.get(&*reason.code) else {
+            return outcome;
+        };
+        let reason = reason.clone();
+        match answer {
+            Answer::Retry => Outcome::Retry { after, reason },
+            Answer::Reject => Outcome::Reject(reason),
+            Answer::Unavailable => Outcome::Unavailable(EndpointFault {
+                kind: match &outcome {
+                    Outcome::Unavailable(fault) => fault.kind,
+                    _ => FaultKind::Unreachable,
+                },
+                after,
+                reason,
+            }),
         }
     }
 
-    fn note_delivered(&mut self, sequence: u64) {
-        if let Some(journal) = &mut self.journal {
-            journal.settle(sequence, Fate::Delivered);
-        }
+    fn lose(&mut self, waiting: &Waiting) {
+        tracing::error!(
+            endpoint = self.label,
+            sequence = waiting.sequence,
+            "the disk does not give an event back; it is lost for this endpoint"
+        );
+        self.discard(waiting.sequence, Discard::Lost);
     }
 
     /// An event failed alone: it waits for its next attempt, or has had its last.
@@ -75,61 +127,75 @@ impl State {
         &mut self,
         waiting: Waiting,
         after: Option<Duration>,
-        reason: &Reason,
+        reason: Reason,
         now: Instant,
-        rejected: &mut Rejected,
+        dying: &mut Dying,
     ) -> Next {
         self.last_error = reason.to_string();
         let attempts = waiting.attempts + 1;
-        let spent = if attempts >= self.settings.attempts_max {
-            Some(Discard::Exhausted)
-        } else if now - waiting.accepted >= self.settings.time_to_live {
-            Some(Discard::Expired)
+        let settings = &self.setup.settings;
+        let still = self.still.total(now).saturating_sub(waiting.still_then);
+        let lived = waiting.age(now).saturating_sub(still);
+        let spent = if attempts >= settings.attempts_max {
+            Some(DeathReason::Exhausted)
+        } else if lived >= settings.time_to_live {
+            Some(DeathReason::Expired)
         } else {
             None
         };
-        if let Some(discard) = spent {
-            rejected.note(&waiting, discard, reason);
-            self.discard(waiting.entry.sequence, discard);
+        if let Some(death) = spent {
+            dying.add(waiting, death, reason);
             return Next::Settled;
         }
-        let delay = schedule::event_delay(attempts, after, self.chance.f64());
+        let delay = schedule::event_delay(settings, attempts, after, self.chance.f64());
         if let Some(journal) = &self.journal {
-            journal.attempt(waiting.entry.sequence, attempts, delay);
+            journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
         }
-        tracing::debug!(endpoint = self.label, event = waiting.entry.event.id(),
+        tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and waits");
-        Next::Parked(
-            Waiting {
-                attempts,
-                ..waiting
-            },
-            now + delay,
-        )
+        let parked = Waiting {
+            attempts,
+            ..waiting
+        };
+        Next::Parked(parked, now + delay)
     }
 
-    fn note_rejected(&mut self, rejected: Rejected) {
-        let Some((event, discard, reason)) = rejected.first else {
+    /// Makes dead letters of those that had their last attempt.
+    fn bury(&mut self, dying: Dying, now: Instant) {
+        let Some((_, death, reason)) = dying.0.first() else {
             return;
         };
-        tracing::error!(
-            endpoint = self.label, event, count = rejected.count, reason = %reason,
-            "events were given up: {discard}"
-        );
         self.last_error = reason.to_string();
+        tracing::error!(
+            endpoint = self.label, count = dying.0.len(), why = death.as_str(), reason = %reason,
+            "events became dead letters"
+        );
+        for (waiting, death, reason) in dying.0 {
+            let attempts = waiting.attempts + 1;
+            let waiting = Waiting {
+                attempts,
+                ..waiting
+            };
+            self.die(waiting, death, Some(&reason.to_string()), now);
+        }
     }
 
     fn back_off(&mut self, fault: EndpointFault, now: Instant) {
         let before = self.fault.as_ref();
         let count = before.map_or(0, |fault| fault.count) + 1;
         let other_kind = before.is_none_or(|before| before.kind != fault.kind);
-        let delay = schedule::endpoint_delay(count, fault.after, self.chance.f64());
+        let chance = self.chance.f64();
+        let delay = schedule::endpoint_delay(&self.setup.settings, count, fault.after, chance);
         // What is to be done depends on the kind, so a new one is told too.
         if other_kind {
             tracing::warn!(
                 endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
                 "the endpoint takes no events; they wait and it is looked at again"
             );
+        }
+        if self.journal.is_some() {
+            // They may wait for long, and others need the memory.
+            self.queue.shed();
         }
         self.counters.faults[fault.kind as usize].increment(1);
         self.last_error = fault.reason.to_string();
@@ -150,28 +216,28 @@ impl State {
                 "the endpoint takes events again"
             );
         }
-        if self.overflowing && self.queue.queued() < self.settings.queue_events_max / 2 {
+        let settings = &self.setup.settings;
+        if self.overflowing && self.queue.queued() < settings.queue_events_max / 2 {
             self.overflowing = false;
-            tracing::warn!(
-                endpoint = self.label,
-                given_up = self.ledger.discarded(Discard::Overflow),
-                "the endpoint's queue has room"
-            );
+            tracing::warn!(endpoint = self.label, "the endpoint's queue has room");
         }
     }
 }
 
-/// Events given up in one batch: one line in the log for all of them.
-#[derive(Default)]
-struct Rejected {
-    first: Option<(String, Discard, Reason)>,
-    count: u64,
+/// Whether a fault says that there was too much at a time.
+const fn slows_down(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Unreachable | FaultKind::Throttled => true,
+        FaultKind::Unauthorized | FaultKind::Gone | FaultKind::Unsupported => false,
+    }
 }
 
-impl Rejected {
-    fn note(&mut self, waiting: &Waiting, discard: Discard, reason: &Reason) {
-        self.count += 1;
-        self.first
-            .get_or_insert_with(|| (waiting.entry.event.id().to_owned(), discard, reason.clone()));
+/// Deliveries of one batch that had their last attempt.
+#[derive(Default)]
+struct Dying(Vec<(Waiting, DeathReason, Reason)>);
+
+impl Dying {
+    fn add(&mut self, waiting: Waiting, death: DeathReason, reason: Reason) {
+        self.0.push((waiting, death, reason));
     }
 }

@@ -1,0 +1,82 @@
+//! What became of the deliveries of one request, for whoever waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use twinroute_model::name::EndpointName;
+
+/// What became of a request's deliveries to one endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// They arrived.
+    pub delivered: u64,
+    /// They became dead letters.
+    pub dead_lettered: u64,
+    /// They were given up.
+    pub discarded: u64,
+    /// They wait.
+    pub open: u64,
+}
+
+/// How a delivery ended, as far as those who wait for it care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Delivered,
+    DeadLettered,
+    Discarded,
+}
+
+/// Deliveries of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    endpoints: Mutex<BTreeMap<EndpointName, Outcomes>>,
+    changed: Notify,
+}
+
+impl Awaited {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<EndpointName, Outcomes>> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more delivery is waited for. All are told before the first can end.
+    pub(crate) fn expect(&self, endpoint: &EndpointName, deliveries: u64) {
+        self.lock().entry(endpoint.clone()).or_default().open += deliveries;
+    }
+
+    /// A delivery ended.
+    pub(crate) fn ended(&self, endpoint: &EndpointName, end: End) {
+        let mut endpoints = self.lock();
+        let outcomes = endpoints.entry(endpoint.clone()).or_default();
+        outcomes.open = outcomes.open.saturating_sub(1);
+        match end {
+            End::Delivered => outcomes.delivered += 1,
+            End::DeadLettered => outcomes.dead_lettered += 1,
+            End::Discarded => outcomes.discarded += 1,
+        }
+        let open = endpoints.values().any(|outcomes| outcomes.open > 0);
+        drop(endpoints);
+        if !open {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// How things stand.
+    pub(crate) fn outcomes(&self) -> BTreeMap<EndpointName, Outcomes> {
+        self.lock().clone()
+    }
+
+    /// Resolves when nothing is open.
+    pub(crate) async fn all(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().values().all(|outcomes| outcomes.open == 0) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

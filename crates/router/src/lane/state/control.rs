@@ -1,0 +1,89 @@
+//! What people ask of a lane, and its standing still.
+
+use super::State;
+use crate::sink::FaultKind;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use twinroute_retry::ledger::Discard;
+
+/// What a purge gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// Deliveries that waited.
+    pub queued: u64,
+    /// Dead letters that were kept here.
+    pub dead_letters: u64,
+}
+
+impl State {
+    /// Sends nothing from here on, or goes on; over restarts too.
+    pub(in crate::lane) fn set_paused(&mut self, paused: bool, now: Instant) {
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        tracing::info!(endpoint = self.label, paused, "asked for");
+        if paused && self.journal.is_some() {
+            self.queue.shed();
+        }
+        self.still.set(self.stands_still(), now);
+        self.note_state(now);
+    }
+
+    /// Tries everything now that waits for a moment.
+    pub(in crate::lane) fn retry_now(&mut self, now: Instant) {
+        tracing::info!(endpoint = self.label, "asked for: everything is tried now");
+        for fault in [&mut self.fault, &mut self.store_fault]
+            .into_iter()
+            .flatten()
+        {
+            fault.until = now;
+        }
+        self.queue.retry_now(now);
+        self.dead.retry_all();
+    }
+
+    /// Gives up what waits, what is in flight excepted; dead letters that are kept here too if asked.
+    pub(in crate::lane) fn purge(&mut self, dead_letters: bool) -> Purged {
+        let mut purged = Purged::default();
+        while let Some(waiting) = self.queue.evict_oldest() {
+            self.discard(waiting.sequence, Discard::Purged);
+            purged.queued += 1;
+        }
+        while dead_letters && let Some(sequence) = self.dead.remove_oldest() {
+            self.discard(sequence, Discard::Purged);
+            purged.dead_letters += 1;
+        }
+        self.hand_over();
+        tracing::warn!(
+            endpoint = self.label,
+            queued = purged.queued,
+            dead_letters = purged.dead_letters,
+            "purged"
+        );
+        purged
+    }
+
+    /// Whether nobody's time to live runs.
+    fn stands_still(&self) -> bool {
+        let refused = self.fault.as_ref();
+        let refused = refused.is_some_and(|fault| fault.kind == FaultKind::Unauthorized);
+        self.paused || !self.setup.defined || refused
+    }
+
+    /// Lets time-to-live stand still or go on, as things are.
+    pub(super) fn update_still(&mut self, now: Instant) {
+        if self.is_empty() {
+            self.still.forget();
+        }
+        if self.still.set(self.stands_still(), now) {
+            self.note_state(now);
+        }
+    }
+
+    fn note_state(&self, now: Instant) {
+        if let Some(journal) = &self.journal {
+            journal.state(self.paused, &self.still, &self.wall(now));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a lane shows of itself.
+
+use super::{DeathReason, State};
+use crate::status::{DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by};
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl State {
+    pub(in crate::lane) fn status(&self, now: Instant) -> EndpointStatus {
+        // An endpoint that is over has no faults any more.
+        let fault = self.fault.as_ref().filter(|_| !self.ended);
+        let state = if self.setup.defined {
+            match (self.paused, fault, &self.retired) {
+                (true, _, _) => "paused",
+                (false, Some(fault), _) => fault.kind.as_str(),
+                (false, None, Some(retired)) => retired.reason.as_str(),
+                (false, None, None) => "healthy",
+            }
+        } else {
+            "undefined"
+        };
+        let until = fault.map(|fault| fault.until.saturating_duration_since(now));
+        let queued = self.queue.oldest().map(|oldest| oldest.age(now));
+        let in_flight = self.flights.values().min();
+        let in_flight = in_flight.map(|came| now.saturating_duration_since(*came));
+        let ledger = &self.ledger;
+        EndpointStatus {
+            name: self.name.to_string(),
+            endpoint_type: self.setup.endpoint_type.to_owned(),
+            state: state.to_owned(),
+            last_error: self.last_error(),
+            backing_off_ms: millis(until.unwrap_or_default()),
+            matched: ledger.matched,
+            replayed: ledger.replayed,
+            queued: self.queue.recount() as u64,
+            in_flight: self.queue.in_flight() as u64,
+            parked: self.queue.parked() as u64,
+            delivered: ledger.delivered,
+            dead_letters: self.dead_letters(now),
+            discarded: ledger.discarded_all(),
+            discarded_by: discarded_by(ledger),
+            queue_bytes: self.queue.bytes() as u64,
+            memory_bytes: self.queue.memory() as u64,
+            oldest_age_ms: millis(queued.max(in_flight).unwrap_or_default()),
+            latency_p50_ms: self.latency.percentile_ms(0.5),
+            latency_p99_ms: self.latency.percentile_ms(0.99),
+            batches_in_flight_max: self.concurrency.limit(self.in_flight_cap()) as u64,
+            retry: self.retry(),
+        }
+    }
+
+    fn last_error(&self) -> String {
+        if self.setup.defined || !self.last_error.is_empty() {
+            return self.last_error.clone();
+        }
+        "not defined: its events wait for the grace time of removed endpoints and are dead letters \
+         then; define the endpoint again to have them delivered"
+            .to_owned()
+    }
+
+    fn dead_letters(&self, now: Instant) -> DeadLetterStatus {
+        let here = self.dead.len() as u64;
+        let storable = self.dead.storable() as u64;
+        let has_store = self.setup.store.is_some();
+        let awaiting_upload = if has_store { storable } else { 0 };
+        let expires_at = self
+            .setup
+            .store
+            .as_ref()
+            .and_then(|store| store.expires_at());
+        let fault = self.store_fault.as_ref().filter(|_| has_store);
+        let counts = self.dead_by_reason();
+        let counted = DeathReason::ALL.map(|reason| (reason, counts[reason as usize]));
+        let counted = counted.into_iter().filter(|(_, count)| *count > 0);
+        let state = match (has_store, fault) {
+            (false, _) => "local",
+            (true, None) => "ok",
+            (true, Some(fault)) => fault.kind.as_str(),
+        };
+        DeadLetterStatus {
+            uploaded: self.ledger.dead_lettered,
+            awaiting_upload,
+            local: here - awaiting_upload,
+            replayed: self.ledger.dead_replayed,
+            by_reason: counted
+                .map(|(reason, count)| (reason.to_string(), count))
+                .collect(),
+            bytes: self.dead.bytes(),
+            store: state.to_owned(),
+            last_error: self.store_error.clone(),
+            backing_off_ms: fault.map_or(0, |fault| {
+                millis(fault.until.saturating_duration_since(now))
+            }),
+            expires_at: expires_at.map(|end| end.rfc3339()).unwrap_or_default(),
+            expires_in_s: expires_at
+                .map(|end| (end.unix_millis() - self.clock.now().unix_millis()).div_euclid(1_000)),
+        }
+    }
+
+    fn retry(&self) -> RetryStatus {
+        let settings = &self.setup.settings;
+        let steps = settings.retry_schedule.iter();
+        let answers = settings.answers.iter();
+        RetryStatus {
+            schedule_s: steps.map(Duration::as_secs_f64).collect(),
+            jitter_percent: settings.retry_jitter_percent,
+            attempts_max: settings.attempts_max,
+            time_to_live_s: settings.time_to_live.as_secs(),
+            standing_still: self.still.is_still(),
+            retry_after_max_s: settings.retry_after_max.as_secs(),
+            probe_interval_max_s: settings.probe_interval_max.as_secs_f64(),
+            when_full: settings.when_full.as_str().to_owned(),
+            answers: answers
+                .map(|(code, answer)| (code.clone(), answer.as_str().to_owned()))
+                .collect(),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

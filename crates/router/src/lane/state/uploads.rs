@@ -1,0 +1,173 @@
+//! Dead letters on their way to their store, and back into the queue.
+
+use super::super::dead::Dead;
+use super::{DeathReason, Discard, Fate, Fault, State};
+use crate::sink::{DeadLetterStore, EndpointFault, FaultKind};
+use std::sync::Arc;
+use tokio::time::Instant;
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_retry::journal::{Disk, Unreadable};
+use twinroute_retry::schedule;
+
+/// Dead letters of one endpoint that are written at a time.
+const UPLOADS_MAX: usize = 8;
+
+/// A dead letter on its way to its store.
+pub(in crate::lane) struct Upload {
+    pub(in crate::lane) sequence: u64,
+    pub(in crate::lane) dead: Dead,
+    pub(in crate::lane) store: Arc<dyn DeadLetterStore>,
+    /// Where the event is read from, if it is not in memory.
+    pub(in crate::lane) disk: Option<Disk>,
+    pub(in crate::lane) instance: InstanceName,
+    pub(in crate::lane) endpoint: EndpointName,
+    epoch: u64,
+}
+
+/// How it went.
+pub(in crate::lane) enum Stored {
+    Stored,
+    Lost(Unreadable),
+    Fault(EndpointFault),
+}
+
+impl State {
+    /// The next dead letter to write, if one may be written now.
+    pub(super) fn next_upload(&mut self, now: Instant) -> Option<Upload> {
+        let store = self.setup.store.as_ref()?;
+        let most = match &self.store_fault {
+            Some(fault) if fault.until > now => return None,
+            Some(_) => 1,
+            None => UPLOADS_MAX,
+        };
+        if self.dead.busy() >= most {
+            return None;
+        }
+        let store = Arc::clone(store);
+        let (sequence, dead) = self.dead.take_storable()?;
+        Some(Upload {
+            sequence,
+            dead,
+            store,
+            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
+            instance: self.instance.clone(),
+            endpoint: self.name.clone(),
+            epoch: self.epoch,
+        })
+    }
+
+    /// When the store is to be tried again.
+    pub(super) fn upload_at(&self, now: Instant) -> Option<Instant> {
+        let waits = self.setup.store.is_some() && self.dead.storable() > self.dead.busy();
+        let fault = self.store_fault.as_ref().filter(|_| waits)?;
+        Some(fault.until).filter(|until| *until > now)
+    }
+
+    /// Takes note of how an upload went.
+    pub(in crate::lane) fn uploaded(&mut self, upload: &Upload, stored: Stored, now: Instant) {
+        let sequence = upload.sequence;
+        match stored {
+            Stored::Stored => {
+                self.dead.remove(sequence);
+                self.settle(sequence, Fate::DeadLettered);
+                self.counters.dead_lettered.increment(1);
+                if self.store_fault.take().is_some() {
+                    tracing::info!(endpoint = self.label, "dead letters are stored again");
+                }
+            }
+            Stored::Lost(reason) => {
+                tracing::error!(endpoint = self.label, sequence, %reason, "a dead letter is lost");
+                self.dead.remove(sequence);
+                self.discard(sequence, Discard::Lost);
+            }
+            Stored::Fault(fault) if fault.kind == FaultKind::Unsupported => {
+                tracing::error!(endpoint = self.label, sequence, reason = %fault.reason,
+                    "a dead letter cannot be stored; it stays here");
+                self.store_error = fault.reason.to_string();
+                self.dead.put_back(sequence, true);
+            }
+            Stored::Fault(fault) => {
+                self.dead.put_back(sequence, false);
+                if upload.epoch == self.epoch {
+                    self.store_failed(&fault, now);
+                }
+            }
+        }
+        self.hand_over();
+    }
+
+    fn store_failed(&mut self, fault: &EndpointFault, now: Instant) {
+        let before = self.store_fault.as_ref();
+        // Several were on their way when it failed: they tell of one failure.
+        if before.is_some_and(|before| before.until > now) {
+            return;
+        }
+        let count = before.map_or(0, |before| before.count) + 1;
+        if before.is_none_or(|before| before.kind != fault.kind) {
+            tracing::error!(endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
+                "the dead-letter store takes nothing; dead letters stay here and are tried again");
+        }
+        let chance = self.chance.f64();
+        let delay = schedule::endpoint_delay(&self.setup.settings, count, fault.after, chance);
+        self.counters.store_faults.increment(1);
+        self.store_error = fault.reason.to_string();
+        self.store_fault = Some(Fault {
+            kind: fault.kind,
+            count,
+            until: now + delay,
+        });
+    }
+
+    /// Takes a dead letter out for a replay; nothing when it is not here or on its way to its store.
+    pub(in crate::lane) fn take_dead(&mut self, sequence: u64) -> Option<Dead> {
+        self.dead.take(sequence)
+    }
+
+    /// The replay of a dead letter did not come about.
+    pub(in crate::lane) fn put_back_dead(&mut self, sequence: u64) {
+        self.dead.put_back(sequence, false);
+    }
+
+    /// A dead letter cannot be read: it is gone.
+    pub(in crate::lane) fn lose_dead(&mut self, sequence: u64) {
+        self.dead.remove(sequence);
+        self.discard(sequence, Discard::Lost);
+        self.hand_over();
+    }
+
+    /// A replay takes the place of a dead letter, which may have been one of those here. The journal
+    /// has noted both already.
+    pub(super) fn note_replayed(&mut self, of: Option<u64>) {
+        self.ledger.replayed += 1;
+        self.counters.replayed.increment(1);
+        if let Some(of) = of
+            && self.dead.remove(of).is_some()
+        {
+            self.ledger.settle(Fate::Replayed);
+        }
+    }
+
+    /// How many dead letters there are here.
+    pub(in crate::lane) fn dead_count(&self) -> usize {
+        self.dead.len()
+    }
+
+    /// Dead letters here behind a sequence, oldest first.
+    pub(in crate::lane) fn dead_after(&self, after: u64) -> impl Iterator<Item = (u64, &Dead)> {
+        self.dead.after(after)
+    }
+
+    /// One of them.
+    pub(in crate::lane) fn dead_letter(&self, sequence: u64) -> Option<&Dead> {
+        self.dead.get(sequence)
+    }
+
+    /// How many of them there are for each reason.
+    pub(super) fn dead_by_reason(&self) -> [u64; DeathReason::ALL.len()] {
+        let mut counts = [0; DeathReason::ALL.len()];
+        for (_, dead) in self.dead.after(0) {
+            counts[dead.about.reason as usize] += 1;
+        }
+        counts
+    }
+}
