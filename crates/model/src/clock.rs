@@ -42,6 +42,15 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Reads RFC 3339.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let format = &time::format_description::well_known::Rfc3339;
+        let time = time::OffsetDateTime::parse(text, format).ok()?;
+        let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).ok().map(Self)
+    }
+
     /// RFC 3339 in UTC with milliseconds.
     #[must_use]
     pub fn rfc3339(self) -> String {
@@ -105,6 +114,15 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let time = Timestamp::from_unix_millis(1_774_000_000_123);
+        assert_eq!(Timestamp::parse(&time.rfc3339()), Some(time));
+        let shifted = Timestamp::parse("2026-11-22T12:00:00+02:00");
+        assert_eq!(shifted, Timestamp::parse("2026-11-22T10:00:00Z"));
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
 
     #[test]
     fn a_manual_clock_moves_only_when_told() {

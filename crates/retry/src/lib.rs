@@ -7,4 +7,5 @@
 pub mod dead_letter;
 pub mod journal;
 pub mod ledger;
+pub mod replay;
 pub mod schedule;

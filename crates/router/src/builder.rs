@@ -2,10 +2,12 @@
 
 use crate::live::{Durable, Live};
 use crate::plan::Custom;
+use crate::replay::Replays;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Faults};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{Clock, SystemClock};
@@ -22,6 +24,7 @@ pub struct Builder {
     default_instance: Result<InstanceName, InvalidName>,
     journal_bytes_max: u64,
     disk: Option<(Disk, Recovered)>,
+    replay_notes: Option<PathBuf>,
     removed_grace: Duration,
     custom: Vec<(String, Custom)>,
     definitions: Definitions,
@@ -37,6 +40,14 @@ pub enum BuildError {
     /// The definitions cannot become a table.
     #[error(transparent)]
     Definitions(#[from] Faults),
+    /// The folder for notes about replays cannot be made.
+    #[error("folder {}: cannot be made", folder.display())]
+    ReplayNotes {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// Refuses every endpoint: for routers that bring all their sinks along.
@@ -66,6 +77,7 @@ impl Builder {
             default_instance: InstanceName::new("default"),
             journal_bytes_max: 256 << 20,
             disk: None,
+            replay_notes: None,
             removed_grace: Duration::from_secs(5 * 60),
             custom: Vec::new(),
             definitions: Definitions::default(),
@@ -112,6 +124,14 @@ impl Builder {
     pub fn journal_on_disk(mut self, disk: Disk, recovered: Recovered) -> Self {
         self.journal_bytes_max = disk.bytes_max();
         self.disk = Some((disk, recovered));
+        self
+    }
+
+    /// Notes in `folder` which replays are under way, so that they go on after a restart; blocks a little
+    /// at the start. Without it they end with the process.
+    #[must_use]
+    pub fn replay_notes(mut self, folder: PathBuf) -> Self {
+        self.replay_notes = Some(folder);
         self
     }
 
@@ -213,6 +233,11 @@ impl Builder {
             durable,
         );
         live.apply(&definitions)?;
-        Ok(Router::start(live, journal))
+        let replays = match self.replay_notes {
+            None => Replays::default(),
+            Some(folder) => Replays::noted(folder.clone())
+                .map_err(|source| BuildError::ReplayNotes { folder, source })?,
+        };
+        Ok(Router::start(live, journal, replays))
     }
 }

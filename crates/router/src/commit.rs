@@ -20,10 +20,8 @@ pub(crate) enum Commit {
         deliveries: ByLane,
         arrival: Arrival,
         durable: DurableTicket,
-        /// Events in it.
-        events: u64,
-        /// Whether the producer was answered already (level `memory`).
-        answered: bool,
+        /// Events whose producer was answered already (level `memory`).
+        answered: u64,
         /// Who waits for the acknowledgement, if anybody does.
         done: oneshot::Sender<Result<(), NotDurable>>,
     },
@@ -44,7 +42,6 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                 arrival,
                 durable,
                 answered,
-                events,
                 done,
             } => {
                 let result = durable.await;
@@ -53,10 +50,12 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                         lane.push(deliveries, &arrival);
                     }
                 }
-                if let (Err(error), true) = (&result, answered) {
-                    lost.fetch_add(events, Ordering::Relaxed);
-                    lost_total.increment(events);
-                    tracing::error!(events, %error,
+                if let Err(error) = &result
+                    && answered > 0
+                {
+                    lost.fetch_add(answered, Ordering::Relaxed);
+                    lost_total.increment(answered);
+                    tracing::error!(events = answered, %error,
                         "events that were acknowledged in memory did not reach the disk and are lost");
                 }
                 // A producer that went away does not undo what it sent.

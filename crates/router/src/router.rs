@@ -3,24 +3,27 @@
 use crate::accept::{AcceptError, Accepted, AckLevel};
 use crate::awaited::Awaited;
 use crate::builder::Builder;
-use crate::commit::{self, Commit};
+use crate::commit::{self, ByLane, Commit};
 use crate::lane::{Arrival, Kind, Lane};
 use crate::live::Live;
 use crate::matched::Matched;
+use crate::replay::Replays;
 use crate::source::{Definitions, Faults};
 use crate::status::{JournalStatus, Readiness, Status};
 use crate::table::{CompiledInstance, Scratch};
 use metrics::{Counter, counter, gauge};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_retry::journal::{AppendError, Disk, Full, Gauge, Health, Journal, NotDurable};
+use twinroute_retry::journal::{
+    AppendError, Disk, DurableTicket, Full, Gauge, Health, Journal, NotDurable,
+};
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
@@ -48,6 +51,7 @@ struct Shared {
     disk: Option<Disk>,
     /// The way of events from that disk to their lanes.
     commits: Option<mpsc::UnboundedSender<Commit>>,
+    replays: Replays,
 }
 
 struct Counters {
@@ -83,7 +87,7 @@ impl Router {
     }
 
     /// Runs with a table that is in use already.
-    pub(crate) fn start(live: Live, journal: Journal) -> Self {
+    pub(crate) fn start(live: Live, journal: Journal, replays: Replays) -> Self {
         let lost = Arc::new(AtomicU64::new(0));
         let disk = journal.disk().cloned();
         let commits = disk.is_some().then(|| {
@@ -96,6 +100,7 @@ impl Router {
             disk,
             lost,
             commits,
+            replays,
             journal_kind: journal.kind(),
             gauge: journal.gauge(),
             journal: Mutex::new(journal),
@@ -113,9 +118,11 @@ impl Router {
                 refused: counter!("twinroute_events_refused_total"),
             },
         };
-        Self {
+        let router = Self {
             shared: Arc::new(shared),
-        }
+        };
+        router.resume_replays();
+        router
     }
 
     /// Accepts a batch, whole or not at all, for an instance (`None`: the default one). Level
@@ -258,11 +265,7 @@ impl Router {
         if matched.is_empty() {
             return Ok(None);
         }
-        let mut journal = self
-            .shared
-            .journal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut journal = self.journal();
         // Once more under the lock: lanes that are told to stop must not get another event.
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(AcceptError::Stopping);
@@ -275,26 +278,106 @@ impl Router {
                 Ok(None)
             }
             Journal::Disk(disk) => {
-                let commits = self.shared.commits.as_ref();
-                let commits = commits.expect("a journal on disk comes with a way to the lanes");
                 let batch = matched.take_numbered(all);
                 let events = batch.len() as u64;
                 let appended = disk
                     .append(batch)
                     .map_err(|error| self.not_appended(error))?;
-                let (done, on_disk) = oneshot::channel();
-                let sent = commits.send(Commit::Batch {
-                    deliveries: matched.by_lane(all, appended.entries),
-                    arrival,
-                    durable: appended.durable,
-                    answered: level == AckLevel::Memory,
-                    events,
-                    done,
-                });
-                sent.map_err(|_| AcceptError::Stopping)?;
-                Ok(Some(on_disk))
+                let answered = if level == AckLevel::Memory { events } else { 0 };
+                let batch = (matched.by_lane(all, appended.entries), arrival);
+                self.send_on(batch, appended.durable, answered).map(Some)
             }
         }
+    }
+
+    /// Appends a dead letter anew for the one endpoint that failed; `of` is its sequence if it is kept here
+    /// and was taken from its lane.
+    pub(crate) fn put_back(
+        &self,
+        lane: &Arc<Lane>,
+        of: Option<u64>,
+        event: Event,
+        twin: u64,
+        awaited: &Arc<Awaited>,
+    ) -> Result<Option<OnDisk>, AcceptError> {
+        let arrival = Arrival {
+            came: Instant::now(),
+            kind: Kind::Replayed { of },
+            awaited: Some(Arc::clone(awaited)),
+        };
+        let mut journal = self.journal();
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(AcceptError::Stopping);
+        }
+        match &mut *journal {
+            Journal::Memory(memory) => {
+                let entries = memory.append(vec![event]).map_err(|full| self.full(full))?;
+                for entry in entries {
+                    lane.push(&[(entry, twin)], &arrival);
+                }
+                Ok(None)
+            }
+            Journal::Disk(disk) => {
+                let number = lane.number.ok_or(AcceptError::Stopping)?;
+                let appended = disk.replay(number, of, event, twin);
+                let appended = appended.map_err(|error| self.not_appended(error))?;
+                let entries = appended.entries.into_iter();
+                let deliveries = entries.map(|entry| (entry, twin)).collect();
+                let batch = (vec![(Arc::clone(lane), deliveries)], arrival);
+                self.send_on(batch, appended.durable, 0).map(Some)
+            }
+        }
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        let journal = self.shared.journal.lock();
+        journal.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has deliveries go to their lanes once they are on disk. `answered` events were acknowledged
+    /// already.
+    fn send_on(
+        &self,
+        (deliveries, arrival): (ByLane, Arrival),
+        durable: DurableTicket,
+        answered: u64,
+    ) -> Result<OnDisk, AcceptError> {
+        let commits = self.shared.commits.as_ref();
+        let commits = commits.expect("a journal on disk comes with a way to the lanes");
+        let (done, on_disk) = oneshot::channel();
+        let sent = commits.send(Commit::Batch {
+            deliveries,
+            arrival,
+            durable,
+            answered,
+            done,
+        });
+        sent.map_err(|_| AcceptError::Stopping)?;
+        Ok(on_disk)
+    }
+
+    /// The sequence that the next event gets.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.journal().next_sequence()
+    }
+
+    pub(crate) fn replay_jobs(&self) -> &Replays {
+        &self.shared.replays
+    }
+
+    /// All lanes.
+    pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.shared.live.lanes()
+    }
+
+    /// The lane of an endpoint.
+    pub(crate) fn lane(&self, instance: Option<&str>, endpoint: &str) -> Option<Arc<Lane>> {
+        let instance = match instance {
+            None => self.shared.live.default_instance().clone(),
+            Some(name) => InstanceName::new(name).ok()?,
+        };
+        let endpoint = EndpointName::new(endpoint).ok()?;
+        self.shared.live.lane(&(instance, endpoint))
     }
 
     fn not_appended(&self, error: AppendError) -> AcceptError {
@@ -493,12 +576,7 @@ impl Router {
         let deadline = Instant::now() + grace;
         self.shared.stopping.store(true, Ordering::Release);
         // Whoever still hands over events does so before the lanes are told.
-        drop(
-            self.shared
-                .journal
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        drop(self.journal());
         if let Some(commits) = &self.shared.commits {
             let (done, handed_over) = oneshot::channel();
             if commits.send(Commit::Barrier(done)).is_ok() {

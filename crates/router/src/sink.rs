@@ -2,7 +2,7 @@
 //!
 //! A sink never decides when something is tried again; it tells what happened and the lane acts.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,50 @@ pub trait DeadLetterStore: Send + Sync + 'static {
 
     /// When the credential ends, if that is known.
     fn expires_at(&self) -> Option<Timestamp>;
+
+    /// Names of what is stored that begin with `prefix`, a page of them; `marker` is where the page before
+    /// ended. Needs more rights than writing.
+    fn list<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _marker: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
+        ready(Err(write_only())).boxed()
+    }
+
+    /// Reads what is stored under a name: one dead letter, or several where another program wrote it.
+    fn read<'a>(
+        &'a self,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
+        ready(Err(write_only())).boxed()
+    }
+}
+
+fn write_only() -> EndpointFault {
+    EndpointFault {
+        kind: FaultKind::Unsupported,
+        after: None,
+        reason: Reason::new("write-only", "the dead-letter store cannot be read"),
+    }
+}
+
+/// Names of stored dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct StoredPage {
+    /// In the store's order, which stays the same.
+    pub names: Vec<String>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
+/// A dead letter that was read from its store.
+#[derive(Clone, Debug)]
+pub struct StoredLetter {
+    /// The event.
+    pub event: Event,
+    /// What is known of it, as far as it was stored.
+    pub about: Option<DeadLetter>,
 }
 
 /// A dead letter on its way to its store.

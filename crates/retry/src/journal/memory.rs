@@ -25,6 +25,10 @@ impl Memory {
         &self.totals
     }
 
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     /// Appends a batch, whole or not at all, and numbers it without a gap.
     ///
     /// # Errors

@@ -95,6 +95,15 @@ impl Journal {
         }
     }
 
+    /// The sequence that the next event gets.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        match self {
+            Self::Memory(memory) => memory.next_sequence(),
+            Self::Disk(disk) => disk.next_sequence(),
+        }
+    }
+
     /// The journal on disk, if it is one.
     #[must_use]
     pub fn disk(&self) -> Option<&Disk> {

@@ -249,6 +249,11 @@ impl Lane {
         }
     }
 
+    /// Where its dead letters go.
+    pub(crate) fn store(&self) -> Option<Arc<dyn DeadLetterStore>> {
+        self.lock().store()
+    }
+
     /// Resolves when nothing waits and nothing is in flight, or the lane has ended. Dead letters that stay
     /// here, or whose store takes nothing, do not count.
     pub(crate) async fn idle(&self) {

@@ -56,6 +56,10 @@ impl State {
         })
     }
 
+    pub(in crate::lane) fn store(&self) -> Option<Arc<dyn DeadLetterStore>> {
+        self.setup.store.clone()
+    }
+
     /// When the store is to be tried again.
     pub(super) fn upload_at(&self, now: Instant) -> Option<Instant> {
         let waits = self.setup.store.is_some() && self.dead.storable() > self.dead.busy();

@@ -1,0 +1,213 @@
+//! A replay: what was asked for, how far it is.
+
+use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use twinroute_retry::replay::Notes;
+
+/// What is to be replayed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// Which dead letters.
+    pub query: DeadLetterQueryText,
+    /// Those with these sequences only; all that `query` wants when empty. At most 10,000.
+    pub sequences: Vec<u64>,
+    /// Read them from the endpoint's container instead of those kept here: names that begin with this.
+    /// Twinroute and Azure Digital Twins write below `<endpoint>/`.
+    pub container_prefix: Option<String>,
+    /// Events a second, at most: 0.1 to 10,000.
+    pub per_second: f64,
+    /// No more than so many.
+    pub most: Option<u64>,
+}
+
+impl Default for ReplayRequest {
+    fn default() -> Self {
+        Self {
+            query: DeadLetterQueryText::default(),
+            sequences: Vec::new(),
+            container_prefix: None,
+            per_second: 100.0,
+            most: None,
+        }
+    }
+}
+
+impl ReplayRequest {
+    /// Checks it.
+    ///
+    /// # Errors
+    /// What is wrong, by name.
+    pub fn check(&self) -> Result<DeadLetterQuery, String> {
+        if !(0.1..=10_000.0).contains(&self.per_second) {
+            return Err("per_second must be 0.1 to 10000".to_owned());
+        }
+        if self.sequences.len() > 10_000 {
+            return Err("sequences: at most 10000".to_owned());
+        }
+        let query = self.query.parse()?;
+        if !self.sequences.is_empty() && query.endpoint.is_none() {
+            return Err("sequences: name the endpoint too".to_owned());
+        }
+        if self.container_prefix.is_some() && query.endpoint.is_none() {
+            return Err("container_prefix: name the endpoint too".to_owned());
+        }
+        if self.container_prefix.is_some() && !self.sequences.is_empty() {
+            return Err("sequences: dead letters in a container have none".to_owned());
+        }
+        Ok(query)
+    }
+}
+
+/// Where a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplayState {
+    /// It puts dead letters back.
+    #[default]
+    Running,
+    /// It waits for an endpoint that takes nothing.
+    Waiting,
+    /// All that was asked for was put back.
+    Done,
+    /// It stopped itself; `reason` says why.
+    Stopped,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+/// How a replay goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReplayStatus {
+    /// Its number.
+    pub number: u64,
+    /// Where it is.
+    pub state: ReplayState,
+    /// Why it waits, or why it stopped; empty else.
+    pub reason: String,
+    /// What was asked for.
+    pub request: ReplayRequest,
+    /// Dead letters that were put back as new deliveries.
+    pub replayed: u64,
+    /// Of those, what arrived.
+    pub delivered: u64,
+    /// Of those, what became a dead letter again.
+    pub dead_lettered: u64,
+    /// Of those, what was given up.
+    pub discarded: u64,
+    /// Dead letters that were passed over: busy, unreadable or gone.
+    pub passed_over: u64,
+    /// The container's name that was put back last, by endpoint (`instance/endpoint`).
+    pub container_names: BTreeMap<String, String>,
+}
+
+/// A replay and who may change it.
+pub(super) struct Job {
+    pub(super) number: u64,
+    progress: Mutex<ReplayStatus>,
+    cancelled: Notify,
+    notes: Option<Notes>,
+}
+
+impl Job {
+    pub(super) fn new(number: u64, request: ReplayRequest, notes: Option<Notes>) -> Self {
+        let progress = ReplayStatus {
+            number,
+            request,
+            ..ReplayStatus::default()
+        };
+        Self {
+            number,
+            progress: Mutex::new(progress),
+            cancelled: Notify::new(),
+            notes,
+        }
+    }
+
+    /// One that was under way when it was noted.
+    pub(super) fn resumed(
+        number: u64,
+        note: &str,
+        notes: Notes,
+    ) -> Option<(Self, DeadLetterQuery)> {
+        let progress: ReplayStatus = serde_json::from_str(note).ok()?;
+        let query = progress.request.check().ok()?;
+        let job = Self {
+            number,
+            progress: Mutex::new(ReplayStatus { number, ..progress }),
+            cancelled: Notify::new(),
+            notes: Some(notes),
+        };
+        Some((job, query))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ReplayStatus> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> ReplayStatus {
+        self.lock().clone()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(
+            self.lock().state,
+            ReplayState::Running | ReplayState::Waiting
+        )
+    }
+
+    /// Changes what it shows.
+    pub(super) fn update(&self, change: impl FnOnce(&mut ReplayStatus)) {
+        change(&mut self.lock());
+    }
+
+    /// Says that it waits, or that it goes on (no reason).
+    pub(super) fn wait(&self, reason: &str) {
+        let mut progress = self.lock();
+        progress.state = if reason.is_empty() {
+            ReplayState::Running
+        } else {
+            ReplayState::Waiting
+        };
+        reason.clone_into(&mut progress.reason);
+    }
+
+    pub(super) fn end(&self, state: ReplayState, reason: &str) {
+        let mut progress = self.lock();
+        progress.state = state;
+        reason.clone_into(&mut progress.reason);
+    }
+
+    pub(super) fn cancel(&self) {
+        if self.is_running() {
+            self.end(ReplayState::Cancelled, "");
+        }
+        self.cancelled.notify_one();
+    }
+
+    /// Resolves when it was cancelled.
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.notified().await;
+    }
+
+    /// Notes how far it is; nothing is left of the note of one that has ended.
+    pub(super) async fn note(self: &Arc<Self>) -> io::Result<()> {
+        let Some(notes) = self.notes.clone() else {
+            return Ok(());
+        };
+        let job = Arc::clone(self);
+        let writing = spawn_blocking(move || {
+            if !job.is_running() {
+                return notes.remove(job.number);
+            }
+            let note = serde_json::to_string(&job.status()).map_err(io::Error::other)?;
+            notes.write(job.number, &note)
+        });
+        writing.await.map_err(io::Error::other)?
+    }
+}
