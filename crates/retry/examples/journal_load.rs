@@ -11,7 +11,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{Disk, LaneNumber, Settings};
+use twinroute_retry::journal::{Disk, LaneNumber, NewEvent, Settings};
 use twinroute_retry::ledger::Fate;
 
 const LASTS: Duration = Duration::from_secs(1);
@@ -83,7 +83,11 @@ async fn produce(
     while begun.elapsed() < LASTS {
         let start = Instant::now();
         let appended = disk
-            .append(vec![(event.clone(), vec![lane])])
+            .append(vec![NewEvent {
+                event: event.clone(),
+                twin: 7,
+                lanes: vec![lane],
+            }])
             .expect("room");
         appended.durable.await.expect("a sync");
         waits.push(start.elapsed());

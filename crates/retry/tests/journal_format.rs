@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::twin::TwinKey;
 use twinroute_retry::journal::storage::{Folder, Storage};
 use twinroute_retry::journal::{Disk, Settings, dump, verify};
 
@@ -25,7 +26,7 @@ fn version_1_opens() {
         segment_bytes: 1 << 16,
         ..Settings::default()
     };
-    let (_disk, recovered) = Disk::open(settings, storage, clock).unwrap();
+    let (disk, recovered) = Disk::open(settings, storage, clock).unwrap();
     assert!(recovered.report.closed);
     assert!(recovered.report.is_whole());
     assert_eq!(recovered.next_sequence, 4);
@@ -34,7 +35,7 @@ fn version_1_opens() {
     };
     let (instance, endpoint) = hub.name.as_ref().unwrap();
     assert_eq!((instance.as_str(), endpoint.as_str()), ("default", "Hub"));
-    let pending: Vec<_> = hub.pending.iter().map(|one| one.entry.sequence).collect();
+    let pending: Vec<_> = hub.pending.iter().map(|one| one.sequence).collect();
     assert_eq!(pending, [2, 3]);
     assert_eq!((hub.ledger.matched, hub.ledger.delivered), (3, 1));
     assert_eq!(hub.pending[0].attempts, 2);
@@ -42,7 +43,10 @@ fn version_1_opens() {
         hub.pending[0].due,
         Some(Timestamp::from_unix_millis(11_000))
     );
-    assert_eq!(hub.pending[1].entry.event.id(), "event-3");
+    let event = disk.read(&[3]).remove(0).unwrap();
+    assert_eq!(event.id(), "event-3");
+    // Its record does not hold the twin.
+    assert_eq!(hub.pending[1].twin, TwinKey::of(&event).stable_hash());
     assert_eq!(topic.ledger.settled(), 1);
     assert!(topic.pending.is_empty());
 }

@@ -1,7 +1,12 @@
 //! Reading record bodies: what the bytes do not hold is nothing, never a panic.
 
-use super::record::{Group, Hole, ITEMS_MAX, NOT_DUE, Open, Record, Segment, fate_of, reason_of};
+use super::disk::LaneState;
+use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
+use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment};
+use crate::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 use crate::ledger::Ledger;
+use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
 /// What is left of a body.
@@ -41,12 +46,46 @@ impl<'a> Body<'a> {
         std::str::from_utf8(self.take(bytes.into())?).ok()
     }
 
-    fn open(&mut self) -> Option<Open> {
+    fn optional_time(&mut self) -> Option<Option<Timestamp>> {
+        self.time().map(|time| (time != NO_TIME).then_some(time))
+    }
+
+    /// An open delivery of the first records of version 1.
+    fn open_1(&mut self) -> Option<Open> {
         Some(Open {
             lane: self.u32()?,
             attempts: self.u32()?,
-            due: self.time().map(|due| (due != NOT_DUE).then_some(due))?,
+            due: self.optional_time()?,
+            dead: None,
         })
+    }
+
+    fn open(&mut self) -> Option<Open> {
+        let mut open = self.open_1()?;
+        open.dead = match self.u8()? {
+            0 => None,
+            1 => Some(Arc::new(self.letter()?)),
+            _ => return None,
+        };
+        Some(open)
+    }
+
+    fn letter(&mut self) -> Option<DeadLetter> {
+        Some(DeadLetter {
+            reason: letter_of(self.u8()?)?,
+            attempts: self.u32()?,
+            died_at: self.time()?,
+            last_attempt_at: self.optional_time()?,
+            outcome: self.outcome()?.into(),
+        })
+    }
+
+    fn outcome(&mut self) -> Option<&'a str> {
+        let bytes = self.chunk().map(u16::from_le_bytes)?;
+        if usize::from(bytes) > OUTCOME_BYTES_MAX {
+            return None;
+        }
+        std::str::from_utf8(self.take(bytes.into())?).ok()
     }
 
     /// As many items as the count before them says; no room is made for more than there are bytes.
@@ -87,18 +126,52 @@ impl<'a> Body<'a> {
         })
     }
 
-    pub(super) fn counts(&mut self) -> Option<Record<'a>> {
+    pub(super) fn counts_1(&mut self) -> Option<Record<'a>> {
         let lane = self.u32()?;
-        let mut ledger = Ledger {
+        let ledger = Ledger {
             matched: self.u64()?,
             delivered: self.u64()?,
             dead_lettered: self.u64()?,
             ..Ledger::default()
         };
+        let ledger = self.discarded(ledger)?;
+        Some(Record::Counts { lane, ledger })
+    }
+
+    pub(super) fn counts(&mut self) -> Option<Record<'a>> {
+        let lane = self.u32()?;
+        let ledger = Ledger {
+            matched: self.u64()?,
+            replayed: self.u64()?,
+            delivered: self.u64()?,
+            dead_lettered: self.u64()?,
+            dead_replayed: self.u64()?,
+            ..Ledger::default()
+        };
+        let ledger = self.discarded(ledger)?;
+        Some(Record::Counts { lane, ledger })
+    }
+
+    fn discarded(&mut self, mut ledger: Ledger) -> Option<Ledger> {
         for (code, count) in self.items(|body| Some((body.u8()?, body.u64()?)))? {
             ledger.discard_many(reason_of(code)?, count);
         }
-        Some(Record::Counts { lane, ledger })
+        Some(ledger)
+    }
+
+    pub(super) fn state(&mut self) -> Option<Record<'a>> {
+        Some(Record::State {
+            lane: self.u32()?,
+            state: LaneState {
+                paused: match self.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                },
+                still: Duration::from_millis(self.u64()?),
+                still_since: self.optional_time()?,
+            },
+        })
     }
 
     pub(super) fn checkpoint(&mut self) -> Option<Record<'a>> {
@@ -108,21 +181,76 @@ impl<'a> Body<'a> {
         })
     }
 
+    pub(super) fn event_1(&mut self) -> Option<Record<'a>> {
+        let mut event = self.accepted_1()?;
+        let lanes = self.lanes()?;
+        event.json = self.0;
+        Some(Record::Event { event, lanes })
+    }
+
     pub(super) fn event(&mut self) -> Option<Record<'a>> {
-        Some(Record::Event {
+        let mut event = self.accepted()?;
+        let lanes = self.lanes()?;
+        event.json = self.0;
+        Some(Record::Event { event, lanes })
+    }
+
+    /// What stands before the lanes; the JSON stands last.
+    fn accepted(&mut self) -> Option<Accepted<'a>> {
+        let mut event = self.accepted_1()?;
+        event.twin = Some(self.u64()?);
+        Some(event)
+    }
+
+    fn accepted_1(&mut self) -> Option<Accepted<'a>> {
+        Some(Accepted {
             sequence: self.u64()?,
             accepted_at: self.time()?,
-            lanes: self.items(Self::u32)?,
-            json: self.0,
+            twin: None,
+            json: &[],
         })
     }
 
+    fn lanes(&mut self) -> Option<Lanes<'a>> {
+        let count = self.u32()? as usize;
+        if count > ITEMS_MAX {
+            return None;
+        }
+        let (lanes, _) = self.take(count * size_of::<u32>())?.as_chunks();
+        Some(Lanes(lanes))
+    }
+
+    pub(super) fn copy_1(&mut self) -> Option<Record<'a>> {
+        let mut event = self.accepted_1()?;
+        let lanes = self.items(Self::open_1)?;
+        event.json = self.0;
+        Some(Record::Copy { event, lanes })
+    }
+
     pub(super) fn copy(&mut self) -> Option<Record<'a>> {
-        Some(Record::Copy {
-            sequence: self.u64()?,
-            accepted_at: self.time()?,
-            lanes: self.items(Self::open)?,
-            json: self.0,
+        let mut event = self.accepted()?;
+        let lanes = self.items(Self::open)?;
+        event.json = self.0;
+        Some(Record::Copy { event, lanes })
+    }
+
+    pub(super) fn replay(&mut self) -> Option<Record<'a>> {
+        let mut event = self.accepted()?;
+        let lane = self.u32()?;
+        let replay_of = self.u64()?;
+        event.json = self.0;
+        Some(Record::Replay {
+            event,
+            lane,
+            replay_of,
+        })
+    }
+
+    pub(super) fn dead(&mut self) -> Option<Record<'a>> {
+        Some(Record::Dead {
+            lane: self.u32()?,
+            letter: Arc::new(self.letter()?),
+            sequences: self.items(Self::u64)?,
         })
     }
 
@@ -144,7 +272,9 @@ impl<'a> Body<'a> {
     pub(super) fn attempt(&mut self) -> Option<Record<'a>> {
         Some(Record::Attempt {
             sequence: self.u64()?,
-            open: self.open()?,
+            lane: self.u32()?,
+            attempts: self.u32()?,
+            due: self.optional_time()?,
         })
     }
 }

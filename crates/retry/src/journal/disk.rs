@@ -1,16 +1,19 @@
 //! The journal on disk: the handle that producers and lanes share.
 
-use super::log::Batch;
+use super::group::{Attempt, Batch};
+use super::read::{Reader, Unreadable};
+use super::record::ITEMS_MAX;
 use super::recover::{self, SEQUENCES_SKIPPED};
-use super::report::Report;
+use super::recovered::Recovered;
 use super::storage::Storage;
+use super::totals::{Held, Totals};
 use super::window::Window;
 use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
 };
-use super::{Entry, Full, OpenError, Totals, log, record, start};
+use super::{Entry, Full, OpenError, encode, log, start};
 use crate::dead_letter::DeadLetter;
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::Fate;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,7 +28,8 @@ use twinroute_model::name::{EndpointName, InstanceName};
 pub struct Settings {
     /// Bytes of one segment file. A larger group gets a segment of its own size.
     pub segment_bytes: u64,
-    /// Bytes of events that are not settled, as they are in memory.
+    /// Bytes that live events take on disk, dead letters that are kept included, and what waits for
+    /// the disk.
     pub bytes_max: u64,
     /// Bytes of events that wait for the disk.
     pub queue_bytes_max: u64,
@@ -58,6 +62,7 @@ pub struct Disk(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     totals: Arc<Totals>,
+    reader: Reader,
     clock: Arc<dyn Clock>,
     settings: Settings,
     lanes: Mutex<Lanes>,
@@ -92,17 +97,6 @@ pub struct LaneState {
     pub still_since: Option<Timestamp>,
 }
 
-/// An event that cannot be given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// All its deliveries are settled.
-    #[error("it is not in the journal")]
-    Settled,
-    /// The disk damaged it, or refuses to read.
-    #[error("the disk does not give it back")]
-    Damaged,
-}
-
 /// A batch that was numbered.
 #[derive(Debug)]
 pub struct Appended {
@@ -110,51 +104,6 @@ pub struct Appended {
     pub entries: Vec<Entry>,
     /// Resolves when they are on disk. Until then no lane may send them.
     pub durable: DurableTicket,
-}
-
-/// What a journal gives back when it is opened.
-#[derive(Debug)]
-pub struct Recovered {
-    /// Every lane that was ever bound.
-    pub lanes: Vec<RecoveredLane>,
-    /// The sequence that the next event gets.
-    pub next_sequence: u64,
-    /// What was found.
-    pub report: Report,
-}
-
-/// A lane as the journal knows it.
-#[derive(Debug)]
-pub struct RecoveredLane {
-    /// Its number.
-    pub number: LaneNumber,
-    /// What it is for; unknown only when the disk lost every record of it.
-    pub name: Option<(InstanceName, EndpointName)>,
-    /// What it has counted: matched + replayed = settled + pending.
-    pub ledger: Ledger,
-    /// What it noted of itself.
-    pub state: LaneState,
-    /// What is not settled, by sequence.
-    pub pending: Vec<PendingDelivery>,
-}
-
-/// A delivery that is not settled.
-#[derive(Clone, Debug)]
-pub struct PendingDelivery {
-    /// The event's place in the order of acceptance; [`Disk::read`] gives the event.
-    pub sequence: u64,
-    /// Stable hash of its twin.
-    pub twin: u64,
-    /// What the event takes, in bytes.
-    pub bytes: u32,
-    /// When the event was accepted.
-    pub accepted_at: Timestamp,
-    /// Attempts in which it failed alone.
-    pub attempts: u32,
-    /// When it is to be tried again, if it is parked.
-    pub due: Option<Timestamp>,
-    /// What is known of it, if it is a dead letter.
-    pub dead: Option<Arc<DeadLetter>>,
 }
 
 /// What a journal on disk takes.
@@ -194,8 +143,8 @@ impl Disk {
             ..Inbox::default()
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
-        let totals = Arc::new(Totals::new(settings.bytes_max));
-        let recovered = recovered.into_lanes(&log, &totals);
+        let totals = Arc::clone(&log.totals);
+        let reader = Reader::new(Arc::clone(&storage), log.index.clone());
         let mut lanes = Lanes::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);
@@ -219,6 +168,7 @@ impl Disk {
         let inner = Inner {
             shared,
             totals,
+            reader,
             clock,
             settings,
             lanes: Mutex::new(lanes),
@@ -243,7 +193,7 @@ impl Disk {
         lanes.numbers.insert(key, number);
         let mut inbox = inner.shared.lock();
         let binding = (number, instance.clone(), endpoint.clone());
-        inbox.work.bindings.push(binding);
+        inbox.work.notes.bindings.push(binding);
         inner.shared.wake(&mut inbox);
         LaneNumber(number)
     }
@@ -254,36 +204,38 @@ impl Disk {
     /// # Errors
     /// Why nothing of it was taken.
     pub fn append(&self, batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
+        let frames = encode_batch(&batch, self.0.clock.now())?;
+        self.hand_over(frames, batch.into_iter().map(|new| new.event))
+    }
+
+    /// Hands frames over, and numbers the events that they hold.
+    fn hand_over(
+        &self,
+        frames: Vec<u8>,
+        events: impl ExactSizeIterator<Item = Event>,
+    ) -> Result<Appended, AppendError> {
         let inner = &self.0;
-        let frames = encode(&batch, inner.clock.now())?;
-        let size = |new: &NewEvent| new.event.size() as u64;
-        let bytes: u64 = batch.iter().map(size).sum();
+        let new = Held {
+            events: events.len() as u64,
+            bytes: frames.len() as u64,
+        };
         let (waiter, ticket) = oneshot::channel();
         let mut inbox = inner.shared.lock();
-        inbox.admit(
-            batch.len(),
-            frames.len() as u64,
-            inner.settings.queue_bytes_max,
-        )?;
-        inner
-            .totals
-            .reserve(batch.len(), bytes)
-            .map_err(AppendError::Full)?;
+        inbox.admit(new, inner.settings.queue_bytes_max)?;
+        inner.totals.reserve(new).map_err(AppendError::Full)?;
         let first_sequence = inbox.next_sequence;
-        inbox.next_sequence += batch.len() as u64;
-        inbox.bytes += frames.len() as u64;
+        inbox.next_sequence += new.events;
+        inbox.bytes += new.bytes;
         inbox.work.batches.push(Batch {
             frames,
             first_sequence,
-            events: u32::try_from(batch.len()).expect("bounded by the queue"),
+            events: u32::try_from(new.events).expect("bounded by the queue"),
             waiter,
         });
         inner.shared.wake(&mut inbox);
         drop(inbox);
-        let numbered = (first_sequence..).zip(batch);
-        let entry = |(sequence, new): (u64, NewEvent)| {
-            Entry::new(sequence, Arc::new(new.event), &inner.totals)
-        };
+        let numbered = (first_sequence..).zip(events);
+        let entry = |(sequence, event)| Entry::new(sequence, Arc::new(event), &inner.totals);
         Ok(Appended {
             entries: numbered.map(entry).collect(),
             durable: DurableTicket(ticket),
@@ -299,22 +251,22 @@ impl Disk {
             return;
         }
         let notes = fates.map(|(sequence, fate)| (lane.0, *sequence, *fate));
-        inbox.work.settled.extend(notes);
+        inbox.work.notes.settled.extend(notes);
         self.soon(&mut inbox);
     }
 
     /// Notes that a delivery failed alone: how often, and when it is due again. Rides along too.
     pub fn attempt(&self, lane: LaneNumber, sequence: u64, attempts: u32, due: Option<Timestamp>) {
-        let open = record::Open {
-            lane: lane.0,
-            attempts,
-            due,
-        };
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
         }
-        inbox.work.attempts.push((sequence, open));
+        inbox.work.notes.attempts.push(Attempt {
+            sequence,
+            lane: lane.0,
+            attempts,
+            due,
+        });
         self.soon(&mut inbox);
     }
 
@@ -325,25 +277,46 @@ impl Disk {
     /// Why it was not taken.
     pub fn replay(
         &self,
-        _lane: LaneNumber,
-        _replay_of: Option<u64>,
+        lane: LaneNumber,
+        replay_of: Option<u64>,
         event: Event,
         twin: u64,
     ) -> Result<Appended, AppendError> {
-        let lanes = Vec::new();
-        self.append(vec![NewEvent { event, twin, lanes }])
+        let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
+        let (now, replay_of) = (self.0.clock.now(), replay_of.unwrap_or_default());
+        encode::replay(&mut frame, now, twin, lane.0, replay_of, &event)
+            .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
+        self.hand_over(frame, std::iter::once(event))
     }
 
-    /// Notes that a delivery became a dead letter. It stays in the journal until it is settled.
-    pub fn dead_letter(&self, _lane: LaneNumber, _sequence: u64, _letter: Arc<DeadLetter>) {}
+    /// Notes that a delivery became a dead letter. It stays in the journal until it is settled. Rides
+    /// along too.
+    pub fn dead_letter(&self, lane: LaneNumber, sequence: u64, letter: Arc<DeadLetter>) {
+        let mut inbox = self.0.shared.lock();
+        if inbox.ended {
+            return;
+        }
+        inbox.work.notes.letters.push((lane.0, sequence, letter));
+        self.soon(&mut inbox);
+    }
 
-    /// Notes what a lane wants to find again after a restart.
-    pub fn set_lane_state(&self, _lane: LaneNumber, _state: LaneState) {}
+    /// Notes what a lane wants to find again after a restart. Rides along too.
+    pub fn set_lane_state(&self, lane: LaneNumber, state: LaneState) {
+        let mut inbox = self.0.shared.lock();
+        if inbox.ended {
+            return;
+        }
+        inbox.work.notes.states.push((lane.0, state));
+        self.soon(&mut inbox);
+    }
 
-    /// Reads events back, in the order asked for. Blocks.
+    /// Reads events back, in the order asked for: those whose group is on disk. Blocks, on the disk
+    /// alone; writing goes on meanwhile.
+    ///
+    /// What cannot be read is looked for twice before it is said to be damaged.
     #[must_use]
     pub fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
-        sequences.iter().map(|_| Err(Unreadable::Settled)).collect()
+        self.0.reader.read(sequences)
     }
 
     fn soon(&self, inbox: &mut Inbox) {
@@ -370,7 +343,7 @@ impl Disk {
         self.0.shared.lock().next_sequence
     }
 
-    /// Bytes of events that may be unsettled.
+    /// Bytes that live events, and those that wait for the disk, may take.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         self.0.settings.bytes_max
@@ -436,7 +409,8 @@ impl std::fmt::Debug for Inner {
 
 impl Inbox {
     /// Whether a batch may be handed over now.
-    fn admit(&self, events: usize, bytes_new: u64, bytes_max: u64) -> Result<(), AppendError> {
+    fn admit(&self, new: Held, bytes_max: u64) -> Result<(), AppendError> {
+        let bytes_new = new.bytes;
         match &self.health {
             Health::Poisoned(reason) => return Err(AppendError::Poisoned(Arc::clone(reason))),
             Health::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
@@ -447,7 +421,7 @@ impl Inbox {
         if self.closing || self.ended {
             return Err(AppendError::Closed);
         }
-        let ahead = self.next_sequence + events as u64 - self.durable_sequence;
+        let ahead = self.next_sequence + new.events - self.durable_sequence;
         // A batch larger than the queue may go alone.
         let full = self.bytes > 0 && self.bytes + bytes_new > bytes_max;
         if full || ahead > SEQUENCES_SKIPPED {
@@ -462,25 +436,29 @@ impl Inbox {
     }
 }
 
-fn encode(batch: &[NewEvent], accepted_at: Timestamp) -> Result<Vec<u8>, AppendError> {
-    let estimate = |new: &NewEvent| new.event.size() + 64 + 4 * new.lanes.len();
+/// A frame of one event takes about so many bytes beside the event.
+const HEAD_BYTES: usize = 64;
+
+fn encode_batch(batch: &[NewEvent], accepted_at: Timestamp) -> Result<Vec<u8>, AppendError> {
+    let estimate = |new: &NewEvent| new.event.size() + HEAD_BYTES + 4 * new.lanes.len();
     let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());
-    let mut numbers = Vec::new();
-    for (index, NewEvent { event, lanes, .. }) in batch.iter().enumerate() {
-        numbers.clear();
-        numbers.extend(lanes.iter().map(|lane| lane.0));
-        let bytes_max = Limits::EVENT_BYTES_CEILING;
-        let too_large = |bytes| AppendError::TooLarge {
-            index,
-            bytes,
-            bytes_max,
-        };
-        if lanes.len() > record::ITEMS_MAX {
-            return Err(too_large(event.size()));
+    for (index, NewEvent { event, twin, lanes }) in batch.iter().enumerate() {
+        if lanes.len() > ITEMS_MAX {
+            return Err(too_large(index, event.size()));
         }
-        record::encode_event(&mut frames, accepted_at, &numbers, event).map_err(too_large)?;
+        let lanes = lanes.iter().map(|lane| lane.0);
+        encode::event(&mut frames, accepted_at, *twin, lanes, event)
+            .map_err(|encode::TooLong(bytes)| too_large(index, bytes))?;
     }
     Ok(frames)
+}
+
+fn too_large(index: usize, bytes: usize) -> AppendError {
+    AppendError::TooLarge {
+        index,
+        bytes,
+        bytes_max: Limits::EVENT_BYTES_CEILING,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::super::DamageKind;
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
+use super::super::{Gauge, Recovered, Usage};
 use super::*;
 use crate::ledger::Discard;
 use twinroute_model::clock::ManualClock;
@@ -33,10 +34,32 @@ fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
     disk.bind(&instance, &EndpointName::new(endpoint).unwrap())
 }
 
+/// An event for lanes, with a twin of its own.
+pub(crate) fn new(id: &str, lanes: &[LaneNumber]) -> NewEvent {
+    NewEvent {
+        event: event(id),
+        twin: twin(id),
+        lanes: lanes.to_vec(),
+    }
+}
+
+pub(crate) fn twin(id: &str) -> u64 {
+    id.bytes().fold(7, |twin, byte| twin * 31 + u64::from(byte))
+}
+
 fn append(disk: &Disk, id: &str, lanes: &[LaneNumber]) -> u64 {
-    let appended = disk.append(vec![(event(id), lanes.to_vec())]).unwrap();
+    let appended = disk.append(vec![new(id, lanes)]).unwrap();
     appended.durable.wait().unwrap();
     appended.entries[0].sequence
+}
+
+fn read(disk: &Disk, sequence: u64) -> String {
+    let event = disk.read(&[sequence]).remove(0).unwrap();
+    event.id().to_owned()
+}
+
+fn usage(disk: &Disk) -> Usage {
+    Gauge(Arc::clone(disk.totals())).usage()
 }
 
 fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
@@ -50,10 +73,10 @@ fn pending(recovered: &Recovered, lane: LaneNumber) -> Vec<u64> {
     let mut found = lanes.filter(|known| known.number == lane);
     let known = found.next().unwrap();
     assert_eq!(
-        known.ledger.matched,
+        known.ledger.made(),
         known.pending.len() as u64 + known.ledger.settled()
     );
-    known.pending.iter().map(|one| one.entry.sequence).collect()
+    known.pending.iter().map(|one| one.sequence).collect()
 }
 
 #[test]
@@ -77,16 +100,12 @@ fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
     let parked = &recovered.lanes[0].pending[0];
     assert_eq!((parked.attempts, parked.due), (3, Some(due)));
     assert_eq!(parked.accepted_at.unix_millis(), 1_000);
-    assert_eq!(parked.entry.event.id(), "b");
+    assert_eq!(parked.twin, twin("b"));
+    assert_eq!(read(&disk, second), "b");
     assert_eq!(recovered.lanes[0].ledger.delivered, 1);
     assert_eq!(lane(&disk, "HUB"), hub, "names compare without case");
     assert!(append(&disk, "c", &[hub]) > second);
-    assert_eq!(
-        disk.totals()
-            .events
-            .load(std::sync::atomic::Ordering::Relaxed),
-        2
-    );
+    assert_eq!(usage(&disk).events, 3);
 }
 
 #[test]
@@ -97,7 +116,7 @@ fn closing_in_order_leaves_no_gap() {
     let first = append(&disk, "a", &[hub]);
     disk.settle(hub, &[(first, Fate::Discarded(Discard::Expired))]);
     disk.close().unwrap();
-    let error = disk.append(vec![(event("b"), vec![hub])]).unwrap_err();
+    let error = disk.append(vec![new("b", &[hub])]).unwrap_err();
     assert_eq!(error, AppendError::Closed);
     assert_eq!(disk.flush().wait(), Err(NotDurable::Closed));
 
@@ -117,7 +136,7 @@ fn the_last_group_may_be_cut_at_every_byte() {
     let first = append(&disk, "a", &[hub]);
     // The write goes well and the power goes at the sync.
     sim.fail_after(1, Fault::PowerOff);
-    let batch = (0..3).map(|id| (event(&format!("b{id}")), vec![hub]));
+    let batch = (0..3).map(|id| new(&format!("b{id}"), &[hub]));
     let appended = disk.append(batch.collect()).unwrap();
     let last = appended.entries[2].sequence;
     assert!(matches!(
@@ -216,12 +235,12 @@ fn a_failed_sync_poisons_until_the_next_open() {
     let hub = lane(&disk, "hub");
     append(&disk, "a", &[hub]);
     sim.fail_after(1, Fault::Error);
-    let ticket = disk.append(vec![(event("b"), vec![hub])]).unwrap().durable;
+    let ticket = disk.append(vec![new("b", &[hub])]).unwrap().durable;
     let error = ticket.wait().unwrap_err();
     let text = "the journal is poisoned until a restart: segment 1 of the journal: sync failed: \
                 the disk does not answer";
     assert_eq!(error.to_string(), text);
-    let refused = disk.append(vec![(event("c"), vec![hub])]).unwrap_err();
+    let refused = disk.append(vec![new("c", &[hub])]).unwrap_err();
     assert!(matches!(refused, AppendError::Poisoned(_)));
     assert!(matches!(disk.health(), Health::Poisoned(_)));
     assert!(disk.close().is_err());
@@ -239,11 +258,12 @@ fn a_full_disk_abandons_its_group_and_goes_on_when_there_is_room() {
     let first = append(&disk, "a", &[hub]);
     sim.fail_after(0, Fault::NoRoom);
     sim.set_room(Some(0));
-    let ticket = disk.append(vec![(event("b"), vec![hub])]).unwrap().durable;
+    let ticket = disk.append(vec![new("b", &[hub])]).unwrap().durable;
     assert!(matches!(ticket.wait(), Err(NotDurable::Abandoned(_))));
     assert!(matches!(disk.health(), Health::Full(_)));
     sim.set_room(None);
     let third = append(&disk, "c", &[hub]);
+    assert_eq!(usage(&disk).events, 2, "an abandoned event takes no room");
     assert_eq!(disk.health(), Health::Ok);
     crash(&sim, disk, Leaves::All);
     let (_, recovered) = open(&sim, SETTINGS);
@@ -259,9 +279,7 @@ fn settlements_fit_into_the_room_kept_for_them() {
     let first = append(&disk, "a", &[hub]);
     sim.set_room(Some(0));
     let refused = (0..100).find_map(|id| {
-        let appended = disk
-            .append(vec![(event(&id.to_string()), vec![hub])])
-            .unwrap();
+        let appended = disk.append(vec![new(&id.to_string(), &[hub])]).unwrap();
         appended.durable.wait().err()
     });
     assert!(matches!(refused, Some(NotDurable::Abandoned(_))));
@@ -293,7 +311,7 @@ fn a_journal_opens_on_a_full_disk() {
     );
     assert_eq!(pending(&recovered, hub), [first]);
     assert!(matches!(disk.health(), Health::Full(_)));
-    let refused = disk.append(vec![(event("b"), vec![hub])]).unwrap_err();
+    let refused = disk.append(vec![new("b", &[hub])]).unwrap_err();
     assert!(matches!(refused, AppendError::NoRoom(_)));
 }
 
@@ -334,12 +352,13 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
     assert!(disk.usage().segments <= 4, "{:?}", disk.usage());
     crash(&sim, disk, Leaves::Nothing);
     assert!(sim.contents(SEGMENT).is_none());
-    let (_, recovered) = open(&sim, SETTINGS);
+    let (disk, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [parked]);
     assert_eq!(pending(&recovered, topic), [parked]);
     let known = &recovered.lanes[0].pending[0];
     assert_eq!((known.attempts, known.due), (2, Some(due)));
-    assert_eq!(known.entry.event.id(), "parked");
+    assert_eq!(known.twin, twin("parked"));
+    assert_eq!(read(&disk, parked), "parked");
 }
 
 #[test]
@@ -359,26 +378,41 @@ fn a_real_folder_has_one_owner_and_keeps_its_events() {
 }
 
 #[test]
-fn caps_refuse_whole_batches() {
+fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let sim = Sim::default();
-    let bytes_max = 3 * event("a").size() as u64;
-    let (disk, _) = open(
-        &sim,
-        Settings {
-            bytes_max,
-            ..SETTINGS
-        },
+    let frame = encode_batch(
+        &[new("a", &[LaneNumber(1)])],
+        Timestamp::from_unix_millis(0),
     );
+    let bytes = frame.unwrap().len() as u64;
+    let settings = Settings {
+        bytes_max: 3 * bytes,
+        ..SETTINGS
+    };
+    let (disk, _) = open(&sim, settings);
     let hub = lane(&disk, "hub");
-    let two = || vec![(event("a"), vec![hub]), (event("b"), vec![hub])];
+    let two = || vec![new("a", &[hub]), new("b", &[hub])];
     let held = disk.append(two()).unwrap();
-    assert!(matches!(disk.append(two()), Err(AppendError::Full(_))));
+    held.durable.wait().unwrap();
     drop(held.entries);
+    let full = Full {
+        bytes: 2 * bytes,
+        bytes_new: 2 * bytes,
+        bytes_max: 3 * bytes,
+    };
+    assert_eq!(disk.append(two()).unwrap_err(), AppendError::Full(full));
+    disk.settle(hub, &[(1, Fate::Delivered)]);
+    disk.flush().wait().unwrap();
+    assert_eq!((usage(&disk).events, usage(&disk).bytes), (1, bytes));
+    assert_eq!(usage(&disk).bytes_released, bytes);
     let next = disk.append(two()).unwrap();
-    assert_eq!(
-        next.entries[0].sequence, 3,
-        "a refused batch takes no numbers"
-    );
+    let first = next.entries[0].sequence;
+    assert_eq!(first, 3, "a refused batch takes no numbers");
+    next.durable.wait().unwrap();
+    crash(&sim, disk, Leaves::Nothing);
+    let (disk, _) = open(&sim, settings);
+    assert_eq!((usage(&disk).events, usage(&disk).bytes), (3, 3 * bytes));
+    assert_eq!(Gauge(Arc::clone(disk.totals())).memory_bytes(), 0);
 }
 
 #[test]

@@ -23,8 +23,8 @@ pub(crate) const HEADER_BYTES: usize = 16;
 /// The layout that this program writes.
 pub(crate) const VERSION: u8 = 1;
 
-/// No body is longer: an event of 64 MiB, its lanes and room.
-pub(crate) const BODY_BYTES_MAX: usize = 80 << 20;
+/// No body is longer: an event of 64 MiB, 65,536 lanes with a dead letter each, and room.
+pub(crate) const BODY_BYTES_MAX: usize = 96 << 20;
 
 const MAGIC: [u8; 4] = [0xf1, b'T', b'W', b'J'];
 

@@ -1,9 +1,14 @@
 //! What the log says: the fold of its records. The writer keeps it while it writes and recovery
 //! makes it anew, by the same code, so both always agree.
 
-use super::record::{Open, Record};
+use super::disk::LaneState;
+use super::pages::{Live, Opens, Pages};
+use super::record::{Accepted, Open, Record};
+use super::totals::Held;
+use crate::dead_letter::DeadLetter;
 use crate::ledger::{Fate, Ledger};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -15,20 +20,13 @@ pub(crate) struct Place {
     pub(crate) bytes: u32,
 }
 
-/// An event with deliveries that are not settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Live {
-    pub(crate) place: Place,
-    pub(crate) accepted_at: Timestamp,
-    pub(crate) open: Vec<Open>,
-}
-
 /// What is known of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lane {
     /// Unknown only when the disk lost every record of it.
     pub(crate) name: Option<(InstanceName, EndpointName)>,
     pub(crate) ledger: Ledger,
+    pub(crate) state: LaneState,
     /// Deliveries that are not settled.
     pub(crate) open: u64,
 }
@@ -41,12 +39,55 @@ pub(crate) struct Share {
 }
 
 /// The fold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) lanes: BTreeMap<u32, Lane>,
-    pub(crate) events: BTreeMap<u64, Live>,
+    pub(crate) events: Pages,
     /// Only segments that hold live events.
     pub(crate) shares: BTreeMap<u64, Share>,
+    /// Bytes of live events in all segments.
+    pub(crate) live_bytes: u64,
+    letters: Letters,
+}
+
+/// The index between the writer, which alone changes it, and those who read events back. It is
+/// locked for moments, never while the disk is waited for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedIndex(Arc<Mutex<Index>>);
+
+impl SharedIndex {
+    pub(crate) fn new(index: Index) -> Self {
+        Self(Arc::new(Mutex::new(index)))
+    }
+
+    /// Records are taken note of one by one, so a panic elsewhere leaves it sound.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes on dead letters; thousands have the same.
+#[derive(Debug, Default)]
+struct Letters {
+    known: HashSet<Arc<DeadLetter>>,
+    /// With so many known, those that nobody has any more are let go.
+    sweep_at: usize,
+}
+
+impl Letters {
+    const FEW: usize = 1_024;
+
+    fn share(&mut self, letter: &Arc<DeadLetter>) -> Arc<DeadLetter> {
+        if let Some(known) = self.known.get(letter) {
+            return Arc::clone(known);
+        }
+        if self.known.len() >= self.sweep_at.max(Self::FEW) {
+            self.known.retain(|known| Arc::strong_count(known) > 1);
+            self.sweep_at = self.known.len() * 2;
+        }
+        self.known.insert(Arc::clone(letter));
+        Arc::clone(letter)
+    }
 }
 
 impl Index {
@@ -70,40 +111,49 @@ impl Index {
                 }
             }
             Record::Counts { lane, ledger } => self.lane(*lane).ledger = *ledger,
-            Record::Event {
-                sequence,
-                accepted_at,
-                lanes,
-                ..
-            } => {
-                for lane in lanes {
-                    self.lane(*lane).ledger.matched += 1;
+            Record::State { lane, state } => self.lane(*lane).state = *state,
+            Record::Event { event, lanes } => {
+                for lane in lanes.iter() {
+                    self.lane(lane).ledger.matched += 1;
                 }
-                let fresh = |lane: &u32| Open {
-                    lane: *lane,
-                    attempts: 0,
-                    due: None,
+                let mut fresh = lanes.iter().map(Open::fresh);
+                let open = match fresh.len() {
+                    1 => fresh.next().map(Opens::One),
+                    _ => Some(Opens::Many(fresh.collect())),
                 };
-                let open = lanes.iter().map(fresh).collect();
-                self.put(*sequence, *accepted_at, open, place);
+                self.put(event, open.unwrap_or(Opens::Many(Vec::new())), place);
             }
-            Record::Copy {
-                sequence,
-                accepted_at,
-                lanes,
-                ..
-            } => self.put(*sequence, *accepted_at, lanes.clone(), place),
+            Record::Copy { event, lanes } => self.put_copy(event, lanes.clone(), place),
+            Record::Replay {
+                event,
+                lane,
+                replay_of,
+            } => {
+                self.lane(*lane).ledger.replayed += 1;
+                self.put(event, Opens::One(Open::fresh(*lane)), place);
+                self.settle(*lane, *replay_of, Fate::Replayed);
+            }
             Record::Settle { lane, fates } => {
                 for (sequence, fate) in fates {
                     self.settle(*lane, *sequence, *fate);
                 }
             }
-            Record::Attempt { sequence, open } => {
-                let live = self.events.get_mut(sequence);
-                let known = live
-                    .and_then(|live| live.open.iter_mut().find(|known| known.lane == open.lane));
-                if let Some(known) = known {
-                    *known = *open;
+            Record::Attempt {
+                sequence,
+                lane,
+                attempts,
+                due,
+            } => self.attempt(*sequence, *lane, *attempts, *due),
+            Record::Dead {
+                lane,
+                letter,
+                sequences,
+            } => {
+                let letter = self.letters.share(letter);
+                for sequence in sequences {
+                    if let Some(open) = self.open(*sequence, *lane) {
+                        open.dead = Some(Arc::clone(&letter));
+                    }
                 }
             }
         }
@@ -113,36 +163,68 @@ impl Index {
         self.lanes.entry(lane).or_default()
     }
 
-    fn put(&mut self, sequence: u64, accepted_at: Timestamp, open: Vec<Open>, place: Place) {
-        self.take(sequence);
-        if open.is_empty() {
+    fn open(&mut self, sequence: u64, lane: u32) -> Option<&mut Open> {
+        self.events.get_mut(sequence)?.open.of_lane(lane)
+    }
+
+    fn attempt(&mut self, sequence: u64, lane: u32, attempts: u32, due: Option<Timestamp>) {
+        if let Some(open) = self.open(sequence, lane) {
+            open.attempts = attempts;
+            open.due = due;
+        }
+    }
+
+    fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: Place) {
+        for open in &mut lanes {
+            open.dead = open.dead.as_ref().map(|letter| self.letters.share(letter));
+        }
+        let open = match lanes.len() {
+            1 => lanes.pop().map(Opens::One),
+            _ => None,
+        };
+        self.put(event, open.unwrap_or(Opens::Many(lanes)), place);
+    }
+
+    /// An event that is there already, under the same sequence, is at this place now.
+    fn put(&mut self, event: &Accepted<'_>, open: Opens, place: Place) {
+        if open.as_slice().is_empty() {
+            self.take(event.sequence);
             return;
         }
-        for delivery in &open {
+        for delivery in open.as_slice() {
             self.lane(delivery.lane).open += 1;
         }
         let share = self.shares.entry(place.segment).or_default();
         share.events += 1;
         share.bytes += u64::from(place.bytes);
+        self.live_bytes += u64::from(place.bytes);
         let live = Live {
             place,
-            accepted_at,
+            accepted_at: event.accepted_at,
+            twin: event.twin(),
             open,
         };
-        self.events.insert(sequence, live);
+        if let Some(before) = self.events.insert(event.sequence, live) {
+            self.forget(&before);
+        }
     }
 
     fn take(&mut self, sequence: u64) {
-        let Some(live) = self.events.remove(&sequence) else {
-            return;
-        };
-        for delivery in &live.open {
+        if let Some(live) = self.events.remove(sequence) {
+            self.forget(&live);
+        }
+    }
+
+    /// Takes an event that is not at its place any more out of all sums.
+    fn forget(&mut self, live: &Live) {
+        for delivery in live.open.as_slice() {
             self.lane(delivery.lane).open -= 1;
         }
         self.release(live.place);
     }
 
     fn release(&mut self, place: Place) {
+        self.live_bytes -= u64::from(place.bytes);
         if let Some(share) = self.shares.get_mut(&place.segment) {
             share.events -= 1;
             share.bytes -= u64::from(place.bytes);
@@ -154,16 +236,23 @@ impl Index {
 
     /// Settles a delivery; false when it was not open.
     pub(crate) fn settle(&mut self, lane: u32, sequence: u64, fate: Fate) -> bool {
-        let Some(live) = self.events.get_mut(&sequence) else {
+        let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
-        let Some(at) = live.open.iter().position(|open| open.lane == lane) else {
-            return false;
+        let last = match &mut live.open {
+            Opens::One(open) if open.lane == lane => true,
+            Opens::One(_) => return false,
+            Opens::Many(open) => {
+                let Some(at) = open.iter().position(|open| open.lane == lane) else {
+                    return false;
+                };
+                open.swap_remove(at);
+                open.is_empty()
+            }
         };
-        live.open.swap_remove(at);
-        if live.open.is_empty() {
+        if last {
             let place = live.place;
-            self.events.remove(&sequence);
+            self.events.remove(sequence);
             self.release(place);
         }
         let lane = self.lane(lane);
@@ -177,26 +266,35 @@ impl Index {
         self.shares.keys().next().copied()
     }
 
-    /// Bytes of live events in all segments.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.shares.values().map(|share| share.bytes).sum()
+    /// What is live.
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            events: self.events.len() as u64,
+            bytes: self.live_bytes,
+        }
     }
 
-    /// Records that say what every lane is and has counted.
+    /// Records that say what every lane is, has counted and has noted.
     pub(crate) fn encode_checkpoint(&self, oldest: u64, next_sequence: u64, out: &mut Vec<u8>) {
         for (number, lane) in &self.lanes {
+            let number = *number;
             if let Some((instance, endpoint)) = &lane.name {
                 let binding = Record::Binding {
-                    lane: *number,
+                    lane: number,
                     instance: instance.as_str(),
                     endpoint: endpoint.as_str(),
                 };
                 binding.encode(out);
             }
-            let ledger = lane.ledger;
+            let (ledger, state) = (lane.ledger, lane.state);
             Record::Counts {
-                lane: *number,
+                lane: number,
                 ledger,
+            }
+            .encode(out);
+            Record::State {
+                lane: number,
+                state,
             }
             .encode(out);
         }

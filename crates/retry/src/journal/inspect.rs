@@ -2,12 +2,14 @@
 
 use super::OpenError;
 use super::index::Place;
-use super::record::{Group, Hole, Record, Segment};
+use super::record::{Accepted, Group, Hole, Record, Segment};
 use super::recover;
 use super::report::Report;
 use super::storage::{Folder, Storage};
+use crate::ledger::Ledger;
 use std::io::{self, Write};
 use std::path::Path;
+use twinroute_model::clock::Timestamp;
 
 /// Why a journal could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +28,9 @@ pub enum InspectError {
 /// When there is none, another process has it, or a newer program wrote it.
 pub fn verify(path: &Path) -> Result<Report, OpenError> {
     let (storage, _lock) = hold(path)?;
-    Ok(recover::read(&storage, &mut |_, _| {})?.report)
+    let mut found = recover::read(&storage, &mut |_, _| {})?;
+    found.check_events(&storage);
+    Ok(found.report)
 }
 
 /// Writes one line for each record of the journal in the folder `path`, then the report.
@@ -71,13 +75,13 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
             instance,
             endpoint,
         } => writeln!(out, "binding lane={lane} endpoint={instance}/{endpoint}"),
-        Record::Counts { lane, ledger } => writeln!(
+        Record::Counts { lane, ledger } => counts_line(out, *lane, ledger),
+        Record::State { lane, state } => writeln!(
             out,
-            "counts lane={lane} matched={} delivered={} dead-lettered={} discarded={}",
-            ledger.matched,
-            ledger.delivered,
-            ledger.dead_lettered,
-            ledger.discarded_all()
+            "state lane={lane} paused={} still={:?} still-since={}",
+            state.paused,
+            state.still,
+            time(state.still_since, "no")
         ),
         Record::Checkpoint {
             oldest_segment,
@@ -86,38 +90,88 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
             out,
             "checkpoint oldest-segment={oldest_segment} next-sequence={next_sequence}"
         ),
-        Record::Event {
-            sequence,
-            accepted_at,
-            lanes,
-            json,
+        Record::Event { event, lanes } => {
+            let lanes: Vec<u32> = lanes.iter().collect();
+            event_line(out, "event", event, &format!("lanes={lanes:?}"))
+        }
+        Record::Copy { event, lanes } => {
+            let lanes: Vec<u32> = lanes.iter().map(|open| open.lane).collect();
+            event_line(out, "copy", event, &format!("lanes={lanes:?}"))
+        }
+        Record::Replay {
+            event,
+            lane,
+            replay_of,
+        } => {
+            let of = format!("lane={lane} replay-of={replay_of}");
+            event_line(out, "replay", event, &of)
+        }
+        Record::Dead {
+            lane,
+            letter,
+            sequences,
         } => writeln!(
             out,
-            "event {sequence} accepted={} lanes={lanes:?} bytes={}",
-            accepted_at.rfc3339(),
-            json.len()
+            "dead lane={lane} {sequences:?} reason={} attempts={} died={} last-attempt={} \
+             outcome={:?}",
+            letter.reason,
+            letter.attempts,
+            letter.died_at.rfc3339(),
+            time(letter.last_attempt_at, "never"),
+            letter.outcome
         ),
-        Record::Copy {
-            sequence,
-            lanes,
-            json,
-            ..
-        } => {
-            let lanes: Vec<u32> = lanes.iter().map(|open| open.lane).collect();
-            writeln!(out, "copy {sequence} lanes={lanes:?} bytes={}", json.len())
-        }
         Record::Settle { lane, fates } => writeln!(out, "settle lane={lane} {fates:?}"),
-        Record::Attempt { sequence, open } => writeln!(
+        Record::Attempt {
+            sequence,
+            lane,
+            attempts,
+            due,
+        } => writeln!(
             out,
-            "attempt {sequence} lane={} attempts={} due={}",
-            open.lane,
-            open.attempts,
-            open.due.map_or("now".to_owned(), |due| due.rfc3339())
+            "attempt {sequence} lane={lane} attempts={attempts} due={}",
+            time(*due, "now")
         ),
         Record::Hole(Hole { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")
         }
         Record::Closed { next_sequence } => writeln!(out, "closed next-sequence={next_sequence}"),
+    }
+}
+
+fn time(time: Option<Timestamp>, none: &str) -> String {
+    time.map_or(none.to_owned(), Timestamp::rfc3339)
+}
+
+fn counts_line(out: &mut impl Write, lane: u32, ledger: &Ledger) -> io::Result<()> {
+    writeln!(
+        out,
+        "counts lane={lane} matched={} replayed={} delivered={} dead-lettered={} \
+         dead-replayed={} discarded={}",
+        ledger.matched,
+        ledger.replayed,
+        ledger.delivered,
+        ledger.dead_lettered,
+        ledger.dead_replayed,
+        ledger.discarded_all()
+    )
+}
+
+fn event_line(
+    out: &mut impl Write,
+    what: &str,
+    event: &Accepted<'_>,
+    lanes: &str,
+) -> io::Result<()> {
+    write!(
+        out,
+        "{what} {} accepted={} {lanes} bytes={}",
+        event.sequence,
+        event.accepted_at.rfc3339(),
+        event.json.len()
+    )?;
+    match event.twin {
+        Some(twin) => writeln!(out, " twin={twin:016x}"),
+        None => writeln!(out),
     }
 }
 

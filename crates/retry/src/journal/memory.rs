@@ -1,6 +1,7 @@
 //! The journal in memory: nothing outlives the process.
 
-use super::{Entry, Full, Totals};
+use super::totals::{Held, Totals};
+use super::{Entry, Full};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
@@ -16,7 +17,7 @@ impl Memory {
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
         Self {
-            totals: Arc::new(Totals::new(bytes_max)),
+            totals: Arc::new(Totals::in_memory(bytes_max)),
             next_sequence: 1,
         }
     }
@@ -35,7 +36,10 @@ impl Memory {
     /// [`Full`] when it would pass the limit.
     pub fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
         let bytes = events.iter().map(|event| event.size() as u64).sum();
-        self.totals.reserve(events.len(), bytes)?;
+        self.totals.reserve(Held {
+            events: events.len() as u64,
+            bytes,
+        })?;
         let mut sequences = self.next_sequence..;
         self.next_sequence += events.len() as u64;
         let entry = |event| {

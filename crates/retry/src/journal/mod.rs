@@ -1,33 +1,40 @@
 //! The journal: numbers accepted events and bounds what waits.
 
 mod body;
+mod compact;
 mod disk;
+mod encode;
 mod frame;
+mod group;
 mod index;
 mod inspect;
 mod log;
 mod memory;
+mod pages;
+mod read;
 mod record;
 mod recover;
+mod recovered;
 mod report;
 pub mod sim;
 mod start;
 pub mod storage;
+mod totals;
 mod window;
 mod writer;
 
-pub use disk::{
-    Appended, Disk, DiskUsage, LaneState, NewEvent, PendingDelivery, Recovered, RecoveredLane,
-    Settings, Unreadable,
-};
+pub use disk::{Appended, Disk, DiskUsage, LaneState, NewEvent, Settings};
 pub use inspect::{InspectError, dump, verify};
 pub use memory::Memory;
+pub use read::Unreadable;
 pub use recover::OpenError;
+pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
 pub use report::{Correction, Damage, DamageKind, Report};
+pub use totals::{Full, Gauge, Usage};
 pub use writer::{AppendError, DurableTicket, Health, LaneNumber, NotDurable};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use totals::{Share, Totals};
 use twinroute_model::event::Event;
 
 /// Where accepted events wait until every lane has settled them.
@@ -48,35 +55,8 @@ pub struct Entry {
     pub sequence: u64,
     /// The event, in buffers of its own.
     pub event: Arc<Event>,
-    /// Gives the bytes back when the last lane lets go.
+    /// Gives the memory back when the last lane lets go.
     _share: Arc<Share>,
-}
-
-/// The journal would pass its limit; nothing was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the journal is full: {bytes} of {bytes_max} bytes are in use, {bytes_new} more do not fit"
-)]
-pub struct Full {
-    /// Bytes held.
-    pub bytes: u64,
-    /// Bytes that were to be added.
-    pub bytes_new: u64,
-    /// Bytes it may hold.
-    pub bytes_max: u64,
-}
-
-/// What a journal holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Events not yet settled by all of their lanes.
-    pub events: u64,
-    /// Their bytes; an event counts once, however many lanes wait for it.
-    pub bytes: u64,
-    /// Bytes it may hold.
-    pub bytes_max: u64,
-    /// Bytes settled by all lanes since the start.
-    pub bytes_released: u64,
 }
 
 impl Journal {
@@ -123,81 +103,6 @@ impl Journal {
     }
 }
 
-/// Reads how much a journal holds.
-#[derive(Clone, Debug)]
-pub struct Gauge(Arc<Totals>);
-
-impl Gauge {
-    /// The present usage.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        Usage {
-            events: self.0.events.load(Ordering::Relaxed),
-            bytes: self.0.bytes.load(Ordering::Relaxed),
-            bytes_max: self.0.bytes_max,
-            bytes_released: self.0.bytes_released.load(Ordering::Relaxed),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) bytes_max: u64,
-    bytes: AtomicU64,
-    events: AtomicU64,
-    bytes_released: AtomicU64,
-}
-
-/// One event's share of the totals.
-#[derive(Debug)]
-pub(crate) struct Share {
-    bytes: u64,
-    totals: Arc<Totals>,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.totals.events.fetch_sub(1, Ordering::Relaxed);
-        self.totals
-            .bytes_released
-            .fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
-
-impl Totals {
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        Self {
-            bytes_max,
-            ..Self::default()
-        }
-    }
-
-    /// Makes room for `bytes_new` more, in `events` events. One caller at a time.
-    pub(crate) fn reserve(&self, events: usize, bytes_new: u64) -> Result<(), Full> {
-        let full = self.full(bytes_new);
-        if full.bytes + bytes_new > full.bytes_max {
-            return Err(full);
-        }
-        self.take(events, bytes_new);
-        Ok(())
-    }
-
-    fn full(&self, bytes_new: u64) -> Full {
-        Full {
-            bytes: self.bytes.load(Ordering::Relaxed),
-            bytes_new,
-            bytes_max: self.bytes_max,
-        }
-    }
-
-    /// Takes room whether it is there or not.
-    pub(crate) fn take(&self, events: usize, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.events.fetch_add(events as u64, Ordering::Relaxed);
-    }
-}
-
 impl Entry {
     /// An event that was read back: it takes nobody's room.
     #[must_use]
@@ -209,10 +114,7 @@ impl Entry {
 
     /// An entry whose room was taken already.
     pub(crate) fn new(sequence: u64, event: Arc<Event>, totals: &Arc<Totals>) -> Self {
-        let share = Share {
-            bytes: event.size() as u64,
-            totals: Arc::clone(totals),
-        };
+        let share = Share::new(event.size() as u64, totals);
         Self {
             sequence,
             event,
@@ -260,9 +162,11 @@ mod tests {
         let second_lane = entry.clone();
         drop(entry);
         assert_eq!(gauge.usage().events, 1);
+        assert_eq!(gauge.memory_bytes(), event().size() as u64);
         drop(second_lane);
         let usage = gauge.usage();
         assert_eq!((usage.events, usage.bytes), (0, 0));
+        assert_eq!(gauge.memory_bytes(), 0);
         assert_eq!(usage.bytes_released, event().size() as u64);
     }
 }

@@ -13,12 +13,9 @@ use super::record::{Hole, Record, Segment};
 use super::report::{Correction, Damage, DamageKind, Report};
 use super::storage::Storage;
 use crate::ledger::Discard;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use twinroute_model::cloudevents::json;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::Event;
 
 /// Why a journal does not open.
 #[derive(Debug, thiserror::Error)]
@@ -89,16 +86,13 @@ pub(crate) struct Found {
     /// Where the log ends.
     pub(crate) end: (u64, u64),
     pub(crate) next_sequence: u64,
-    pub(crate) events: BTreeMap<u64, Arc<Event>>,
-    /// Deliveries whose event cannot be read.
-    pub(crate) lost: Vec<(u32, u64)>,
     pub(crate) report: Report,
 }
 
 /// Receives every record with its place. Used by dump.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(Place, &Record<'_>);
 
-/// Reads all segments. Events are parsed with the widest limits.
+/// Reads all segments. Events are not parsed.
 pub(crate) fn read(storage: &dyn Storage, visit: Visit<'_>) -> Result<Found, OpenError> {
     let names = storage.list();
     let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
@@ -118,9 +112,7 @@ pub(crate) fn read(storage: &dyn Storage, visit: Visit<'_>) -> Result<Found, Ope
         reader.segment(*segment, &bytes, kept)?;
     }
     reader.missing(&segments);
-    let mut found = reader.finish(segments);
-    found.load(storage);
-    Ok(found)
+    Ok(reader.finish(segments))
 }
 
 fn read_segment(storage: &dyn Storage, segment: u64, bytes: u64) -> Result<Vec<u8>, OpenError> {
@@ -275,9 +267,9 @@ impl<'a> Reader<'a> {
                 let synced = (group.synced_segment, group.synced_offset);
                 self.synced = self.synced.max(synced);
             }
-            Record::Event { sequence, .. } => {
-                self.reach(*sequence);
-                self.expected = Some(sequence.saturating_add(1));
+            Record::Event { event, .. } | Record::Replay { event, .. } => {
+                self.reach(event.sequence);
+                self.expected = Some(event.sequence.saturating_add(1));
             }
             Record::Hole(hole) => self.holes.push(*hole),
             Record::Checkpoint { oldest_segment, .. } => {
@@ -345,14 +337,15 @@ impl<'a> Reader<'a> {
         };
         self.report.segments = segments.len();
         self.report.bytes = segments.values().sum();
+        self.report.events_open = self.index.events.len() as u64;
+        let open = self.index.lanes.values().map(|lane| lane.open);
+        self.report.deliveries_open = open.sum();
         self.settle_counts();
         Found {
             next_sequence: self.report.next_sequence,
             index: self.index,
             segments,
             end: self.end,
-            events: BTreeMap::new(),
-            lost: Vec::new(),
             report: self.report,
         }
     }
@@ -361,8 +354,8 @@ impl<'a> Reader<'a> {
     fn settle_counts(&mut self) {
         for (number, lane) in &mut self.index.lanes {
             let here = lane.open + lane.ledger.settled();
-            let lost = lane.ledger.matched.saturating_sub(here);
-            let again = here.saturating_sub(lane.ledger.matched);
+            let lost = lane.ledger.made().saturating_sub(here);
+            let again = here.saturating_sub(lane.ledger.made());
             if lost + again > 0 {
                 lane.ledger.discard_many(Discard::Lost, lost);
                 lane.ledger.matched += again;
@@ -377,44 +370,31 @@ impl<'a> Reader<'a> {
 }
 
 impl Found {
-    /// Reads and parses the events that are open.
-    fn load(&mut self, storage: &dyn Storage) {
-        for (sequence, live) in &self.index.events {
-            self.report.deliveries_open += live.open.len() as u64;
-            match load_event(storage, live.place) {
-                Some(event) => {
-                    self.events.insert(*sequence, Arc::new(event));
-                }
-                None => {
-                    self.report.damage.push(Damage {
-                        kind: DamageKind::Unreadable,
-                        segment: live.place.segment,
-                        from: live.place.offset,
-                        to: live.place.offset + u64::from(live.place.bytes),
-                        sequences: Some(*sequence..=*sequence),
-                    });
-                    let lanes = live.open.iter().map(|open| (open.lane, *sequence));
-                    self.lost.extend(lanes);
-                }
+    /// Parses the events that are open, and tells those that cannot be.
+    pub(crate) fn check_events(&mut self, storage: &dyn Storage) {
+        for (sequence, live) in self.index.events.from(0) {
+            let Place {
+                segment,
+                offset,
+                bytes,
+            } = live.place;
+            if load_event(storage, live.place).is_none() {
+                self.report.damage.push(Damage {
+                    kind: DamageKind::Unreadable,
+                    segment,
+                    from: offset,
+                    to: offset + u64::from(bytes),
+                    sequences: Some(sequence..=sequence),
+                });
             }
         }
-        self.report.events_open = self.index.events.len() as u64;
     }
 }
 
 fn load_event(storage: &dyn Storage, place: Place) -> Option<Event> {
-    const WIDEST: Limits = Limits {
-        event_bytes_max: Limits::EVENT_BYTES_CEILING,
-        batch_events_max: 1,
-    };
     let bytes = read_frame(storage, place).ok()?;
     let frame = frame::read_at(&bytes, place.segment, place.offset)?;
-    match Record::decode(&frame).ok()? {
-        Record::Event { json, .. } | Record::Copy { json, .. } => {
-            json::parse(Bytes::copy_from_slice(json), &WIDEST).ok()
-        }
-        _ => None,
-    }
+    Record::event_in(&frame)?.parse()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::super::disk::tests::{SETTINGS, event, open};
+use super::super::disk::tests::{SETTINGS, new, open, twin};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{AppendError, Disk, Health, LaneNumber, Recovered};
 use super::*;
@@ -129,11 +129,11 @@ impl Run {
         let mut found = BTreeSet::new();
         for lane in &recovered.lanes {
             let settled = lane.ledger.settled();
-            assert_eq!(lane.ledger.matched, settled + lane.pending.len() as u64);
+            assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
             assert!(lane.name.is_some());
             for one in &lane.pending {
-                assert_eq!(one.entry.event.id(), format!("{}", one.entry.sequence % 7));
-                assert!(found.insert((lane.number.0, one.entry.sequence)));
+                assert_eq!(one.twin, twin(&(one.sequence % 7).to_string()));
+                assert!(found.insert((lane.number.0, one.sequence)));
             }
         }
         for delivery in &model.promised {
@@ -167,11 +167,11 @@ impl Run {
         };
         let numbered = (next..).zip(events);
         let batch: Vec<_> = numbered
-            .map(|(sequence, mask)| (event(&(sequence % 7).to_string()), lanes_of(*mask)))
+            .map(|(sequence, mask)| new(&(sequence % 7).to_string(), &lanes_of(*mask)))
             .collect();
         let mut deliveries = Vec::new();
-        for (sequence, (_, lanes)) in (next..).zip(&batch) {
-            deliveries.extend(lanes.iter().map(|lane| (lane.0, sequence)));
+        for (sequence, new) in (next..).zip(&batch) {
+            deliveries.extend(new.lanes.iter().map(|lane| (lane.0, sequence)));
         }
         match self.disk().append(batch) {
             Ok(appended) => {
@@ -262,7 +262,7 @@ proptest! {
             &EndpointName::new("hub").unwrap(),
         );
         for id in 0..20 {
-            let batch = vec![(event(&id.to_string()), vec![lane])];
+            let batch = vec![new(&id.to_string(), &[lane])];
             disk.append(batch).unwrap().durable.wait().unwrap();
         }
         drop(disk);
@@ -276,7 +276,7 @@ proptest! {
             let (_, recovered) = open(&sim, SETTINGS);
             for lane in &recovered.lanes {
                 prop_assert_eq!(
-                    lane.ledger.matched,
+                    lane.ledger.made(),
                     lane.ledger.settled() + lane.pending.len() as u64
                 );
             }

@@ -105,12 +105,14 @@ impl Folder {
     }
 
     fn file(&self, name: &str) -> io::Result<Arc<File>> {
-        if let Some(file) = self.open_files().get(name) {
+        // Held while opening: what is opened here beside a removal is either gone or forgotten again.
+        let mut open = self.open_files();
+        if let Some(file) = open.get(name) {
             return Ok(Arc::clone(file));
         }
         let path = self.path.join(name);
         let file = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
-        self.open_files().insert(name.to_owned(), Arc::clone(&file));
+        open.insert(name.to_owned(), Arc::clone(&file));
         Ok(file)
     }
 
@@ -201,8 +203,8 @@ impl Storage for Folder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))?;
         let mut open = self.open_files();
+        fs::rename(self.path.join(from), self.path.join(to))?;
         open.remove(to);
         if let Some(file) = open.remove(from) {
             open.insert(to.to_owned(), file);
@@ -211,8 +213,10 @@ impl Storage for Folder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = fs::remove_file(self.path.join(name));
+        // Behind it, so that nobody opens it again meanwhile and keeps its blocks.
         self.open_files().remove(name);
-        fs::remove_file(self.path.join(name))
+        removed
     }
 
     fn describe(&self) -> String {

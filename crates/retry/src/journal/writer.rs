@@ -1,7 +1,9 @@
 //! The thread that owns the log: takes everything that waits, writes it as one group, answers.
 
 use super::Full;
-use super::log::{Failure, Log, Work};
+use super::group::{Work, held};
+use super::log::{Failure, Log};
+use super::totals::Held;
 use super::window::{MANY, Window};
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -19,7 +21,7 @@ pub struct LaneNumber(pub u32);
 /// Why nothing was appended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// What is not settled would pass the limit.
+    /// What is not settled, and what waits for the disk, would pass the limit.
     #[error(transparent)]
     Full(Full),
     /// What waits for the disk would pass the limit.
@@ -219,7 +221,8 @@ impl Inbox {
 struct Round {
     work: Work<Waiter>,
     flushes: Vec<Waiter>,
-    bytes: u64,
+    /// What its batches hold, as long as they count.
+    held: Held,
 }
 
 pub(super) struct Writer {
@@ -250,7 +253,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
         loop {
-            let new_lanes = !inbox.work.bindings.is_empty() && inbox.health == Health::Ok;
+            let new_lanes = !inbox.work.notes.bindings.is_empty() && inbox.health == Health::Ok;
             let waiting = !inbox.work.batches.is_empty() || !inbox.flushes.is_empty();
             if waiting || new_lanes || inbox.closing {
                 break;
@@ -269,9 +272,8 @@ impl Writer {
         work.close = inbox.closing;
         work.roll = retry;
         let flushes = std::mem::take(&mut inbox.flushes);
-        let bytes = work.batches.iter().map(|batch| batch.frames.len() as u64);
         Round {
-            bytes: bytes.sum(),
+            held: work.held(),
             work,
             flushes,
         }
@@ -322,15 +324,15 @@ impl Writer {
             return Err(self.poison(round, reason));
         }
         let error = NotDurable::Abandoned(Arc::clone(&reason));
-        self.note_full(&failure, round.bytes);
+        self.note_full(&failure, round.held);
         let asked_for_room = round.work.roll || !round.work.batches.is_empty();
         for batch in round.work.batches.drain(..) {
             answer(batch.waiter, Err(error.clone()));
         }
-        round.bytes = 0;
+        round.held = Held::default();
         round.work.roll = false;
         // What is left may fit into the room kept for it.
-        let rest = round.work.close || !round.flushes.is_empty() || has_rest(&round.work);
+        let rest = round.work.close || !round.flushes.is_empty() || !round.work.notes.is_empty();
         if asked_for_room && rest {
             match self.log.commit(&round.work) {
                 Ok(()) => {
@@ -351,7 +353,7 @@ impl Writer {
         let had_events = !round.work.batches.is_empty();
         let chores = self.log.has_chores();
         let mut inbox = self.shared.lock();
-        inbox.bytes -= round.bytes;
+        inbox.bytes -= round.held.bytes;
         inbox.durable_sequence = round.work.next_sequence;
         if (had_events || round.work.roll) && inbox.health != Health::Ok {
             inbox.health = Health::Ok;
@@ -372,9 +374,10 @@ impl Writer {
         }
     }
 
-    fn note_full(&self, failure: &Failure, bytes: u64) {
+    fn note_full(&self, failure: &Failure, abandoned: Held) {
         let mut inbox = self.shared.lock();
-        inbox.bytes -= bytes;
+        inbox.bytes -= abandoned.bytes;
+        self.log.totals.give_back(abandoned);
         inbox.refused(failure, Instant::now() + self.retry_delay);
         self.show_usage(&mut inbox);
     }
@@ -390,14 +393,10 @@ impl Writer {
             answer(flush, Err(error.clone()));
         }
         let mut inbox = self.shared.lock();
-        let mut work = round.work;
-        work.bindings.append(&mut inbox.work.bindings);
-        work.settled.append(&mut inbox.work.settled);
-        work.attempts.append(&mut inbox.work.attempts);
-        inbox.work.bindings = work.bindings;
-        inbox.work.settled = work.settled;
-        inbox.work.attempts = work.attempts;
-        inbox.work.holes = work.holes;
+        let mut notes = round.work.notes;
+        notes.append(std::mem::take(&mut inbox.work.notes));
+        inbox.work.notes = notes;
+        inbox.work.holes = round.work.holes;
         inbox.lazy_at = inbox.retry_at;
     }
 
@@ -432,6 +431,7 @@ impl Drop for Writer {
                 Health::Ok | Health::Full(_) => NotDurable::Closed,
             };
             let batches = std::mem::take(&mut inbox.work.batches);
+            self.log.totals.give_back(held(&batches));
             (batches, std::mem::take(&mut inbox.flushes), error)
         };
         for batch in batches {
@@ -441,10 +441,6 @@ impl Drop for Writer {
             answer(flush, Err(error.clone()));
         }
     }
-}
-
-fn has_rest(work: &Work<Waiter>) -> bool {
-    !work.bindings.is_empty() || !work.settled.is_empty() || !work.attempts.is_empty()
 }
 
 /// An error with its causes, in one line.

@@ -1,0 +1,140 @@
+//! Emptying segments: the open events of the oldest are carried forward until nothing in it is needed.
+
+use super::frame;
+use super::index::Place;
+use super::log::{Log, read_frame};
+use super::pages::Live;
+use super::record::{Accepted, Record};
+use std::io;
+
+/// Live events copied forward in one group are about this many bytes.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// Live events that are looked at for one group, and while the index is locked once.
+const LOOKS: usize = 65_536;
+const LOOKS_PER_LOCK: usize = 4_096;
+
+/// How far the oldest segment is emptied.
+#[derive(Debug, Default)]
+pub(crate) struct Copying {
+    segment: u64,
+    /// Its live events before this sequence are copied.
+    cursor: u64,
+    /// Something in it could not be read.
+    damaged: bool,
+    /// A segment of which only that is left; it stays until that is settled.
+    unreadable: Option<u64>,
+}
+
+/// What a group carries forward.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    pub(crate) frames: Vec<u8>,
+    segment: u64,
+    cursor: u64,
+}
+
+impl Copying {
+    /// Takes note that the group with the copies is on disk.
+    pub(crate) fn copied(&mut self, copies: Copies) {
+        if copies.segment != 0 {
+            if self.damaged && copies.cursor == 0 {
+                self.unreadable = Some(copies.segment);
+                self.damaged = false;
+            }
+            self.segment = copies.segment;
+            self.cursor = copies.cursor;
+        }
+    }
+}
+
+impl Log {
+    /// The oldest segment, when it is to be emptied: dead bytes are most of what is full.
+    pub(super) fn worth_copying(&self) -> Option<u64> {
+        let index = self.index.lock();
+        let oldest = index.oldest_live()?;
+        let active = self.active.id;
+        if oldest >= active || self.copying.unreadable == Some(oldest) {
+            return None;
+        }
+        let in_active = index.shares.get(&active).map_or(0, |share| share.bytes);
+        let full = self.disk_bytes() - self.segments.get(&active).copied().unwrap_or_default();
+        let live = index.live_bytes - in_active;
+        (full > self.segment_bytes && live * 2 < full).then_some(oldest)
+    }
+
+    /// Frames of live events of the oldest segment, to be written once more, about a group's worth.
+    pub(super) fn copies(&mut self) -> Copies {
+        let Some(oldest) = self.worth_copying() else {
+            return Copies::default();
+        };
+        let begun = self.copying.segment == oldest;
+        let cursor = if begun { self.copying.cursor } else { 0 };
+        let (found, cursor) = self.find(oldest, cursor);
+        let mut copies = Copies {
+            frames: Vec::new(),
+            segment: oldest,
+            cursor,
+        };
+        for (sequence, live) in found {
+            if let Err(error) = self.copy(sequence, &live, &mut copies.frames) {
+                tracing::error!(
+                    segment = oldest, sequence, %error,
+                    "an event of the journal cannot be read back; its segment stays"
+                );
+                self.copying.damaged = true;
+            }
+        }
+        copies
+    }
+
+    /// Live events of a segment from a sequence on, and where to look on. All over again after the
+    /// last: a group that failed may have had some of them.
+    fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, Live)>, u64) {
+        let mut found = Vec::new();
+        let (mut bytes, mut looks) = (0, 0);
+        while bytes < COPY_BYTES && looks < LOOKS {
+            let index = self.index.lock();
+            let mut seen = 0;
+            for (sequence, live) in index.events.from(cursor).take(LOOKS_PER_LOCK) {
+                seen += 1;
+                cursor = sequence + 1;
+                if live.place.segment == segment {
+                    bytes += u64::from(live.place.bytes);
+                    found.push((sequence, live.clone()));
+                    if bytes >= COPY_BYTES {
+                        break;
+                    }
+                }
+            }
+            if seen == 0 {
+                return (found, 0);
+            }
+            looks += seen;
+        }
+        (found, cursor)
+    }
+
+    fn copy(&self, sequence: u64, live: &Live, out: &mut Vec<u8>) -> io::Result<()> {
+        let Place {
+            segment, offset, ..
+        } = live.place;
+        let bytes = read_frame(&*self.storage, live.place)?;
+        let frame = frame::read_at(&bytes, segment, offset);
+        let held = frame.and_then(|frame| Record::event_in(&frame));
+        let event = Accepted {
+            sequence,
+            accepted_at: live.accepted_at,
+            twin: Some(live.twin),
+            json: held
+                .ok_or_else(|| io::Error::other("checksum mismatch"))?
+                .json,
+        };
+        Record::Copy {
+            event,
+            lanes: live.open.as_slice().to_vec(),
+        }
+        .encode(out);
+        Ok(())
+    }
+}

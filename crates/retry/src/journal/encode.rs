@@ -1,0 +1,344 @@
+//! Records as bytes.
+
+use super::disk::LaneState;
+use super::frame;
+use super::record::{Accepted, Group, Open, Record, Segment, kind};
+use crate::dead_letter::{DeadLetter, Reason};
+use crate::ledger::{Discard, Fate, Ledger};
+use twinroute_model::clock::Timestamp;
+use twinroute_model::cloudevents::json;
+use twinroute_model::event::{Event, Limits};
+
+impl Segment {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.id);
+        put_u64(out, self.first_sequence);
+        put_time(out, self.created);
+        put_u64(out, self.previous_segment);
+        put_u64(out, self.previous_end);
+    }
+}
+
+impl Group {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.number);
+        put_u64(out, self.synced_segment);
+        put_u64(out, self.synced_offset);
+        put_u64(out, self.bytes);
+        put_u64(out, self.first_sequence);
+        put_u32(out, self.events);
+    }
+}
+
+impl Record<'_> {
+    /// Appends the record as a frame that is yet to be sealed.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = frame::begin(out, self.kind());
+        match self {
+            Self::Segment(segment) => segment.encode(out),
+            Self::Group(group) => group.encode(out),
+            Self::Binding {
+                lane,
+                instance,
+                endpoint,
+            } => {
+                put_u32(out, *lane);
+                put_name(out, instance);
+                put_name(out, endpoint);
+            }
+            Self::Counts { lane, ledger } => put_counts(out, *lane, ledger),
+            Self::State { lane, state } => put_state(out, *lane, state),
+            Self::Checkpoint {
+                oldest_segment,
+                next_sequence,
+            } => {
+                put_u64(out, *oldest_segment);
+                put_u64(out, *next_sequence);
+            }
+            Self::Event { event, lanes } => {
+                put_accepted(out, event);
+                put_lanes(out, lanes.iter());
+                out.extend_from_slice(event.json);
+            }
+            Self::Copy { event, lanes } => {
+                put_accepted(out, event);
+                put_count(out, lanes.len());
+                for open in lanes {
+                    put_open(out, open, event.twin.is_some());
+                }
+                out.extend_from_slice(event.json);
+            }
+            Self::Replay {
+                event,
+                lane,
+                replay_of,
+            } => {
+                put_accepted(out, event);
+                put_u32(out, *lane);
+                put_u64(out, *replay_of);
+                out.extend_from_slice(event.json);
+            }
+            Self::Settle { lane, fates } => {
+                put_u32(out, *lane);
+                put_count(out, fates.len());
+                for (sequence, fate) in fates {
+                    put_u64(out, *sequence);
+                    out.push(fate_code(*fate));
+                }
+            }
+            Self::Attempt {
+                sequence,
+                lane,
+                attempts,
+                due,
+            } => {
+                put_u64(out, *sequence);
+                put_attempts(out, *lane, *attempts, *due);
+            }
+            Self::Dead {
+                lane,
+                letter,
+                sequences,
+            } => {
+                put_u32(out, *lane);
+                put_letter(out, letter);
+                put_count(out, sequences.len());
+                sequences.iter().for_each(|one| put_u64(out, *one));
+            }
+            Self::Hole(hole) => {
+                put_u64(out, hole.segment);
+                put_u64(out, hole.from);
+                put_u64(out, hole.to);
+            }
+            Self::Closed { next_sequence } => put_u64(out, *next_sequence),
+        }
+        frame::end(out, start);
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Segment(_) => kind::SEGMENT,
+            Self::Group(_) => kind::GROUP,
+            Self::Binding { .. } => kind::BINDING,
+            Self::Counts { .. } => kind::COUNTS,
+            Self::State { .. } => kind::STATE,
+            Self::Checkpoint { .. } => kind::CHECKPOINT,
+            Self::Event { event, .. } if event.twin.is_none() => kind::EVENT_1,
+            Self::Event { .. } => kind::EVENT,
+            Self::Copy { event, .. } if event.twin.is_none() => kind::COPY_1,
+            Self::Copy { .. } => kind::COPY,
+            Self::Replay { .. } => kind::REPLAY,
+            Self::Settle { .. } => kind::SETTLE,
+            Self::Attempt { .. } => kind::ATTEMPT,
+            Self::Dead { .. } => kind::DEAD,
+            Self::Hole(_) => kind::HOLE,
+            Self::Closed { .. } => kind::CLOSED,
+        }
+    }
+}
+
+/// An event that is longer than any that could be parsed again, and its bytes.
+pub(crate) struct TooLong(pub(crate) usize);
+
+/// Appends an event as a frame whose sequence is yet to be set.
+pub(crate) fn event(
+    out: &mut Vec<u8>,
+    accepted_at: Timestamp,
+    twin: u64,
+    lanes: impl ExactSizeIterator<Item = u32>,
+    event: &Event,
+) -> Result<(), TooLong> {
+    let start = frame::begin(out, kind::EVENT);
+    put_accepted(out, &unnumbered(accepted_at, twin));
+    put_lanes(out, lanes);
+    put_json(out, start, event)
+}
+
+/// Appends a replay as a frame whose sequence is yet to be set.
+pub(crate) fn replay(
+    out: &mut Vec<u8>,
+    accepted_at: Timestamp,
+    twin: u64,
+    lane: u32,
+    replay_of: u64,
+    event: &Event,
+) -> Result<(), TooLong> {
+    let start = frame::begin(out, kind::REPLAY);
+    put_accepted(out, &unnumbered(accepted_at, twin));
+    put_u32(out, lane);
+    put_u64(out, replay_of);
+    put_json(out, start, event)
+}
+
+/// Sets the sequence of an event's or a replay's frame.
+pub(crate) fn set_sequence(frame: &mut [u8], sequence: u64) {
+    frame[frame::HEADER_BYTES..][..8].copy_from_slice(&sequence.to_le_bytes());
+}
+
+const fn unnumbered(accepted_at: Timestamp, twin: u64) -> Accepted<'static> {
+    Accepted {
+        sequence: 0,
+        accepted_at,
+        twin: Some(twin),
+        json: &[],
+    }
+}
+
+fn put_json(out: &mut Vec<u8>, start: usize, event: &Event) -> Result<(), TooLong> {
+    let head = out.len();
+    json::write(event, out);
+    let bytes = out.len() - head;
+    if bytes > Limits::EVENT_BYTES_CEILING {
+        return Err(TooLong(bytes));
+    }
+    frame::end(out, start);
+    Ok(())
+}
+
+/// All but the JSON, which stands last.
+fn put_accepted(out: &mut Vec<u8>, event: &Accepted<'_>) {
+    put_u64(out, event.sequence);
+    put_time(out, event.accepted_at);
+    if let Some(twin) = event.twin {
+        put_u64(out, twin);
+    }
+}
+
+fn put_lanes(out: &mut Vec<u8>, lanes: impl ExactSizeIterator<Item = u32>) {
+    put_count(out, lanes.len());
+    lanes.for_each(|lane| put_u32(out, lane));
+}
+
+fn put_counts(out: &mut Vec<u8>, lane: u32, ledger: &Ledger) {
+    put_u32(out, lane);
+    put_u64(out, ledger.matched);
+    put_u64(out, ledger.replayed);
+    put_u64(out, ledger.delivered);
+    put_u64(out, ledger.dead_lettered);
+    put_u64(out, ledger.dead_replayed);
+    let reasons = Discard::ALL.map(|reason| (reason_code(reason), ledger.discarded(reason)));
+    let counted = reasons.iter().filter(|(_, count)| *count > 0);
+    put_count(out, counted.clone().count());
+    for (code, count) in counted {
+        out.push(*code);
+        put_u64(out, *count);
+    }
+}
+
+fn put_state(out: &mut Vec<u8>, lane: u32, state: &LaneState) {
+    put_u32(out, lane);
+    out.push(u8::from(state.paused));
+    put_u64(
+        out,
+        u64::try_from(state.still.as_millis()).unwrap_or(u64::MAX),
+    );
+    put_time(out, state.still_since.unwrap_or(NO_TIME));
+}
+
+fn put_letter(out: &mut Vec<u8>, letter: &DeadLetter) {
+    out.push(letter_code(letter.reason));
+    put_u32(out, letter.attempts);
+    put_time(out, letter.died_at);
+    put_time(out, letter.last_attempt_at.unwrap_or(NO_TIME));
+    let outcome = DeadLetter::outcome(&letter.outcome);
+    let length = u16::try_from(outcome.len()).expect("cut to far less");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(outcome.as_bytes());
+}
+
+fn put_open(out: &mut Vec<u8>, open: &Open, with_letter: bool) {
+    put_attempts(out, open.lane, open.attempts, open.due);
+    if with_letter {
+        out.push(u8::from(open.dead.is_some()));
+        if let Some(letter) = &open.dead {
+            put_letter(out, letter);
+        }
+    }
+}
+
+fn put_attempts(out: &mut Vec<u8>, lane: u32, attempts: u32, due: Option<Timestamp>) {
+    put_u32(out, lane);
+    put_u32(out, attempts);
+    put_time(out, due.unwrap_or(NO_TIME));
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&time.unix_millis().to_le_bytes());
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    put_u32(out, u32::try_from(count).expect("counts are bounded"));
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str) {
+    out.push(u8::try_from(name.len()).expect("names have at most 63 bytes"));
+    out.extend_from_slice(name.as_bytes());
+}
+
+/// Stands for a time that is not there.
+pub(super) const NO_TIME: Timestamp = Timestamp::from_unix_millis(i64::MIN);
+
+const DISCARDED: u8 = 16;
+
+fn fate_code(fate: Fate) -> u8 {
+    match fate {
+        Fate::Delivered => 0,
+        Fate::DeadLettered => 1,
+        Fate::Replayed => 2,
+        Fate::Discarded(reason) => DISCARDED + reason_code(reason),
+    }
+}
+
+pub(super) fn fate_of(code: u8) -> Option<Fate> {
+    match code {
+        0 => Some(Fate::Delivered),
+        1 => Some(Fate::DeadLettered),
+        2 => Some(Fate::Replayed),
+        _ => reason_of(code.checked_sub(DISCARDED)?).map(Fate::Discarded),
+    }
+}
+
+/// Numbers on disk: never reused for another reason.
+fn reason_code(reason: Discard) -> u8 {
+    match reason {
+        Discard::Overflow => 0,
+        Discard::Rejected => 1,
+        Discard::Exhausted => 2,
+        Discard::Expired => 3,
+        Discard::Removed => 4,
+        Discard::Stopped => 5,
+        Discard::Lost => 6,
+        Discard::Purged => 7,
+    }
+}
+
+pub(super) fn reason_of(code: u8) -> Option<Discard> {
+    Discard::ALL
+        .into_iter()
+        .find(|reason| reason_code(*reason) == code)
+}
+
+/// Numbers on disk, the same as those of discards for the same reason.
+fn letter_code(reason: Reason) -> u8 {
+    match reason {
+        Reason::Overflow => 0,
+        Reason::Rejected => 1,
+        Reason::Exhausted => 2,
+        Reason::Expired => 3,
+        Reason::Removed => 4,
+    }
+}
+
+pub(super) fn letter_of(code: u8) -> Option<Reason> {
+    Reason::ALL
+        .into_iter()
+        .find(|reason| letter_code(*reason) == code)
+}

@@ -1,0 +1,228 @@
+//! Groups: what one write and one sync bring to disk, laid out in one buffer.
+
+use super::disk::LaneState;
+use super::index::Index;
+use super::record::{Group, Hole, Record, Segment};
+use super::totals::Held;
+use super::{encode, frame};
+use crate::dead_letter::DeadLetter;
+use crate::ledger::Fate;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::name::{EndpointName, InstanceName};
+
+/// Settlements in one record.
+const FATES_PER_RECORD: usize = 4_096;
+
+/// Events of one append, as frames without sequence and checksum.
+pub(crate) struct Batch<W> {
+    pub(crate) frames: Vec<u8>,
+    pub(crate) first_sequence: u64,
+    pub(crate) events: u32,
+    pub(crate) waiter: W,
+}
+
+/// What a group is made of.
+pub(crate) struct Work<W> {
+    pub(crate) batches: Vec<Batch<W>>,
+    pub(crate) notes: Notes,
+    pub(crate) holes: Vec<Hole>,
+    /// The sequence that the next event after this group gets.
+    pub(crate) next_sequence: u64,
+    /// The last group.
+    pub(crate) close: bool,
+    /// Begin a new segment even if the group fits.
+    pub(crate) roll: bool,
+}
+
+/// What nobody waits for and nobody may lose: it goes with the next group that goes well.
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub(crate) bindings: Vec<(u32, InstanceName, EndpointName)>,
+    pub(crate) states: Vec<(u32, LaneState)>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) letters: Vec<(u32, u64, Arc<DeadLetter>)>,
+    pub(crate) settled: Vec<(u32, u64, Fate)>,
+}
+
+/// A delivery failed alone.
+pub(crate) struct Attempt {
+    pub(crate) sequence: u64,
+    pub(crate) lane: u32,
+    pub(crate) attempts: u32,
+    pub(crate) due: Option<Timestamp>,
+}
+
+impl<W> Default for Work<W> {
+    fn default() -> Self {
+        Self {
+            batches: Vec::new(),
+            notes: Notes::default(),
+            holes: Vec::new(),
+            next_sequence: 0,
+            close: false,
+            roll: false,
+        }
+    }
+}
+
+impl<W> Work<W> {
+    /// What its batches hold.
+    pub(crate) fn held(&self) -> Held {
+        held(&self.batches)
+    }
+
+    pub(crate) fn first_sequence(&self) -> u64 {
+        let first = self.batches.first();
+        first.map_or(self.next_sequence, |batch| batch.first_sequence)
+    }
+}
+
+/// What batches hold.
+pub(crate) fn held<W>(batches: &[Batch<W>]) -> Held {
+    batches.iter().fold(Held::default(), |held, batch| Held {
+        events: held.events + u64::from(batch.events),
+        bytes: held.bytes + batch.frames.len() as u64,
+    })
+}
+
+impl Notes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bindings.is_empty()
+            && self.states.is_empty()
+            && self.attempts.is_empty()
+            && self.letters.is_empty()
+            && self.settled.is_empty()
+    }
+
+    /// Puts what came later behind.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.bindings.append(&mut later.bindings);
+        self.states.append(&mut later.states);
+        self.attempts.append(&mut later.attempts);
+        self.letters.append(&mut later.letters);
+        self.settled.append(&mut later.settled);
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        for (lane, state) in &self.states {
+            let (lane, state) = (*lane, *state);
+            Record::State { lane, state }.encode(out);
+        }
+        for attempt in &self.attempts {
+            Record::Attempt {
+                sequence: attempt.sequence,
+                lane: attempt.lane,
+                attempts: attempt.attempts,
+                due: attempt.due,
+            }
+            .encode(out);
+        }
+        put_letters(out, &self.letters);
+        put_settled(out, &self.settled);
+    }
+}
+
+/// What a group says beside its work.
+pub(crate) struct Layout<'a> {
+    pub(crate) number: u64,
+    /// The log is on disk up to here.
+    pub(crate) synced: (u64, u64),
+    /// Begins a segment.
+    pub(crate) header: Option<Segment>,
+    /// Counts of all lanes and the oldest segment that is still needed.
+    pub(crate) checkpoint: Option<(u64, &'a Index)>,
+    /// Frames that are carried forward.
+    pub(crate) copies: &'a [u8],
+}
+
+impl Layout<'_> {
+    /// Lays the group out in `out`, without checksums.
+    ///
+    /// Counts stand first, so that they depend on nothing but what is synced already.
+    pub(crate) fn encode<W>(&self, work: &Work<W>, out: &mut Vec<u8>) {
+        out.clear();
+        if let Some(header) = self.header {
+            Record::Segment(header).encode(out);
+        }
+        let start = out.len();
+        let mut group = Group {
+            number: self.number,
+            synced_segment: self.synced.0,
+            synced_offset: self.synced.1,
+            bytes: 0,
+            first_sequence: work.first_sequence(),
+            events: work.batches.iter().map(|batch| batch.events).sum(),
+        };
+        Record::Group(group).encode(out);
+        let behind = out.len();
+        if let Some((oldest, index)) = self.checkpoint {
+            index.encode_checkpoint(oldest, group.first_sequence, out);
+        }
+        for (lane, instance, endpoint) in &work.notes.bindings {
+            Record::Binding {
+                lane: *lane,
+                instance: instance.as_str(),
+                endpoint: endpoint.as_str(),
+            }
+            .encode(out);
+        }
+        out.extend_from_slice(self.copies);
+        work.batches.iter().for_each(|batch| put_batch(out, batch));
+        work.notes.encode(out);
+        for hole in &work.holes {
+            Record::Hole(*hole).encode(out);
+        }
+        if work.close {
+            let next_sequence = work.next_sequence;
+            Record::Closed { next_sequence }.encode(out);
+        }
+        group.bytes = (out.len() - start) as u64;
+        let mut head = Vec::with_capacity(behind - start);
+        Record::Group(group).encode(&mut head);
+        out[start..behind].copy_from_slice(&head);
+    }
+}
+
+fn put_batch<W>(out: &mut Vec<u8>, batch: &Batch<W>) {
+    let mut at = out.len();
+    out.extend_from_slice(&batch.frames);
+    let mut sequence = batch.first_sequence;
+    while let Some(bytes) = frame::trusted(out, at).map(|frame| frame.len()) {
+        encode::set_sequence(&mut out[at..], sequence);
+        sequence += 1;
+        at += bytes;
+    }
+}
+
+/// One record for all that died in the same way, one after the other.
+fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
+    let alike = |left: &(u32, u64, Arc<DeadLetter>), right: &(u32, u64, Arc<DeadLetter>)| {
+        left.0 == right.0 && left.2 == right.2
+    };
+    for run in letters.chunk_by(alike) {
+        for run in run.chunks(FATES_PER_RECORD) {
+            let (lane, _, letter) = &run[0];
+            Record::Dead {
+                lane: *lane,
+                letter: Arc::clone(letter),
+                sequences: run.iter().map(|(_, sequence, _)| *sequence).collect(),
+            }
+            .encode(out);
+        }
+    }
+}
+
+fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, Fate)]) {
+    let mut by_lane: BTreeMap<u32, Vec<(u64, Fate)>> = BTreeMap::new();
+    for (lane, sequence, fate) in settled {
+        by_lane.entry(*lane).or_default().push((*sequence, *fate));
+    }
+    for (lane, fates) in by_lane {
+        for fates in fates.chunks(FATES_PER_RECORD) {
+            let fates = fates.to_vec();
+            Record::Settle { lane, fates }.encode(out);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Live events by sequence.
+//!
+//! Sequences are nearly dense where events are young, and far apart where a few have stayed behind.
+//! So a page stands for 64 sequences and holds those that are there, side by side: an event costs
+//! little more than itself in a crowd, and one that is alone keeps next to nothing alive.
+
+use super::index::Place;
+use super::record::Open;
+use std::collections::BTreeMap;
+use twinroute_model::clock::Timestamp;
+
+/// An event with deliveries that are not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) place: Place,
+    pub(crate) accepted_at: Timestamp,
+    /// Stable hash of its twin.
+    pub(crate) twin: u64,
+    pub(crate) open: Opens,
+}
+
+/// The deliveries of an event that are not settled: nearly always one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Opens {
+    One(Open),
+    Many(Vec<Open>),
+}
+
+impl Opens {
+    pub(crate) fn as_slice(&self) -> &[Open] {
+        match self {
+            Self::One(open) => std::slice::from_ref(open),
+            Self::Many(open) => open,
+        }
+    }
+
+    pub(crate) fn of_lane(&mut self, lane: u32) -> Option<&mut Open> {
+        match self {
+            Self::One(open) => (open.lane == lane).then_some(open),
+            Self::Many(open) => open.iter_mut().find(|open| open.lane == lane),
+        }
+    }
+}
+
+/// Live events by sequence.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    pages: BTreeMap<u64, Page>,
+    events: usize,
+}
+
+const PAGE: u64 = 64;
+
+/// The events of 64 sequences that are there, in order.
+#[derive(Debug, Default)]
+struct Page {
+    /// A bit for each sequence whose event is there.
+    present: u64,
+    events: Vec<Live>,
+}
+
+impl Page {
+    /// Where the event stands, or would.
+    fn rank(&self, bit: u64) -> usize {
+        (self.present & (bit - 1)).count_ones() as usize
+    }
+
+    /// Gives back room for events that went.
+    fn shrink(&mut self) {
+        if self.events.len() * 4 <= self.events.capacity() {
+            self.events.shrink_to(self.events.len() * 2);
+        }
+    }
+}
+
+/// The page of a sequence, and its bit there.
+const fn locate(sequence: u64) -> (u64, u64) {
+    (sequence / PAGE, 1 << (sequence % PAGE))
+}
+
+impl Pages {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.events
+    }
+
+    pub(crate) fn get(&self, sequence: u64) -> Option<&Live> {
+        let (number, bit) = locate(sequence);
+        let page = self.pages.get(&number)?;
+        (page.present & bit != 0).then(|| &page.events[page.rank(bit)])
+    }
+
+    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Live> {
+        let (number, bit) = locate(sequence);
+        let page = self.pages.get_mut(&number)?;
+        let rank = page.rank(bit);
+        (page.present & bit != 0).then(|| &mut page.events[rank])
+    }
+
+    /// Puts an event in and gives the one whose place it took.
+    pub(crate) fn insert(&mut self, sequence: u64, live: Live) -> Option<Live> {
+        let (number, bit) = locate(sequence);
+        let page = self.pages.entry(number).or_default();
+        let rank = page.rank(bit);
+        if page.present & bit != 0 {
+            return Some(std::mem::replace(&mut page.events[rank], live));
+        }
+        page.present |= bit;
+        page.events.insert(rank, live);
+        self.events += 1;
+        None
+    }
+
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Live> {
+        let (number, bit) = locate(sequence);
+        let page = self.pages.get_mut(&number)?;
+        if page.present & bit == 0 {
+            return None;
+        }
+        let live = page.events.remove(page.rank(bit));
+        page.present &= !bit;
+        self.events -= 1;
+        if page.present == 0 {
+            self.pages.remove(&number);
+        } else {
+            page.shrink();
+        }
+        Some(live)
+    }
+
+    /// All from `sequence` on, in order.
+    pub(crate) fn from(&self, sequence: u64) -> impl Iterator<Item = (u64, &Live)> {
+        let pages = self.pages.range(sequence / PAGE..);
+        let all = pages.flat_map(|(number, page)| page.with_sequences(*number));
+        all.skip_while(move |(found, _)| *found < sequence)
+    }
+}
+
+impl Page {
+    fn with_sequences(&self, number: u64) -> impl Iterator<Item = (u64, &Live)> {
+        let mut left = self.present;
+        self.events.iter().map(move |live| {
+            let bit = u64::from(left.trailing_zeros());
+            left &= left - 1;
+            (number * PAGE + bit, live)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn live(offset: u64) -> Live {
+        Live {
+            place: Place {
+                segment: 1,
+                offset,
+                bytes: 1,
+            },
+            accepted_at: Timestamp::from_unix_millis(0),
+            twin: 0,
+            open: Opens::One(Open::fresh(1)),
+        }
+    }
+
+    #[test]
+    fn a_live_event_of_one_lane_is_small() {
+        assert!(size_of::<Live>() <= 72, "{}", size_of::<Live>());
+        let mut pages = Pages::default();
+        for sequence in 0..10 * PAGE {
+            pages.insert(sequence, live(0));
+        }
+        let room: usize = pages
+            .pages
+            .values()
+            .map(|page| page.events.capacity())
+            .sum();
+        assert_eq!(room, 10 * PAGE as usize);
+        // One is left in every page, and keeps no more than a few alive.
+        for sequence in (0..10 * PAGE).filter(|sequence| sequence % PAGE != 17) {
+            pages.remove(sequence);
+        }
+        assert_eq!(pages.len(), 10);
+        assert!(pages.pages.values().all(|page| page.events.capacity() <= 4));
+        for page in 0..10 {
+            pages.remove(page * PAGE + 17);
+        }
+        assert!(pages.pages.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_a_map(steps in prop::collection::vec((0_u64..300, 0_u64..4), 0..400)) {
+            let mut model = BTreeMap::new();
+            let mut pages = Pages::default();
+            for (sequence, what) in steps {
+                if what == 0 {
+                    prop_assert_eq!(pages.remove(sequence), model.remove(&sequence));
+                } else {
+                    let put = live(what);
+                    prop_assert_eq!(pages.insert(sequence, put.clone()), model.insert(sequence, put));
+                }
+                prop_assert_eq!(pages.get(sequence), model.get(&sequence));
+                prop_assert_eq!(pages.get_mut(sequence), model.get_mut(&sequence));
+                prop_assert_eq!(pages.len(), model.len());
+                let rest = model.range(sequence..).map(|(sequence, live)| (*sequence, live));
+                prop_assert!(pages.from(sequence).eq(rest));
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Reading events back, beside a writer that appends, carries forward and unlinks.
+
+use super::frame;
+use super::index::{Place, SharedIndex};
+use super::log::name_of;
+use super::record::Record;
+use super::storage::Storage;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use twinroute_model::event::Event;
+
+/// An event that cannot be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// All its deliveries are settled.
+    #[error("it is not in the journal")]
+    Settled,
+    /// The disk damaged it, or refuses to read.
+    #[error("the disk does not give it back")]
+    Damaged,
+}
+
+/// Events that stand no further apart are read at once.
+const GAP_BYTES: u64 = 4 << 10;
+
+/// The most that is read at once, unless one event is longer.
+const RUN_BYTES: u64 = 1 << 20;
+
+/// Places that were told to be damaged are kept in mind up to this many.
+const TOLD_MAX: usize = 4_096;
+
+/// Reads events back. Many may at once.
+pub(crate) struct Reader {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) index: SharedIndex,
+    /// Damage that stands in the log of the program.
+    told: Mutex<BTreeSet<Place>>,
+}
+
+impl Reader {
+    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex) -> Self {
+        Self {
+            storage,
+            index,
+            told: Mutex::default(),
+        }
+    }
+
+    /// The events, in the order asked for.
+    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+        let mut wanted = self.places(sequences);
+        wanted.sort_unstable();
+        let mut read: Vec<_> = sequences.iter().map(|_| Err(Unreadable::Settled)).collect();
+        let mut buffer = Vec::new();
+        for run in runs(&wanted) {
+            let (first, last) = (run[0].0, run[run.len() - 1].0);
+            let bytes = last.offset + u64::from(last.bytes) - first.offset;
+            buffer.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
+            let name = name_of(first.segment);
+            let whole = self.storage.read_at(&name, &mut buffer, first.offset);
+            for (place, at) in run {
+                let from = usize::try_from(place.offset - first.offset).unwrap_or(usize::MAX);
+                let event = match whole {
+                    Ok(()) => event_at(&buffer[from..], *place),
+                    Err(_) => None,
+                };
+                let sequence = sequences[*at];
+                read[*at] = event.map_or_else(|| self.again(sequence, *place), Ok);
+            }
+        }
+        read
+    }
+
+    fn places(&self, sequences: &[u64]) -> Vec<(Place, usize)> {
+        let index = self.index.lock();
+        let place = |sequence: &u64| index.events.get(*sequence).map(|live| live.place);
+        let places = sequences.iter().map(place).enumerate();
+        places
+            .filter_map(|(at, place)| Some((place?, at)))
+            .collect()
+    }
+
+    /// Reads an event that was not at `failed`: it may have been carried forward since. Only what
+    /// stands at the same place still, and fails twice, is damaged.
+    fn again(&self, sequence: u64, mut failed: Place) -> Result<Event, Unreadable> {
+        let mut tried_twice = false;
+        loop {
+            let index = self.index.lock();
+            let live = index.events.get(sequence).map(|live| live.place);
+            drop(index);
+            let place = live.ok_or(Unreadable::Settled)?;
+            if place == failed && tried_twice {
+                self.tell(sequence, place);
+                return Err(Unreadable::Damaged);
+            }
+            tried_twice = place == failed;
+            failed = place;
+            if let Ok(event) = self.read_one(place) {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn read_one(&self, place: Place) -> io::Result<Event> {
+        let bytes = super::log::read_frame(&*self.storage, place)?;
+        event_at(&bytes, place).ok_or_else(|| io::Error::other("checksum mismatch"))
+    }
+
+    fn tell(&self, sequence: u64, place: Place) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD_MAX && told.insert(place) {
+            let Place {
+                segment, offset, ..
+            } = place;
+            tracing::error!(
+                sequence,
+                segment,
+                offset,
+                "an event of the journal cannot be read back"
+            );
+        }
+    }
+}
+
+/// The event in the frame at the start of `bytes`.
+fn event_at(bytes: &[u8], place: Place) -> Option<Event> {
+    let frame = frame::read_at(bytes, place.segment, place.offset)?;
+    Record::event_in(&frame)?.parse()
+}
+
+/// Cuts sorted places into stretches that are worth reading at once.
+fn runs(wanted: &[(Place, usize)]) -> impl Iterator<Item = &[(Place, usize)]> {
+    let mut rest = wanted;
+    std::iter::from_fn(move || {
+        let (first, _) = rest.first()?;
+        let mut end = first.offset;
+        let joins = |(place, _): &&(Place, usize)| {
+            let next = place.offset + u64::from(place.bytes);
+            let near = place.offset <= end + GAP_BYTES && next - first.offset <= RUN_BYTES;
+            let joined = place.segment == first.segment && (near || place == first);
+            end = next;
+            joined
+        };
+        let length = rest.iter().take_while(joins).count();
+        let (run, behind) = rest.split_at(length);
+        rest = behind;
+        Some(run)
+    })
+}

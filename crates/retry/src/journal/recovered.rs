@@ -1,0 +1,87 @@
+//! What a journal gives back when it is opened.
+
+use super::disk::LaneState;
+use super::index::Index;
+use super::report::Report;
+use super::writer::LaneNumber;
+use crate::dead_letter::DeadLetter;
+use crate::ledger::Ledger;
+use std::sync::Arc;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::name::{EndpointName, InstanceName};
+
+/// What a journal gives back when it is opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Every lane that was ever bound.
+    pub lanes: Vec<RecoveredLane>,
+    /// The sequence that the next event gets.
+    pub next_sequence: u64,
+    /// What was found.
+    pub report: Report,
+}
+
+/// A lane as the journal knows it.
+#[derive(Debug)]
+pub struct RecoveredLane {
+    /// Its number.
+    pub number: LaneNumber,
+    /// What it is for; unknown only when the disk lost every record of it.
+    pub name: Option<(InstanceName, EndpointName)>,
+    /// What it has counted: matched + replayed = settled + pending.
+    pub ledger: Ledger,
+    /// What it noted of itself.
+    pub state: LaneState,
+    /// What is not settled, by sequence.
+    pub pending: Vec<PendingDelivery>,
+}
+
+/// A delivery that is not settled.
+#[derive(Clone, Debug)]
+pub struct PendingDelivery {
+    /// The event's place in the order of acceptance; [`super::Disk::read`] gives the event.
+    pub sequence: u64,
+    /// Stable hash of its twin.
+    pub twin: u64,
+    /// What the event takes on disk, in bytes.
+    pub bytes: u32,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// Attempts in which it failed alone.
+    pub attempts: u32,
+    /// When it is to be tried again, if it is parked.
+    pub due: Option<Timestamp>,
+    /// What is known of it, if it is a dead letter.
+    pub dead: Option<Arc<DeadLetter>>,
+}
+
+/// The lanes of an index, by number.
+pub(crate) fn lanes(index: &Index) -> Vec<RecoveredLane> {
+    let numbered = index.lanes.iter();
+    let mut lanes: Vec<_> = numbered
+        .map(|(number, lane)| RecoveredLane {
+            number: LaneNumber(*number),
+            name: lane.name.clone(),
+            ledger: lane.ledger,
+            state: lane.state,
+            pending: Vec::with_capacity(usize::try_from(lane.open).unwrap_or_default()),
+        })
+        .collect();
+    for (sequence, live) in index.events.from(0) {
+        for open in live.open.as_slice() {
+            let number = LaneNumber(open.lane);
+            if let Ok(at) = lanes.binary_search_by_key(&number, |lane| lane.number) {
+                lanes[at].pending.push(PendingDelivery {
+                    sequence,
+                    twin: live.twin,
+                    bytes: live.place.bytes,
+                    accepted_at: live.accepted_at,
+                    attempts: open.attempts,
+                    due: open.due,
+                    dead: open.dead.clone(),
+                });
+            }
+        }
+    }
+    lanes
+}

@@ -1,0 +1,171 @@
+//! How much a journal holds, and who gives it back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The journal would pass its limit; nothing was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the journal is full: {bytes} of {bytes_max} bytes are in use, {bytes_new} more do not fit"
+)]
+pub struct Full {
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes that were to be added.
+    pub bytes_new: u64,
+    /// Bytes it may hold.
+    pub bytes_max: u64,
+}
+
+/// What a journal holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Events not yet settled by all of their lanes, dead letters that are kept included.
+    pub events: u64,
+    /// Their bytes, on disk for the journal on disk and in memory for the one there; an event counts
+    /// once, however many lanes wait for it.
+    pub bytes: u64,
+    /// Bytes it may hold.
+    pub bytes_max: u64,
+    /// Bytes settled by all lanes since the start.
+    pub bytes_released: u64,
+}
+
+/// Reads how much a journal holds.
+#[derive(Clone, Debug)]
+pub struct Gauge(pub(super) Arc<Totals>);
+
+impl Gauge {
+    /// The present usage.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            events: self.0.events.load(Ordering::Relaxed),
+            bytes: self.0.bytes.load(Ordering::Relaxed),
+            bytes_max: self.0.bytes_max,
+            bytes_released: self.0.bytes_released.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes of accepted events that are in memory, each counted once.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.memory_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Where what is not settled stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    InMemory,
+    OnDisk,
+}
+
+/// Events, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Totals {
+    pub(crate) bytes_max: u64,
+    kept: Kept,
+    bytes: AtomicU64,
+    events: AtomicU64,
+    bytes_released: AtomicU64,
+    memory_bytes: AtomicU64,
+}
+
+/// One event's share of the memory.
+#[derive(Debug)]
+pub(crate) struct Share {
+    bytes: u64,
+    totals: Arc<Totals>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Self { bytes, totals } = self;
+        totals.memory_bytes.fetch_sub(*bytes, Ordering::Relaxed);
+        if totals.kept == Kept::InMemory {
+            totals.bytes.fetch_sub(*bytes, Ordering::Relaxed);
+            totals.events.fetch_sub(1, Ordering::Relaxed);
+            totals.bytes_released.fetch_add(*bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Share {
+    /// The share of an event of `bytes` in memory.
+    pub(crate) fn new(bytes: u64, totals: &Arc<Totals>) -> Self {
+        totals.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self {
+            bytes,
+            totals: Arc::clone(totals),
+        }
+    }
+}
+
+impl Totals {
+    /// Events are given back when the last share of them goes.
+    pub(crate) fn in_memory(bytes_max: u64) -> Self {
+        Self::new(bytes_max, Kept::InMemory)
+    }
+
+    /// Events are given back when the log says so.
+    pub(crate) fn on_disk(bytes_max: u64) -> Self {
+        Self::new(bytes_max, Kept::OnDisk)
+    }
+
+    fn new(bytes_max: u64, kept: Kept) -> Self {
+        Self {
+            bytes_max,
+            kept,
+            bytes: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            bytes_released: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes room for what is new. One caller at a time.
+    pub(crate) fn reserve(&self, new: Held) -> Result<(), Full> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        if bytes + new.bytes > self.bytes_max {
+            return Err(Full {
+                bytes,
+                bytes_new: new.bytes,
+                bytes_max: self.bytes_max,
+            });
+        }
+        self.take(new);
+        Ok(())
+    }
+
+    /// Takes room whether it is there or not.
+    pub(crate) fn take(&self, new: Held) {
+        self.bytes.fetch_add(new.bytes, Ordering::Relaxed);
+        self.events.fetch_add(new.events, Ordering::Relaxed);
+    }
+
+    /// Gives back the room of what was never taken in.
+    pub(crate) fn give_back(&self, held: Held) {
+        self.bytes.fetch_sub(held.bytes, Ordering::Relaxed);
+        self.events.fetch_sub(held.events, Ordering::Relaxed);
+    }
+
+    /// The log held `before` and holds `after`, with what had been `reserved` now in it.
+    pub(crate) fn logged(&self, before: Held, reserved: Held, after: Held) {
+        let grown = |before: u64, reserved: u64, after: u64| {
+            after.wrapping_sub(before).wrapping_sub(reserved)
+        };
+        let bytes = grown(before.bytes, reserved.bytes, after.bytes);
+        let events = grown(before.events, reserved.events, after.events);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.events.fetch_add(events, Ordering::Relaxed);
+        let released = (before.bytes + reserved.bytes).saturating_sub(after.bytes);
+        self.bytes_released.fetch_add(released, Ordering::Relaxed);
+    }
+}
