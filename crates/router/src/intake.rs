@@ -242,8 +242,9 @@ impl Router {
             Journal::Memory(memory) => {
                 let events = matched.take_events();
                 let entries = memory.append(events).map_err(|full| self.full(full))?;
-                receipt.accepted();
                 matched.push(all, entries, &arrival);
+                drop(journal);
+                receipt.accepted();
                 Ok(None)
             }
             Journal::Disk(disk) => {
