@@ -19,21 +19,64 @@ pub(crate) fn empty() -> Response<Body> {
     Response::new(Body::default())
 }
 
-/// 202, or 200 when nothing is left to do.
+/// Event Grid's answer, which has no body: what is open stands in a header.
+pub(crate) fn empty_with(accepted: &Accepted) -> Response<Body> {
+    let mut response = empty();
+    if accepted.is_open() {
+        let open = HeaderValue::from(accepted.open());
+        response.headers_mut().insert("twinroute-open", open);
+    }
+    response
+}
+
+/// 202, or 200 when nothing is left to do: at level `delivered`, once every delivery has ended.
 pub(crate) fn accepted(accepted: &Accepted, level: AckLevel) -> Response<Body> {
     let status = match level {
         AckLevel::Memory | AckLevel::Durable => StatusCode::ACCEPTED,
-        AckLevel::Delivered => StatusCode::OK,
+        AckLevel::Delivered if accepted.is_ended() => StatusCode::OK,
+        AckLevel::Delivered => StatusCode::ACCEPTED,
     };
     let mut body = Vec::with_capacity(96);
     body.extend_from_slice(b"{\"accepted\":");
     push_decimal(&mut body, accepted.events as u64);
+    if accepted.duplicates > 0 {
+        body.extend_from_slice(b",\"duplicates\":");
+        push_decimal(&mut body, accepted.duplicates as u64);
+    }
     body.extend_from_slice(b",\"generation\":");
     push_decimal(&mut body, accepted.generation);
     body.extend_from_slice(b",\"unmatched\":");
     push_decimal(&mut body, accepted.unmatched as u64);
+    if level == AckLevel::Delivered {
+        push_endpoints(&mut body, accepted);
+    }
     body.push(b'}');
     json(status, body)
+}
+
+/// What became of the deliveries, by endpoint. Names hold nothing that JSON escapes.
+fn push_endpoints(body: &mut Vec<u8>, accepted: &Accepted) {
+    body.extend_from_slice(b",\"endpoints\":{");
+    for (index, (name, outcomes)) in accepted.outcomes.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.push(b'"');
+        body.extend_from_slice(name.as_str().as_bytes());
+        body.extend_from_slice(b"\":");
+        let counts = [
+            (b"{\"delivered\":" as &[u8], outcomes.delivered),
+            (b",\"dead_lettered\":", outcomes.dead_lettered),
+            (b",\"discarded\":", outcomes.discarded),
+            (b",\"open\":", outcomes.open),
+        ];
+        for (name, count) in counts {
+            body.extend_from_slice(name);
+            push_decimal(body, count);
+        }
+        body.push(b'}');
+    }
+    body.push(b'}');
 }
 
 fn push_decimal(out: &mut Vec<u8>, mut value: u64) {

@@ -39,6 +39,10 @@ pub(crate) enum Refusal {
         "header twinroute-ack: level {word:?} is unknown; known are memory, durable and delivered"
     )]
     UnknownAck { word: String },
+    #[error(
+        "header twinroute-ack-deadline: {found:?} is no number of seconds above 0, such as 10 or 0.5"
+    )]
+    AckDeadline { found: String },
     #[error("query parameter api-version: required, but missing; known are {API_VERSIONS}")]
     NoApiVersion,
     #[error("query parameter api-version: {found:?} is unknown; known are {API_VERSIONS}")]
@@ -92,6 +96,7 @@ impl Refusal {
             Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
             Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
             Self::UnknownAck { .. } => (StatusCode::BAD_REQUEST, "UnknownAckLevel"),
+            Self::AckDeadline { .. } => (StatusCode::BAD_REQUEST, "InvalidAckDeadline"),
             Self::NoApiVersion | Self::ApiVersion { .. } => {
                 (StatusCode::BAD_REQUEST, "UnsupportedApiVersion")
             }
@@ -106,6 +111,12 @@ impl Refusal {
             }
             Self::Accept(AcceptError::Full { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "JournalFull")
+            }
+            Self::Accept(AcceptError::EndpointFull { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "EndpointFull")
+            }
+            Self::Accept(AcceptError::FirstFailed) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "FirstFailed")
             }
             Self::Accept(AcceptError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BatchTooLarge")
@@ -130,7 +141,11 @@ impl Refusal {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("SharedAccessKey, SharedAccessSignature"),
             )),
-            Self::Accept(AcceptError::Full { retry_after, .. }) => Some(retry(*retry_after)),
+            Self::Accept(
+                AcceptError::Full { retry_after, .. }
+                | AcceptError::EndpointFull { retry_after, .. },
+            ) => Some(retry(*retry_after)),
+            Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),
             Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
                 Some(retry(Duration::from_secs(5)))
             }
@@ -144,6 +159,7 @@ impl Refusal {
                 BodyError::TooLarge { .. } | BodyError::Timeout { .. } | BodyError::Broken(_),
             )
             | Self::UnknownAck { .. }
+            | Self::AckDeadline { .. }
             | Self::NoApiVersion
             | Self::ApiVersion { .. }
             | Self::UnknownDelivery { .. }
@@ -263,6 +279,12 @@ mod tests {
         };
         check(full.clone(), Surface::Events, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}}"#]]).await;
         check(full, Surface::EventGrid, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"ServiceUnavailable","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s","details":[{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}]}}"#]]).await;
+        let endpoint = AcceptError::EndpointFull {
+            endpoint: "default/hub-1".to_owned(),
+            retry_after: Duration::from_secs(5),
+        };
+        check(endpoint, Surface::Events, expect![[""]]).await;
+        check(AcceptError::FirstFailed, Surface::Events, expect![[""]]).await;
         let too_large = AcceptError::TooLarge {
             bytes: 200,
             bytes_max: 100,

@@ -13,6 +13,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, header};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use twinroute_listen::{
     Body, BodyError, Budget, Hold, Limits, Listener, Peer, read_body_within, serve,
 };
@@ -32,10 +35,22 @@ struct Inner {
     credentials: Credentials,
     counters: Counters,
     ack: AckLevel,
+    /// How long level `delivered` waits at most.
+    ack_deadline: Duration,
+    /// Whether no more requests are taken: those that wait for deliveries are answered.
+    closing: watch::Sender<bool>,
     webhook_origins: Vec<String>,
     events: event::Limits,
     limits: Limits,
     bodies: Budget,
+}
+
+/// When a request is answered.
+#[derive(Clone, Copy)]
+struct Ack {
+    level: AckLevel,
+    /// How long level `delivered` waits.
+    deadline: Duration,
 }
 
 /// What a request says it carries.
@@ -55,6 +70,8 @@ impl Ingress {
     pub fn new(settings: &Settings, router: Router, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Inner {
             ack: settings.ack.unwrap_or_else(|| router.default_level()),
+            ack_deadline: settings.ack_deadline,
+            closing: watch::Sender::new(false),
             router,
             clock,
             credentials: Credentials::new(settings),
@@ -66,14 +83,19 @@ impl Ingress {
         }))
     }
 
-    /// Answers requests on `listeners` until `shutdown` completes and what runs has ended.
+    /// Answers requests on `listeners` until `shutdown` completes and what runs has ended. Requests that
+    /// wait for deliveries are then answered with what is open.
     pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
         let ingress = self.clone();
         let service = move |request, peer| {
             let ingress = ingress.clone();
             async move { ingress.handle(request, peer).await }
         };
-        serve(listeners, &self.0.limits, service, shutdown).await;
+        let closing = async {
+            shutdown.await;
+            self.0.closing.send_replace(true);
+        };
+        serve(listeners, &self.0.limits, service, closing).await;
     }
 
     /// Answers one request.
@@ -121,10 +143,10 @@ impl Inner {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.credentials.check(head, peer, &*self.clock)?;
-        let level = self.ack_level(&head.headers)?;
+        let ack = self.ack(&head.headers)?;
         let form = form(head, target.surface)?;
         check_body(head, &body, form)?;
-        // Held until the router has copied what it keeps.
+        // Held until the router has copied what it keeps; it does so before it waits for deliveries.
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
@@ -136,22 +158,37 @@ impl Inner {
             Form::Validation => return event_grid::validate(&body),
             Form::Deletion => return Ok(answer::empty()),
         };
-        self.accept(target, events, level, counters).await
+        if ack.level == AckLevel::Delivered {
+            drop(hold);
+        }
+        self.accept(target, events, ack, counters).await
     }
 
     async fn accept(
         &self,
         target: Target<'_>,
         events: Vec<Event>,
-        level: AckLevel,
+        ack: Ack,
         counters: &Of,
     ) -> Result<Response<Body>, Refusal> {
-        let accepted = self.router.accept(target.instance, events, level).await?;
+        let until = self.until(Instant::now() + ack.deadline);
+        let router = &self.router;
+        let accepted = router.accept_until(target.instance, events, ack.level, until);
+        let accepted = accepted.await?;
         counters.accepted(accepted.events);
         Ok(match target.surface {
-            Surface::Events => answer::accepted(&accepted, level),
-            Surface::EventGrid => answer::empty(),
+            Surface::Events => answer::accepted(&accepted, ack.level),
+            Surface::EventGrid => answer::empty_with(&accepted),
         })
+    }
+
+    /// Completes at the deadline, or when the server closes.
+    async fn until(&self, deadline: Instant) {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            () = sleep_until(deadline) => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
     }
 
     async fn read<B>(&self, body: B, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
@@ -163,15 +200,39 @@ impl Inner {
         read_body_within(body, bytes_max, timeout, hold).await
     }
 
-    fn ack_level(&self, headers: &HeaderMap) -> Result<AckLevel, Refusal> {
-        let Some(word) = headers.get("twinroute-ack") else {
-            return Ok(self.ack);
+    /// When the request wants to be answered.
+    fn ack(&self, headers: &HeaderMap) -> Result<Ack, Refusal> {
+        let level = match headers.get("twinroute-ack") {
+            None => self.ack,
+            Some(word) => {
+                let known = word.to_str().ok().and_then(AckLevel::parse);
+                known.ok_or_else(|| Refusal::UnknownAck {
+                    word: shown(word.as_bytes()),
+                })?
+            }
         };
-        let known = word.to_str().ok().and_then(AckLevel::parse);
-        known.ok_or_else(|| Refusal::UnknownAck {
-            word: shown(word.as_bytes()),
-        })
+        let deadline = match headers.get("twinroute-ack-deadline") {
+            None => self.ack_deadline,
+            Some(value) => seconds(value.as_bytes())
+                .ok_or_else(|| Refusal::AckDeadline {
+                    found: shown(value.as_bytes()),
+                })?
+                .min(self.ack_deadline),
+        };
+        Ok(Ack { level, deadline })
     }
+}
+
+/// Reads a number of seconds above 0.
+fn seconds(text: &[u8]) -> Option<Duration> {
+    let plain = text
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let text = std::str::from_utf8(text).ok().filter(|_| plain)?;
+    let seconds: f64 = text.parse().ok()?;
+    // What no Duration holds is above every limit.
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    (!duration.is_zero()).then_some(duration)
 }
 
 fn form(head: &Parts, surface: Surface) -> Result<Form, Refusal> {

@@ -2,10 +2,14 @@
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
+use std::time::Duration;
 use twinroute_listen::{Address, Limits, SocketMode, SocketSettings};
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
 use twinroute_router::accept::AckLevel;
+
+/// The most that `ack_deadline` may be: longer, and what stands between cuts the connection.
+const ACK_DEADLINE_CEILING: Duration = Duration::from_secs(300);
 
 /// How events come in.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,10 +20,13 @@ pub struct Settings {
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// When a batch is acknowledged whose request does not say.
-    #[serde(deserialize_with = "ack_level")]
     ///
     /// `auto`, the default, is `None`: `durable` with a journal on disk, `memory` without.
+    #[serde(deserialize_with = "ack_level")]
     pub ack: Option<AckLevel>,
+    /// How long level `delivered` waits, and the most that a request may ask for.
+    #[serde(with = "humantime_serde")]
+    pub ack_deadline: Duration,
     /// Keys of which a request must show one. Without any, and without a `webhook_code`, everybody
     /// who reaches a socket may send.
     pub access_keys: Vec<Secret>,
@@ -45,6 +52,7 @@ impl Default for Settings {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             unix_mode: SocketMode::default(),
             ack: None,
+            ack_deadline: Duration::from_secs(30),
             access_keys: Vec::new(),
             webhook_code: None,
             webhook_origins: vec!["eventgrid.azure.net".to_owned()],
@@ -74,6 +82,9 @@ impl Settings {
         }
         if self.event_bytes_max > self.limits.body_bytes_max {
             return Err("limits.body_bytes_max must be at least event_bytes_max".to_owned());
+        }
+        if self.ack_deadline.is_zero() || self.ack_deadline > ACK_DEADLINE_CEILING {
+            return Err("ack_deadline must be above 0s, at most 5m".to_owned());
         }
         if self.batch_events_max == 0 {
             return Err("batch_events_max must be at least 1".to_owned());
@@ -176,6 +187,14 @@ mod tests {
             (
                 "ack = \"fast\"",
                 "acknowledgement level \"fast\": must be \"auto\", \"memory\", \"durable\" or \"delivered\"",
+            ),
+            (
+                "ack_deadline = \"0s\"",
+                "ack_deadline must be above 0s, at most 5m",
+            ),
+            (
+                "ack_deadline = \"5m 1s\"",
+                "ack_deadline must be above 0s, at most 5m",
             ),
             (
                 "access_keys = [\"***\"]",

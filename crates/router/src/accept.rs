@@ -42,7 +42,10 @@ impl AckLevel {
 pub struct Accepted {
     /// Events in it.
     pub events: usize,
-    /// Deliveries made of them.
+    /// Of these, repeats of events that were accepted before, or stand before them in the batch. Nothing
+    /// was made of them.
+    pub duplicates: usize,
+    /// Deliveries made of the others.
     pub deliveries: usize,
     /// Events of it that matched no route.
     pub unmatched: usize,
@@ -50,13 +53,27 @@ pub struct Accepted {
     pub generation: u64,
     /// At level `delivered`, what became of the deliveries by the end or the deadline; empty else.
     pub outcomes: BTreeMap<EndpointName, Outcomes>,
+    /// Whether an event repeats one of an earlier batch, of whose deliveries this answer knows nothing.
+    pub repeats_earlier: bool,
 }
 
 impl Accepted {
     /// Whether deliveries were still waiting at the deadline.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.outcomes.values().any(|outcomes| outcomes.open > 0)
+        self.open() > 0
+    }
+
+    /// Deliveries that were still waiting at the deadline.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.outcomes.values().map(|outcomes| outcomes.open).sum()
+    }
+
+    /// Whether the end of every delivery of every event in it is known.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        !self.is_open() && !self.repeats_earlier
     }
 }
 
@@ -117,6 +134,12 @@ pub enum AcceptError {
         /// Why.
         reason: String,
     },
+    /// It repeats an event that was on its way to the journal and did not get there.
+    #[error(
+        "an event of the batch was on its way to the journal with another request, which failed; \
+         send the batch again"
+    )]
+    FirstFailed,
     /// The router is stopping.
     #[error("twinroute is stopping and accepts no more events")]
     Stopping,

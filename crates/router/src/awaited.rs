@@ -27,14 +27,26 @@ pub(crate) enum End {
 }
 
 /// Deliveries of one request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Awaited {
-    endpoints: Mutex<BTreeMap<EndpointName, Outcomes>>,
+    /// Nothing, once nobody waits any more: deliveries may be open for days, and each holds on to this.
+    endpoints: Mutex<Option<Endpoints>>,
     changed: Notify,
 }
 
+type Endpoints = BTreeMap<EndpointName, Outcomes>;
+
+impl Default for Awaited {
+    fn default() -> Self {
+        Self {
+            endpoints: Mutex::new(Some(Endpoints::new())),
+            changed: Notify::new(),
+        }
+    }
+}
+
 impl Awaited {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<EndpointName, Outcomes>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Endpoints>> {
         self.endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -42,12 +54,17 @@ impl Awaited {
 
     /// One more delivery is waited for. All are told before the first can end.
     pub(crate) fn expect(&self, endpoint: &EndpointName, deliveries: u64) {
-        self.lock().entry(endpoint.clone()).or_default().open += deliveries;
+        if let Some(endpoints) = &mut *self.lock() {
+            endpoints.entry(endpoint.clone()).or_default().open += deliveries;
+        }
     }
 
     /// A delivery ended.
     pub(crate) fn ended(&self, endpoint: &EndpointName, end: End) {
-        let mut endpoints = self.lock();
+        let mut guard = self.lock();
+        let Some(endpoints) = &mut *guard else {
+            return;
+        };
         let outcomes = endpoints.entry(endpoint.clone()).or_default();
         outcomes.open = outcomes.open.saturating_sub(1);
         match end {
@@ -55,16 +72,21 @@ impl Awaited {
             End::DeadLettered => outcomes.dead_lettered += 1,
             End::Discarded => outcomes.discarded += 1,
         }
-        let open = endpoints.values().any(|outcomes| outcomes.open > 0);
-        drop(endpoints);
+        let open = is_open(endpoints);
+        drop(guard);
         if !open {
             self.changed.notify_waiters();
         }
     }
 
+    /// Nobody waits any more.
+    pub(crate) fn abandon(&self) {
+        *self.lock() = None;
+    }
+
     /// How things stand.
     pub(crate) fn outcomes(&self) -> BTreeMap<EndpointName, Outcomes> {
-        self.lock().clone()
+        self.lock().clone().unwrap_or_default()
     }
 
     /// Resolves when nothing is open.
@@ -73,10 +95,14 @@ impl Awaited {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.lock().values().all(|outcomes| outcomes.open == 0) {
+            if !self.lock().as_ref().is_some_and(is_open) {
                 return;
             }
             changed.await;
         }
     }
+}
+
+fn is_open(endpoints: &Endpoints) -> bool {
+    endpoints.values().any(|outcomes| outcomes.open > 0)
 }

@@ -1,5 +1,6 @@
 //! What a router is made of, before it runs.
 
+use crate::duplicates::DuplicateWindow;
 use crate::live::{Durable, Live};
 use crate::plan::Custom;
 use crate::replay::Replays;
@@ -25,6 +26,7 @@ pub struct Builder {
     journal_bytes_max: u64,
     disk: Option<(Disk, Recovered)>,
     replay_notes: Option<PathBuf>,
+    duplicates: Option<DuplicateWindow>,
     removed_grace: Duration,
     custom: Vec<(String, Custom)>,
     definitions: Definitions,
@@ -78,6 +80,7 @@ impl Builder {
             journal_bytes_max: 256 << 20,
             disk: None,
             replay_notes: None,
+            duplicates: None,
             removed_grace: Duration::from_secs(5 * 60),
             custom: Vec::new(),
             definitions: Definitions::default(),
@@ -132,6 +135,16 @@ impl Builder {
     #[must_use]
     pub fn replay_notes(mut self, folder: PathBuf) -> Self {
         self.replay_notes = Some(folder);
+        self
+    }
+
+    /// Knows events that were accepted a short while ago when they come again: they are answered as
+    /// accepted, and nothing is made of them. Without it repeats are events like others.
+    ///
+    /// The window begins anew with each router, also when the journal is on disk.
+    #[must_use]
+    pub fn duplicate_window(mut self, window: DuplicateWindow) -> Self {
+        self.duplicates = Some(window);
         self
     }
 
@@ -238,6 +251,6 @@ impl Builder {
             Some(folder) => Replays::noted(folder.clone())
                 .map_err(|source| BuildError::ReplayNotes { folder, source })?,
         };
-        Ok(Router::start(live, journal, replays))
+        Ok(Router::start(live, journal, replays, self.duplicates))
     }
 }

@@ -4,6 +4,7 @@
 //! of a group is there the others are, and nothing waits longer than it has to.
 
 use crate::lane::{Arrival, Lane};
+use crate::receipt::Receipt;
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,8 @@ pub(crate) enum Commit {
         durable: DurableTicket,
         /// Events whose producer was answered already (level `memory`).
         answered: u64,
+        /// What is noted once it is there.
+        receipt: Receipt,
         /// Who waits for the acknowledgement, if anybody does.
         done: oneshot::Sender<Result<(), NotDurable>>,
     },
@@ -42,10 +45,12 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                 arrival,
                 durable,
                 answered,
+                receipt,
                 done,
             } => {
                 let result = durable.await;
                 if result.is_ok() {
+                    receipt.accepted();
                     for (lane, deliveries) in &deliveries {
                         lane.push(deliveries, &arrival);
                     }

@@ -58,10 +58,13 @@ pub struct JournalStatus {
     pub disk_bytes: u64,
     /// Events that were acknowledged at level `memory` and did not reach the disk.
     pub lost: u64,
-    /// Events accepted since the start.
+    /// Events accepted since the start, each once.
     pub accepted: u64,
     /// Accepted events that matched no route.
     pub unmatched: u64,
+    /// Repeats of accepted events, which are not counted as accepted once more.
+    #[serde(default)]
+    pub duplicates: u64,
 }
 
 /// One instance.

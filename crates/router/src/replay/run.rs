@@ -3,8 +3,9 @@
 use super::job::{Job, ReplayState};
 use crate::awaited::Awaited;
 use crate::dead_letters::{DeadLetterQuery, some_of};
+use crate::intake::OnDisk;
 use crate::lane::Lane;
-use crate::router::{OnDisk, Router};
+use crate::router::Router;
 use crate::sink::{DeadLetterStore, StoredLetter};
 use std::collections::VecDeque;
 use std::sync::Arc;

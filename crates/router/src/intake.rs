@@ -1,0 +1,395 @@
+//! Accepting: from a producer's events to the journal and the lanes, and the answer.
+
+use crate::accept::{AcceptError, Accepted, AckLevel};
+use crate::awaited::Awaited;
+use crate::commit::{ByLane, Commit};
+use crate::duplicates::{Duplicates, FirstFailed, Fresh};
+use crate::lane::{Arrival, Kind, Lane};
+use crate::matched::Matched;
+use crate::receipt::{Counts, Receipt};
+use crate::router::Router;
+use crate::table::Scratch;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use twinroute_model::event::Event;
+use twinroute_model::name::InstanceName;
+use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NotDurable};
+
+/// How long level `delivered` waits unless told otherwise.
+const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
+
+/// When to come back to an endpoint that is full.
+const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// Tells when a batch is on disk, and its lanes have it.
+pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;
+
+/// How fast the journal drains, as last looked at.
+pub(crate) struct Drain {
+    at: Instant,
+    bytes_released: u64,
+    bytes_per_second: f64,
+}
+
+impl Drain {
+    pub(crate) fn new() -> Self {
+        Self {
+            at: Instant::now(),
+            bytes_released: 0,
+            bytes_per_second: 0.0,
+        }
+    }
+}
+
+impl Router {
+    /// Accepts a batch, whole or not at all, for an instance (`None`: the default one). Level
+    /// `delivered` waits for 30 s at most; see [`Self::accept_within`].
+    ///
+    /// Once this has begun, dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// Why nothing of the batch was kept; after a failed sync of the disk, why that is not known.
+    pub async fn accept(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+    ) -> Result<Accepted, AcceptError> {
+        self.accept_within(instance, events, level, DELIVERED_DEADLINE)
+            .await
+    }
+
+    /// As [`Self::accept`]; level `delivered` waits no longer than `deadline` for the ends of the
+    /// deliveries. What is open then is accepted all the same, and said in the answer.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_within(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        deadline: Duration,
+    ) -> Result<Accepted, AcceptError> {
+        self.accept_until(instance, events, level, sleep(deadline))
+            .await
+    }
+
+    /// As [`Self::accept`]; level `delivered` waits for the ends of the deliveries until `until` completes,
+    /// or the router has stopped. The other levels never poll `until`.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_until(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let count = events.len() as u64;
+        let result = self.take_in(instance, events, level).await;
+        let (mut accepted, awaited) = result.inspect_err(|_| self.shared.tally.refused(count))?;
+        if let Some(awaited) = awaited {
+            let mut stopped = self.shared.stopped.subscribe();
+            tokio::select! {
+                biased;
+                () = awaited.0.all() => {}
+                () = until => {}
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+            accepted.outcomes = awaited.0.outcomes();
+        }
+        Ok(accepted)
+    }
+
+    /// Accepts as far as the journal goes. Gives what level `delivered` has to wait for.
+    async fn take_in(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+    ) -> Result<(Accepted, Option<Waiter>), AcceptError> {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(AcceptError::Stopping);
+        }
+        self.check_level(level)?;
+        let fresh = match &self.shared.duplicates {
+            None => None,
+            Some(duplicates) => Some(self.claim(duplicates, instance, &events).await?),
+        };
+        // After whatever there was to wait for, so that the table is the one in use.
+        let (compiled, generation) = self.instance(instance)?;
+        let mut accepted = Accepted {
+            events: events.len(),
+            duplicates: 0,
+            deliveries: 0,
+            unmatched: 0,
+            generation,
+            outcomes: BTreeMap::new(),
+            repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
+        };
+        let mut scratch = Scratch::default();
+        let mut matched = Matched::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            if fresh.as_ref().is_some_and(|fresh| fresh.repeats[index]) {
+                accepted.duplicates += 1;
+                continue;
+            }
+            compiled.matches(&event, &mut scratch);
+            if scratch.lanes.is_empty() {
+                accepted.unmatched += 1;
+                continue;
+            }
+            accepted.deliveries += scratch.lanes.len();
+            matched.add(event, &scratch.lanes);
+        }
+        if let Some(full) = matched.refusing(&compiled.lanes) {
+            return Err(AcceptError::EndpointFull {
+                endpoint: format!("{}/{}", full.instance, full.name),
+                retry_after: ENDPOINT_FULL_RETRY,
+            });
+        }
+        let awaited = (level == AckLevel::Delivered).then(Waiter::default);
+        if let Some(awaited) = &awaited {
+            matched.expect(&compiled.lanes, &awaited.0);
+        }
+        let arrival = Arrival {
+            came: Instant::now(),
+            kind: Kind::Matched,
+            awaited: awaited.as_ref().map(|awaited| Arc::clone(&awaited.0)),
+        };
+        let counts = Counts {
+            tally: Arc::clone(&self.shared.tally),
+            events: (accepted.events - accepted.duplicates) as u64,
+            unmatched: accepted.unmatched as u64,
+            duplicates: accepted.duplicates as u64,
+            compiled: Arc::clone(&compiled),
+            scratch,
+        };
+        let receipt = Receipt {
+            counts: Some(counts),
+            claim: fresh.map(|fresh| fresh.claim),
+        };
+        let on_disk = self.hand_over(&compiled.lanes, matched, level, arrival, receipt)?;
+        if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
+            let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
+            result.map_err(|error| AcceptError::Journal {
+                reason: error.to_string(),
+            })?;
+        }
+        Ok((accepted, awaited))
+    }
+
+    /// Finds the duplicates among events, and puts the others on their way.
+    async fn claim(
+        &self,
+        duplicates: &Arc<Duplicates>,
+        instance: Option<&str>,
+        events: &[Event],
+    ) -> Result<Fresh, AcceptError> {
+        // Names that differ in case only are one instance.
+        let keys = match instance {
+            None => duplicates.keys(self.shared.live.default_instance(), events),
+            Some(name) => match InstanceName::new(name) {
+                Ok(name) => duplicates.keys(&name, events),
+                Err(_) => return Err(self.unknown_instance(name)),
+            },
+        };
+        let fresh = duplicates.claim(&keys).await;
+        fresh.map_err(|FirstFailed| AcceptError::FirstFailed)
+    }
+
+    fn check_level(&self, level: AckLevel) -> Result<(), AcceptError> {
+        let reason = match (level, &self.shared.commits) {
+            (AckLevel::Memory | AckLevel::Delivered, _) | (AckLevel::Durable, Some(_)) => {
+                return Ok(());
+            }
+            (AckLevel::Durable, None) => {
+                "the journal is in memory; use \"memory\" or \"delivered\""
+            }
+        };
+        let level = level.as_str();
+        Err(AcceptError::AckUnavailable { level, reason })
+    }
+
+    /// Appends to the journal and queues for the lanes, in one order for all.
+    ///
+    /// With a journal on disk the lanes get the events once they are there, which the receiver tells.
+    fn hand_over(
+        &self,
+        all: &[Arc<Lane>],
+        mut matched: Matched,
+        level: AckLevel,
+        arrival: Arrival,
+        mut receipt: Receipt,
+    ) -> Result<Option<OnDisk>, AcceptError> {
+        if matched.is_empty() {
+            receipt.accepted();
+            return Ok(None);
+        }
+        let mut journal = self.journal();
+        // Once more under the lock: lanes that are told to stop must not get another event.
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(AcceptError::Stopping);
+        }
+        match &mut *journal {
+            Journal::Memory(memory) => {
+                let events = matched.take_events();
+                let entries = memory.append(events).map_err(|full| self.full(full))?;
+                receipt.accepted();
+                matched.push(all, entries, &arrival);
+                Ok(None)
+            }
+            Journal::Disk(disk) => {
+                let batch = matched.take_numbered(all);
+                let events = batch.len() as u64;
+                let appended = disk
+                    .append(batch)
+                    .map_err(|error| self.not_appended(error))?;
+                let mut answered = 0;
+                if level == AckLevel::Memory {
+                    answered = events;
+                    receipt.count();
+                }
+                let batch = (matched.by_lane(all, appended.entries), arrival);
+                let sent = self.send_on(batch, appended.durable, answered, receipt);
+                sent.map(Some)
+            }
+        }
+    }
+
+    /// Appends a dead letter anew for the one endpoint that failed; `of` is its sequence if it is kept here
+    /// and was taken from its lane.
+    pub(crate) fn put_back(
+        &self,
+        lane: &Arc<Lane>,
+        of: Option<u64>,
+        event: Event,
+        twin: u64,
+        awaited: &Arc<Awaited>,
+    ) -> Result<Option<OnDisk>, AcceptError> {
+        let arrival = Arrival {
+            came: Instant::now(),
+            kind: Kind::Replayed { of },
+            awaited: Some(Arc::clone(awaited)),
+        };
+        let mut journal = self.journal();
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(AcceptError::Stopping);
+        }
+        match &mut *journal {
+            Journal::Memory(memory) => {
+                let entries = memory.append(vec![event]).map_err(|full| self.full(full))?;
+                for entry in entries {
+                    lane.push(&[(entry, twin)], &arrival);
+                }
+                Ok(None)
+            }
+            Journal::Disk(disk) => {
+                let number = lane.number.ok_or(AcceptError::Stopping)?;
+                let appended = disk.replay(number, of, event, twin);
+                let appended = appended.map_err(|error| self.not_appended(error))?;
+                let entries = appended.entries.into_iter();
+                let deliveries = entries.map(|entry| (entry, twin)).collect();
+                let batch = (vec![(Arc::clone(lane), deliveries)], arrival);
+                let receipt = Receipt::none();
+                self.send_on(batch, appended.durable, 0, receipt).map(Some)
+            }
+        }
+    }
+
+    /// Has deliveries go to their lanes once they are on disk. `answered` events were acknowledged
+    /// already.
+    fn send_on(
+        &self,
+        (deliveries, arrival): (ByLane, Arrival),
+        durable: DurableTicket,
+        answered: u64,
+        receipt: Receipt,
+    ) -> Result<OnDisk, AcceptError> {
+        let commits = self.shared.commits.as_ref();
+        let commits = commits.expect("a journal on disk comes with a way to the lanes");
+        let (done, on_disk) = oneshot::channel();
+        let sent = commits.send(Commit::Batch {
+            deliveries,
+            arrival,
+            durable,
+            answered,
+            receipt,
+            done,
+        });
+        sent.map_err(|_| AcceptError::Stopping)?;
+        Ok(on_disk)
+    }
+
+    fn not_appended(&self, error: AppendError) -> AcceptError {
+        match error {
+            AppendError::Full(full) => self.full(full),
+            AppendError::Backlog(_) => AcceptError::Journal {
+                reason: error.to_string(),
+            },
+            AppendError::TooLarge {
+                bytes, bytes_max, ..
+            } => AcceptError::TooLarge {
+                bytes: bytes as u64,
+                bytes_max: bytes_max as u64,
+            },
+            AppendError::NoRoom(reason) | AppendError::Poisoned(reason) => AcceptError::Journal {
+                reason: reason.to_string(),
+            },
+            AppendError::Closed => AcceptError::Stopping,
+        }
+    }
+
+    /// Says when there is likely to be room: what does not fit, by the rate at which things settle.
+    fn full(&self, full: Full) -> AcceptError {
+        if full.bytes_new > full.bytes_max {
+            return AcceptError::TooLarge {
+                bytes: full.bytes_new,
+                bytes_max: full.bytes_max,
+            };
+        }
+        let lacking = (full.bytes + full.bytes_new - full.bytes_max) as f64;
+        let rate = self.drain_rate();
+        // Nothing drained lately: an endpoint may be back any moment.
+        let seconds = if rate > 0.0 { lacking / rate } else { 5.0 };
+        AcceptError::Full {
+            bytes: full.bytes,
+            bytes_max: full.bytes_max,
+            retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0)),
+        }
+    }
+
+    fn drain_rate(&self) -> f64 {
+        let mut drain = self
+            .shared
+            .drain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let passed = drain.at.elapsed();
+        if passed >= Duration::from_secs(1) {
+            let released = self.shared.gauge.usage().bytes_released;
+            drain.bytes_per_second =
+                (released - drain.bytes_released) as f64 / passed.as_secs_f64();
+            drain.bytes_released = released;
+            drain.at = Instant::now();
+        }
+        drain.bytes_per_second
+    }
+}
+
+/// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.
+#[derive(Default)]
+struct Waiter(Arc<Awaited>);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
