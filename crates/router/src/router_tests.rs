@@ -139,7 +139,9 @@ async fn matching_routes_make_one_delivery_an_endpoint() {
             deliveries: 3,
             unmatched: 0,
             generation: 1,
-            outcomes: BTreeMap::new(),
+            duplicates: 0,
+            repeats_earlier: false,
+            outcomes: std::collections::BTreeMap::new(),
         }
     );
     router.settled().await;
