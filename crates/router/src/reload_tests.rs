@@ -133,7 +133,7 @@ async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
     router.settled().await;
     let status = endpoint_status(&router, "hub-1");
     assert_eq!(
-        (status.delivered, status.discarded),
+        (status.delivered, status.dead_letters.by_reason["removed"]),
         (1, 1),
         "the grace time passed"
     );

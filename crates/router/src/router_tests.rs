@@ -138,7 +138,10 @@ async fn matching_routes_make_one_delivery_an_endpoint() {
             events: 2,
             deliveries: 3,
             unmatched: 0,
-            generation: 1
+            generation: 1,
+            duplicates: 0,
+            repeats_earlier: false,
+            outcomes: std::collections::BTreeMap::new(),
         }
     );
     router.settled().await;
@@ -164,7 +167,7 @@ async fn matching_routes_make_one_delivery_an_endpoint() {
         .await
         .unwrap_err();
     let text = "acknowledgement level \"durable\" is not available: \
-                the journal is in memory; use \"memory\"";
+                the journal is in memory; use \"memory\" or \"delivered\"";
     assert_eq!(durable.to_string(), text);
 }
 
@@ -233,7 +236,8 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
     );
     assert!(parked_at.elapsed() >= Duration::from_secs(9));
     let status = endpoint_status(&router, "only");
-    assert_eq!((status.delivered, status.discarded), (4, 1));
+    assert_eq!((status.delivered, status.dead_letters.local), (4, 1));
+    assert_eq!(status.dead_letters.by_reason["rejected"], 1);
     assert_eq!(status.last_error, "bad: no such field");
 }
 
@@ -257,7 +261,8 @@ async fn attempts_end() {
     accept(&router, vec![event(1, "a")]).await;
     router.settled().await;
     assert_eq!(sink.ids(), ["1", "1"]);
-    assert_eq!(endpoint_status(&router, "only").discarded, 1);
+    let dead = endpoint_status(&router, "only").dead_letters;
+    assert_eq!((dead.local, dead.by_reason["exhausted"]), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,7 +338,7 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_its_own_cap_a_lane_gives_up_its_oldest_and_counts_them() {
+async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
     let sink = Script::default();
     sink.set_down(true);
     let settings = EndpointSettings {
@@ -349,7 +354,8 @@ async fn at_its_own_cap_a_lane_gives_up_its_oldest_and_counts_them() {
         accept(&router, vec![event(id, "a")]).await;
     }
     let status = endpoint_status(&router, "only");
-    assert_eq!((status.matched, status.queued, status.discarded), (5, 3, 2));
+    assert_eq!((status.matched, status.queued), (5, 3));
+    assert_eq!((status.dead_letters.local, status.discarded), (2, 0));
     sink.set_down(false);
     router.settled().await;
     assert_eq!(sink.ids(), ["3", "4", "5"]);

@@ -56,7 +56,7 @@ pub struct Entry {
     /// The event, in buffers of its own.
     pub event: Arc<Event>,
     /// Gives the memory back when the last lane lets go.
-    _share: Arc<Share>,
+    _share: Option<Arc<Share>>,
 }
 
 impl Journal {
@@ -104,12 +104,14 @@ impl Journal {
 }
 
 impl Entry {
-    /// An event that was read back: it takes nobody's room.
+    /// An event that was read back: whoever asked for it has bounded that.
     #[must_use]
     pub fn unshared(sequence: u64, event: Event) -> Self {
-        let totals = Arc::new(Totals::new(0));
-        totals.take(1, event.size() as u64);
-        Self::new(sequence, Arc::new(event), &totals)
+        Self {
+            sequence,
+            event: Arc::new(event),
+            _share: None,
+        }
     }
 
     /// An entry whose room was taken already.
@@ -118,7 +120,7 @@ impl Entry {
         Self {
             sequence,
             event,
-            _share: Arc::new(share),
+            _share: Some(Arc::new(share)),
         }
     }
 }

@@ -33,10 +33,14 @@ impl Bench {
         let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
         let entry = self.journal.append(vec![event]).unwrap().remove(0);
         Waiting {
-            entry,
+            sequence: entry.sequence,
             twin,
+            bytes: entry.event.size() as u32,
             attempts: 0,
-            accepted: self.now,
+            came: self.now,
+            age_then: Duration::ZERO,
+            still_then: Duration::ZERO,
+            entry: Some(entry),
         }
     }
 
@@ -47,13 +51,17 @@ impl Bench {
         }
     }
 
+    fn resolve(&mut self, batch: Vec<(u64, Fate)>) {
+        self.queue.resolve(batch, self.now);
+    }
+
     fn take(&mut self) -> Vec<Waiting> {
         self.queue.take(ROOM, self.now)
     }
 }
 
 fn sequences(batch: &[Waiting]) -> Vec<u64> {
-    batch.iter().map(Waiting::sequence).collect()
+    batch.iter().map(|waiting| waiting.sequence).collect()
 }
 
 fn all(batch: Vec<Waiting>, fate: impl Fn(Waiting) -> Fate) -> Vec<(u64, Fate)> {
@@ -79,7 +87,7 @@ fn a_twin_in_flight_is_passed_by_others_and_followed_in_order() {
     );
     let second = bench.take();
     assert_eq!(sequences(&second), [6], "twin 7 is held");
-    bench.queue.resolve(settled(first));
+    bench.resolve(settled(first));
     assert_eq!(sequences(&bench.take()), [5]);
 }
 
@@ -116,17 +124,17 @@ fn a_parked_delivery_holds_its_twin_only() {
         ),
         twin => (twin, Fate::Settled),
     });
-    bench.queue.resolve(fates.collect());
+    bench.resolve(fates.collect());
     let batch = bench.take();
     assert_eq!(sequences(&batch), [4]);
-    bench.queue.resolve(settled(batch));
+    bench.resolve(settled(batch));
     assert!(bench.take().is_empty());
     assert_eq!((bench.queue.queued(), bench.queue.parked()), (1, 1));
     assert_eq!(bench.queue.next_due(), Some(due));
     bench.now = due;
     let batch = bench.take();
     assert_eq!(sequences(&batch), [1]);
-    bench.queue.resolve(settled(batch));
+    bench.resolve(settled(batch));
     assert_eq!(sequences(&bench.take()), [3]);
 }
 
@@ -142,7 +150,7 @@ fn what_is_returned_goes_before_what_came_later() {
         bench.now,
     );
     assert!(bench.take().is_empty(), "both twins are in flight");
-    bench.queue.resolve(all(batch, Fate::Returned));
+    bench.resolve(all(batch, Fate::Returned));
     assert_eq!(sequences(&bench.take()), [1, 2, 3, 4]);
 }
 
@@ -167,8 +175,8 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
     assert!(bench.queue.push(next, caps).is_empty());
     let next = bench.waiting(4);
     assert_eq!(sequences(&bench.queue.push(next, caps)), [2]);
-    bench.queue.resolve(settled(flying));
-    bench.queue.resolve(settled(other));
+    bench.resolve(settled(flying));
+    bench.resolve(settled(other));
     assert_eq!(sequences(&bench.take()), [4, 5]);
 }
 
@@ -191,6 +199,11 @@ enum Act {
     /// Resolve the batch at this place; each delivery's fate by its sequence and this number.
     Resolve(usize, u64),
     Pass,
+    /// Let go of what is in memory.
+    Shed,
+    /// The oldest leaves, and must be the oldest.
+    Evict,
+    RetryNow,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -199,6 +212,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1..6_usize).prop_map(Act::Take),
         3 => (any::<usize>(), any::<u64>()).prop_map(|(at, seed)| Act::Resolve(at, seed)),
         1 => Just(Act::Pass),
+        1 => prop_oneof![Just(Act::Shed), Just(Act::Evict), Just(Act::RetryNow)],
     ]
 }
 
@@ -214,16 +228,16 @@ fn ordering_may_change_while_events_are_parked() {
         let batch = bench.take();
         bench
             .queue
-            .resolve(all(batch, |waiting| Fate::Parked(waiting, now)));
+            .resolve(all(batch, |waiting| Fate::Parked(waiting, now)), now);
         bench.queue.set_ordering(after);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [1]);
-        bench.queue.resolve(all(batch, |_| Fate::Settled));
+        bench.resolve(all(batch, |_| Fate::Settled));
         bench.queue.set_ordering(Ordering::Twin);
         bench.push(&[7]);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [2], "{before:?} to {after:?}");
-        bench.queue.resolve(all(batch, |_| Fate::Settled));
+        bench.resolve(all(batch, |_| Fate::Settled));
         assert!(bench.queue.twins.is_empty());
     }
 }
@@ -238,18 +252,40 @@ proptest! {
         let mut done = 0_usize;
         let mut last_first_attempt: HashMap<u64, u64> = HashMap::new();
         let mut tried = std::collections::HashSet::new();
+        // Of each twin, what is not settled.
+        let mut open: BTreeMap<u64, std::collections::BTreeSet<u64>> = BTreeMap::new();
         for act in acts {
             match act {
-                Act::Push(twin) => { bench.push(&[twin]); pushed += 1; }
+                Act::Push(twin) => {
+                    bench.push(&[twin]);
+                    pushed += 1;
+                    open.entry(twin).or_default().insert(pushed as u64);
+                }
+                Act::Shed => bench.queue.shed(),
+                Act::RetryNow => bench.queue.retry_now(bench.now),
+                Act::Evict => {
+                    let oldest = bench.queue.oldest().map(|oldest| oldest.sequence);
+                    let evicted = bench.queue.evict_oldest();
+                    prop_assert_eq!(evicted.as_ref().map(|evicted| evicted.sequence), oldest);
+                    if let Some(evicted) = evicted {
+                        done += 1;
+                        open.entry(evicted.twin).or_default().remove(&evicted.sequence);
+                    }
+                }
                 Act::Take(events_max) => {
                     let batch = bench.queue.take(Room { events_max, ..ROOM }, bench.now);
                     for waiting in &batch {
+                        let older = open[&waiting.twin].range(..waiting.sequence);
+                        for older in older {
+                            let along = batch.iter().any(|other| other.sequence == *older);
+                            prop_assert!(along, "{} went before {older}", waiting.sequence);
+                        }
                         for flight in &flights {
                             prop_assert!(flight.iter().all(|other| other.twin != waiting.twin));
                         }
-                        if tried.insert(waiting.sequence()) {
-                            let last = last_first_attempt.insert(waiting.twin, waiting.sequence());
-                            prop_assert!(last.is_none_or(|last| last < waiting.sequence()));
+                        if tried.insert(waiting.sequence) {
+                            let last = last_first_attempt.insert(waiting.twin, waiting.sequence);
+                            prop_assert!(last.is_none_or(|last| last < waiting.sequence));
                         }
                     }
                     if !batch.is_empty() { flights.push(batch); }
@@ -261,7 +297,7 @@ proptest! {
                     for waiting in batch {
                         let twin = waiting.twin;
                         // A fault of the endpoint hits a twin's later events of the batch too.
-                        let chance = (waiting.sequence() ^ seed) % 4;
+                        let chance = (waiting.sequence ^ seed) % 4;
                         let fate = match if cut.contains(&twin) { 1 } else { chance } {
                             0 => {
                                 let attempts = waiting.attempts + 1;
@@ -271,16 +307,20 @@ proptest! {
                             1 => {
                                 cut.insert(twin);
                                 if waiting.attempts == 0 {
-                                    tried.remove(&waiting.sequence());
+                                    tried.remove(&waiting.sequence);
                                     undo(&mut last_first_attempt, &waiting);
                                 }
                                 Fate::Returned(waiting)
                             }
-                            _ => { done += 1; Fate::Settled }
+                            _ => {
+                                done += 1;
+                                open.entry(twin).or_default().remove(&waiting.sequence);
+                                Fate::Settled
+                            }
                         };
                         fates.push((twin, fate));
                     }
-                    bench.queue.resolve(fates);
+                    bench.resolve(fates);
                 }
                 Act::Resolve(..) => {}
                 Act::Pass => bench.now += Duration::from_millis(3),
@@ -293,19 +333,20 @@ proptest! {
         // Everything comes out in the end.
         loop {
             bench.now += Duration::from_secs(1);
-            for flight in std::mem::take(&mut flights) { done += flight.len(); bench.queue.resolve(settled(flight)); }
+            for flight in std::mem::take(&mut flights) { done += flight.len(); bench.resolve(settled(flight)); }
             let batch = bench.take();
             if batch.is_empty() { break; }
             flights.push(batch);
         }
         prop_assert_eq!(pushed, done);
-        prop_assert_eq!(bench.queue.bytes(), 0);
+        prop_assert_eq!((bench.queue.bytes(), bench.queue.memory()), (0, 0));
+        prop_assert!(bench.queue.twins.is_empty() && bench.queue.is_empty());
     }
 }
 
 /// A delivery that was returned counts as never tried, unless it had failed alone before.
 fn undo(last: &mut HashMap<u64, u64>, waiting: &Waiting) {
     if let Some(sequence) = last.get_mut(&waiting.twin) {
-        *sequence = (*sequence).min(waiting.sequence().saturating_sub(1));
+        *sequence = (*sequence).min(waiting.sequence.saturating_sub(1));
     }
 }

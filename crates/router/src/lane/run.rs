@@ -43,6 +43,8 @@ async fn run(lane: Arc<Lane>) {
             Step::Wait(until) => until,
             Step::End => break,
         };
+        // The step may have let go of the last that waited.
+        lane.settled.notify_waiters();
         tokio::select! {
             Some(landed) = flights.next() => {
                 let now = Instant::now();
