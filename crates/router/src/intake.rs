@@ -173,7 +173,7 @@ impl Router {
             scratch,
         };
         let receipt = Receipt {
-            counts: Some(counts),
+            counts: Some(Box::new(counts)),
             claim: fresh.map(|fresh| fresh.claim),
         };
         let on_disk = self.hand_over(&compiled.lanes, matched, level, arrival, receipt)?;

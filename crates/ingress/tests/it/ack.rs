@@ -57,14 +57,18 @@ async fn delivered_says_what_became_of_the_deliveries() {
     .await;
     // Nothing matched.
     let request = post("/instances/plant-1/events", &headers, EVENT);
-    check(&request, expect![[r#"
+    check(
+        &request,
+        expect![[r#"
         HTTP/1.1 200 OK
         content-type: application/json
         content-length: 58
 
         {"accepted":1,"generation":1,"unmatched":1,"endpoints":{}}
         => []
-    "#]]).await;
+    "#]],
+    )
+    .await;
     // The request may ask for less than the setting.
     let headers = format!("{CE}\r\ntwinroute-ack: memory");
     check_with(
@@ -253,27 +257,42 @@ async fn repeats_are_told() {
     };
     let router = Router::builder().duplicate_window(window);
     let server = start_with("", router, Seen::default());
-    ask(&server, &post("/events", CE, EVENT), expect![[r#"
+    ask(
+        &server,
+        &post("/events", CE, EVENT),
+        expect![[r#"
         HTTP/1.1 202 Accepted
         content-type: application/json
         content-length: 43
 
-        {"accepted":1,"generation":1,"unmatched":0}"#]]).await;
+        {"accepted":1,"generation":1,"unmatched":0}"#]],
+    )
+    .await;
     let batch = format!("[{EVENT},{},{}]", other(2), other(2));
-    ask(&server, &post("/events", BATCH, &batch), expect![[r#"
+    ask(
+        &server,
+        &post("/events", BATCH, &batch),
+        expect![[r#"
         HTTP/1.1 202 Accepted
         content-type: application/json
         content-length: 58
 
-        {"accepted":3,"duplicates":2,"generation":1,"unmatched":0}"#]]).await;
+        {"accepted":3,"duplicates":2,"generation":1,"unmatched":0}"#]],
+    )
+    .await;
     // The ends of the first one's deliveries are not known to this request.
     let headers = format!("{CE}\r\ntwinroute-ack: delivered");
-    ask(&server, &post("/events", &headers, EVENT), expect![[r#"
+    ask(
+        &server,
+        &post("/events", &headers, EVENT),
+        expect![[r#"
         HTTP/1.1 202 Accepted
         content-type: application/json
         content-length: 73
 
-        {"accepted":1,"duplicates":1,"generation":1,"unmatched":0,"endpoints":{}}"#]]).await;
+        {"accepted":1,"duplicates":1,"generation":1,"unmatched":0,"endpoints":{}}"#]],
+    )
+    .await;
     server.router.settled().await;
     assert_eq!(*server.seen.ids.lock().unwrap(), ["1", "2"]);
     server.stop().await;
