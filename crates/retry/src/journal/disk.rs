@@ -464,3 +464,7 @@ fn too_large(index: usize, bytes: usize) -> AppendError {
 #[cfg(test)]
 #[path = "disk_tests.rs"]
 pub(super) mod tests;
+
+#[cfg(test)]
+#[path = "kept_tests.rs"]
+mod kept_tests;
