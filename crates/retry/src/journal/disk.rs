@@ -109,7 +109,7 @@ pub struct Appended {
 /// What a journal on disk takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
-    /// Bytes of its segment files.
+    /// Bytes of its segment files, and of the next one where that is prepared.
     pub disk_bytes: u64,
     /// Its segment files.
     pub segments: usize,
@@ -131,6 +131,7 @@ impl Disk {
     ) -> Result<(Self, Recovered), OpenError> {
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+        start::remove_left_overs(&*storage)?;
         let found = recover::read(&*storage, &mut |_, _| {})?;
         // After the death of a process alone, what was read may still be on its way to the disk.
         if found.end.0 > 0 {

@@ -131,7 +131,7 @@ fn an_abandoned_replay_leaves_its_dead_letter() {
         Err(NotDurable::Abandoned(_))
     ));
     assert!(matches!(disk.health(), Health::Full(_)));
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, Leaves::Nothing);
     sim.set_room(None);
     let (_, recovered) = open(&sim, SETTINGS);
     let hub = known(&recovered, hub);

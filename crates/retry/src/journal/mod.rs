@@ -11,6 +11,7 @@ mod inspect;
 mod log;
 mod memory;
 mod pages;
+mod prepare;
 mod read;
 mod record;
 mod recover;

@@ -6,6 +6,7 @@ use super::disk::Settings;
 use super::group::Work;
 use super::index::SharedIndex;
 use super::log::{Active, Failure, Log};
+use super::prepare::{self, Next};
 use super::recover::Found;
 use super::recovered::{self, Recovered};
 use super::storage::Storage;
@@ -48,6 +49,7 @@ pub(super) fn start(
         groups: 0,
         buffer: Vec::new(),
         copying: Copying::default(),
+        next: Next::new(storage),
         stuck: None,
     };
     let work = Work::<()> {
@@ -68,7 +70,18 @@ pub(super) fn start(
     if log.has_chores() {
         inbox.lazy_at = Some(Instant::now() + settings.settle_delay);
     }
-    inbox.disk_bytes = log.disk_bytes();
+    inbox.disk_bytes = log.disk_bytes() + log.next.bytes();
     inbox.segments = log.segments.len();
     Ok((log, recovered))
+}
+
+/// Removes what was being prepared when the program ended.
+pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), OpenError> {
+    let names = storage.list();
+    let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
+    for name in names.iter().filter(|name| prepare::is_left_over(name)) {
+        let removed = storage.remove(name);
+        removed.map_err(|error| OpenError::io(storage, format!("removing {name}"), error))?;
+    }
+    Ok(())
 }
