@@ -11,7 +11,7 @@ use super::window::Window;
 use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
 };
-use super::{Entry, Full, OpenError, encode, log, start};
+use super::{Entry, Full, OpenError, encode, start};
 use crate::dead_letter::DeadLetter;
 use crate::ledger::Fate;
 use std::collections::HashMap;
@@ -133,11 +133,7 @@ impl Disk {
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
         start::remove_left_overs(&*storage)?;
         let found = recover::read(&*storage, &mut |_, _| {})?;
-        // After the death of a process alone, what was read may still be on its way to the disk.
-        if found.end.0 > 0 {
-            let synced = storage.sync_data(&log::name_of(found.end.0));
-            synced.map_err(|error| OpenError::io(&*storage, "sync of the last segment", error))?;
-        }
+        start::sync_end(&*storage, &found)?;
         let mut inbox = Inbox {
             next_sequence: found.next_sequence,
             durable_sequence: found.next_sequence,
