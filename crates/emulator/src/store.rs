@@ -56,7 +56,9 @@ pub enum SettingsError {
     #[error("the path {0} is used twice")]
     PathTwice(String),
     /// A container whose name the service would not take.
-    #[error("the container name {0:?} is not 3 to 63 lower-case letters, digits and single hyphens")]
+    #[error(
+        "the container name {0:?} is not 3 to 63 lower-case letters, digits and single hyphens"
+    )]
     ContainerName(String),
     /// A hub without partitions.
     #[error("hub {0} has no partitions")]
@@ -229,7 +231,9 @@ impl Store {
     /// # Panics
     /// When there is one of that name, or the name is not legal.
     pub fn create_container(&self, container: &str) {
-        let made = self.blobs.create_container(container, BTreeMap::new(), self.now());
+        let made = self
+            .blobs
+            .create_container(container, BTreeMap::new(), self.now());
         made.unwrap_or_else(|refusal| panic!("container {container}: {refusal:?}"));
     }
 
@@ -247,7 +251,9 @@ impl Store {
     /// # Panics
     /// When there is no such container, the name is not legal, or a limit is reached.
     pub fn put_blob(&self, container: &str, name: &str, content: impl Into<Bytes>) {
-        let put = self.blobs.put_blob(container, name, content.into(), self.now());
+        let put = self
+            .blobs
+            .put_blob(container, name, content.into(), self.now());
         put.unwrap_or_else(|refusal| panic!("blob {name} of {container}: {refusal:?}"));
     }
 

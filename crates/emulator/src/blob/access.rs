@@ -139,10 +139,12 @@ fn shared_key(account: &Account, call: &Call, now: Timestamp) -> Result<(), Refu
     }
     let dated = ["x-ms-date", "date"].map(|name| call.header(name));
     let date = dated.iter().find(|text| !text.is_empty());
-    let fresh = date.and_then(|text| parse_http_date(text)).is_some_and(|date| {
-        let away = date.unix_millis().abs_diff(now.unix_millis());
-        away <= SKEW_MS_MAX
-    });
+    let fresh = date
+        .and_then(|text| parse_http_date(text))
+        .is_some_and(|date| {
+            let away = date.unix_millis().abs_diff(now.unix_millis());
+            away <= SKEW_MS_MAX
+        });
     if !fresh {
         let text = "the date of the request is missing or more than 15 minutes away";
         return Err(Refusal::unauthenticated(text));

@@ -163,16 +163,17 @@ impl Call {
             let Some(name) = header.as_str().strip_prefix(METADATA_PREFIX) else {
                 continue;
             };
-            let invalid = |why: &str| {
-                Refusal::bad("InvalidMetadata", format!("metadata {name:?}: {why}"))
-            };
+            let invalid =
+                |why: &str| Refusal::bad("InvalidMetadata", format!("metadata {name:?}: {why}"));
             if name.is_empty() {
                 return Err(Refusal::bad("EmptyMetadataKey", "metadata has no name"));
             }
             // "Naming and referencing containers, blobs, and metadata": names are C# identifiers.
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
             if !name.bytes().all(fits) || name.as_bytes()[0].is_ascii_digit() {
-                return Err(invalid("the name must be letters, digits and _, no digit first"));
+                return Err(invalid(
+                    "the name must be letters, digits and _, no digit first",
+                ));
             }
             let text = value.to_str();
             let text = text.map_err(|_| invalid("the value is not visible ASCII"))?;

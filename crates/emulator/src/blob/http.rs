@@ -127,7 +127,11 @@ async fn admit<'a>(
     let Some(length) = length.or((parts.method != Method::PUT).then_some(0)) else {
         let status = StatusCode::LENGTH_REQUIRED;
         let text = "the header Content-Length is missing";
-        return Ok(Err(Refusal::new(status, "MissingContentLengthHeader", text)));
+        return Ok(Err(Refusal::new(
+            status,
+            "MissingContentLengthHeader",
+            text,
+        )));
     };
     let too_large = || {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
@@ -164,7 +168,9 @@ impl Common {
             value.and_then(|value| value.to_str().ok())
         };
         let signed = parts.uri.query().unwrap_or_default();
-        let mut signed = signed.split('&').filter_map(|pair| pair.strip_prefix("sv="));
+        let mut signed = signed
+            .split('&')
+            .filter_map(|pair| pair.strip_prefix("sv="));
         let version = text("x-ms-version").or_else(|| signed.next());
         let client_id = parts.headers.get("x-ms-client-request-id");
         let client_id = client_id.filter(|id| id.len() <= CLIENT_ID_BYTES_MAX);
@@ -173,7 +179,11 @@ impl Common {
             version: version.unwrap_or(VERSION).to_owned(),
             client_id: client_id.cloned(),
             date: http_date(now),
-            endpoint: format!("http://{}/{}", text("host").unwrap_or_default(), account.name),
+            endpoint: format!(
+                "http://{}/{}",
+                text("host").unwrap_or_default(),
+                account.name
+            ),
         }
     }
 

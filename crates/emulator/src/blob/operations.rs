@@ -65,7 +65,10 @@ pub(super) fn perform(
             let mut state = account.state();
             let container = state.container(&call.container)?;
             let known = container.blobs.get(&call.blob);
-            read_conditions(call, known.ok_or_else(|| Refusal::blob_not_found(&call.blob))?)?;
+            read_conditions(
+                call,
+                known.ok_or_else(|| Refusal::blob_not_found(&call.blob))?,
+            )?;
             state.delete_blob(&call.container, &call.blob)?;
             Ok(Reply::new(StatusCode::ACCEPTED).with("x-ms-delete-type-permanent", "true"))
         }
@@ -147,7 +150,13 @@ fn put_block(account: &Account, call: &Call, body: Bytes) -> Result<Reply, Refus
     }
     let md5 = check_md5(call, "content-md5", &body)?;
     let mut state = account.state();
-    state.put_block(&call.container, &call.blob, identifier, body, account.limits())?;
+    state.put_block(
+        &call.container,
+        &call.blob,
+        identifier,
+        body,
+        account.limits(),
+    )?;
     Ok(Reply::new(StatusCode::CREATED)
         .with("content-md5", &md5)
         .with("x-ms-request-server-encrypted", "true"))
@@ -262,7 +271,10 @@ fn get_blob(account: &Account, call: &Call) -> Result<Reply, Refusal> {
     };
     let shown = format!("bytes {}-{}/{length}", range.start, range.end - 1);
     let part = blob.content.slice(range);
-    if call.header("x-ms-range-get-content-md5").eq_ignore_ascii_case("true") {
+    if call
+        .header("x-ms-range-get-content-md5")
+        .eq_ignore_ascii_case("true")
+    {
         reply = reply.with("content-md5", &md5_of(&part));
     }
     if !whole.is_empty() {
@@ -329,7 +341,8 @@ fn md5_of(bytes: &[u8]) -> String {
 
 /// "Put Block List", the request body.
 pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, String)>, Refusal> {
-    let invalid = |why: String| Refusal::bad("InvalidXmlDocument", format!("the block list: {why}"));
+    let invalid =
+        |why: String| Refusal::bad("InvalidXmlDocument", format!("the block list: {why}"));
     let xml = std::str::from_utf8(xml).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
     let mut reader = Reader::from_str(xml);
     reader.config_mut().trim_text(true);

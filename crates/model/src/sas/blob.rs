@@ -249,7 +249,10 @@ pub fn container_sas(
         query.push_str(&format!("{name}={}&", utf8_percent_encode(value, RESERVED)));
     }
     let signature = BASE64.encode(signature);
-    query.push_str(&format!("sig={}", utf8_percent_encode(&signature, RESERVED)));
+    query.push_str(&format!(
+        "sig={}",
+        utf8_percent_encode(&signature, RESERVED)
+    ));
     Ok(Secret::new(query))
 }
 

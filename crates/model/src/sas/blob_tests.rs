@@ -121,7 +121,8 @@ fn changing_any_signed_field_spoils_the_signature() {
 fn a_container_signature_verifies_from_its_start_to_its_end() {
     let key = Secret::from(KEY);
     let made = container_sas(ACCOUNT, &key, CONTAINER, "lwr", Some(NOW), END).unwrap();
-    let head = "sp=rwl&st=2025-01-01T00%3A00%3A00Z&se=2030-01-01T00%3A00%3A00Z&sv=2021-08-06&sr=c&sig=";
+    let head =
+        "sp=rwl&st=2025-01-01T00%3A00%3A00Z&se=2030-01-01T00%3A00%3A00Z&sv=2021-08-06&sr=c&sig=";
     assert!(made.expose().starts_with(head), "{}", made.expose());
     let sas = parse(made.expose());
     assert_eq!((sas.start(), sas.expiry()), (Some(NOW), END));
