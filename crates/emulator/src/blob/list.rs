@@ -214,3 +214,84 @@ fn name_element(xml: &mut String, name: &str) {
         element(xml, "Name", name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::container::ContentHeaders;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use twinroute_model::clock::Timestamp;
+
+    fn blob() -> Blob {
+        Blob {
+            content: Bytes::new(),
+            headers: ContentHeaders::default(),
+            metadata: BTreeMap::new(),
+            etag: String::new(),
+            created: Timestamp::from_unix_millis(0),
+            changed: Timestamp::from_unix_millis(0),
+            blocks: Vec::new(),
+        }
+    }
+
+    /// All pages of a listing, each no longer than it may be.
+    fn pages(
+        blobs: &BTreeMap<String, Blob>,
+        prefix: &str,
+        delimiter: &str,
+        max: usize,
+    ) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut from = String::new();
+        loop {
+            let listing = Listing {
+                prefix,
+                delimiter,
+                marker: "",
+                from,
+                page_max: max,
+                metadata: false,
+            };
+            let (page, next) = listing.entries(blobs);
+            assert!(page.len() <= max);
+            all.extend(page.iter().map(|entry| match entry {
+                Entry::Blob(name) => format!("blob {name}"),
+                Entry::Prefix(name) => format!("below {name}"),
+            }));
+            match next {
+                Some(next) => from = next.to_owned(),
+                None => return all,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_together_are_the_whole_listing(
+            names in proptest::collection::btree_set("[a/\u{e9}\u{10FFFF}]{1,6}", 0..30),
+            prefix in "[a/]{0,2}",
+            by_folder in any::<bool>(),
+            max in 1_usize..8,
+        ) {
+            let delimiter = if by_folder { "/" } else { "" };
+            let mut seen = BTreeSet::new();
+            let mut expect = Vec::new();
+            for name in names.iter().filter(|name| name.starts_with(&prefix)) {
+                let cut = name[prefix.len()..].find('/').filter(|_| by_folder);
+                match cut {
+                    None => expect.push(format!("blob {name}")),
+                    Some(cut) => {
+                        let below = &name[..=prefix.len() + cut];
+                        if seen.insert(below) {
+                            expect.push(format!("below {below}"));
+                        }
+                    }
+                }
+            }
+            let blobs = names.iter().map(|name| (name.clone(), blob())).collect();
+            prop_assert_eq!(pages(&blobs, &prefix, delimiter, max), expect);
+        }
+    }
+}

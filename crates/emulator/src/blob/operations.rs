@@ -348,18 +348,24 @@ pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, Str
     reader.config_mut().trim_text(true);
     let mut list = Vec::new();
     let mut open: Vec<Option<From>> = Vec::new();
+    let mut rooted = false;
     loop {
         let event = reader.read_event();
         match event.map_err(|error| invalid(error.to_string()))? {
             Event::Start(start) => {
                 let from = match (open.len(), start.local_name().as_ref()) {
-                    (0, b"BlockList") => None,
+                    (0, b"BlockList") if !rooted => None,
                     (1, b"Committed") => Some(From::Committed),
                     (1, b"Uncommitted") => Some(From::Uncommitted),
                     (1, b"Latest") => Some(From::Latest),
                     _ => return Err(invalid("it has an element of another name".to_owned())),
                 };
+                rooted = true;
                 open.push(from);
+            }
+            // A list of nothing makes an empty blob.
+            Event::Empty(empty) if !rooted && empty.local_name().as_ref() == b"BlockList" => {
+                rooted = true;
             }
             Event::End(_) => {
                 open.pop();
@@ -375,10 +381,57 @@ pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, Str
                 let text = text.decode().map_err(|error| invalid(error.to_string()))?;
                 list.push((from, text.into_owned()));
             }
-            Event::Decl(_) | Event::Empty(_) | Event::Comment(_) => {}
-            Event::Eof if open.is_empty() => return Ok(list),
+            Event::Decl(_) | Event::Comment(_) => {}
+            Event::Eof if open.is_empty() && rooted => return Ok(list),
             Event::Eof => return Err(invalid("it ends too early".to_owned())),
             _ => return Err(invalid("it has more than elements and text".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn block_lists_are_read_in_order_and_bounded() {
+        let xml = "<?xml version=\"1.0\"?><BlockList><Latest>MQ==</Latest>\n<!-- two -->\
+                   <Committed>Mg==</Committed><Uncommitted>Mw==</Uncommitted></BlockList>";
+        let list = block_list(xml.as_bytes(), 3).unwrap();
+        let expect = [
+            (From::Latest, "MQ=="),
+            (From::Committed, "Mg=="),
+            (From::Uncommitted, "Mw=="),
+        ];
+        assert_eq!(
+            list,
+            expect.map(|(from, identifier)| (from, identifier.to_owned()))
+        );
+        let long = block_list(xml.as_bytes(), 2).unwrap_err();
+        assert_eq!(long.code, "BlockListTooLong");
+        assert_eq!(block_list(b"<BlockList/>", 1), Ok(Vec::new()));
+        for xml in [
+            "",
+            "<Latest/>",
+            "<BlockList><Latest/></BlockList>",
+            "<BlockList/><BlockList/>",
+        ] {
+            let refusal = block_list(xml.as_bytes(), 1).unwrap_err();
+            assert_eq!(refusal.code, "InvalidXmlDocument", "{xml}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_block_list_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            text in "(<|>|/|&|BlockList|Latest|MQ==|<!--|\"|\\?){0,30}",
+        ) {
+            for xml in [bytes.as_slice(), text.as_bytes()] {
+                let read = block_list(xml, 5);
+                prop_assert!(read.is_ok_and(|list| list.len() <= 5) || block_list(xml, 5).is_err());
+            }
         }
     }
 }

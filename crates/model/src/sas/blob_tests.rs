@@ -173,3 +173,13 @@ fn moments_are_read_in_every_published_form() {
         assert_eq!(moment(text), Some(END), "{text}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_query_panics(query in "((sig|sv|sr|sp|st|se|ss|srt|x)(=|%3D)?(QQ==|%|c|2021-08-06|2030-01-01T0|\\PC)?&?){0,12}") {
+        if let Ok(Some(sas)) = BlobSas::parse(&query) {
+            let verified = sas.verify(ACCOUNT, &Secret::from(KEY), CONTAINER, Some("b"), NOW);
+            proptest::prop_assert!(verified.is_err());
+        }
+    }
+}
