@@ -82,7 +82,10 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
         Some(BlobAnswer::Status(status, code, seconds)) => Some(scripted(*status, code, *seconds)),
         Some(BlobAnswer::Full) => Some(Refusal::full()),
         Some(BlobAnswer::ContainerAbsent) => Some(Refusal::container_not_found(&container)),
-        Some(BlobAnswer::Stall) => std::future::pending().await,
+        Some(BlobAnswer::Stall) => {
+            drop((permit, body));
+            return std::future::pending().await;
+        }
         Some(BlobAnswer::Drop) => return Err(Dropped),
         Some(BlobAnswer::AnswerAfter(_) | BlobAnswer::StoreAndDrop) | None => None,
     };
