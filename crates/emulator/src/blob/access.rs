@@ -28,7 +28,7 @@ pub(super) fn check(account: &Account, call: &Call, now: Timestamp) -> Result<Ri
         shared_key(account, call, now)?;
         return Ok(Rights { overwrite: true });
     }
-    let sas = BlobSas::parse(&call.parts.query)
+    let sas = BlobSas::parse(&call.line.query)
         .map_err(|refusal| Refusal::unauthenticated(refusal.to_string()))?;
     let Some(sas) = sas else {
         let text = "the request has neither an Authorization header nor a signature";
@@ -159,7 +159,7 @@ fn shared_key(account: &Account, call: &Call, now: Timestamp) -> Result<(), Refu
 /// "Authorize with Shared Key", "Blob, Queue, and File Services (Shared Key authorization)", from version
 /// 2015-02-21 on.
 fn string_to_sign(account: &str, call: &Call) -> String {
-    let mut text = format!("{}\n", call.parts.method);
+    let mut text = format!("{}\n", call.line.method);
     for name in [
         "content-encoding",
         "content-language",
@@ -186,7 +186,7 @@ fn string_to_sign(account: &str, call: &Call) -> String {
     for name in headers {
         text.push_str(&format!("{name}:{}\n", call.header(name).trim()));
     }
-    text.push_str(&format!("/{account}{}", call.parts.path));
+    text.push_str(&format!("/{account}{}", call.line.path));
     let mut pairs = call.query.pairs().to_vec();
     pairs.sort();
     for together in pairs.chunk_by(|one, other| one.0 == other.0) {

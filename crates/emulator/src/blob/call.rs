@@ -57,7 +57,7 @@ pub(super) struct Call {
     pub(super) blob: String,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
-    pub(super) parts: Line,
+    pub(super) line: Line,
 }
 
 /// The request line as it came, for signatures.
@@ -138,7 +138,7 @@ impl Call {
             container: container.to_owned(),
             blob: blob.into_owned(),
             query,
-            parts: Line {
+            line: Line {
                 method: parts.method,
                 path: path.to_owned(),
                 query: query_text.to_owned(),

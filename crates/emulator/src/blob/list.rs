@@ -51,6 +51,14 @@ enum Entry<'a> {
 impl<'a> Listing<'a> {
     pub(super) fn read(call: &'a Call) -> Result<Self, Refusal> {
         let text = |name: &str| call.query.get(name).unwrap_or_default();
+        for name in ["prefix", "delimiter"] {
+            // They are repeated in the answer, and XML 1.0 cannot hold these.
+            if text(name).contains(|letter: char| {
+                letter.is_control() || matches!(letter, '\u{FFFE}'..='\u{FFFF}')
+            }) {
+                return Err(Refusal::query_value(name, "it has control characters"));
+            }
+        }
         let marker = text("marker");
         let from = URL_SAFE_NO_PAD.decode(marker).ok();
         let from = from.and_then(|bytes| String::from_utf8(bytes).ok());

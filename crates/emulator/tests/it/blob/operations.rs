@@ -223,6 +223,7 @@ async fn listings_come_in_pages_and_by_folder() {
         ("maxresults=x", "InvalidQueryParameterValue"),
         ("include=uncommittedblobs", "InvalidQueryParameterValue"),
         ("marker=%20", "InvalidQueryParameterValue"),
+        ("prefix=a%00", "InvalidQueryParameterValue"),
     ] {
         assert_eq!(list(query).await.refusal(), (400, code), "{query}");
     }
