@@ -33,6 +33,12 @@ pub(super) const ALL: &[Check] = &[
         run: |stage| emulator(stage, "event_grid.py"),
     },
     Check {
+        name: "emulator-blob-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: |stage| emulator(stage, "blob.py"),
+    },
+    Check {
         name: "emulator-event-hubs-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(3),
@@ -49,6 +55,12 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "event_grid.mjs"),
+    },
+    Check {
+        name: "emulator-blob-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(2),
+        run: |stage| emulator(stage, "blob.mjs"),
     },
     Check {
         name: "router-to-sdk",
