@@ -25,7 +25,7 @@ struct ShelfState {
 }
 
 impl Shelf {
-    fn fail(&self, faults: impl IntoIterator<Item = FaultKind>) {
+    pub(super) fn fail(&self, faults: impl IntoIterator<Item = FaultKind>) {
         self.0.lock().unwrap().faults.extend(faults);
     }
 
@@ -86,7 +86,7 @@ impl DeadLetterStore for Shelf {
     }
 }
 
-fn reject() -> Outcome {
+pub(super) fn reject() -> Outcome {
     Outcome::Reject(Reason::new("bad", "no such field"))
 }
 
@@ -136,7 +136,10 @@ async fn what_dies_goes_to_its_store_however_often_that_fails() {
     }
     let dead = status(&router).dead_letters;
     assert!(dead.awaiting_upload > 0 && dead.local == 0, "{dead:?}");
-    assert!(dead.backing_off_ms > 0 && dead.last_error.contains("script"), "{dead:?}");
+    assert!(
+        dead.backing_off_ms > 0 && dead.last_error.contains("script"),
+        "{dead:?}"
+    );
     while status(&router).dead_letters.uploaded < 20 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -159,7 +162,9 @@ async fn what_its_store_will_never_take_stays_and_does_not_block_others() {
     router.settled().await;
     let dead = status(&router).dead_letters;
     assert_eq!((dead.uploaded, dead.local, dead.awaiting_upload), (1, 1, 0));
-    let page = router.dead_letters(&DeadLetterQuery::default(), None, 10).await;
+    let page = router
+        .dead_letters(&DeadLetterQuery::default(), None, 10)
+        .await;
     assert!(page.dead_letters[0].unstorable && page.next.is_empty());
 }
 
@@ -187,11 +192,20 @@ async fn dead_letters_are_found_by_what_is_asked() {
         text
     };
     assert_eq!(ask(with(|_| {})).await, "1 2 3 4");
-    assert_eq!(ask(with(|text| text.reason = "rejected".into())).await, "1 2 3 4");
+    assert_eq!(
+        ask(with(|text| text.reason = "rejected".into())).await,
+        "1 2 3 4"
+    );
     assert_eq!(ask(with(|text| text.endpoint = "other".into())).await, "");
-    assert_eq!(ask(with(|text| text.filter = "subject = 'c'".into())).await, "3");
+    assert_eq!(
+        ask(with(|text| text.filter = "subject = 'c'".into())).await,
+        "3"
+    );
     assert_eq!(ask(with(|text| text.event_type = "other".into())).await, "");
-    assert_eq!(ask(with(|text| text.since = "2999-01-01T00:00:00Z".into())).await, "");
+    assert_eq!(
+        ask(with(|text| text.since = "2999-01-01T00:00:00Z".into())).await,
+        ""
+    );
     let wrong = with(|text| text.filter = "subject is".into()).parse();
     assert!(wrong.unwrap_err().starts_with("filter: "));
 
@@ -208,7 +222,10 @@ async fn dead_letters_are_found_by_what_is_asked() {
     }
     assert_eq!(ids, ["1", "2", "3", "4"]);
     let (view, event) = router.dead_letter(None, "ONLY", 1).await.unwrap();
-    assert_eq!((view.outcome.as_str(), event.id()), ("bad: no such field", "1"));
+    assert_eq!(
+        (view.outcome.as_str(), event.id()),
+        ("bad: no such field", "1")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,7 +254,10 @@ async fn a_replay_delivers_only_to_the_endpoint_that_failed() {
     assert_eq!(sink.ids(), ["1", "2", "3", "1", "2", "3"]);
     assert_eq!(other.ids(), ["1", "2", "3"]);
     let status = status(&router);
-    assert_eq!((status.matched, status.replayed, status.delivered), (3, 3, 3));
+    assert_eq!(
+        (status.matched, status.replayed, status.delivered),
+        (3, 3, 3)
+    );
     let dead = status.dead_letters;
     assert_eq!((dead.replayed, dead.local, dead.uploaded), (3, 0, 0));
 }
@@ -249,17 +269,28 @@ async fn a_replay_stops_itself_when_the_failure_persists() {
     let router = router(&sink, quick(), None);
     accept(&router, (0..100).map(|id| event(id, "a")).collect()).await;
     router.settled().await;
-    let number = router.replay(ReplayRequest::default()).await.unwrap().number;
+    let number = router
+        .replay(ReplayRequest::default())
+        .await
+        .unwrap()
+        .number;
     let replay = ended(&router, number).await;
     assert_eq!(replay.state, ReplayState::Stopped);
     let reason = &replay.reason;
-    assert!(reason.contains("the failure persists") && reason.contains("bad"), "{reason}");
+    assert!(
+        reason.contains("the failure persists") && reason.contains("bad"),
+        "{reason}"
+    );
     assert!(replay.replayed < 20, "{replay:?}");
     assert_eq!(status(&router).dead_letters.local, 100);
     // Nor does it go on against an endpoint that takes nothing.
     sink.set_down(true);
     accept(&router, vec![event(100, "a")]).await;
-    let number = router.replay(ReplayRequest::default()).await.unwrap().number;
+    let number = router
+        .replay(ReplayRequest::default())
+        .await
+        .unwrap()
+        .number;
     let replay = ended(&router, number).await;
     assert!(replay.reason.contains("it is unreachable"), "{replay:?}");
 }
@@ -294,7 +325,10 @@ async fn a_replay_from_the_container_reads_what_stands_there() {
 
 #[tokio::test(start_paused = true)]
 async fn time_to_live_runs_while_an_endpoint_is_away_and_stands_still_while_it_refuses_us() {
-    for (kind, dies) in [(FaultKind::Unreachable, true), (FaultKind::Unauthorized, false)] {
+    for (kind, dies) in [
+        (FaultKind::Unreachable, true),
+        (FaultKind::Unauthorized, false),
+    ] {
         let sink = Script::default();
         sink.set_down_as(Some(kind));
         let router = router(&sink, quick(), None);
@@ -319,7 +353,10 @@ async fn a_paused_endpoint_sends_nothing_and_a_purge_empties_it() {
     endpoint.pause();
     accept(&router, vec![event(1, "a"), event(2, "a")]).await;
     tokio::time::sleep(Duration::from_secs(30 * 60 * 60)).await;
-    assert_eq!((status(&router).state.as_str(), status(&router).queued), ("paused", 2));
+    assert_eq!(
+        (status(&router).state.as_str(), status(&router).queued),
+        ("paused", 2)
+    );
     assert_eq!(endpoint.purge(false).queued, 2);
     assert_eq!(status(&router).discarded_by["purged"], 2);
     accept(&router, vec![event(3, "a")]).await;
@@ -364,12 +401,18 @@ async fn limits_do_what_was_set() {
     accept(&dead, four()).await;
     assert_eq!(status(&dead).dead_letters.by_reason["overflow"], 2);
     tokio::time::sleep(Duration::from_secs(61)).await;
-    assert_eq!((status(&dead).queued, status(&dead).dead_letters.local), (0, 4));
+    assert_eq!(
+        (status(&dead).queued, status(&dead).dead_letters.local),
+        (0, 4)
+    );
 
     let kept = bytesize::ByteSize(event(1, "a").size() as u64);
     let few = router(&down, full(WhenFull::DeadLetterOldest, Some(kept)), None);
     accept(&few, four()).await;
-    assert_eq!((status(&few).dead_letters.local, status(&few).discarded), (1, 1));
+    assert_eq!(
+        (status(&few).dead_letters.local, status(&few).discarded),
+        (1, 1)
+    );
 
     let discard = router(&down, full(WhenFull::DiscardOldest, None), None);
     accept(&discard, four()).await;
@@ -378,14 +421,25 @@ async fn limits_do_what_was_set() {
 
     let refuse = router(&down, full(WhenFull::Refuse, None), None);
     accept(&refuse, vec![event(1, "a"), event(2, "a")]).await;
-    let refused = refuse.accept(None, vec![event(3, "a")], AckLevel::Memory).await;
+    let refused = refuse
+        .accept(None, vec![event(3, "a")], AckLevel::Memory)
+        .await;
     let refused = refused.unwrap_err();
-    assert!(matches!(&refused, AcceptError::EndpointFull { .. }), "{refused}");
-    assert!(refused.to_string().contains("endpoint default/only"), "{refused}");
+    assert!(
+        matches!(&refused, AcceptError::EndpointFull { .. }),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("endpoint default/only"),
+        "{refused}"
+    );
     down.set_down(false);
     refuse.settled().await;
     accept(&refuse, vec![event(4, "a")]).await;
-    assert_eq!((status(&refuse).matched, status(&refuse).dead_letters.all()), (3, 0));
+    assert_eq!(
+        (status(&refuse).matched, status(&refuse).dead_letters.all()),
+        (3, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
