@@ -3,6 +3,8 @@
 //! Event Hubs and Service Bus sign with the key's UTF-8 text; Event Grid signs with the base64-decoded
 //! key. Both are HMAC-SHA256 over what stands before the signature.
 
+pub mod storage;
+
 use crate::clock::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
