@@ -7,6 +7,8 @@
 
 pub mod blob;
 
+pub mod storage;
+
 use crate::clock::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
