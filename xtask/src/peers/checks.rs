@@ -1,7 +1,8 @@
 //! The checks.
 
+use super::dead_letters;
 use super::flow;
-use super::install::Peer::{Node, Proton, Python};
+use super::install::Peer::{Azurite, Node, Proton, Python};
 use super::process::Process;
 use super::scene::{self, Emulator, Router, json_line, route};
 use super::{Check, Stage};
@@ -67,6 +68,12 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(2),
         run: publishers_to_ingress,
+    },
+    Check {
+        name: "dead-letters-to-azurite",
+        needs: &[Azurite],
+        time_max: MINUTE.saturating_mul(2),
+        run: dead_letters::azurite,
     },
     Check {
         name: "kill-emulator",
