@@ -91,6 +91,8 @@ try {
   await steps[scene.step]();
   process.exit(0);
 } catch (error) {
-  console.log(`container.mjs ${scene.step}: ${error.stack ?? error}`);
+  console.log(error.stack ?? "");
+  const reason = String(error.message ?? error).replace(/\s+/g, " ");
+  console.log(`container.mjs ${scene.step}: ${reason}`);
   process.exit(1);
 }
