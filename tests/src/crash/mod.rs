@@ -1,0 +1,3 @@
+//! x
+pub mod history;
+pub mod oracle;
