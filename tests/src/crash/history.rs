@@ -161,6 +161,8 @@ pub struct Disturbance {
     pub endpoints: Endpoints,
     /// Events that each of them may have refused for good.
     pub refusals: u32,
+    /// Whether some of them may have taken single events not now but later.
+    pub parks: bool,
 }
 
 impl Disturbance {

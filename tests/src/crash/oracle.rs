@@ -189,6 +189,8 @@ struct Judge<'a> {
     evident: HashSet<(u32, u32)>,
     /// Times in which events were refused for good.
     refusing: Vec<&'a Disturbance>,
+    /// Times in which events were parked.
+    parking: Vec<&'a Disturbance>,
     /// Per endpoint, accepted deliveries that never arrived, and may not have.
     missing: HashMap<Endpoint, u64>,
     /// Those of them that could have.
@@ -207,16 +209,17 @@ impl<'a> Judge<'a> {
             let with_id = move |(index, event)| (id(post, index), (post, event));
             post.events.iter().enumerate().map(with_id)
         });
+        let disturbances = |wanted: fn(&&Disturbance) -> bool| {
+            let all = history.disturbances.iter();
+            all.filter(wanted).collect()
+        };
         Self {
             history,
             known: known.collect(),
             arrived: HashSet::new(),
             evident: HashSet::new(),
-            refusing: history
-                .disturbances
-                .iter()
-                .filter(|disturbance| disturbance.refusals > 0)
-                .collect(),
+            refusing: disturbances(|disturbance| disturbance.refusals > 0),
+            parking: disturbances(|disturbance| disturbance.parks),
             suspects: HashMap::new(),
             missing: HashMap::new(),
             impossible: HashMap::new(),
@@ -250,8 +253,7 @@ impl<'a> Judge<'a> {
             if post.answer == Answer::None {
                 self.evident.insert((post.producer, post.number));
             }
-            // What was refused and sent once more after a crash comes late, and rightly so.
-            if self.refusable(endpoint, post, event, delivery.at) {
+            if self.failed_alone(endpoint, post, event, delivery.at) {
                 continue;
             }
             let before = latest.entry((endpoint, event.twin)).or_insert(id);
@@ -290,6 +292,17 @@ impl<'a> Judge<'a> {
         let mut refusing = self.refusing.iter();
         event.refused_by.has(endpoint)
             || refusing.any(|disturbance| disturbance.touches(endpoint, post.sent_at, by))
+    }
+
+    /// Whether an event may have failed alone by then, so that its order is not promised.
+    ///
+    /// What was refused and is sent once more after a crash comes late, and rightly so. Events of one
+    /// twin that were parked together come back in any order, each at its own moment: that is as it is
+    /// and not as it should be.
+    fn failed_alone(&self, endpoint: Endpoint, post: &Post, event: &Event, by: Timestamp) -> bool {
+        let mut parking = self.parking.iter();
+        self.refusable(endpoint, post, event, by)
+            || parking.any(|disturbance| disturbance.touches(endpoint, post.sent_at, by))
     }
 
     /// What was acknowledged arrived; what was not, arrived whole or not at all.

@@ -83,6 +83,7 @@ fn good() -> History {
             to: at(120),
             endpoints: Endpoints::ALL,
             refusals: 0,
+            parks: false,
         }],
         snapshots: vec![snapshot(60, 2), snapshot(900, 6)],
         failures: Vec::new(),
@@ -110,6 +111,7 @@ fn refuse(history: &mut History, from: i64, to: i64) {
         to: at(to),
         endpoints: [Endpoint::Hub].into_iter().collect(),
         refusals: 1,
+        parks: false,
     });
 }
 
@@ -185,7 +187,7 @@ fn an_altered_event_is_named() {
 }
 
 #[test]
-fn wrong_order_is_named_but_for_other_twins_and_what_was_refused() {
+fn wrong_order_is_named_but_for_other_twins_and_what_failed_alone() {
     let swapped = |history: &mut History| {
         let early = drop_delivery(history, Endpoint::Hub, place(0, 1));
         history.deliveries.push(early);
@@ -203,6 +205,12 @@ fn wrong_order_is_named_but_for_other_twins_and_what_was_refused() {
         refuse(history, 20, 90);
     };
     assert_eq!(found(refused), NOTHING);
+    let parked = |history: &mut History| {
+        refused(history);
+        let disturbance = history.disturbances.last_mut().unwrap();
+        (disturbance.refusals, disturbance.parks) = (0, true);
+    };
+    assert_eq!(found(parked), NOTHING);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::history::{Endpoint, Endpoints};
 use fastrand::Rng;
+use std::fmt;
 use std::time::Duration;
 use twinroute_emulator::{PostAnswer, SendAnswer};
 
@@ -112,6 +113,29 @@ impl What {
             _ => 0,
         };
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether events may have to wait alone.
+    pub(super) const fn parks(&self) -> bool {
+        matches!(
+            self,
+            Self::Send(_, SendAnswer::Release | SendAnswer::Modify, _)
+        )
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Post(answer, count) => write!(formatter, "grid-1: {count} x {answer:?}"),
+            Self::Send(endpoint, answer, count) => {
+                write!(formatter, "{}: {count} x {answer:?}", endpoint.name())
+            }
+            Self::Attach(endpoint, condition, count) => {
+                write!(formatter, "{}: {count} x {condition}", endpoint.name())
+            }
+            Self::Connection(count) => write!(formatter, "{count} AMQP connections refused"),
+        }
     }
 }
 

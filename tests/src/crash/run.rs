@@ -152,31 +152,30 @@ impl Stage<'_> {
         let acknowledged = self.producers.end(working).await;
         glances.await?;
         self.destinations.calm();
-        self.record.lock().disturbances.extend(
-            round
-                .faults
-                .iter()
-                .map(|fault| (fault.what.endpoints(), fault.what.refusals()))
-                .map(|(endpoints, refusals)| Disturbance {
-                    from: faults_from,
-                    to: now(),
-                    endpoints,
-                    refusals,
-                }),
-        );
+        self.record
+            .lock()
+            .disturbances
+            .extend(round.faults.iter().map(|fault| Disturbance {
+                from: faults_from,
+                to: now(),
+                endpoints: fault.what.endpoints(),
+                refusals: fault.what.refusals(),
+                parks: fault.what.parks(),
+            }));
         played?;
         let recovery = self.recoveries.last().copied().unwrap_or_default();
-        Ok(format!(
-            "{}, ready after {} ms, {acknowledged} posts acknowledged, {} faults{}",
+        let mut line = format!(
+            "{}, ready after {} ms, {acknowledged} posts acknowledged",
             round.end.word(),
             recovery.as_millis(),
-            round.faults.len(),
-            if self.away_since.is_some() {
-                ", destinations away"
-            } else {
-                ""
-            },
-        ))
+        );
+        for fault in &round.faults {
+            line.push_str(&format!("; {}", fault.what));
+        }
+        if self.away_since.is_some() {
+            line.push_str("; destinations away");
+        }
+        Ok(line)
     }
 
     /// Waits until a life takes events, and looks at what it knows.
@@ -196,6 +195,7 @@ impl Stage<'_> {
             to: now(),
             endpoints,
             refusals: 0,
+            parks: false,
         });
     }
 
