@@ -11,7 +11,7 @@ mod process;
 mod scene;
 
 use crate::programs;
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use install::{Peer, Places};
 use process::Process;
 use serde_json::Value;
