@@ -128,7 +128,7 @@ impl Full {
         }
         let bytes = match chance.u32(0..1_000) {
             0..3 => chance.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (16 << 10)),
-            3..13 => chance.usize(8 << 10..40 << 10),
+            3..43 => chance.usize(8 << 10..40 << 10),
             _ => chance.usize(16..1_200),
         };
         let (level, kind, data) = if mode == Mode::Binary {

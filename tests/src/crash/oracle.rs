@@ -74,44 +74,35 @@ pub enum Violation {
 }
 
 impl fmt::Display for Violation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lost(endpoint, event) => {
-                write!(formatter, "lost: event {event} for {}", endpoint.name())
-            }
-            Self::Invented(endpoint, id) => {
-                write!(formatter, "invented: event {id:?} at {}", endpoint.name())
-            }
-            Self::Altered(endpoint, event) => {
-                write!(formatter, "altered: event {event} at {}", endpoint.name())
-            }
+            Self::Lost(endpoint, event) => write!(out, "lost: event {event} for {endpoint}"),
+            Self::Invented(endpoint, id) => write!(out, "invented: event {id:?} at {endpoint}"),
+            Self::Altered(endpoint, event) => write!(out, "altered: event {event} at {endpoint}"),
             Self::Torn(endpoint, event) => write!(
-                formatter,
-                "torn: event {event} for {} is missing, while others of its batch were accepted",
-                endpoint.name()
+                out,
+                "torn: event {event} for {endpoint} is missing, while others of its batch were \
+                 accepted"
             ),
             Self::OutOfOrder {
                 endpoint,
                 late,
                 before,
             } => write!(
-                formatter,
-                "out of order: event {late} came to {} after event {before} of the same twin",
-                endpoint.name()
+                out,
+                "out of order: event {late} came to {endpoint} after event {before} of the same twin"
             ),
             Self::Repeated(endpoint, event) => write!(
-                formatter,
-                "repeated: event {event} at {}, with nothing wrong in between",
-                endpoint.name()
+                out,
+                "repeated: event {event} at {endpoint}, with nothing wrong in between"
             ),
             Self::Unbalanced {
                 endpoint,
                 snapshot,
                 ledger,
             } => write!(
-                formatter,
-                "unbalanced: snapshot {snapshot} of {}: {ledger:?}",
-                endpoint.name()
+                out,
+                "unbalanced: snapshot {snapshot} of {endpoint}: {ledger:?}"
             ),
             Self::Miscounted {
                 endpoint,
@@ -120,13 +111,11 @@ impl fmt::Display for Violation {
                 least,
                 most,
             } => write!(
-                formatter,
-                "miscounted: snapshot {snapshot} of {}: matched is {matched}, not {least} to {most}",
-                endpoint.name()
+                out,
+                "miscounted: snapshot {snapshot} of {endpoint}: matched is {matched}, not {least} \
+                 to {most}"
             ),
-            Self::Pending(endpoint, ledger) => {
-                write!(formatter, "pending: {}: {ledger:?}", endpoint.name())
-            }
+            Self::Pending(endpoint, ledger) => write!(out, "pending: {endpoint}: {ledger:?}"),
             Self::GivenUp {
                 endpoint,
                 told,
@@ -134,17 +123,15 @@ impl fmt::Display for Violation {
                 most,
                 suspects,
             } => {
-                let name = endpoint.name();
                 write!(
-                    formatter,
-                    "given up: {name} gave up {told}, not {least} to {most}"
+                    out,
+                    "given up: {endpoint} gave up {told}, not {least} to {most}"
                 )?;
-                for event in suspects {
-                    write!(formatter, "; event {event} never arrived")?;
-                }
-                Ok(())
+                suspects
+                    .iter()
+                    .try_for_each(|event| write!(out, "; event {event} never arrived"))
             }
-            Self::Failed(what) => write!(formatter, "failed: {what}"),
+            Self::Failed(what) => write!(out, "failed: {what}"),
         }
     }
 }

@@ -190,7 +190,7 @@ fn end(chance: &mut Rng, before: Option<End>) -> End {
     let acknowledged = if chance.u32(0..4) == 0 {
         chance.u32(1..8)
     } else {
-        chance.u32(40..160)
+        chance.u32(40..200)
     };
     match (chance.u32(0..20), before) {
         (0..6, Some(End::Posting { .. } | End::Stopping { .. }))

@@ -3,6 +3,8 @@
 use super::oracle::{Tally, Violation};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 /// Violations that are told in full.
@@ -23,12 +25,24 @@ pub struct Report {
     pub disturbances: usize,
     /// Looks at `/status`.
     pub snapshots: usize,
+    /// Segments that the journal has made.
+    pub segments: u64,
     /// From each start to the moment when events were taken.
     pub recoveries: Vec<Duration>,
     /// What the process logged as an ERROR, and how often.
     pub errors: BTreeMap<String, u64>,
     /// How long all of it took.
     pub took: Duration,
+}
+
+/// The highest number of a segment in the folder of a journal; 0 when there is none.
+pub(super) fn segments(journal: &Path) -> u64 {
+    let names = fs::read_dir(journal).into_iter().flatten().flatten();
+    let numbers = names.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok()
+    });
+    numbers.max().unwrap_or(0)
 }
 
 /// Counts the messages of level ERROR in a log of JSON lines, and panics.
@@ -72,6 +86,7 @@ impl fmt::Display for Report {
             ("duplicates after failures", tally.duplicates.into()),
             ("given up for a reason", tally.given_up.into()),
             ("snapshots that add up", self.snapshots as u128),
+            ("segments of 1 MiB made", self.segments.into()),
             (
                 "recovery, median (ms)",
                 millis(recoveries.get(recoveries.len() / 2)),

@@ -6,7 +6,7 @@ use super::history::{Disturbance, Endpoints, Snapshot};
 use super::oracle;
 use super::plan::{End, Plan, Round, Servers, What};
 use super::produce::{Producers, Record, Working, now};
-use super::report::{Report, errors};
+use super::report::{Report, errors, segments};
 use super::scene;
 use anyhow::{Context as _, bail, ensure};
 use std::path::PathBuf;
@@ -97,6 +97,7 @@ pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Resul
         violations,
         disturbances: history.disturbances.len(),
         snapshots: history.snapshots.len(),
+        segments: segments(&options.folder.join("data")),
         recoveries: stage.recoveries,
         errors: errors(&log),
         took: started.elapsed(),
