@@ -1,6 +1,6 @@
 //! The crash oracle: a real process under load, killed over and over, judged by what arrived.
 //!
-//! Producers post to `twinroute run` with a journal on disk while a [`plan`] made of a seed kills it,
+//! Producers post to `twinroute run` with a journal on disk while a plan made of a seed kills it,
 //! and its destinations fail, stall, throttle, go away and come back. What was posted, answered, told
 //! by `/status` and delivered becomes a [`history::History`]; the [`oracle`] judges that alone.
 //!
