@@ -5,6 +5,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod crash;
 mod durable;
 mod harness;
 mod running;
