@@ -152,7 +152,8 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
         line("Event Grid topic", &topic.name, &address);
     }
     for container in &settings.blob_containers {
-        let address = emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END);
+        let url = emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END);
+        let address = format!("{url}\n    what it holds: {url}&restype=container&comp=list");
         line("blob container", container, &address);
     }
     text
