@@ -94,13 +94,13 @@ pub(crate) fn read_at(bytes: &[u8], segment: u64, offset: u64) -> Option<Frame<'
     })
 }
 
-/// The frame at `at` if its header looks like one, whatever its checksum says.
+/// What may be a frame of this version at `at`, whatever its checksum says.
 pub(crate) fn unchecked(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
     let rest = bytes.get(at..)?;
     let header = rest.first_chunk::<HEADER_BYTES>()?;
     let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
     Some(Frame {
-        version: header[4],
+        version: VERSION,
         kind: header[5],
         body: rest.get(HEADER_BYTES..)?.get(..length)?,
     })

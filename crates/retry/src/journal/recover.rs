@@ -412,3 +412,7 @@ fn load_event(storage: &dyn Storage, place: Place) -> Option<Event> {
 #[cfg(test)]
 #[path = "recover_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod damage_tests;

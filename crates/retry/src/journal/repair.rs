@@ -112,7 +112,13 @@ fn carry_forward(
         }
     }
     let segments_before: Vec<u64> = found.segments.keys().copied().collect();
-    let (mut log, _) = start::prepare(found, Settings::default(), storage, clock);
+    // Segments as long as those that are there.
+    let segment_bytes = found.segments.values().max().copied().unwrap_or_default();
+    let settings = Settings {
+        segment_bytes,
+        ..Settings::default()
+    };
+    let (mut log, _) = start::prepare(found, settings, storage, clock);
     let failed =
         |failure: Failure| OpenError::io(&**storage, "carrying forward", io::Error::other(failure));
     log.commit(&work).map_err(failed)?;

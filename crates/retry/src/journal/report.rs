@@ -75,10 +75,17 @@ impl fmt::Display for Damage {
 }
 
 impl Damage {
-    /// Sequences that stood in bytes that were synced and are damaged.
-    pub(super) fn quarantined_sequences(&self) -> Option<RangeInclusive<u64>> {
-        let sequences = self.sequences.clone();
-        sequences.filter(|_| self.kind == DamageKind::Quarantined)
+    /// Sequences that may have stood in bytes that were synced and are damaged: no more than fit, for
+    /// numbers that a crash left out stand nowhere.
+    pub(super) fn quarantined_sequences(&self) -> impl Iterator<Item = u64> {
+        /// An event's frame is never shorter.
+        const EVENT_BYTES_MIN: u64 = 64;
+        let fit = match self.kind {
+            DamageKind::Quarantined => (self.to - self.from).div_ceil(EVENT_BYTES_MIN),
+            DamageKind::Cut | DamageKind::Missing | DamageKind::Unreadable => 0,
+        };
+        let sequences = self.sequences.clone().into_iter().flatten();
+        sequences.take(usize::try_from(fit).unwrap_or(usize::MAX))
     }
 
     /// The event that cannot be read, if that is the damage.
@@ -123,7 +130,7 @@ pub struct LostDelivery {
     /// Its event's sequence.
     pub sequence: u64,
     /// The lane's number and, where it is known, what it is for. `None`: the bytes do not tell for
-    /// which lanes the event was, nor whether it was delivered.
+    /// which lanes the event was, nor which of them had settled it.
     pub lane: Option<(u32, Option<(InstanceName, EndpointName)>)>,
     /// Id and source of the event, where they can still be read.
     pub event: Option<(String, String)>,
@@ -133,7 +140,10 @@ impl fmt::Display for LostDelivery {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "sequence {}: ", self.sequence)?;
         match &self.lane {
-            None => write!(formatter, "its lanes cannot be read")?,
+            None => write!(
+                formatter,
+                "its record cannot be read, nor for which endpoints it was"
+            )?,
             Some((number, name)) => {
                 write!(formatter, "lost for {}", named(*number, name.as_ref()))?
             }

@@ -14,8 +14,8 @@ const LOST_MAX: usize = 10_000;
 pub(super) struct Suspects {
     /// By sequence and lane.
     deliveries: BTreeMap<(u64, u32), Suspect>,
-    /// Settlements of what is not open, by sequence and lane: it stood in damage.
-    ended: BTreeSet<(u64, u32)>,
+    /// Sequences whose event can be read: so all its lanes are known.
+    read: BTreeSet<u64>,
     /// Which lanes were counted behind how many damages.
     counted: BTreeMap<u32, usize>,
 }
@@ -51,11 +51,19 @@ impl Suspects {
                     let lanes = lanes.iter().map(|open| open.lane);
                     (event, lanes.collect::<Vec<_>>(), MadeBy::Carrying)
                 }
-                Ok(Record::Replay { event, lane, .. }) => (event, vec![lane], MadeBy::Replaying),
+                // A damaged kind makes other numbers of these.
+                Ok(Record::Replay {
+                    event,
+                    lane,
+                    replay_of,
+                }) if replay_of < event.sequence => (event, vec![lane], MadeBy::Replaying),
                 _ => continue,
             };
             let name = event.parse();
             let name = name.map(|event| (event.id().to_owned(), event.source().to_owned()));
+            if name.is_some() {
+                self.read.insert(event.sequence);
+            }
             for lane in lanes.into_iter().take(LOST_MAX) {
                 let suspect = Suspect {
                     damage,
@@ -95,7 +103,6 @@ impl Suspects {
     fn end(&mut self, lane: u32, sequence: u64, index: &Index) {
         if !index.is_open(sequence, lane) {
             self.deliveries.remove(&(sequence, lane));
-            self.ended.insert((sequence, lane));
         }
     }
 
@@ -120,10 +127,11 @@ impl Suspects {
         for ((sequence, number), suspect) in deliveries {
             let quarantined = damage[suspect.damage].kind == DamageKind::Quarantined;
             let open = index.is_open(sequence, number);
-            let Some(lane) = index.lanes.get_mut(&number).filter(|_| quarantined) else {
+            let Some(lane) = index.lanes.get_mut(&number) else {
+                self.read.remove(&sequence);
                 continue;
             };
-            if open || sequence >= next_sequence {
+            if open || !quarantined || sequence >= next_sequence {
                 continue;
             }
             let counted = self.counted.get(&number);
@@ -134,26 +142,19 @@ impl Suspects {
                     MadeBy::Carrying => {}
                 }
             }
-            self.ended.insert((sequence, number));
             tell(LostDelivery {
                 sequence,
                 lane: Some((number, lane.name.clone())),
                 event: suspect.event,
             });
         }
-        for range in damage.iter().filter_map(Damage::quarantined_sequences) {
-            for sequence in range {
-                let known = self
-                    .ended
-                    .range((sequence, 0)..=(sequence, u32::MAX))
-                    .next();
-                if known.is_none() && index.events.get(sequence).is_none() {
-                    tell(LostDelivery {
-                        sequence,
-                        lane: None,
-                        event: None,
-                    });
-                }
+        for sequence in damage.iter().flat_map(Damage::quarantined_sequences) {
+            if !self.read.contains(&sequence) && index.events.get(sequence).is_none() {
+                tell(LostDelivery {
+                    sequence,
+                    lane: None,
+                    event: None,
+                });
             }
         }
         (lost, more)
