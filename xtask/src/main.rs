@@ -1,15 +1,23 @@
 //! Project chores that need more than cargo: `cargo xtask <chore>`.
 
+mod crash;
 mod peers;
+mod programs;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask peers [--only NAME] [--list]
+       cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
 
   peers          installs the pinned real peers and runs every check against them
     --only NAME  runs only the checks whose name contains NAME
     --list       names the checks and ends
+  crash          kills the router over and over under load and judges what arrived
+    --kills N    how often: 200
+    --seed N     what is posted, what fails and when it is killed: another one each time
+    --seconds-max N
+                 after this long no more kills come: 300
 ";
 
 fn main() -> ExitCode {
@@ -22,6 +30,14 @@ fn main() -> ExitCode {
             peers::list();
             Ok(true)
         }
+        ["crash", options @ ..] => match crash::Options::parse(options) {
+            Ok(options) => crash::run(&options),
+            Err(error) => {
+                eprintln!("xtask: {error:#}");
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

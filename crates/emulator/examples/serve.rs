@@ -1,5 +1,5 @@
-//! Serves a hub, a topic, a queue and two Event Grid topics, prints their addresses as one line of
-//! JSON, and runs until it is interrupted.
+//! Serves a hub, a topic, a queue, two Event Grid topics and a blob container, prints their addresses as
+//! one line of JSON, and runs until it is interrupted.
 //!
 //! The scripts in `xtask/peers` take that line in the variable `TWINROUTE_EMULATOR`.
 
@@ -9,7 +9,10 @@ use twinroute_emulator::{
     Emulator, EventGridSchema, EventGridSettings, HubSettings, QueueSettings, Settings,
     TopicSettings,
 };
-use twinroute_model::clock::SystemClock;
+use twinroute_model::clock::{Clock as _, SystemClock};
+
+/// How long the container's signature is valid.
+const SAS_TIME: Duration = Duration::from_secs(60 * 60);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,9 +30,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         topics: vec![TopicSettings::new("twin-topic", &["first", "second"])],
         queues: vec![QueueSettings::new("twin-queue"), by_session, hurried],
         event_grid_topics: vec![by_path, classic],
+        blob_containers: vec!["dead-letters".to_owned()],
         ..Settings::default()
     };
     let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
+    let expiry = SystemClock.now().after(SAS_TIME);
     let addresses = serde_json::json!({
         "amqp": emulator.amqp_address().to_string(),
         "http": format!("http://{}", emulator.http_address()),
@@ -47,6 +52,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             "key": emulator.topic_key1("default") },
         "eventGridTopic": { "name": "classic", "endpoint": emulator.topic_endpoint("classic"),
             "key": emulator.topic_key1("classic") },
+        "container": { "name": "dead-letters", "url": emulator.container_url("dead-letters"),
+            "connectionString": emulator.storage_connection_string(),
+            "sasUrl": emulator.container_sas_url("dead-letters", "racwdl", expiry) },
     });
     println!("{addresses}");
     tokio::signal::ctrl_c().await?;

@@ -3,14 +3,15 @@
 use crate::faults::Faults;
 use crate::settings::Settings;
 use crate::store::{SettingsError, Store};
-use crate::{grid, server};
+use crate::{blob, grid, server};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use twinroute_model::clock::Clock;
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::sas::blob::container_sas;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -24,6 +25,7 @@ pub struct Emulator {
     store: Arc<Store>,
     amqp: Server,
     http: Server,
+    blob: Server,
 }
 
 /// Why an emulator did not start.
@@ -47,8 +49,14 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Stopped {
     store: Arc<Store>,
-    amqp_port: u16,
-    http_port: u16,
+    ports: Ports,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    amqp: u16,
+    http: u16,
+    blob: u16,
 }
 
 #[derive(Debug)]
@@ -64,27 +72,25 @@ impl Emulator {
     /// # Errors
     /// [`StartError`] when the settings contradict themselves or a port is taken.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let (amqp_port, http_port) = (settings.amqp_port, settings.http_port);
+        let ports = Ports {
+            amqp: settings.amqp_port,
+            http: settings.http_port,
+            blob: settings.blob_port,
+        };
         let store = Arc::new(Store::new(settings, clock)?);
-        Stopped {
-            store,
-            amqp_port,
-            http_port,
-        }
-        .restart()
-        .await
+        Stopped { store, ports }.restart().await
     }
 
     /// Drops every connection at once, frees the ports and keeps what was stored.
     pub async fn shutdown(self) -> Stopped {
-        let (amqp_port, http_port) = (self.amqp.address.port(), self.http.address.port());
+        let ports = Ports {
+            amqp: self.amqp.address.port(),
+            http: self.http.address.port(),
+            blob: self.blob.address.port(),
+        };
         let store = Arc::clone(&self.store);
-        tokio::join!(self.amqp.stop(), self.http.stop());
-        Stopped {
-            store,
-            amqp_port,
-            http_port,
-        }
+        tokio::join!(self.amqp.stop(), self.http.stop(), self.blob.stop());
+        Stopped { store, ports }
     }
 
     /// The entities, their messages, keys and faults.
@@ -109,6 +115,49 @@ impl Emulator {
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http.address
+    }
+
+    /// Where the blob containers listen.
+    #[must_use]
+    pub fn blob_address(&self) -> SocketAddr {
+        self.blob.address
+    }
+
+    /// The URL of a blob container, without a signature.
+    #[must_use]
+    pub fn container_url(&self, container: &str) -> String {
+        let account = &self.store.blobs.name;
+        format!("http://{}/{account}/{container}", self.blob.address)
+    }
+
+    /// The URL of a blob container with a signature, as `deadLetterSecret` has it, made with the present
+    /// account key. `permissions` are letters such as `rcwl`.
+    ///
+    /// # Panics
+    /// When a permission does not exist, or the account key is not base64.
+    #[must_use]
+    pub fn container_sas_url(
+        &self,
+        container: &str,
+        permissions: &str,
+        expiry: Timestamp,
+    ) -> String {
+        let (account, key) = (&self.store.blobs.name, self.store.blobs.key());
+        let sas = container_sas(account, &key, container, permissions, None, expiry);
+        let sas = sas.unwrap_or_else(|refusal| panic!("container {container}: {refusal}"));
+        format!("{}?{}", self.container_url(container), sas.expose())
+    }
+
+    /// A connection string for the storage account, as the Azure clients take it, with the present key.
+    #[must_use]
+    pub fn storage_connection_string(&self) -> String {
+        let (account, key) = (&self.store.blobs.name, self.store.blobs.key());
+        format!(
+            "DefaultEndpointsProtocol=http;AccountName={account};AccountKey={};\
+             BlobEndpoint=http://{}/{account};",
+            key.expose(),
+            self.blob.address,
+        )
     }
 
     /// A connection string for a hub, as the Azure clients take it, with the present primary key.
@@ -180,12 +229,14 @@ impl Stopped {
     /// # Errors
     /// [`StartError::Bind`] when a port was taken meanwhile.
     pub async fn restart(self) -> Result<Emulator, StartError> {
-        let amqp = bind(self.amqp_port)?;
-        let http = bind(self.http_port)?;
+        let amqp = bind(self.ports.amqp)?;
+        let http = bind(self.ports.http)?;
+        let blob = bind(self.ports.blob)?;
         let store = self.store;
         Ok(Emulator {
             amqp: Server::spawn(amqp, &store, server::run)?,
             http: Server::spawn(http, &store, grid::run)?,
+            blob: Server::spawn(blob, &store, blob::run)?,
             store,
         })
     }

@@ -1,4 +1,4 @@
-//! Scripted faults: what the next sends, attaches, connections or posts are answered with.
+//! Scripted faults: what the next sends, attaches, connections, posts or requests for blobs are answered with.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -54,6 +54,34 @@ pub enum PostAnswer {
     StoreAndDrop,
 }
 
+/// How a request to a blob container is answered instead of being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobAnswer {
+    /// This status and error code, and a `Retry-After` in seconds if given. A service that is throttled
+    /// says 503 `ServerBusy`, one that fails 500 `InternalError`.
+    Status(u16, String, Option<u64>),
+    /// 409, as when the store is full.
+    Full,
+    /// 404 `ContainerNotFound`, whatever the container holds.
+    ContainerAbsent,
+    /// No answer at all; nothing is done.
+    Stall,
+    /// The request is done and answered after this time.
+    AnswerAfter(Duration),
+    /// The connection is dropped; nothing is done.
+    Drop,
+    /// The request is done, then the connection is dropped: its outcome stays unknown.
+    StoreAndDrop,
+}
+
+impl BlobAnswer {
+    /// 503 `ServerBusy`, with a `Retry-After` in seconds if given.
+    #[must_use]
+    pub fn busy(retry_after_seconds: Option<u64>) -> Self {
+        Self::Status(503, "ServerBusy".to_owned(), retry_after_seconds)
+    }
+}
+
 /// The script. Faults of one entity are used up in the order they were added.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Script>);
@@ -63,12 +91,16 @@ struct Script {
     sends: Queues<SendAnswer>,
     attaches: Queues<String>,
     posts: Queues<PostAnswer>,
+    blobs: Queues<BlobAnswer>,
     refused_connections: usize,
 }
 
 type Queues<T> = HashMap<String, VecDeque<(T, usize)>>;
 
 impl Faults {
+    /// A count that is never used up: the fault lasts until [`Faults::clear`] or the `clear_…` of its kind.
+    pub const ALWAYS: usize = usize::MAX;
+
     /// The next `count` transfers to the hub, queue or topic `entity` are answered so.
     pub fn sends(&self, entity: &str, answer: SendAnswer, count: usize) {
         self.with(|script| push(&mut script.sends, entity, answer, count));
@@ -82,6 +114,16 @@ impl Faults {
     /// The next `count` posts to the Event Grid topic are answered so.
     pub fn posts(&self, topic: &str, answer: PostAnswer, count: usize) {
         self.with(|script| push(&mut script.posts, topic, answer, count));
+    }
+
+    /// The next `count` requests to the container, or to anything in it, are answered so.
+    pub fn blobs(&self, container: &str, answer: BlobAnswer, count: usize) {
+        self.with(|script| push(&mut script.blobs, container, answer, count));
+    }
+
+    /// Forgets the faults of a container that have not happened yet.
+    pub fn clear_blobs(&self, container: &str) {
+        self.with(|script| script.blobs.remove(&container.to_ascii_lowercase()));
     }
 
     /// The next `count` AMQP connections are dropped when they are accepted.
@@ -104,6 +146,10 @@ impl Faults {
 
     pub(crate) fn next_post(&self, topic: &str) -> Option<PostAnswer> {
         self.with(|script| pop(&mut script.posts, topic))
+    }
+
+    pub(crate) fn next_blob(&self, container: &str) -> Option<BlobAnswer> {
+        self.with(|script| pop(&mut script.blobs, container))
     }
 
     pub(crate) fn next_connection_refused(&self) -> bool {
@@ -136,7 +182,9 @@ fn pop<T: Clone>(queues: &mut Queues<T>, entity: &str) -> Option<T> {
     let queue = queues.get_mut(&entity)?;
     let (answer, left) = queue.front_mut()?;
     let answer = answer.clone();
-    *left -= 1;
+    if *left != Faults::ALWAYS {
+        *left -= 1;
+    }
     if *left == 0 {
         queue.pop_front();
     }
@@ -164,5 +212,10 @@ mod tests {
         faults.connections(1);
         assert!(faults.next_connection_refused());
         assert!(!faults.next_connection_refused());
+        faults.blobs("letters", BlobAnswer::Full, Faults::ALWAYS);
+        assert_eq!(faults.next_blob("letters"), Some(BlobAnswer::Full));
+        assert_eq!(faults.next_blob("Letters"), Some(BlobAnswer::Full));
+        faults.clear_blobs("letters");
+        assert_eq!(faults.next_blob("letters"), None);
     }
 }

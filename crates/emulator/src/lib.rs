@@ -1,4 +1,4 @@
-//! Local stand-ins for Event Grid topics, Event Hubs and Service Bus.
+//! Local stand-ins for Event Grid topics, Event Hubs, Service Bus and blob containers.
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
 //! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
@@ -7,6 +7,7 @@
 
 mod access;
 mod amqp;
+mod blob;
 mod broker;
 mod emulator;
 mod faults;
@@ -15,10 +16,12 @@ mod received;
 mod server;
 mod settings;
 mod store;
+mod web;
 
 pub use amqp::value::Value;
+pub use blob::StoredBlob;
 pub use emulator::{Emulator, StartError, Stopped};
-pub use faults::{Faults, PostAnswer, SendAnswer};
+pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer};
 pub use grid::topic::GridEvent;
 pub use received::ReceivedMessage;
 pub use settings::{

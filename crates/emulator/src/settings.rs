@@ -1,6 +1,8 @@
 //! What an emulator serves, and its limits.
 
+use crate::blob::{ACCOUNT, ACCOUNT_KEY};
 use std::time::Duration;
+use twinroute_model::secret::Secret;
 
 /// Everything an emulator is started with.
 #[derive(Clone, Debug)]
@@ -9,6 +11,8 @@ pub struct Settings {
     pub amqp_port: u16,
     /// Port of the Event Grid topics on 127.0.0.1; 0 lets the system choose.
     pub http_port: u16,
+    /// Port of the blob containers on 127.0.0.1; 0 lets the system choose.
+    pub blob_port: u16,
     /// The rule that clients of Event Hubs and Service Bus sign with.
     pub shared_access_key_name: String,
     /// Its first key.
@@ -25,6 +29,12 @@ pub struct Settings {
     pub queues: Vec<QueueSettings>,
     /// The Event Grid topics.
     pub event_grid_topics: Vec<EventGridSettings>,
+    /// The storage account; by default the one that every storage emulator has.
+    pub blob_account: String,
+    /// Its key, base64.
+    pub blob_account_key: Secret,
+    /// The blob containers that are there from the start; clients may create more.
+    pub blob_containers: Vec<String>,
     /// Bounds that a test may want to reach.
     pub limits: Limits,
 }
@@ -34,6 +44,7 @@ impl Default for Settings {
         Self {
             amqp_port: 0,
             http_port: 0,
+            blob_port: 0,
             shared_access_key_name: "RootManageSharedAccessKey".to_owned(),
             shared_access_key: "c2hhcmVkLWFjY2Vzcy1rZXktb2YtdGhlLWVtdWxhdG9y".to_owned(),
             secondary_shared_access_key: "c2Vjb25kLWtleS1vZi10aGUtZW11bGF0b3I=".to_owned(),
@@ -42,6 +53,9 @@ impl Default for Settings {
             topics: Vec::new(),
             queues: Vec::new(),
             event_grid_topics: Vec::new(),
+            blob_account: ACCOUNT.to_owned(),
+            blob_account_key: Secret::from(ACCOUNT_KEY),
+            blob_containers: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -62,11 +76,21 @@ pub struct Limits {
     pub events_per_topic_max: usize,
     /// Bytes kept per Event Grid topic.
     pub bytes_per_topic_max: usize,
+    /// Blob containers.
+    pub containers_max: usize,
+    /// Blobs in one container, and blobs that have blocks but no list yet; beyond it writes are refused.
+    pub blobs_per_container_max: usize,
+    /// Bytes of all blobs and blocks together; beyond it writes are refused, as by a full store.
+    pub blob_bytes_max: usize,
+    /// Largest body of one request for a blob, in bytes. Four of that size may be under way at once.
+    pub blob_body_bytes_max: usize,
+    /// Blocks of one blob.
+    pub blocks_per_blob_max: usize,
     /// Largest message or batch, announced at each link.
     pub message_bytes_max: u64,
     /// Largest frame either side sends.
     pub frame_bytes_max: u32,
-    /// Open AMQP connections; more are closed at once.
+    /// Open connections of each server; more are closed at once.
     pub connections_max: usize,
     /// Messages a sender may have under way on one link.
     pub link_credit: u32,
@@ -81,6 +105,11 @@ impl Default for Limits {
             bytes_per_queue_max: 256 * 1024 * 1024,
             events_per_topic_max: 1_000_000,
             bytes_per_topic_max: 256 * 1024 * 1024,
+            containers_max: 1_000,
+            blobs_per_container_max: 100_000,
+            blob_bytes_max: 256 * 1024 * 1024,
+            blob_body_bytes_max: 64 * 1024 * 1024,
+            blocks_per_blob_max: 50_000,
             message_bytes_max: 1024 * 1024,
             frame_bytes_max: 64 * 1024,
             connections_max: 1_024,

@@ -1,6 +1,8 @@
 //! What an emulator holds, with or without its servers running.
 
 use crate::access::AccessRule;
+use crate::blob::StoredBlob;
+use crate::blob::account::Account;
 use crate::broker::Tally;
 use crate::broker::hub::{Arrival, Hub};
 use crate::broker::queue::Queue;
@@ -10,11 +12,13 @@ use crate::faults::Faults;
 use crate::grid::topic::{GridEvent, GridTopic};
 use crate::received::ReceivedMessage;
 use crate::settings::Settings;
-use std::collections::HashMap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::secret::Secret;
 
 /// The entities of one emulator, their messages, keys and scripted faults.
 ///
@@ -26,6 +30,7 @@ pub struct Store {
     pub(crate) rule: AccessRule,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) grid: Vec<GridTopic>,
+    pub(crate) blobs: Account,
     pub(crate) open_connections: AtomicUsize,
     connections: AtomicU64,
     faults: Faults,
@@ -50,6 +55,11 @@ pub enum SettingsError {
     /// Two Event Grid topics share a path.
     #[error("the path {0} is used twice")]
     PathTwice(String),
+    /// A container whose name the service would not take.
+    #[error(
+        "the container name {0:?} is not 3 to 63 lower-case letters, digits and single hyphens"
+    )]
+    ContainerName(String),
     /// A hub without partitions.
     #[error("hub {0} has no partitions")]
     NoPartitions(String),
@@ -124,8 +134,10 @@ impl Store {
             &settings.shared_access_key,
             &settings.secondary_shared_access_key,
         );
+        let blobs = Account::new(&settings, now)?;
         Ok(Self {
             rule,
+            blobs,
             clock,
             grid,
             entities,
@@ -207,6 +219,73 @@ impl Store {
     #[must_use]
     pub fn topic_counts(&self, topic: &str) -> Counts {
         self.grid_topic(topic).counts()
+    }
+
+    /// Replaces the key of the storage account; signatures made with the old one are void.
+    pub fn set_blob_account_key(&self, key: Secret) {
+        self.blobs.set_key(key);
+    }
+
+    /// Makes a blob container.
+    ///
+    /// # Panics
+    /// When there is one of that name, or the name is not legal.
+    pub fn create_container(&self, container: &str) {
+        let made = self
+            .blobs
+            .create_container(container, BTreeMap::new(), self.now());
+        made.unwrap_or_else(|refusal| panic!("container {container}: {refusal:?}"));
+    }
+
+    /// Deletes a blob container with all that is in it.
+    ///
+    /// # Panics
+    /// When there is no such container.
+    pub fn delete_container(&self, container: &str) {
+        let deleted = self.blobs.delete_container(container);
+        deleted.unwrap_or_else(|refusal| panic!("container {container}: {refusal:?}"));
+    }
+
+    /// Stores a blob as if a client had put it.
+    ///
+    /// # Panics
+    /// When there is no such container, the name is not legal, or a limit is reached.
+    pub fn put_blob(&self, container: &str, name: &str, content: impl Into<Bytes>) {
+        let put = self
+            .blobs
+            .put_blob(container, name, content.into(), self.now());
+        put.unwrap_or_else(|refusal| panic!("blob {name} of {container}: {refusal:?}"));
+    }
+
+    /// The blobs of a container in the order of their names; `None` when there is no such container.
+    #[must_use]
+    pub fn blobs(&self, container: &str) -> Option<Vec<StoredBlob>> {
+        self.blobs.blobs(container)
+    }
+
+    /// How many requests a container had and how often a blob was stored in it, since it was created.
+    #[must_use]
+    pub fn container_counts(&self, container: &str) -> Counts {
+        self.blobs.counts(container)
+    }
+
+    /// Waits until blobs were stored `count` times in a container, overwriting included.
+    ///
+    /// # Errors
+    /// [`TimedOut`] with what had arrived.
+    pub async fn wait_for_blobs(
+        &self,
+        container: &str,
+        count: u64,
+        wait: Duration,
+    ) -> Result<(), TimedOut> {
+        let reached = tokio::time::timeout(wait, self.blobs.reach(container, count)).await;
+        reached.map_err(|_| TimedOut {
+            entity: container.to_owned(),
+            seen: self.blobs.counts(container).stored,
+            wanted: count,
+            waited: wait,
+        })
     }
 
     /// AMQP connections since the store was made.

@@ -42,12 +42,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Reads RFC 3339.
+    /// Reads RFC 3339; what is finer than a millisecond is cut off.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let format = &time::format_description::well_known::Rfc3339;
-        let time = time::OffsetDateTime::parse(text, format).ok()?;
-        let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
+        let moment = time::OffsetDateTime::parse(text, format).ok()?;
+        let millis = moment.unix_timestamp_nanos().div_euclid(1_000_000);
         i64::try_from(millis).ok().map(Self)
     }
 
@@ -118,10 +118,10 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         let time = Timestamp::from_unix_millis(1_774_000_000_123);
-        assert_eq!(Timestamp::parse(&time.rfc3339()), Some(time));
-        let shifted = Timestamp::parse("2026-11-22T12:00:00+02:00");
-        assert_eq!(shifted, Timestamp::parse("2026-11-22T10:00:00Z"));
-        assert_eq!(Timestamp::parse("yesterday"), None);
+        assert_eq!(Timestamp::parse_rfc3339(&time.rfc3339()), Some(time));
+        let shifted = Timestamp::parse_rfc3339("2026-11-22T12:00:00+02:00");
+        assert_eq!(shifted, Timestamp::parse_rfc3339("2026-11-22T10:00:00Z"));
+        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 
     #[test]
@@ -132,5 +132,15 @@ mod tests {
         assert_eq!(clock.now().since(start), Duration::from_secs(2));
         assert_eq!(start.since(clock.now()), Duration::ZERO);
         assert_eq!(clock.now().rfc3339(), "1970-01-01T00:00:03Z");
+    }
+
+    #[test]
+    fn a_moment_is_read_as_it_is_written() {
+        let text = "2026-11-22T08:15:30.123Z";
+        let read = Timestamp::parse_rfc3339(text);
+        assert_eq!(read.map(Timestamp::rfc3339).as_deref(), Some(text));
+        let finer = Timestamp::parse_rfc3339("2026-11-22T10:15:30.1239999+02:00");
+        assert_eq!(finer, read);
+        assert_eq!(Timestamp::parse_rfc3339("2026-11-22"), None);
     }
 }

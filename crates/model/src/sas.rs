@@ -1,7 +1,13 @@
-//! Shared access signatures: made for Event Hubs and Service Bus, checked for those and for Event Grid.
+//! Shared access signatures: made for Event Hubs, Service Bus and blob containers, checked for those and
+//! for Event Grid.
 //!
 //! Event Hubs and Service Bus sign with the key's UTF-8 text; Event Grid signs with the base64-decoded
-//! key. Both are HMAC-SHA256 over what stands before the signature.
+//! key. Both are HMAC-SHA256 over what stands before the signature. Blob Storage signs its fields in an order
+//! of their own: [`blob`].
+
+pub mod blob;
+
+pub mod storage;
 
 use crate::clock::Timestamp;
 use base64::Engine as _;

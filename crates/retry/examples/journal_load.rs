@@ -1,55 +1,134 @@
-//! What the journal on disk costs: events a second and CPU time an event, by the number of
-//! producers that wait for their own event each.
+//! What the journal on disk costs.
 //!
-//! `cargo run --profile dist -p twinroute-retry --example journal_load [folder]`
+//! `cargo run --profile dist -p twinroute-retry --example journal_load WHAT [FOLDER [PRODUCERS]]`
+//!
+//! - `producers`: events a second and CPU time an event, by the number of producers that each wait
+//!   for their own event. What the producers need themselves is measured with a stand-in that
+//!   answers at once from another thread, and taken off.
+//! - `rate`: how long an acknowledgement takes at 2,000 events a second.
+//! - `reopen`: how long a journal of 1 GiB with a million queued deliveries takes to open, and what
+//!   memory it takes then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{Disk, LaneNumber, NewEvent, Settings};
+use twinroute_retry::journal::{Disk, LaneNumber, NewEvent, Recovered, Settings};
 use twinroute_retry::ledger::Fate;
 
-const LASTS: Duration = Duration::from_secs(1);
+const LASTS: Duration = Duration::from_secs(4);
 
 fn main() {
-    let folder = std::env::args().nth(1).map(PathBuf::from);
+    let what = std::env::args().nth(1).unwrap_or_default();
+    let folder = std::env::args().nth(2).map(PathBuf::from);
     let folder = folder.unwrap_or_else(std::env::temp_dir);
-    println!("producers  window  events/s  CPU us/event  p50 ms  p99 ms");
-    for window in [Duration::ZERO, Duration::from_millis(1)] {
-        for producers in [1, 10, 100, 1_000] {
-            let folder = folder.join(format!("journal-load-{}", std::process::id()));
-            run(&folder, producers, window);
-            std::fs::remove_dir_all(&folder).expect("the folder is ours");
+    let folder = folder.join(format!("journal-load-{}", std::process::id()));
+    match &*what {
+        "producers" => {
+            let only = std::env::args()
+                .nth(3)
+                .and_then(|number| number.parse().ok());
+            let numbers = only.map_or(vec![1, 10, 100, 256, 1_000], |number| vec![number]);
+            producers(&folder, &numbers);
         }
+        "rate" => rate(&folder),
+        "reopen" => reopen(&folder),
+        _ => println!("say what: producers, rate or reopen"),
+    }
+    drop(std::fs::remove_dir_all(&folder));
+}
+
+fn open(folder: &Path, settings: Settings) -> (Disk, Recovered) {
+    let storage = Arc::new(Folder::create(folder).expect("a folder"));
+    Disk::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
+}
+
+fn lane(disk: &Disk) -> LaneNumber {
+    let instance = InstanceName::new("default").expect("a name");
+    disk.bind(&instance, &EndpointName::new("hub").expect("a name"))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+}
+
+fn new(event: &Event, lane: LaneNumber) -> NewEvent {
+    NewEvent {
+        event: event.clone(),
+        twin: 7,
+        lanes: vec![lane],
     }
 }
 
-/// Each producer appends one event, waits for it, has it settled, and goes on.
-fn run(folder: &std::path::Path, producers: usize, commit_window: Duration) {
-    let settings = Settings {
-        commit_window,
-        ..Settings::default()
-    };
-    let storage = Arc::new(Folder::create(folder).expect("a folder"));
-    let (disk, _) = Disk::open(settings, storage, Arc::new(SystemClock)).expect("a journal");
-    let instance = InstanceName::new("default").expect("a name");
-    let lane = disk.bind(&instance, &EndpointName::new("hub").expect("a name"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    let event = event();
-    let done = Arc::new(AtomicU64::new(0));
-    let (begun, cpu) = (Instant::now(), cpu_time());
-    let mut waits: Vec<Duration> = runtime.block_on(async {
+fn producers(folder: &Path, numbers: &[usize]) {
+    println!("producers  events/s  CPU us/event (user)  of it producers  p50 ms  p99 ms  max ms");
+    for producers in numbers.iter().copied() {
+        let (own, _) = measure(producers, stand_in());
+        let (disk, _) = open(folder, Settings::default());
+        let lane = lane(&disk);
+        let (all, mut waits) = measure(producers, Target::Disk(disk.clone(), lane));
+        waits.sort_unstable();
+        println!(
+            "{producers:>9}  {:>8.0}  {:>12.2} ({:.2})  {:>15.2}  {:>6.2}  {:>6.2}  {:>6.2}",
+            waits.len() as f64 / LASTS.as_secs_f64(),
+            all.total,
+            all.user,
+            own.total,
+            at(&waits, 0.5),
+            at(&waits, 0.99),
+            at(&waits, 1.0),
+        );
+        disk.close().expect("closed in order");
+        drop(disk);
+        std::fs::remove_dir_all(folder).expect("the folder is ours");
+    }
+}
+
+/// CPU time of one event in microseconds.
+struct Cost {
+    total: f64,
+    user: f64,
+}
+
+/// Who takes the events.
+#[derive(Clone)]
+enum Target {
+    Disk(Disk, LaneNumber),
+    StandIn(mpsc::Sender<oneshot::Sender<()>>),
+}
+
+/// Answers whatever has come, as fast as a disk that needs half a millisecond a group.
+fn stand_in() -> Target {
+    let (sender, receiver) = mpsc::channel::<oneshot::Sender<()>>();
+    std::thread::spawn(move || {
+        let (_never, pause) = mpsc::channel::<()>();
+        while let Ok(first) = receiver.recv() {
+            let _paused = pause.recv_timeout(Duration::from_micros(500));
+            for waiter in std::iter::once(first).chain(receiver.try_iter()) {
+                waiter.send(()).expect("a producer");
+            }
+        }
+    });
+    Target::StandIn(sender)
+}
+
+/// Each producer appends one event, waits for it, has it settled, and goes on. CPU time an event,
+/// in microseconds, of all threads; and how long each waited.
+fn measure(producers: usize, target: Target) -> (Cost, Vec<Duration>) {
+    let event = event(0);
+    let (begun, cpu, user) = (Instant::now(), cpu_time(), user_time());
+    let waits: Vec<Duration> = runtime().block_on(async {
         let mut tasks = Vec::new();
         for _ in 0..producers {
-            let (disk, event, done) = (disk.clone(), event.clone(), Arc::clone(&done));
-            tasks.push(tokio::spawn(produce(disk, event, lane, begun, done)));
+            tasks.push(tokio::spawn(produce(target.clone(), event.clone(), begun)));
         }
         let mut waits = Vec::new();
         for task in tasks {
@@ -57,49 +136,126 @@ fn run(folder: &std::path::Path, producers: usize, commit_window: Duration) {
         }
         waits
     });
-    let (passed, cpu) = (begun.elapsed(), cpu_time() - cpu);
-    waits.sort_unstable();
-    let events = done.load(Ordering::Relaxed) as f64;
-    let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!(
-        "{producers:>9}  {:>6}  {:>8.0}  {:>12.2}  {:>6.2}  {:>6.2}",
-        format!("{commit_window:?}"),
-        events / passed.as_secs_f64(),
-        cpu.as_secs_f64() * 1e6 / events,
-        at(0.5),
-        at(0.99)
-    );
-    disk.close().expect("closed in order");
+    let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / waits.len() as f64;
+    let cost = Cost {
+        total: each(cpu_time() - cpu),
+        user: each(user_time() - user),
+    };
+    (cost, waits)
 }
 
-async fn produce(
-    disk: Disk,
-    event: Event,
-    lane: LaneNumber,
-    begun: Instant,
-    done: Arc<AtomicU64>,
-) -> Vec<Duration> {
+async fn produce(target: Target, event: Event, begun: Instant) -> Vec<Duration> {
     let mut waits = Vec::new();
     while begun.elapsed() < LASTS {
         let start = Instant::now();
-        let appended = disk
-            .append(vec![NewEvent {
-                event: event.clone(),
-                twin: 7,
-                lanes: vec![lane],
-            }])
-            .expect("room");
-        appended.durable.await.expect("a sync");
+        match &target {
+            Target::Disk(disk, lane) => {
+                let appended = disk.append(vec![new(&event, *lane)]).expect("room");
+                let sequence = appended.entries[0].sequence;
+                appended.durable.await.expect("a sync");
+                disk.settle(*lane, &[(sequence, Fate::Delivered)]);
+            }
+            Target::StandIn(sender) => {
+                let (waiter, ticket) = oneshot::channel();
+                // The producer makes the event, whoever takes it.
+                let made = vec![new(&event, LaneNumber(1))];
+                sender.send(waiter).expect("a thread");
+                ticket.await.expect("an answer");
+                drop(made);
+            }
+        }
         waits.push(start.elapsed());
-        disk.settle(lane, &[(appended.entries[0].sequence, Fate::Delivered)]);
-        done.fetch_add(1, Ordering::Relaxed);
     }
     waits
 }
 
-fn event() -> Event {
-    let parts = Parts::new("0f8fad5b-d9cb-469f-a165-70867728950e", "twins/hall-1", "t");
-    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(900));
+fn rate(folder: &Path) {
+    let (disk, _) = open(folder, Settings::default());
+    let lane = lane(&disk);
+    let event = event(0);
+    let (begun, cpu) = (Instant::now(), cpu_time());
+    let mut waits = runtime().block_on(async {
+        let mut tick = tokio::time::interval(Duration::from_millis(1));
+        let mut tasks = Vec::new();
+        while begun.elapsed() < LASTS {
+            tick.tick().await;
+            for _ in 0..2 {
+                let (disk, event) = (disk.clone(), event.clone());
+                tasks.push(tokio::spawn(async move {
+                    let start = Instant::now();
+                    let appended = disk.append(vec![new(&event, lane)]).expect("room");
+                    let sequence = appended.entries[0].sequence;
+                    appended.durable.await.expect("a sync");
+                    disk.settle(lane, &[(sequence, Fate::Delivered)]);
+                    start.elapsed()
+                }));
+            }
+        }
+        let mut waits = Vec::new();
+        for task in tasks {
+            waits.push(task.await.expect("a producer"));
+        }
+        waits
+    });
+    waits.sort_unstable();
+    println!(
+        "{:.0} events/s: p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms, CPU {:.2} us/event",
+        waits.len() as f64 / begun.elapsed().as_secs_f64(),
+        at(&waits, 0.5),
+        at(&waits, 0.99),
+        at(&waits, 1.0),
+        (cpu_time() - cpu).as_secs_f64() * 1e6 / waits.len() as f64
+    );
+    disk.close().expect("closed in order");
+}
+
+fn reopen(folder: &Path) {
+    const EVENTS: u64 = 1_000_000;
+    let settings = Settings {
+        bytes_max: 4 << 30,
+        ..Settings::default()
+    };
+    let (disk, _) = open(folder, settings);
+    let lane = lane(&disk);
+    for first in (0..EVENTS).step_by(5_000) {
+        let batch = (first..first + 5_000).map(|id| new(&event(id), lane));
+        let appended = disk.append(batch.collect()).expect("room");
+        appended.durable.wait().expect("a sync");
+    }
+    println!("{} bytes on disk", disk.usage().disk_bytes);
+    disk.close().expect("closed in order");
+    drop(disk);
+    for cache in ["cold", "warm"] {
+        if cache == "cold" && std::fs::write("/proc/sys/vm/drop_caches", "3").is_err() {
+            println!("the cache cannot be dropped");
+            continue;
+        }
+        let (before, begun, cpu) = (resident(), Instant::now(), cpu_time());
+        let (disk, recovered) = open(folder, settings);
+        let took = begun.elapsed();
+        let pending = recovered.lanes[0].pending.len() as u64;
+        assert_eq!(pending, EVENTS, "all are queued");
+        let with = resident() - before;
+        drop(recovered);
+        println!(
+            "{cache}: {took:.2?}, CPU {:.2?}; {} bytes an event with what was recovered, {} without",
+            cpu_time() - cpu,
+            with / EVENTS,
+            resident().saturating_sub(before) / EVENTS
+        );
+        disk.close().expect("closed in order");
+    }
+}
+
+fn at(waits: &[Duration], share: f64) -> f64 {
+    waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
+}
+
+/// 1 KiB of CloudEvents JSON.
+fn event(id: u64) -> Event {
+    let id = format!("0f8fad5b-d9cb-469f-a165-{id:012}");
+    let parts = Parts::new(&id, "twins/hall-1", "t");
+    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(890));
     parts
         .json(&data)
         .build(&Limits::default())
@@ -109,8 +265,27 @@ fn event() -> Event {
 /// CPU time of this process, user and system (`/proc/self/stat`, fields 14 and 15; 100 ticks a
 /// second).
 fn cpu_time() -> Duration {
+    ticks(2)
+}
+
+fn user_time() -> Duration {
+    ticks(1)
+}
+
+fn ticks(fields_summed: usize) -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: u64 = fields.skip(11).take(2).flat_map(str::parse::<u64>).sum();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(fields_summed)
+        .flat_map(str::parse::<u64>)
+        .sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// Bytes in memory (`/proc/self/statm`, field 2; pages of 4 KiB).
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|field| field.parse().ok());
+    pages.unwrap_or(0_u64) * 4_096
 }

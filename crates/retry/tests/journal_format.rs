@@ -3,8 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::twin::TwinKey;
+use twinroute_retry::dead_letter::Reason;
 use twinroute_retry::journal::storage::{Folder, Storage};
 use twinroute_retry::journal::{Disk, Settings, dump, verify};
 
@@ -60,4 +62,42 @@ fn version_1_is_shown() {
     expect_test::expect_file!["data/version-1.txt"].assert_eq(&text);
     assert!(verify(folder.path()).unwrap().is_whole());
     assert!(verify(&folder.path().join("nowhere")).is_err());
+}
+
+/// Two segments with the kinds of records that came later in version 1: events with their twins,
+/// copies, replays, dead letters, lane states, counts of replays.
+#[test]
+fn later_kinds_of_version_1_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version-1-later");
+    for entry in std::fs::read_dir(data).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
+    }
+    let mut text = Vec::new();
+    dump(folder.path(), &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    expect_test::expect_file!["data/version-1-later.txt"].assert_eq(&text);
+
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(2_000)));
+    let storage: Arc<dyn Storage> = Arc::new(Folder::create(folder.path()).unwrap());
+    let (disk, recovered) = Disk::open(Settings::default(), storage, clock).unwrap();
+    assert!(recovered.report.closed && recovered.report.is_whole());
+    let [hub, topic] = &recovered.lanes[..] else {
+        panic!("{:?}", recovered.lanes);
+    };
+    assert!(hub.state.paused);
+    assert_eq!(hub.state.still, Duration::from_millis(2_500));
+    let ledger = hub.ledger;
+    assert_eq!((ledger.replayed, ledger.dead_replayed), (1, 1));
+    let pending: Vec<_> = hub.pending.iter().map(|one| one.sequence).collect();
+    assert_eq!(pending, [1, 2, 30]);
+    let letter = hub.pending[0].dead.as_ref().unwrap();
+    assert_eq!(
+        (letter.reason, &*letter.outcome),
+        (Reason::Exhausted, "503: busy")
+    );
+    assert_eq!((hub.pending[1].attempts, hub.pending[1].twin), (3, 2));
+    assert_eq!(disk.read(&[30]).remove(0).unwrap().id(), "event-3");
+    assert_eq!(topic.ledger.delivered, 27);
 }

@@ -80,7 +80,7 @@ impl DeadLetterQueryText {
                 .map_err(|error| format!("{name}: {error}"))
         }
         let time = |text: &str| {
-            Timestamp::parse(text).ok_or("not a time as in 2026-11-22T10:00:00Z (RFC 3339)")
+            Timestamp::parse_rfc3339(text).ok_or("not a time as in 2026-11-22T10:00:00Z (RFC 3339)")
         };
         let reason = |text: &str| {
             let known = Reason::ALL.map(Reason::as_str).join(", ");

@@ -332,3 +332,7 @@ mod reload_tests;
 #[cfg(test)]
 #[path = "durable_tests.rs"]
 mod durable_tests;
+
+#[cfg(test)]
+#[path = "dead_letter_tests.rs"]
+mod dead_letter_tests;

@@ -17,7 +17,7 @@ struct ScriptState {
     batches: Mutex<Vec<Vec<String>>>,
     /// While set, a batch waits here before it is answered.
     gate: Option<Semaphore>,
-    down: AtomicBool,
+    down: Mutex<Option<FaultKind>>,
 }
 
 impl Script {
@@ -28,12 +28,16 @@ impl Script {
         }))
     }
 
-    fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+    pub(super) fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
         self.0.answers.lock().unwrap().extend(outcomes);
     }
 
     pub(super) fn set_down(&self, down: bool) {
-        self.0.down.store(down, Ordering::Relaxed);
+        self.set_down_as(down.then_some(FaultKind::Unreachable));
+    }
+
+    pub(super) fn set_down_as(&self, down: Option<FaultKind>) {
+        *self.0.down.lock().unwrap() = down;
     }
 
     fn let_pass(&self, batches: usize) {
@@ -60,8 +64,9 @@ impl Sink for Script {
 
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
         async move {
-            if self.0.down.load(Ordering::Relaxed) {
-                return vec![Outcome::Unavailable(fault(FaultKind::Unreachable)); batch.len()];
+            let down = *self.0.down.lock().unwrap();
+            if let Some(kind) = down {
+                return vec![Outcome::Unavailable(fault(kind)); batch.len()];
             }
             let ids = batch
                 .iter()
@@ -81,7 +86,7 @@ impl Sink for Script {
     }
 }
 
-fn fault(kind: FaultKind) -> EndpointFault {
+pub(super) fn fault(kind: FaultKind) -> EndpointFault {
     EndpointFault {
         kind,
         after: None,

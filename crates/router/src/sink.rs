@@ -9,8 +9,8 @@ use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
-use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
+pub use twinroute_retry::dead_letter::document::Letter;
 use twinroute_retry::dead_letter::DeadLetter;
 
 /// The protocol client of one endpoint.
@@ -107,21 +107,6 @@ pub struct StoredLetter {
     pub event: Event,
     /// What is known of it, as far as it was stored.
     pub about: Option<DeadLetter>,
-}
-
-/// A dead letter on its way to its store.
-#[derive(Clone, Copy, Debug)]
-pub struct Letter<'a> {
-    /// The instance.
-    pub instance: &'a InstanceName,
-    /// The endpoint that could not be reached with it.
-    pub endpoint: &'a EndpointName,
-    /// The event, as it would have been delivered.
-    pub event: &'a Event,
-    /// What is known of it.
-    pub about: &'a DeadLetter,
-    /// When the event was accepted.
-    pub accepted_at: Timestamp,
 }
 
 /// Why no sink could be made.

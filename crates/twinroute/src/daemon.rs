@@ -1,6 +1,7 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
 use crate::config::Loaded;
+use crate::containers::Endpoints;
 use anyhow::Context as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,20 +12,16 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
-use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered};
 use twinroute_router::source::{Watch, WatchError};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
-use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 /// A router with the real sinks, not yet built.
 pub(crate) fn router() -> anyhow::Result<Builder> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let tls = tls::platform().context("the system's certificates cannot be used")?;
-    Ok(Router::builder().connect(Connector::new(clock, tls)))
+    Ok(Router::builder().connect(Endpoints::new()?))
 }
 
 /// A running daemon.
@@ -76,7 +73,9 @@ impl Daemon {
             None => builder,
             Some(folder) => {
                 let (disk, recovered) = open_journal(&folder, config.journal.settings())?;
-                builder.journal_on_disk(disk, recovered)
+                builder
+                    .journal_on_disk(disk, recovered)
+                    .replay_notes(folder.join("replays"))
             }
         };
         let router = builder.build()?;

@@ -5,17 +5,24 @@ use std::fmt::Write as _;
 use twinroute_emulator::{
     Emulator, EventGridSettings, HubSettings, Settings as EmulatorSettings, TopicSettings,
 };
+use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route;
 use twinroute_router::source::{Definitions, Settings};
 
-/// The hub, the topic with its subscription, and the Event Grid topic of the demo.
+/// The hub, the topic with its subscription, the Event Grid topic and the blob container of the demo.
 pub(crate) const HUB: &str = "telemetry";
 pub(crate) const TOPIC: &str = "alerts";
 pub(crate) const SUBSCRIPTION: &str = "demo";
 pub(crate) const GRID: &str = "lifecycle";
+const CONTAINER: &str = "dead-letters";
+
+/// What the signatures that are printed allow: everything in a container.
+const SAS_PERMISSIONS: &str = "racwdl";
+/// When signatures of the emulator end: 2099-01-01. A fixed time keeps them the same after a restart.
+const SAS_END: Timestamp = Timestamp::from_unix_millis(4_070_908_800_000);
 
 const INSTANCE: &str = "demo";
 
@@ -68,6 +75,7 @@ pub(crate) fn emulator_settings() -> EmulatorSettings {
         hubs: vec![HubSettings::new(HUB)],
         topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
         event_grid_topics: vec![EventGridSettings::new(GRID)],
+        blob_containers: vec![CONTAINER.to_owned()],
         ..EmulatorSettings::default()
     }
 }
@@ -77,7 +85,8 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
     let endpoint = |(name, body): &(&str, &str)| -> Endpoint {
         let body = body
             .replace("127.0.0.1:5672", &emulator.amqp_address().to_string())
-            .replace("127.0.0.1:8082", &emulator.http_address().to_string());
+            .replace("127.0.0.1:8082", &emulator.http_address().to_string())
+            .replace("127.0.0.1:10000", &emulator.blob_address().to_string());
         let name = EndpointName::new(name).expect("the demo's names are legal");
         endpoint::parse(&name, &body).expect("the demo's endpoints are valid")
     };
@@ -142,6 +151,11 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
         let address = format!("{endpoint}\n    aeg-sas-key: {key}\n    what it holds: {read}");
         line("Event Grid topic", &topic.name, &address);
     }
+    for container in &settings.blob_containers {
+        let url = emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END);
+        let address = format!("{url}\n    what it holds: {url}&restype=container&comp=list");
+        line("blob container", container, &address);
+    }
     text
 }
 
@@ -178,6 +192,13 @@ pub(crate) fn addresses_json(
             "events": format!("{http}/events?topic={}", topic.name),
         })
     });
+    let containers = settings.blob_containers.iter().map(|container| {
+        json!({
+            "name": container,
+            "url": emulator.container_url(container),
+            "sasUrl": emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END),
+        })
+    });
     json!({
         "amqp": emulator.amqp_address().to_string(),
         "http": http,
@@ -185,5 +206,31 @@ pub(crate) fn addresses_json(
         "topics": topics.collect::<Vec<_>>(),
         "queues": queues.collect::<Vec<_>>(),
         "eventGridTopics": grid_topics.collect::<Vec<_>>(),
+        "blob": format!("http://{}", emulator.blob_address()),
+        "containers": containers.collect::<Vec<_>>(),
+        "storageConnectionString": emulator.storage_connection_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use twinroute_model::clock::SystemClock;
+    use twinroute_model::endpoint::DeadLetter;
+
+    /// The signature in `config/demo` is made with the key that the emulator has by default.
+    #[tokio::test]
+    async fn the_definitions_name_the_emulators_container() {
+        let emulator = Emulator::start(emulator_settings(), Arc::new(SystemClock)).await;
+        let emulator = emulator.unwrap();
+        let expect = emulator.container_sas_url(CONTAINER, "rwl", SAS_END);
+        let definitions = definitions(&emulator);
+        for endpoint in &definitions.instances[0].endpoints {
+            let Some(DeadLetter::Sas(url)) = &endpoint.dead_letter else {
+                panic!("{:?} has no deadLetterSecret", endpoint.name)
+            };
+            assert_eq!(url.expose(), expect, "{:?}", endpoint.name);
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The checks.
 
+use super::dead_letters;
 use super::flow;
-use super::install::Peer::{Node, Proton, Python};
+use super::install::Peer::{Azurite, Node, Proton, Python};
 use super::process::Process;
 use super::scene::{self, Emulator, Router, json_line, route};
 use super::{Check, Stage};
@@ -33,6 +34,12 @@ pub(super) const ALL: &[Check] = &[
         run: |stage| emulator(stage, "event_grid.py"),
     },
     Check {
+        name: "emulator-blob-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: |stage| emulator(stage, "blob.py"),
+    },
+    Check {
         name: "emulator-event-hubs-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(3),
@@ -51,6 +58,12 @@ pub(super) const ALL: &[Check] = &[
         run: |stage| emulator(stage, "event_grid.mjs"),
     },
     Check {
+        name: "emulator-blob-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(2),
+        run: |stage| emulator(stage, "blob.mjs"),
+    },
+    Check {
         name: "router-to-sdk",
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(3),
@@ -67,6 +80,12 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(2),
         run: publishers_to_ingress,
+    },
+    Check {
+        name: "dead-letters-to-azurite",
+        needs: &[Azurite],
+        time_max: MINUTE.saturating_mul(2),
+        run: dead_letters::azurite,
     },
     Check {
         name: "kill-emulator",

@@ -15,6 +15,8 @@ pub(super) enum Peer {
     Node,
     /// The broker that Qpid Proton ships as an example in C.
     Proton,
+    /// Azurite, and the client of Azure Storage for JavaScript.
+    Azurite,
 }
 
 /// Where peers are installed and where their scripts stand.
@@ -28,6 +30,7 @@ pub(super) struct Places {
 
 const PYTHON_PINS: &str = include_str!("../../peers/requirements.txt");
 const NODE_PINS: &str = include_str!("../../peers/package-lock.json");
+const AZURITE_PINS: &str = include_str!("../../peers/azurite/package-lock.json");
 
 /// Debian's package with the broker's source; the version is the distribution's.
 const PROTON_PACKAGE: &str = "libqpid-proton11-dev-examples";
@@ -37,13 +40,14 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(300);
 const STEP_MAX: Duration = Duration::from_secs(90);
 
 impl Peer {
-    pub(super) const ALL: [Self; 3] = [Self::Python, Self::Node, Self::Proton];
+    pub(super) const ALL: [Self; 4] = [Self::Python, Self::Node, Self::Proton, Self::Azurite];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Python => "install-python",
             Self::Node => "install-node",
             Self::Proton => "install-proton",
+            Self::Azurite => "install-azurite",
         }
     }
 
@@ -51,8 +55,12 @@ impl Peer {
     pub(super) fn install(self, places: &Places) -> anyhow::Result<()> {
         match self {
             Self::Python => python(places),
-            Self::Node => node(places),
+            Self::Node => node(&places.scripts, &places.node(), NODE_PINS, places),
             Self::Proton => proton(places),
+            Self::Azurite => {
+                let scripts = places.scripts.join("azurite");
+                node(&scripts, &places.azurite(), AZURITE_PINS, places)
+            }
         }
     }
 }
@@ -65,6 +73,11 @@ impl Places {
     /// The folder with `node_modules`: Node finds packages only beside or above a script.
     pub(super) fn node(&self) -> PathBuf {
         self.home.join("node")
+    }
+
+    /// The folder with Azurite's own `node_modules`: it is large, and few checks need it.
+    pub(super) fn azurite(&self) -> PathBuf {
+        self.home.join("azurite")
     }
 
     pub(super) fn broker(&self) -> PathBuf {
@@ -99,26 +112,26 @@ fn python(places: &Places) -> anyhow::Result<()> {
     stamp(&folder, &pins)
 }
 
-fn node(places: &Places) -> anyhow::Result<()> {
-    let folder = places.node();
+/// Installs the packages of `scripts` into `folder` and copies the scripts beside them.
+fn node(scripts: &Path, folder: &Path, pins: &str, places: &Places) -> anyhow::Result<()> {
     if !works(Command::new("node").arg("--version")) || !works(Command::new("npm").arg("--version"))
     {
         apt(places, &["nodejs", "npm"])?;
     }
     let version = printed(Command::new("node").arg("--version"))?;
-    let pins = format!("{version}\n{NODE_PINS}");
-    if !is_stamped(&folder, &pins) {
-        empty(&folder)?;
+    let pins = format!("{version}\n{pins}");
+    if !is_stamped(folder, &pins) {
+        empty(folder)?;
         for file in ["package.json", "package-lock.json"] {
-            std::fs::copy(places.scripts.join(file), folder.join(file))?;
+            std::fs::copy(scripts.join(file), folder.join(file))?;
         }
         let mut npm = Command::new("npm");
         npm.args(["ci", "--no-audit", "--no-fund"])
-            .current_dir(&folder);
+            .current_dir(folder);
         process::run("npm", &npm, &places.home, DOWNLOAD_MAX)?;
-        stamp(&folder, &pins)?;
+        stamp(folder, &pins)?;
     }
-    for entry in std::fs::read_dir(&places.scripts)? {
+    for entry in std::fs::read_dir(scripts)? {
         let script = entry?.path();
         if script
             .extension()

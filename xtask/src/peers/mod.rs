@@ -4,13 +4,15 @@
 //! that cannot be installed is a failure with its reason, never a check left out.
 
 mod checks;
+mod dead_letters;
 mod flow;
 mod install;
 mod process;
 
 mod scene;
 
-use anyhow::{Context as _, bail, ensure};
+use crate::programs;
+use anyhow::{bail, ensure};
 use install::{Peer, Places};
 use process::Process;
 use serde_json::Value;
@@ -82,17 +84,15 @@ pub(super) fn run(only: &str) -> anyhow::Result<bool> {
         .filter(|check| check.name.contains(only))
         .collect();
     ensure!(!wanted.is_empty(), "no check's name contains {only:?}");
-    let programs = std::env::current_exe()?;
-    let programs = programs
-        .parent()
-        .context("this program lies in no folder")?;
+    let programs = programs::folder()?;
+    let programs = programs.as_path();
     let places = Places {
         home: programs.with_file_name("peers"),
         scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("peers"),
     };
     std::fs::create_dir_all(&places.home)?;
     let mut tally = Tally::default();
-    tally.step("build", || build(programs));
+    tally.step("build", || programs::build(programs, &["serve"]));
     let mut missing = Vec::new();
     for peer in Peer::ALL {
         let needed = wanted.iter().any(|check| check.needs.contains(&peer));
@@ -152,36 +152,6 @@ impl Tally {
         self.failed += 1;
         false
     }
-}
-
-/// Builds what the checks start, with the features of `cargo test --workspace`, so that the two
-/// share what is compiled.
-fn build(programs: &Path) -> anyhow::Result<()> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--workspace",
-        "--bin",
-        "twinroute",
-        "--example",
-        "serve",
-    ]);
-    // What `cargo run` says of this package would make build scripts of others run again.
-    for (name, _) in std::env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
-            .iter()
-            .any(|of| name.to_string_lossy().starts_with(of))
-        {
-            cargo.env_remove(name);
-        }
-    }
-    if programs.ends_with("release") {
-        cargo.arg("--release");
-    }
-    let status = cargo.status().context("cannot run cargo")?;
-    ensure!(status.success(), "cargo build: {status}");
-    Ok(())
 }
 
 fn show_logs(folder: &Path) {

@@ -26,7 +26,7 @@ pub(super) struct Emulator {
 impl Emulator {
     /// Starts it on free ports.
     pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<Self> {
-        Self::start_at(stage, "emulator", 0, 0)
+        Self::start_at(stage, "emulator", [0, 0, 0])
     }
 
     /// Starts it again, empty, on the ports it had; call it after its end.
@@ -35,14 +35,14 @@ impl Emulator {
             let address = text(&self.addresses[name])?.trim_start_matches("http://");
             Ok(address.parse::<SocketAddr>()?.port())
         };
-        Self::start_at(stage, "emulator-again", port("amqp")?, port("http")?)
+        let ports = [port("amqp")?, port("http")?, port("blob")?];
+        Self::start_at(stage, "emulator-again", ports)
     }
 
     fn start_at(
         stage: &Stage<'_>,
         name: &str,
-        amqp_port: u16,
-        http_port: u16,
+        [amqp_port, http_port, blob_port]: [u16; 3],
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(stage.program("twinroute"));
         command
@@ -56,7 +56,8 @@ impl Emulator {
             ])
             .args(["--topic", "alerts:python,javascript"])
             .args(["--amqp-port", &amqp_port.to_string()])
-            .args(["--http-port", &http_port.to_string()]);
+            .args(["--http-port", &http_port.to_string()])
+            .args(["--blob-port", &blob_port.to_string()]);
         let mut process = Process::start(name, &command, &stage.folder)?;
         let addresses = process.await_line("its addresses", stage.deadline, json_line)?;
         Ok(Self { process, addresses })

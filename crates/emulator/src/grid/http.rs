@@ -3,72 +3,23 @@
 use super::check::{self, BODY_BYTES_MAX, Refusal};
 use super::topic::GridTopic;
 use crate::faults::PostAnswer;
-use crate::server::ACCEPT_PAUSE;
 use crate::store::Store;
+use crate::web::{self, Answer, Dropped};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 const API_VERSION: &str = "api-version=2018-01-01";
-/// How long a body may take to arrive.
-const BODY_WAIT: Duration = Duration::from_secs(30);
-
-/// Ends a connection without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is dropped as scripted")]
-struct Dropped;
-
-/// Serves until `stop` fires or its sender is gone, then drops every connection at once.
-///
-/// Dropping the future drops them too.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: oneshot::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            _ = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    if connections.len() >= store.settings.limits.connections_max {
-                        continue;
-                    }
-                    let store = Arc::clone(&store);
-                    connections.spawn(async move {
-                        let service =
-                            service_fn(move |request| answer(Arc::clone(&store), request));
-                        let mut builder = auto::Builder::new(TokioExecutor::new());
-                        // With a timer, headers that do not arrive end the connection.
-                        builder.http1().timer(TokioTimer::new());
-                        builder.http2().timer(TokioTimer::new());
-                        let served = builder.serve_connection(TokioIo::new(stream), service).await;
-                        if let Err(error) = served {
-                            tracing::debug!(%error, "connection lost");
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-    connections.shutdown().await;
+/// Serves the topics until `stop` fires or its sender is gone, then drops every connection at once.
+pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
+    web::run(listener, store, stop, answer).await;
 }
 
-async fn answer(
-    store: Arc<Store>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().trim_end_matches('/').to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let found = store
@@ -103,19 +54,14 @@ async fn publish(
     topic: &GridTopic,
     query: &str,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Dropped> {
+) -> Answer {
     let post = topic.count_post();
     let (parts, body) = request.into_parts();
     // The body is read first: an answer before its end would reset a client that still writes.
-    let collected = tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_BYTES_MAX).collect());
-    let body = match collected.await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Ok(refuse(&Refusal::new(status, "RequestEntityTooLarge", text)));
-        }
-        Ok(Err(_)) | Err(_) => return Err(Dropped),
+    let Some(body) = web::body(body, BODY_BYTES_MAX).await? else {
+        let text = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Ok(refuse(&Refusal::new(status, "RequestEntityTooLarge", text)));
     };
     let checked = check::access(topic, &parts.headers, query, store.now()).and_then(|()| {
         if !query

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what tests share is test code")]
 
+mod blob;
 mod client;
 mod event_grid;
 mod event_hubs;

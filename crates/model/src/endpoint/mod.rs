@@ -4,6 +4,7 @@
 
 mod body;
 mod connection_string;
+pub mod location;
 
 pub use body::parse;
 pub use connection_string::{ConnectionString, Credential, InvalidConnectionString};

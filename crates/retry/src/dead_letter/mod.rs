@@ -1,4 +1,13 @@
-//! Dead letters: deliveries that could not be made, and why.
+//! Dead letters: deliveries that could not be made, and why; how they are written to an endpoint's
+//! container and read back from one.
+
+#[cfg(feature = "blob")]
+pub mod container;
+pub mod document;
+#[cfg(feature = "blob")]
+pub mod fault;
+pub mod name;
+pub mod read;
 
 use std::fmt;
 use std::sync::Arc;

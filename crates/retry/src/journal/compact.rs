@@ -22,6 +22,8 @@ pub(crate) struct Copying {
     cursor: u64,
     /// Something in it could not be read.
     damaged: bool,
+    /// Segments up to this one are emptied in any case.
+    pub(crate) empty_to: u64,
     /// A segment of which only that is left; it stays until that is settled.
     unreadable: Option<u64>,
 }
@@ -56,6 +58,9 @@ impl Log {
         let active = self.active.id;
         if oldest >= active || self.copying.unreadable == Some(oldest) {
             return None;
+        }
+        if oldest <= self.copying.empty_to {
+            return Some(oldest);
         }
         let in_active = index.shares.get(&active).map_or(0, |share| share.bytes);
         let full = self.disk_bytes() - self.segments.get(&active).copied().unwrap_or_default();

@@ -11,7 +11,7 @@ use super::window::Window;
 use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
 };
-use super::{Entry, Full, OpenError, encode, log, start};
+use super::{Entry, Full, OpenError, encode, start};
 use crate::dead_letter::DeadLetter;
 use crate::ledger::Fate;
 use std::collections::HashMap;
@@ -109,7 +109,7 @@ pub struct Appended {
 /// What a journal on disk takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
-    /// Bytes of its segment files.
+    /// Bytes of its segment files, and of the next one where that is prepared.
     pub disk_bytes: u64,
     /// Its segment files.
     pub segments: usize,
@@ -131,12 +131,9 @@ impl Disk {
     ) -> Result<(Self, Recovered), OpenError> {
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+        start::remove_left_overs(&*storage)?;
         let found = recover::read(&*storage, &mut |_, _| {})?;
-        // After the death of a process alone, what was read may still be on its way to the disk.
-        if found.end.0 > 0 {
-            let synced = storage.sync_data(&log::name_of(found.end.0));
-            synced.map_err(|error| OpenError::io(&*storage, "sync of the last segment", error))?;
-        }
+        start::sync_end(&*storage, &found)?;
         let mut inbox = Inbox {
             next_sequence: found.next_sequence,
             durable_sequence: found.next_sequence,
@@ -464,3 +461,7 @@ fn too_large(index: usize, bytes: usize) -> AppendError {
 #[cfg(test)]
 #[path = "disk_tests.rs"]
 pub(super) mod tests;
+
+#[cfg(test)]
+#[path = "kept_tests.rs"]
+mod kept_tests;

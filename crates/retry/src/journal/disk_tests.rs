@@ -29,7 +29,7 @@ pub(crate) fn open(sim: &Sim, settings: Settings) -> (Disk, Recovered) {
     Disk::open(settings, Arc::new(sim.clone()), clock).unwrap()
 }
 
-fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
+pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(endpoint).unwrap())
 }
@@ -47,22 +47,22 @@ pub(crate) fn twin(id: &str) -> u64 {
     id.bytes().fold(7, |twin, byte| twin * 31 + u64::from(byte))
 }
 
-fn append(disk: &Disk, id: &str, lanes: &[LaneNumber]) -> u64 {
+pub(crate) fn append(disk: &Disk, id: &str, lanes: &[LaneNumber]) -> u64 {
     let appended = disk.append(vec![new(id, lanes)]).unwrap();
     appended.durable.wait().unwrap();
     appended.entries[0].sequence
 }
 
-fn read(disk: &Disk, sequence: u64) -> String {
+pub(crate) fn read(disk: &Disk, sequence: u64) -> String {
     let event = disk.read(&[sequence]).remove(0).unwrap();
     event.id().to_owned()
 }
 
-fn usage(disk: &Disk) -> Usage {
+pub(crate) fn usage(disk: &Disk) -> Usage {
     Gauge(Arc::clone(disk.totals())).usage()
 }
 
-fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
+pub(crate) fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
     sim.power_off();
     drop(disk);
     sim.power_on(leaves);
@@ -144,8 +144,11 @@ fn the_last_group_may_be_cut_at_every_byte() {
         Err(NotDurable::Poisoned(_))
     ));
     drop(disk);
-    let (_, length) = sim.last_write(SEGMENT).unwrap();
-    for cut in 0..=length {
+    let (start, written) = sim.last_write(SEGMENT).unwrap();
+    let file = sim.contents(SEGMENT).unwrap();
+    // An event ends with a brace; behind it stand zeros up to the end of a page.
+    let length = file.iter().rposition(|byte| *byte != 0).unwrap() + 1 - start;
+    for cut in (0..=length).chain([written]) {
         let torn = sim.fork();
         torn.power_on(Leaves::LastWriteCut(cut));
         let (_, recovered) = open(&torn, SETTINGS);

@@ -55,27 +55,9 @@ impl Record<'_> {
                 put_u64(out, *oldest_segment);
                 put_u64(out, *next_sequence);
             }
-            Self::Event { event, lanes } => {
+            Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
                 put_accepted(out, event);
-                put_lanes(out, lanes.iter());
-                out.extend_from_slice(event.json);
-            }
-            Self::Copy { event, lanes } => {
-                put_accepted(out, event);
-                put_count(out, lanes.len());
-                for open in lanes {
-                    put_open(out, open, event.twin.is_some());
-                }
-                out.extend_from_slice(event.json);
-            }
-            Self::Replay {
-                event,
-                lane,
-                replay_of,
-            } => {
-                put_accepted(out, event);
-                put_u32(out, *lane);
-                put_u64(out, *replay_of);
+                self.encode_lanes(out);
                 out.extend_from_slice(event.json);
             }
             Self::Settle { lane, fates } => {
@@ -113,6 +95,26 @@ impl Record<'_> {
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
         }
         frame::end(out, start);
+    }
+
+    /// What stands between an event and its JSON.
+    fn encode_lanes(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Event { lanes, .. } => put_lanes(out, lanes.iter()),
+            Self::Copy { event, lanes } => {
+                put_count(out, lanes.len());
+                for open in lanes {
+                    put_open(out, open, event.twin.is_some());
+                }
+            }
+            Self::Replay {
+                lane, replay_of, ..
+            } => {
+                put_u32(out, *lane);
+                put_u64(out, *replay_of);
+            }
+            _ => {}
+        }
     }
 
     fn kind(&self) -> u8 {

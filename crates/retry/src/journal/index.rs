@@ -167,6 +167,12 @@ impl Index {
         self.events.get_mut(sequence)?.open.of_lane(lane)
     }
 
+    /// Whether a delivery is not settled.
+    pub(crate) fn is_open(&self, sequence: u64, lane: u32) -> bool {
+        let live = self.events.get(sequence);
+        live.is_some_and(|live| live.open.as_slice().iter().any(|open| open.lane == lane))
+    }
+
     fn attempt(&mut self, sequence: u64, lane: u32, attempts: u32, due: Option<Timestamp>) {
         if let Some(open) = self.open(sequence, lane) {
             open.attempts = attempts;

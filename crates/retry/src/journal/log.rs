@@ -9,6 +9,7 @@ use super::compact::{Copies, Copying};
 use super::frame;
 use super::group::{Layout, Work};
 use super::index::{Index, Place, SharedIndex};
+use super::prepare::Next;
 use super::record::{Record, Segment};
 use super::storage::Storage;
 use super::totals::{Held, Totals};
@@ -19,6 +20,10 @@ use twinroute_model::clock::Clock;
 
 /// One in so many bytes of a segment is kept for settlements when there is no room for a new one.
 const RESERVE: u64 = 16;
+
+/// Groups are written with zeros up to a multiple of this, so that no page has to be read from the
+/// disk before a part of it is overwritten.
+const PAGE_BYTES: u64 = 4 << 10;
 
 /// Records that are taken note of while the index is locked once: some tens of microseconds.
 const RECORDS_PER_LOCK: usize = 256;
@@ -78,6 +83,7 @@ pub(crate) struct Log {
     pub(crate) groups: u64,
     pub(crate) buffer: Vec<u8>,
     pub(crate) copying: Copying,
+    pub(crate) next: Next,
     /// A segment that could not be removed; tried again when the next one begins.
     pub(crate) stuck: Option<u64>,
 }
@@ -104,6 +110,9 @@ impl Log {
         if let Some(oldest) = oldest {
             self.unlink_before(oldest);
         }
+        if self.active.end > self.active.length / 2 && !work.close {
+            self.next.begin(self.segment_bytes);
+        }
         Ok(())
     }
 
@@ -116,7 +125,13 @@ impl Log {
             at += frame::seal(&mut self.buffer[at..], id, base + at as u64);
         }
         let name = name_of(id);
-        if let Err(source) = self.storage.write_at(&name, &self.buffer, base) {
+        let end = base + at as u64;
+        let padded = end.next_multiple_of(PAGE_BYTES).min(self.active.length);
+        let padding = usize::try_from(padded - end).expect("less than a page");
+        self.buffer.resize(at + padding, 0);
+        let written = self.storage.write_at(&name, &self.buffer, base);
+        self.buffer.truncate(at);
+        if let Err(source) = written {
             self.active.sealed = true;
             let (segment, step) = (id, "write");
             return Err(Failure::Write {
@@ -198,9 +213,13 @@ impl Log {
             source,
         };
         let name = name_of(id);
-        if let Err(source) = self.storage.create(&name, length) {
-            return Err(failed("creation", source));
-        }
+        let length = match self.next.take(id, length) {
+            Some(prepared) => prepared,
+            None => match self.storage.create(&name, length) {
+                Ok(()) => length,
+                Err(source) => return Err(failed("creation", source)),
+            },
+        };
         self.segments.insert(id, length);
         self.stuck = None;
         self.active = Active {
@@ -260,7 +279,7 @@ impl Log {
         }
     }
 
-    /// Bytes of all files.
+    /// Bytes of all segments.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.segments.values().sum()
     }

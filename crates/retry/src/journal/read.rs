@@ -136,11 +136,13 @@ fn runs(wanted: &[(Place, usize)]) -> impl Iterator<Item = &[(Place, usize)]> {
         let (first, _) = rest.first()?;
         let mut end = first.offset;
         let joins = |(place, _): &&(Place, usize)| {
+            if place.segment != first.segment {
+                return false;
+            }
             let next = place.offset + u64::from(place.bytes);
             let near = place.offset <= end + GAP_BYTES && next - first.offset <= RUN_BYTES;
-            let joined = place.segment == first.segment && (near || place == first);
             end = next;
-            joined
+            near || place == first
         };
         let length = rest.iter().take_while(joins).count();
         let (run, behind) = rest.split_at(length);

@@ -28,32 +28,19 @@ fn letter() -> Arc<DeadLetter> {
     })
 }
 
+const AT: Timestamp = Timestamp::from_unix_millis(1_700_000_000_123);
+
 /// One record of every kind.
 fn samples() -> Vec<Record<'static>> {
-    let at = Timestamp::from_unix_millis(1_700_000_000_123);
-    let parked = Open {
-        attempts: 2,
-        due: Some(at),
-        ..Open::fresh(3)
-    };
-    let dead = Open {
-        dead: Some(letter()),
-        ..Open::fresh(4)
-    };
-    let event = Accepted {
-        sequence: 100,
-        accepted_at: at,
-        twin: Some(0x0123_4567_89ab_cdef),
-        json: br#"{"specversion":"1.0"}"#,
-    };
-    let every_fate = [Fate::Delivered, Fate::DeadLettered, Fate::Replayed]
-        .into_iter()
-        .chain(Discard::ALL.into_iter().map(Fate::Discarded));
+    [of_the_log(), of_events(), of_deliveries()].concat()
+}
+
+fn of_the_log() -> Vec<Record<'static>> {
     vec![
         Record::Segment(Segment {
             id: 7,
             first_sequence: 100,
-            created: at,
+            created: AT,
             previous_segment: 6,
             previous_end: 4_096,
         }),
@@ -78,6 +65,32 @@ fn samples() -> Vec<Record<'static>> {
             oldest_segment: 5,
             next_sequence: 100,
         },
+        Record::Hole(Hole {
+            segment: 6,
+            from: 4_000,
+            to: 4_096,
+        }),
+        Record::Closed { next_sequence: 102 },
+    ]
+}
+
+fn of_events() -> Vec<Record<'static>> {
+    let parked = Open {
+        attempts: 2,
+        due: Some(AT),
+        ..Open::fresh(3)
+    };
+    let dead = Open {
+        dead: Some(letter()),
+        ..Open::fresh(4)
+    };
+    let event = Accepted {
+        sequence: 100,
+        accepted_at: AT,
+        twin: Some(0x0123_4567_89ab_cdef),
+        json: br#"{"specversion":"1.0"}"#,
+    };
+    vec![
         Record::Event {
             event,
             lanes: Lanes(&[[3, 0, 0, 0], [4, 0, 0, 0]]),
@@ -91,6 +104,14 @@ fn samples() -> Vec<Record<'static>> {
             lane: 4,
             replay_of: 99,
         },
+    ]
+}
+
+fn of_deliveries() -> Vec<Record<'static>> {
+    let every_fate = [Fate::Delivered, Fate::DeadLettered, Fate::Replayed]
+        .into_iter()
+        .chain(Discard::ALL.into_iter().map(Fate::Discarded));
+    vec![
         Record::Dead {
             lane: 4,
             letter: letter(),
@@ -101,7 +122,7 @@ fn samples() -> Vec<Record<'static>> {
             state: LaneState {
                 paused: true,
                 still: Duration::from_millis(1_500),
-                still_since: Some(at),
+                still_since: Some(AT),
             },
         },
         Record::Settle {
@@ -112,14 +133,8 @@ fn samples() -> Vec<Record<'static>> {
             sequence: 100,
             lane: 3,
             attempts: 2,
-            due: Some(at),
+            due: Some(AT),
         },
-        Record::Hole(Hole {
-            segment: 6,
-            from: 4_000,
-            to: 4_096,
-        }),
-        Record::Closed { next_sequence: 102 },
     ]
 }
 

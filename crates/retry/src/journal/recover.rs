@@ -12,6 +12,7 @@ use super::log::{name_of, read_frame, segment_of};
 use super::record::{Hole, Record, Segment};
 use super::report::{Correction, Damage, DamageKind, Report};
 use super::storage::Storage;
+use super::suspects::Suspects;
 use crate::ledger::Discard;
 use std::collections::BTreeMap;
 use std::io;
@@ -168,6 +169,7 @@ struct Reader<'a> {
     oldest_needed: u64,
     /// Cuts that were told before.
     holes: Vec<Hole>,
+    suspects: Suspects,
     end: (u64, u64),
 }
 
@@ -184,6 +186,7 @@ impl<'a> Reader<'a> {
             untold: 0,
             oldest_needed: 0,
             holes: Vec::new(),
+            suspects: Suspects::default(),
             end: (0, 0),
         }
     }
@@ -207,7 +210,10 @@ impl<'a> Reader<'a> {
             }
             let next = frame::find(bytes, at + 1, segment);
             let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
-            self.damage(segment, at as u64, next.unwrap_or(used) as u64);
+            let end = next.unwrap_or(used);
+            let number = self.report.damage.len();
+            self.suspects.look(bytes, at, end, number);
+            self.damage(segment, at as u64, end as u64);
             match next {
                 Some(next) => at = next,
                 None => break,
@@ -281,6 +287,8 @@ impl<'a> Reader<'a> {
             }
             _ => {}
         }
+        let damages = self.report.damage.len();
+        self.suspects.hear(&record, &self.index, damages);
         self.index.apply(&record, place);
         Ok(())
     }
@@ -322,14 +330,17 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self, segments: BTreeMap<u64, u64>) -> Found {
         let expected = self.expected.unwrap_or(1);
-        let told = std::mem::take(&mut self.holes);
-        let damage = &mut self.report.damage;
-        damage.retain(|damage| !told.contains(&damage.place()));
-        for damage in damage {
+        for damage in &mut self.report.damage {
             if damage.kind == DamageKind::Cut && (damage.segment, damage.from) < self.synced {
                 damage.kind = DamageKind::Quarantined;
             }
         }
+        let suspects = std::mem::take(&mut self.suspects);
+        let (lost, lost_more) = suspects.lost(&mut self.index, &self.report.damage, expected);
+        (self.report.lost, self.report.lost_more) = (lost, lost_more);
+        let told = std::mem::take(&mut self.holes);
+        let damage = &mut self.report.damage;
+        damage.retain(|damage| !told.contains(&damage.place()));
         self.report.next_sequence = if self.report.closed || segments.is_empty() {
             expected
         } else {
@@ -361,6 +372,7 @@ impl<'a> Reader<'a> {
                 lane.ledger.matched += again;
                 self.report.corrections.push(Correction {
                     lane: *number,
+                    name: lane.name.clone(),
                     lost,
                     again,
                 });
@@ -400,3 +412,7 @@ fn load_event(storage: &dyn Storage, place: Place) -> Option<Event> {
 #[cfg(test)]
 #[path = "recover_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod damage_tests;

@@ -1,10 +1,12 @@
 use super::super::disk::tests::{SETTINGS, new, open, twin};
 use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{AppendError, Disk, Health, LaneNumber, Recovered};
+use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
 use super::*;
+use crate::dead_letter::{DeadLetter, Reason};
 use crate::ledger::Fate;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -17,6 +19,16 @@ enum Step {
     Settle(usize, u8),
     /// Parks the n-th open delivery.
     Attempt(usize, u32),
+    /// Makes the n-th open delivery a dead letter.
+    Die(usize),
+    /// Replays the n-th open delivery's event, in its place.
+    Replay(usize),
+    /// Notes a state of the n-th lane.
+    State(usize, bool),
+    /// Reads everything back that is open.
+    Read,
+    /// Settles all, so that segments roll on and what is left is carried forward.
+    Roll,
     Flush,
     /// Lets the n-th call from now fail.
     Fail(u64, Fault),
@@ -43,12 +55,27 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop::collection::vec(1_u8..8, 1..5).prop_map(Step::Append),
         8 => (any::<usize>(), 0_u8..3).prop_map(|(n, fate)| Step::Settle(n, fate)),
         2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| Step::Attempt(n, attempts)),
+        2 => any::<usize>().prop_map(Step::Die),
+        2 => any::<usize>().prop_map(Step::Replay),
+        1 => (0_usize..3, any::<bool>()).prop_map(|(n, paused)| Step::State(n, paused)),
+        2 => Just(Step::Read),
+        1 => Just(Step::Roll),
         3 => Just(Step::Flush),
         2 => (0_u64..6, fault).prop_map(|(calls, fault)| Step::Fail(calls, fault)),
         1 => prop::option::of(any::<u16>()).prop_map(Step::Room),
         2 => leaves.prop_map(Step::Crash),
         1 => Just(Step::Close),
     ]
+}
+
+fn letter(attempts: u32) -> Arc<DeadLetter> {
+    Arc::new(DeadLetter {
+        reason: Reason::Exhausted,
+        attempts,
+        died_at: Timestamp::from_unix_millis(5),
+        last_attempt_at: None,
+        outcome: "x".into(),
+    })
 }
 
 const FATES: [Fate; 3] = [
@@ -68,7 +95,28 @@ struct Model {
     settled: BTreeSet<(u32, u64)>,
     /// Settled and flushed; it may not.
     settled_for_good: BTreeSet<(u32, u64)>,
+    /// Dead letters, and those of them that were flushed.
+    dead: BTreeSet<(u32, u64)>,
+    dead_for_good: BTreeSet<(u32, u64)>,
+    /// The state of each lane that was flushed last, and those noted since.
+    states: BTreeMap<u32, Vec<bool>>,
+    /// The id of each event that was appended.
+    ids: BTreeMap<u64, String>,
+    /// Deliveries and what replays them: one of the two is open.
+    either: Vec<((u32, u64), (u32, u64))>,
     last_sequence: u64,
+}
+
+impl Model {
+    /// All that was noted so far is on disk.
+    fn flushed(&mut self) {
+        let uncertain: BTreeSet<_> = self.either.iter().map(|(before, _)| *before).collect();
+        self.settled_for_good = &self.settled - &uncertain;
+        self.dead_for_good = self.dead.clone();
+        for states in self.states.values_mut() {
+            states.drain(..states.len() - 1);
+        }
+    }
 }
 
 struct Run {
@@ -131,8 +179,21 @@ impl Run {
             let settled = lane.ledger.settled();
             assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
             assert!(lane.name.is_some());
+            let noted = model.states.get(&lane.number.0);
+            let paused = lane.state.paused;
+            assert!(
+                noted.map_or(!paused, |noted| noted.contains(&paused)),
+                "{noted:?}"
+            );
             for one in &lane.pending {
-                assert_eq!(one.twin, twin(&(one.sequence % 7).to_string()));
+                assert_eq!(one.twin, twin(&model.ids[&one.sequence]));
+                let delivery = (lane.number.0, one.sequence);
+                let dead = one.dead.is_some();
+                assert!(!dead || model.dead.contains(&delivery), "{delivery:?} died");
+                assert!(
+                    dead || !model.dead_for_good.contains(&delivery),
+                    "{delivery:?} rose"
+                );
                 assert!(found.insert((lane.number.0, one.sequence)));
             }
         }
@@ -151,11 +212,30 @@ impl Run {
             let known = model.promised.contains(delivery) || model.uncertain.contains(delivery);
             assert!(known, "{delivery:?} was invented");
         }
+        for (before, anew) in model.either.drain(..) {
+            let kept = found.contains(&before) && found.contains(&anew);
+            assert!(!kept, "{before:?} is there beside its replay {anew:?}");
+        }
         // What came back is durable now, whatever was said of it before.
         model.promised = found;
         model.uncertain.clear();
         model.settled.clear();
         model.settled_for_good.clear();
+        let lanes = recovered.lanes.iter();
+        let dead = lanes.clone().flat_map(|lane| {
+            let dead = lane.pending.iter().filter(|one| one.dead.is_some());
+            dead.map(|one| (lane.number.0, one.sequence))
+        });
+        model.dead = dead.collect();
+        model.dead_for_good = model.dead.clone();
+        let states = lanes.map(|lane| (lane.number.0, vec![lane.state.paused]));
+        model.states = states.collect();
+    }
+
+    /// The n-th of what is open.
+    fn nth(&self, n: usize) -> Option<(u32, u64)> {
+        let open = self.open_deliveries();
+        open.get(n % open.len().max(1)).copied()
     }
 
     fn append(&mut self, events: &[u8]) {
@@ -171,6 +251,8 @@ impl Run {
             .collect();
         let mut deliveries = Vec::new();
         for (sequence, new) in (next..).zip(&batch) {
+            let id = new.event.id().to_owned();
+            self.model.ids.insert(sequence, id);
             deliveries.extend(new.lanes.iter().map(|lane| (lane.0, sequence)));
         }
         match self.disk().append(batch) {
@@ -190,20 +272,79 @@ impl Run {
         }
     }
 
+    fn replay(&mut self, n: usize) {
+        let Some((lane, sequence)) = self.nth(n) else {
+            return;
+        };
+        let next = self.disk().next_sequence();
+        let id = self.model.ids[&sequence].clone();
+        let new = new(&id, &[LaneNumber(lane)]);
+        self.model.ids.insert(next, id);
+        let replayed = self
+            .disk()
+            .replay(LaneNumber(lane), Some(sequence), new.event, new.twin);
+        let Ok(replayed) = replayed else {
+            assert!(matches!(self.disk().health(), Health::Poisoned(_)));
+            return;
+        };
+        self.model.last_sequence = next;
+        if replayed.durable.wait().is_ok() {
+            self.model.promised.insert((lane, next));
+            self.model.settled.insert((lane, sequence));
+            self.model.settled_for_good.insert((lane, sequence));
+        } else {
+            // Both or none of them: which, the next open tells.
+            self.model.uncertain.insert((lane, next));
+            self.model.settled.insert((lane, sequence));
+            self.model.either.push(((lane, sequence), (lane, next)));
+        }
+    }
+
+    /// What is durable and open can be read while the power is on; what is settled for good is gone.
+    fn read(&self) {
+        let open: Vec<u64> = self.open_deliveries().iter().map(|one| one.1).collect();
+        for (read, sequence) in self.disk().read(&open).into_iter().zip(&open) {
+            match read {
+                Ok(event) => assert_eq!(event.id(), self.model.ids[sequence]),
+                Err(unreadable) => assert!(
+                    unreadable == Unreadable::Damaged && self.sim.list().is_err(),
+                    "{sequence}: {unreadable}"
+                ),
+            }
+        }
+        let gone = self.model.settled_for_good.iter();
+        let gone = gone.filter(|(_, sequence)| !open.contains(sequence));
+        let gone: Vec<u64> = gone.map(|one| one.1).collect();
+        let others: BTreeSet<u64> = self.model.promised.iter().map(|one| one.1).collect();
+        let settled: BTreeSet<u64> = self.model.settled.iter().map(|one| one.1).collect();
+        for (read, sequence) in self.disk().read(&gone).into_iter().zip(&gone) {
+            let fully = others.contains(sequence) && settled.contains(sequence);
+            assert!(
+                !fully || read.is_err() || self.has_unsettled(*sequence),
+                "{sequence}"
+            );
+        }
+    }
+
+    /// Whether a delivery of the event is not settled for good.
+    fn has_unsettled(&self, sequence: u64) -> bool {
+        let model = &self.model;
+        let mut of_it = model.promised.iter().filter(|one| one.1 == sequence);
+        of_it.any(|one| !model.settled_for_good.contains(one))
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Step::Append(events) => self.append(events),
             Step::Settle(n, fate) => {
-                let open = self.open_deliveries();
-                if let Some((lane, sequence)) = open.get(n % open.len().max(1)).copied() {
+                if let Some((lane, sequence)) = self.nth(*n) {
                     let fate = FATES[usize::from(*fate)];
                     self.disk().settle(LaneNumber(lane), &[(sequence, fate)]);
                     self.model.settled.insert((lane, sequence));
                 }
             }
             Step::Attempt(n, attempts) => {
-                let open = self.open_deliveries();
-                if let Some((lane, sequence)) = open.get(n % open.len().max(1)).copied() {
+                if let Some((lane, sequence)) = self.nth(*n) {
                     let due = Some(Timestamp::from_unix_millis(7));
                     self.disk()
                         .attempt(LaneNumber(lane), sequence, *attempts, due);
@@ -211,7 +352,42 @@ impl Run {
             }
             Step::Flush => {
                 if self.disk().flush().wait().is_ok() {
-                    self.model.settled_for_good = self.model.settled.clone();
+                    self.model.flushed();
+                }
+            }
+            Step::Die(n) => {
+                if let Some((lane, sequence)) = self.nth(*n) {
+                    let letter = letter(*n as u32 % 3);
+                    self.disk().dead_letter(LaneNumber(lane), sequence, letter);
+                    self.model.dead.insert((lane, sequence));
+                }
+            }
+            Step::Replay(n) => self.replay(*n),
+            Step::State(n, paused) => {
+                let lane = self.lanes[*n];
+                let state = LaneState {
+                    paused: *paused,
+                    ..LaneState::default()
+                };
+                self.disk().set_lane_state(lane, state);
+                let noted = self.model.states.entry(lane.0);
+                noted.or_insert_with(|| vec![false]).push(*paused);
+            }
+            Step::Read => self.read(),
+            Step::Roll => {
+                for id in 0..40 {
+                    self.append(&[1 + id % 7]);
+                }
+                while let Some((lane, sequence)) = self.nth(1) {
+                    let delivered = [(sequence, Fate::Delivered)];
+                    self.disk().settle(LaneNumber(lane), &delivered);
+                    self.model.settled.insert((lane, sequence));
+                    if self.open_deliveries().len() < 3 {
+                        break;
+                    }
+                }
+                for _ in 0..3 {
+                    self.step(&Step::Flush);
                 }
             }
             Step::Fail(calls, fault) => self.sim.fail_after(*calls, *fault),
@@ -224,7 +400,7 @@ impl Run {
             }
             Step::Close => {
                 if self.disk().close().is_ok() {
-                    self.model.settled_for_good = self.model.settled.clone();
+                    self.model.flushed();
                 }
                 // A failed close leaves what a process that ends leaves.
                 self.disk = None;

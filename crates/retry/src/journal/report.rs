@@ -3,6 +3,7 @@
 use super::record::Hole;
 use std::fmt;
 use std::ops::RangeInclusive;
+use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What is wrong with a stretch of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ impl fmt::Display for Damage {
                 formatter,
                 "segment {segment}: bytes {from} to {to} were synced and are damaged"
             )?,
+            DamageKind::Missing if segment == to => {
+                write!(formatter, "segment {segment}: missing")?;
+            }
             DamageKind::Missing => write!(formatter, "segments {segment} to {to}: missing")?,
             DamageKind::Unreadable => write!(
                 formatter,
@@ -71,6 +75,33 @@ impl fmt::Display for Damage {
 }
 
 impl Damage {
+    /// Sequences that may have stood in bytes that were synced and are damaged: no more than fit, for
+    /// numbers that a crash left out stand nowhere.
+    pub(super) fn quarantined_sequences(&self) -> impl Iterator<Item = u64> {
+        /// An event's frame is never shorter.
+        const EVENT_BYTES_MIN: u64 = 64;
+        let fit = match self.kind {
+            DamageKind::Quarantined => (self.to - self.from).div_ceil(EVENT_BYTES_MIN),
+            DamageKind::Cut | DamageKind::Missing | DamageKind::Unreadable => 0,
+        };
+        let sequences = self.sequences.clone().into_iter().flatten();
+        sequences.take(usize::try_from(fit).unwrap_or(usize::MAX))
+    }
+
+    /// The event that cannot be read, if that is the damage.
+    pub(super) fn unreadable(&self) -> Option<u64> {
+        let sequences = self.sequences.as_ref()?;
+        (self.kind == DamageKind::Unreadable).then(|| *sequences.start())
+    }
+
+    /// The last segment it is in.
+    pub(super) fn last_segment(&self) -> u64 {
+        match self.kind {
+            DamageKind::Missing => self.to,
+            DamageKind::Cut | DamageKind::Quarantined | DamageKind::Unreadable => self.segment,
+        }
+    }
+
     pub(crate) fn place(&self) -> Hole {
         Hole {
             segment: self.segment,
@@ -81,14 +112,55 @@ impl Damage {
 }
 
 /// A lane's deliveries that damage took or brought back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
     /// The lane's number.
     pub lane: u32,
+    /// What it is for, where that is known.
+    pub name: Option<(InstanceName, EndpointName)>,
     /// Deliveries known to be gone; counted as discarded with the reason "lost".
     pub lost: u64,
     /// Deliveries whose settlement is gone: they are delivered once more, and counted once more.
     pub again: u64,
+}
+
+/// A delivery that stood in damage and is not settled as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostDelivery {
+    /// Its event's sequence.
+    pub sequence: u64,
+    /// The lane's number and, where it is known, what it is for. `None`: the bytes do not tell for
+    /// which lanes the event was, nor which of them had settled it.
+    pub lane: Option<(u32, Option<(InstanceName, EndpointName)>)>,
+    /// Id and source of the event, where they can still be read.
+    pub event: Option<(String, String)>,
+}
+
+impl fmt::Display for LostDelivery {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "sequence {}: ", self.sequence)?;
+        match &self.lane {
+            None => write!(
+                formatter,
+                "its record cannot be read, nor for which endpoints it was"
+            )?,
+            Some((number, name)) => {
+                write!(formatter, "lost for {}", named(*number, name.as_ref()))?
+            }
+        }
+        match &self.event {
+            None => Ok(()),
+            Some((id, source)) => write!(formatter, "; event {id:?} of {source:?}"),
+        }
+    }
+}
+
+/// What people call a lane.
+fn named(number: u32, name: Option<&(InstanceName, EndpointName)>) -> String {
+    match name {
+        Some((instance, endpoint)) => format!("{}/{}", instance.as_str(), endpoint.as_str()),
+        None => format!("lane {number}, whose name is lost"),
+    }
 }
 
 /// What opening a journal found.
@@ -110,6 +182,10 @@ pub struct Report {
     pub closed: bool,
     /// What could not be read.
     pub damage: Vec<Damage>,
+    /// What stood in damage that was synced once, delivery by delivery.
+    pub lost: Vec<LostDelivery>,
+    /// How many more did than are told one by one.
+    pub lost_more: u64,
     /// What that did to the counts.
     pub corrections: Vec<Correction>,
 }
@@ -135,12 +211,13 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "{} segments, {} bytes, {} records; {} events with {} deliveries are open; {}",
-            self.segments,
-            self.bytes,
-            self.records,
-            self.events_open,
-            self.deliveries_open,
+            "{}, {}, {}; {} with {} {} open; {}",
+            counted(self.segments as u64, "segment", "segments"),
+            counted(self.bytes, "byte", "bytes"),
+            counted(self.records, "record", "records"),
+            counted(self.events_open, "event", "events"),
+            counted(self.deliveries_open, "delivery", "deliveries"),
+            if self.events_open == 1 { "is" } else { "are" },
             if self.closed {
                 "closed in order"
             } else {
@@ -150,11 +227,19 @@ impl fmt::Display for Report {
         for damage in &self.damage {
             writeln!(formatter, "{damage}")?;
         }
+        for lost in &self.lost {
+            writeln!(formatter, "{lost}")?;
+        }
+        if self.lost_more > 0 {
+            writeln!(formatter, "{} more that are lost", self.lost_more)?;
+        }
         for correction in &self.corrections {
             writeln!(
                 formatter,
-                "lane {}: {} deliveries lost, {} delivered again",
-                correction.lane, correction.lost, correction.again
+                "{}: {} counted as lost, {} to be delivered again",
+                named(correction.lane, correction.name.as_ref()),
+                counted(correction.lost, "delivery", "deliveries"),
+                correction.again
             )?;
         }
         if self.damage.is_empty() && self.corrections.is_empty() {
@@ -162,4 +247,9 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// A number and what it counts.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

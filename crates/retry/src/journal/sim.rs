@@ -379,6 +379,10 @@ impl Storage for Sim {
         Ok(())
     }
 
+    fn is_concurrent(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
         "simulated storage".to_owned()
     }

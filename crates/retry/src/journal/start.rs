@@ -6,6 +6,7 @@ use super::disk::Settings;
 use super::group::Work;
 use super::index::SharedIndex;
 use super::log::{Active, Failure, Log};
+use super::prepare::{self, Next};
 use super::recover::Found;
 use super::recovered::{self, Recovered};
 use super::storage::Storage;
@@ -15,14 +16,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use twinroute_model::clock::Clock;
 
-/// Begins a new segment behind what was read, with all counts in it.
-pub(super) fn start(
+/// A log behind what was read, and what that was. The first group begins a new segment.
+pub(super) fn prepare(
     found: Found,
     settings: Settings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-    inbox: &mut Inbox,
-) -> Result<(Log, Recovered), OpenError> {
+) -> (Log, Recovered) {
     let (id, end) = found.end;
     let recovered = Recovered {
         lanes: recovered::lanes(&found.index),
@@ -31,7 +31,7 @@ pub(super) fn start(
     };
     let totals = Totals::on_disk(settings.bytes_max);
     totals.take(found.index.held());
-    let mut log = Log {
+    let log = Log {
         storage: Arc::clone(storage),
         clock: Arc::clone(clock),
         segment_bytes: settings.segment_bytes,
@@ -48,11 +48,24 @@ pub(super) fn start(
         groups: 0,
         buffer: Vec::new(),
         copying: Copying::default(),
+        next: Next::new(storage),
         stuck: None,
     };
+    (log, recovered)
+}
+
+/// Begins a new segment behind what was read, with all counts in it.
+pub(super) fn start(
+    found: Found,
+    settings: Settings,
+    storage: &Arc<dyn Storage>,
+    clock: &Arc<dyn Clock>,
+    inbox: &mut Inbox,
+) -> Result<(Log, Recovered), OpenError> {
+    let (mut log, recovered) = prepare(found, settings, storage, clock);
     let work = Work::<()> {
         holes: recovered.report.holes(),
-        next_sequence: found.next_sequence,
+        next_sequence: recovered.next_sequence,
         ..Work::default()
     };
     match log.commit(&work) {
@@ -68,7 +81,27 @@ pub(super) fn start(
     if log.has_chores() {
         inbox.lazy_at = Some(Instant::now() + settings.settle_delay);
     }
-    inbox.disk_bytes = log.disk_bytes();
+    inbox.disk_bytes = log.disk_bytes() + log.next.bytes();
     inbox.segments = log.segments.len();
     Ok((log, recovered))
+}
+
+/// After the death of a process alone, what was read may still be on its way to the disk.
+pub(super) fn sync_end(storage: &dyn Storage, found: &Found) -> Result<(), OpenError> {
+    if found.end.0 == 0 {
+        return Ok(());
+    }
+    let synced = storage.sync_data(&super::log::name_of(found.end.0));
+    synced.map_err(|error| OpenError::io(storage, "sync of the last segment", error))
+}
+
+/// Removes what was being prepared when the program ended.
+pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), OpenError> {
+    let names = storage.list();
+    let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
+    for name in names.iter().filter(|name| prepare::is_left_over(name)) {
+        let removed = storage.remove(name);
+        removed.map_err(|error| OpenError::io(storage, format!("removing {name}"), error))?;
+    }
+    Ok(())
 }

@@ -51,6 +51,12 @@ pub trait Storage: Send + Sync + 'static {
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Whether calls from several threads may come in any order. A simulation says no, so that the
+    /// n-th call is always the same one.
+    fn is_concurrent(&self) -> bool {
+        true
+    }
+
     /// What errors call it.
     fn describe(&self) -> String;
 }
@@ -118,16 +124,51 @@ impl Folder {
 
     /// Writes the zeros out. A file that is only said to be that long is there sooner (16 ms for
     /// 43, of 64 MiB on ext4), but then every sync allocates: a third less at 10 to 100 producers.
-    fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
+    fn fill(path: &Path, file: &mut File, bytes: u64) -> io::Result<()> {
+        let mut written = 0;
+        match fill_past_the_cache(path, bytes, &mut written) {
+            Ok(()) => {}
+            // Not every file system can.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) => return Err(error),
+        }
         let zeros = vec![0; STRIDE];
-        let mut left = bytes;
-        while left > 0 {
-            let stride = usize::try_from(left).unwrap_or(STRIDE).min(STRIDE);
-            file.write_all(&zeros[..stride])?;
-            left -= stride as u64;
+        while written < bytes {
+            let stride = usize::try_from(bytes - written).unwrap_or(STRIDE);
+            let stride = &zeros[..stride.min(STRIDE)];
+            file.write_all_at(stride, written)?;
+            written += stride.len() as u64;
         }
         file.sync_all()
     }
+}
+
+/// Writes zeros past the system's page cache, in whole strides: a tenth of the CPU time, and nothing
+/// dirty piles up that a sync of another file would wait for. `written` says how far it came.
+#[cfg(target_os = "linux")]
+fn fill_past_the_cache(path: &Path, bytes: u64, written: &mut u64) -> io::Result<()> {
+    /// What disks and file systems ask buffers to be aligned to, at most.
+    const ALIGNED: usize = 4_096;
+    let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let zeros = vec![0; STRIDE + ALIGNED];
+    let start = zeros.as_ptr().align_offset(ALIGNED);
+    let Some(stride) = zeros.get(start..start.saturating_add(STRIDE)) else {
+        return Ok(());
+    };
+    while *written + STRIDE as u64 <= bytes {
+        file.write_all_at(stride, *written)?;
+        *written += STRIDE as u64;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn fill_past_the_cache(_path: &Path, _bytes: u64, _written: &mut u64) -> io::Result<()> {
+    Ok(())
 }
 
 impl Storage for Folder {
@@ -172,7 +213,7 @@ impl Storage for Folder {
             .create_new(true)
             .mode(FILE_MODE)
             .open(&path)?;
-        if let Err(error) = Self::fill(&mut file, bytes) {
+        if let Err(error) = Self::fill(&path, &mut file, bytes) {
             drop(file);
             // The first error is the one to tell.
             drop(fs::remove_file(&path));

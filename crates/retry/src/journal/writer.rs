@@ -383,7 +383,7 @@ impl Writer {
     }
 
     fn show_usage(&self, inbox: &mut Inbox) {
-        inbox.disk_bytes = self.log.disk_bytes();
+        inbox.disk_bytes = self.log.disk_bytes() + self.log.next.bytes();
         inbox.segments = self.log.segments.len();
     }
 

@@ -156,7 +156,7 @@ async fn store(upload: Box<Upload>) -> Landed {
         instance: &upload.instance,
         endpoint: &upload.endpoint,
         event: &event,
-        about: &upload.dead.about,
+        dead: &upload.dead.about,
         accepted_at: upload.dead.accepted_at,
     };
     let putting = AssertUnwindSafe(upload.store.put(letter)).catch_unwind();

@@ -1,7 +1,7 @@
 //! The faults of fe2o3-amqp and of networks that the sink is built around, each provoked.
 
 use super::testing::broker::{Broker, Reply};
-use super::testing::{Wire, deliveries, manner, short, sink};
+use super::testing::{Wire, deliveries, delivery, manner, short, sink};
 use super::{AmqpSink, Manner};
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,4 +233,79 @@ async fn a_dropped_send_and_a_dropped_sink_leave_nothing_hanging() {
     while Arc::strong_count(&broker) > 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// What came behind a lost transfer was sent over the next connection, and arrived before it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_does_not_go_on_over_the_next_connection() {
+    let broker = Arc::new(Broker::default());
+    let batched = false;
+    let sink = sink(
+        &Wire::to(&broker),
+        Manner {
+            batched,
+            ..manner()
+        },
+    );
+    broker.script(|transfer| match transfer.connection {
+        1 => Reply::Close("amqp:connection:forced"),
+        _ => Reply::Accept,
+    });
+    // More than may wait for the connection's task, so that some are handed over after the fault.
+    let outcomes = short(&sink.send(&deliveries(0..500)).await);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome == "unreachable forced"),
+        "{outcomes:?}"
+    );
+    let beyond = broker.transfers();
+    let beyond = beyond.iter().filter(|transfer| transfer.connection > 1);
+    assert_eq!(beyond.count(), 0);
+    let outcomes = short(&sink.send(&deliveries(0..500)).await);
+    assert!(outcomes.iter().all(|outcome| outcome == "delivered"));
+}
+
+/// Before the first link tells its limit a batch is cut as if it were larger: its first transfer came
+/// back and was halved, when its last one had arrived.
+#[tokio::test(start_paused = true)]
+async fn what_is_halved_goes_before_what_comes_behind_it() {
+    let broker = Arc::new(Broker {
+        max_message_size: 300_000,
+        ..Broker::default()
+    });
+    let sink = sink(&Wire::to(&broker), manner());
+    // Ten of them fill a transfer of 1 MiB; the last one goes alone and is small enough.
+    let batch: Vec<_> = (0..11).map(|id| delivery(id, 100_000)).collect();
+    let outcomes = short(&sink.send(&batch).await);
+    assert!(outcomes.iter().all(|outcome| outcome == "delivered"));
+    let ids: Vec<String> = (0..11).map(|id| id.to_string()).collect();
+    assert_eq!(broker.ids(), ids);
+}
+
+/// A fault in one half keeps the other from being sent.
+#[tokio::test(start_paused = true)]
+async fn what_is_halved_stops_at_a_fault() {
+    let broker = Arc::new(Broker {
+        max_message_size: 10_000,
+        ..Broker::default()
+    });
+    let sink = sink(&Wire::to(&broker), manner());
+    broker.script(|transfer| match transfer.connection {
+        1 => Reply::Detach("amqp:link:detach-forced"),
+        _ => Reply::Accept,
+    });
+    let batch: Vec<_> = (0..100).map(|id| delivery(id, 1_000)).collect();
+    let outcomes = short(&sink.send(&batch).await);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome == "unreachable detach-forced"),
+        "{outcomes:?}"
+    );
+    let transfers = broker.transfers();
+    assert_eq!(
+        transfers.iter().map(|transfer| transfer.connection).max(),
+        Some(1)
+    );
 }

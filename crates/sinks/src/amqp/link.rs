@@ -17,7 +17,7 @@ use futures_util::{FutureExt, StreamExt};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
@@ -33,7 +33,7 @@ pub(crate) struct Transfer {
     pub(crate) sendable: Box<Sendable<Batch<Data>>>,
     /// When it counts as lost.
     pub(crate) deadline: Instant,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) answer: Reply,
     /// Whether it was held over to a second connection.
     held_over: bool,
 }
@@ -47,6 +47,43 @@ pub(crate) enum Answer {
     TooLarge,
     /// The link ended first; the transfer may have arrived.
     Lost(EndpointFault),
+    /// Not sent, because one before it in its batch was too large.
+    Unsent,
+}
+
+/// What the transfers of one lane's batch share: why those behind a failed one are not sent any more.
+///
+/// They could only arrive before it, and out of order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Course(Arc<OnceLock<Stop>>);
+
+#[derive(Clone, Debug)]
+enum Stop {
+    /// The link ended under one of them.
+    Lost(EndpointFault),
+    /// One of them has to be sent again, in parts.
+    TooLarge,
+}
+
+/// Where the answer to a transfer goes.
+pub(crate) struct Reply {
+    sender: oneshot::Sender<Answer>,
+    course: Course,
+}
+
+impl Reply {
+    fn give(self, answer: Answer) {
+        let stop = match &answer {
+            Answer::Outcome(_) | Answer::Unsent => None,
+            Answer::TooLarge => Some(Stop::TooLarge),
+            Answer::Lost(fault) => Some(Stop::Lost(fault.clone())),
+        };
+        if let Some(stop) = stop {
+            self.course.0.get_or_init(|| stop);
+        }
+        // Nobody waits when the batch was given up.
+        drop(self.sender.send(answer));
+    }
 }
 
 /// The way to the task.
@@ -77,8 +114,13 @@ impl Handle {
         &self,
         sendable: Box<Sendable<Batch<Data>>>,
         deadline: Instant,
+        course: &Course,
     ) -> Result<oneshot::Receiver<Answer>, EndpointFault> {
-        let (answer, answered) = oneshot::channel();
+        let (sender, answered) = oneshot::channel();
+        let answer = Reply {
+            sender,
+            course: course.clone(),
+        };
         let transfer = Transfer {
             sendable,
             deadline,
@@ -128,6 +170,10 @@ impl Owner {
                     None => return,
                 },
             };
+            let first = match first.stopped() {
+                Ok(()) => continue,
+                Err(transfer) => transfer,
+            };
             match self.connect(first.deadline).await {
                 Ok(link) => held = serve(link, first, inbox).await,
                 Err(fault) => {
@@ -163,8 +209,21 @@ impl Owner {
 
 impl Transfer {
     fn fail(self, fault: EndpointFault) {
-        // Nobody waits when the batch was given up.
-        drop(self.answer.send(Answer::Lost(fault)));
+        self.answer.give(Answer::Lost(fault));
+    }
+
+    /// Answers it, unsent, if nobody waits for it or its batch does not go on.
+    fn stopped(self) -> Result<(), Self> {
+        if self.answer.sender.is_closed() {
+            return Ok(());
+        }
+        let answer = match self.answer.course.0.get() {
+            Some(Stop::Lost(fault)) => Answer::Lost(fault.clone()),
+            Some(Stop::TooLarge) => Answer::Unsent,
+            None => return Err(self),
+        };
+        self.answer.give(answer);
+        Ok(())
     }
 }
 
@@ -172,13 +231,13 @@ impl Transfer {
 struct Unsettled {
     delivery: DeliveryFut<Result<AmqpOutcome, SendError>>,
     deadline: Instant,
-    answer: Option<oneshot::Sender<Answer>>,
+    answer: Option<Reply>,
 }
 
 impl Unsettled {
     fn give(&mut self, answer: Answer) {
         if let Some(waiting) = self.answer.take() {
-            drop(waiting.send(answer));
+            waiting.give(answer);
         }
     }
 }
@@ -205,13 +264,13 @@ impl Future for Unsettled {
 /// A transfer that failed with its link.
 struct Failure {
     fault: EndpointFault,
-    answer: Option<oneshot::Sender<Answer>>,
+    answer: Option<Reply>,
 }
 
 impl Failure {
     fn give(self, answer: Answer) {
         if let Some(waiting) = self.answer {
-            drop(waiting.send(answer));
+            waiting.give(answer);
         }
     }
 }
@@ -334,12 +393,13 @@ enum HandedOver {
 /// Hands one transfer to the link, which waits for credit, until the transfer's deadline.
 async fn hand_over(
     link: &mut Link,
-    mut transfer: Transfer,
+    transfer: Transfer,
     unsettled: &mut FuturesUnordered<Unsettled>,
 ) -> HandedOver {
-    if transfer.answer.is_closed() {
-        return HandedOver::Yes;
-    }
+    let mut transfer = match transfer.stopped() {
+        Ok(()) => return HandedOver::Yes,
+        Err(transfer) => transfer,
+    };
     let idle = unsettled.is_empty();
     let handed = {
         let mut sending = pin!(link.sender.send_batchable_ref(&transfer.sendable));
@@ -376,14 +436,14 @@ async fn hand_over(
             return HandedOver::Yes;
         }
         Err(Failed::Send(SendError::MessageSizeExceeded(_))) => {
-            drop(transfer.answer.send(Answer::TooLarge));
+            transfer.answer.give(Answer::TooLarge);
             return HandedOver::Yes;
         }
         Err(Failed::Send(error)) => connection::send_fault(&error),
         Err(Failed::Link(fault)) => fault,
     };
     if idle && too_large(&fault) {
-        drop(transfer.answer.send(Answer::TooLarge));
+        transfer.answer.give(Answer::TooLarge);
         return HandedOver::Lost(fault);
     }
     let in_time = transfer.deadline > Instant::now();

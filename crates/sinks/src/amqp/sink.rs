@@ -3,7 +3,7 @@
 
 use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits};
 use super::connection::{Target, parts};
-use super::link::{Answer, Handle, SharedLimits, too_large};
+use super::link::{Answer, Course, Handle, SharedLimits, too_large};
 use crate::status;
 use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
 use futures_util::FutureExt;
@@ -101,13 +101,14 @@ impl AmqpSink {
     async fn send_all(&self, batch: &[Delivery]) -> Vec<Outcome> {
         let deadline = Instant::now() + self.attempt_timeout;
         let mut results = Results::new(batch.len());
+        let course = Course::default();
         let plan = self.plan(batch, 0..batch.len());
         results.reject_too_large(&plan);
         let one_at_a_time = self.one_at_a_time.swap(false, Ordering::Relaxed);
         let mut waiting = Vec::with_capacity(plan.transfers.len());
         for Encoded { group, sendable } in plan.transfers {
             let submitted = match &results.fault {
-                None => self.link().submit(sendable, deadline).await,
+                None => self.link().submit(sendable, deadline, &course).await,
                 Some(fault) => Err(fault.clone()),
             };
             match submitted {
@@ -132,7 +133,8 @@ impl AmqpSink {
     }
 
     /// Turns an answer into outcomes. A transfer that was refused because of some event in it is
-    /// sent again in halves until that event stands alone, within the same deadline.
+    /// sent again in halves until that event stands alone, within the same deadline; one after the
+    /// other, so that what comes behind a fault of the endpoint stays behind.
     async fn settle(
         &self,
         batch: &[Delivery],
@@ -141,21 +143,9 @@ impl AmqpSink {
         deadline: Instant,
         results: &mut Results,
     ) {
-        let mut answers = vec![(group, answer)];
         // What is still to be sent, the next one last.
-        let mut halves: Vec<Vec<usize>> = Vec::new();
-        loop {
-            for (group, answer) in answers.drain(..) {
-                let outcome = outcome_of(answer);
-                if matches!(outcome, Outcome::Reject(_)) && group.places.len() > 1 {
-                    let (first, second) = group.places.split_at(group.places.len() / 2);
-                    halves.push(second.to_vec());
-                    halves.push(first.to_vec());
-                } else {
-                    results.set_all(&group, &outcome);
-                }
-            }
-            let Some(places) = halves.pop() else { return };
+        let mut open = results.note(&group, answer);
+        while let Some(places) = open.pop() {
             if let Some(fault) = results.fault.clone() {
                 results.set_places(&places, &Outcome::Unavailable(fault));
                 continue;
@@ -166,15 +156,30 @@ impl AmqpSink {
             }
             let plan = self.plan(batch, places.iter().copied());
             results.reject_too_large(&plan);
-            for Encoded { group, sendable } in plan.transfers {
-                let answer = match self.link().submit(sendable, deadline).await {
+            let mut transfers = plan.transfers.into_iter();
+            for Encoded { group, sendable } in transfers.by_ref() {
+                let alone = Course::default();
+                let answer = match self.link().submit(sendable, deadline, &alone).await {
                     Ok(answer) => answered(answer, deadline).await,
                     Err(fault) => Answer::Lost(fault),
                 };
-                answers.push((group, answer));
+                let again = results.note(&group, answer);
+                if !again.is_empty() || results.fault.is_some() {
+                    open.extend(rest(transfers));
+                    open.extend(again);
+                    break;
+                }
             }
         }
     }
+}
+
+/// The events of transfers that were not sent.
+fn rest(transfers: impl Iterator<Item = Encoded>) -> Option<Vec<usize>> {
+    let places: Vec<usize> = transfers
+        .flat_map(|transfer| transfer.group.places)
+        .collect();
+    (!places.is_empty()).then_some(places)
 }
 
 impl Sink for AmqpSink {
@@ -227,6 +232,7 @@ fn outcome_of(answer: Answer) -> Outcome {
             "larger than the link's max-message-size",
         )),
         Answer::Lost(fault) => Outcome::Unavailable(fault),
+        Answer::Unsent => retry("unsent"),
     }
 }
 
@@ -270,6 +276,20 @@ impl Results {
         for place in places {
             self.outcomes[*place] = Some(outcome.clone());
         }
+    }
+
+    /// Takes note of a transfer's answer; gives what is to be sent again, the first of it last.
+    fn note(&mut self, group: &Group, answer: Answer) -> Vec<Vec<usize>> {
+        if matches!(answer, Answer::Unsent) {
+            return vec![group.places.clone()];
+        }
+        let outcome = outcome_of(answer);
+        if matches!(outcome, Outcome::Reject(_)) && group.places.len() > 1 {
+            let (first, second) = group.places.split_at(group.places.len() / 2);
+            return vec![second.to_vec(), first.to_vec()];
+        }
+        self.set_all(group, &outcome);
+        Vec::new()
     }
 
     fn reject_too_large(&mut self, plan: &Plan) {

@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Port of the Event Grid topics (HTTP) on 127.0.0.1; 0 lets the system choose.
     #[arg(long, default_value_t = 8082)]
     http_port: u16,
+    /// Port of the blob containers (HTTP) on 127.0.0.1; 0 lets the system choose.
+    #[arg(long, default_value_t = 10000)]
+    blob_port: u16,
     /// An event hub, as `name` or `name:partitions`; may be repeated.
     #[arg(long = "hub", value_name = "NAME[:PARTITIONS]")]
     hubs: Vec<String>,
@@ -31,6 +34,9 @@ pub(crate) struct Options {
     /// An Event Grid topic; may be repeated.
     #[arg(long = "grid", value_name = "NAME")]
     grid_topics: Vec<String>,
+    /// A blob container, for dead letters; may be repeated.
+    #[arg(long = "container", value_name = "NAME")]
+    containers: Vec<String>,
     /// Prints the addresses as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -42,7 +48,8 @@ impl Options {
         let asked = !(self.hubs.is_empty()
             && self.topics.is_empty()
             && self.queues.is_empty()
-            && self.grid_topics.is_empty());
+            && self.grid_topics.is_empty()
+            && self.containers.is_empty());
         let mut settings = if asked {
             Settings::default()
         } else {
@@ -50,6 +57,7 @@ impl Options {
         };
         settings.amqp_port = self.amqp_port;
         settings.http_port = self.http_port;
+        settings.blob_port = self.blob_port;
         for hub in &self.hubs {
             let (name, partitions) = hub.split_once(':').unwrap_or((hub, "4"));
             let mut hub = HubSettings::new(name);
@@ -71,6 +79,7 @@ impl Options {
         settings
             .event_grid_topics
             .extend(self.grid_topics.iter().map(EventGridSettings::new));
+        settings.blob_containers.extend_from_slice(&self.containers);
         Ok(settings)
     }
 }

@@ -1,4 +1,4 @@
-//! `twinroute journal`: looks into a journal that nobody has open. Changes nothing.
+//! `twinroute journal`: looks into a journal that nobody has open, and repairs it.
 
 use super::EX_CONFIG;
 use anyhow::Context as _;
@@ -6,7 +6,10 @@ use clap::Subcommand;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal;
+use twinroute_retry::journal::storage::Folder;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Look {
@@ -17,6 +20,11 @@ pub(crate) enum Look {
     },
     /// Prints every record, one a line.
     Dump {
+        /// The journal's folder.
+        path: PathBuf,
+    },
+    /// Saves damaged bytes to files, carries what is live forward, removes damaged segments.
+    Repair {
         /// The journal's folder.
         path: PathBuf,
     },
@@ -34,6 +42,13 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
             let report = journal::dump(path, &mut out)?;
             out.flush().context("standard output")?;
             report
+        }
+        Look::Repair { path } => {
+            let folder = Folder::existing(path).with_context(|| path.display().to_string())?;
+            let mut out = std::io::stdout().lock();
+            journal::repair(Arc::new(folder), Arc::new(SystemClock), &mut out)?;
+            out.flush().context("standard output")?;
+            return Ok(ExitCode::SUCCESS);
         }
     };
     Ok(if report.is_whole() {

@@ -67,7 +67,7 @@ enum Command {
     Journal(journal::Look),
     /// Shows the whole of it on this machine: emulated endpoints, a router, a stream of twin events.
     Demo(demo::Options),
-    /// Stands in for Event Grid topics, Event Hubs and Service Bus on this machine.
+    /// Stands in for Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
     Emulator(emulator::Options),
 }
 

@@ -2,13 +2,10 @@
 
 use super::{EX_CONFIG, config_error};
 use crate::config::Loaded;
+use crate::containers::Endpoints;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use twinroute_model::clock::SystemClock;
 use twinroute_router::source::Faults;
-use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match Loaded::read(file) {
@@ -24,7 +21,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     }
     match loaded.definitions() {
         Ok(definitions) => {
-            let connector = Connector::new(Arc::new(SystemClock), tls::platform()?);
+            let connector = Endpoints::new()?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(warnings) => {

@@ -5,6 +5,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod crash;
 mod durable;
 mod harness;
 mod running;
@@ -130,6 +131,7 @@ fn the_emulator_tells_its_addresses_as_json() {
         .args([
             "--hub", "h:2", "--topic", "t:a,b", "--queue", "q", "--grid", "g",
         ])
+        .args(["--blob-port", "0", "--container", "letters"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -162,6 +164,14 @@ fn the_emulator_tells_its_addresses_as_json() {
     let grid = &said["eventGridTopics"][0];
     assert_eq!(grid["endpoint"], format!("{http}/topics/g/api/events"));
     assert_eq!(grid["events"], format!("{http}/events?topic=g"));
+    let (blob, container) = (said["blob"].as_str().unwrap(), &said["containers"][0]);
+    let url = format!("{blob}/devstoreaccount1/letters");
+    assert_eq!(container["url"], url);
+    let signed = container["sasUrl"].as_str().unwrap();
+    assert!(
+        signed.starts_with(&format!("{url}?sp=racwdl&se=")),
+        "{signed}"
+    );
 }
 
 #[test]

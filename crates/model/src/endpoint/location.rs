@@ -1,0 +1,372 @@
+//! The container that an endpoint's dead letters go to, read from `deadLetterSecret` or `deadLetterUri`.
+//!
+//! Two forms are known: `https://<account>.blob.core.windows.net/<container>` and, where the host is an
+//! address or `localhost` as with storage emulators, `http://127.0.0.1:<port>/<account>/<container>`.
+//! Source: Azure Storage "Naming and referencing containers, blobs, and metadata"; "Use the Azurite
+//! emulator", IP-style URLs.
+
+use super::DeadLetter;
+use crate::sas::storage::{Malformed, StorageSas};
+use crate::secret::Secret;
+use std::net::IpAddr;
+
+/// Why a location cannot be used. The texts hold nothing of the URL, which may hold a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Not `https`, and not `http` to this machine.
+    #[error("must begin with https://; http:// is for an emulator on this machine only")]
+    Scheme,
+    /// No host, a port that is none, a user, a fragment, or characters that no URL has.
+    #[error("is not a URL: https://<account>.blob.core.windows.net/<container>")]
+    NotUrl,
+    /// The path ends before the container.
+    #[error(
+        "names no container: https://<account>.blob.core.windows.net/<container>, or \
+         http://127.0.0.1:<port>/<account>/<container> for an emulator"
+    )]
+    NoContainer,
+    /// The path goes on behind the container.
+    #[error("names more than a container; leave out what follows the container's name")]
+    TooDeep,
+    /// A container's name breaks Azure's rule.
+    #[error(
+        "the container's name must have 3 to 63 lower-case letters, digits and single hyphens \
+         between them"
+    )]
+    ContainerName,
+    /// `deadLetterSecret` without a query.
+    #[error("has no SAS token; append it: ?<sas>")]
+    NoToken,
+    /// `deadLetterUri` with a query.
+    #[error("must have no token; a URL with one goes into `deadLetterSecret`")]
+    Token,
+    /// The SAS token is not complete.
+    #[error(transparent)]
+    Sas(#[from] Malformed),
+    /// The SAS token is for one blob or directory.
+    #[error("the SAS token is not for a container (`sr=c`) nor for the account's blobs (`ss=b`)")]
+    Narrower,
+}
+
+/// A container and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    container_url: String,
+    container_at: usize,
+    access: Access,
+}
+
+/// What opens a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A shared access signature.
+    Sas {
+        /// What it allows.
+        sas: StorageSas,
+        /// The query of the URL, without its `?`.
+        token: Secret,
+    },
+    /// A token of the endpoint's identity.
+    Identity,
+}
+
+impl Location {
+    /// Reads what an endpoint's definition says.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn of(dead_letter: &DeadLetter) -> Result<Self, Problem> {
+        match dead_letter {
+            DeadLetter::Sas(uri) => Self::from_secret(uri),
+            DeadLetter::Identity(uri) => Self::from_uri(uri),
+        }
+    }
+
+    /// Reads a `deadLetterSecret`: a container's URL with its SAS token.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_secret(uri: &Secret) -> Result<Self, Problem> {
+        let (url, token) = uri.expose().split_once('?').unwrap_or((uri.expose(), ""));
+        let (container_url, container_at) = container(url)?;
+        if token.is_empty() {
+            return Err(Problem::NoToken);
+        }
+        if !token.bytes().all(in_url) {
+            return Err(Problem::NotUrl);
+        }
+        let sas = StorageSas::parse(token)?;
+        if sas.is_narrower_than_a_container() {
+            return Err(Problem::Narrower);
+        }
+        Ok(Self {
+            container_url,
+            container_at,
+            access: Access::Sas {
+                sas,
+                token: token.into(),
+            },
+        })
+    }
+
+    /// Reads a `deadLetterUri`: a container's URL alone.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_uri(uri: &str) -> Result<Self, Problem> {
+        if uri.contains('?') {
+            return Err(Problem::Token);
+        }
+        let (container_url, container_at) = container(uri)?;
+        Ok(Self {
+            container_url,
+            container_at,
+            access: Access::Identity,
+        })
+    }
+
+    /// The container's URL without any token and without a slash at its end.
+    #[must_use]
+    pub fn container_url(&self) -> &str {
+        &self.container_url
+    }
+
+    /// The container's name.
+    #[must_use]
+    pub fn container(&self) -> &str {
+        &self.container_url[self.container_at..]
+    }
+
+    /// What opens it.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The shared access signature, where there is one.
+    #[must_use]
+    pub fn sas(&self) -> Option<&StorageSas> {
+        match &self.access {
+            Access::Sas { sas, .. } => Some(sas),
+            Access::Identity => None,
+        }
+    }
+
+    /// Whether dead letters can be written, as far as the location itself says.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.sas().is_none_or(StorageSas::writable)
+    }
+
+    /// Whether the container can be listed, as far as the location itself says.
+    #[must_use]
+    pub fn listable(&self) -> bool {
+        self.sas().is_none_or(StorageSas::listable)
+    }
+
+    /// Whether its blobs can be read, as far as the location itself says.
+    #[must_use]
+    pub fn readable(&self) -> bool {
+        self.sas().is_none_or(StorageSas::readable)
+    }
+}
+
+/// The container's URL, tidied, and where in it the container's name begins.
+fn container(url: &str) -> Result<(String, usize), Problem> {
+    let (rest, plain) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, false),
+        (_, Some(rest)) => (rest, true),
+        _ => return Err(Problem::Scheme),
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host(authority).ok_or(Problem::NotUrl)?;
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let local = host.eq_ignore_ascii_case("localhost");
+    if plain && !local && !address.is_some_and(|address| address.is_loopback()) {
+        return Err(Problem::Scheme);
+    }
+    if !path.bytes().all(in_url) || path.contains('#') {
+        return Err(Problem::NotUrl);
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
+    // A host that is no domain cannot name the account, so the path does.
+    let account_in_path = address.is_some() || local;
+    let mut segments = path.split('/');
+    if account_in_path && segments.next().is_none_or(str::is_empty) {
+        return Err(Problem::NoContainer);
+    }
+    let name = segments.next().unwrap_or_default();
+    if name.is_empty() {
+        return Err(Problem::NoContainer);
+    }
+    if segments.next().is_some() {
+        return Err(Problem::TooDeep);
+    }
+    if !is_container_name(name) {
+        return Err(Problem::ContainerName);
+    }
+    let scheme = if plain { "http" } else { "https" };
+    let url = format!("{scheme}://{authority}/{path}");
+    let container_at = url.len() - name.len();
+    Ok((url, container_at))
+}
+
+/// The host of `host[:port]`.
+fn host(authority: &str) -> Option<&str> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let end = rest.find(']')? + 2;
+            (&authority[..end], authority[end..].strip_prefix(':'))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let legal = if host.starts_with('[') {
+        let after = &authority[host.len()..];
+        (after.is_empty() || after.starts_with(':'))
+            && host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+    } else {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+    };
+    let port_legal = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    (legal && port_legal).then_some(host)
+}
+
+/// Azure Storage "Naming and referencing containers, blobs, and metadata", container names.
+fn is_container_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (3..=63).contains(&name.len())
+        && name.bytes().all(legal)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--")
+}
+
+/// Printable ASCII without what would end a URL in a text.
+fn in_url(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TOKEN: &str = "sv=2024-11-04&se=2030-01-01T00:00:00Z&sr=c&sp=w&sig=c2lnbmF0dXJl";
+
+    fn secret(url: &str) -> Result<Location, Problem> {
+        Location::from_secret(&Secret::new(url))
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        for (url, container_url, container) in [
+            (
+                "https://contoso.blob.core.windows.net/dead-letters",
+                "https://contoso.blob.core.windows.net/dead-letters",
+                "dead-letters",
+            ),
+            (
+                "https://contoso.blob.core.usgovcloudapi.net/dead/",
+                "https://contoso.blob.core.usgovcloudapi.net/dead",
+                "dead",
+            ),
+            (
+                "http://127.0.0.1:10000/devstoreaccount1/dead",
+                "http://127.0.0.1:10000/devstoreaccount1/dead",
+                "dead",
+            ),
+            (
+                "http://[::1]:10000/devstoreaccount1/dead",
+                "http://[::1]:10000/devstoreaccount1/dead",
+                "dead",
+            ),
+            (
+                "http://localhost/devstoreaccount1/dead",
+                "http://localhost/devstoreaccount1/dead",
+                "dead",
+            ),
+        ] {
+            let location = secret(&format!("{url}?{TOKEN}")).unwrap();
+            assert_eq!(location.container_url(), container_url);
+            assert_eq!(location.container(), container);
+            assert!(location.writable() && !location.readable() && !location.listable());
+            let by_identity = Location::from_uri(url).unwrap();
+            assert_eq!(by_identity.container_url(), container_url);
+            assert_eq!(by_identity.access(), &Access::Identity);
+            assert!(by_identity.writable() && by_identity.readable());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        for (url, expect) in [
+            ("", Problem::Scheme),
+            ("dead", Problem::Scheme),
+            ("ftp://a/dead", Problem::Scheme),
+            ("http://contoso.blob.core.windows.net/dead", Problem::Scheme),
+            ("http://10.0.0.1:10000/account/dead", Problem::Scheme),
+            ("http://localhost.contoso.com/account/dead", Problem::Scheme),
+            ("https://", Problem::NotUrl),
+            ("https:///dead", Problem::NotUrl),
+            ("https://a:b@host/dead", Problem::NotUrl),
+            ("https://host:0/dead", Problem::NotUrl),
+            ("https://host:x/dead", Problem::NotUrl),
+            ("https://[::1/account/dead", Problem::NotUrl),
+            ("https://[::1]x/account/dead", Problem::NotUrl),
+            ("https://host/de ad", Problem::NotUrl),
+            ("https://host/dead#part", Problem::NotUrl),
+            ("https://a.blob.core.windows.net", Problem::NoContainer),
+            ("https://a.blob.core.windows.net/", Problem::NoContainer),
+            ("http://127.0.0.1:10000/account", Problem::NoContainer),
+            ("http://127.0.0.1:10000//dead", Problem::NoContainer),
+            ("https://host/dead/deeper", Problem::TooDeep),
+            ("https://host/dl", Problem::ContainerName),
+            ("https://host/Dead", Problem::ContainerName),
+            ("https://host/dead--letters", Problem::ContainerName),
+            ("https://host/-dead", Problem::ContainerName),
+        ] {
+            let error = secret(&format!("{url}?{TOKEN}")).unwrap_err();
+            assert_eq!(error, expect, "{url}");
+            assert!(!error.to_string().contains("c2lnbmF0dXJl"));
+        }
+        let at = "https://a.blob.core.windows.net/dead";
+        for (query, expect) in [
+            ("", Problem::NoToken),
+            ("?", Problem::NoToken),
+            (
+                "?sv=1&sp=w&sr=c&se=2030-01-01",
+                Malformed::Missing("sig").into(),
+            ),
+            ("?sv=1&sp=w&sr=b&se=2030-01-01&sig=x", Problem::Narrower),
+            (
+                "?sv=1&sp=w&ss=q&srt=o&se=2030-01-01&sig=x",
+                Problem::Narrower,
+            ),
+            ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x y", Problem::NotUrl),
+        ] {
+            assert_eq!(secret(&format!("{at}{query}")), Err(expect), "{query}");
+        }
+        let with_token = format!("{at}?{TOKEN}");
+        assert_eq!(Location::from_uri(&with_token), Err(Problem::Token));
+    }
+
+    #[test]
+    fn debug_keeps_the_token() {
+        let location = secret(&format!("https://host/dead?{TOKEN}")).unwrap();
+        assert!(!format!("{location:?}").contains("c2lnbmF0dXJl"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_location_panics(url in "(https?://)?[\\[\\]a-z0-9:@./#?%-]{0,40}(\\?[ -~]{0,40})?") {
+            drop(secret(&url));
+            drop(Location::from_uri(&url));
+        }
+    }
+}

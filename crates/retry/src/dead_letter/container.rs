@@ -1,0 +1,435 @@
+//! A container in Azure Blob Storage: dead letters are written to it, listed and read back.
+//!
+//! Writing takes no more than a SAS that may create (`c`) or write (`w`): one `Put Blob` with
+//! `If-None-Match: *`, no look first. Nothing here repeats a call; who calls decides when to try again.
+//!
+//! Dropping a future is harmless: a blob is either written whole or not at all, and one that was written
+//! unseen is found taken the next time.
+
+use super::document::{CONTENT_TYPE, Letter, Metadata};
+use super::fault::{self, Kind, StoreFault};
+use super::name;
+use super::read::BLOB_BYTES_MAX;
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::error::{Error as AzureError, ErrorKind};
+use azure_core::http::{
+    AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport, Url,
+    UserAgentOptions,
+};
+use azure_storage_blob::models::{
+    BlobClientDownloadOptions, BlobContainerClientListBlobsOptions, BlockBlobClientUploadOptions,
+    HttpRange, ListBlobsIncludeItem,
+};
+use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::sas::storage::Validity;
+
+/// The longest that one call to the service takes.
+pub const CALL_MAX: Duration = Duration::from_secs(30);
+
+/// Blobs on one page of a listing.
+pub const PAGE_BLOBS_MAX: i32 = 1_000;
+
+/// Bytes of a blob that go in one request: all that an event can have, so that no blob is ever half
+/// written and no SAS needs more than one right.
+const REQUEST_BYTES_MAX: NonZero<u64> = NonZero::new(256 << 20).expect("not zero");
+
+/// One more than is taken, to see that there is more.
+const READ_BYTES: NonZero<usize> = NonZero::new(BLOB_BYTES_MAX + 1).expect("not zero");
+
+/// The HTTP side of all containers, with one pool of connections. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Arc<dyn HttpClient>,
+}
+
+impl Client {
+    /// Uses `http`, which must not follow redirects, since a SAS goes nowhere else, and must not decode
+    /// compressed answers. `reqwest::Client` is one.
+    #[must_use]
+    pub fn new(http: Arc<dyn HttpClient>) -> Self {
+        Self {
+            http: Arc::new(Bounded(http)),
+        }
+    }
+}
+
+/// An endpoint's container.
+pub struct Container {
+    location: Location,
+    client: BlobContainerClient,
+}
+
+impl fmt::Debug for Container {
+    /// Leaves the client out, whose URL holds the SAS.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Container")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a container cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A `deadLetterUri` without a token credential.
+    #[error("`deadLetterUri` needs the endpoint's identity; use a SAS in `deadLetterSecret`")]
+    NoCredential,
+    /// A token must not travel in the clear.
+    #[error(
+        "`deadLetterUri` must begin with https://: the identity's token would travel in the clear"
+    )]
+    Plain,
+    /// The client library does not take the URL.
+    #[error("the container's URL is not one that the storage client takes")]
+    Url,
+}
+
+/// Where a dead letter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It was written.
+    Written {
+        /// The blob's name in its container.
+        name: String,
+    },
+    /// It was there: an earlier call wrote it and its answer was lost.
+    Known {
+        /// The blob's name in its container.
+        name: String,
+    },
+}
+
+impl Put {
+    /// The blob's name in its container.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Written { name } | Self::Known { name } => name,
+        }
+    }
+}
+
+/// Some of a container's blobs, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// At most [`PAGE_BLOBS_MAX`].
+    pub blobs: Vec<Listed>,
+    /// The marker of the next page; `None` behind the last.
+    pub next: Option<String>,
+}
+
+/// A blob in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name in its container.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written.
+    pub modified_at: Option<Timestamp>,
+    /// Its metadata.
+    pub metadata: Metadata,
+}
+
+/// A blob that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// What it holds, at most [`BLOB_BYTES_MAX`] bytes.
+    pub content: Bytes,
+    /// Its metadata.
+    pub metadata: Metadata,
+}
+
+/// What came of one conditional write.
+enum Attempt {
+    Written,
+    Taken,
+    /// Not allowed, which for a SAS that may only create may mean that it is taken.
+    Mismatch(StoreFault),
+}
+
+impl Container {
+    /// Prepares a container that a SAS opens, without any I/O.
+    ///
+    /// # Errors
+    /// When the location has no SAS.
+    pub fn with_sas(client: &Client, location: Location) -> Result<Self, Unusable> {
+        let Access::Sas { token, .. } = location.access() else {
+            return Err(Unusable::NoCredential);
+        };
+        let url = format!("{}?{}", location.container_url(), token.expose());
+        Self::new(client, &url, None, location)
+    }
+
+    /// Prepares a container that `credential` opens, without any I/O.
+    ///
+    /// # Errors
+    /// When the container is not reached over `https`.
+    pub fn with_credential(
+        client: &Client,
+        location: Location,
+        credential: Arc<dyn TokenCredential>,
+    ) -> Result<Self, Unusable> {
+        if !location.container_url().starts_with("https://") {
+            return Err(Unusable::Plain);
+        }
+        let url = location.container_url().to_owned();
+        Self::new(client, &url, Some(credential), location)
+    }
+
+    fn new(
+        client: &Client,
+        url: &str,
+        credential: Option<Arc<dyn TokenCredential>>,
+        location: Location,
+    ) -> Result<Self, Unusable> {
+        let client_options = ClientOptions {
+            retry: RetryOptions::none(),
+            transport: Some(Transport::new(Arc::clone(&client.http))),
+            user_agent: UserAgentOptions {
+                application_id: Some("twinroute".to_owned()),
+            },
+            ..ClientOptions::default()
+        };
+        let options = BlobContainerClientOptions {
+            client_options,
+            ..BlobContainerClientOptions::default()
+        };
+        // The library's errors hold the URL.
+        let url = Url::parse(url).map_err(|_| Unusable::Url)?;
+        let client =
+            BlobContainerClient::new(url, credential, Some(options)).map_err(|_| Unusable::Url)?;
+        Ok(Self { location, client })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Writes a dead letter. It is stored when this returns `Ok`.
+    ///
+    /// When its first name is taken, by another event with the same id or by itself, it is written under
+    /// its second one; where that is taken, it is already stored. `now` is compared with the SAS's times.
+    ///
+    /// # Errors
+    /// See [`fault`]. The letter may be stored all the same when the answer was lost.
+    pub async fn put(&self, letter: &Letter<'_>, now: Timestamp) -> Result<Put, StoreFault> {
+        self.check(now)?;
+        let content = Bytes::from(letter.content());
+        let metadata: HashMap<String, String> = letter.metadata().into_iter().collect();
+        let died_at = letter.dead.died_at;
+        let name = name::first(letter.endpoint, died_at, letter.event);
+        let first = self.write(&name, content.clone(), &metadata, now).await?;
+        let mismatch = match first {
+            Attempt::Written => return Ok(Put::Written { name }),
+            Attempt::Taken => None,
+            Attempt::Mismatch(fault) if !self.only_creates() => return Err(fault),
+            Attempt::Mismatch(fault) => Some(fault),
+        };
+        let name = name::second(letter.endpoint, died_at, letter.event, &content);
+        match self.write(&name, content, &metadata, now).await? {
+            Attempt::Written => Ok(Put::Written { name }),
+            Attempt::Taken => Ok(Put::Known { name }),
+            // Whether it is there or may not be written stays open: not stored, until it is certain.
+            Attempt::Mismatch(fault) => Err(mismatch.unwrap_or(fault)),
+        }
+    }
+
+    /// Lists blobs whose names begin with `prefix`, from `marker` on, in the order of their names.
+    ///
+    /// # Errors
+    /// See [`fault`].
+    pub async fn list(
+        &self,
+        prefix: &str,
+        marker: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Page, StoreFault> {
+        self.check(now)?;
+        let options = BlobContainerClientListBlobsOptions {
+            include: Some(vec![ListBlobsIncludeItem::Metadata]),
+            marker: marker.map(str::to_owned),
+            maxresults: Some(PAGE_BLOBS_MAX),
+            prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
+            ..BlobContainerClientListBlobsOptions::default()
+        };
+        let listing = self
+            .bounded(async {
+                let mut pages = self.client.list_blobs(Some(options))?.into_pages();
+                pages
+                    .next()
+                    .await
+                    .transpose()?
+                    .map(|page| page.into_model())
+                    .transpose()
+            })
+            .await?
+            .map_err(|error| StoreFault::of(&error, &self.location, now))?;
+        let Some(listing) = listing else {
+            return Ok(Page::default());
+        };
+        let blobs = listing.blob_items.into_iter().filter_map(|item| {
+            let properties = item.properties.unwrap_or_default();
+            let modified_at = properties.last_modified.and_then(|moment| {
+                let millis = moment.unix_timestamp_nanos() / 1_000_000;
+                i64::try_from(millis).ok().map(Timestamp::from_unix_millis)
+            });
+            let metadata = item.metadata.and_then(|metadata| metadata.values);
+            Some(Listed {
+                name: item.name?,
+                bytes: properties.content_length.unwrap_or_default(),
+                modified_at,
+                metadata: lower_case(metadata.unwrap_or_default()),
+            })
+        });
+        Ok(Page {
+            blobs: blobs.collect(),
+            next: listing.next_marker.filter(|marker| !marker.is_empty()),
+        })
+    }
+
+    /// Reads a blob.
+    ///
+    /// # Errors
+    /// See [`fault`]; [`Kind::Invalid`] when it has more than [`BLOB_BYTES_MAX`] bytes.
+    pub async fn read(&self, name: &str, now: Timestamp) -> Result<Blob, StoreFault> {
+        self.check(now)?;
+        let options = BlobClientDownloadOptions {
+            // In one piece: an Event Grid blob may be rewritten between two.
+            partition_size: Some(READ_BYTES),
+            range: Some(HttpRange::new(0, READ_BYTES.get() as u64)),
+            ..BlobClientDownloadOptions::default()
+        };
+        let blob = self.client.blob_client(name);
+        let read = self
+            .bounded(async {
+                let downloaded = blob.download(Some(options)).await?;
+                let metadata = lower_case(downloaded.properties.metadata);
+                let content = downloaded.body.collect().await?;
+                Ok(Blob { content, metadata })
+            })
+            .await?;
+        match read {
+            Ok(blob) if blob.content.len() > BLOB_BYTES_MAX => Err(self.too_large(name)),
+            Ok(blob) => Ok(blob),
+            Err(error) => Err(StoreFault::of(&error, &self.location, now)),
+        }
+    }
+
+    /// One conditional `Put Blob`.
+    async fn write(
+        &self,
+        name: &str,
+        content: Bytes,
+        metadata: &HashMap<String, String>,
+        now: Timestamp,
+    ) -> Result<Attempt, StoreFault> {
+        let options = BlockBlobClientUploadOptions {
+            blob_content_type: Some(CONTENT_TYPE.to_owned()),
+            metadata: Some(metadata.clone()),
+            partition_size: Some(REQUEST_BYTES_MAX),
+            ..BlockBlobClientUploadOptions::default()
+        }
+        .if_not_exists();
+        let blob = self.client.blob_client(name);
+        let upload = blob.upload(content.into(), Some(options));
+        match self.bounded(upload).await? {
+            Ok(_) => Ok(Attempt::Written),
+            Err(error) if fault::is_taken(&error) => Ok(Attempt::Taken),
+            Err(error) => {
+                let fault = StoreFault::of(&error, &self.location, now);
+                if fault::is_permission_mismatch(&error) {
+                    Ok(Attempt::Mismatch(fault))
+                } else {
+                    Err(fault)
+                }
+            }
+        }
+    }
+
+    /// Whether the SAS may create blobs and not overwrite them.
+    fn only_creates(&self) -> bool {
+        let sas = self.location.sas();
+        sas.is_some_and(|sas| sas.writable() && !sas.overwritable())
+    }
+
+    /// Looks at the SAS's own times, which saves a call and names the cause.
+    fn check(&self, now: Timestamp) -> Result<(), StoreFault> {
+        let validity = self.location.sas().map(|sas| sas.validity(now));
+        let (kind, what) = match validity {
+            None | Some(Validity::Valid) => return Ok(()),
+            Some(Validity::ExpiredAt(at)) => (
+                Kind::SasExpired,
+                format!("its SAS expired at {}", at.rfc3339()),
+            ),
+            Some(Validity::NotBefore(at)) => (
+                Kind::SasNotYetValid,
+                format!("its SAS is valid from {} on", at.rfc3339()),
+            ),
+        };
+        Err(StoreFault::new(kind, &self.location, &what))
+    }
+
+    fn too_large(&self, name: &str) -> StoreFault {
+        let what = format!("blob {name} has more than {BLOB_BYTES_MAX} bytes");
+        StoreFault::new(Kind::Invalid, &self.location, &what)
+    }
+
+    /// Gives a call up after [`CALL_MAX`].
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = azure_core::Result<T>>,
+    ) -> Result<azure_core::Result<T>, StoreFault> {
+        tokio::time::timeout(CALL_MAX, call).await.map_err(|_| {
+            let what = format!("no answer within {} s", CALL_MAX.as_secs());
+            StoreFault::new(Kind::Unavailable, &self.location, &what)
+        })
+    }
+}
+
+/// Header names come in any case; ours are looked up in one.
+fn lower_case(metadata: HashMap<String, String>) -> Metadata {
+    metadata
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect()
+}
+
+/// An HTTP client whose answers end: the library collects error bodies and listings whole.
+#[derive(Debug)]
+struct Bounded(Arc<dyn HttpClient>);
+
+/// Bytes of any answer that are taken.
+const ANSWER_BYTES_MAX: usize = READ_BYTES.get() + (1 << 20);
+
+#[async_trait]
+impl HttpClient for Bounded {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let (status, headers, body) = self.0.execute_request(request).await?.deconstruct();
+        let taken = AtomicUsize::new(0);
+        let body = body.map(move |chunk| {
+            let chunk = chunk?;
+            let before = taken.fetch_add(chunk.len(), Ordering::Relaxed);
+            if before + chunk.len() > ANSWER_BYTES_MAX {
+                let words = "the answer is longer than any that is read";
+                return Err(AzureError::with_message(ErrorKind::Other, words));
+            }
+            Ok(chunk)
+        });
+        Ok(AsyncRawResponse::new(status, headers, Box::pin(body)))
+    }
+}

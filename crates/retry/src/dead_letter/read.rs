@@ -1,0 +1,273 @@
+//! Dead letters read back: from blobs of twinroute, of Azure Digital Twins and of Event Grid.
+//!
+//! | written by | content | what is known of the failure |
+//! |---|---|---|
+//! | twinroute | one CloudEvent | metadata, see [`super::document`] |
+//! | Azure Digital Twins | one CloudEvent | nothing |
+//! | Event Grid, CloudEvents schema | array; attributes such as `deadletterreason` among the event's own | those |
+//! | Event Grid, its own schema | array; members such as `deadLetterReason` among the event's own | those |
+//!
+//! What Event Grid mixed in is taken out again, so that a replay sends what the producer sent. It is
+//! only taken out of events that have a `deadletterreason` and of blobs that are not ours: an event may
+//! have an attribute `publishtime` of its own. Such CloudEvents are also published without `specversion`,
+//! which is then put back. Everything else of an event stays as it is, byte for byte.
+//!
+//! Source: Azure Event Grid "Message delivery and retry" (2026-02-09), dead-letter events.
+
+use super::document::{
+    ATTEMPTS, ENDPOINT, EVENT_GRID_OUTCOME, EVENT_GRID_REASON, INSTANCE, LAST_ATTEMPT_TIME,
+    Metadata, OUTCOME, PUBLISH_TIME, REASON, unescape,
+};
+use super::{DeadLetter, Reason};
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::cloudevents::json;
+use twinroute_model::event::{Event, Invalid, Limits, Problem};
+use twinroute_model::event_grid_schema;
+
+/// The largest blob that is read, in bytes: the largest event, its payload in base64, and an envelope.
+pub const BLOB_BYTES_MAX: usize = 96 << 20;
+
+/// Members of one event: its extensions, what CloudEvents define, and what Event Grid adds.
+const MEMBERS_MAX: usize = Limits::EXTENSIONS_MAX + 32;
+
+/// An event taken out of a blob, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct ReadBack {
+    /// The event as its producer sent it.
+    pub event: Event,
+    /// What the blob and its metadata say of the failure.
+    pub known: Known,
+}
+
+/// What a blob says of a failure. Texts have at most [`super::OUTCOME_BYTES_MAX`] bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Our reason, when the blob is ours.
+    pub reason: Option<Reason>,
+    /// Event Grid's word for the reason.
+    pub event_grid_reason: Option<Box<str>>,
+    /// Attempts that were made.
+    pub attempts: Option<u32>,
+    /// The last outcome: ours, or Event Grid's word for it.
+    pub outcome: Option<Box<str>>,
+    /// When the event was accepted or published.
+    pub accepted_at: Option<Timestamp>,
+    /// When it was last tried.
+    pub last_attempt_at: Option<Timestamp>,
+    /// The endpoint that did not get it, when the blob is ours.
+    pub endpoint: Option<Box<str>>,
+    /// The instance of that endpoint, when the blob is ours.
+    pub instance: Option<Box<str>>,
+}
+
+/// Reads a blob: one result per event, in order, so that one bad event does not hide the others.
+///
+/// Events larger than `limits` and arrays longer than its batch are refused; events own their bytes.
+///
+/// # Errors
+/// When the blob is no JSON object or array of objects, or is larger than [`BLOB_BYTES_MAX`].
+pub fn parse(
+    content: &Bytes,
+    metadata: &Metadata,
+    limits: &Limits,
+) -> Result<Vec<Result<ReadBack, Invalid>>, Problem> {
+    if content.len() > BLOB_BYTES_MAX {
+        return Err(Problem::TooLarge {
+            bytes: content.len(),
+            bytes_max: BLOB_BYTES_MAX,
+        });
+    }
+    let text = std::str::from_utf8(content).map_err(|error| Problem::NotUtf8 {
+        offset: error.valid_up_to(),
+    })?;
+    // Some writers begin with a byte order mark, which is no JSON.
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if !text.starts_with('[') {
+        let object = Object::parse(text)?;
+        return Ok(vec![object.read(metadata, limits).map_err(Invalid::from)]);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| Problem::NotArray {
+        reason: error.to_string(),
+    })?;
+    if items.len() > limits.batch_events_max {
+        return Err(Problem::TooMany {
+            events_max: limits.batch_events_max,
+        });
+    }
+    let read = |(index, item): (usize, &RawValue)| {
+        Object::parse(item.get())
+            .and_then(|object| object.read(metadata, limits))
+            .map_err(|problem| Invalid {
+                index: Some(index),
+                problem,
+            })
+    };
+    Ok(items.into_iter().enumerate().map(read).collect())
+}
+
+/// One event of a blob: its text and its members, values not looked at.
+struct Object<'a> {
+    text: &'a str,
+    members: Members<'a>,
+}
+
+impl<'a> Object<'a> {
+    fn parse(text: &'a str) -> Result<Self, Problem> {
+        let members = serde_json::from_str(text).map_err(|error| Problem::NotJson {
+            reason: error.to_string(),
+        })?;
+        Ok(Self { text, members })
+    }
+
+    fn read(&self, metadata: &Metadata, limits: &Limits) -> Result<ReadBack, Problem> {
+        let ours = metadata.contains_key(REASON);
+        let mixed = !ours && self.has(|name| name.eq_ignore_ascii_case(EVENT_GRID_REASON));
+        let known = if mixed {
+            self.known()
+        } else {
+            Known::from_metadata(metadata)
+        };
+        let single = |json: &str| Bytes::copy_from_slice(json.as_bytes());
+        let event = if self.has(|name| name == "eventType") && !self.has(|name| name == "type") {
+            // That reader passes over members it does not know.
+            let batch = Bytes::from(format!("[{}]", self.text));
+            let mut events = event_grid_schema::parse_batch(&batch, "", limits)
+                .map_err(|invalid| invalid.problem)?;
+            events.pop().expect("one in, one out").detached()
+        } else if !mixed || (self.has(|name| name == "specversion") && !self.has(is_mixed_in)) {
+            json::parse(single(self.text), limits).map_err(|invalid| invalid.problem)?
+        } else {
+            json::parse(single(&self.without_mixed_in()), limits)
+                .map_err(|invalid| invalid.problem)?
+        };
+        Ok(ReadBack { event, known })
+    }
+
+    fn has(&self, test: impl Fn(&str) -> bool) -> bool {
+        self.members.0.iter().any(|(name, _)| test(name))
+    }
+
+    /// The event without what Event Grid mixed in, and with a `specversion`.
+    fn without_mixed_in(&self) -> String {
+        let mut text = String::with_capacity(self.text.len() + 24);
+        text.push('{');
+        let mut separator = "";
+        if !self.has(|name| name == "specversion") {
+            text.push_str(r#""specversion":"1.0""#);
+            separator = ",";
+        }
+        for (name, value) in self.members.0.iter().filter(|(name, _)| !is_mixed_in(name)) {
+            text.push_str(separator);
+            separator = ",";
+            text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text.push('}');
+        text
+    }
+
+    /// What Event Grid mixed in.
+    fn known(&self) -> Known {
+        let text = |wanted: &str| {
+            let (_, value) = self
+                .members
+                .0
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+            serde_json::from_str::<String>(value.get()).ok()
+        };
+        let attempts = |(name, value): &(String, &RawValue)| {
+            let wanted = name.eq_ignore_ascii_case(ATTEMPTS);
+            wanted.then(|| value.get().trim_matches('"').parse().ok())?
+        };
+        Known {
+            reason: None,
+            event_grid_reason: text(EVENT_GRID_REASON).map(bounded),
+            attempts: self.members.0.iter().find_map(attempts),
+            outcome: text(EVENT_GRID_OUTCOME).map(bounded),
+            accepted_at: text(PUBLISH_TIME).and_then(|text| Timestamp::parse_rfc3339(&text)),
+            last_attempt_at: text(LAST_ATTEMPT_TIME)
+                .and_then(|text| Timestamp::parse_rfc3339(&text)),
+            endpoint: None,
+            instance: None,
+        }
+    }
+}
+
+impl Known {
+    fn from_metadata(metadata: &Metadata) -> Self {
+        let text = |name: &str| metadata.get(name).map(|value| unescape(value));
+        let time = |name: &str| text(name).and_then(|text| Timestamp::parse_rfc3339(&text));
+        Self {
+            reason: text(REASON).and_then(|word| Reason::parse(&word)),
+            event_grid_reason: text(EVENT_GRID_REASON).map(bounded),
+            attempts: text(ATTEMPTS).and_then(|number| number.parse().ok()),
+            outcome: text(OUTCOME)
+                .or_else(|| text(EVENT_GRID_OUTCOME))
+                .map(bounded),
+            accepted_at: time(PUBLISH_TIME),
+            last_attempt_at: time(LAST_ATTEMPT_TIME),
+            endpoint: text(ENDPOINT).map(bounded),
+            instance: text(INSTANCE).map(bounded),
+        }
+    }
+}
+
+/// A text of somebody else's blob, cut to what a dead letter keeps.
+fn bounded(text: String) -> Box<str> {
+    (*DeadLetter::outcome(&text)).into()
+}
+
+/// What Event Grid adds to an event, in either spelling. The status is not in its documentation, but in
+/// blobs that it writes.
+fn is_mixed_in(name: &str) -> bool {
+    [
+        EVENT_GRID_REASON,
+        ATTEMPTS,
+        EVENT_GRID_OUTCOME,
+        "lasthttpstatuscode",
+        PUBLISH_TIME,
+        LAST_ATTEMPT_TIME,
+    ]
+    .iter()
+    .any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The members of a JSON object in their order, repeated ones too.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            if members.len() == MEMBERS_MAX {
+                return Err(A::Error::custom("it has too many members"));
+            }
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,339 @@
+//! Damage: every bit flipped, every cut, what is told of it, and what a repair leaves.
+
+use super::super::disk::tests::{SETTINGS, append, crash, lane, open, read};
+use super::super::index::Place;
+use super::super::sim::{Leaves, Sim};
+use super::super::storage::Storage;
+use super::super::{Disk, LaneNumber, LaneState, LostDelivery, NewEvent, Settings, repair, sim};
+use super::*;
+use crate::dead_letter::{DeadLetter, Reason};
+use crate::ledger::Fate;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::event::{Limits, Parts};
+
+const SEGMENT: &str = "0000000000000001.seg";
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)))
+}
+
+/// The place of a text in the first segment.
+fn find(sim: &Sim, text: &str) -> usize {
+    let file = sim.contents(SEGMENT).unwrap();
+    let mut windows = file.windows(text.len());
+    windows.position(|bytes| bytes == text.as_bytes()).unwrap()
+}
+
+fn told(found: &Found) -> Vec<String> {
+    found.report.lost.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_damage_took_is_named_delivery_by_delivery() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
+    append(&disk, "whole", &[hub]);
+    let broken = append(&disk, "broken", &[hub, topic]);
+    let headless = append(&disk, "headless", &[hub]);
+    disk.settle(topic, &[(broken, Fate::Delivered)]);
+    disk.flush().wait().unwrap();
+    append(&disk, "last", &[hub]);
+    crash(&sim, disk, Leaves::Nothing);
+    // In the data of one event, and the magic of the next one's record.
+    let at = find(&sim, "broken");
+    let brace = find(&sim, "headless");
+    sim.flip(SEGMENT, at + 150, 0);
+    let file = sim.contents(SEGMENT).unwrap();
+    let magic = (0..brace)
+        .rev()
+        .find(|at| file[*at..].starts_with(&[0xf1, b'T']));
+    sim.flip(SEGMENT, magic.unwrap(), 0);
+
+    let found = super::read(&sim, &mut |_, _| {}).unwrap();
+    let expect = [
+        format!(r#"sequence {broken}: lost for default/hub; event "broken" of "s""#),
+        format!(r#"sequence {headless}: lost for default/hub; event "headless" of "s""#),
+    ];
+    let lost = told(&found);
+    assert_eq!(lost, expect, "{}", found.report);
+    let correction = &found.report.corrections[0];
+    assert_eq!((correction.lost, correction.again), (2, 0));
+    let text = found.report.to_string();
+    assert!(
+        text.contains("default/hub: 2 deliveries counted as lost, 0 to be"),
+        "{text}"
+    );
+    // The next open tells the same, and counts nothing twice.
+    for _ in 0..2 {
+        let (disk, recovered) = open(&sim, SETTINGS);
+        let hub = &recovered.lanes[0];
+        assert_eq!(hub.ledger.discarded(Discard::Lost), 2);
+        assert_eq!((hub.pending.len(), hub.ledger.matched), (2, 4));
+        assert_eq!(recovered.report.lost.len(), 2);
+        crash(&sim, disk, Leaves::Nothing);
+    }
+}
+
+#[test]
+fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let all = ["a1", "b2", "c3"].map(|id| append(&disk, id, &[hub]));
+    disk.close().unwrap();
+    drop(disk);
+    let at = find(&sim, "b2");
+    sim.flip(SEGMENT, at, 1);
+    let mut text = Vec::new();
+    let storage: Arc<dyn Storage> = Arc::new(sim.clone());
+    repair(Arc::clone(&storage), clock(), &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.ends_with("2 events carried forward, 1 segment removed\n"),
+        "{text}"
+    );
+    let names = storage.list().unwrap();
+    let saved = names
+        .iter()
+        .find(|name| name.starts_with("quarantine-0000000000000001-"));
+    let saved = sim.contents(saved.unwrap()).unwrap();
+    assert!(saved.windows(6).any(|bytes| bytes == b"source"), "{text}");
+    assert!(sim.contents(SEGMENT).is_none());
+
+    let found = super::read(&sim, &mut |_, _| {}).unwrap();
+    assert!(found.report.is_whole(), "{}", found.report);
+    let mut again = Vec::new();
+    repair(storage, clock(), &mut again).unwrap();
+    assert!(again.ends_with(b"nothing to repair\n"));
+    let (disk, recovered) = open(&sim, SETTINGS);
+    let pending: Vec<u64> = recovered.lanes[0]
+        .pending
+        .iter()
+        .map(|one| one.sequence)
+        .collect();
+    assert_eq!(pending, [all[0], all[2]]);
+    assert_eq!(read(&disk, all[2]), "c3");
+    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Lost), 1);
+}
+
+#[test]
+fn a_power_cut_in_a_repair_loses_nothing() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    for id in ["a1", "b2", "c3"] {
+        append(&disk, id, &[hub]);
+    }
+    disk.close().unwrap();
+    drop(disk);
+    let at = find(&sim, "b2");
+    sim.flip(SEGMENT, at, 1);
+    for calls in 0.. {
+        let sim = sim.fork();
+        sim.fail_after(calls, sim::Fault::PowerOff);
+        let done = repair(Arc::new(sim.clone()), clock(), &mut Vec::new()).is_ok();
+        sim.power_off();
+        sim.power_on(Leaves::Some(calls));
+        repair(Arc::new(sim.clone()), clock(), &mut Vec::new()).unwrap();
+        let (_, recovered) = open(&sim, SETTINGS);
+        assert!(
+            recovered.report.is_whole(),
+            "call {calls}: {}",
+            recovered.report
+        );
+        assert_eq!(recovered.lanes[0].pending.len(), 2, "call {calls}");
+        assert_eq!(
+            recovered.lanes[0].ledger.discarded(Discard::Lost),
+            1,
+            "call {calls}"
+        );
+        if done {
+            assert!(calls > 8);
+            break;
+        }
+    }
+}
+
+/// A small journal that has records of all kinds, and was not closed in order. The lanes that were
+/// ever used are 1 and 2, the sequences up to what is given back.
+fn of_all_kinds() -> (Sim, u64) {
+    let sim = Sim::default();
+    let small = |segment_bytes| Settings {
+        segment_bytes,
+        ..SETTINGS
+    };
+    let tiny = |id: u64, lanes: &[LaneNumber]| NewEvent {
+        event: Parts::new(&id.to_string(), "s", "t")
+            .build(&Limits::default())
+            .unwrap(),
+        twin: id,
+        lanes: lanes.to_vec(),
+    };
+    let put = |disk: &Disk, id: u64, lanes: &[LaneNumber]| {
+        let appended = disk.append(vec![tiny(id, lanes)]).unwrap();
+        appended.durable.wait().unwrap();
+        appended.entries[0].sequence
+    };
+    let (disk, _) = open(&sim, small(700));
+    let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
+    let kept = put(&disk, 1, &[hub, topic]);
+    let letter = Arc::new(DeadLetter {
+        reason: Reason::Expired,
+        attempts: 1,
+        died_at: Timestamp::from_unix_millis(9),
+        last_attempt_at: None,
+        outcome: "x".into(),
+    });
+    for id in 2..8 {
+        let settled = put(&disk, id, &[topic]);
+        disk.settle(topic, &[(settled, Fate::Delivered)]);
+        disk.flush().wait().unwrap();
+    }
+    crash(&sim, disk, Leaves::Nothing);
+    let (disk, _) = open(&sim, small(2_500));
+    let dead = put(&disk, 16, &[hub]);
+    disk.dead_letter(hub, dead, Arc::clone(&letter));
+    disk.attempt(hub, kept, 2, Some(Timestamp::from_unix_millis(7)));
+    let state = LaneState {
+        paused: true,
+        still: Duration::ZERO,
+        still_since: None,
+    };
+    disk.set_lane_state(hub, state);
+    let replay = disk
+        .replay(hub, Some(dead), tiny(16, &[]).event, 16)
+        .unwrap();
+    replay.durable.wait().unwrap();
+    let next = put(&disk, 17, &[hub, topic]);
+    disk.settle(topic, &[(next, Fate::Delivered)]);
+    disk.dead_letter(hub, next, letter);
+    disk.flush().wait().unwrap();
+    crash(&sim, disk, Leaves::Nothing);
+    (sim, next)
+}
+
+/// Every delivery that is open; holds the counts against them.
+fn deliveries(found: &Found) -> BTreeSet<(u32, u64)> {
+    let mut open = BTreeSet::new();
+    for (sequence, live) in found.index.events.from(0) {
+        open.extend(live.open.as_slice().iter().map(|one| (one.lane, sequence)));
+    }
+    for (number, lane) in &found.index.lanes {
+        let here = open.iter().filter(|(lane, _)| lane == number).count() as u64;
+        assert_eq!(lane.ledger.made(), lane.ledger.settled() + here);
+    }
+    open
+}
+
+/// Whether a report says that a delivery is lost, or may be.
+fn is_told(report: &Report, (lane, sequence): (u32, u64)) -> bool {
+    let named = |one: &LostDelivery| {
+        let of_lane = one.lane.as_ref().is_none_or(|(number, _)| *number == lane);
+        of_lane && one.sequence == sequence
+    };
+    // A record whose kind cannot be read is known by the counts behind it alone.
+    let counted = |one: &Correction| one.lane == lane && one.lost > 0;
+    report.damage[0].kind == DamageKind::Cut
+        || report.lost.iter().any(named)
+        || report.corrections.iter().any(counted)
+}
+
+#[test]
+fn any_flipped_bit_costs_its_record_only_and_is_told() {
+    let (sim, last) = of_all_kinds();
+    let whole = super::read(&sim, &mut |_, _| {}).unwrap();
+    let (open, report) = (deliveries(&whole), &whole.report);
+    assert!(
+        report.damage.is_empty() && open.len() == 4,
+        "{open:?}: {report}"
+    );
+    let mut kinds = BTreeSet::new();
+    super::read(&sim, &mut |_, record| {
+        kinds.insert(
+            format!("{record:?}")
+                .split([' ', '(', '{'])
+                .next()
+                .map(str::to_owned),
+        );
+    })
+    .unwrap();
+    // All but the cut that is told once and the end that was not reached.
+    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    for name in sim
+        .list()
+        .unwrap()
+        .iter()
+        .filter(|name| segment_of(name).is_some())
+    {
+        let file = sim.contents(name).unwrap();
+        let end = file.iter().rposition(|byte| *byte != 0).unwrap() + 3;
+        let used = 0..end.min(file.len());
+        let bits = used.flat_map(|byte| {
+            // Inside an event one bit is as good as another.
+            let in_json = file[..byte]
+                .iter()
+                .rev()
+                .take_while(|byte| byte.is_ascii_graphic());
+            let all = in_json.count() < 12;
+            (0..8)
+                .filter(move |bit| all || byte % 8 == *bit)
+                .map(move |bit| (byte, bit as u8))
+        });
+        for (byte, bit) in bits {
+            sim.flip(name, byte, bit);
+            let found = super::read(&sim, &mut |_, _| {}).unwrap();
+            sim.flip(name, byte, bit);
+            let at = || format!("{name} byte {byte} bit {bit}: {}", found.report);
+            assert!(!found.report.damage.is_empty(), "{}", at());
+            let left = deliveries(&found);
+            for lost in open.difference(&left) {
+                assert!(is_told(&found.report, *lost), "{lost:?} {}", at());
+            }
+            for again in left.difference(&open) {
+                assert!(again.0 <= 2 && again.1 <= last, "{again:?} {}", at());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
+    let (sim, _) = of_all_kinds();
+    let names = sim.list().unwrap();
+    let segments = names.iter().filter(|name| segment_of(name).is_some());
+    let name = segments.max().unwrap();
+    let file = sim.contents(name).unwrap();
+    let mut groups = Vec::new();
+    super::read(&sim, &mut |Place {
+                                segment, offset, ..
+                            },
+                            record| {
+        if name_of(segment) == *name && matches!(record, Record::Group(_)) {
+            groups.push(usize::try_from(offset).unwrap());
+        }
+    })
+    .unwrap();
+    groups.push(file.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    let cut_at = |at: usize| {
+        let cut = sim.fork();
+        cut.overwrite(name, at, &vec![0; file.len() - at]);
+        super::read(&cut, &mut |_, _| {}).unwrap()
+    };
+    assert!(groups.len() > 3, "{groups:?}");
+    for group in groups.windows(2) {
+        let (before, after) = (deliveries(&cut_at(group[0])), deliveries(&cut_at(group[1])));
+        for at in group[0]..group[1] {
+            let found = deliveries(&cut_at(at));
+            let kept = before.intersection(&after).all(|one| found.contains(one));
+            assert!(kept, "cut at {at}");
+            let known = found
+                .iter()
+                .all(|one| before.contains(one) || after.contains(one));
+            assert!(known, "cut at {at}");
+        }
+    }
+}

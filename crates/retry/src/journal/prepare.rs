@@ -1,0 +1,134 @@
+//! The file of the next segment, made while the active one is filled, so that no group waits for it.
+
+use super::log::name_of;
+use super::storage::Storage;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+/// What it is called before it is a segment. Left-overs are removed when the journal is opened.
+const NAME: &str = "next.tmp";
+
+/// Files that were being prepared when the program ended.
+pub(crate) fn is_left_over(name: &str) -> bool {
+    name == NAME
+}
+
+/// The next segment's file.
+pub(crate) struct Next {
+    storage: Arc<dyn Storage>,
+    state: State,
+}
+
+enum State {
+    /// Nothing was begun.
+    Idle,
+    /// A thread writes it.
+    Made(JoinHandle<io::Result<()>>, u64),
+    /// It is there, with so many bytes.
+    Ready(u64),
+    /// It could not be made: whoever needs a segment tries anew.
+    Failed,
+}
+
+impl Next {
+    pub(crate) fn new(storage: &Arc<dyn Storage>) -> Self {
+        Self {
+            storage: Arc::clone(storage),
+            state: State::Idle,
+        }
+    }
+
+    /// Begins to make it, unless that was done before.
+    pub(crate) fn begin(&mut self, bytes: u64) {
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        if !self.storage.is_concurrent() {
+            let made = self.storage.create(NAME, bytes);
+            self.state = State::of(made, bytes);
+            return;
+        }
+        let storage = Arc::clone(&self.storage);
+        let thread = Builder::new().name("journal-next".to_owned());
+        let made = thread.spawn(move || storage.create(NAME, bytes));
+        self.state = match made {
+            Ok(thread) => State::Made(thread, bytes),
+            Err(error) => State::of(Err(error), bytes),
+        };
+    }
+
+    /// Gives it the name of a segment that needs `bytes`, and tells its length. `None`: there is none
+    /// that is long enough. Waits for one that is being made.
+    pub(crate) fn take(&mut self, segment: u64, bytes: u64) -> Option<u64> {
+        self.settle();
+        match self.state {
+            State::Ready(length) if length >= bytes => {
+                let renamed = self.storage.rename(NAME, &name_of(segment));
+                self.state = State::Idle;
+                if let Err(error) = renamed {
+                    tracing::warn!(segment, %error, "the segment that was prepared cannot be used");
+                    self.remove();
+                    return None;
+                }
+                Some(length)
+            }
+            State::Failed => {
+                self.state = State::Idle;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes of the file, also while it is made.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self.state {
+            State::Made(_, bytes) | State::Ready(bytes) => bytes,
+            State::Idle | State::Failed => 0,
+        }
+    }
+
+    /// Waits for the thread.
+    fn settle(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Made(thread, bytes) => {
+                let panicked = |_| Err(io::Error::other("the thread panicked"));
+                State::of(thread.join().unwrap_or_else(panicked), bytes)
+            }
+            state => state,
+        };
+    }
+
+    fn remove(&self) {
+        if let Err(error) = self.storage.remove(NAME) {
+            tracing::debug!(%error, "the segment that was prepared cannot be removed");
+        }
+    }
+}
+
+impl State {
+    fn of(made: io::Result<()>, bytes: u64) -> Self {
+        match made {
+            Ok(()) => Self::Ready(bytes),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "the next segment of the journal cannot be prepared; it is tried again when it \
+                     is needed"
+                );
+                Self::Failed
+            }
+        }
+    }
+}
+
+impl Drop for Next {
+    /// Nothing is written to the folder after this, and nothing left in it.
+    fn drop(&mut self) {
+        self.settle();
+        if matches!(self.state, State::Ready(_)) {
+            self.remove();
+        }
+    }
+}

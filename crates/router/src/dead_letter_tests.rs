@@ -1,0 +1,459 @@
+//! Dead letters: how they come about, where they go, how they come back.
+
+use super::tests::{Script, accept, endpoint_status, event, fault};
+use super::*;
+use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
+use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
+use crate::sink::{
+    DeadLetterStore, EndpointFault, FaultKind, Letter, Outcome, Reason, StoredLetter, StoredPage,
+};
+use crate::status::EndpointStatus;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use std::collections::VecDeque;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::settings::{Answer, EndpointSettings, WhenFull};
+
+/// A store in memory that fails as told.
+#[derive(Clone, Default)]
+pub(super) struct Shelf(Arc<Mutex<ShelfState>>);
+
+#[derive(Default)]
+struct ShelfState {
+    letters: Vec<(String, Event)>,
+    faults: VecDeque<FaultKind>,
+    readable: bool,
+}
+
+impl Shelf {
+    pub(super) fn fail(&self, faults: impl IntoIterator<Item = FaultKind>) {
+        self.0.lock().unwrap().faults.extend(faults);
+    }
+
+    pub(super) fn ids(&self) -> Vec<String> {
+        let state = self.0.lock().unwrap();
+        let ids = state.letters.iter().map(|(_, event)| event.id().to_owned());
+        ids.collect()
+    }
+}
+
+impl DeadLetterStore for Shelf {
+    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        let mut state = self.0.lock().unwrap();
+        let result = match state.faults.pop_front() {
+            Some(kind) => Err(fault(kind)),
+            None => {
+                let name = format!("{}/{}", letter.endpoint, letter.event.id());
+                state.letters.push((name, letter.event.clone()));
+                Ok(())
+            }
+        };
+        ready(result).boxed()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        marker: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
+        let state = self.0.lock().unwrap();
+        if !state.readable {
+            return ready(Err(fault(FaultKind::Unauthorized))).boxed();
+        }
+        let names = state.letters.iter().map(|(name, _)| name.clone());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names.retain(|name| marker.is_none_or(|marker| name.as_str() > marker));
+        let next = (names.len() > 2).then(|| names[1].clone());
+        names.truncate(2);
+        ready(Ok(StoredPage { names, next })).boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
+        let state = self.0.lock().unwrap();
+        let found = state.letters.iter().filter(|(known, _)| known == name);
+        let letter = |(_, event): &(String, Event)| StoredLetter {
+            event: event.clone(),
+            about: None,
+        };
+        ready(Ok(found.map(letter).collect())).boxed()
+    }
+}
+
+pub(super) fn reject() -> Outcome {
+    Outcome::Reject(Reason::new("bad", "no such field"))
+}
+
+fn quick() -> EndpointSettings {
+    EndpointSettings {
+        retry_schedule: vec![Duration::from_secs(1)],
+        attempts_max: 2,
+        ..EndpointSettings::default()
+    }
+}
+
+fn router(sink: &Script, settings: EndpointSettings, store: Option<&Shelf>) -> Router {
+    let builder = Router::builder().sink_with("only", sink.clone(), settings);
+    let builder = match store {
+        Some(store) => builder.dead_letters(store.clone()),
+        None => builder,
+    };
+    builder.route("all", "only", "true").build().unwrap()
+}
+
+fn status(router: &Router) -> EndpointStatus {
+    endpoint_status(router, "only")
+}
+
+/// Waits until a replay has ended.
+pub(super) async fn ended(router: &Router, number: u64) -> ReplayStatus {
+    loop {
+        let replays = router.replays();
+        let replay = replays.into_iter().find(|replay| replay.number == number);
+        let replay = replay.unwrap();
+        if !matches!(replay.state, ReplayState::Running | ReplayState::Waiting) {
+            return replay;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_dies_goes_to_its_store_however_often_that_fails() {
+    let (sink, shelf) = (Script::default(), Shelf::default());
+    sink.answer(vec![reject(); 20]);
+    shelf.fail([FaultKind::Unauthorized; 12]);
+    let router = router(&sink, quick(), Some(&shelf));
+    accept(&router, (0..20).map(|id| event(id, "a")).collect()).await;
+    while status(&router).dead_letters.store != "unauthorized" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let dead = status(&router).dead_letters;
+    assert!(dead.awaiting_upload > 0 && dead.local == 0, "{dead:?}");
+    assert!(
+        dead.backing_off_ms > 0 && dead.last_error.contains("script"),
+        "{dead:?}"
+    );
+    while status(&router).dead_letters.uploaded < 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    router.settled().await;
+    let mut ids = shelf.ids();
+    ids.sort_by_key(|id| id.parse::<u32>().unwrap());
+    let expect: Vec<String> = (0..20).map(|id| id.to_string()).collect();
+    assert_eq!(ids, expect);
+    assert_eq!(status(&router).dead_letters.store, "ok");
+    assert_eq!(router.status().journal.events, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_store_will_never_take_stays_and_does_not_block_others() {
+    let (sink, shelf) = (Script::default(), Shelf::default());
+    sink.answer(vec![reject(); 2]);
+    shelf.fail([FaultKind::Unsupported]);
+    let router = router(&sink, quick(), Some(&shelf));
+    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
+    router.settled().await;
+    let dead = status(&router).dead_letters;
+    assert_eq!((dead.uploaded, dead.local, dead.awaiting_upload), (1, 1, 0));
+    let page = router
+        .dead_letters(&DeadLetterQuery::default(), None, 10)
+        .await;
+    assert!(page.dead_letters[0].unstorable && page.next.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_are_found_by_what_is_asked() {
+    let sink = Script::default();
+    let retry = Outcome::Retry {
+        after: None,
+        reason: Reason::new("busy", "later"),
+    };
+    sink.answer([reject(), retry.clone(), reject(), retry]);
+    let router = router(&sink, quick(), None);
+    let events = vec![event(1, "a"), event(2, "b"), event(3, "c"), event(4, "d")];
+    accept(&router, events).await;
+    sink.answer([reject(), reject()]);
+    router.settled().await;
+    let ask = async |text: DeadLetterQueryText| {
+        let page = router.dead_letters(&text.parse().unwrap(), None, 100).await;
+        let ids = page.dead_letters.iter().map(|letter| letter.id.clone());
+        ids.collect::<Vec<_>>().join(" ")
+    };
+    let with = |change: fn(&mut DeadLetterQueryText)| {
+        let mut text = DeadLetterQueryText::default();
+        change(&mut text);
+        text
+    };
+    assert_eq!(ask(with(|_| {})).await, "1 2 3 4");
+    assert_eq!(
+        ask(with(|text| text.reason = "rejected".into())).await,
+        "1 2 3 4"
+    );
+    assert_eq!(ask(with(|text| text.endpoint = "other".into())).await, "");
+    assert_eq!(
+        ask(with(|text| text.filter = "subject = 'c'".into())).await,
+        "3"
+    );
+    assert_eq!(ask(with(|text| text.event_type = "other".into())).await, "");
+    assert_eq!(
+        ask(with(|text| text.since = "2999-01-01T00:00:00Z".into())).await,
+        ""
+    );
+    let wrong = with(|text| text.filter = "subject is".into()).parse();
+    assert!(wrong.unwrap_err().starts_with("filter: "));
+
+    // Page by page comes the same.
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let query = DeadLetterQuery::default();
+        let page = router.dead_letters(&query, after.as_ref(), 1).await;
+        ids.extend(page.dead_letters.into_iter().map(|letter| letter.id));
+        if page.next.is_empty() {
+            break;
+        }
+        after = Some(page.next.parse().unwrap());
+    }
+    assert_eq!(ids, ["1", "2", "3", "4"]);
+    let (view, event) = router.dead_letter(None, "ONLY", 1).await.unwrap();
+    assert_eq!(
+        (view.outcome.as_str(), event.id()),
+        ("bad: no such field", "1")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_delivers_only_to_the_endpoint_that_failed() {
+    let (sink, other) = (Script::default(), Script::default());
+    sink.answer(vec![reject(); 3]);
+    let router = Router::builder()
+        .sink_with("only", sink.clone(), quick())
+        .sink("other", other.clone())
+        .route("all", "only", "true")
+        .route("all-too", "other", "true")
+        .build()
+        .unwrap();
+    accept(&router, vec![event(1, "a"), event(2, "b"), event(3, "a")]).await;
+    router.settled().await;
+    let request = ReplayRequest {
+        per_second: 1.0,
+        ..ReplayRequest::default()
+    };
+    let begun = Instant::now();
+    let number = router.replay(request).await.unwrap().number;
+    let replay = ended(&router, number).await;
+    assert_eq!(replay.state, ReplayState::Done, "{replay:?}");
+    assert_eq!((replay.replayed, replay.delivered), (3, 3));
+    assert!(begun.elapsed() >= Duration::from_secs(2), "the rate holds");
+    assert_eq!(sink.ids(), ["1", "2", "3", "1", "2", "3"]);
+    assert_eq!(other.ids(), ["1", "2", "3"]);
+    let status = status(&router);
+    assert_eq!(
+        (status.matched, status.replayed, status.delivered),
+        (3, 3, 3)
+    );
+    let dead = status.dead_letters;
+    assert_eq!((dead.replayed, dead.local, dead.uploaded), (3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_stops_itself_when_the_failure_persists() {
+    let sink = Script::default();
+    sink.answer(vec![reject(); 200]);
+    let router = router(&sink, quick(), None);
+    accept(&router, (0..100).map(|id| event(id, "a")).collect()).await;
+    router.settled().await;
+    let number = router
+        .replay(ReplayRequest::default())
+        .await
+        .unwrap()
+        .number;
+    let replay = ended(&router, number).await;
+    assert_eq!(replay.state, ReplayState::Stopped);
+    let reason = &replay.reason;
+    assert!(
+        reason.contains("the failure persists") && reason.contains("bad"),
+        "{reason}"
+    );
+    assert!(replay.replayed < 20, "{replay:?}");
+    assert_eq!(status(&router).dead_letters.local, 100);
+    // Nor does it go on against an endpoint that takes nothing.
+    sink.set_down(true);
+    accept(&router, vec![event(100, "a")]).await;
+    let number = router
+        .replay(ReplayRequest::default())
+        .await
+        .unwrap()
+        .number;
+    let replay = ended(&router, number).await;
+    assert!(replay.reason.contains("it is unreachable"), "{replay:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_from_the_container_reads_what_stands_there() {
+    let (sink, shelf) = (Script::default(), Shelf::default());
+    sink.answer(vec![reject(); 5]);
+    let router = router(&sink, quick(), Some(&shelf));
+    accept(&router, (1..=5).map(|id| event(id, "a")).collect()).await;
+    router.settled().await;
+    assert_eq!(status(&router).dead_letters.uploaded, 5);
+    let request = ReplayRequest {
+        query: DeadLetterQueryText {
+            endpoint: "only".to_owned(),
+            ..DeadLetterQueryText::default()
+        },
+        container_prefix: Some("only/".to_owned()),
+        ..ReplayRequest::default()
+    };
+    let number = router.replay(request.clone()).await.unwrap().number;
+    let refused = ended(&router, number).await;
+    assert!(refused.reason.contains("as the script says"), "{refused:?}");
+    shelf.0.lock().unwrap().readable = true;
+    let number = router.replay(request).await.unwrap().number;
+    let replay = ended(&router, number).await;
+    assert_eq!((replay.state, replay.delivered), (ReplayState::Done, 5));
+    assert_eq!(replay.container_names["default/only"], "only/5");
+    assert_eq!(status(&router).dead_letters.uploaded, 5);
+    assert_eq!(sink.ids().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_to_live_runs_while_an_endpoint_is_away_and_stands_still_while_it_refuses_us() {
+    for (kind, dies) in [
+        (FaultKind::Unreachable, true),
+        (FaultKind::Unauthorized, false),
+    ] {
+        let sink = Script::default();
+        sink.set_down_as(Some(kind));
+        let router = router(&sink, quick(), None);
+        accept(&router, vec![event(1, "a")]).await;
+        tokio::time::sleep(Duration::from_secs(24 * 60 * 60 + 1)).await;
+        let status = status(&router);
+        assert_eq!(status.retry.standing_still, !dies);
+        let expired = status.dead_letters.by_reason.get("expired").copied();
+        assert_eq!(expired.is_some(), dies, "{kind:?}: {status:?}");
+        sink.set_down(false);
+        router.settled().await;
+        assert_eq!(sink.ids().len(), usize::from(!dies));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_endpoint_sends_nothing_and_a_purge_empties_it() {
+    let sink = Script::default();
+    let router = router(&sink, quick(), None);
+    let endpoint = router.endpoint(None, "only").unwrap();
+    assert!(router.endpoint(None, "other").is_none());
+    endpoint.pause();
+    accept(&router, vec![event(1, "a"), event(2, "a")]).await;
+    tokio::time::sleep(Duration::from_secs(30 * 60 * 60)).await;
+    assert_eq!(
+        (status(&router).state.as_str(), status(&router).queued),
+        ("paused", 2)
+    );
+    assert_eq!(endpoint.purge(false).queued, 2);
+    assert_eq!(status(&router).discarded_by["purged"], 2);
+    accept(&router, vec![event(3, "a")]).await;
+    endpoint.resume();
+    router.settled().await;
+    assert_eq!(sink.ids(), ["3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_moment_is_tried_when_asked() {
+    let sink = Script::default();
+    sink.answer([Outcome::Retry {
+        after: Some(Duration::from_secs(200)),
+        reason: Reason::new("busy", ""),
+    }]);
+    let router = router(&sink, quick(), None);
+    accept(&router, vec![event(1, "a")]).await;
+    while status(&router).parked == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let asked = Instant::now();
+    router.endpoint(None, "only").unwrap().retry_now();
+    router.settled().await;
+    assert_eq!(sink.ids(), ["1", "1"]);
+    assert!(asked.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_do_what_was_set() {
+    let full = |when_full, dead_letter_bytes_max| EndpointSettings {
+        queue_events_max: 2,
+        queue_age_max: Some(Duration::from_secs(60)),
+        when_full,
+        dead_letter_bytes_max,
+        ..EndpointSettings::default()
+    };
+    let down = Script::default();
+    down.set_down(true);
+    let four = || (1..=4).map(|id| event(id, "a")).collect::<Vec<_>>();
+
+    let dead = router(&down, full(WhenFull::DeadLetterOldest, None), None);
+    accept(&dead, four()).await;
+    assert_eq!(status(&dead).dead_letters.by_reason["overflow"], 2);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(
+        (status(&dead).queued, status(&dead).dead_letters.local),
+        (0, 4)
+    );
+
+    let kept = bytesize::ByteSize(event(1, "a").size() as u64);
+    let few = router(&down, full(WhenFull::DeadLetterOldest, Some(kept)), None);
+    accept(&few, four()).await;
+    assert_eq!(
+        (status(&few).dead_letters.local, status(&few).discarded),
+        (1, 1)
+    );
+
+    let discard = router(&down, full(WhenFull::DiscardOldest, None), None);
+    accept(&discard, four()).await;
+    assert_eq!(status(&discard).discarded_by["overflow"], 2);
+    assert_eq!(status(&discard).dead_letters.all(), 0);
+
+    let refuse = router(&down, full(WhenFull::Refuse, None), None);
+    accept(&refuse, vec![event(1, "a"), event(2, "a")]).await;
+    let refused = refuse
+        .accept(None, vec![event(3, "a")], AckLevel::Memory)
+        .await;
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(&refused, AcceptError::EndpointFull { .. }),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("endpoint default/only"),
+        "{refused}"
+    );
+    down.set_down(false);
+    refuse.settled().await;
+    accept(&refuse, vec![event(4, "a")]).await;
+    assert_eq!(
+        (status(&refuse).matched, status(&refuse).dead_letters.all()),
+        (3, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_means_what_the_settings_say() {
+    let sink = Script::default();
+    sink.answer([reject(), Outcome::Delivered]);
+    let settings = EndpointSettings {
+        answers: [("bad".to_owned(), Answer::Retry)].into(),
+        ..quick()
+    };
+    let router = router(&sink, settings, None);
+    accept(&router, vec![event(1, "a")]).await;
+    router.settled().await;
+    assert_eq!(sink.ids(), ["1", "1"]);
+    assert_eq!(status(&router).delivered, 1);
+    assert_eq!(status(&router).retry.answers["bad"], "retry");
+}

@@ -1,0 +1,204 @@
+//! Wiring: endpoints with their sinks and their dead-letter containers.
+
+use anyhow::Context as _;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use reqwest::redirect;
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_model::clock::{Clock, SystemClock, Timestamp};
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::event::Limits;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::dead_letter::container::{Client, Container};
+use twinroute_retry::dead_letter::fault::{Kind, StoreFault};
+use twinroute_retry::dead_letter::read::{self, ReadBack};
+use twinroute_retry::dead_letter::DeadLetter;
+use twinroute_router::sink::{
+    Connect, ConnectError, DeadLetterStore, EndpointFault, FaultKind, Letter, Reason, Sink,
+    StoredLetter, StoredPage,
+};
+use twinroute_sinks::connect::Connector;
+use twinroute_sinks::tls;
+
+/// The longest that connecting to a container takes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a blob of several events may hold.
+const READ_LIMITS: Limits = Limits {
+    event_bytes_max: Limits::EVENT_BYTES_CEILING,
+    batch_events_max: 5_000,
+};
+
+/// Makes what a lane needs: the sink of an endpoint, and the container of its dead letters.
+pub(crate) struct Endpoints {
+    sinks: Connector,
+    clock: Arc<dyn Clock>,
+    https: Client,
+    http: Client,
+}
+
+impl Endpoints {
+    /// With the machine's clock and trust.
+    ///
+    /// # Errors
+    /// When the machine's certificates cannot be used.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tls = tls::platform().context("the system's certificates cannot be used")?;
+        let client = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(rustls::ClientConfig::clone(&tls))
+                .http1_only()
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+        };
+        // A proxy would see the SAS of a request in the clear, which is for emulators alone.
+        let plain = client().no_proxy().build().context("an HTTP client")?;
+        let secure = client().build().context("an HTTP client")?;
+        Ok(Self {
+            sinks: Connector::new(Arc::clone(&clock), Arc::clone(&tls)),
+            clock,
+            https: Client::new(Arc::new(secure)),
+            http: Client::new(Arc::new(plain)),
+        })
+    }
+}
+
+impl Connect for Endpoints {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        self.sinks.connect(endpoint, settings)
+    }
+
+    fn dead_letters(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> {
+        let Some(dead_letter) = &endpoint.dead_letter else {
+            return Ok(None);
+        };
+        let refused = |reason: String| ConnectError {
+            endpoint: endpoint.name.to_string(),
+            reason: format!("dead letters: {reason}"),
+        };
+        let location = Location::of(dead_letter).map_err(|error| refused(error.to_string()))?;
+        let client = if location.container_url().starts_with("https://") {
+            &self.https
+        } else {
+            &self.http
+        };
+        if *location.access() == Access::Identity {
+            return Ok(Some(Arc::new(WithoutIdentity)));
+        }
+        let container = Container::with_sas(client, location);
+        let container = container.map_err(|error| refused(error.to_string()))?;
+        let clock = Arc::clone(&self.clock);
+        Ok(Some(Arc::new(Store { container, clock })))
+    }
+}
+
+/// A container as lanes see it.
+struct Store {
+    container: Container,
+    clock: Arc<dyn Clock>,
+}
+
+impl DeadLetterStore for Store {
+    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        let put = async move { self.container.put(&letter, self.clock.now()).await };
+        put.map(|put| put.map(drop).map_err(fault)).boxed()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.container.location().sas().and_then(|sas| sas.expires_at)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        marker: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
+        let page = |page: twinroute_retry::dead_letter::container::Page| StoredPage {
+            names: page.blobs.into_iter().map(|blob| blob.name).collect(),
+            next: page.next,
+        };
+        let list = async move { self.container.list(prefix, marker, self.clock.now()).await };
+        list.map(move |listed| listed.map(page).map_err(fault)).boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
+        async move {
+            let blob = self.container.read(name, self.clock.now()).await.map_err(fault)?;
+            let invalid = |reason: String| EndpointFault {
+                kind: FaultKind::Unsupported,
+                after: None,
+                reason: Reason::new("not-a-dead-letter", format!("blob {name}: {reason}")),
+            };
+            let events = read::parse(&blob.content, &blob.metadata, &READ_LIMITS);
+            let events = events.map_err(|problem| invalid(problem.to_string()))?;
+            let events = events.into_iter().map(|event| event.map(stored));
+            let events: Result<Vec<_>, _> = events.collect();
+            events.map_err(|problem| invalid(problem.to_string()))
+        }
+        .boxed()
+    }
+}
+
+fn stored(read: ReadBack) -> StoredLetter {
+    let known = read.known;
+    // What other programs wrote says nothing of our reasons and times.
+    let about = known.reason.map(|reason| DeadLetter {
+        reason,
+        attempts: known.attempts.unwrap_or_default(),
+        died_at: known.last_attempt_at.or(known.accepted_at).unwrap_or(Timestamp::from_unix_millis(0)),
+        last_attempt_at: known.last_attempt_at,
+        outcome: known.outcome.unwrap_or_default().into(),
+    });
+    StoredLetter {
+        event: read.event,
+        about,
+    }
+}
+
+fn fault(fault: StoreFault) -> EndpointFault {
+    let kind = match fault.kind {
+        Kind::SasExpired | Kind::SasNotYetValid | Kind::Refused => FaultKind::Unauthorized,
+        Kind::ContainerMissing | Kind::BlobMissing => FaultKind::Gone,
+        Kind::Throttled => FaultKind::Throttled,
+        Kind::Unavailable => FaultKind::Unreachable,
+        Kind::Invalid => FaultKind::Unsupported,
+    };
+    EndpointFault {
+        kind,
+        after: fault.retry_after,
+        reason: Reason::new(fault.kind.as_str(), fault.message),
+    }
+}
+
+/// `deadLetterUri` waits for the identity that it needs.
+struct WithoutIdentity;
+
+impl DeadLetterStore for WithoutIdentity {
+    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        let reason = "`deadLetterUri` needs the endpoint's identity, which is not supported yet; dead \
+                      letters stay here until the endpoint has a SAS in `deadLetterSecret`";
+        let fault = EndpointFault {
+            kind: FaultKind::Unauthorized,
+            after: None,
+            reason: Reason::new("no-identity", reason),
+        };
+        ready(Err(fault)).boxed()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        None
+    }
+}

@@ -1,0 +1,184 @@
+//! The process under test: `twinroute run`, one life after the other in one folder.
+
+use super::history::{Endpoint, Ledger};
+use super::wire::Connection;
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, timeout};
+
+/// Longer than any step takes, so that a hang is a failure and not a wait.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a process is asked whether it has ended.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// The log of all lives, beside the journal.
+pub(super) const LOG: &str = "twinroute.log";
+
+/// One life; killed when dropped.
+pub(super) struct Daemon {
+    child: Child,
+    lines: UnboundedReceiver<String>,
+    started: Instant,
+}
+
+/// Where a process that is ready listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) ingress: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Daemon {
+    /// Starts a life with the configuration in `folder`.
+    pub(super) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let log = folder.join(LOG);
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        let started = Instant::now();
+        let mut child = Command::new(program)
+            .args(["run", "--config", "twinroute.toml"])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let stderr = child.stderr.take().context("there is no standard error")?;
+        let (sender, lines) = unbounded_channel();
+        std::thread::spawn(move || copy(stderr, log, &sender));
+        Ok(Self {
+            child,
+            lines,
+            started,
+        })
+    }
+
+    /// Waits until events are taken; gives also how long that took since the start.
+    pub(super) async fn ready(&mut self) -> anyhow::Result<(Addresses, Duration)> {
+        let addresses = Addresses {
+            ingress: self.address("takes events").await?,
+            admin: self.address("/status").await?,
+        };
+        Ok((addresses, self.started.elapsed()))
+    }
+
+    /// The address in a line of the log that holds `part`.
+    async fn address(&mut self, part: &str) -> anyhow::Result<SocketAddr> {
+        let mut seen = String::new();
+        let line = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(part) {
+                    return Ok(line);
+                }
+                seen = line;
+            }
+            bail!("the process ended before it said {part:?}; its last line: {seen}")
+        };
+        let line = timeout(PATIENCE, line).await;
+        let line = line.with_context(|| format!("the process did not say {part:?} in time"))??;
+        let line: Value = serde_json::from_str(&line)?;
+        let address = line["address"].as_str().context("there is no address")?;
+        Ok(address.parse()?)
+    }
+
+    /// Ends it with SIGKILL.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop: SIGTERM.
+    pub(super) fn ask_to_stop(&self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("the process has no id")?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        self.ask_to_stop()?;
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the process did not stop in time"
+            );
+            tokio::time::sleep(GLANCE).await;
+        };
+        ensure!(status.success(), "the process stopped with {status}");
+        Ok(())
+    }
+
+    /// How it ended, if it did by itself.
+    pub(super) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+}
+
+/// Takes the log to its file and to whoever waits for a line of it.
+fn copy(stderr: ChildStderr, mut log: File, lines: &UnboundedSender<String>) {
+    for line in BufReader::new(stderr).lines() {
+        let Ok(line) = line else { return };
+        if writeln!(log, "{line}").is_err() {
+            return;
+        }
+        // Nobody may wait any more.
+        drop(lines.send(line));
+    }
+}
+
+/// Asks `/status` for the counts of every endpoint.
+///
+/// # Errors
+/// The process does not answer, or an endpoint is not in the answer.
+pub(super) async fn ledgers(admin: SocketAddr) -> anyhow::Result<[Ledger; 3]> {
+    let ask = async {
+        let mut connection = Connection::open(admin).await?;
+        let request = b"GET /status HTTP/1.1\r\nhost: crash\r\n\r\n";
+        connection.exchange(request).await
+    };
+    let (status, body) = timeout(PATIENCE, ask).await??;
+    ensure!(status == 200, "/status answers {status}");
+    let status: Value = serde_json::from_slice(&body)?;
+    let told = status["instances"][0]["endpoints"].as_array();
+    let told = told.context("/status names no endpoints")?;
+    let mut ledgers = [Ledger::default(); Endpoint::ALL.len()];
+    for (ledger, endpoint) in ledgers.iter_mut().zip(Endpoint::ALL) {
+        let mut all = told.iter();
+        let found = all.find(|told| told["name"] == endpoint.name());
+        let found = found.with_context(|| format!("/status lacks {}", endpoint.name()))?;
+        *ledger = serde_json::from_value(found.clone())?;
+    }
+    Ok(ledgers)
+}
+
+/// Runs `twinroute journal verify`.
+pub(super) fn verify(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    let output = Command::new(program)
+        .args(["journal", "verify", "data"])
+        .current_dir(folder)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "journal verify: {said}");
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! One run: the lives of the process one after the other, then a calm end in which all is drained.
+
+use super::daemon::{self, Addresses, Daemon, LOG, PATIENCE};
+use super::destinations::Destinations;
+use super::history::{Disturbance, Endpoints, Snapshot};
+use super::oracle;
+use super::plan::{End, Plan, Round, Servers, What};
+use super::produce::{Producers, Record, Working, now};
+use super::report::{Report, errors, segments};
+use super::scene;
+use anyhow::{Context as _, bail, ensure};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use twinroute_model::clock::Timestamp;
+
+/// How often `/status` is looked at while events flow.
+const GLANCE: Duration = Duration::from_millis(40);
+
+/// The longest that everything takes to be delivered once nothing is wrong: an event that failed alone
+/// twice waits for half a minute.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Posts of the calm end that are acknowledged.
+const CALM_POSTS: u32 = 60;
+
+/// What a run is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program `twinroute`.
+    pub program: PathBuf,
+    /// An empty folder for configuration, journal and log; left as it is in the end.
+    pub folder: PathBuf,
+    /// What is posted, when what fails and when the process is killed follows from it.
+    pub seed: u64,
+    /// How often the process is killed.
+    pub kills: u32,
+    /// After this long no more kills come, and the end begins.
+    pub time_max: Duration,
+}
+
+/// Makes a run and judges it; `tell` gets a line for each kill.
+///
+/// # Errors
+/// The run could not be made. What the process does wrong is no error but a violation in the report.
+pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let plan = Plan::new(options.seed, options.kills);
+    let destinations = Destinations::start().await?;
+    scene::write(&options.folder, destinations.definitions())?;
+    let record = Record::default();
+    let mut stage = Stage {
+        options,
+        destinations,
+        producers: Producers::new(plan.seed, record.clone()),
+        record,
+        life: 0,
+        down_since: None,
+        away_since: None,
+        recoveries: Vec::new(),
+    };
+    let mut kills = 0;
+    let mut failed = None;
+    for round in &plan.rounds {
+        if started.elapsed() > options.time_max {
+            tell("the time is over; no more kills");
+            break;
+        }
+        match stage.play(round).await {
+            Ok(line) => {
+                kills += 1;
+                tell(&format!("kill {kills}: {line}"));
+            }
+            Err(error) => {
+                failed = Some(format!("life {}: {error:#}", stage.life));
+                break;
+            }
+        }
+    }
+    if failed.is_none() {
+        tell("the end: everything is drained");
+        let end = stage.end().await;
+        failed = end.err().map(|error| format!("the end: {error:#}"));
+    }
+    if let Some(failed) = failed {
+        stage.record.failed(failed);
+    }
+    let mut history = std::mem::take(&mut *stage.record.lock());
+    history.deliveries = stage.destinations.deliveries();
+    let (violations, tally) = oracle::check(&history);
+    let log = std::fs::read_to_string(options.folder.join(LOG)).unwrap_or_default();
+    Ok(Report {
+        seed: options.seed,
+        kills,
+        tally,
+        violations,
+        disturbances: history.disturbances.len(),
+        snapshots: history.snapshots.len(),
+        segments: segments(&options.folder.join("data")),
+        recoveries: stage.recoveries,
+        errors: errors(&log),
+        took: started.elapsed(),
+    })
+}
+
+/// Everything that takes part.
+struct Stage<'a> {
+    options: &'a Options,
+    destinations: Destinations,
+    producers: Producers,
+    record: Record,
+    life: u32,
+    /// Since when nothing that is ready runs.
+    down_since: Option<Timestamp>,
+    /// Since when the destinations cannot be reached.
+    away_since: Option<Timestamp>,
+    recoveries: Vec<Duration>,
+}
+
+/// Something to be done at a count of acknowledged posts.
+enum Step<'a> {
+    Fault(&'a What),
+    Leave,
+    Return,
+}
+
+impl Stage<'_> {
+    /// Plays one life up to its kill; gives a line about it.
+    async fn play(&mut self, round: &Round) -> anyhow::Result<String> {
+        self.life += 1;
+        let mut daemon = Daemon::start(&self.options.program, &self.options.folder)?;
+        if let End::Starting { after } = round.end {
+            tokio::time::sleep(after).await;
+            self.down_since.get_or_insert_with(now);
+            ensure!(daemon.ended()?.is_none(), "the process ended by itself");
+            daemon.kill()?;
+            return Ok(format!("starting, after {after:?}"));
+        }
+        let addresses = self.ready(&mut daemon).await?;
+        let mut working = self.producers.start(addresses.ingress);
+        let glances = self.glance(addresses);
+        let faults_from = now();
+        let played = self.steps(round, &mut working).await;
+        self.down_since = Some(now());
+        if let End::Stopping { after, .. } = round.end {
+            daemon.ask_to_stop()?;
+            tokio::time::sleep(after).await;
+        } else {
+            ensure!(daemon.ended()?.is_none(), "the process ended by itself");
+        }
+        daemon.kill()?;
+        let acknowledged = self.producers.end(working).await;
+        glances.await?;
+        self.destinations.calm();
+        self.record
+            .lock()
+            .disturbances
+            .extend(round.faults.iter().map(|fault| Disturbance {
+                from: faults_from,
+                to: now(),
+                endpoints: fault.what.endpoints(),
+                refusals: fault.what.refusals(),
+                parks: fault.what.parks(),
+            }));
+        played?;
+        let recovery = self.recoveries.last().copied().unwrap_or_default();
+        let mut line = format!(
+            "{}, ready after {} ms, {acknowledged} posts acknowledged",
+            round.end.word(),
+            recovery.as_millis(),
+        );
+        for fault in &round.faults {
+            line.push_str(&format!("; {}", fault.what));
+        }
+        if self.away_since.is_some() {
+            line.push_str("; destinations away");
+        }
+        Ok(line)
+    }
+
+    /// Waits until a life takes events, and looks at what it knows.
+    async fn ready(&mut self, daemon: &mut Daemon) -> anyhow::Result<Addresses> {
+        let (addresses, recovery) = daemon.ready().await?;
+        self.recoveries.push(recovery);
+        if let Some(from) = self.down_since.take() {
+            self.disturbed(from, Endpoints::ALL);
+        }
+        look(&self.record, self.life, addresses).await?;
+        Ok(addresses)
+    }
+
+    fn disturbed(&self, from: Timestamp, endpoints: Endpoints) {
+        self.record.lock().disturbances.push(Disturbance {
+            from,
+            to: now(),
+            endpoints,
+            refusals: 0,
+            parks: false,
+        });
+    }
+
+    /// Looks at `/status` until the process is gone.
+    fn glance(&self, addresses: Addresses) -> JoinHandle<()> {
+        let (record, life) = (self.record.clone(), self.life);
+        tokio::spawn(async move {
+            while look(&record, life, addresses).await.is_ok() {
+                tokio::time::sleep(GLANCE).await;
+            }
+        })
+    }
+
+    /// Does what the round does before its end, and waits for that.
+    async fn steps(&mut self, round: &Round, working: &mut Working) -> anyhow::Result<()> {
+        let faults = round.faults.iter();
+        let mut steps: Vec<(u32, Step<'_>)> = faults
+            .map(|fault| (fault.acknowledged, Step::Fault(&fault.what)))
+            .collect();
+        match round.servers {
+            Servers::Stay => {}
+            Servers::Leave { acknowledged } => steps.push((acknowledged, Step::Leave)),
+            Servers::Return { acknowledged } => steps.push((acknowledged, Step::Return)),
+        }
+        steps.sort_by_key(|(count, _)| *count);
+        for (count, step) in steps {
+            ensure!(working.reach(count).await, "{count} posts took too long");
+            match step {
+                Step::Fault(what) => self.destinations.fault(what),
+                Step::Leave => {
+                    self.away_since = Some(now());
+                    self.destinations.leave().await;
+                }
+                Step::Return => self.come_back().await?,
+            }
+        }
+        let count = round.end.acknowledged();
+        ensure!(working.reach(count).await, "{count} posts took too long");
+        Ok(())
+    }
+
+    async fn come_back(&mut self) -> anyhow::Result<()> {
+        self.destinations.come_back().await?;
+        if let Some(from) = self.away_since.take() {
+            self.disturbed(from, Endpoints::ALL);
+        }
+        Ok(())
+    }
+
+    /// Nothing is wrong any more: all is drained, more events go through, and a stop and one more start
+    /// change no count.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        let Options {
+            program, folder, ..
+        } = self.options;
+        self.come_back().await?;
+        self.destinations.calm();
+        let mut daemon = self.start()?;
+        let addresses = self.ready(&mut daemon).await?;
+        self.drained(addresses).await?;
+        let mut working = self.producers.start(addresses.ingress);
+        let reached = working.reach(CALM_POSTS).await;
+        self.producers.end(working).await;
+        ensure!(reached, "{CALM_POSTS} posts took too long");
+        self.drained(addresses).await?;
+        daemon.stop().await?;
+        daemon::verify(program, folder)?;
+        let mut daemon = self.start()?;
+        self.ready(&mut daemon).await?;
+        daemon.stop().await
+    }
+
+    fn start(&mut self) -> anyhow::Result<Daemon> {
+        self.life += 1;
+        Daemon::start(&self.options.program, &self.options.folder)
+    }
+
+    /// Waits until nothing is pending.
+    async fn drained(&self, addresses: Addresses) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DRAIN_MAX;
+        loop {
+            let snapshot = look(&self.record, self.life, addresses).await?;
+            if snapshot.ledgers.iter().all(|ledger| ledger.pending() == 0) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("not drained in {DRAIN_MAX:?}: {:?}", snapshot.ledgers);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+}
+
+/// Takes a snapshot.
+async fn look(record: &Record, life: u32, addresses: Addresses) -> anyhow::Result<Snapshot> {
+    let asked_at = now();
+    let told = tokio::time::timeout(PATIENCE, daemon::ledgers(addresses.admin)).await;
+    let ledgers = told.context("/status does not answer in time")??;
+    let snapshot = Snapshot {
+        life,
+        asked_at,
+        answered_at: now(),
+        ledgers,
+    };
+    record.lock().snapshots.push(snapshot);
+    Ok(snapshot)
+}

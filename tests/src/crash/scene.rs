@@ -1,0 +1,52 @@
+//! The configuration and the definitions of a run, as files.
+
+use super::content::ROUTES;
+use super::history::Endpoint;
+use anyhow::Context as _;
+use std::fs;
+use std::path::Path;
+
+/// Small segments, so that they roll and are compacted all the time. A batch that stalls is given up
+/// after a second, the least there is.
+const CONFIGURATION: &str = "\
+instance = 'crash'
+definitions = 'table'
+shutdown_grace = '1s'
+
+[ingress]
+listen = ['127.0.0.1:0']
+ack = 'durable'
+
+[admin]
+listen = ['127.0.0.1:0']
+
+[journal]
+path = 'data'
+segment_bytes = '1MiB'
+
+[log]
+format = 'json'
+";
+
+/// Writes all of it into an empty folder.
+pub(super) fn write(folder: &Path, definitions: &[(Endpoint, String)]) -> anyhow::Result<()> {
+    let put = |file: String, content: &str| {
+        let path = folder.join(file);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| fs::write(&path, content))
+            .with_context(|| format!("cannot write {}", path.display()))
+    };
+    let mut configuration = CONFIGURATION.to_owned();
+    for (endpoint, body) in definitions {
+        let name = endpoint.name();
+        put(format!("table/endpoints/{name}.json"), body)?;
+        configuration.push_str(&format!(
+            "\n[endpoints.\"{name}\"]\nattempt_timeout = '1s'\n"
+        ));
+    }
+    for (id, endpoint, filter) in ROUTES {
+        let route = serde_json::json!({ "endpointName": endpoint.name(), "filter": filter });
+        put(format!("table/routes/{id}.json"), &route.to_string())?;
+    }
+    put("twinroute.toml".to_owned(), &configuration)
+}
