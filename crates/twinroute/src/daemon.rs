@@ -65,6 +65,10 @@ impl Daemon {
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
             .definitions(loaded.definitions()?);
+        let builder = match config.journal.duplicates() {
+            None => builder,
+            Some(window) => builder.duplicate_window(window),
+        };
         let builder = match loaded.journal_folder() {
             None => builder,
             Some(folder) => {
