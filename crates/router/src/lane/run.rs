@@ -142,7 +142,7 @@ async fn store(upload: Box<Upload>) -> Landed {
         && let Err(error) = disk.flush().await
     {
         let fault = unreachable("journal", &error.to_string());
-        return Landed::Upload(upload, Stored::Fault(fault));
+        return Landed::Upload(upload, Stored::Failed(fault));
     }
     let event = match (&upload.dead.entry, upload.disk.clone()) {
         (Some(entry), _) => Arc::clone(&entry.event),
@@ -161,10 +161,10 @@ async fn store(upload: Box<Upload>) -> Landed {
     };
     let putting = AssertUnwindSafe(upload.store.put(letter)).catch_unwind();
     let stored = match timeout(UPLOAD_TIMEOUT, putting).await {
-        Ok(Ok(Ok(()))) => Stored::Stored,
-        Ok(Ok(Err(fault))) => Stored::Fault(fault),
-        Ok(Err(_panic)) => Stored::Fault(unreachable("store-panicked", "the store panicked")),
-        Err(_) => Stored::Fault(unreachable(
+        Ok(Ok(Ok(()))) => Stored::Done,
+        Ok(Ok(Err(fault))) => Stored::Failed(fault),
+        Ok(Err(_panic)) => Stored::Failed(unreachable("store-panicked", "the store panicked")),
+        Err(_) => Stored::Failed(unreachable(
             "store-timeout",
             "the store did not end in time",
         )),

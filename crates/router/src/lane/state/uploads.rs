@@ -26,9 +26,9 @@ pub(in crate::lane) struct Upload {
 
 /// How it went.
 pub(in crate::lane) enum Stored {
-    Stored,
+    Done,
     Lost(Unreadable),
-    Fault(EndpointFault),
+    Failed(EndpointFault),
 }
 
 impl State {
@@ -71,7 +71,7 @@ impl State {
     pub(in crate::lane) fn uploaded(&mut self, upload: &Upload, stored: Stored, now: Instant) {
         let sequence = upload.sequence;
         match stored {
-            Stored::Stored => {
+            Stored::Done => {
                 self.dead.remove(sequence);
                 self.settle(sequence, Fate::DeadLettered);
                 self.counters.dead_lettered.increment(1);
@@ -84,13 +84,13 @@ impl State {
                 self.dead.remove(sequence);
                 self.discard(sequence, Discard::Lost);
             }
-            Stored::Fault(fault) if fault.kind == FaultKind::Unsupported => {
+            Stored::Failed(fault) if fault.kind == FaultKind::Unsupported => {
                 tracing::error!(endpoint = self.label, sequence, reason = %fault.reason,
                     "a dead letter cannot be stored; it stays here");
                 self.store_error = fault.reason.to_string();
                 self.dead.put_back(sequence, true);
             }
-            Stored::Fault(fault) => {
+            Stored::Failed(fault) => {
                 self.dead.put_back(sequence, false);
                 if upload.epoch == self.epoch {
                     self.store_failed(&fault, now);
