@@ -234,7 +234,7 @@ fn reopen(folder: &Path) {
             println!("the cache cannot be dropped");
             continue;
         }
-        print!("{cache}: ");
+        println!("{cache}:");
         let program = std::env::current_exe().expect("a program");
         let opened = std::process::Command::new(program)
             .arg("open")
