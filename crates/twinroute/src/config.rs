@@ -103,6 +103,8 @@ pub(crate) struct Journal {
     pub(crate) path: PathBuf,
     /// Bytes of events that may wait in all.
     pub(crate) bytes_max: ByteSize,
+    /// Bytes of events on disk that are kept in memory too.
+    pub(crate) memory_bytes_max: ByteSize,
     /// Bytes of one file on disk.
     pub(crate) segment_bytes: ByteSize,
     /// The longest that an event waits for others to share a sync with.
@@ -121,6 +123,7 @@ impl Default for Journal {
         Self {
             path: PathBuf::new(),
             bytes_max: ByteSize(disk.bytes_max),
+            memory_bytes_max: ByteSize(disk.memory_bytes_max),
             segment_bytes: ByteSize(disk.segment_bytes),
             commit_window: disk.commit_window,
             duplicate_window: Duration::ZERO,
@@ -138,6 +141,7 @@ impl Journal {
     pub(crate) fn settings(&self) -> journal::Settings {
         journal::Settings {
             bytes_max: self.bytes_max.as_u64(),
+            memory_bytes_max: self.memory_bytes_max.as_u64(),
             segment_bytes: self.segment_bytes.as_u64(),
             commit_window: self.commit_window,
             ..journal::Settings::default()

@@ -268,7 +268,10 @@ impl State {
     fn keeps_event(&self, bytes: u32) -> bool {
         let held_back = self.fault.is_some() || self.paused || !self.setup.defined;
         let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
-        self.journal.is_none() || (room && !held_back)
+        match &self.journal {
+            None => true,
+            Some(journal) => room && !held_back && journal.disk().has_memory(),
+        }
     }
 
     fn enqueue(&mut self, waiting: Waiting, now: Instant) {
@@ -324,7 +327,7 @@ impl State {
     fn note_fullness(&self, now: Instant) {
         let settings = &self.setup.settings;
         let full = settings.when_full == WhenFull::Refuse && {
-            let old = settings.queue_age_max;
+            let old = settings.queue_age_limit();
             let old = old.zip(self.queue.oldest());
             self.queue.events() >= settings.queue_events_max
                 || self.queue.bytes() as u64 >= settings.queue_bytes_max.as_u64()

@@ -6,11 +6,12 @@ use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Answer;
-use twinroute_retry::ledger::{Discard, Fate};
+use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
 impl State {
-    /// Takes note of what became of a batch; no outcome is that of an event which the disk lost.
+    /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
+    /// back: that is tried again too, and never given up, since the disk may come to its senses.
     pub(in crate::lane) fn finish(
         &mut self,
         flight: Flight,
@@ -36,8 +37,9 @@ impl State {
             });
             let fate = match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
-                    self.lose(&waiting);
-                    Next::Settled
+                    let reason =
+                        Reason::new("unreadable", "the journal's disk does not give it back");
+                    self.failed_alone(waiting, None, reason, now, &mut dying)
                 }
                 Some(Outcome::Delivered) => {
                     answered = true;
@@ -111,15 +113,6 @@ impl State {
                 reason,
             }),
         }
-    }
-
-    fn lose(&mut self, waiting: &Waiting) {
-        tracing::error!(
-            endpoint = self.label,
-            sequence = waiting.sequence,
-            "the disk does not give an event back; it is lost for this endpoint"
-        );
-        self.discard(waiting.sequence, Discard::Lost);
     }
 
     /// An event failed alone: it waits for its next attempt, or has had its last.
