@@ -54,6 +54,9 @@ pub(super) struct State {
     retired: Option<Retirement>,
     ended: bool,
     overflowing: bool,
+    /// When deaths were last told in the log, and how many there were since.
+    deaths_told_at: Option<Instant>,
+    deaths_untold: u64,
     paused: bool,
     still: Still,
     dead: DeadLetters,
@@ -172,6 +175,8 @@ impl State {
             retired: None,
             ended: false,
             overflowing: false,
+            deaths_told_at: None,
+            deaths_untold: 0,
             paused: origin.state.paused,
             still: Still::restored(origin.state.still + before, since.map(|_| now)),
             dead: DeadLetters::default(),

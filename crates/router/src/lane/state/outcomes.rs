@@ -9,6 +9,9 @@ use twinroute_model::settings::Answer;
 use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
+/// Deaths are told in the log at most this often, with how many there were.
+const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 impl State {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
     /// back: that is tried again too, and never given up, since the disk may come to its senses.
@@ -159,10 +162,15 @@ impl State {
             return;
         };
         self.last_error = reason.to_string();
-        tracing::error!(
-            endpoint = self.label, count = dying.0.len(), why = death.as_str(), reason = %reason,
-            "events became dead letters"
-        );
+        self.deaths_untold += dying.0.len() as u64;
+        let quiet = |told: Instant| now.saturating_duration_since(told) >= DEATHS_TOLD_EVERY;
+        if self.deaths_told_at.is_none_or(quiet) {
+            tracing::error!(
+                endpoint = self.label, count = self.deaths_untold, why = death.as_str(),
+                reason = %reason, "events became dead letters"
+            );
+            (self.deaths_told_at, self.deaths_untold) = (Some(now), 0);
+        }
         for (waiting, death, reason) in dying.0 {
             let attempts = waiting.attempts + 1;
             let waiting = Waiting {
