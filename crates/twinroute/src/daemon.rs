@@ -72,7 +72,8 @@ impl Daemon {
             None => builder,
             Some(folder) => {
                 let (disk, recovered) = open_journal(&folder, config.journal.settings())?;
-                builder.journal_on_disk(disk, recovered)
+                let builder = builder.journal_on_disk(disk, recovered);
+                builder.replay_notes(folder.join("replays"))
             }
         };
         let router = builder.build()?;

@@ -148,7 +148,8 @@ async fn an_export_has_all_of_them_from_disk_too_and_comes_in_pieces() {
         HTTP/1.1 200 OK
         content-type: application/x-ndjson
         connection: close
-        transfer-encoding: chunked"#]].assert_eq(head);
+        transfer-encoding: chunked"#]]
+    .assert_eq(head);
     let first = body.lines().next().unwrap();
     let first = usize::from_str_radix(first, 16).unwrap();
     assert!(

@@ -8,6 +8,7 @@
 mod durable;
 mod harness;
 mod running;
+mod steering;
 
 use harness::{repository, scene, text, twinroute, with_config, write};
 use std::fs;
