@@ -401,7 +401,7 @@ mod tests {
 
             demo/hub-1
                sequence  reason     died at (UTC)        tries  id                type
-                      3  exhausted  2026-11-22 10:00:01     30  3                 Microsoft.DigitalT… (unstorable)
+                      3  exhausted  2026-11-22 10:00:01     30  3                 Microsoft.Digita… (unstorable)
 
             there may be more: --after demo/hub-1/3
         "#]].assert_eq(&text);
