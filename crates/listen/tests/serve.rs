@@ -460,7 +460,10 @@ async fn an_answer_in_pieces_outlasts_the_time_for_idle_connections() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_has_no_end() {
     let server = start(impatient());
-    assert_eq!(raw(&server, "/broken").await, "1\r\n0\r\n1\r\n1\r\n");
+    // The piece before may go down with the connection.
+    let pieces = raw(&server, "/broken").await;
+    assert!(pieces.starts_with("1\r\n0\r\n"), "{pieces:?}");
+    assert!(!pieces.ends_with("0\r\n\r\n"), "{pieces:?}");
     server.stop().await;
 }
 

@@ -2,11 +2,13 @@
 
 use crate::harness::{PATIENCE, Server, Told, builder, events, rejects};
 use expect_test::expect;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
 use twinroute_admin::client::{Answer, get};
 use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
-use twinroute_router::sink::Outcome;
+use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
+use twinroute_router::sink::{DeadLetterStore, EndpointFault, Letter, Outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -246,4 +248,48 @@ async fn what_answers_something_else_is_said() {
         error.to_string(),
         format!("ask {address}: no answer in HTTP/1.1")
     );
+}
+
+/// A store whose credential ends at this time.
+struct Ends(Timestamp);
+
+impl DeadLetterStore for Ends {
+    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_ends_within_a_week_is_warned_about() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let clock = ManualClock::new(Timestamp::parse("2026-11-01T00:00:00Z").unwrap());
+    let sink = Told::new(Outcome::Delivered);
+    let store = Ends(clock.now().after(8 * DAY));
+    let router = builder(&sink).dead_letters(store).clock(clock.clone());
+    let server = Server::start(router);
+    let told = async || server.json("/status").await["warnings"].clone();
+    assert_eq!(told().await, serde_json::json!([]));
+    clock.advance(DAY);
+    assert_eq!(told().await, serde_json::json!([]), "7 days are left");
+    clock.advance(Duration::from_secs(1));
+    let expect = |ends| {
+        serde_json::json!([format!(
+            "endpoint demo/grid-1: the credential of its dead-letter container {ends} at \
+             2026-11-09T00:00:00Z; put a new SAS into the definition"
+        )])
+    };
+    assert_eq!(told().await, expect("ends"));
+    let expiry = format!(
+        "twinroute_dead_letter_expiry_seconds{{adt_instance=\"demo\",endpoint=\"grid-1\"}} {}\n",
+        7 * 24 * 60 * 60 - 1
+    );
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains(&expiry), "{metrics}");
+    clock.advance(7 * DAY);
+    assert_eq!(told().await, expect("ended"));
+    server.stop().await;
 }

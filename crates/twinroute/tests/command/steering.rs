@@ -131,10 +131,9 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     );
 }
 
-#[test]
-fn dead_letters_are_listed_shown_exported_and_replayed() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
+/// Six dead letters, of an endpoint that rejects everything until its faults are cleared.
+fn rejected(runtime: &Runtime) -> (Emulator, tempfile::TempDir, Daemon) {
+    let emulator = emulator(runtime);
     let folder = scene(&emulator);
     let daemon = Daemon::start(folder.path());
     emulator
@@ -144,6 +143,13 @@ fn dead_letters_are_listed_shown_exported_and_replayed() {
         daemon.post(number);
         until(&daemon, |of| of["dead_letters"]["local"] == number);
     }
+    (emulator, folder, daemon)
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_exported() {
+    let runtime = Runtime::new().unwrap();
+    let (_emulator, _folder, daemon) = rejected(&runtime);
     check(
         &said(
             &daemon,
@@ -191,6 +197,12 @@ fn dead_letters_are_listed_shown_exported_and_replayed() {
             2 would be replayed; nothing was
         "#]],
     );
+}
+
+#[test]
+fn dead_letters_are_replayed_once_the_endpoint_is_mended() {
+    let runtime = Runtime::new().unwrap();
+    let (emulator, _folder, daemon) = rejected(&runtime);
     let output = run(&daemon, "deadletter replay --endpoint grid-1");
     assert_eq!(output.status.code(), Some(1));
     let said_first = text(&output.stdout);
