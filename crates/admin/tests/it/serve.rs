@@ -5,6 +5,7 @@ use expect_test::expect;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
 use twinroute_admin::client::{Answer, get};
+use twinroute_admin::ledger::Ledger;
 use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
@@ -189,8 +190,7 @@ async fn the_ledger_adds_up_in_every_state() {
           "unmatched": 0
         }"#]].assert_eq(&format!("{ledger:#}"));
     assert_eq!(handle.purge(true).queued, 4);
-    let ledger: twinroute_admin::ledger::Ledger =
-        serde_json::from_value(server.json("/ledger").await).unwrap();
+    let ledger: Ledger = serde_json::from_value(server.json("/ledger").await).unwrap();
     let total = &ledger.total;
     assert_eq!(
         (total.discarded["purged"], total.dead_lettered.all()),
@@ -201,7 +201,29 @@ async fn the_ledger_adds_up_in_every_state() {
 }
 
 #[tokio::test]
-async fn gauges_tell_how_endpoints_stand_and_end_with_them() {
+async fn one_endpoints_surplus_does_not_hide_what_another_lacks() {
+    let sink = Told::new(Outcome::Delivered);
+    let server = Server::start(builder(&sink));
+    server.accept(events(2)).await;
+    let mut status = server.router.status();
+    let endpoints = &mut status.instances[0].endpoints;
+    let mut lacks = endpoints[0].clone();
+    "aaa".clone_into(&mut lacks.name);
+    lacks.delivered += 1;
+    endpoints[0].delivered -= 1;
+    endpoints.push(lacks);
+    let ledger = Ledger::of(&status);
+    let rows = ledger.endpoints.iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row.endpoint.as_str(), row.counts.unaccounted))
+        .collect();
+    assert_eq!(rows, [("aaa", -1), ("grid-1", 1)]);
+    assert_eq!(ledger.total.unaccounted, 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn gauges_tell_how_endpoints_stand() {
     let sink = Told::new(rejects());
     let server = Server::start(builder(&sink));
     server.accept(events(2)).await;
