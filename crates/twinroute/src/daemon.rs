@@ -73,9 +73,8 @@ impl Daemon {
             None => builder,
             Some(folder) => {
                 let (disk, recovered) = open_journal(&folder, config.journal.settings())?;
-                builder
-                    .journal_on_disk(disk, recovered)
-                    .replay_notes(folder.join("replays"))
+                let builder = builder.journal_on_disk(disk, recovered);
+                builder.replay_notes(folder.join("replays"))
             }
         };
         let router = builder.build()?;
@@ -87,7 +86,7 @@ impl Daemon {
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
-        let admin = Admin::new(router.clone(), metrics);
+        let admin = Admin::new(router.clone(), metrics).changes(config.admin.changes());
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =

@@ -1,0 +1,317 @@
+//! Health, status, metrics and the ledger.
+
+use crate::harness::{PATIENCE, Server, Told, builder, events, rejects};
+use expect_test::expect;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use std::time::Duration;
+use twinroute_admin::client::{Answer, get};
+use twinroute_admin::ledger::Ledger;
+use twinroute_admin::{Changes, Metrics};
+use twinroute_listen::Address;
+use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
+use twinroute_router::sink::{DeadLetterStore, EndpointFault, Letter, Outcome};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn start(address: &str, metrics: Metrics) -> Server {
+    let sink = Told::new(Outcome::Delivered);
+    Server::start_at(address, builder(&sink), metrics, Changes::Local)
+}
+
+#[tokio::test]
+async fn health_follows_the_router() {
+    let server = start("127.0.0.1:0", Metrics::none());
+    let answer = |status, body: &str| Answer {
+        status,
+        body: body.to_owned(),
+    };
+    assert_eq!(server.get("/livez").await, answer(200, "ok\n"));
+    let ready = "{\"ready\":true,\"reason\":\"\"}\n";
+    assert_eq!(server.get("/readyz").await, answer(200, ready));
+    server.router.stop(SECOND).await;
+    let stopped = server.get("/readyz").await;
+    expect![[r#"
+        503 {"ready":false,"reason":"stopping"}
+    "#]]
+    .assert_eq(&format!("{} {}", stopped.status, stopped.body));
+    assert_eq!(server.get("/livez").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_status_is_the_routers() {
+    let server = start("127.0.0.1:0", Metrics::none());
+    let status = server.get("/status").await;
+    let json: serde_json::Value = serde_json::from_str(&status.body).unwrap();
+    assert_eq!(json["instances"][0]["endpoints"][0]["name"], "grid-1");
+    assert_eq!(json["instances"][0]["routes"][0]["filter"], "true");
+    let pretty = server.get("/status?pretty").await.body;
+    assert!(pretty.starts_with("{\n  \"version\": "), "{pretty}");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&pretty).unwrap()["table"],
+        json["table"]
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let server = start("127.0.0.1:0", Metrics::install().unwrap());
+    metrics::counter!("twinroute_test_total", "kind" => "a").increment(3);
+    let text = server.get("/metrics").await.body;
+    assert!(
+        text.contains("twinroute_test_total{kind=\"a\"} 3\n"),
+        "{text}"
+    );
+    let again = Metrics::install().err().unwrap();
+    assert_eq!(again.to_string(), "cannot install the metrics recorder");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_there_is_and_what_there_is_not() {
+    let server = start("127.0.0.1:0", Metrics::none());
+    expect![[r#"
+        twinroute, operational API
+
+        GET    /livez                     200 while the process runs
+        GET    /readyz                    200 while events are accepted, else 503 and why not
+        GET    /status                    the router: table, journal, every endpoint and route
+        GET    /ledger                    what became of all deliveries, per endpoint and in total
+        GET    /metrics                   counters (Prometheus text)
+        POST   /endpoints/I/E/pause       instance I, endpoint E: sends nothing from here on
+        POST   /endpoints/I/E/resume      goes on
+        POST   /endpoints/I/E/retry-now   tries now what waits for a moment
+        POST   /endpoints/I/E/purge       gives up what waits: {"confirm":"E","dead_letters":false}
+        GET    /dead-letters              ?instance endpoint reason since until type filter after most
+        GET    /dead-letters/I/E/N        the dead letter with sequence N, and its event
+        GET    /dead-letters/export       all of them, one a line; parameters as above
+        GET    /replays                   replays under way, and the last that ended
+        POST   /replays                   replays dead letters: {"query":{"endpoint":"E"}}
+        GET    /replays/N                 how replay N goes
+        DELETE /replays/N                 ends it
+
+        JSON; ?pretty indents it. POST needs content-type: application/json.
+    "#]]
+    .assert_eq(&server.get("/").await.body);
+    let unknown = server.get("/stats").await;
+    expect![[r#"404 {"error":{"code":"UnknownPath","message":"no such path; GET / lists what there is"}}"#]].assert_eq(&format!("{} {}", unknown.status, unknown.body));
+    let request = "POST /status HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+    let answer = server.raw(request).await;
+    expect![[r#"
+        HTTP/1.1 405 Method Not Allowed
+        content-type: application/json
+        allow: GET, HEAD
+        connection: close
+        content-length: 82
+
+        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are taken here"}}"#]]
+    .assert_eq(&answer);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn unix_sockets_serve_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(
+        &format!("unix:{}", folder.path().join("a.sock").display()),
+        Metrics::none(),
+    );
+    assert_eq!(server.get("/livez").await.body, "ok\n");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_client_says_why_there_is_no_answer() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(silent.local_addr().unwrap());
+    let error = get(&address, "/", Duration::from_millis(20))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("ask {address}: no answer within 20 ms")
+    );
+    drop(silent);
+    let error = get(&address, "/", SECOND).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("ask {address}: connect"));
+}
+
+#[tokio::test]
+async fn the_ledger_adds_up_in_every_state() {
+    let sink = Told::new(Outcome::Delivered);
+    let server = Server::start(builder(&sink).route("some", "grid-1", "false"));
+    server.accept(events(3)).await;
+    sink.tell(rejects());
+    server.accept(events(2)).await;
+    let handle = server.router.endpoint(None, "grid-1").unwrap();
+    handle.pause();
+    server.queue(events(4)).await;
+    let ledger = server.json("/ledger").await;
+    expect![[r#"
+        {
+          "endpoints": [
+            {
+              "dead_lettered": {
+                "awaiting_upload": 0,
+                "local": 2,
+                "replayed": 0,
+                "uploaded": 0
+              },
+              "delivered": 3,
+              "discarded": {},
+              "endpoint": "grid-1",
+              "in_flight": 0,
+              "instance": "demo",
+              "matched": 9,
+              "parked": 0,
+              "queued": 4,
+              "replayed": 0,
+              "unaccounted": 0
+            }
+          ],
+          "equation": "matched + replayed = queued + in_flight + parked + delivered + dead_lettered + discarded",
+          "total": {
+            "dead_lettered": {
+              "awaiting_upload": 0,
+              "local": 2,
+              "replayed": 0,
+              "uploaded": 0
+            },
+            "delivered": 3,
+            "discarded": {},
+            "in_flight": 0,
+            "matched": 9,
+            "parked": 0,
+            "queued": 4,
+            "replayed": 0,
+            "unaccounted": 0
+          },
+          "unmatched": 0
+        }"#]].assert_eq(&format!("{ledger:#}"));
+    assert_eq!(handle.purge(true).queued, 4);
+    let ledger: Ledger = serde_json::from_value(server.json("/ledger").await).unwrap();
+    let total = &ledger.total;
+    assert_eq!(
+        (total.discarded["purged"], total.dead_lettered.all()),
+        (6, 0)
+    );
+    assert_eq!((total.matched, total.unaccounted), (9, 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_endpoints_surplus_does_not_hide_what_another_lacks() {
+    let sink = Told::new(Outcome::Delivered);
+    let server = Server::start(builder(&sink));
+    server.accept(events(2)).await;
+    let mut status = server.router.status();
+    let endpoints = &mut status.instances[0].endpoints;
+    let mut lacks = endpoints[0].clone();
+    "aaa".clone_into(&mut lacks.name);
+    lacks.delivered += 1;
+    endpoints[0].delivered -= 1;
+    endpoints.push(lacks);
+    let ledger = Ledger::of(&status);
+    let rows = ledger.endpoints.iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row.endpoint.as_str(), row.counts.unaccounted))
+        .collect();
+    assert_eq!(rows, [("aaa", -1), ("grid-1", 1)]);
+    assert_eq!(ledger.total.unaccounted, 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn gauges_tell_how_endpoints_stand() {
+    let sink = Told::new(rejects());
+    let server = Server::start(builder(&sink));
+    server.accept(events(2)).await;
+    let text = server.get("/metrics").await.body;
+    let of = "adt_instance=\"demo\",endpoint=\"grid-1\"";
+    for line in [
+        format!("twinroute_endpoint_state{{{of},state=\"healthy\"}} 1"),
+        format!("twinroute_endpoint_state{{{of},state=\"paused\"}} 0"),
+        format!("twinroute_queue_bytes{{{of}}} 0"),
+        format!("twinroute_queue_events{{{of}}} 0"),
+        format!("twinroute_oldest_age_seconds{{{of}}} 0"),
+        format!("twinroute_dead_letters{{{of},where=\"local\"}} 2"),
+        format!("twinroute_dead_letters{{{of},where=\"uploaded\"}} 0"),
+        format!("twinroute_unaccounted_deliveries{{{of}}} 0"),
+        "# TYPE twinroute_dead_letter_expiry_seconds gauge".to_owned(),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+    }
+    server.router.endpoint(None, "grid-1").unwrap().pause();
+    server.queue(events(1)).await;
+    let text = server.get("/metrics").await.body;
+    for line in [
+        format!("twinroute_endpoint_state{{{of},state=\"healthy\"}} 0"),
+        format!("twinroute_endpoint_state{{{of},state=\"paused\"}} 1"),
+        format!("twinroute_queue_events{{{of}}} 1"),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_answers_something_else_is_said() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(other.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = other.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-x\r\n")
+            .await
+            .unwrap();
+    });
+    let error = get(&address, "/", PATIENCE).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("ask {address}: no answer in HTTP/1.1")
+    );
+}
+
+/// A store whose credential ends at this time.
+struct Ends(Timestamp);
+
+impl DeadLetterStore for Ends {
+    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_ends_within_a_week_is_warned_about() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let clock = ManualClock::new(Timestamp::parse("2026-11-01T00:00:00Z").unwrap());
+    let sink = Told::new(Outcome::Delivered);
+    let store = Ends(clock.now().after(8 * DAY));
+    let router = builder(&sink).dead_letters(store).clock(clock.clone());
+    let server = Server::start(router);
+    let told = async || server.json("/status").await["warnings"].clone();
+    assert_eq!(told().await, serde_json::json!([]));
+    clock.advance(DAY);
+    assert_eq!(told().await, serde_json::json!([]), "7 days are left");
+    clock.advance(Duration::from_secs(1));
+    let expect = |ends| {
+        serde_json::json!([format!(
+            "endpoint demo/grid-1: the credential of its dead-letter container {ends} at \
+             2026-11-09T00:00:00Z; put a new SAS into the definition"
+        )])
+    };
+    assert_eq!(told().await, expect("ends"));
+    let expiry = format!(
+        "twinroute_dead_letter_expiry_seconds{{adt_instance=\"demo\",endpoint=\"grid-1\"}} {}\n",
+        7 * 24 * 60 * 60 - 1
+    );
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains(&expiry), "{metrics}");
+    clock.advance(7 * DAY);
+    assert_eq!(told().await, expect("ended"));
+    server.stop().await;
+}
