@@ -288,7 +288,7 @@ impl DeadLetterStore for Ends {
 #[tokio::test]
 async fn a_credential_that_ends_within_a_week_is_warned_about() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let clock = ManualClock::new(Timestamp::parse("2026-11-01T00:00:00Z").unwrap());
+    let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-11-01T00:00:00Z").unwrap());
     let sink = Told::new(Outcome::Delivered);
     let store = Ends(clock.now().after(8 * DAY));
     let router = builder(&sink).dead_letters(store).clock(clock.clone());
