@@ -5,14 +5,28 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use twinroute_listen::Body;
 
-/// What there is, with the paths of `server::answer`.
+/// What there is, with the paths of [`crate::place::Place`].
 pub(crate) const INDEX: &str = "\
 twinroute, operational API
 
-GET /livez    200 while the process runs
-GET /readyz   200 while events are accepted, else 503 and why not
-GET /status   the router: table, journal, every endpoint and route (JSON; ?pretty)
-GET /metrics  counters (Prometheus text)
+GET    /livez                     200 while the process runs
+GET    /readyz                    200 while events are accepted, else 503 and why not
+GET    /status                    the router: table, journal, every endpoint and route
+GET    /ledger                    what became of all deliveries, per endpoint and in total
+GET    /metrics                   counters (Prometheus text)
+POST   /endpoints/I/E/pause       instance I, endpoint E: sends nothing from here on
+POST   /endpoints/I/E/resume      goes on
+POST   /endpoints/I/E/retry-now   tries now what waits for a moment
+POST   /endpoints/I/E/purge       gives up what waits: {\"confirm\":\"E\",\"dead_letters\":false}
+GET    /dead-letters              ?instance endpoint reason since until type filter after most
+GET    /dead-letters/I/E/N        the dead letter with sequence N, and its event
+GET    /dead-letters/export       all of them, one a line; parameters as above
+GET    /replays                   replays under way, and the last that ended
+POST   /replays                   replays dead letters: {\"query\":{\"endpoint\":\"E\"}}
+GET    /replays/N                 how replay N goes
+DELETE /replays/N                 ends it
+
+JSON; ?pretty indents it. POST needs content-type: application/json.
 ";
 
 pub(crate) fn text(text: impl Into<Bytes>) -> Response<Body> {
@@ -38,7 +52,7 @@ pub(crate) fn json(value: &impl Serialize, pretty: bool) -> Response<Body> {
         Err(error) => refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Unserializable",
-            &format!("the status cannot be written as JSON: {error}"),
+            &format!("the answer cannot be written as JSON: {error}"),
         ),
     }
 }
@@ -50,8 +64,12 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
     response
 }
 
-fn with_type(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::new(body.into()));
+pub(crate) fn with_type(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    with_body(content_type, Body::new(body.into()))
+}
+
+pub(crate) fn with_body(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let content_type = HeaderValue::from_static(content_type);
     response
         .headers_mut()

@@ -1,12 +1,19 @@
-//! Asks a running twinroute, for the command line: one GET, one answer, within limits.
+//! Asks a running twinroute, for the command line: one request, one answer, within limits.
 
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::future::Future;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use twinroute_listen::Address;
 
-/// Bytes of an answer that are read.
+/// Bytes of an answer that are read, but by [`download`].
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// What a server answered.
@@ -21,7 +28,7 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody is there, or the connection broke.
+    /// Nobody is there, the connection broke, or what came cannot be put away.
     #[error("ask {address}: {step}")]
     Io {
         /// Whom.
@@ -31,6 +38,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The connection broke, or what answers does not speak HTTP/1.1.
+    #[error("ask {address}: {step}")]
+    Http {
+        /// Whom.
+        address: Address,
+        /// At which step.
+        step: &'static str,
+        /// Why.
+        source: hyper::Error,
+    },
     /// It took too long.
     #[error("ask {address}: no answer within {} ms", timeout.as_millis())]
     Timeout {
@@ -39,7 +56,7 @@ pub enum Error {
         /// The limit.
         timeout: Duration,
     },
-    /// What came is not the answer of a twinroute.
+    /// What came is not the answer of a twinroute, or cannot be asked for.
     #[error("ask {address}: {reason}")]
     Malformed {
         /// Whom.
@@ -54,118 +71,184 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; an answer with another status than 200 is none.
 pub async fn get(address: &Address, path: &str, timeout: Duration) -> Result<Answer, Error> {
-    match tokio::time::timeout(timeout, exchange(address, path)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Error::Timeout {
-            address: address.clone(),
-            timeout,
-        }),
-    }
+    ask(address, Method::GET, path, None, timeout).await
 }
 
-async fn exchange(address: &Address, path: &str) -> Result<Answer, Error> {
-    let at = |step| {
+/// Posts JSON to `path`.
+///
+/// # Errors
+/// As [`get`].
+pub async fn post(
+    address: &Address,
+    path: &str,
+    json: String,
+    timeout: Duration,
+) -> Result<Answer, Error> {
+    ask(address, Method::POST, path, Some(json), timeout).await
+}
+
+/// Deletes `path`.
+///
+/// # Errors
+/// As [`get`].
+pub async fn delete(address: &Address, path: &str, timeout: Duration) -> Result<Answer, Error> {
+    ask(address, Method::DELETE, path, None, timeout).await
+}
+
+/// Gets `path` and writes the body of a 200 to `out` piece by piece; that of another status is in the answer.
+/// `timeout` is for each piece.
+///
+/// # Errors
+/// As [`get`]; what was written by then stays.
+pub async fn download(
+    address: &Address,
+    path: &str,
+    timeout: Duration,
+    out: &mut impl io::Write,
+) -> Result<Answer, Error> {
+    let asked = Asked { address, timeout };
+    let mut response = asked.send(Method::GET, path, None).await?;
+    if response.status() != 200 {
+        return asked.whole(response).await;
+    }
+    while let Some(frame) = asked.within(response.body_mut().frame()).await? {
+        let frame = frame.map_err(asked.http("read the answer"))?;
+        if let Some(piece) = frame.data_ref() {
+            out.write_all(piece).map_err(asked.io("write the answer"))?;
+        }
+    }
+    out.flush().map_err(asked.io("write the answer"))?;
+    Ok(Answer {
+        status: 200,
+        body: String::new(),
+    })
+}
+
+async fn ask(
+    address: &Address,
+    method: Method,
+    path: &str,
+    json: Option<String>,
+    timeout: Duration,
+) -> Result<Answer, Error> {
+    let asked = Asked { address, timeout };
+    let exchange = async {
+        let response = asked.send(method, path, json).await?;
+        asked.whole(response).await
+    };
+    asked.within(exchange).await?
+}
+
+/// Who is asked and how long that may take.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    address: &'a Address,
+    timeout: Duration,
+}
+
+impl Asked<'_> {
+    async fn send(
+        self,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+    ) -> Result<Response<Incoming>, Error> {
+        let host = match self.address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(_) => "localhost".to_owned(),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, host)
+            .header(header::CONNECTION, "close");
+        if json.is_some() {
+            let json = HeaderValue::from_static("application/json");
+            request = request.header(header::CONTENT_TYPE, json);
+        }
+        let body = Full::new(Bytes::from(json.unwrap_or_default()));
+        let request = request
+            .body(body)
+            .map_err(|error| self.malformed(error.to_string()))?;
+        let connected = async {
+            match self.address {
+                Address::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await;
+                    self.talk(stream.map_err(self.io("connect"))?, request)
+                        .await
+                }
+                Address::Unix(path) => {
+                    let stream = UnixStream::connect(path).await;
+                    self.talk(stream.map_err(self.io("connect"))?, request)
+                        .await
+                }
+            }
+        };
+        self.within(connected).await?
+    }
+
+    async fn talk(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Error> {
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(self.http("connect"))?;
+        // It ends with the answer, and its error is that of the answer.
+        drop(tokio::spawn(connection));
+        let response = sender.send_request(request).await;
+        response.map_err(self.http("no answer in HTTP/1.1"))
+    }
+
+    async fn whole(self, response: Response<Incoming>) -> Result<Answer, Error> {
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                return self.malformed(format!(
+                    "the answer has more than {ANSWER_BYTES_MAX} bytes, which is the limit"
+                ));
+            }
+            match error.downcast::<hyper::Error>() {
+                Ok(error) => self.http("read the answer")(*error),
+                Err(error) => self.malformed(error.to_string()),
+            }
+        })?;
+        let body = String::from_utf8(body.to_bytes().into());
+        Ok(Answer {
+            status,
+            body: body.map_err(|_| self.malformed("the answer is not UTF-8".to_owned()))?,
+        })
+    }
+
+    async fn within<T>(self, step: impl Future<Output = T>) -> Result<T, Error> {
+        let result = tokio::time::timeout(self.timeout, step).await;
+        result.map_err(|_| Error::Timeout {
+            address: self.address.clone(),
+            timeout: self.timeout,
+        })
+    }
+
+    fn io(self, step: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io {
-            address: address.clone(),
+            address: self.address.clone(),
             step,
             source,
         }
-    };
-    let bytes = match address {
-        Address::Tcp(socket_address) => {
-            let stream = TcpStream::connect(socket_address)
-                .await
-                .map_err(at("connect"))?;
-            talk(stream, path).await
-        }
-        Address::Unix(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(at("connect"))?;
-            talk(stream, path).await
+    }
+
+    fn http(self, step: &'static str) -> impl FnOnce(hyper::Error) -> Error {
+        move |source| Error::Http {
+            address: self.address.clone(),
+            step,
+            source,
         }
     }
-    .map_err(at("read the answer"))?;
-    parse(&bytes).map_err(|reason| Error::Malformed {
-        address: address.clone(),
-        reason,
-    })
-}
 
-async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> io::Result<Vec<u8>> {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: twinroute\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    let limit = ANSWER_BYTES_MAX as u64 + 1;
-    stream.take(limit).read_to_end(&mut answer).await?;
-    Ok(answer)
-}
-
-/// Takes an answer apart. Our server always gives a length and is asked to close after.
-fn parse(bytes: &[u8]) -> Result<Answer, String> {
-    if bytes.len() > ANSWER_BYTES_MAX {
-        return Err(format!(
-            "the answer has more than {ANSWER_BYTES_MAX} bytes, which is the limit"
-        ));
-    }
-    let not_http = || "what answers there does not speak HTTP/1.1".to_owned();
-    let text = std::str::from_utf8(bytes).map_err(|_| not_http())?;
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(not_http)?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 "));
-    let status = status
-        .and_then(|rest| rest.get(..3)?.parse().ok())
-        .ok_or_else(not_http)?;
-    let length = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .and_then(|(_, value)| value.trim().parse::<usize>().ok());
-    if length != Some(body.len()) {
-        let announced = length.map_or_else(|| "no".to_owned(), |length| length.to_string());
-        return Err(format!(
-            "the answer has {} bytes; {announced} were announced",
-            body.len()
-        ));
-    }
-    Ok(Answer {
-        status,
-        body: body.to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_taken_apart() {
-        let answer =
-            parse(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno").unwrap();
-        assert_eq!(
-            answer,
-            Answer {
-                status: 503,
-                body: "no".to_owned()
-            }
-        );
-        for (bytes, expect) in [
-            (
-                &b"SSH-2.0-x\r\n"[..],
-                "what answers there does not speak HTTP/1.1",
-            ),
-            (b"", "what answers there does not speak HTTP/1.1"),
-            (
-                b"HTTP/1.1 x\r\n\r\n",
-                "what answers there does not speak HTTP/1.1",
-            ),
-            (
-                b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab",
-                "the answer has 2 bytes; 9 were announced",
-            ),
-            (
-                b"HTTP/1.1 200 OK\r\n\r\nab",
-                "the answer has 2 bytes; no were announced",
-            ),
-        ] {
-            assert_eq!(parse(bytes), Err(expect.to_owned()));
+    fn malformed(self, reason: String) -> Error {
+        Error::Malformed {
+            address: self.address.clone(),
+            reason,
         }
     }
 }

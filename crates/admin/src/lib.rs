@@ -1,14 +1,25 @@
-//! The operational API: health, metrics, status.
+//! The operational API: health, metrics, status, the ledger, dead letters and replays.
 //!
 //! [`Admin`] answers on sockets of its own, so that a flood of events never keeps an operator out;
-//! [`client`] asks it from the command line. It only reads: nothing here changes a router.
+//! [`client`] asks it from the command line. It steers endpoints only where [`Settings`] let it, and never
+//! changes definitions.
 
 mod answer;
 pub mod client;
+mod dead_letters;
+mod endpoints;
+mod gauges;
+mod guard;
+pub mod ledger;
 mod metrics;
+mod place;
+mod query;
+mod refusal;
+mod remind;
+mod replays;
 mod server;
 mod settings;
 
 pub use metrics::{InstallError, Metrics};
 pub use server::Admin;
-pub use settings::Settings;
+pub use settings::{Changes, Settings};

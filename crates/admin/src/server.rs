@@ -1,97 +1,190 @@
-//! The server's few paths.
+//! The server: what is at each path.
 
 use crate::answer::{self, INDEX};
+use crate::guard::{self, Caller, Reach};
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use crate::place::Place;
+use crate::refusal::Refusal;
+use crate::settings::Changes;
+use crate::{dead_letters, endpoints, gauges, query, remind, replays};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::join;
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::pin;
-use twinroute_listen::{Body, Limits, Listener, serve};
+use std::sync::Arc;
+use twinroute_listen::{Body, Budget, Limits, Listener, Peer, read_body_within, serve};
 use twinroute_router::Router;
 
-/// Shows a router to its operators. Cheap to clone.
+/// Bytes of a request's body, if the limits do not say less: a replay may name 10,000 sequences.
+const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// Shows a router to its operators and lets them steer it. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
     router: Router,
     metrics: Metrics,
+    changes: Changes,
+}
+
+/// What the requests of one group of listeners share.
+struct Desk {
+    admin: Admin,
+    reach: Reach,
+    limits: Limits,
+    bodies: Arc<Budget>,
 }
 
 impl Admin {
-    /// Shows `router` and what the process counted.
+    /// Shows `router` and what the process counted; takes changes from this machine only.
     #[must_use]
     pub fn new(router: Router, metrics: Metrics) -> Self {
-        Self { router, metrics }
+        Self {
+            router,
+            metrics,
+            changes: Changes::Local,
+        }
     }
 
-    /// Answers on `listeners` until `shutdown` completes. Keeps the metrics small meanwhile, also
-    /// with no listeners at all.
+    /// Says on which listeners changes are taken.
+    #[must_use]
+    pub fn changes(self, changes: Changes) -> Self {
+        Self { changes, ..self }
+    }
+
+    /// Answers on `listeners` until `shutdown` completes. Meanwhile, also with no listeners at all, keeps the
+    /// metrics small and logs once a day what the status warns about.
     pub async fn serve(
         &self,
         listeners: Vec<Listener>,
         limits: &Limits,
         shutdown: impl Future<Output = ()>,
     ) {
-        let mut shutdown = pin!(shutdown);
-        let admin = self.clone();
-        let service = move |request: Request<Incoming>, _| {
-            ready(admin.answer(request.method(), request.uri()))
+        let shutdown = shutdown.shared();
+        let bodies_max = usize::try_from(limits.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        let bodies = Arc::new(Budget::new(bodies_max));
+        let group = |listeners: Vec<Listener>, reach| {
+            let desk = Arc::new(Desk {
+                admin: self.clone(),
+                reach,
+                limits: limits.clone(),
+                bodies: Arc::clone(&bodies),
+            });
+            let service = move |request: Request<Incoming>, peer| {
+                let desk = Arc::clone(&desk);
+                async move { desk.answer(request, peer).await }
+            };
+            serve(listeners, limits, service, shutdown.clone())
         };
+        let (local, remote): (Vec<_>, Vec<_>) = listeners
+            .into_iter()
+            .partition(|listener| listener.address().is_local());
         let serving = async {
-            if listeners.is_empty() {
-                shutdown.as_mut().await;
-            } else {
-                serve(listeners, limits, service, shutdown.as_mut()).await;
-            }
+            join(group(local, Reach::Local), group(remote, Reach::Remote)).await;
+            // With no listeners at all that was at once.
+            shutdown.clone().await;
         };
+        let chores = pin!(join(self.metrics.upkeep(), remind::run(&self.router)));
         tokio::select! {
             biased;
             () = serving => {}
-            () = self.metrics.upkeep() => {}
+            _ = chores => {}
+        }
+    }
+}
+
+impl Desk {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        match self.reply(request, peer).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.answer(),
         }
     }
 
-    fn answer(&self, method: &Method, uri: &Uri) -> Response<Body> {
-        let known = ["/", "/livez", "/readyz", "/metrics", "/status"];
-        if !known.contains(&uri.path()) {
-            let message = "no such path; GET / lists what there is";
-            return answer::refusal(StatusCode::NOT_FOUND, "UnknownPath", message);
+    async fn reply(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Result<Response<Body>, Refusal> {
+        let (head, body) = request.into_parts();
+        let place = Place::of(head.uri.path()).ok_or(Refusal::UnknownPath)?;
+        if !place.takes(&head.method) {
+            let allow = place.allow();
+            return Err(Refusal::MethodNotAllowed { allow });
         }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            let message = "only GET and HEAD are taken here";
-            let mut response = answer::refusal(status, "MethodNotAllowed", message);
-            let allow = HeaderValue::from_static("GET, HEAD");
-            response.headers_mut().insert(header::ALLOW, allow);
-            return response;
-        }
-        match uri.path() {
-            "/livez" => answer::text("ok\n"),
-            "/readyz" => self.ready(),
-            "/metrics" => {
-                // A snapshot sets the gauges.
-                drop(self.router.status());
-                answer::prometheus(self.metrics.render())
+        let caller = Caller {
+            reach: self.reach,
+            peer,
+            uri: &head.uri,
+            headers: &head.headers,
+        };
+        guard::check(&place, &head.method, self.admin.changes, &caller)?;
+        let router = &self.admin.router;
+        let query = head.uri.query();
+        let pretty = query::pretty(query);
+        match (place, head.method) {
+            (Place::Index, _) => Ok(answer::text(INDEX)),
+            (Place::Live, _) => Ok(answer::text("ok\n")),
+            (Place::Ready, _) => Ok(self.ready()),
+            (Place::Metrics, _) => {
+                // The snapshot also sets gauges of the process, so it comes first.
+                let endpoints = gauges::render(&router.status());
+                Ok(answer::prometheus(
+                    self.admin.metrics.render() + &endpoints,
+                ))
             }
-            "/status" => {
-                let pretty = uri
-                    .query()
-                    .is_some_and(|query| query.split('&').any(is_pretty));
-                answer::json(&self.router.status(), pretty)
+            (Place::Status, _) => Ok(answer::json(&router.status(), pretty)),
+            (Place::Ledger, _) => Ok(answer::json(&Ledger::of(&router.status()), pretty)),
+            (
+                Place::Endpoint {
+                    instance,
+                    endpoint,
+                    step,
+                },
+                _,
+            ) => {
+                let body = self.body(body).await?;
+                endpoints::steer(router, (instance, endpoint), step, &body, pretty)
             }
-            _ => answer::text(INDEX),
+            (Place::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
+            (Place::Export, _) => dead_letters::export(router, query),
+            (
+                Place::DeadLetter {
+                    instance,
+                    endpoint,
+                    sequence,
+                },
+                _,
+            ) => dead_letters::one(router, (instance, endpoint), sequence).await,
+            (Place::Replays, Method::POST) => {
+                let body = self.body(body).await?;
+                replays::begin(router, &body, pretty).await
+            }
+            (Place::Replays, _) => Ok(replays::all(router, pretty)),
+            (Place::Replay(number), Method::DELETE) => replays::end(router, number, pretty),
+            (Place::Replay(number), _) => replays::one(router, number, pretty),
         }
+    }
+
+    /// Collects a body. What it holds of the budget is given back when it is read, since what is made of it
+    /// is no larger.
+    async fn body(&self, body: Incoming) -> Result<Bytes, Refusal> {
+        let limit = usize::try_from(self.limits.body_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        let limit = limit.min(BODY_BYTES_MAX);
+        let mut hold = self.bodies.hold();
+        let timeout = self.limits.body_read_timeout;
+        Ok(read_body_within(body, limit, timeout, &mut hold).await?)
     }
 
     fn ready(&self) -> Response<Body> {
-        let readiness = self.router.readiness();
+        let readiness = self.admin.router.readiness();
         let mut response = answer::json(&readiness, false);
         if !readiness.ready {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
         response
     }
-}
-
-fn is_pretty(parameter: &str) -> bool {
-    parameter == "pretty" || parameter == "pretty=true"
 }

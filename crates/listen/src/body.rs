@@ -1,15 +1,114 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
 use crate::budget::{Budget, Hold};
+use crate::connection::Activity;
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::{Stream, StreamExt as _};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
+use std::error::Error;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The body of an answer: one piece, its length known.
-pub type Body = Full<Bytes>;
+/// The body of an answer: one piece, its length known, or pieces that are made as the client takes them.
+#[derive(Debug)]
+pub struct Body(Kind);
+
+enum Kind {
+    Whole(Full<Bytes>),
+    Pieces {
+        pieces: Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>,
+        /// The connection that it is sent on.
+        activity: Option<Arc<Activity>>,
+    },
+}
+
+/// An answer that cannot be given to its end. The client sees a connection that breaks, not an end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is broken off: {0}")]
+pub struct BrokenOff(pub String);
+
+impl Body {
+    /// A body in one piece.
+    #[must_use]
+    pub fn new(bytes: Bytes) -> Self {
+        Self(Kind::Whole(Full::new(bytes)))
+    }
+
+    /// A body whose next piece is asked for when the client has taken the one before. A client that takes
+    /// nothing for [`Limits::keep_alive_timeout`](crate::Limits::keep_alive_timeout) is disconnected.
+    #[must_use]
+    pub fn pieces(pieces: impl Stream<Item = Result<Bytes, BrokenOff>> + Send + 'static) -> Self {
+        Self(Kind::Pieces {
+            pieces: Box::pin(pieces),
+            activity: None,
+        })
+    }
+
+    /// Shows the connection that it is alive as long as pieces are asked for.
+    pub(crate) fn noted_by(mut self, noted: &Arc<Activity>) -> Self {
+        if let Kind::Pieces { activity, .. } = &mut self.0 {
+            *activity = Some(Arc::clone(noted));
+        }
+        self
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::new(Bytes::new())
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(whole) => whole.fmt(formatter),
+            Self::Pieces { .. } => formatter.write_str("Pieces"),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.0 {
+            Kind::Whole(whole) => Pin::new(whole)
+                .poll_frame(context)
+                .map_err(|never| match never {}),
+            Kind::Pieces { pieces, activity } => {
+                if let Some(activity) = activity {
+                    activity.note_piece();
+                }
+                let piece = pieces.poll_next_unpin(context);
+                piece.map(|piece| Some(piece?.map(Frame::data).map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(whole) => whole.is_end_stream(),
+            Kind::Pieces { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(whole) => whole.size_hint(),
+            Kind::Pieces { .. } => SizeHint::default(),
+        }
+    }
+}
 
 /// A request's body that could not be had.
 #[derive(Debug, thiserror::Error)]

@@ -55,6 +55,11 @@ impl Activity {
         }
     }
 
+    /// A piece of an answer was asked for: the client takes what it is given.
+    pub(crate) fn note_piece(&self) {
+        self.finished.fetch_add(1, Relaxed);
+    }
+
     /// Whether a request was refused, so that some of its body may still be on its way.
     pub(crate) fn lingers(&self) -> bool {
         self.refused.load(Relaxed)
@@ -116,7 +121,7 @@ pub(crate) async fn run<S, F>(
             if response.status().is_client_error() {
                 guard.0.refused.store(true, Relaxed);
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| body.noted_by(&guard.0)))
         }
     });
     let watch = Watch::new(version, &limits, activity);

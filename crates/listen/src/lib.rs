@@ -14,7 +14,7 @@ mod serve;
 mod socket;
 
 pub use address::{Address, InvalidAddress};
-pub use body::{Body, BodyError, read_body, read_body_within};
+pub use body::{Body, BodyError, BrokenOff, read_body, read_body_within};
 pub use budget::{Budget, Hold};
 pub use limits::Limits;
 pub use serve::serve;

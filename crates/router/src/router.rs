@@ -12,7 +12,7 @@ use crate::live::Live;
 use crate::receipt::Tally;
 use crate::replay::Replays;
 use crate::source::{Definitions, Faults};
-use crate::status::{JournalStatus, Readiness, Status};
+use crate::status::{JournalStatus, Readiness, Status, expiring};
 use crate::table::CompiledInstance;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -258,6 +258,7 @@ impl Router {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
+            warnings: expiring(&instances),
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),

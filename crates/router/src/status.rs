@@ -11,6 +11,9 @@ pub struct Status {
     pub version: String,
     /// Whether events are accepted, and why not.
     pub readiness: Readiness,
+    /// What somebody has to act on soon, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The table in use.
     pub table: TableStatus,
     /// What waits.
@@ -196,6 +199,30 @@ impl EndpointStatus {
         let made = self.matched + self.replayed;
         i64::try_from(made).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX)
     }
+}
+
+/// How long before its end a credential is warned about, in seconds.
+const EXPIRY_WARNING_S: i64 = 7 * 24 * 60 * 60;
+
+/// Warns about dead-letter credentials that end soon. The words stay the same from look to look.
+pub(crate) fn expiring(instances: &[InstanceStatus]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for instance in instances {
+        for endpoint in &instance.endpoints {
+            let dead = &endpoint.dead_letters;
+            let ends = match dead.expires_in_s {
+                Some(left) if left <= 0 => "ended",
+                Some(left) if left < EXPIRY_WARNING_S => "ends",
+                Some(_) | None => continue,
+            };
+            warnings.push(format!(
+                "endpoint {}/{}: the credential of its dead-letter container {ends} at {}; put a new \
+                 SAS into the definition",
+                instance.name, endpoint.name, dead.expires_at
+            ));
+        }
+    }
+    warnings
 }
 
 /// Deliveries given up, by reason; reasons that never came up are left out.

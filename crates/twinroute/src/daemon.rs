@@ -83,7 +83,7 @@ impl Daemon {
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
-        let admin = Admin::new(router.clone(), metrics);
+        let admin = Admin::new(router.clone(), metrics).changes(config.admin.changes());
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =

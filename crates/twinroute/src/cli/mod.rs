@@ -1,9 +1,14 @@
 //! The command line: one module a command.
 
+mod ask;
+mod dead_letters;
 mod demo;
 mod emulator;
+mod endpoint;
 mod explain;
 mod journal;
+mod ledger;
+mod replay;
 mod run;
 mod status;
 mod table;
@@ -55,13 +60,29 @@ enum Command {
     },
     /// Shows what a running twinroute does.
     Status {
-        /// Its admin address: `127.0.0.1:8081` or `unix:/run/twinroute-admin.sock`.
-        #[arg(long, default_value = "127.0.0.1:8081")]
-        admin: String,
+        #[command(flatten)]
+        whom: ask::Whom,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Shows what became of every delivery; exit code 1 when that does not add up.
+    Ledger {
+        #[command(flatten)]
+        whom: ask::Whom,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pauses, resumes, retries or purges an endpoint.
+    #[command(subcommand)]
+    Endpoint(endpoint::Step),
+    /// Looks at dead letters that are kept here, and replays them.
+    #[command(subcommand, name = "deadletter")]
+    DeadLetter(dead_letters::Step),
+    /// Shows replays, or ends one.
+    #[command(subcommand)]
+    Replay(replay::Step),
     /// Looks into a journal on disk.
     #[command(subcommand)]
     Journal(journal::Look),
@@ -82,7 +103,11 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
             instance,
             json,
         } => explain::run(&config, &event, instance.as_deref(), json).await,
-        Command::Status { admin, json } => status::run(&admin, json).await,
+        Command::Status { whom, json } => status::run(&whom, json).await,
+        Command::Ledger { whom, json } => ledger::run(&whom, json).await,
+        Command::Endpoint(step) => endpoint::run(&step).await,
+        Command::DeadLetter(step) => dead_letters::run(&step).await,
+        Command::Replay(step) => replay::run(&step).await,
         Command::Journal(look) => journal::run(&look),
         Command::Demo(options) => demo::run(options).await,
         Command::Emulator(options) => emulator::run(options).await,

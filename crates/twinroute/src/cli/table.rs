@@ -19,6 +19,9 @@ pub(super) fn render(status: &Status) -> String {
             bytesize::ByteSize(journal.bytes_max),
         ),
     );
+    for warning in &status.warnings {
+        line(&mut text, format_args!("warning: {warning}"));
+    }
     for error in &status.table.errors {
         line(&mut text, format_args!("refused: {error}"));
     }
@@ -53,23 +56,36 @@ pub(super) fn render(status: &Status) -> String {
     text
 }
 
-const COLUMNS: &str =
-    "  matched   queued  flying  parked delivered  given up   p50 ms   p99 ms  state";
+const COLUMNS: &str = "  matched   queued  flying  parked delivered   dead  given up  oldest   p50 ms   \
+                       p99 ms  state";
 
 fn endpoint_line(endpoint: &EndpointStatus) -> String {
     format!(
-        "  {:<20}{:>9}{:>9}{:>8}{:>8}{:>10}{:>10}{:>9.1}{:>9.1}  {}",
+        "  {:<20}{:>9}{:>9}{:>8}{:>8}{:>10}{:>7}{:>10}{:>8}{:>9.1}{:>9.1}  {}",
         endpoint.name,
         endpoint.matched,
         endpoint.queued,
         endpoint.in_flight,
         endpoint.parked,
         endpoint.delivered,
+        endpoint.dead_letters.all(),
         endpoint.discarded,
+        age(endpoint.oldest_age_ms),
         endpoint.latency_p50_ms,
         endpoint.latency_p99_ms,
         endpoint.state
     )
+}
+
+/// In the largest unit that leaves a number above one.
+fn age(millis: u64) -> String {
+    match millis / 1_000 {
+        0 => "0".to_owned(),
+        seconds @ 1..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
 }
 
 fn shortened(filter: &str) -> String {
@@ -83,4 +99,22 @@ fn shortened(filter: &str) -> String {
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     writeln!(text, "{arguments}").expect("a String takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        for (millis, expect) in [
+            (999, "0"),
+            (119_999, "119s"),
+            (120_000, "2m"),
+            (7_200_000, "2h"),
+            (172_800_000, "2d"),
+        ] {
+            assert_eq!(age(millis), expect);
+        }
+    }
 }

@@ -1,75 +1,18 @@
-//! The operational API over real sockets, asked with its own client and with raw requests.
-#![allow(clippy::unwrap_used, reason = "test code")]
+//! Health, status, metrics and the ledger.
 
+use crate::harness::{PATIENCE, Server, Told, builder, events, json, rejects};
 use expect_test::expect;
-use futures_util::future::{BoxFuture, FutureExt as _};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use twinroute_admin::client::{Answer, get};
-use twinroute_admin::{Admin, Metrics};
-use twinroute_listen::{Address, Limits, Listener, SocketSettings};
-use twinroute_router::Router;
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_admin::{Changes, Metrics};
+use twinroute_listen::Address;
+use twinroute_router::sink::Outcome;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn limits(&self) -> BatchLimits {
-        BatchLimits {
-            events_max: 1,
-            bytes_max: 1,
-            in_flight_max: 1,
-        }
-    }
-
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        async move { batch.iter().map(|_| Outcome::Delivered).collect() }.boxed()
-    }
-}
-
-struct Server {
-    router: Router,
-    address: Address,
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
-}
-
 fn start(address: &str, metrics: Metrics) -> Server {
-    let router = Router::builder()
-        .sink("nowhere", Nowhere)
-        .route("all", "nowhere", "true");
-    let router = router.build().unwrap();
-    let listener = Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
-    let address = listener.address().clone();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let admin = Admin::new(router.clone(), metrics);
-    let task = tokio::spawn(async move {
-        let stopped = async { stopped.await.unwrap_or_default() };
-        admin
-            .serve(vec![listener], &Limits::default(), stopped)
-            .await;
-    });
-    Server {
-        router,
-        address,
-        stop,
-        task,
-    }
-}
-
-impl Server {
-    async fn get(&self, path: &str) -> Answer {
-        get(&self.address, path, SECOND).await.unwrap()
-    }
-
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap();
-    }
+    let sink = Told::new(Outcome::Delivered);
+    Server::start_at(address, builder(&sink), metrics, Changes::Local)
 }
 
 #[tokio::test]
@@ -97,7 +40,7 @@ async fn the_status_is_the_routers() {
     let server = start("127.0.0.1:0", Metrics::none());
     let status = server.get("/status").await;
     let json: serde_json::Value = serde_json::from_str(&status.body).unwrap();
-    assert_eq!(json["instances"][0]["endpoints"][0]["name"], "nowhere");
+    assert_eq!(json["instances"][0]["endpoints"][0]["name"], "grid-1");
     assert_eq!(json["instances"][0]["routes"][0]["filter"], "true");
     let pretty = server.get("/status?pretty").await.body;
     assert!(pretty.starts_with("{\n  \"version\": "), "{pretty}");
@@ -136,16 +79,8 @@ async fn what_there_is_and_what_there_is_not() {
     .assert_eq(&server.get("/").await.body);
     let unknown = server.get("/stats").await;
     expect![[r#"404 {"error":{"code":"UnknownPath","message":"no such path; GET / lists what there is"}}"#]].assert_eq(&format!("{} {}", unknown.status, unknown.body));
-    let Address::Tcp(address) = &server.address else {
-        panic!("a TCP server");
-    };
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"POST /status HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
-    stream.write_all(request).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    drop(stream);
-    let lines = answer.lines().filter(|line| !line.starts_with("date: "));
+    let request = "POST /status HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+    let answer = server.raw(request).await;
     expect![[r#"
         HTTP/1.1 405 Method Not Allowed
         content-type: application/json
@@ -154,7 +89,7 @@ async fn what_there_is_and_what_there_is_not() {
         content-length: 82
 
         {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are taken here"}}"#]]
-    .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
+    .assert_eq(&answer);
     server.stop().await;
 }
 
@@ -183,4 +118,72 @@ async fn the_client_says_why_there_is_no_answer() {
     drop(silent);
     let error = get(&address, "/", SECOND).await.unwrap_err();
     assert_eq!(error.to_string(), format!("ask {address}: connect"));
+}
+
+#[tokio::test]
+async fn the_ledger_adds_up_in_every_state() {
+    let sink = Told::new(Outcome::Delivered);
+    let server = Server::start(builder(&sink).route("some", "grid-1", "false"));
+    server.accept(events(3)).await;
+    sink.tell(rejects());
+    server.accept(events(2)).await;
+    let handle = server.router.endpoint(None, "grid-1").unwrap();
+    handle.pause();
+    server.queue(events(4)).await;
+    let ledger = server.json("/ledger").await;
+    expect![[r#""#]].assert_eq(&format!("{ledger:#}"));
+    assert_eq!(handle.purge(true).queued, 4);
+    let ledger: twinroute_admin::ledger::Ledger =
+        serde_json::from_value(server.json("/ledger").await).unwrap();
+    let total = &ledger.total;
+    assert_eq!((total.discarded["purged"], total.dead_lettered.all()), (6, 0));
+    assert_eq!((total.matched, total.unaccounted), (9, 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn gauges_tell_how_endpoints_stand_and_end_with_them() {
+    let sink = Told::new(rejects());
+    let server = Server::start(builder(&sink));
+    server.accept(events(2)).await;
+    let text = server.get("/metrics").await.body;
+    let of = "adt_instance=\"demo\",endpoint=\"grid-1\"";
+    for line in [
+        format!("twinroute_endpoint_state{{{of},state=\"healthy\"}} 1"),
+        format!("twinroute_endpoint_state{{{of},state=\"paused\"}} 0"),
+        format!("twinroute_queue_bytes{{{of}}} 0"),
+        format!("twinroute_queue_events{{{of}}} 0"),
+        format!("twinroute_oldest_age_seconds{{{of}}} 0"),
+        format!("twinroute_dead_letters{{{of},where=\"local\"}} 2"),
+        format!("twinroute_dead_letters{{{of},where=\"uploaded\"}} 0"),
+        format!("twinroute_unaccounted_deliveries{{{of}}} 0"),
+        "# TYPE twinroute_dead_letter_expiry_seconds gauge".to_owned(),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+    }
+    server.router.endpoint(None, "grid-1").unwrap().pause();
+    server.queue(events(1)).await;
+    let text = server.get("/metrics").await.body;
+    for line in [
+        format!("twinroute_endpoint_state{{{of},state=\"healthy\"}} 0"),
+        format!("twinroute_endpoint_state{{{of},state=\"paused\"}} 1"),
+        format!("twinroute_queue_events{{{of}}} 1"),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_answers_something_else_is_said() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(other.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = other.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-x\r\n")
+            .await
+            .unwrap();
+    });
+    let error = get(&address, "/", PATIENCE).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("ask {address}: no answer in HTTP/1.1"));
 }

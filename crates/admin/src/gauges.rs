@@ -1,0 +1,120 @@
+//! How endpoints stand, as gauges in Prometheus text format 0.0.4.
+//!
+//! They are written from a snapshot whenever somebody asks, beside what the process counted: the series of
+//! an endpoint that is gone end with it, which a recorder of the process could not make them do.
+
+use std::fmt::{Display, Write as _};
+use twinroute_router::sink::FaultKind;
+use twinroute_router::status::{EndpointStatus, Status};
+
+/// States that are no fault of the endpoint.
+const STATES: [&str; 5] = ["healthy", "paused", "undefined", "removed", "stopped"];
+
+/// One endpoint with its instance.
+type Of<'a> = (&'a str, &'a EndpointStatus);
+
+/// Writes the gauges of all endpoints.
+pub(crate) fn render(status: &Status) -> String {
+    let endpoints: Vec<Of<'_>> = status
+        .instances
+        .iter()
+        .flat_map(|instance| {
+            let endpoints = instance.endpoints.iter();
+            endpoints.map(|endpoint| (instance.name.as_str(), endpoint))
+        })
+        .collect();
+    let mut page = Page {
+        text: String::new(),
+        endpoints,
+    };
+    page.states();
+    page.gauge("queue_bytes", "Bytes of what waits or is in flight", |of| {
+        Some(of.queue_bytes)
+    });
+    let waiting = |of: &EndpointStatus| Some(of.queued + of.in_flight + of.parked);
+    page.gauge("queue_events", "Deliveries not yet settled", waiting);
+    page.gauge(
+        "oldest_age_seconds",
+        "Age of the oldest delivery not yet settled",
+        |of| Some(of.oldest_age_ms as f64 / 1_000.0),
+    );
+    page.dead_letters();
+    page.gauge(
+        "dead_letter_expiry_seconds",
+        "Until the credential of the dead-letter container ends, where that is known",
+        |of| of.dead_letters.expires_in_s,
+    );
+    page.gauge(
+        "unaccounted_deliveries",
+        "Deliveries in no known state: must be 0",
+        |of| Some(of.unaccounted()),
+    );
+    page.text
+}
+
+struct Page<'a> {
+    text: String,
+    endpoints: Vec<Of<'a>>,
+}
+
+impl Page<'_> {
+    fn head(&mut self, name: &str, help: &str) {
+        let written = write!(
+            self.text,
+            "# HELP twinroute_{name} {help}\n# TYPE twinroute_{name} gauge\n"
+        );
+        written.expect("a String takes everything");
+    }
+
+    /// One line; names of instances and endpoints have nothing to escape.
+    fn line(&mut self, name: &str, index: usize, label: Option<(&str, &str)>, value: impl Display) {
+        let (instance, endpoint) = self.endpoints[index];
+        let label = label.map(|(name, value)| format!(",{name}=\"{value}\""));
+        let written = writeln!(
+            self.text,
+            "twinroute_{name}{{adt_instance=\"{instance}\",endpoint=\"{}\"{}}} {value}",
+            endpoint.name,
+            label.unwrap_or_default()
+        );
+        written.expect("a String takes everything");
+    }
+
+    fn gauge<T: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: impl Fn(&EndpointStatus) -> Option<T>,
+    ) {
+        self.head(name, help);
+        for index in 0..self.endpoints.len() {
+            if let Some(value) = value(self.endpoints[index].1) {
+                self.line(name, index, None, value);
+            }
+        }
+    }
+
+    fn states(&mut self) {
+        self.head("endpoint_state", "1 for the present state of an endpoint");
+        for index in 0..self.endpoints.len() {
+            let present = &self.endpoints[index].1.state;
+            for state in STATES.into_iter().chain(FaultKind::ALL.map(FaultKind::as_str)) {
+                let value = u8::from(present == state);
+                self.line("endpoint_state", index, Some(("state", state)), value);
+            }
+        }
+    }
+
+    fn dead_letters(&mut self) {
+        self.head("dead_letters", "Dead letters, by where they are");
+        for index in 0..self.endpoints.len() {
+            let dead = &self.endpoints[index].1.dead_letters;
+            for (place, count) in [
+                ("uploaded", dead.uploaded),
+                ("awaiting_upload", dead.awaiting_upload),
+                ("local", dead.local),
+            ] {
+                self.line("dead_letters", index, Some(("where", place)), count);
+            }
+        }
+    }
+}

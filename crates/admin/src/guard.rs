@@ -1,0 +1,188 @@
+//! Who may change something: programs on the machine, not pages that a browser shows.
+//!
+//! The API asks for no credential, so whoever reaches it may use it. A browser on the machine reaches it
+//! for every page that it shows; what tells such a request from others is checked here.
+
+use crate::place::Place;
+use crate::refusal::Refusal;
+use crate::settings::Changes;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Uri, header};
+use std::net::IpAddr;
+use twinroute_listen::Peer;
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// On a listener that only this machine reaches.
+    Local,
+    /// On one that others reach too.
+    Remote,
+}
+
+/// What is looked at before a request is.
+pub(crate) struct Caller<'a> {
+    pub(crate) reach: Reach,
+    pub(crate) peer: Peer,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// Whether a method changes something.
+pub(crate) fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Lets a request pass.
+///
+/// # Errors
+/// Why it may not.
+pub(crate) fn check(
+    place: &Place<'_>,
+    method: &Method,
+    allowed: Changes,
+    caller: &Caller<'_>,
+) -> Result<(), Refusal> {
+    let changes = changes(method);
+    if changes && caller.reach == Reach::Remote && allowed == Changes::Local {
+        return Err(Refusal::ChangesNotAllowed);
+    }
+    let host = caller.host();
+    // A name that its owner points at 127.0.0.1 makes a foreign page one of ours (DNS rebinding); an
+    // address cannot be pointed elsewhere. Browsers do not speak to unix sockets.
+    let tcp = matches!(caller.peer, Peer::Tcp(_));
+    let exposed = tcp && caller.reach == Reach::Local && (changes || place.shows_events());
+    if let Some(host) = host.filter(|host| exposed && !is_address(host)) {
+        return Err(Refusal::ForeignHost {
+            host: host.to_owned(),
+        });
+    }
+    if !changes {
+        return Ok(());
+    }
+    // Fetch Standard, "append a request `Origin` header": a browser sends it with all methods but GET and
+    // HEAD.
+    if let Some(origin) = caller.headers.get(header::ORIGIN) {
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        let ours = origin.strip_prefix("http://").is_some_and(|authority| {
+            host.is_some_and(|host| host.eq_ignore_ascii_case(authority) && is_address(host))
+        });
+        if !ours {
+            return Err(Refusal::ForeignOrigin {
+                origin: origin.into_owned(),
+            });
+        }
+    }
+    // A form cannot send this type, and a script of another origin has to ask first (CORS), which nobody
+    // here grants.
+    if *method == Method::POST && !is_json(caller.headers) {
+        return Err(Refusal::UnsupportedContentType);
+    }
+    Ok(())
+}
+
+impl<'a> Caller<'a> {
+    /// The host that was asked for: of HTTP/2 in the target, of HTTP/1.1 in a header.
+    fn host(&self) -> Option<&'a str> {
+        let header = || self.headers.get(header::HOST)?.to_str().ok();
+        self.uri.authority().map(Authority::as_str).or_else(header)
+    }
+}
+
+/// Whether a host, with or without a port, is an IP address or `localhost`.
+fn is_address(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host();
+    let name = name.strip_prefix('[').unwrap_or(name);
+    let name = name.strip_suffix(']').unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE);
+    let value = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn verdict(
+        (method, path): (Method, &str),
+        (reach, allowed): (Reach, Changes),
+        headers: &[(&'static str, &'static str)],
+    ) -> &'static str {
+        let headers = headers.iter().map(|(name, value)| {
+            let name = header::HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let uri = Uri::try_from(path).unwrap();
+        let caller = Caller {
+            reach,
+            peer: Peer::Tcp(([127, 0, 0, 1], 1).into()),
+            uri: &uri,
+            headers: &headers.collect(),
+        };
+        match check(&Place::of(path).unwrap(), &method, allowed, &caller) {
+            Ok(()) => "passes",
+            Err(Refusal::ChangesNotAllowed) => "no changes",
+            Err(Refusal::ForeignOrigin { .. }) => "origin",
+            Err(Refusal::ForeignHost { .. }) => "host",
+            Err(Refusal::UnsupportedContentType) => "type",
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn changes_come_from_programs_of_this_machine() {
+        const HOST: (&str, &str) = ("host", "127.0.0.1:8081");
+        const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+        let local = (Reach::Local, Changes::Local);
+        for (headers, expect) in [
+            (&[HOST, JSON][..], "passes"),
+            (&[JSON], "passes"),
+            (&[HOST], "type"),
+            (&[HOST, ("content-type", "text/plain")], "type"),
+            (&[HOST, JSON, ("origin", "http://127.0.0.1:8081")], "passes"),
+            (&[HOST, JSON, ("origin", "https://127.0.0.1:8081")], "origin"),
+            (&[HOST, JSON, ("origin", "http://127.0.0.1:3000")], "origin"),
+            (&[HOST, JSON, ("origin", "https://evil.example")], "origin"),
+            (&[HOST, JSON, ("origin", "null")], "origin"),
+            (&[("host", "localhost:8081"), JSON], "passes"),
+            (&[("host", "[::1]:8081"), JSON], "passes"),
+            (&[("host", "evil.example:8081"), JSON], "host"),
+        ] {
+            let asked = verdict((Method::POST, "/replays"), local, headers);
+            assert_eq!(asked, expect, "{headers:?}");
+        }
+        let replay = (Method::DELETE, "/replays/1");
+        assert_eq!(verdict(replay.clone(), local, &[HOST]), "passes");
+        let foreign = [HOST, ("origin", "http://evil.example")];
+        assert_eq!(verdict(replay, local, &foreign), "origin");
+    }
+
+    #[test]
+    fn a_remote_listener_shows_but_does_not_change_unless_told() {
+        const NAMED: (&str, &str) = ("host", "twinroute.internal:8081");
+        const JSON: (&str, &str) = ("content-type", "application/json");
+        let post = || (Method::POST, "/endpoints/demo/grid-1/pause");
+        let closed = (Reach::Remote, Changes::Local);
+        let open = (Reach::Remote, Changes::Everywhere);
+        assert_eq!(verdict(post(), closed, &[NAMED, JSON]), "no changes");
+        assert_eq!(verdict(post(), open, &[NAMED, JSON]), "passes");
+        let rebound = [NAMED, JSON, ("origin", "http://twinroute.internal:8081")];
+        assert_eq!(verdict(post(), open, &rebound), "origin");
+        let list = || (Method::GET, "/dead-letters");
+        assert_eq!(verdict(list(), closed, &[NAMED]), "passes");
+        let local = (Reach::Local, Changes::Local);
+        assert_eq!(verdict(list(), local, &[NAMED]), "host");
+        assert_eq!(verdict((Method::GET, "/status"), local, &[NAMED]), "passes");
+    }
+}

@@ -1,0 +1,152 @@
+//! What a path names, and which methods are taken there.
+
+use http::Method;
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    Index,
+    Live,
+    Ready,
+    Metrics,
+    Status,
+    Ledger,
+    Endpoint {
+        instance: &'a str,
+        endpoint: &'a str,
+        step: Step,
+    },
+    DeadLetters,
+    Export,
+    DeadLetter {
+        instance: &'a str,
+        endpoint: &'a str,
+        sequence: u64,
+    },
+    Replays,
+    Replay(u64),
+}
+
+/// What may be asked of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Pause,
+    Resume,
+    RetryNow,
+    Purge,
+}
+
+impl Step {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            "retry-now" => Some(Self::RetryNow),
+            "purge" => Some(Self::Purge),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        let segments: Vec<&str> = path.split('/').take(5).collect();
+        Some(match segments[..] {
+            [""] => Self::Index,
+            ["livez"] => Self::Live,
+            ["readyz"] => Self::Ready,
+            ["metrics"] => Self::Metrics,
+            ["status"] => Self::Status,
+            ["ledger"] => Self::Ledger,
+            ["endpoints", instance, endpoint, step] => Self::Endpoint {
+                instance,
+                endpoint,
+                step: Step::parse(step)?,
+            },
+            ["dead-letters"] => Self::DeadLetters,
+            ["dead-letters", "export"] => Self::Export,
+            ["dead-letters", instance, endpoint, sequence] => Self::DeadLetter {
+                instance,
+                endpoint,
+                sequence: sequence.parse().ok()?,
+            },
+            ["replays"] => Self::Replays,
+            ["replays", number] => Self::Replay(number.parse().ok()?),
+            _ => return None,
+        })
+    }
+
+    /// The methods that are taken, as the header `allow` lists them.
+    pub(crate) fn allow(&self) -> &'static str {
+        match self {
+            Self::Index
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status
+            | Self::Ledger
+            | Self::DeadLetters
+            | Self::Export
+            | Self::DeadLetter { .. } => "GET, HEAD",
+            Self::Endpoint { .. } => "POST",
+            Self::Replays => "GET, HEAD, POST",
+            Self::Replay(_) => "GET, HEAD, DELETE",
+        }
+    }
+
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|taken| taken == method)
+    }
+
+    /// Whether it shows what is in events.
+    pub(crate) fn shows_events(&self) -> bool {
+        match self {
+            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } => true,
+            Self::Index
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status
+            | Self::Ledger
+            | Self::Endpoint { .. }
+            | Self::Replays
+            | Self::Replay(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_places() {
+        let pause = Place::Endpoint {
+            instance: "demo",
+            endpoint: "grid-1",
+            step: Step::Pause,
+        };
+        let letter = Place::DeadLetter {
+            instance: "demo",
+            endpoint: "grid-1",
+            sequence: 7,
+        };
+        for (path, expect) in [
+            ("/", Some(Place::Index)),
+            ("/endpoints/demo/grid-1/pause", Some(pause)),
+            ("/dead-letters/export", Some(Place::Export)),
+            ("/dead-letters/demo/grid-1/7", Some(letter)),
+            ("/replays/3", Some(Place::Replay(3))),
+            ("/replays/x", None),
+            ("/endpoints/demo/grid-1/stop", None),
+            ("/endpoints/demo/grid-1/pause/now", None),
+            ("/dead-letters/demo/grid-1", None),
+            ("/status/", None),
+            ("//", None),
+            ("*", None),
+        ] {
+            assert_eq!(Place::of(path), expect, "{path}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Why a request is refused: one status and one code each.
+
+use crate::answer;
+use http::{HeaderValue, Response, StatusCode, header};
+use twinroute_listen::{Body, BodyError};
+use twinroute_router::Router;
+use twinroute_router::replay::ReplayError;
+
+/// Endpoints that an error lists.
+const KNOWN_MAX: usize = 50;
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("no such path; GET / lists what there is")]
+    UnknownPath,
+    #[error("only {} taken here", spoken(.allow))]
+    MethodNotAllowed { allow: &'static str },
+    #[error(
+        "this listener can be reached from other machines, and takes no changes; use a listener on \
+         loopback or a unix socket, or set allow_changes = true in [admin]"
+    )]
+    ChangesNotAllowed,
+    #[error(
+        "a browser sent this for {origin:?}, which is not this server by its address; use the \
+         address, or another client"
+    )]
+    ForeignOrigin { origin: String },
+    #[error(
+        "the host {host:?} is not an address of this machine; use the address, or localhost"
+    )]
+    ForeignHost { host: String },
+    #[error("a POST needs content-type: application/json")]
+    UnsupportedContentType,
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the body: {0}")]
+    InvalidBody(serde_json::Error),
+    #[error("{0}")]
+    InvalidQuery(String),
+    #[error("endpoint {name}: there is none of this name; {known}")]
+    UnknownEndpoint { name: String, known: String },
+    #[error("dead letter {name}: is not kept here, or no longer; GET /dead-letters lists them")]
+    UnknownDeadLetter { name: String },
+    #[error("replay {0}: there is none of this number; GET /replays lists them")]
+    UnknownReplay(u64),
+    #[error(
+        "a purge gives up what waits for good: confirm it with the endpoint's name, \
+         \"confirm\": \"{endpoint}\""
+    )]
+    Unconfirmed { endpoint: String },
+    #[error("{0}")]
+    InvalidReplay(String),
+    #[error("{0}")]
+    TooManyReplays(ReplayError),
+    #[error("{0}")]
+    ReplayNotNoted(ReplayError),
+}
+
+impl Refusal {
+    /// No endpoint has this name.
+    pub(crate) fn unknown_endpoint(router: &Router, name: String) -> Self {
+        let status = router.status();
+        let endpoints = status.instances.iter().flat_map(|instance| {
+            let endpoints = instance.endpoints.iter();
+            endpoints.map(|endpoint| format!("{}/{}", instance.name, endpoint.name))
+        });
+        let mut known: Vec<String> = endpoints.take(KNOWN_MAX + 1).collect();
+        let more = known.len() > KNOWN_MAX;
+        known.truncate(KNOWN_MAX);
+        let known = match (known.is_empty(), more) {
+            (true, _) => "there are none at all".to_owned(),
+            (false, false) => format!("there are {}", known.join(", ")),
+            (false, true) => format!("there are {}, and more", known.join(", ")),
+        };
+        Self::UnknownEndpoint { name, known }
+    }
+
+    pub(crate) fn replay(router: &Router, error: ReplayError) -> Self {
+        match error {
+            ReplayError::Request(reason) => Self::InvalidReplay(reason),
+            ReplayError::UnknownEndpoint(name) => Self::unknown_endpoint(router, name),
+            ReplayError::TooMany => Self::TooManyReplays(error),
+            ReplayError::Note(_) => Self::ReplayNotNoted(error),
+        }
+    }
+
+    pub(crate) fn answer(&self) -> Response<Body> {
+        let (status, code) = self.status_and_code();
+        let mut response = answer::refusal(status, code, &self.to_string());
+        if let Self::MethodNotAllowed { allow } = self {
+            let allow = HeaderValue::from_static(allow);
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
+    }
+
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::ChangesNotAllowed => (StatusCode::FORBIDDEN, "ChangesNotAllowed"),
+            Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "ForeignOrigin"),
+            Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "ForeignHost"),
+            Self::UnsupportedContentType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedContentType",
+            ),
+            Self::Body(BodyError::TooLarge { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
+            }
+            Self::Body(BodyError::Crowded { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
+            }
+            Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
+            Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
+            Self::InvalidBody(_) => (StatusCode::BAD_REQUEST, "InvalidBody"),
+            Self::InvalidQuery(_) => (StatusCode::BAD_REQUEST, "InvalidQuery"),
+            Self::UnknownEndpoint { .. } => (StatusCode::NOT_FOUND, "UnknownEndpoint"),
+            Self::UnknownDeadLetter { .. } => (StatusCode::NOT_FOUND, "UnknownDeadLetter"),
+            Self::UnknownReplay(_) => (StatusCode::NOT_FOUND, "UnknownReplay"),
+            Self::Unconfirmed { .. } => (StatusCode::BAD_REQUEST, "Unconfirmed"),
+            Self::InvalidReplay(_) => (StatusCode::BAD_REQUEST, "InvalidReplay"),
+            Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
+            Self::ReplayNotNoted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotNoted"),
+        }
+    }
+}
+
+/// `GET, HEAD` as `GET and HEAD are`.
+fn spoken(allow: &str) -> String {
+    match allow.rsplit_once(", ") {
+        Some((first, last)) => format!("{first} and {last} are"),
+        None => format!("{allow} is"),
+    }
+}

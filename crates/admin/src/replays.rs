@@ -1,0 +1,54 @@
+//! Replays: begin, look, end.
+
+use crate::answer;
+use crate::endpoints::parse;
+use crate::refusal::Refusal;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use twinroute_listen::Body;
+use twinroute_router::Router;
+use twinroute_router::replay::{ReplayRequest, ReplayStatus};
+
+#[derive(Serialize)]
+struct Replays {
+    /// Oldest first.
+    replays: Vec<ReplayStatus>,
+}
+
+pub(crate) async fn begin(
+    router: &Router,
+    body: &[u8],
+    pretty: bool,
+) -> Result<Response<Body>, Refusal> {
+    let request: ReplayRequest = parse(body)?;
+    let begun = router.replay(request).await;
+    let status = begun.map_err(|error| Refusal::replay(router, error))?;
+    let mut response = answer::json(&status, pretty);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    if let Ok(location) = HeaderValue::from_str(&format!("/replays/{}", status.number)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(crate) fn all(router: &Router, pretty: bool) -> Response<Body> {
+    let replays = Replays {
+        replays: router.replays(),
+    };
+    answer::json(&replays, pretty)
+}
+
+pub(crate) fn one(router: &Router, number: u64, pretty: bool) -> Result<Response<Body>, Refusal> {
+    let mut replays = router.replays().into_iter();
+    let found = replays.find(|replay| replay.number == number);
+    let status = found.ok_or(Refusal::UnknownReplay(number))?;
+    Ok(answer::json(&status, pretty))
+}
+
+/// Ends it; one that has ended stays as it is.
+pub(crate) fn end(router: &Router, number: u64, pretty: bool) -> Result<Response<Body>, Refusal> {
+    if !router.cancel_replay(number) {
+        return Err(Refusal::UnknownReplay(number));
+    }
+    one(router, number, pretty)
+}

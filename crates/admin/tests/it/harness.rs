@@ -1,0 +1,223 @@
+//! What the tests share: a sink that does as it is told, a router, a server.
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use twinroute_admin::client::{Answer, delete, get, post};
+use twinroute_admin::{Admin, Changes, Metrics};
+use twinroute_listen::{Address, Limits, Listener, SocketSettings};
+use twinroute_model::clock::SystemClock;
+use twinroute_model::event::{self, Event, Parts};
+use twinroute_retry::journal::storage::Folder;
+use twinroute_retry::journal::{self, Disk};
+use twinroute_router::accept::AckLevel;
+use twinroute_router::sink::{
+    BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+};
+use twinroute_router::{Builder, Router};
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Answers as it was told last, and keeps the ids of what it took.
+#[derive(Clone)]
+pub(crate) struct Told(Arc<Mutex<(Outcome, Vec<String>)>>);
+
+impl Told {
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self(Arc::new(Mutex::new((outcome, Vec::new()))))
+    }
+
+    pub(crate) fn tell(&self, outcome: Outcome) {
+        self.0.lock().unwrap().0 = outcome;
+    }
+
+    /// The ids of what it took, sorted.
+    pub(crate) fn taken(&self) -> Vec<String> {
+        let mut taken = self.0.lock().unwrap().1.clone();
+        taken.sort();
+        taken
+    }
+}
+
+pub(crate) fn rejects() -> Outcome {
+    Outcome::Reject(Reason::new("too-large", "as the test says"))
+}
+
+pub(crate) fn away() -> Outcome {
+    Outcome::Unavailable(EndpointFault {
+        kind: FaultKind::Unreachable,
+        after: None,
+        reason: Reason::new("away", "as the test says"),
+    })
+}
+
+impl Sink for Told {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 10,
+            bytes_max: 1 << 20,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        async move {
+            let mut told = self.0.lock().unwrap();
+            let outcome = told.0.clone();
+            if outcome == Outcome::Delivered {
+                let ids = batch.iter().map(|one| one.event.id().to_owned());
+                told.1.extend(ids);
+            }
+            vec![outcome; batch.len()]
+        }
+        .boxed()
+    }
+}
+
+/// A router with one sink, `grid-1`, in the instance `demo`, which gets everything.
+pub(crate) fn builder(sink: &Told) -> Builder {
+    Router::builder()
+        .default_instance("demo")
+        .sink("grid-1", sink.clone())
+        .route("all", "grid-1", "true")
+}
+
+/// The same with its journal in a folder.
+pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
+    let storage = Folder::create(&folder.join("journal")).unwrap();
+    let settings = journal::Settings {
+        segment_bytes: 1 << 20,
+        ..journal::Settings::default()
+    };
+    let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
+    builder(sink)
+        .journal_on_disk(disk, recovered)
+        .replay_notes(folder.join("replays"))
+}
+
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    pub(crate) address: Address,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) fn start(builder: Builder) -> Self {
+        Self::start_at("127.0.0.1:0", builder, Metrics::none(), Changes::Local)
+    }
+
+    pub(crate) fn start_at(
+        address: &str,
+        builder: Builder,
+        metrics: Metrics,
+        changes: Changes,
+    ) -> Self {
+        let router = builder.build().unwrap();
+        let listener =
+            Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
+        let address = listener.address().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let admin = Admin::new(router.clone(), metrics).changes(changes);
+        let task = tokio::spawn(async move {
+            let stopped = async { stopped.await.unwrap_or_default() };
+            admin
+                .serve(vec![listener], &Limits::default(), stopped)
+                .await;
+        });
+        Self {
+            router,
+            address,
+            stop,
+            task,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        get(&self.address, path, PATIENCE).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        let json = body.to_string();
+        post(&self.address, path, json, PATIENCE).await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        delete(&self.address, path, PATIENCE).await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        json(&answer)
+    }
+
+    /// The one endpoint, as `/status` shows it.
+    pub(crate) async fn endpoint(&self) -> Value {
+        self.json("/status").await["instances"][0]["endpoints"][0].clone()
+    }
+
+    pub(crate) async fn accept(&self, events: Vec<Event>) {
+        let level = self.router.default_level();
+        self.router.accept(None, events, level).await.unwrap();
+        self.router.settled().await;
+    }
+
+    /// Accepts without waiting for what becomes of it.
+    pub(crate) async fn queue(&self, events: Vec<Event>) {
+        let level = AckLevel::Memory;
+        self.router.accept(None, events, level).await.unwrap();
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn raw(&self, request: &str) -> String {
+        let Address::Tcp(address) = &self.address else {
+            panic!("a TCP server");
+        };
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let lines = answer.lines().filter(|line| !line.starts_with("date: "));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+pub(crate) fn json(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"))
+}
+
+pub(crate) fn error(answer: &Answer) -> String {
+    let json = json(answer);
+    let (code, message) = (&json["error"]["code"], &json["error"]["message"]);
+    format!(
+        "{} {}: {}",
+        answer.status,
+        code.as_str().unwrap(),
+        message.as_str().unwrap()
+    )
+}
+
+pub(crate) fn event(id: usize) -> Event {
+    typed(id, "microsoft.iot.telemetry")
+}
+
+pub(crate) fn typed(id: usize, event_type: &str) -> Event {
+    let parts = Parts::new(&id.to_string(), &format!("host/digitaltwins/t{id}"), event_type);
+    parts.build(&event::Limits::default()).unwrap()
+}
+
+pub(crate) fn events(count: usize) -> Vec<Event> {
+    (1..=count).map(event).collect()
+}

@@ -1,0 +1,13 @@
+//! The operational API over real sockets, asked with its own client and with raw requests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod dead_letters;
+mod guard;
+mod harness;
+mod replays;
+mod serve;
+mod steer;

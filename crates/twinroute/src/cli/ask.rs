@@ -1,0 +1,250 @@
+//! What commands share that ask a running twinroute.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use twinroute_admin::client::{self, Answer};
+use twinroute_listen::Address;
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_router::status::Status;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whom to ask.
+#[derive(Args, Debug)]
+pub(crate) struct Whom {
+    /// Its admin address: `127.0.0.1:8081` or `unix:/run/twinroute-admin.sock`.
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    admin: String,
+}
+
+impl Whom {
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let answer = client::get(&self.address()?, path, PATIENCE).await;
+        self.taken(answer)
+    }
+
+    pub(super) async fn post(&self, path: &str, json: String) -> anyhow::Result<String> {
+        let answer = client::post(&self.address()?, path, json, PATIENCE).await;
+        self.taken(answer)
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<String> {
+        let answer = client::delete(&self.address()?, path, PATIENCE).await;
+        self.taken(answer)
+    }
+
+    /// Prints what is at `path` as it comes.
+    pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
+        let out = &mut std::io::stdout();
+        let answer = client::download(&self.address()?, path, PATIENCE, out).await;
+        self.taken(answer).map(drop)
+    }
+
+    pub(super) async fn status(&self) -> anyhow::Result<Status> {
+        read(&self.get("/status").await?)
+    }
+
+    /// How to ask the same one again.
+    pub(super) fn option(&self) -> String {
+        match self.admin.as_str() {
+            "127.0.0.1:8081" => String::new(),
+            other => format!(" --admin {other}"),
+        }
+    }
+
+    fn address(&self) -> anyhow::Result<Address> {
+        let address = self.admin.parse();
+        address.with_context(|| format!("the admin address {:?}", self.admin))
+    }
+
+    fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {
+        let answer = answer.with_context(|| {
+            let admin = &self.admin;
+            format!("no answer from {admin}; is twinroute running there?")
+        })?;
+        if (200..300).contains(&answer.status) {
+            return Ok(answer.body);
+        }
+        bail!("{}", refusal(&answer))
+    }
+}
+
+/// The words of a refusal.
+fn refusal(answer: &Answer) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
+    let message = json.as_ref().and_then(|json| {
+        let message = &json["error"]["message"];
+        message.as_str().map(str::to_owned)
+    });
+    message.unwrap_or_else(|| {
+        let status = answer.status;
+        format!("answered with status {status}; is that the admin address of a twinroute?")
+    })
+}
+
+/// Reads an answer.
+pub(super) fn read<T: DeserializeOwned>(json: &str) -> anyhow::Result<T> {
+    serde_json::from_str(json).context("the answer is not one of this version of twinroute")
+}
+
+/// Finds an endpoint by its name, in any instance if none is named. Names are compared without case.
+///
+/// # Errors
+/// When none or several have the name; tells which there are.
+pub(super) fn endpoint(
+    status: &Status,
+    instance: Option<&str>,
+    name: &str,
+) -> anyhow::Result<(String, String)> {
+    let known: Vec<(&str, &str)> = status
+        .instances
+        .iter()
+        .flat_map(|instance| {
+            let endpoints = instance.endpoints.iter();
+            endpoints.map(|endpoint| (instance.name.as_str(), endpoint.name.as_str()))
+        })
+        .collect();
+    let mut meant = known.iter().filter(|(of, endpoint)| {
+        endpoint.eq_ignore_ascii_case(name)
+            && instance.is_none_or(|instance| of.eq_ignore_ascii_case(instance))
+    });
+    let list = || {
+        let known = known.iter();
+        let names: Vec<String> = known.map(|(of, name)| format!("{of}/{name}")).collect();
+        names.join(", ")
+    };
+    match (meant.next(), meant.next()) {
+        (Some((instance, endpoint)), None) => {
+            Ok(((*instance).to_owned(), (*endpoint).to_owned()))
+        }
+        (Some(_), Some(_)) => {
+            bail!("endpoint {name}: several instances have one; name it with --instance: {}", list())
+        }
+        (None, _) => {
+            let instance = instance.map(|instance| format!("{instance}/"));
+            let instance = instance.unwrap_or_default();
+            if known.is_empty() {
+                bail!("endpoint {instance}{name}: there are no endpoints at all");
+            }
+            bail!("endpoint {instance}{name}: there is none of this name; there are {}", list())
+        }
+    }
+}
+
+/// Reads a moment: RFC 3339, or how long ago, such as `2h` or `1d12h`. Gives RFC 3339.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn moment(text: &str, clock: &dyn Clock) -> anyhow::Result<String> {
+    if let Some(time) = Timestamp::parse(text) {
+        return Ok(time.rfc3339());
+    }
+    let ago = humantime::parse_duration(text).ok();
+    let ago = ago.and_then(|ago| i64::try_from(ago.as_millis()).ok());
+    let Some(ago) = ago else {
+        bail!("the time {text:?}: write it as 2026-11-22T10:00:00Z (RFC 3339), or how long ago: 2h");
+    };
+    let then = clock.now().unix_millis().saturating_sub(ago);
+    Ok(Timestamp::from_unix_millis(then).rfc3339())
+}
+
+/// Cuts a text to `most` characters, the last of which says so.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if text.chars().count() <= most {
+        return plain.collect();
+    }
+    plain.take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A time without its fraction of a second, in 19 characters.
+pub(super) fn seconds(rfc3339: &str) -> String {
+    rfc3339.get(..19).unwrap_or(rfc3339).replace('T', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinroute_model::clock::ManualClock;
+
+    fn status(endpoints: &[(&str, &[&str])]) -> Status {
+        let endpoint = |name: &&str| {
+            serde_json::json!({
+                "name": name, "endpoint_type": "EventGrid", "state": "healthy", "last_error": "",
+                "backing_off_ms": 0, "matched": 0, "replayed": 0, "queued": 0, "in_flight": 0,
+                "parked": 0, "delivered": 0, "discarded": 0, "discarded_by": {}, "queue_bytes": 0,
+                "memory_bytes": 0, "oldest_age_ms": 0, "latency_p50_ms": 0, "latency_p99_ms": 0,
+                "batches_in_flight_max": 1,
+                "dead_letters": {
+                    "uploaded": 0, "awaiting_upload": 0, "local": 0, "replayed": 0, "by_reason": {},
+                    "bytes": 0, "store": "local", "last_error": "", "backing_off_ms": 0,
+                    "expires_at": "", "expires_in_s": null,
+                },
+                "retry": {
+                    "schedule_s": [], "jitter_percent": 0, "attempts_max": 1, "time_to_live_s": 1,
+                    "standing_still": false, "retry_after_max_s": 1, "probe_interval_max_s": 1,
+                    "when_full": "refuse", "answers": {},
+                },
+            })
+        };
+        let instances = endpoints.iter().map(|(name, endpoints)| {
+            let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+            serde_json::json!({ "name": name, "endpoints": endpoints, "routes": [] })
+        });
+        let json = serde_json::json!({
+            "version": "0", "readiness": { "ready": true, "reason": "" },
+            "table": { "generation": 1, "hash": "", "since": "", "errors": [], "warnings": [] },
+            "journal": {
+                "kind": "memory", "events": 0, "bytes": 0, "bytes_max": 0, "disk_bytes": 0,
+                "lost": 0, "accepted": 0, "unmatched": 0,
+            },
+            "instances": instances.collect::<Vec<_>>(),
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn endpoints_are_found_without_case_or_listed() {
+        let status = status(&[("demo", &["grid-1", "hub-1"]), ("plant", &["hub-1"])]);
+        let find = |instance, name| match endpoint(&status, instance, name) {
+            Ok((instance, name)) => format!("{instance}/{name}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(find(None, "GRID-1"), "demo/grid-1");
+        assert_eq!(find(Some("PLANT"), "hub-1"), "plant/hub-1");
+        let all = "demo/grid-1, demo/hub-1, plant/hub-1";
+        assert_eq!(
+            find(None, "hub-1"),
+            format!("endpoint hub-1: several instances have one; name it with --instance: {all}")
+        );
+        assert_eq!(
+            find(Some("plant"), "grid-1"),
+            format!("endpoint plant/grid-1: there is none of this name; there are {all}")
+        );
+    }
+
+    #[test]
+    fn moments_are_times_or_how_long_ago() {
+        let now = Timestamp::parse("2026-11-22T12:00:00Z").unwrap();
+        let clock = ManualClock::new(now);
+        for (text, expect) in [
+            ("2026-11-22T10:00:00+01:00", "2026-11-22T09:00:00Z"),
+            ("2h", "2026-11-22T10:00:00Z"),
+            ("1d 30m", "2026-11-21T11:30:00Z"),
+        ] {
+            assert_eq!(moment(text, &clock).unwrap(), expect);
+        }
+        assert!(moment("yesterday", &clock).is_err());
+    }
+
+    #[test]
+    fn texts_are_cut_and_controls_do_not_reach_the_terminal() {
+        assert_eq!(cut("grüße", 5), "grüße");
+        assert_eq!(cut("grüße!", 5), "grüß…");
+        assert_eq!(cut("a\u{1b}[2Jb", 9), "a [2Jb");
+        assert_eq!(seconds("2026-11-22T10:00:00.123Z"), "2026-11-22 10:00:00");
+    }
+}

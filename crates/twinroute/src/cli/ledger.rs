@@ -1,0 +1,95 @@
+//! `twinroute ledger`: what became of every delivery.
+
+use super::ask::{self, Whom};
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use twinroute_admin::ledger::{Counts, Ledger};
+
+/// Ends with a failure when the ledger does not add up.
+pub(super) async fn run(whom: &Whom, as_json: bool) -> anyhow::Result<ExitCode> {
+    let answer = whom.get("/ledger?pretty").await?;
+    let ledger: Ledger = ask::read(&answer)?;
+    if as_json {
+        print!("{answer}");
+    } else {
+        print!("{}", render(&ledger));
+    }
+    Ok(if ledger.total.unaccounted == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+const COLUMNS: [&str; 8] = [
+    "matched",
+    "replayed",
+    "queued",
+    "flying",
+    "parked",
+    "delivered",
+    "dead",
+    "discarded",
+];
+
+fn render(ledger: &Ledger) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    line(format!("{:<20}{}", "endpoint", row(COLUMNS)));
+    for of in &ledger.endpoints {
+        let name = ask::cut(&format!("{}/{}", of.instance, of.endpoint), 19);
+        line(format!("{name:<20}{}", row(numbers(&of.counts))));
+    }
+    line(format!("{:<20}{}", "total", row(numbers(&ledger.total))));
+    let total = &ledger.total;
+    let dead = &total.dead_lettered;
+    line(format!(
+        "\ndead letters: {} uploaded, {} awaiting upload, {} local, {} replayed",
+        dead.uploaded, dead.awaiting_upload, dead.local, dead.replayed
+    ));
+    let mut reasons = String::new();
+    for (reason, count) in &total.discarded {
+        let comma = if reasons.is_empty() { "" } else { ", " };
+        write!(reasons, "{comma}{count} {reason}").expect("a String takes everything");
+    }
+    if !reasons.is_empty() {
+        line(format!("discarded: {reasons}"));
+    }
+    line(format!("unmatched events: {}", ledger.unmatched));
+    line(format!("\n{}", ledger.equation));
+    line(format!(
+        "{} + {} = {} + {} + {} + {} + {} + {}",
+        total.matched,
+        total.replayed,
+        total.queued,
+        total.in_flight,
+        total.parked,
+        total.delivered,
+        dead.all(),
+        total.discarded_all()
+    ));
+    line(format!("unaccounted {}", total.unaccounted));
+    text
+}
+
+fn numbers(counts: &Counts) -> [String; 8] {
+    [
+        counts.matched,
+        counts.replayed,
+        counts.queued,
+        counts.in_flight,
+        counts.parked,
+        counts.delivered,
+        counts.dead_lettered.all(),
+        counts.discarded_all(),
+    ]
+    .map(|count| count.to_string())
+}
+
+fn row(cells: [impl AsRef<str>; 8]) -> String {
+    let cells = cells.iter().map(|cell| format!("{:>9}", cell.as_ref()));
+    cells.collect::<Vec<_>>().join(" ")
+}
