@@ -139,7 +139,7 @@ pub(super) fn endpoint(
 /// # Errors
 /// When it is neither.
 pub(super) fn moment(text: &str, clock: &dyn Clock) -> anyhow::Result<String> {
-    if let Some(time) = Timestamp::parse(text) {
+    if let Some(time) = Timestamp::parse_rfc3339(text) {
         return Ok(time.rfc3339());
     }
     let ago = humantime::parse_duration(text).ok();
