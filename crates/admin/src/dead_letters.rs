@@ -26,9 +26,8 @@ fn wanted(router: &Router, query: Option<&str>) -> Result<Wanted, Refusal> {
     if instance.is_none() && endpoint.is_none() {
         return Ok(wanted);
     }
-    let named = |name: Option<&str>, known: &str| {
-        name.is_none_or(|name| name.eq_ignore_ascii_case(known))
-    };
+    let named =
+        |name: Option<&str>, known: &str| name.is_none_or(|name| name.eq_ignore_ascii_case(known));
     let instance = instance.as_ref().map(|name| name.as_str());
     let endpoint = endpoint.as_ref().map(|name| name.as_str());
     let status = router.status();

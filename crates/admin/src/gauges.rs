@@ -97,7 +97,10 @@ impl Page<'_> {
         self.head("endpoint_state", "1 for the present state of an endpoint");
         for index in 0..self.endpoints.len() {
             let present = &self.endpoints[index].1.state;
-            for state in STATES.into_iter().chain(FaultKind::ALL.map(FaultKind::as_str)) {
+            for state in STATES
+                .into_iter()
+                .chain(FaultKind::ALL.map(FaultKind::as_str))
+            {
                 let value = u8::from(present == state);
                 self.line("endpoint_state", index, Some(("state", state)), value);
             }

@@ -151,7 +151,10 @@ mod tests {
             (&[HOST], "type"),
             (&[HOST, ("content-type", "text/plain")], "type"),
             (&[HOST, JSON, ("origin", "http://127.0.0.1:8081")], "passes"),
-            (&[HOST, JSON, ("origin", "https://127.0.0.1:8081")], "origin"),
+            (
+                &[HOST, JSON, ("origin", "https://127.0.0.1:8081")],
+                "origin",
+            ),
             (&[HOST, JSON, ("origin", "http://127.0.0.1:3000")], "origin"),
             (&[HOST, JSON, ("origin", "https://evil.example")], "origin"),
             (&[HOST, JSON, ("origin", "null")], "origin"),

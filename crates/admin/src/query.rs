@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read() {
-        let text = "endpoint=grid-1&filter=type+%3D%20'x'&after=demo/grid-1/7&most=5&reason=&pretty";
+        let text =
+            "endpoint=grid-1&filter=type+%3D%20'x'&after=demo/grid-1/7&most=5&reason=&pretty";
         let wanted = Wanted::parse(Some(text)).unwrap();
         assert_eq!(wanted.query.endpoint.unwrap().as_str(), "grid-1");
         assert_eq!(wanted.query.filter.unwrap().as_str(), "type = 'x'");

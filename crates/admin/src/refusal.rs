@@ -26,9 +26,7 @@ pub(crate) enum Refusal {
          address, or another client"
     )]
     ForeignOrigin { origin: String },
-    #[error(
-        "the host {host:?} is not an address of this machine; use the address, or localhost"
-    )]
+    #[error("the host {host:?} is not an address of this machine; use the address, or localhost")]
     ForeignHost { host: String },
     #[error("a POST needs content-type: application/json")]
     UnsupportedContentType,
@@ -102,10 +100,9 @@ impl Refusal {
             Self::ChangesNotAllowed => (StatusCode::FORBIDDEN, "ChangesNotAllowed"),
             Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "ForeignOrigin"),
             Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "ForeignHost"),
-            Self::UnsupportedContentType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UnsupportedContentType",
-            ),
+            Self::UnsupportedContentType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedContentType")
+            }
             Self::Body(BodyError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
             }

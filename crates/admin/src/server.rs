@@ -132,9 +132,7 @@ impl Desk {
             (Place::Metrics, _) => {
                 // The snapshot also sets gauges of the process, so it comes first.
                 let endpoints = gauges::render(&router.status());
-                Ok(answer::prometheus(
-                    self.admin.metrics.render() + &endpoints,
-                ))
+                Ok(answer::prometheus(self.admin.metrics.render() + &endpoints))
             }
             (Place::Status, _) => Ok(answer::json(&router.status(), pretty)),
             (Place::Ledger, _) => Ok(answer::json(&Ledger::of(&router.status()), pretty)),

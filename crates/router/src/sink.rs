@@ -10,8 +10,8 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
-pub use twinroute_retry::dead_letter::document::Letter;
 use twinroute_retry::dead_letter::DeadLetter;
+pub use twinroute_retry::dead_letter::document::Letter;
 
 /// The protocol client of one endpoint.
 ///

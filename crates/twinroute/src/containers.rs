@@ -10,10 +10,10 @@ use twinroute_model::endpoint::Endpoint;
 use twinroute_model::endpoint::location::{Access, Location};
 use twinroute_model::event::Limits;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::dead_letter::DeadLetter;
 use twinroute_retry::dead_letter::container::{Client, Container};
 use twinroute_retry::dead_letter::fault::{Kind, StoreFault};
 use twinroute_retry::dead_letter::read::{self, ReadBack};
-use twinroute_retry::dead_letter::DeadLetter;
 use twinroute_router::sink::{
     Connect, ConnectError, DeadLetterStore, EndpointFault, FaultKind, Letter, Reason, Sink,
     StoredLetter, StoredPage,
@@ -115,7 +115,10 @@ impl DeadLetterStore for Store {
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
-        self.container.location().sas().and_then(|sas| sas.expires_at)
+        self.container
+            .location()
+            .sas()
+            .and_then(|sas| sas.expires_at)
     }
 
     fn list<'a>(
@@ -128,7 +131,8 @@ impl DeadLetterStore for Store {
             next: page.next,
         };
         let list = async move { self.container.list(prefix, marker, self.clock.now()).await };
-        list.map(move |listed| listed.map(page).map_err(fault)).boxed()
+        list.map(move |listed| listed.map(page).map_err(fault))
+            .boxed()
     }
 
     fn read<'a>(
@@ -136,7 +140,11 @@ impl DeadLetterStore for Store {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
         async move {
-            let blob = self.container.read(name, self.clock.now()).await.map_err(fault)?;
+            let blob = self
+                .container
+                .read(name, self.clock.now())
+                .await
+                .map_err(fault)?;
             let invalid = |reason: String| EndpointFault {
                 kind: FaultKind::Unsupported,
                 after: None,
@@ -158,7 +166,10 @@ fn stored(read: ReadBack) -> StoredLetter {
     let about = known.reason.map(|reason| DeadLetter {
         reason,
         attempts: known.attempts.unwrap_or_default(),
-        died_at: known.last_attempt_at.or(known.accepted_at).unwrap_or(Timestamp::from_unix_millis(0)),
+        died_at: known
+            .last_attempt_at
+            .or(known.accepted_at)
+            .unwrap_or(Timestamp::from_unix_millis(0)),
         last_attempt_at: known.last_attempt_at,
         outcome: known.outcome.unwrap_or_default().into(),
     });

@@ -84,7 +84,12 @@ impl Destinations {
             ),
             (
                 Endpoint::Topic,
-                bus("ServiceBus", "primaryConnectionString", queue, topic_letters),
+                bus(
+                    "ServiceBus",
+                    "primaryConnectionString",
+                    queue,
+                    topic_letters,
+                ),
             ),
         ];
         Ok(Self {
@@ -194,11 +199,14 @@ fn of_blob(endpoint: Endpoint, blob: StoredBlob) -> Letter {
     ] {
         seal.update(part);
     }
-    let seal = seal.finalize().iter().fold(String::new(), |mut seal, byte| {
-        let written = write!(seal, "{byte:02x}");
-        written.expect("a String takes everything");
-        seal
-    });
+    let seal = seal
+        .finalize()
+        .iter()
+        .fold(String::new(), |mut seal, byte| {
+            let written = write!(seal, "{byte:02x}");
+            written.expect("a String takes everything");
+            seal
+        });
     Letter {
         endpoint,
         place: Place::Container {

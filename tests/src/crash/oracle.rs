@@ -5,9 +5,7 @@ mod violation;
 
 pub use violation::{Violation, Wrong};
 
-use super::history::{
-    Answer, Delivery, Disturbance, Endpoint, Event, EventId, History, Post,
-};
+use super::history::{Answer, Delivery, Disturbance, Endpoint, Event, EventId, History, Post};
 use letters::{Lies, early};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -333,7 +331,10 @@ impl<'a> Judge<'a> {
     }
 
     fn given_up(&mut self, endpoint: Endpoint) {
-        let touched = self.refusing.iter().filter(|one| one.endpoints.has(endpoint));
+        let touched = self
+            .refusing
+            .iter()
+            .filter(|one| one.endpoints.has(endpoint));
         let refusals = touched.map(|one| u64::from(one.refusals)).sum();
         let letters = self.refused.get(&endpoint).copied().unwrap_or(0);
         if letters > refusals {

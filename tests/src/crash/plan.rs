@@ -138,7 +138,11 @@ impl fmt::Display for What {
             }
             Self::Connection(count) => write!(formatter, "{count} AMQP connections refused"),
             Self::Store(endpoint, answer, count) => {
-                write!(formatter, "{}: letters: {count} x {answer:?}", endpoint.name())
+                write!(
+                    formatter,
+                    "{}: letters: {count} x {answer:?}",
+                    endpoint.name()
+                )
             }
         }
     }

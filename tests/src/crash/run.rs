@@ -302,7 +302,10 @@ impl Stage<'_> {
         let addresses = self.ready(&mut daemon).await?;
         self.drained(addresses).await?;
 
-        let (from, refusals) = (now(), What::Post(PostAnswer::Status(400, None), LAST_REFUSALS));
+        let (from, refusals) = (
+            now(),
+            What::Post(PostAnswer::Status(400, None), LAST_REFUSALS),
+        );
         self.destinations.fault(&refusals);
         self.last_posts(addresses).await?;
         self.drained(addresses).await?;
@@ -362,7 +365,10 @@ impl Stage<'_> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("not drained in {DRAIN_MAX:?}: {:?} {replays:?}", snapshot.ledgers);
+                bail!(
+                    "not drained in {DRAIN_MAX:?}: {:?} {replays:?}",
+                    snapshot.ledgers
+                );
             }
             tokio::time::sleep(GLANCE).await;
         }

@@ -1,6 +1,8 @@
 //! Dead letters: listed, shown, exported.
 
-use crate::harness::{PATIENCE, Server, Told, builder, builder_on_disk, error, event, events, rejects, typed};
+use crate::harness::{
+    PATIENCE, Server, Told, builder, builder_on_disk, error, event, events, rejects, typed,
+};
 use bytes::Bytes;
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -20,19 +22,25 @@ async fn exported(server: &Server, query: &str) -> Vec<Value> {
 
 fn sequences(page: &Value) -> Vec<u64> {
     let letters = page["dead_letters"].as_array().unwrap().iter();
-    letters.map(|letter| letter["sequence"].as_u64().unwrap()).collect()
+    letters
+        .map(|letter| letter["sequence"].as_u64().unwrap())
+        .collect()
 }
 
 #[tokio::test]
 async fn they_are_listed_by_page_and_by_what_is_asked() {
     let sink = Told::new(rejects());
     let server = Server::start(builder(&sink).sink("hub-1", sink.clone()));
-    server.accept(vec![event(1), typed(2, "other"), event(3)]).await;
+    server
+        .accept(vec![event(1), typed(2, "other"), event(3)])
+        .await;
     let first = server.json("/dead-letters?most=2").await;
     assert_eq!(sequences(&first), [1, 2]);
     let next = first["next"].as_str().unwrap();
     assert_eq!(next, "demo/grid-1/2");
-    let second = server.json(&format!("/dead-letters?most=2&after={next}")).await;
+    let second = server
+        .json(&format!("/dead-letters?most=2&after={next}"))
+        .await;
     assert_eq!((sequences(&second), &second["next"]), (vec![3], &json!("")));
     for (query, expect) in [
         ("type=other", &[2][..]),
@@ -88,8 +96,18 @@ async fn one_is_shown_with_its_event_as_it_was_accepted() {
     let view: Value = serde_json::from_str(&format!("{view}}}")).unwrap();
     let view = &view["dead_letter"];
     assert_eq!(
-        (&view["reason"], &view["outcome"], &view["type"], &view["id"]),
-        (&json!("rejected"), &json!("too-large: as the test says"), &json!("t"), &json!("a\nb"))
+        (
+            &view["reason"],
+            &view["outcome"],
+            &view["type"],
+            &view["id"]
+        ),
+        (
+            &json!("rejected"),
+            &json!("too-large: as the test says"),
+            &json!("t"),
+            &json!("a\nb")
+        )
     );
     let lines = exported(&server, "").await;
     assert_eq!(lines.len(), 1);
@@ -110,12 +128,18 @@ async fn an_export_has_all_of_them_from_disk_too_and_comes_in_pieces() {
     let server = Server::start(builder_on_disk(&sink, folder.path()));
     server.accept(events(COUNT)).await;
     let lines = exported(&server, "").await;
-    let ids: Vec<&str> = lines.iter().map(|line| line["event"]["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = lines
+        .iter()
+        .map(|line| line["event"]["id"].as_str().unwrap())
+        .collect();
     let expect: Vec<String> = (1..=COUNT).map(|id| id.to_string()).collect();
     assert_eq!(ids, expect);
     assert_eq!(lines[7]["dead_letter"]["sequence"], 8);
     let some = exported(&server, "?most=3&after=demo/grid-1/1000").await;
-    let ids: Vec<&str> = some.iter().map(|line| line["event"]["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = some
+        .iter()
+        .map(|line| line["event"]["id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids, ["1001", "1002", "1003"]);
     let raw = "GET /dead-letters/export HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let answer = server.raw(raw).await;
@@ -123,6 +147,9 @@ async fn an_export_has_all_of_them_from_disk_too_and_comes_in_pieces() {
     expect![[r#""#]].assert_eq(head);
     let first = body.lines().next().unwrap();
     let first = usize::from_str_radix(first, 16).unwrap();
-    assert!((64 << 10..66 << 10).contains(&first), "a first piece of {first} bytes");
+    assert!(
+        (64 << 10..66 << 10).contains(&first),
+        "a first piece of {first} bytes"
+    );
     server.stop().await;
 }

@@ -9,8 +9,7 @@ use twinroute_router::sink::Outcome;
 
 fn open(changes: Changes) -> Server {
     let sink = Told::new(Outcome::Delivered);
-    let mut server =
-        Server::start_at("0.0.0.0:0", builder(&sink), Metrics::none(), changes);
+    let mut server = Server::start_at("0.0.0.0:0", builder(&sink), Metrics::none(), changes);
     let Address::Tcp(address) = &mut server.address else {
         panic!("a TCP server");
     };

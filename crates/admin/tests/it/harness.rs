@@ -214,7 +214,11 @@ pub(crate) fn event(id: usize) -> Event {
 }
 
 pub(crate) fn typed(id: usize, event_type: &str) -> Event {
-    let parts = Parts::new(&id.to_string(), &format!("host/digitaltwins/t{id}"), event_type);
+    let parts = Parts::new(
+        &id.to_string(),
+        &format!("host/digitaltwins/t{id}"),
+        event_type,
+    );
     parts.build(&event::Limits::default()).unwrap()
 }
 

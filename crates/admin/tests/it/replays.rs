@@ -1,6 +1,8 @@
 //! Replays: begun, looked at, ended.
 
-use crate::harness::{PATIENCE, Server, Told, away, builder, builder_on_disk, error, events, json, rejects};
+use crate::harness::{
+    PATIENCE, Server, Told, away, builder, builder_on_disk, error, events, json, rejects,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use twinroute_router::sink::Outcome;
@@ -29,16 +31,28 @@ async fn what_was_rejected_is_replayed_once_the_endpoint_is_mended() {
         server.accept(events(5)).await;
         sink.tell(Outcome::Delivered);
         let begun = server
-            .post("/replays", json!({ "query": { "endpoint": "grid-1" }, "per_second": 1000 }))
+            .post(
+                "/replays",
+                json!({ "query": { "endpoint": "grid-1" }, "per_second": 1000 }),
+            )
             .await;
         assert_eq!((begun.status, &json(&begun)["number"]), (202, &json!(1)));
         let done = until(&server, 1, "done").await;
-        assert_eq!((&done["replayed"], &done["delivered"]), (&json!(5), &json!(5)));
+        assert_eq!(
+            (&done["replayed"], &done["delivered"]),
+            (&json!(5), &json!(5))
+        );
         assert_eq!(sink.taken(), ["1", "2", "3", "4", "5"]);
         let total = server.json("/ledger").await["total"].clone();
         let dead = json!({ "uploaded": 0, "awaiting_upload": 0, "local": 0, "replayed": 5 });
-        assert_eq!((&total["dead_lettered"], &total["replayed"]), (&dead, &json!(5)));
-        assert_eq!((&total["unaccounted"], &total["delivered"]), (&json!(0), &json!(5)));
+        assert_eq!(
+            (&total["dead_lettered"], &total["replayed"]),
+            (&dead, &json!(5))
+        );
+        assert_eq!(
+            (&total["unaccounted"], &total["delivered"]),
+            (&json!(0), &json!(5))
+        );
         let all = server.json("/replays").await;
         assert_eq!(all["replays"].as_array().unwrap().len(), 1);
         server.stop().await;
@@ -52,11 +66,16 @@ async fn one_that_waits_is_ended() {
     server.accept(events(2)).await;
     sink.tell(away());
     server.queue(events(1)).await;
-    let begun = server.post("/replays", json!({ "query": { "endpoint": "grid-1" } })).await;
+    let begun = server
+        .post("/replays", json!({ "query": { "endpoint": "grid-1" } }))
+        .await;
     assert_eq!(begun.status, 202, "{begun:?}");
     until(&server, 1, "waiting").await;
     let ended = server.delete("/replays/1").await;
-    assert_eq!((ended.status, &json(&ended)["state"]), (200, &json!("cancelled")));
+    assert_eq!(
+        (ended.status, &json(&ended)["state"]),
+        (200, &json!("cancelled"))
+    );
     assert_eq!(server.endpoint().await["dead_letters"]["local"], 2);
     server.stop().await;
 }
@@ -90,7 +109,10 @@ async fn what_cannot_be_replayed_is_refused() {
     ] {
         assert_eq!(error(&server.post("/replays", body).await), expect);
     }
-    for answer in [server.get("/replays/7").await, server.delete("/replays/7").await] {
+    for answer in [
+        server.get("/replays/7").await,
+        server.delete("/replays/7").await,
+    ] {
         let expect = "404 UnknownReplay: replay 7: there is none of this number; GET /replays lists \
                       them";
         assert_eq!(error(&answer), expect);

@@ -136,7 +136,10 @@ async fn the_ledger_adds_up_in_every_state() {
     let ledger: twinroute_admin::ledger::Ledger =
         serde_json::from_value(server.json("/ledger").await).unwrap();
     let total = &ledger.total;
-    assert_eq!((total.discarded["purged"], total.dead_lettered.all()), (6, 0));
+    assert_eq!(
+        (total.discarded["purged"], total.dead_lettered.all()),
+        (6, 0)
+    );
     assert_eq!((total.matched, total.unaccounted), (9, 0));
     server.stop().await;
 }
@@ -185,5 +188,8 @@ async fn what_answers_something_else_is_said() {
             .unwrap();
     });
     let error = get(&address, "/", PATIENCE).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("ask {address}: no answer in HTTP/1.1"));
+    assert_eq!(
+        error.to_string(),
+        format!("ask {address}: no answer in HTTP/1.1")
+    );
 }

@@ -1,6 +1,8 @@
 //! Pausing, resuming, trying again and purging.
 
-use crate::harness::{PATIENCE, Server, Told, away, builder, builder_on_disk, error, events, json, rejects};
+use crate::harness::{
+    PATIENCE, Server, Told, away, builder, builder_on_disk, error, events, json, rejects,
+};
 use serde_json::json;
 use tokio::time::timeout;
 use twinroute_router::sink::Outcome;
@@ -10,13 +12,21 @@ async fn a_paused_endpoint_takes_nothing_until_it_is_resumed() {
     let sink = Told::new(Outcome::Delivered);
     let server = Server::start(builder(&sink));
     let paused = server.post("/endpoints/demo/grid-1/pause", json!({})).await;
-    assert_eq!((paused.status, &json(&paused)["state"]), (200, &json!("paused")));
+    assert_eq!(
+        (paused.status, &json(&paused)["state"]),
+        (200, &json!("paused"))
+    );
     server.queue(events(3)).await;
     let endpoint = server.endpoint().await;
-    assert_eq!((&endpoint["queued"], &endpoint["delivered"]), (&json!(3), &json!(0)));
+    assert_eq!(
+        (&endpoint["queued"], &endpoint["delivered"]),
+        (&json!(3), &json!(0))
+    );
     assert!(sink.taken().is_empty());
     // Names are compared without case.
-    let resumed = server.post("/endpoints/DEMO/Grid-1/resume", json!({})).await;
+    let resumed = server
+        .post("/endpoints/DEMO/Grid-1/resume", json!({}))
+        .await;
     assert_eq!(json(&resumed)["state"], "healthy", "{resumed:?}");
     timeout(PATIENCE, server.router.settled()).await.unwrap();
     assert_eq!(sink.taken(), ["1", "2", "3"]);
@@ -36,7 +46,9 @@ async fn an_endpoint_that_is_back_is_tried_at_once() {
     }
     sink.tell(Outcome::Delivered);
     let asked = tokio::time::Instant::now();
-    let answer = server.post("/endpoints/demo/grid-1/retry-now", json!({})).await;
+    let answer = server
+        .post("/endpoints/demo/grid-1/retry-now", json!({}))
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     server.router.settled().await;
     assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
@@ -51,7 +63,11 @@ async fn a_purge_needs_the_endpoints_name_and_keeps_dead_letters_unless_told() {
     server.router.endpoint(None, "grid-1").unwrap().pause();
     server.queue(events(3)).await;
     let path = "/endpoints/demo/grid-1/purge";
-    for body in [json!({}), json!({ "confirm": "" }), json!({ "confirm": "grid-2" })] {
+    for body in [
+        json!({}),
+        json!({ "confirm": "" }),
+        json!({ "confirm": "grid-2" }),
+    ] {
         let answer = server.post(path, body).await;
         assert_eq!(
             error(&answer),
@@ -59,7 +75,9 @@ async fn a_purge_needs_the_endpoints_name_and_keeps_dead_letters_unless_told() {
              name, \"confirm\": \"grid-1\""
         );
     }
-    let typo = server.post(path, json!({ "confirm": "grid-1", "deadLetters": true })).await;
+    let typo = server
+        .post(path, json!({ "confirm": "grid-1", "deadLetters": true }))
+        .await;
     assert!(error(&typo).starts_with("400 InvalidBody: the body: unknown field `deadLetters`"));
     assert_eq!(server.endpoint().await["queued"], 3);
     let purged = server.post(path, json!({ "confirm": "GRID-1" })).await;
@@ -79,7 +97,9 @@ async fn an_unknown_endpoint_is_answered_with_the_known_ones() {
     let sink = Told::new(Outcome::Delivered);
     let server = Server::start(builder(&sink).sink("hub-1", sink.clone()));
     for name in ["demo/grid-2", "plant/grid-1", "x/y"] {
-        let answer = server.post(&format!("/endpoints/{name}/pause"), json!({})).await;
+        let answer = server
+            .post(&format!("/endpoints/{name}/pause"), json!({}))
+            .await;
         assert_eq!(
             error(&answer),
             format!(
@@ -102,8 +122,13 @@ async fn a_pause_outlives_a_restart() {
     server.stop().await;
     let server = Server::start(builder_on_disk(&sink, folder.path()));
     let endpoint = server.endpoint().await;
-    assert_eq!((&endpoint["state"], &endpoint["queued"]), (&json!("paused"), &json!(2)));
-    server.post("/endpoints/demo/grid-1/resume", json!({})).await;
+    assert_eq!(
+        (&endpoint["state"], &endpoint["queued"]),
+        (&json!("paused"), &json!(2))
+    );
+    server
+        .post("/endpoints/demo/grid-1/resume", json!({}))
+        .await;
     timeout(PATIENCE, server.router.settled()).await.unwrap();
     assert_eq!(sink.taken(), ["1", "2"]);
     assert_eq!(server.json("/ledger").await["total"]["unaccounted"], 0);

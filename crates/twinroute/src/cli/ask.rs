@@ -117,11 +117,12 @@ pub(super) fn endpoint(
         names.join(", ")
     };
     match (meant.next(), meant.next()) {
-        (Some((instance, endpoint)), None) => {
-            Ok(((*instance).to_owned(), (*endpoint).to_owned()))
-        }
+        (Some((instance, endpoint)), None) => Ok(((*instance).to_owned(), (*endpoint).to_owned())),
         (Some(_), Some(_)) => {
-            bail!("endpoint {name}: several instances have one; name it with --instance: {}", list())
+            bail!(
+                "endpoint {name}: several instances have one; name it with --instance: {}",
+                list()
+            )
         }
         (None, _) => {
             let instance = instance.map(|instance| format!("{instance}/"));
@@ -129,7 +130,10 @@ pub(super) fn endpoint(
             if known.is_empty() {
                 bail!("endpoint {instance}{name}: there are no endpoints at all");
             }
-            bail!("endpoint {instance}{name}: there is none of this name; there are {}", list())
+            bail!(
+                "endpoint {instance}{name}: there is none of this name; there are {}",
+                list()
+            )
         }
     }
 }
@@ -145,7 +149,9 @@ pub(super) fn moment(text: &str, clock: &dyn Clock) -> anyhow::Result<String> {
     let ago = humantime::parse_duration(text).ok();
     let ago = ago.and_then(|ago| i64::try_from(ago.as_millis()).ok());
     let Some(ago) = ago else {
-        bail!("the time {text:?}: write it as 2026-11-22T10:00:00Z (RFC 3339), or how long ago: 2h");
+        bail!(
+            "the time {text:?}: write it as 2026-11-22T10:00:00Z (RFC 3339), or how long ago: 2h"
+        );
     };
     let then = clock.now().unix_millis().saturating_sub(ago);
     Ok(Timestamp::from_unix_millis(then).rfc3339())

@@ -185,10 +185,8 @@ impl Wanted {
         let after = Some(("after", after)).filter(|(_, after)| !after.is_empty());
         let most = most.as_deref().map(|most| ("most", most));
         for (name, value) in text.chain(after).chain(most) {
-            let value = percent_encoding::utf8_percent_encode(
-                value,
-                percent_encoding::NON_ALPHANUMERIC,
-            );
+            let value =
+                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
             let and = if parameters.is_empty() { "" } else { "&" };
             write!(parameters, "{and}{name}={value}")?;
         }
@@ -322,8 +320,7 @@ fn render(page: &DeadLetterPage) -> String {
     text
 }
 
-const HEAD: &str =
-    "   sequence  reason     died at (UTC)        tries  id                type";
+const HEAD: &str = "   sequence  reason     died at (UTC)        tries  id                type";
 
 fn render_one(letter: &Letter) -> String {
     let about = &letter.dead_letter;

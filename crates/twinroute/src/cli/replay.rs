@@ -63,7 +63,9 @@ pub(super) async fn begin(
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::new()?;
-    let answer = whom.post("/replays", serde_json::to_string(request)?).await?;
+    let answer = whom
+        .post("/replays", serde_json::to_string(request)?)
+        .await?;
     let begun: ReplayStatus = ask::read(&answer)?;
     let number = begun.number;
     tokio::select! {
@@ -147,9 +149,8 @@ fn render(replays: &[ReplayStatus]) -> String {
     if replays.is_empty() {
         return "no replays\n".to_owned();
     }
-    let mut text = String::from(
-        "replay  state      replayed  delivered  dead again  passed over  of\n",
-    );
+    let mut text =
+        String::from("replay  state      replayed  delivered  dead again  passed over  of\n");
     for of in replays {
         let query = &of.request.query;
         let wanted = match (query.instance.as_str(), query.endpoint.as_str()) {

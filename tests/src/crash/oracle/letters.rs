@@ -65,6 +65,7 @@ impl Judge<'_> {
             Place::Container { name, seal } => name_of(letter, name, seal, post.sent_at),
             Place::Kept(_) => Some(Name::First),
         };
+        let belongs = lies.uploaded == endpoint.has_container();
         let another = match lying.entry((endpoint, id)) {
             Entry::Vacant(vacant) => {
                 vacant.insert(lies);
@@ -75,10 +76,10 @@ impl Judge<'_> {
         if event.content != letter.content || event.json.is_some_and(|json| json != letter.json) {
             return Some(Wrong::Altered);
         }
-        if lies.uploaded != endpoint.has_container() {
+        let Some(name) = name.filter(|_| belongs) else {
             return Some(Wrong::Misplaced);
-        }
-        match (name?, another) {
+        };
+        match (name, another) {
             (Name::First, None) => {}
             (Name::Second, Some(since)) if self.disturbed(endpoint, early(since), letter.at) => {
                 self.tally.second_names += 1;
