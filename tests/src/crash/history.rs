@@ -27,6 +27,15 @@ impl Endpoint {
         }
     }
 
+    /// Whether one request is sent before the last one was answered.
+    #[must_use]
+    pub const fn has_pipeline(self) -> bool {
+        match self {
+            Self::Grid => false,
+            Self::Hub | Self::Topic => true,
+        }
+    }
+
     /// Whether its dead letters go to a container; those of the others are kept by the process.
     #[must_use]
     pub const fn has_container(self) -> bool {
@@ -227,6 +236,8 @@ pub struct Disturbance {
     pub endpoints: Endpoints,
     /// Events that each of them may have refused for good.
     pub refusals: u32,
+    /// Whether each of them may have failed to take single requests, while others passed.
+    pub alone: bool,
     /// Whether the process was dead in it.
     pub kill: bool,
 }

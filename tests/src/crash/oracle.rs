@@ -105,7 +105,7 @@ impl<'a> Judge<'a> {
 
     /// What arrived was posted, as it was posted, in order, and twice only for a reason.
     fn arrivals(&mut self) {
-        let mut latest: HashMap<(Endpoint, u32), EventId> = HashMap::new();
+        let mut latest: HashMap<(Endpoint, u32), (EventId, Timestamp)> = HashMap::new();
         for delivery in &self.history.deliveries {
             let endpoint = delivery.endpoint;
             let Some((id, post, event)) = self.accepted_event(endpoint, &delivery.id) else {
@@ -130,11 +130,12 @@ impl<'a> Judge<'a> {
             if post.answer == Answer::None {
                 self.evident.insert((post.producer, post.number));
             }
-            let before = latest.entry((endpoint, event.twin)).or_insert(id);
-            if *before <= id {
-                *before = id;
-            } else if !self.may_be_late(endpoint, post, delivery.at) {
-                let before = *before;
+            let now = (id, delivery.at);
+            let before = latest.entry((endpoint, event.twin)).or_insert(now);
+            if before.0 <= id {
+                *before = now;
+            } else if !self.may_be_late(post, before.1, delivery) {
+                let before = before.0;
                 self.violations.push(Violation::OutOfOrder {
                     endpoint,
                     late: id,
@@ -180,14 +181,29 @@ impl<'a> Judge<'a> {
         refusing.any(|disturbance| disturbance.touches(endpoint, post.sent_at, by))
     }
 
-    /// Whether a delivery may come behind later ones of its twin: it was refused for good, they went
-    /// on, and then it was sent once more, by a replay or because a kill came before its death was on disk.
-    fn may_be_late(&self, endpoint: Endpoint, post: &Post, by: Timestamp) -> bool {
+    /// Whether a delivery may come behind that of a later event of its twin.
+    ///
+    /// It may have been refused for good, the twin went on, and then it was sent once more: by a replay, or
+    /// because a kill came before its death was on disk.
+    ///
+    /// Or its request failed alone while the next one was on its way: AMQP sinks send the transfers of one
+    /// batch without waiting for each other's outcomes. So what came before it must have come in the life
+    /// of such a fault. In a later one nothing of its twin passes it.
+    fn may_be_late(&self, post: &Post, passed_at: Timestamp, late: &Delivery) -> bool {
+        let endpoint = late.endpoint;
         let mut replays = self.history.replays.iter();
         let mut kills = self.history.disturbances.iter().filter(|one| one.kill);
-        let again = replays.any(|replay| replay.endpoint == endpoint && replay.from <= by)
-            || kills.any(|kill| kill.touches(endpoint, post.sent_at, by));
-        again && self.refusable(endpoint, post, by)
+        let again = replays.any(|replay| replay.endpoint == endpoint && replay.from <= late.at)
+            || kills.any(|kill| kill.touches(endpoint, post.sent_at, late.at));
+        if again && self.refusable(endpoint, post, late.at) {
+            return true;
+        }
+        let faults = self.history.disturbances.iter();
+        let mut faults = faults.filter(|one| one.alone && endpoint.has_pipeline());
+        faults.any(|fault| {
+            fault.touches(endpoint, post.sent_at, late.at)
+                && fault.touches(endpoint, passed_at, passed_at)
+        })
     }
 
     /// What was acknowledged arrived or is a dead letter; what was not, is so whole or not at all.

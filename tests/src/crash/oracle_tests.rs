@@ -84,6 +84,7 @@ fn good() -> History {
             to: at(120),
             endpoints: Endpoints::ALL,
             refusals: 0,
+            alone: false,
             kill: true,
         }],
         snapshots: vec![snapshot(60, 2), snapshot(900, 6)],
@@ -112,6 +113,7 @@ fn touch(history: &mut History, endpoint: Endpoint, (from, to): (i64, i64), refu
         to: at(to),
         endpoints: [endpoint].into_iter().collect(),
         refusals,
+        alone: refusals > 0,
         kill: false,
     });
 }
@@ -218,11 +220,20 @@ fn wrong_order_is_named_but_for_other_twins_and_what_was_refused_and_sent_again(
     assert_eq!(replayed(Endpoint::Hub, 100), NOTHING);
     assert_eq!(replayed(Endpoint::Hub, 301), [expect], "a replay after it");
     assert_eq!(replayed(Endpoint::Grid, 100), [expect], "of another one");
-    let parked = |history: &mut History| {
-        swapped(history);
-        touch(history, Endpoint::Hub, (20, 90), 0);
+    let in_a_pipeline = |endpoint, from, to| {
+        found(|history| {
+            let early = drop_delivery(history, endpoint, place(0, 1));
+            history.deliveries.push(early);
+            history.deliveries.last_mut().unwrap().at = at(300);
+            touch(history, endpoint, (from, to), 0);
+            history.disturbances.last_mut().unwrap().alone = true;
+        })
     };
-    assert_eq!(found(parked), [expect], "what failed alone keeps its place");
+    assert_eq!(in_a_pipeline(Endpoint::Hub, 20, 260), NOTHING);
+    let earlier = in_a_pipeline(Endpoint::Hub, 20, 240);
+    assert_eq!(earlier, [expect], "parked in an earlier life");
+    let grid = in_a_pipeline(Endpoint::Grid, 20, 260);
+    assert_eq!(grid, [expect.replace("hub", "grid")], "one at a time");
 }
 
 #[test]

@@ -124,6 +124,14 @@ impl What {
         };
         u32::try_from(count).unwrap_or(u32::MAX)
     }
+
+    /// Whether events may have to wait alone.
+    pub(super) const fn parks(&self) -> bool {
+        matches!(
+            self,
+            Self::Send(_, SendAnswer::Release | SendAnswer::Modify, _)
+        )
+    }
 }
 
 impl fmt::Display for What {

@@ -203,6 +203,7 @@ impl Stage<'_> {
             to: now(),
             endpoints: Endpoints::ALL,
             refusals: 0,
+            alone: false,
             kill,
         });
     }
@@ -214,6 +215,7 @@ impl Stage<'_> {
             to: now(),
             endpoints: what.endpoints(),
             refusals: what.refusals(),
+            alone: what.refusals() > 0 || what.parks(),
             kill: false,
         });
     }
