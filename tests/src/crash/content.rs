@@ -7,6 +7,7 @@ use super::history::{Endpoint, Endpoints, Event, EventId};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,8 +15,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 /// Twins of each producer.
 const TWINS: u32 = 6;
 
-/// The largest message that hub and topic take, in bytes.
-pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// The largest message that hub and topic take, in bytes. Small, so that many events are too large.
+pub(super) const MESSAGE_BYTES_MAX: usize = 24 << 10;
 
 /// The routes of the scene: id, endpoint and filter. What they match is repeated in [`matched`].
 pub(super) const ROUTES: [(&str, Endpoint, &str); 5] = [
@@ -75,7 +76,7 @@ pub(super) fn request(seed: u64, producer: u32, number: u32) -> Request {
         .collect();
     Request {
         bytes: encode(mode, &events),
-        events: events.iter().map(Full::told).collect(),
+        events: events.iter().map(|event| event.told(mode)).collect(),
     }
 }
 
@@ -127,8 +128,8 @@ impl Full {
             attributes.insert("urgent", Attribute::Truth(chance.bool()));
         }
         let bytes = match chance.u32(0..1_000) {
-            0..3 => chance.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (16 << 10)),
-            3..43 => chance.usize(8 << 10..40 << 10),
+            0..30 => chance.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (8 << 10)),
+            30..60 => chance.usize(4 << 10..16 << 10),
             _ => chance.usize(16..1_200),
         };
         let (level, kind, data) = if mode == Mode::Binary {
@@ -155,7 +156,7 @@ impl Full {
         }
     }
 
-    fn told(&self) -> Event {
+    fn told(&self, mode: Mode) -> Event {
         let matched = matched(self.telemetry, self.level);
         let amqp = [Endpoint::Hub, Endpoint::Topic].into_iter();
         let too_large = self.data.len() >= MESSAGE_BYTES_MAX;
@@ -166,6 +167,7 @@ impl Full {
                 attributes.map(|(name, value)| (*name, value.clone())),
                 &self.data,
             ),
+            json: (mode != Mode::Binary).then(|| hash(self.json().as_bytes())),
             matched,
             refused_by: amqp
                 .filter(|endpoint| too_large && matched.has(*endpoint))
@@ -261,7 +263,56 @@ pub(super) fn fingerprint<'a>(
     hasher.finish()
 }
 
+/// A hash over bytes.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What an event in JSON is: its id, its source, and its [`fingerprint`]. What is no event gives nothing.
+pub(super) struct Read {
+    pub(super) id: String,
+    pub(super) source: String,
+    pub(super) content: u64,
+}
+
+impl Read {
+    pub(super) fn json(text: &str) -> Self {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let mut data = Vec::new();
+        let mut attributes = BTreeMap::new();
+        for (name, value) in &fields {
+            let parsed = serde_json::from_str(value.get()).unwrap_or_default();
+            let attribute = match (name.as_str(), parsed) {
+                ("data", _) => {
+                    data.extend_from_slice(value.get().as_bytes());
+                    continue;
+                }
+                ("data_base64", serde_json::Value::String(text)) => {
+                    data = base64(&text);
+                    continue;
+                }
+                (_, serde_json::Value::String(text)) => Attribute::Text(text),
+                (_, serde_json::Value::Bool(truth)) => Attribute::Truth(truth),
+                (_, other) => Attribute::Integer(other.as_i64().unwrap_or(i64::MIN)),
+            };
+            attributes.insert(name.as_str(), attribute);
+        }
+        let text = |name| match attributes.get(name) {
+            Some(Attribute::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let (id, source) = (text("id"), text("source"));
+        Self {
+            id,
+            source,
+            content: fingerprint(attributes.into_iter(), &data),
+        }
+    }
+}
+
 /// The payload of an attribute `data_base64`; a text that is none gives nothing.
-pub(super) fn base64(text: &str) -> Vec<u8> {
+fn base64(text: &str) -> Vec<u8> {
     STANDARD.decode(text).unwrap_or_default()
 }

@@ -1,7 +1,5 @@
 //! The process under test: `twinroute run`, one life after the other in one folder.
 
-use super::history::{Endpoint, Ledger};
-use super::wire::Connection;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -145,31 +143,6 @@ fn copy(stderr: ChildStderr, mut log: File, lines: &UnboundedSender<String>) {
         // Nobody may wait any more.
         drop(lines.send(line));
     }
-}
-
-/// Asks `/status` for the counts of every endpoint.
-///
-/// # Errors
-/// The process does not answer, or an endpoint is not in the answer.
-pub(super) async fn ledgers(admin: SocketAddr) -> anyhow::Result<[Ledger; 3]> {
-    let ask = async {
-        let mut connection = Connection::open(admin).await?;
-        let request = b"GET /status HTTP/1.1\r\nhost: crash\r\n\r\n";
-        connection.exchange(request).await
-    };
-    let (status, body) = timeout(PATIENCE, ask).await??;
-    ensure!(status == 200, "/status answers {status}");
-    let status: Value = serde_json::from_slice(&body)?;
-    let told = status["instances"][0]["endpoints"].as_array();
-    let told = told.context("/status names no endpoints")?;
-    let mut ledgers = [Ledger::default(); Endpoint::ALL.len()];
-    for (ledger, endpoint) in ledgers.iter_mut().zip(Endpoint::ALL) {
-        let mut all = told.iter();
-        let found = all.find(|told| told["name"] == endpoint.name());
-        let found = found.with_context(|| format!("/status lacks {}", endpoint.name()))?;
-        *ledger = serde_json::from_value(found.clone())?;
-    }
-    Ok(ledgers)
 }
 
 /// Runs `twinroute journal verify`.

@@ -1,17 +1,18 @@
-//! The three destinations: the emulator's, with what they hold told as deliveries.
+//! The three destinations and the containers of two of them: the emulator's, with what they hold told as
+//! deliveries and dead letters.
 
-use super::content::{Attribute, MESSAGE_BYTES_MAX, base64, fingerprint};
-use super::history::{Delivery, Endpoint};
+use super::content::{Attribute, MESSAGE_BYTES_MAX, Read, fingerprint, hash};
+use super::history::{Delivery, Endpoint, Letter, Place};
 use super::plan::What;
 use anyhow::Context as _;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use twinroute_emulator::{
     Emulator, EventGridSettings, GridEvent, HubSettings, Limits, ReceivedMessage, SendAnswer,
-    Settings, Stopped, Store, TopicSettings, Value,
+    Settings, Stopped, Store, StoredBlob, TopicSettings, Value,
 };
-use twinroute_model::clock::SystemClock;
+use twinroute_model::clock::{SystemClock, Timestamp};
 
 /// The prefix of application properties (CloudEvents AMQP binding 1.0.2 §3.1).
 const PREFIX: &str = "cloudEvents:";
@@ -20,6 +21,16 @@ const HUB: &str = "hub";
 const TOPIC: &str = "topic";
 const SUBSCRIPTION: &str = "sub";
 const GRID: &str = "grid";
+
+/// The containers, with what their signatures allow: the hub's may be written to and nothing else, the
+/// topic's may also be read, of which a router makes no use here.
+const CONTAINERS: [(Endpoint, &str, &str); 2] = [
+    (Endpoint::Hub, "hub-letters", "w"),
+    (Endpoint::Topic, "topic-letters", "rwl"),
+];
+
+/// The end of the signatures: later than any run.
+const SIGNATURES_END: Timestamp = Timestamp::from_unix_millis(4_070_908_800_000);
 
 /// Served or not.
 enum Servers {
@@ -39,6 +50,7 @@ impl Destinations {
             hubs: vec![HubSettings::new(HUB)],
             topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
             event_grid_topics: vec![EventGridSettings::new(GRID)],
+            blob_containers: CONTAINERS.map(|(_, container, _)| container.into()).into(),
             limits: Limits {
                 message_bytes_max: MESSAGE_BYTES_MAX as u64,
                 bytes_per_partition_max: usize::MAX,
@@ -50,9 +62,11 @@ impl Destinations {
         };
         let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
         let (topic, key) = (emulator.topic_endpoint(GRID), emulator.topic_key1(GRID));
-        let bus = |kind: &str, property: &str, connection: String| {
+        let [hub_letters, topic_letters] = CONTAINERS
+            .map(|(_, container, may)| emulator.container_sas_url(container, may, SIGNATURES_END));
+        let bus = |kind: &str, property: &str, connection: String, letters: String| {
             format!(
-                r#"{{"properties":{{"endpointType":"{kind}","authenticationType":"KeyBased","{property}":"{connection}"}}}}"#
+                r#"{{"properties":{{"endpointType":"{kind}","authenticationType":"KeyBased","{property}":"{connection}","deadLetterSecret":"{letters}"}}}}"#
             )
         };
         let hub = emulator.event_hubs_connection_string(HUB);
@@ -66,11 +80,16 @@ impl Destinations {
             ),
             (
                 Endpoint::Hub,
-                bus("EventHub", "connectionStringPrimaryKey", hub),
+                bus("EventHub", "connectionStringPrimaryKey", hub, hub_letters),
             ),
             (
                 Endpoint::Topic,
-                bus("ServiceBus", "primaryConnectionString", queue),
+                bus(
+                    "ServiceBus",
+                    "primaryConnectionString",
+                    queue,
+                    topic_letters,
+                ),
             ),
         ];
         Ok(Self {
@@ -124,6 +143,12 @@ impl Destinations {
                 part(Endpoint::Topic);
                 faults.connections(*count);
             }
+            What::Store(endpoint, answer, count) => {
+                let of = CONTAINERS.iter().find(|(of, ..)| of == endpoint);
+                if let Some((_, container, _)) = of {
+                    faults.blobs(container, answer.clone(), *count);
+                }
+            }
         }
     }
 
@@ -148,6 +173,51 @@ impl Destinations {
         }
         deliveries
     }
+
+    /// All dead letters that stand in the containers.
+    pub(super) fn letters(&self) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        for (endpoint, container, _) in CONTAINERS {
+            let blobs = self.store.blobs(container).unwrap_or_default();
+            letters.extend(blobs.into_iter().map(|blob| of_blob(endpoint, blob)));
+        }
+        letters
+    }
+}
+
+/// A blob as a dead letter.
+fn of_blob(endpoint: Endpoint, blob: StoredBlob) -> Letter {
+    let text = String::from_utf8_lossy(&blob.content);
+    let read = Read::json(&text);
+    let mut seal = Sha256::new();
+    for part in [
+        read.source.as_bytes(),
+        &[0],
+        read.id.as_bytes(),
+        &[0],
+        &blob.content,
+    ] {
+        seal.update(part);
+    }
+    let seal = seal
+        .finalize()
+        .iter()
+        .fold(String::new(), |mut seal, byte| {
+            let written = write!(seal, "{byte:02x}");
+            written.expect("a String takes everything");
+            seal
+        });
+    Letter {
+        endpoint,
+        place: Place::Container {
+            name: blob.name,
+            seal,
+        },
+        id: read.id,
+        content: read.content,
+        json: hash(&blob.content),
+        at: blob.created_at,
+    }
 }
 
 /// The emulator's name for what an endpoint of type AMQP sends to.
@@ -160,36 +230,11 @@ fn entity(endpoint: Endpoint) -> &'static str {
 }
 
 fn of_grid(event: &GridEvent) -> Delivery {
-    // The emulator has parsed it before.
-    let fields: BTreeMap<String, &RawValue> =
-        serde_json::from_str(event.text()).unwrap_or_default();
-    let mut data = Vec::new();
-    let mut attributes = Vec::new();
-    for (name, value) in &fields {
-        let parsed = serde_json::from_str(value.get()).unwrap_or_default();
-        match (name.as_str(), parsed) {
-            ("data", _) => data.extend_from_slice(value.get().as_bytes()),
-            ("data_base64", serde_json::Value::String(text)) => data = base64(&text),
-            (name, serde_json::Value::String(text)) => {
-                attributes.push((name, Attribute::Text(text)));
-            }
-            (name, serde_json::Value::Bool(truth)) => {
-                attributes.push((name, Attribute::Truth(truth)));
-            }
-            (name, other) => {
-                let number = other.as_i64().unwrap_or(i64::MIN);
-                attributes.push((name, Attribute::Integer(number)));
-            }
-        }
-    }
-    let id = attributes.iter().find_map(|(name, value)| match value {
-        Attribute::Text(text) if *name == "id" => Some(text.clone()),
-        _ => None,
-    });
+    let read = Read::json(event.text());
     Delivery {
         endpoint: Endpoint::Grid,
-        id: id.unwrap_or_default(),
-        content: fingerprint(attributes.into_iter(), &data),
+        id: read.id,
+        content: read.content,
         at: event.received_at,
     }
 }

@@ -26,6 +26,24 @@ impl Endpoint {
             Self::Topic => "topic-1",
         }
     }
+
+    /// Whether one request is sent before the last one was answered.
+    #[must_use]
+    pub const fn has_pipeline(self) -> bool {
+        match self {
+            Self::Grid => false,
+            Self::Hub | Self::Topic => true,
+        }
+    }
+
+    /// Whether its dead letters go to a container; those of the others are kept by the process.
+    #[must_use]
+    pub const fn has_container(self) -> bool {
+        match self {
+            Self::Grid => false,
+            Self::Hub | Self::Topic => true,
+        }
+    }
 }
 
 impl std::fmt::Display for Endpoint {
@@ -111,6 +129,8 @@ pub struct Event {
     pub twin: u32,
     /// Hash over attributes and payload.
     pub content: u64,
+    /// Hash over its bytes, where it was posted as JSON.
+    pub json: Option<u64>,
     /// The endpoints that its routes name.
     pub matched: Endpoints,
     /// Those of them that can never take it.
@@ -156,6 +176,55 @@ pub struct Delivery {
     pub at: Timestamp,
 }
 
+/// A dead letter that stands in a container, or that the process keeps, in the end.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Whose container, or whose it is in the listing.
+    pub endpoint: Endpoint,
+    /// Where.
+    pub place: Place,
+    /// The id of the event in it.
+    pub id: String,
+    /// Hash over that event, as [`Event::content`].
+    pub content: u64,
+    /// Hash over its bytes, as [`Event::json`].
+    pub json: u64,
+    /// When it was stored, or, if it is kept, when its event died.
+    pub at: Timestamp,
+}
+
+/// Where a dead letter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In its endpoint's container.
+    Container {
+        /// The name of the blob.
+        name: String,
+        /// SHA-256 of source, id and bytes, with NUL in between, hexadecimal: what a second name ends in.
+        seal: String,
+    },
+    /// With the process, under this sequence.
+    Kept(u64),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Container { name, .. } => formatter.write_str(name),
+            Self::Kept(sequence) => write!(formatter, "kept as {sequence}"),
+        }
+    }
+}
+
+/// A replay of an endpoint's dead letters. It goes on in later lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Replay {
+    /// Whose.
+    pub endpoint: Endpoint,
+    /// Just before it was asked for.
+    pub from: Timestamp,
+}
+
 /// A time in which something was wrong, on purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Disturbance {
@@ -167,8 +236,10 @@ pub struct Disturbance {
     pub endpoints: Endpoints,
     /// Events that each of them may have refused for good.
     pub refusals: u32,
-    /// Whether some of them may have taken single events not now but later.
-    pub parks: bool,
+    /// Whether each of them may have failed to take single requests, while others passed.
+    pub alone: bool,
+    /// Whether the process was dead in it.
+    pub kill: bool,
 }
 
 impl Disturbance {
@@ -181,11 +252,10 @@ impl Disturbance {
 
 /// The counts of one endpoint, as `/status` tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default)]
 pub struct Ledger {
     /// Deliveries that routes made.
     pub matched: u64,
-    /// Dead letters that go round again.
+    /// Deliveries that replays made.
     pub replayed: u64,
     /// Deliveries that wait.
     pub queued: u64,
@@ -196,28 +266,37 @@ pub struct Ledger {
     /// Deliveries that arrived.
     pub delivered: u64,
     /// Deliveries that ended as dead letters.
-    pub dead_lettered: u64,
+    pub dead_letters: DeadLetters,
     /// Deliveries given up.
     pub discarded: u64,
 }
 
+/// The dead letters of one endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub struct DeadLetters {
+    /// In the container.
+    pub uploaded: u64,
+    /// Kept until the container takes them.
+    pub awaiting_upload: u64,
+    /// Kept.
+    pub local: u64,
+    /// Kept until a replay took their place.
+    pub replayed: u64,
+}
+
 impl Ledger {
-    /// What is not settled.
+    /// What is not settled, or not yet where it stays.
     #[must_use]
     pub const fn pending(&self) -> u64 {
-        self.queued + self.in_flight + self.parked
-    }
-
-    /// What is settled without having arrived.
-    #[must_use]
-    pub const fn given_up(&self) -> u64 {
-        self.dead_lettered + self.discarded
+        self.queued + self.in_flight + self.parked + self.dead_letters.awaiting_upload
     }
 
     /// Whether every delivery is in exactly one state.
     #[must_use]
     pub const fn adds_up(&self) -> bool {
-        self.matched + self.replayed == self.pending() + self.delivered + self.given_up()
+        let dead = &self.dead_letters;
+        let stay = dead.uploaded + dead.local + dead.replayed;
+        self.matched + self.replayed == self.pending() + self.delivered + stay + self.discarded
     }
 }
 
@@ -241,8 +320,14 @@ pub struct History {
     pub posts: Vec<Post>,
     /// All that arrived; what came to one endpoint stands in the order it came.
     pub deliveries: Vec<Delivery>,
+    /// All dead letters that there are in the end.
+    pub letters: Vec<Letter>,
     /// All that was done to the process and its destinations.
     pub disturbances: Vec<Disturbance>,
+    /// All replays that were begun.
+    pub replays: Vec<Replay>,
+    /// From when on nothing is wrong any more, and everything from before is settled.
+    pub calm_from: Option<Timestamp>,
     /// All looks at `/status`, in order; the last was taken when all had been drained.
     pub snapshots: Vec<Snapshot>,
     /// What went wrong besides: a start that failed, a journal that does not verify, a panic.

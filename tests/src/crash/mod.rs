@@ -7,6 +7,7 @@
 //! A loss of power is not what a kill is: what was written survives in the system's cache. That part is
 //! the simulated disk's (`twinroute-retry`, `journal::sim`).
 
+mod admin;
 mod content;
 mod daemon;
 mod destinations;

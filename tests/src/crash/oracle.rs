@@ -1,140 +1,18 @@
 //! Judges a run by its history alone: no clock, no I/O, no chance.
 
-use super::history::{
-    Answer, Delivery, Disturbance, Endpoint, Endpoints, Event, EventId, History, Ledger, Post,
-};
+mod letters;
+mod violation;
+
+pub use violation::{Violation, Wrong};
+
+use super::history::{Answer, Delivery, Disturbance, Endpoint, Event, EventId, History, Post};
+use letters::{Lies, early};
 use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
-/// Events that one violation names.
-const SUSPECTS_MAX: usize = 5;
-
-/// A broken promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// Acknowledged, matched, and nowhere to be found.
-    Lost(Endpoint, EventId),
-    /// Arrived where it was not to, or was never accepted.
-    Invented(Endpoint, String),
-    /// Arrived with other attributes or another payload.
-    Altered(Endpoint, EventId),
-    /// The post was not acknowledged, and some of it was accepted while this was not.
-    Torn(Endpoint, EventId),
-    /// First arrived after a later event of its twin.
-    OutOfOrder {
-        /// Where.
-        endpoint: Endpoint,
-        /// What came late.
-        late: EventId,
-        /// What came before it.
-        before: EventId,
-    },
-    /// Arrived twice while nothing was wrong.
-    Repeated(Endpoint, EventId),
-    /// The sum is wrong.
-    Unbalanced {
-        /// Whose.
-        endpoint: Endpoint,
-        /// The place of the snapshot.
-        snapshot: usize,
-        /// What it told.
-        ledger: Ledger,
-    },
-    /// `matched` is not what was posted and acknowledged by then.
-    Miscounted {
-        /// Whose.
-        endpoint: Endpoint,
-        /// The place of the snapshot.
-        snapshot: usize,
-        /// What it told.
-        matched: u64,
-        /// What it must be at least.
-        least: u64,
-        /// What it can be at most.
-        most: u64,
-    },
-    /// The last snapshot shows deliveries that are not settled.
-    Pending(Endpoint, Ledger),
-    /// More, or less, was given up than there was reason to.
-    GivenUp {
-        /// By whom.
-        endpoint: Endpoint,
-        /// What the last snapshot told.
-        told: u64,
-        /// What never arrived.
-        least: u64,
-        /// What there was reason for.
-        most: u64,
-        /// What never arrived and could have, the first few.
-        suspects: Vec<EventId>,
-    },
-    /// The run itself did not go as it must.
-    Failed(String),
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lost(endpoint, event) => write!(out, "lost: event {event} for {endpoint}"),
-            Self::Invented(endpoint, id) => write!(out, "invented: event {id:?} at {endpoint}"),
-            Self::Altered(endpoint, event) => write!(out, "altered: event {event} at {endpoint}"),
-            Self::Torn(endpoint, event) => write!(
-                out,
-                "torn: event {event} for {endpoint} is missing, while others of its batch were \
-                 accepted"
-            ),
-            Self::OutOfOrder {
-                endpoint,
-                late,
-                before,
-            } => write!(
-                out,
-                "out of order: event {late} came to {endpoint} after event {before} of the same twin"
-            ),
-            Self::Repeated(endpoint, event) => write!(
-                out,
-                "repeated: event {event} at {endpoint}, with nothing wrong in between"
-            ),
-            Self::Unbalanced {
-                endpoint,
-                snapshot,
-                ledger,
-            } => write!(
-                out,
-                "unbalanced: snapshot {snapshot} of {endpoint}: {ledger:?}"
-            ),
-            Self::Miscounted {
-                endpoint,
-                snapshot,
-                matched,
-                least,
-                most,
-            } => write!(
-                out,
-                "miscounted: snapshot {snapshot} of {endpoint}: matched is {matched}, not {least} \
-                 to {most}"
-            ),
-            Self::Pending(endpoint, ledger) => write!(out, "pending: {endpoint}: {ledger:?}"),
-            Self::GivenUp {
-                endpoint,
-                told,
-                least,
-                most,
-                suspects,
-            } => {
-                write!(
-                    out,
-                    "given up: {endpoint} gave up {told}, not {least} to {most}"
-                )?;
-                suspects
-                    .iter()
-                    .try_for_each(|event| write!(out, "; event {event} never arrived"))
-            }
-            Self::Failed(what) => write!(out, "failed: {what}"),
-        }
-    }
-}
+/// How late a destination may take what was sent to it: it shares a busy machine.
+const LAG: Duration = Duration::from_secs(1);
 
 /// How much a run was about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,8 +29,16 @@ pub struct Tally {
     pub delivered: u64,
     /// Deliveries of a pair beyond its first.
     pub duplicates: u64,
-    /// Pairs that never arrived, for a good reason.
-    pub given_up: u64,
+    /// Pairs that stand in a container.
+    pub uploaded: u64,
+    /// Pairs that are kept as dead letters.
+    pub kept: u64,
+    /// Pairs that stand in a container under both of their names.
+    pub second_names: u64,
+    /// Pairs that are dead letters and arrived as well.
+    pub also_arrived: u64,
+    /// Dead letters that were put back by replays.
+    pub replayed: u64,
 }
 
 /// Everything that is wrong with a run, and how much it was about.
@@ -160,6 +46,7 @@ pub struct Tally {
 pub fn check(history: &History) -> (Vec<Violation>, Tally) {
     let mut judge = Judge::new(history);
     judge.arrivals();
+    judge.letters();
     judge.posts();
     judge.snapshots();
     judge.end();
@@ -171,23 +58,28 @@ pub fn check(history: &History) -> (Vec<Violation>, Tally) {
 struct Judge<'a> {
     history: &'a History,
     known: HashMap<EventId, (&'a Post, &'a Event)>,
-    arrived: HashSet<(Endpoint, EventId)>,
-    /// Unanswered posts of which something arrived.
+    /// When each arrived last.
+    arrived: HashMap<(Endpoint, EventId), Timestamp>,
+    /// Dead letters.
+    lying: HashMap<(Endpoint, EventId), Lies>,
+    /// Unanswered posts of which something arrived, or became a dead letter.
     evident: HashSet<(u32, u32)>,
     /// Times in which events were refused for good.
     refusing: Vec<&'a Disturbance>,
-    /// Times in which events were parked.
-    parking: Vec<&'a Disturbance>,
-    /// Per endpoint, accepted deliveries that never arrived, and may not have.
-    missing: HashMap<Endpoint, u64>,
-    /// Those of them that could have.
-    suspects: HashMap<Endpoint, Vec<EventId>>,
-    /// Per endpoint, accepted deliveries that it can never take.
-    impossible: HashMap<Endpoint, u64>,
-    /// Per endpoint, the least and the most that routes can have made.
-    matched: HashMap<Endpoint, (u64, u64)>,
+    /// Per endpoint, dead letters of events that it could have taken.
+    refused: HashMap<Endpoint, u64>,
+    /// Per endpoint, what became of accepted deliveries.
+    ends: HashMap<Endpoint, Ends>,
     violations: Vec<Violation>,
     tally: Tally,
+}
+
+/// What became of the accepted deliveries of an endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    matched: u64,
+    uploaded: u64,
+    kept: u64,
 }
 
 impl<'a> Judge<'a> {
@@ -196,21 +88,16 @@ impl<'a> Judge<'a> {
             let with_id = move |(index, event)| (id(post, index), (post, event));
             post.events.iter().enumerate().map(with_id)
         });
-        let disturbances = |wanted: fn(&&Disturbance) -> bool| {
-            let all = history.disturbances.iter();
-            all.filter(wanted).collect()
-        };
+        let disturbances = history.disturbances.iter();
         Self {
             history,
             known: known.collect(),
-            arrived: HashSet::new(),
+            arrived: HashMap::new(),
+            lying: HashMap::new(),
             evident: HashSet::new(),
-            refusing: disturbances(|disturbance| disturbance.refusals > 0),
-            parking: disturbances(|disturbance| disturbance.parks),
-            suspects: HashMap::new(),
-            missing: HashMap::new(),
-            impossible: HashMap::new(),
-            matched: HashMap::new(),
+            refusing: disturbances.filter(|one| one.refusals > 0).collect(),
+            refused: HashMap::new(),
+            ends: HashMap::new(),
             violations: Vec::new(),
             tally: Tally::default(),
         }
@@ -218,10 +105,10 @@ impl<'a> Judge<'a> {
 
     /// What arrived was posted, as it was posted, in order, and twice only for a reason.
     fn arrivals(&mut self) {
-        let mut latest: HashMap<(Endpoint, u32), EventId> = HashMap::new();
+        let mut latest: HashMap<(Endpoint, u32), (EventId, Timestamp)> = HashMap::new();
         for delivery in &self.history.deliveries {
             let endpoint = delivery.endpoint;
-            let Some((id, post, event)) = self.source(delivery) else {
+            let Some((id, post, event)) = self.accepted_event(endpoint, &delivery.id) else {
                 let id = delivery.id.clone();
                 self.violations.push(Violation::Invented(endpoint, id));
                 continue;
@@ -229,9 +116,12 @@ impl<'a> Judge<'a> {
             if event.content != delivery.content {
                 self.violations.push(Violation::Altered(endpoint, id));
             }
-            if !self.arrived.insert((endpoint, id)) {
+            if self.is_stray(post, delivery) {
+                self.violations.push(Violation::Stray(endpoint, id));
+            }
+            if let Some(before) = self.arrived.insert((endpoint, id), delivery.at) {
                 self.tally.duplicates += 1;
-                if !self.disturbed(endpoint, post.sent_at, delivery.at) {
+                if !self.disturbed(endpoint, early(before).max(post.sent_at), delivery.at) {
                     self.violations.push(Violation::Repeated(endpoint, id));
                 }
                 continue;
@@ -240,29 +130,43 @@ impl<'a> Judge<'a> {
             if post.answer == Answer::None {
                 self.evident.insert((post.producer, post.number));
             }
-            if self.failed_alone(endpoint, post, event, delivery.at) {
-                continue;
-            }
-            let before = latest.entry((endpoint, event.twin)).or_insert(id);
-            if *before > id {
-                let before = *before;
+            let now = (id, delivery.at);
+            let before = latest.entry((endpoint, event.twin)).or_insert(now);
+            if before.0 <= id {
+                *before = now;
+            } else if !self.may_be_late(post, before.1, delivery) {
+                let before = before.0;
                 self.violations.push(Violation::OutOfOrder {
                     endpoint,
                     late: id,
                     before,
                 });
-            } else {
-                *before = id;
             }
         }
     }
 
-    /// The posted event that a delivery is of, if it may be there at all.
-    fn source(&self, delivery: &Delivery) -> Option<(EventId, &'a Post, &'a Event)> {
-        let id = EventId::parse(&delivery.id)?;
+    /// The posted event with this id, if it may be at that endpoint at all.
+    fn accepted_event(
+        &self,
+        endpoint: Endpoint,
+        id: &str,
+    ) -> Option<(EventId, &'a Post, &'a Event)> {
+        let id = EventId::parse(id)?;
         let (post, event) = *self.known.get(&id)?;
         let accepted = !matches!(post.answer, Answer::Refused(_));
-        (accepted && event.matched.has(delivery.endpoint)).then_some((id, post, event))
+        (accepted && event.matched.has(endpoint)).then_some((id, post, event))
+    }
+
+    /// Whether something arrived although it was settled, and only other endpoints' dead letters go
+    /// round again.
+    fn is_stray(&self, post: &Post, delivery: &Delivery) -> bool {
+        let Some(calm_from) = self.history.calm_from else {
+            return false;
+        };
+        let mut replays = self.history.replays.iter();
+        post.sent_at < calm_from
+            && delivery.at >= calm_from
+            && !replays.any(|replay| replay.endpoint == delivery.endpoint)
     }
 
     /// Whether something was wrong in that time, so that a duplicate may come of it.
@@ -271,28 +175,38 @@ impl<'a> Judge<'a> {
         all.any(|disturbance| disturbance.touches(endpoint, from, to))
     }
 
-    /// Whether an accepted delivery may end without having arrived by then: the one place that says so.
-    ///
-    /// What ends so is counted as dead-lettered or as discarded, and [`Self::end`] holds the two
-    /// counts together against the number of these.
-    fn refusable(&self, endpoint: Endpoint, post: &Post, event: &Event, by: Timestamp) -> bool {
+    /// Whether an accepted delivery that the endpoint could take may have been refused for good by then.
+    fn refusable(&self, endpoint: Endpoint, post: &Post, by: Timestamp) -> bool {
         let mut refusing = self.refusing.iter();
-        event.refused_by.has(endpoint)
-            || refusing.any(|disturbance| disturbance.touches(endpoint, post.sent_at, by))
+        refusing.any(|disturbance| disturbance.touches(endpoint, post.sent_at, by))
     }
 
-    /// Whether an event may have failed alone by then, so that its order is not promised.
+    /// Whether a delivery may come behind that of a later event of its twin.
     ///
-    /// What was refused and is sent once more after a crash comes late, and rightly so. Events of one
-    /// twin that were parked together come back in any order, each at its own moment: that is as it is
-    /// and not as it should be.
-    fn failed_alone(&self, endpoint: Endpoint, post: &Post, event: &Event, by: Timestamp) -> bool {
-        let mut parking = self.parking.iter();
-        self.refusable(endpoint, post, event, by)
-            || parking.any(|disturbance| disturbance.touches(endpoint, post.sent_at, by))
+    /// It may have been refused for good, the twin went on, and then it was sent once more: by a replay, or
+    /// because a kill came before its death was on disk.
+    ///
+    /// Or its request failed alone while the next one was on its way: AMQP sinks send the transfers of one
+    /// batch without waiting for each other's outcomes. So what came before it must have come in the life
+    /// of such a fault. In a later one nothing of its twin passes it.
+    fn may_be_late(&self, post: &Post, passed_at: Timestamp, late: &Delivery) -> bool {
+        let endpoint = late.endpoint;
+        let mut replays = self.history.replays.iter();
+        let mut kills = self.history.disturbances.iter().filter(|one| one.kill);
+        let again = replays.any(|replay| replay.endpoint == endpoint && replay.from <= late.at)
+            || kills.any(|kill| kill.touches(endpoint, post.sent_at, late.at));
+        if again && self.refusable(endpoint, post, late.at) {
+            return true;
+        }
+        let faults = self.history.disturbances.iter();
+        let mut faults = faults.filter(|one| one.alone && endpoint.has_pipeline());
+        faults.any(|fault| {
+            fault.touches(endpoint, post.sent_at, late.at)
+                && fault.touches(endpoint, passed_at, passed_at)
+        })
     }
 
-    /// What was acknowledged arrived; what was not, arrived whole or not at all.
+    /// What was acknowledged arrived or is a dead letter; what was not, is so whole or not at all.
     fn posts(&mut self) {
         for post in &self.history.posts {
             let events = post.events.len() as u64;
@@ -304,53 +218,28 @@ impl<'a> Judge<'a> {
                 Answer::None if evident => self.tally.unanswered_accepted += events,
                 Answer::None => {
                     self.tally.unanswered_lost += events;
-                    self.unproven(post);
                     continue;
                 }
             }
             for (index, event) in post.events.iter().enumerate() {
                 for endpoint in event.matched.iter() {
-                    self.accepted(endpoint, post, event, id(post, index));
+                    self.accepted(endpoint, post, id(post, index));
                 }
             }
         }
     }
 
-    /// An unanswered post of which nothing arrived: not accepted, unless nothing of it ever could.
-    fn unproven(&mut self, post: &Post) {
-        let could_arrive = |event: &Event| event.matched.without(event.refused_by);
-        let events = || post.events.iter();
-        if events().any(|event| could_arrive(event) != Endpoints::default()) {
-            return;
-        }
-        for endpoint in events().flat_map(|event| event.matched.iter()) {
-            self.matched.entry(endpoint).or_default().1 += 1;
-            *self.impossible.entry(endpoint).or_default() += 1;
-        }
-    }
-
-    fn accepted(&mut self, endpoint: Endpoint, post: &Post, event: &Event, id: EventId) {
-        let (least, most) = self.matched.entry(endpoint).or_default();
-        *least += 1;
-        *most += 1;
-        if event.refused_by.has(endpoint) {
-            *self.impossible.entry(endpoint).or_default() += 1;
-        }
-        if self.arrived.contains(&(endpoint, id)) {
-            return;
-        }
-        let end = Timestamp::from_unix_millis(i64::MAX);
-        if self.refusable(endpoint, post, event, end) {
-            *self.missing.entry(endpoint).or_default() += 1;
-            self.tally.given_up += 1;
-            let suspects = self.suspects.entry(endpoint).or_default();
-            if !event.refused_by.has(endpoint) && suspects.len() < SUSPECTS_MAX {
-                suspects.push(id);
+    fn accepted(&mut self, endpoint: Endpoint, post: &Post, id: EventId) {
+        let ends = self.ends.entry(endpoint).or_default();
+        ends.matched += 1;
+        match self.lying.get(&(endpoint, id)) {
+            Some(lies) if lies.uploaded => ends.uploaded += 1,
+            Some(_) => ends.kept += 1,
+            None if self.arrived.contains_key(&(endpoint, id)) => {}
+            None if post.answer == Answer::None => {
+                self.violations.push(Violation::Torn(endpoint, id));
             }
-        } else if post.answer == Answer::None {
-            self.violations.push(Violation::Torn(endpoint, id));
-        } else {
-            self.violations.push(Violation::Lost(endpoint, id));
+            None => self.violations.push(Violation::Lost(endpoint, id)),
         }
     }
 
@@ -365,6 +254,7 @@ impl<'a> Judge<'a> {
                 Answer::Acknowledged(_) | Answer::None => Some(post.sent_at),
                 Answer::Refused(_) => None,
             });
+            let uploads = self.uploads(endpoint);
             for (number, snapshot) in self.history.snapshots.iter().enumerate() {
                 let ledger = snapshot.ledgers[place];
                 if !ledger.adds_up() {
@@ -376,7 +266,18 @@ impl<'a> Judge<'a> {
                 }
                 let least = acknowledged.partition_point(|at| *at < snapshot.asked_at) as u64;
                 let most = possible.partition_point(|at| *at <= snapshot.answered_at) as u64;
-                self.count(endpoint, number, ledger.matched, (least, most));
+                let stored = uploads.partition_point(|at| *at <= snapshot.answered_at) as u64;
+                let dead = ledger.dead_letters;
+                let mut count = |what, told, between| {
+                    self.count((endpoint, number), what, told, between);
+                };
+                count("matched", ledger.matched, (least, most));
+                // What is uploaded can be seen there by then.
+                count("uploaded", dead.uploaded, (0, stored));
+                // Only what is kept is replayed, so each takes the place of one.
+                let replayed = ledger.replayed;
+                count("replayed dead letters", dead.replayed, (replayed, replayed));
+                count("discarded", ledger.discarded, (0, 0));
             }
         }
     }
@@ -400,23 +301,24 @@ impl<'a> Judge<'a> {
 
     fn count(
         &mut self,
-        endpoint: Endpoint,
-        snapshot: usize,
-        matched: u64,
+        (endpoint, snapshot): (Endpoint, usize),
+        what: &'static str,
+        told: u64,
         (least, most): (u64, u64),
     ) {
-        if !(least..=most).contains(&matched) {
+        if !(least..=most).contains(&told) {
             self.violations.push(Violation::Miscounted {
                 endpoint,
                 snapshot,
-                matched,
+                what,
+                told,
                 least,
                 most,
             });
         }
     }
 
-    /// In the end all is settled, and the counts are those of what happened.
+    /// In the end all is settled, and the counts are exactly those of what happened.
     fn end(&mut self) {
         let Some(last) = self.history.snapshots.last() else {
             let what = "there is no last snapshot".to_owned();
@@ -428,24 +330,35 @@ impl<'a> Judge<'a> {
             if ledger.pending() > 0 {
                 self.violations.push(Violation::Pending(endpoint, ledger));
             }
-            let matched = self.matched.get(&endpoint).copied().unwrap_or_default();
-            self.count(endpoint, number, ledger.matched, matched);
-            let refused = self.history.disturbances.iter();
-            let refused: u64 = refused
-                .filter(|disturbance| disturbance.endpoints.has(endpoint))
-                .map(|disturbance| u64::from(disturbance.refusals))
-                .sum();
-            let of = |counts: &HashMap<Endpoint, u64>| counts.get(&endpoint).copied().unwrap_or(0);
-            let (least, most) = (of(&self.missing), of(&self.impossible) + refused);
-            if !(least..=most).contains(&ledger.given_up()) {
-                self.violations.push(Violation::GivenUp {
-                    endpoint,
-                    told: ledger.given_up(),
-                    least,
-                    most,
-                    suspects: self.suspects.remove(&endpoint).unwrap_or_default(),
-                });
+            self.tally.replayed += ledger.replayed;
+            let ends = self.ends.get(&endpoint).copied().unwrap_or_default();
+            let dead = ledger.dead_letters;
+            let delivered = ends.matched - ends.uploaded - ends.kept;
+            for (what, told, exact) in [
+                ("matched", ledger.matched, ends.matched),
+                ("uploaded", dead.uploaded, ends.uploaded),
+                ("local", dead.local, ends.kept),
+                ("delivered", ledger.delivered, delivered),
+            ] {
+                self.count((endpoint, number), what, told, (exact, exact));
             }
+            self.given_up(endpoint);
+        }
+    }
+
+    fn given_up(&mut self, endpoint: Endpoint) {
+        let touched = self
+            .refusing
+            .iter()
+            .filter(|one| one.endpoints.has(endpoint));
+        let refusals = touched.map(|one| u64::from(one.refusals)).sum();
+        let letters = self.refused.get(&endpoint).copied().unwrap_or(0);
+        if letters > refusals {
+            self.violations.push(Violation::GivenUp {
+                endpoint,
+                letters,
+                refusals,
+            });
         }
     }
 }

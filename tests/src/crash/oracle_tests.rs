@@ -1,7 +1,7 @@
 //! Forged histories: a good one, and each kind of violation put into it.
 
 use super::*;
-use crate::crash::history::Snapshot;
+use crate::crash::history::{DeadLetters, Endpoints, Ledger, Letter, Place, Replay, Snapshot};
 
 const fn at(millis: i64) -> Timestamp {
     Timestamp::from_unix_millis(millis)
@@ -11,6 +11,7 @@ fn event(content: u64) -> Event {
     Event {
         twin: 7,
         content,
+        json: Some(content + 1_000),
         matched: [Endpoint::Grid, Endpoint::Hub].into_iter().collect(),
         refused_by: Endpoints::default(),
     }
@@ -83,10 +84,11 @@ fn good() -> History {
             to: at(120),
             endpoints: Endpoints::ALL,
             refusals: 0,
-            parks: false,
+            alone: false,
+            kill: true,
         }],
         snapshots: vec![snapshot(60, 2), snapshot(900, 6)],
-        failures: Vec::new(),
+        ..History::default()
     }
 }
 
@@ -105,21 +107,15 @@ fn drop_delivery(history: &mut History, endpoint: Endpoint, id: EventId) -> Deli
     history.deliveries.remove(place.unwrap())
 }
 
-fn refuse(history: &mut History, from: i64, to: i64) {
+fn touch(history: &mut History, endpoint: Endpoint, (from, to): (i64, i64), refusals: u32) {
     history.disturbances.push(Disturbance {
         from: at(from),
         to: at(to),
-        endpoints: [Endpoint::Hub].into_iter().collect(),
-        refusals: 1,
-        parks: false,
+        endpoints: [endpoint].into_iter().collect(),
+        refusals,
+        alone: refusals > 0,
+        kill: false,
     });
-}
-
-/// The hub's last ledger with one delivery given up.
-fn one_given_up(history: &mut History) {
-    let ledger = &mut history.snapshots.last_mut().unwrap().ledgers[1];
-    ledger.delivered -= 1;
-    ledger.discarded += 1;
 }
 
 const NOTHING: [&str; 0] = [];
@@ -187,14 +183,14 @@ fn an_altered_event_is_named() {
 }
 
 #[test]
-fn wrong_order_is_named_but_for_other_twins_and_what_failed_alone() {
+fn wrong_order_is_named_but_for_other_twins_and_what_was_refused_and_sent_again() {
     let swapped = |history: &mut History| {
         let early = drop_delivery(history, Endpoint::Hub, place(0, 1));
         history.deliveries.push(early);
         history.deliveries.last_mut().unwrap().at = at(300);
     };
     let expect = "out of order: event 0-0-1 came to hub-1 after event 0-2-1 of the same twin";
-    assert_eq!(found(swapped), [expect]);
+    assert_eq!(found(swapped), [expect], "a kill is no excuse");
     let other_twin = |history: &mut History| {
         swapped(history);
         history.posts[0].events[1].twin = 8;
@@ -202,20 +198,47 @@ fn wrong_order_is_named_but_for_other_twins_and_what_failed_alone() {
     assert_eq!(found(other_twin), NOTHING);
     let refused = |history: &mut History| {
         swapped(history);
-        refuse(history, 20, 90);
+        touch(history, Endpoint::Hub, (20, 90), 1);
     };
-    assert_eq!(found(refused), NOTHING);
-    let parked = |history: &mut History| {
+    assert_eq!(
+        found(refused),
+        NOTHING,
+        "refused, and its death lost by the kill"
+    );
+    let refused_in_one_life = |history: &mut History| {
         refused(history);
-        let disturbance = history.disturbances.last_mut().unwrap();
-        (disturbance.refusals, disturbance.parks) = (0, true);
+        history.disturbances[0].kill = false;
     };
-    assert_eq!(found(parked), NOTHING);
+    assert_eq!(found(refused_in_one_life), [expect]);
+    let replayed = |endpoint, from| {
+        found(|history| {
+            refused_in_one_life(history);
+            let from = at(from);
+            history.replays.push(Replay { endpoint, from });
+        })
+    };
+    assert_eq!(replayed(Endpoint::Hub, 100), NOTHING);
+    assert_eq!(replayed(Endpoint::Hub, 301), [expect], "a replay after it");
+    assert_eq!(replayed(Endpoint::Grid, 100), [expect], "of another one");
+    let in_a_pipeline = |endpoint, from, to| {
+        found(|history| {
+            let early = drop_delivery(history, endpoint, place(0, 1));
+            history.deliveries.push(early);
+            history.deliveries.last_mut().unwrap().at = at(300);
+            touch(history, endpoint, (from, to), 0);
+            history.disturbances.last_mut().unwrap().alone = true;
+        })
+    };
+    assert_eq!(in_a_pipeline(Endpoint::Hub, 20, 260), NOTHING);
+    let earlier = in_a_pipeline(Endpoint::Hub, 20, 240);
+    assert_eq!(earlier, [expect], "parked in an earlier life");
+    let grid = in_a_pipeline(Endpoint::Grid, 20, 260);
+    assert_eq!(grid, [expect.replace("hub", "grid")], "one at a time");
 }
 
 #[test]
-fn a_repeat_needs_a_reason_between_its_post_and_its_second_arrival() {
-    let repeat = |post, millis| {
+fn a_repeat_needs_a_reason_between_its_two_arrivals() {
+    let repeat = |post, millis: i64| {
         let history = |history: &mut History| {
             history
                 .deliveries
@@ -228,6 +251,33 @@ fn a_repeat_needs_a_reason_between_its_post_and_its_second_arrival() {
     assert_eq!(before.len(), 1, "killed later: {before:?}");
     let expect = "repeated: event 0-2-0 at grid-1, with nothing wrong in between";
     assert_eq!(repeat(2, 300), [expect], "killed before it was posted");
+    let late = found(|history| {
+        history.deliveries[0].at = at(2_000);
+        history
+            .deliveries
+            .push(delivery(Endpoint::Grid, 0, 0, 2_100));
+    });
+    let expect = "repeated: event 0-0-0 at grid-1, with nothing wrong in between";
+    assert_eq!(late, [expect], "killed before it first arrived");
+}
+
+#[test]
+fn what_was_settled_stays_where_it_is_in_the_calm_end() {
+    let late = |calm_from, replayed: Option<Endpoint>| {
+        found(|history| {
+            let again = delivery(Endpoint::Hub, 0, 0, 400);
+            history.deliveries.push(again);
+            history.calm_from = Some(at(calm_from));
+            let from = at(390);
+            let replay = replayed.map(|endpoint| Replay { endpoint, from });
+            history.replays.extend(replay);
+        })
+    };
+    let expect = "stray: event 0-0-0 at hub-1, settled before";
+    assert_eq!(late(350, None), [expect]);
+    assert_eq!(late(350, Some(Endpoint::Grid)), [expect]);
+    assert_eq!(late(350, Some(Endpoint::Hub)), NOTHING);
+    assert_eq!(late(401, None), NOTHING);
 }
 
 #[test]
@@ -249,8 +299,22 @@ fn a_wrong_count_is_named() {
     }
     // The unanswered post is evident, so its events must be counted.
     let missing = found(|history| history.snapshots[1] = snapshot(900, 5));
-    let expect = |name| format!("miscounted: snapshot 1 of {name}: matched is 5, not 6 to 6");
-    assert_eq!(missing, [expect("grid-1"), expect("hub-1")]);
+    let expect = |name, what| format!("miscounted: snapshot 1 of {name}: {what} is 5, not 6 to 6");
+    let all =
+        ["grid-1", "hub-1"].map(|name| ["matched", "delivered"].map(|what| expect(name, what)));
+    assert_eq!(missing, all.concat());
+    let discarded = found(|history| {
+        let ledger = &mut history.snapshots[0].ledgers[1];
+        (ledger.delivered, ledger.discarded) = (1, 1);
+    });
+    let expect = "miscounted: snapshot 0 of hub-1: discarded is 1, not 0 to 0";
+    assert_eq!(discarded, [expect]);
+    let replayed = found(|history| {
+        let ledger = &mut history.snapshots[0].ledgers[0];
+        (ledger.delivered, ledger.replayed) = (3, 1);
+    });
+    let expect = "miscounted: snapshot 0 of grid-1: replayed dead letters is 0, not 1 to 1";
+    assert_eq!(replayed, [expect]);
 }
 
 #[test]
@@ -260,42 +324,14 @@ fn what_is_not_settled_in_the_end_is_named() {
         ledger.delivered -= 1;
         ledger.parked += 1;
     });
-    assert_eq!(pending.len(), 1);
+    assert_eq!(pending.len(), 2, "also not all delivered: {pending:?}");
     assert!(pending[0].starts_with("pending: grid-1"), "{pending:?}");
     let blind = found(|history| history.snapshots.clear());
     assert_eq!(blind, ["failed: there is no last snapshot"]);
 }
 
-#[test]
-fn what_is_given_up_needs_a_reason_and_a_count() {
-    let unasked = found(one_given_up);
-    assert_eq!(unasked, ["given up: hub-1 gave up 1, not 0 to 0"]);
-    let refused = |history: &mut History| {
-        drop_delivery(history, Endpoint::Hub, place(2, 1));
-        refuse(history, 220, 230);
-    };
-    let uncounted = found(refused);
-    let expect = "given up: hub-1 gave up 0, not 1 to 1; event 0-2-1 never arrived";
-    assert_eq!(uncounted, [expect]);
-    let counted = |history: &mut History| {
-        refused(history);
-        one_given_up(history);
-    };
-    assert_eq!(found(counted), NOTHING);
-    let never = |history: &mut History| {
-        drop_delivery(history, Endpoint::Hub, place(2, 1));
-        history.posts[2].events[1].refused_by = [Endpoint::Hub].into_iter().collect();
-        one_given_up(history);
-    };
-    assert_eq!(found(never), NOTHING);
-    // Refused before it was posted: no reason at all.
-    let too_early = found(|history| {
-        drop_delivery(history, Endpoint::Hub, place(2, 1));
-        refuse(history, 20, 30);
-        one_given_up(history);
-    });
-    assert_eq!(too_early, ["lost: event 0-2-1 for hub-1"]);
-}
+#[path = "letter_tests.rs"]
+mod letters;
 
 #[test]
 fn a_run_that_failed_is_a_violation() {

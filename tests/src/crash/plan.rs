@@ -7,10 +7,7 @@ use super::history::{Endpoint, Endpoints};
 use fastrand::Rng;
 use std::fmt;
 use std::time::Duration;
-use twinroute_emulator::{PostAnswer, SendAnswer};
-
-/// Rounds before the end in which nothing is parked any more, so that the end need not wait for it.
-const UNPARKED: u32 = 12;
+use twinroute_emulator::{BlobAnswer, PostAnswer, SendAnswer};
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +22,17 @@ pub(super) struct Plan {
 pub(super) struct Round {
     pub(super) servers: Servers,
     pub(super) faults: Vec<Fault>,
+    pub(super) replay: Option<Replay>,
     pub(super) end: End,
+}
+
+/// A replay of the dead letters that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Replay {
+    /// The count at which it begins.
+    pub(super) acknowledged: u32,
+    /// How fast it is: slow ones are killed on their way.
+    pub(super) per_second: u32,
 }
 
 /// How a life ends.
@@ -88,14 +95,17 @@ pub(super) enum What {
     Attach(Endpoint, &'static str, usize),
     /// AMQP connections are refused.
     Connection(usize),
+    /// The container of the hub or the topic answers so.
+    Store(Endpoint, BlobAnswer, usize),
 }
 
 impl What {
     pub(super) fn endpoints(&self) -> Endpoints {
         let touched: &[Endpoint] = match self {
             Self::Post(..) => &[Endpoint::Grid],
-            Self::Send(Endpoint::Hub, ..) | Self::Attach(Endpoint::Hub, ..) => &[Endpoint::Hub],
-            Self::Send(..) | Self::Attach(..) => &[Endpoint::Topic],
+            Self::Send(endpoint, ..) | Self::Attach(endpoint, ..) | Self::Store(endpoint, ..) => {
+                std::slice::from_ref(endpoint)
+            }
             Self::Connection(_) => &[Endpoint::Hub, Endpoint::Topic],
         };
         touched.iter().copied().collect()
@@ -135,6 +145,13 @@ impl fmt::Display for What {
                 write!(formatter, "{}: {count} x {condition}", endpoint.name())
             }
             Self::Connection(count) => write!(formatter, "{count} AMQP connections refused"),
+            Self::Store(endpoint, answer, count) => {
+                write!(
+                    formatter,
+                    "{}: letters: {count} x {answer:?}",
+                    endpoint.name()
+                )
+            }
         }
     }
 }
@@ -145,7 +162,7 @@ impl Plan {
         let mut chance = Rng::with_seed(seed);
         let mut away = false;
         let mut rounds: Vec<Round> = Vec::new();
-        for left in (0..kills).rev() {
+        for _ in 0..kills {
             let end = end(&mut chance, rounds.last().map(|round| round.end));
             let length = end.acknowledged();
             let servers = match (away, length) {
@@ -171,13 +188,18 @@ impl Plan {
             };
             let fault = || Fault {
                 acknowledged: chance.u32(0..length),
-                what: what(&mut chance, left >= UNPARKED || left >= kills / 2),
+                what: what(&mut chance),
             };
             let mut faults: Vec<Fault> = std::iter::repeat_with(fault).take(count).collect();
             faults.sort_by_key(|fault| fault.acknowledged);
+            let replay = (length > 0 && chance.u32(0..4) == 0).then(|| Replay {
+                acknowledged: chance.u32(0..length),
+                per_second: *chance.choice(&[20, 200, 2_000]).unwrap_or(&20),
+            });
             rounds.push(Round {
                 servers,
                 faults,
+                replay,
                 end,
             });
         }
@@ -205,12 +227,13 @@ fn end(chance: &mut Rng, before: Option<End>) -> End {
     }
 }
 
-fn what(chance: &mut Rng, may_park: bool) -> What {
+fn what(chance: &mut Rng) -> What {
     let endpoint = *chance.choice(&Endpoint::ALL).unwrap_or(&Endpoint::Grid);
     let some = chance.usize(1..4);
+    let many = chance.usize(8..64);
     let wait = Duration::from_millis(chance.u64(1..200));
     if endpoint == Endpoint::Grid {
-        let (answer, count) = match chance.u32(0..9) {
+        let (answer, count) = match chance.u32(0..11) {
             0 => (PostAnswer::Status(503, Some(1)), some),
             1 => (PostAnswer::Status(429, Some(1)), some),
             2 => (PostAnswer::Status(500, None), some),
@@ -219,33 +242,54 @@ fn what(chance: &mut Rng, may_park: bool) -> What {
             5 => (PostAnswer::AcceptAfter(wait), some),
             6 => (PostAnswer::Drop, some),
             7 => (PostAnswer::StoreAndDrop, some),
-            _ => (PostAnswer::Status(400, None), 1),
+            _ => (PostAnswer::Status(400, None), many),
         };
         return What::Post(answer, count);
     }
+    if endpoint.has_container() && chance.u32(0..5) < 2 {
+        let (answer, count) = store(chance, some, wait);
+        return What::Store(endpoint, answer, count);
+    }
     let condition = |text: &str| text.to_owned();
-    let (answer, count) = match chance.u32(0..13) {
+    let (answer, count) = match chance.u32(0..14) {
         0 => (
             SendAnswer::Reject(condition("com.microsoft:server-busy")),
             some,
         ),
-        1 => (SendAnswer::Reject(condition("amqp:not-allowed")), 1),
-        2 if may_park => (SendAnswer::Release, 1),
-        3 if may_park => (SendAnswer::Modify, 1),
-        2..5 => (SendAnswer::Stall, some),
-        5 => (SendAnswer::StoreAndStall, some),
-        6 => (SendAnswer::AcceptAfter(wait), some),
-        7 => (
+        1 => (SendAnswer::Reject(condition("amqp:not-allowed")), many),
+        2 => (SendAnswer::Release, some),
+        3 => (SendAnswer::Modify, some),
+        4..6 => (SendAnswer::Stall, some),
+        6 => (SendAnswer::StoreAndStall, some),
+        7 => (SendAnswer::AcceptAfter(wait), some),
+        8 => (
             SendAnswer::Detach(condition("amqp:link:detach-forced")),
             some,
         ),
-        8 => (SendAnswer::Close(condition("amqp:connection:forced")), some),
-        9 => (SendAnswer::Drop, some),
-        10 => (SendAnswer::StoreAndDrop, some),
-        11 => return What::Attach(endpoint, "amqp:not-found", some),
+        9 => (SendAnswer::Close(condition("amqp:connection:forced")), some),
+        10 => (SendAnswer::Drop, some),
+        11 => (SendAnswer::StoreAndDrop, some),
+        12 => return What::Attach(endpoint, "amqp:not-found", some),
         _ => return What::Connection(some),
     };
     What::Send(endpoint, answer, count)
+}
+
+/// What a container does wrong. Codes are those of the service's documents.
+fn store(chance: &mut Rng, some: usize, wait: Duration) -> (BlobAnswer, usize) {
+    let status = |status, code: &str| BlobAnswer::Status(status, code.to_owned(), None);
+    match chance.u32(0..10) {
+        0 => (BlobAnswer::busy(Some(1)), some),
+        1 => (status(403, "AuthorizationFailure"), some),
+        2 => (BlobAnswer::ContainerAbsent, some),
+        3 => (BlobAnswer::Full, some),
+        4 => (BlobAnswer::Stall, some),
+        5 => (BlobAnswer::AnswerAfter(wait), some),
+        6 => (BlobAnswer::Drop, some),
+        // The service will never take it; a life later it does.
+        7 => (status(400, "InvalidHeaderValue"), some),
+        _ => (BlobAnswer::StoreAndDrop, 3 * some),
+    }
 }
 
 #[cfg(test)]
@@ -281,10 +325,13 @@ mod tests {
                 What::Send(_, answer, _) => format!("{answer:?}"),
                 What::Attach(..) => "Attach".to_owned(),
                 What::Connection(_) => "Connection".to_owned(),
+                What::Store(_, answer, _) => format!("Store {answer:?}"),
             })
             .map(|text| text.split("(1").next().unwrap_or_default().to_owned())
             .collect();
-        assert!(kinds.len() >= 20, "{kinds:?}");
+        assert!(kinds.len() >= 28, "{kinds:?}");
+        let replays = rounds.iter().filter(|round| round.replay.is_some());
+        assert!((20..=60).contains(&replays.count()));
         let calm = rounds
             .iter()
             .filter(|round| round.faults.is_empty())

@@ -23,6 +23,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Kills and faults.
     pub disturbances: usize,
+    /// Replays that were asked for.
+    pub replays: usize,
     /// Looks at `/status`.
     pub snapshots: usize,
     /// Segments that the journal has made.
@@ -84,7 +86,12 @@ impl fmt::Display for Report {
             ),
             ("deliveries", tally.delivered.into()),
             ("duplicates after failures", tally.duplicates.into()),
-            ("given up for a reason", tally.given_up.into()),
+            ("dead letters uploaded", tally.uploaded.into()),
+            ("of them, twice after failures", tally.second_names.into()),
+            ("dead letters kept", tally.kept.into()),
+            ("dead letters that also arrived", tally.also_arrived.into()),
+            ("replays begun", self.replays as u128),
+            ("dead letters replayed", tally.replayed.into()),
             ("snapshots that add up", self.snapshots as u128),
             ("segments of 1 MiB made", self.segments.into()),
             (

@@ -1,10 +1,11 @@
 //! One run: the lives of the process one after the other, then a calm end in which all is drained.
 
+use super::admin;
 use super::daemon::{self, Addresses, Daemon, LOG, PATIENCE};
 use super::destinations::Destinations;
-use super::history::{Disturbance, Endpoints, Snapshot};
+use super::history::{Disturbance, Endpoint, Endpoints, Replay, Snapshot};
 use super::oracle;
-use super::plan::{End, Plan, Round, Servers, What};
+use super::plan::{self, End, Plan, Round, Servers, What};
 use super::produce::{Producers, Record, Working, now};
 use super::report::{Report, errors, segments};
 use super::scene;
@@ -13,17 +14,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use twinroute_emulator::PostAnswer;
 use twinroute_model::clock::Timestamp;
 
 /// How often `/status` is looked at while events flow.
 const GLANCE: Duration = Duration::from_millis(40);
 
-/// The longest that everything takes to be delivered once nothing is wrong: an event that failed alone
-/// twice waits for half a minute.
+/// The longest that everything takes to be settled once nothing is wrong.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
-/// Posts of the calm end that are acknowledged.
-const CALM_POSTS: u32 = 60;
+/// Posts of each part of the end that are acknowledged.
+const LAST_POSTS: u32 = 40;
+
+/// Requests that the Event Grid topic refuses in the end, so that there are dead letters to replay.
+const LAST_REFUSALS: usize = 40;
+
+/// Who keeps its dead letters.
+const KEPT: Endpoint = Endpoint::Grid;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -88,6 +95,7 @@ pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Resul
     }
     let mut history = std::mem::take(&mut *stage.record.lock());
     history.deliveries = stage.destinations.deliveries();
+    history.letters.extend(stage.destinations.letters());
     let (violations, tally) = oracle::check(&history);
     let log = std::fs::read_to_string(options.folder.join(LOG)).unwrap_or_default();
     Ok(Report {
@@ -96,6 +104,7 @@ pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Resul
         tally,
         violations,
         disturbances: history.disturbances.len(),
+        replays: history.replays.len(),
         snapshots: history.snapshots.len(),
         segments: segments(&options.folder.join("data")),
         recoveries: stage.recoveries,
@@ -121,6 +130,7 @@ struct Stage<'a> {
 /// Something to be done at a count of acknowledged posts.
 enum Step<'a> {
     Fault(&'a What),
+    Replay(plan::Replay),
     Leave,
     Return,
 }
@@ -141,7 +151,7 @@ impl Stage<'_> {
         let mut working = self.producers.start(addresses.ingress);
         let glances = self.glance(addresses);
         let faults_from = now();
-        let played = self.steps(round, &mut working).await;
+        let played = self.steps(round, addresses, &mut working).await;
         self.down_since = Some(now());
         if let End::Stopping { after, .. } = round.end {
             daemon.ask_to_stop()?;
@@ -153,16 +163,9 @@ impl Stage<'_> {
         let acknowledged = self.producers.end(working).await;
         glances.await?;
         self.destinations.calm();
-        self.record
-            .lock()
-            .disturbances
-            .extend(round.faults.iter().map(|fault| Disturbance {
-                from: faults_from,
-                to: now(),
-                endpoints: fault.what.endpoints(),
-                refusals: fault.what.refusals(),
-                parks: fault.what.parks(),
-            }));
+        for fault in &round.faults {
+            self.failed(faults_from, &fault.what);
+        }
         played?;
         let recovery = self.recoveries.last().copied().unwrap_or_default();
         let mut line = format!(
@@ -172,6 +175,9 @@ impl Stage<'_> {
         );
         for fault in &round.faults {
             line.push_str(&format!("; {}", fault.what));
+        }
+        if let Some(replay) = round.replay {
+            line.push_str(&format!("; a replay, {} a second", replay.per_second));
         }
         if self.away_since.is_some() {
             line.push_str("; destinations away");
@@ -184,19 +190,33 @@ impl Stage<'_> {
         let (addresses, recovery) = daemon.ready().await?;
         self.recoveries.push(recovery);
         if let Some(from) = self.down_since.take() {
-            self.disturbed(from, Endpoints::ALL);
+            self.disturbed(from, true);
         }
         look(&self.record, self.life, addresses).await?;
         Ok(addresses)
     }
 
-    fn disturbed(&self, from: Timestamp, endpoints: Endpoints) {
+    /// Writes down that nothing could arrive since then.
+    fn disturbed(&self, from: Timestamp, kill: bool) {
         self.record.lock().disturbances.push(Disturbance {
             from,
             to: now(),
-            endpoints,
+            endpoints: Endpoints::ALL,
             refusals: 0,
-            parks: false,
+            alone: false,
+            kill,
+        });
+    }
+
+    /// Writes down a fault that is over.
+    fn failed(&self, from: Timestamp, what: &What) {
+        self.record.lock().disturbances.push(Disturbance {
+            from,
+            to: now(),
+            endpoints: what.endpoints(),
+            refusals: what.refusals(),
+            alone: what.refusals() > 0 || what.parks(),
+            kill: false,
         });
     }
 
@@ -211,11 +231,19 @@ impl Stage<'_> {
     }
 
     /// Does what the round does before its end, and waits for that.
-    async fn steps(&mut self, round: &Round, working: &mut Working) -> anyhow::Result<()> {
+    async fn steps(
+        &mut self,
+        round: &Round,
+        addresses: Addresses,
+        working: &mut Working,
+    ) -> anyhow::Result<()> {
         let faults = round.faults.iter();
         let mut steps: Vec<(u32, Step<'_>)> = faults
             .map(|fault| (fault.acknowledged, Step::Fault(&fault.what)))
             .collect();
+        if let Some(replay) = round.replay {
+            steps.push((replay.acknowledged, Step::Replay(replay)));
+        }
         match round.servers {
             Servers::Stay => {}
             Servers::Leave { acknowledged } => steps.push((acknowledged, Step::Leave)),
@@ -226,6 +254,10 @@ impl Stage<'_> {
             ensure!(working.reach(count).await, "{count} posts took too long");
             match step {
                 Step::Fault(what) => self.destinations.fault(what),
+                Step::Replay(replay) => {
+                    // There may be enough of them.
+                    self.replay(addresses, replay.per_second, u64::MAX).await?;
+                }
                 Step::Leave => {
                     self.away_since = Some(now());
                     self.destinations.leave().await;
@@ -241,13 +273,27 @@ impl Stage<'_> {
     async fn come_back(&mut self) -> anyhow::Result<()> {
         self.destinations.come_back().await?;
         if let Some(from) = self.away_since.take() {
-            self.disturbed(from, Endpoints::ALL);
+            self.disturbed(from, false);
         }
         Ok(())
     }
 
-    /// Nothing is wrong any more: all is drained, more events go through, and a stop and one more start
-    /// change no count.
+    /// Asks for a replay of what is kept; gives its number, or nothing if there are enough.
+    async fn replay(
+        &self,
+        addresses: Addresses,
+        per_second: u32,
+        most: u64,
+    ) -> anyhow::Result<Option<u64>> {
+        self.record.lock().replays.push(Replay {
+            endpoint: KEPT,
+            from: now(),
+        });
+        admin::replay(addresses.admin, KEPT, per_second, most).await
+    }
+
+    /// Nothing is wrong any more: all is drained, some events are refused, half of them are replayed, more
+    /// events go through, and a stop and one more start change no count.
     async fn end(&mut self) -> anyhow::Result<()> {
         let Options {
             program, folder, ..
@@ -257,16 +303,52 @@ impl Stage<'_> {
         let mut daemon = self.start()?;
         let addresses = self.ready(&mut daemon).await?;
         self.drained(addresses).await?;
-        let mut working = self.producers.start(addresses.ingress);
-        let reached = working.reach(CALM_POSTS).await;
-        self.producers.end(working).await;
-        ensure!(reached, "{CALM_POSTS} posts took too long");
+
+        let (from, refusals) = (
+            now(),
+            What::Post(PostAnswer::Status(400, None), LAST_REFUSALS),
+        );
+        self.destinations.fault(&refusals);
+        self.last_posts(addresses).await?;
+        self.drained(addresses).await?;
+        self.destinations.calm();
+        self.failed(from, &refusals);
+
+        self.record.lock().calm_from = Some(now());
+        self.last_replay(addresses).await?;
+        self.last_posts(addresses).await?;
         self.drained(addresses).await?;
         daemon.stop().await?;
         daemon::verify(program, folder)?;
         let mut daemon = self.start()?;
-        self.ready(&mut daemon).await?;
+        let addresses = self.ready(&mut daemon).await?;
+        let kept = admin::kept(addresses.admin).await?;
+        self.record.lock().letters.extend(kept);
         daemon.stop().await
+    }
+
+    async fn last_posts(&mut self, addresses: Addresses) -> anyhow::Result<()> {
+        let mut working = self.producers.start(addresses.ingress);
+        let reached = working.reach(LAST_POSTS).await;
+        self.producers.end(working).await;
+        ensure!(reached, "{LAST_POSTS} posts took too long");
+        Ok(())
+    }
+
+    /// Replays half of what is kept, all of which must arrive; the rest stays for the end.
+    async fn last_replay(&mut self, addresses: Addresses) -> anyhow::Result<()> {
+        let snapshot = look(&self.record, self.life, addresses).await?;
+        let most = snapshot.ledgers[KEPT as usize].dead_letters.local / 2;
+        ensure!(most > 0, "nothing is kept that could be replayed");
+        let number = self.replay(addresses, 2_000, most).await?;
+        let number = number.context("the replay was not begun")?;
+        self.drained(addresses).await?;
+        let replays = admin::replays(addresses.admin).await?;
+        let replay = replays.iter().find(|replay| replay.number == number);
+        let replay = replay.context("the replay is not listed")?;
+        let all = replay.state == "done" && (replay.replayed, replay.delivered) == (most, most);
+        ensure!(all, "not {most} were replayed and arrived: {replay:?}");
+        Ok(())
     }
 
     fn start(&mut self) -> anyhow::Result<Daemon> {
@@ -274,16 +356,21 @@ impl Stage<'_> {
         Daemon::start(&self.options.program, &self.options.folder)
     }
 
-    /// Waits until nothing is pending.
+    /// Waits until nothing is pending and no replay goes on.
     async fn drained(&self, addresses: Addresses) -> anyhow::Result<()> {
         let deadline = Instant::now() + DRAIN_MAX;
         loop {
             let snapshot = look(&self.record, self.life, addresses).await?;
-            if snapshot.ledgers.iter().all(|ledger| ledger.pending() == 0) {
+            let replays = admin::replays(addresses.admin).await?;
+            let settled = snapshot.ledgers.iter().all(|ledger| ledger.pending() == 0);
+            if settled && !replays.iter().any(admin::Replay::goes_on) {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("not drained in {DRAIN_MAX:?}: {:?}", snapshot.ledgers);
+                bail!(
+                    "not drained in {DRAIN_MAX:?}: {:?} {replays:?}",
+                    snapshot.ledgers
+                );
             }
             tokio::time::sleep(GLANCE).await;
         }
@@ -293,7 +380,7 @@ impl Stage<'_> {
 /// Takes a snapshot.
 async fn look(record: &Record, life: u32, addresses: Addresses) -> anyhow::Result<Snapshot> {
     let asked_at = now();
-    let told = tokio::time::timeout(PATIENCE, daemon::ledgers(addresses.admin)).await;
+    let told = tokio::time::timeout(PATIENCE, admin::ledgers(addresses.admin)).await;
     let ledgers = told.context("/status does not answer in time")??;
     let snapshot = Snapshot {
         life,

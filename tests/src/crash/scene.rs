@@ -6,8 +6,7 @@ use anyhow::Context as _;
 use std::fs;
 use std::path::Path;
 
-/// Small segments, so that they roll and are compacted all the time. A batch that stalls is given up
-/// after a second, the least there is.
+/// Small segments, so that they roll and are compacted all the time.
 const CONFIGURATION: &str = "\
 instance = 'crash'
 definitions = 'table'
@@ -28,6 +27,13 @@ segment_bytes = '1MiB'
 format = 'json'
 ";
 
+/// Of every endpoint. A batch that stalls is given up after a second, the least there is. An event that
+/// failed alone waits about as long as a life lasts, so that kills come while it does.
+const ENDPOINT: &str = "\
+attempt_timeout = '1s'
+retry_schedule = ['200ms', '400ms', '1s']
+";
+
 /// Writes all of it into an empty folder.
 pub(super) fn write(folder: &Path, definitions: &[(Endpoint, String)]) -> anyhow::Result<()> {
     let put = |file: String, content: &str| {
@@ -40,9 +46,7 @@ pub(super) fn write(folder: &Path, definitions: &[(Endpoint, String)]) -> anyhow
     for (endpoint, body) in definitions {
         let name = endpoint.name();
         put(format!("table/endpoints/{name}.json"), body)?;
-        configuration.push_str(&format!(
-            "\n[endpoints.\"{name}\"]\nattempt_timeout = '1s'\n"
-        ));
+        configuration.push_str(&format!("\n[endpoints.\"{name}\"]\n{ENDPOINT}"));
     }
     for (id, endpoint, filter) in ROUTES {
         let route = serde_json::json!({ "endpointName": endpoint.name(), "filter": filter });
