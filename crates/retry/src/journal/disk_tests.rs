@@ -297,6 +297,44 @@ fn settlements_fit_into_the_room_kept_for_them() {
     assert!(!pending(&recovered, hub).contains(&first));
 }
 
+/// A full disk, and then everything arrives: more settlements than the room kept for them takes at once.
+#[test]
+fn settlements_of_a_full_disk_make_room_part_by_part() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    sim.set_room(Some(24 * SETTINGS.segment_bytes));
+    let mut accepted = Vec::new();
+    let refused = (0..10_000).find_map(|id| {
+        let appended = disk.append(vec![new(&id.to_string(), &[hub])]).ok()?;
+        let sequence = appended.entries[0].sequence;
+        match appended.durable.wait() {
+            Ok(()) => accepted.push(sequence),
+            Err(error) => return Some(error),
+        }
+        None
+    });
+    assert!(matches!(refused, Some(NotDurable::Abandoned(_))));
+    assert!(
+        accepted.len() * 10 > SETTINGS.segment_bytes as usize / 16,
+        "more than fits"
+    );
+    let fates: Vec<_> = accepted
+        .iter()
+        .map(|sequence| (*sequence, Fate::Delivered))
+        .collect();
+    disk.settle(hub, &fates);
+    // One try may be needed to make room, and one to use it.
+    let tries = (0..10).take_while(|_| disk.flush().wait().is_err()).count();
+    assert!(tries < 10, "{:?}", disk.health());
+    let last = append(&disk, "last", &[hub]);
+    assert_eq!(disk.health(), Health::Ok);
+    crash(&sim, disk, Leaves::Nothing);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), [last]);
+    assert_eq!(recovered.lanes[0].ledger.delivered, accepted.len() as u64);
+}
+
 #[test]
 fn a_journal_opens_on_a_full_disk() {
     let sim = Sim::default();

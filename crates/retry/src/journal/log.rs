@@ -18,9 +18,6 @@ use std::io;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
 
-/// One in so many bytes of a segment is kept for settlements when there is no room for a new one.
-const RESERVE: u64 = 16;
-
 /// Groups are written with zeros up to a multiple of this, so that no page has to be read from the
 /// disk before a part of it is overwritten.
 const PAGE_BYTES: u64 = 4 << 10;
@@ -84,6 +81,8 @@ pub(crate) struct Log {
     pub(crate) buffer: Vec<u8>,
     pub(crate) copying: Copying,
     pub(crate) next: Next,
+    /// Segments before this one are done, and the group that was written last has the counts.
+    pub(crate) counted: Option<u64>,
     /// A segment that could not be removed; tried again when the next one begins.
     pub(crate) stuck: Option<u64>,
 }
@@ -97,22 +96,53 @@ impl Log {
         let reserve = if work.batches.is_empty() {
             0
         } else {
-            self.active.length / RESERVE
+            self.reserve()
         };
         let needed = self.active.end + self.buffer.len() as u64 + reserve;
         if self.active.sealed || work.roll || needed > self.active.length {
             self.roll(work, &copies)?;
         }
-        self.write()?;
-        self.apply(work.held());
+        self.write_group(work.held())?;
         self.copying.copied(copies);
-        self.groups += 1;
         if let Some(oldest) = oldest {
             self.unlink_before(oldest);
         }
         if self.active.end > self.active.length / 2 && !work.close {
             self.next.begin(self.segment_bytes);
         }
+        Ok(())
+    }
+
+    /// Lays out a group that carries nothing forward and begins no segment; says whether it fits into
+    /// `room` bytes.
+    pub(super) fn group_fits<W>(&mut self, work: &Work<W>, room: u64) -> bool {
+        let oldest = self.releasable();
+        self.encode(work, &Copies::default(), oldest, None);
+        self.buffer.len() as u64 <= room
+    }
+
+    /// What is left of the active segment, in bytes.
+    pub(super) fn room(&self) -> u64 {
+        if self.active.sealed {
+            return 0;
+        }
+        self.active.length - self.active.end
+    }
+
+    /// Unlinks segments whose counts stand, synced, in a newer one. Those that the last group settled
+    /// are not among them: their counts come with the next.
+    pub(super) fn unlink_released(&mut self) {
+        if let Some(counted) = self.counted.take() {
+            self.unlink_before(counted);
+        }
+    }
+
+    /// Writes and syncs the group in the buffer, whose batches hold `held`, and notes what it says.
+    pub(super) fn write_group(&mut self, held: Held) -> Result<(), Failure> {
+        self.counted = self.releasable();
+        self.write()?;
+        self.apply(held);
+        self.groups += 1;
         Ok(())
     }
 
@@ -153,7 +183,7 @@ impl Log {
     }
 
     /// The first segment to keep, when there are older ones.
-    fn releasable(&self) -> Option<u64> {
+    pub(super) fn releasable(&self) -> Option<u64> {
         let first = *self.segments.keys().next()?;
         let active = self.active.id;
         if self.stuck == Some(first) {

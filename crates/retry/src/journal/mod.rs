@@ -18,6 +18,7 @@ mod recover;
 mod recovered;
 mod repair;
 mod report;
+mod reserve;
 pub mod sim;
 mod start;
 pub mod storage;

@@ -49,6 +49,7 @@ pub(super) fn prepare(
         buffer: Vec::new(),
         copying: Copying::default(),
         next: Next::new(storage),
+        counted: None,
         stuck: None,
     };
     (log, recovered)

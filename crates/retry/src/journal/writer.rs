@@ -325,25 +325,23 @@ impl Writer {
         }
         let error = NotDurable::Abandoned(Arc::clone(&reason));
         self.note_full(&failure, round.held);
-        let asked_for_room = round.work.roll || !round.work.batches.is_empty();
         for batch in round.work.batches.drain(..) {
             answer(batch.waiter, Err(error.clone()));
         }
         round.held = Held::default();
         round.work.roll = false;
-        // What is left may fit into the room kept for it.
-        let rest = round.work.close || !round.flushes.is_empty() || !round.work.notes.is_empty();
-        if asked_for_room && rest {
-            match self.log.commit(&round.work) {
-                Ok(()) => {
-                    self.done(round);
-                    return Ok(());
-                }
-                Err(failure @ Failure::Sync { .. }) => {
-                    return Err(self.poison(round, reason_of(&failure)));
-                }
-                Err(Failure::Write { .. }) => {}
-            }
+        // What is left may fit into the room kept for it, and make room.
+        let segments = self.log.segments.len();
+        let rest = self.log.commit_rest(&mut round.work);
+        if let Err(failure @ Failure::Sync { .. }) = &rest {
+            return Err(self.poison(round, reason_of(failure)));
+        }
+        if self.log.segments.len() < segments {
+            self.shared.lock().retry_at = Some(Instant::now());
+        }
+        if rest.is_ok() {
+            self.done(round);
+            return Ok(());
         }
         self.put_back(round, &error);
         Err(error)

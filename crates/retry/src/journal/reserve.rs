@@ -1,0 +1,153 @@
+//! The room that is kept for what nobody may lose: when no new segment can be made, notes still are
+//! written into the rest of the active one, part by part, and as they settle events, segments go and
+//! room comes back.
+
+use super::group::{Notes, Work};
+use super::log::{Failure, Log};
+use super::totals::Held;
+use std::io;
+
+/// One in so many bytes of a segment is kept for notes when there is no room for a new one.
+const RESERVE: u64 = 16;
+
+/// More is kept where the counts of all lanes need it, but no more than one in so many bytes.
+const RESERVE_MOST: u64 = 4;
+
+/// Binding and counts of one lane, in bytes.
+const LANE_BYTES: u64 = 192;
+
+/// What a group needs beside its notes and its counts, in bytes, generously.
+const HEAD_BYTES: u64 = 192;
+
+/// Bytes of a note in a group, generously, by kind.
+const SETTLED_BYTES: usize = 10;
+const LETTER_BYTES: usize = 384;
+const NOTE_BYTES: usize = 640;
+
+/// Parts are not made smaller than this, in bytes.
+const PART_BYTES_MIN: u64 = 64;
+
+impl Log {
+    /// Bytes of the active segment that groups with events leave alone.
+    pub(super) fn reserve(&self) -> u64 {
+        let lanes = self.index.lock().lanes.len() as u64;
+        // One group settles, the next has the counts, and so on.
+        let groups = 4 * (HEAD_BYTES + lanes * LANE_BYTES);
+        let length = self.active.length;
+        (length / RESERVE).max(groups.min(length / RESERVE_MOST))
+    }
+
+    /// Writes the notes of `work`, which has no batches, without a new segment, as far as the active one has
+    /// room for them; what is left stays in `work`.
+    pub(super) fn commit_rest<W>(&mut self, work: &mut Work<W>) -> Result<(), Failure> {
+        while has_rest(work) || self.releasable().is_some() {
+            let room = self.room();
+            // Something is left for the counts, without which no segment goes.
+            let mut budget = room.saturating_sub(HEAD_BYTES) / 2;
+            loop {
+                if budget < PART_BYTES_MIN {
+                    return if has_rest(work) {
+                        Err(self.no_room())
+                    } else {
+                        Ok(())
+                    };
+                }
+                let part = self.part(work, budget);
+                if self.group_fits(&part, room) {
+                    if let Err(failure) = self.write_group(Held::default()) {
+                        restore(work, part);
+                        return Err(failure);
+                    }
+                    break;
+                }
+                restore(work, part);
+                // The counts take more than was thought.
+                budget /= 2;
+            }
+            self.unlink_released();
+        }
+        Ok(())
+    }
+
+    /// Notes of about so many bytes; with the last of them, what else there is.
+    fn part<W>(&self, work: &mut Work<W>, budget: u64) -> Work<W> {
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        let mut part = Work {
+            notes: work.notes.take_part(budget),
+            next_sequence: work.next_sequence,
+            ..Work::default()
+        };
+        if work.notes.is_empty() {
+            part.holes = std::mem::take(&mut work.holes);
+            part.close = std::mem::take(&mut work.close);
+        }
+        part
+    }
+
+    fn no_room(&self) -> Failure {
+        Failure::Write {
+            segment: self.active.id,
+            step: "writing into what is left of it",
+            source: io::ErrorKind::StorageFull.into(),
+        }
+    }
+}
+
+/// Puts back what was not written.
+fn restore<W>(work: &mut Work<W>, part: Work<W>) {
+    let mut notes = part.notes;
+    notes.append(std::mem::take(&mut work.notes));
+    work.notes = notes;
+    if !part.holes.is_empty() {
+        work.holes = part.holes;
+    }
+    work.close |= part.close;
+}
+
+fn has_rest<W>(work: &Work<W>) -> bool {
+    work.close || !work.holes.is_empty() || !work.notes.is_empty()
+}
+
+impl Notes {
+    /// Takes the oldest notes, of about so many bytes in a group. Half of them are kept for settlements, which
+    /// bring room back: those of the oldest events go first.
+    fn take_part(&mut self, bytes: usize) -> Self {
+        let mut part = Self::default();
+        let mut left = bytes / 2;
+        take(
+            &mut self.bindings,
+            &mut part.bindings,
+            NOTE_BYTES,
+            &mut left,
+        );
+        take(&mut self.states, &mut part.states, NOTE_BYTES, &mut left);
+        take(
+            &mut self.attempts,
+            &mut part.attempts,
+            NOTE_BYTES,
+            &mut left,
+        );
+        take(
+            &mut self.letters,
+            &mut part.letters,
+            LETTER_BYTES,
+            &mut left,
+        );
+        let mut left = left + bytes / 2;
+        self.settled
+            .sort_unstable_by_key(|(_, sequence, _)| *sequence);
+        take(
+            &mut self.settled,
+            &mut part.settled,
+            SETTLED_BYTES,
+            &mut left,
+        );
+        part
+    }
+}
+
+fn take<T>(from: &mut Vec<T>, to: &mut Vec<T>, bytes: usize, left: &mut usize) {
+    let count = from.len().min(*left / bytes);
+    to.extend(from.drain(..count));
+    *left -= count * bytes;
+}
