@@ -283,8 +283,8 @@ mod tests {
             endpoint: "default/hub-1".to_owned(),
             retry_after: Duration::from_secs(5),
         };
-        check(endpoint, Surface::Events, expect![[""]]).await;
-        check(AcceptError::FirstFailed, Surface::Events, expect![[""]]).await;
+        check(endpoint, Surface::Events, expect![[r#"503 Service Unavailable Some("5") {"error":{"code":"EndpointFull","message":"endpoint default/hub-1: its queue is full, and when_full = \"refuse\" refuses what matches it; try again in 5 s"}}"#]]).await;
+        check(AcceptError::FirstFailed, Surface::Events, expect![[r#"503 Service Unavailable Some("1") {"error":{"code":"FirstFailed","message":"an event of the batch was on its way to the journal with another request, which failed; send the batch again"}}"#]]).await;
         let too_large = AcceptError::TooLarge {
             bytes: 200,
             bytes_max: 100,

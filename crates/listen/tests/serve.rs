@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
+use futures_util::stream::unfold;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -14,8 +15,32 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use twinroute_listen::{
-    Address, BindError, Body, Limits, Listener, Peer, SocketSettings, read_body, serve,
+    Address, BindError, Body, BrokenOff, Limits, Listener, Peer, SocketSettings, read_body, serve,
 };
+
+/// Ten digits, one each 20 ms; breaks off before the one at `end`.
+fn slow(end: u32) -> Body {
+    Body::pieces(unfold(0, move |digit| async move {
+        if digit == end && end < 10 {
+            return Some((Err(BrokenOff("told to".to_owned())), digit));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        (digit < 10).then(|| (Ok(Bytes::from(digit.to_string())), digit + 1))
+    }))
+}
+
+/// Has no end, and tells when it is let go.
+fn endless(gone: Arc<Notify>) -> Body {
+    struct Tell(Arc<Notify>);
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    Body::pieces(unfold(Tell(gone), |tell| async {
+        Some((Ok(Bytes::from_static(&[b'x'; 64 << 10])), tell))
+    }))
+}
 
 struct Server {
     address: Address,
@@ -54,6 +79,9 @@ fn start_at(address: &str, limits: Limits) -> Server {
                     begin.notify_one();
                     wait.notified().await;
                 }
+                "/slow" => return Response::new(slow(10)),
+                "/broken" => return Response::new(slow(2)),
+                "/endless" => return Response::new(endless(begin)),
                 _ => {}
             }
             let (status, text) = match read_body(request.into_body(), bytes_max, timeout).await {
@@ -401,5 +429,54 @@ async fn a_taken_port_is_named() {
         error.to_string(),
         format!("listen on {}: cannot bind", server.address)
     );
+    server.stop().await;
+}
+
+fn impatient() -> Limits {
+    Limits {
+        keep_alive_timeout: Duration::from_millis(60),
+        ..limits()
+    }
+}
+
+async fn raw(server: &Server, path: &str) -> String {
+    let mut stream = server.connect().await;
+    let request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn an_answer_in_pieces_outlasts_the_time_for_idle_connections() {
+    let server = start(impatient());
+    let pieces = raw(&server, "/slow").await;
+    let expect: String = (0..10).map(|digit| format!("1\r\n{digit}\r\n")).collect();
+    assert_eq!(pieces, format!("{expect}0\r\n\r\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_has_no_end() {
+    let server = start(impatient());
+    // The piece before may go down with the connection.
+    let pieces = raw(&server, "/broken").await;
+    assert!(pieces.starts_with("1\r\n0\r\n"), "{pieces:?}");
+    assert!(!pieces.ends_with("0\r\n\r\n"), "{pieces:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_take_an_answer_is_disconnected() {
+    let server = start(impatient());
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /endless HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(20), server.begun.notified());
+    gone.await.unwrap();
+    drop(stream);
     server.stop().await;
 }

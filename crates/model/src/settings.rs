@@ -28,13 +28,13 @@ pub struct EndpointSettings {
     pub queue_bytes_max: ByteSize,
     /// Events that may wait for this endpoint.
     pub queue_events_max: usize,
-    /// How long an event may wait for this endpoint, whatever holds it back; not set: for ever.
+    /// How long an event may wait for this endpoint, whatever holds it back; 0: for ever.
     #[serde(with = "humantime_serde")]
-    pub queue_age_max: Option<Duration>,
+    pub queue_age_max: Duration,
     /// What happens at one of the three limits above.
     pub when_full: WhenFull,
-    /// Bytes of dead letters that may be kept here: the oldest above are given up. Not set: none is.
-    pub dead_letter_bytes_max: Option<ByteSize>,
+    /// Bytes of dead letters that may be kept here: the oldest above are given up. 0: none ever is.
+    pub dead_letter_bytes_max: ByteSize,
     /// How long a batch that is not full waits for more events: 0 to 1 s.
     ///
     /// At low rates the cost of an event is the wake-up, so a few milliseconds save most of the CPU.
@@ -82,9 +82,9 @@ impl Default for EndpointSettings {
             attempt_timeout: Duration::from_secs(30),
             attempts_max: 30,
             time_to_live: Duration::from_secs(24 * 60 * 60),
-            queue_age_max: None,
+            queue_age_max: Duration::ZERO,
             when_full: WhenFull::DeadLetterOldest,
-            dead_letter_bytes_max: None,
+            dead_letter_bytes_max: ByteSize(0),
             retry_schedule: EVENT_GRID_SCHEDULE.map(Duration::from_secs).to_vec(),
             retry_jitter_percent: 10,
             retry_after_max: Duration::from_secs(5 * 60),
@@ -95,6 +95,12 @@ impl Default for EndpointSettings {
 }
 
 impl EndpointSettings {
+    /// How long an event may wait at most, if there is a limit.
+    #[must_use]
+    pub fn queue_age_limit(&self) -> Option<Duration> {
+        (!self.queue_age_max.is_zero()).then_some(self.queue_age_max)
+    }
+
     /// Checks what types cannot.
     ///
     /// # Errors
@@ -116,11 +122,8 @@ impl EndpointSettings {
             "time_to_live must be 1m to 24h"
         } else if !(Duration::from_secs(1)..=5 * minute).contains(&self.attempt_timeout) {
             "attempt_timeout must be 1s to 5m"
-        } else if self
-            .queue_age_max
-            .is_some_and(|age| age < Duration::from_secs(1))
-        {
-            "queue_age_max must be at least 1s"
+        } else if !self.queue_age_max.is_zero() && self.queue_age_max < Duration::from_secs(1) {
+            "queue_age_max must be 0s or at least 1s"
         } else if !(1..=30).contains(&self.retry_schedule.len()) {
             "retry_schedule must have 1 to 30 steps"
         } else if !self.retry_schedule.iter().all(|step| waits.contains(step)) {

@@ -20,6 +20,7 @@ const SMALL: Settings = Settings {
     segment_bytes: 64 << 10,
     bytes_max: 64 << 20,
     queue_bytes_max: 8 << 20,
+    memory_bytes_max: 1 << 20,
     commit_window: Duration::ZERO,
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,

@@ -106,3 +106,26 @@ impl Awaited {
 fn is_open(endpoints: &Endpoints) -> bool {
     endpoints.values().any(|outcomes| outcomes.open > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_nobody() {
+        let name = EndpointName::new("hub-1").unwrap();
+        let awaited = Awaited::default();
+        awaited.expect(&name, 3);
+        awaited.ended(&name, End::Delivered);
+        let expect = Outcomes {
+            delivered: 1,
+            open: 2,
+            ..Outcomes::default()
+        };
+        assert_eq!(awaited.outcomes()[&name], expect);
+        awaited.abandon();
+        awaited.ended(&name, End::Discarded);
+        assert!(awaited.lock().is_none());
+        awaited.all().await;
+    }
+}

@@ -8,6 +8,7 @@ use crate::sink::{
     DeadLetterStore, EndpointFault, FaultKind, Letter, Outcome, Reason, StoredLetter, StoredPage,
 };
 use crate::status::EndpointStatus;
+use bytesize::ByteSize;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::collections::VecDeque;
 use twinroute_model::clock::Timestamp;
@@ -388,7 +389,7 @@ async fn what_waits_for_a_moment_is_tried_when_asked() {
 async fn limits_do_what_was_set() {
     let full = |when_full, dead_letter_bytes_max| EndpointSettings {
         queue_events_max: 2,
-        queue_age_max: Some(Duration::from_secs(60)),
+        queue_age_max: Duration::from_secs(60),
         when_full,
         dead_letter_bytes_max,
         ..EndpointSettings::default()
@@ -397,7 +398,7 @@ async fn limits_do_what_was_set() {
     down.set_down(true);
     let four = || (1..=4).map(|id| event(id, "a")).collect::<Vec<_>>();
 
-    let dead = router(&down, full(WhenFull::DeadLetterOldest, None), None);
+    let dead = router(&down, full(WhenFull::DeadLetterOldest, ByteSize(0)), None);
     accept(&dead, four()).await;
     assert_eq!(status(&dead).dead_letters.by_reason["overflow"], 2);
     tokio::time::sleep(Duration::from_secs(61)).await;
@@ -406,20 +407,20 @@ async fn limits_do_what_was_set() {
         (0, 4)
     );
 
-    let kept = bytesize::ByteSize(event(1, "a").size() as u64);
-    let few = router(&down, full(WhenFull::DeadLetterOldest, Some(kept)), None);
+    let kept = ByteSize(event(1, "a").size() as u64);
+    let few = router(&down, full(WhenFull::DeadLetterOldest, kept), None);
     accept(&few, four()).await;
     assert_eq!(
         (status(&few).dead_letters.local, status(&few).discarded),
         (1, 1)
     );
 
-    let discard = router(&down, full(WhenFull::DiscardOldest, None), None);
+    let discard = router(&down, full(WhenFull::DiscardOldest, ByteSize(0)), None);
     accept(&discard, four()).await;
     assert_eq!(status(&discard).discarded_by["overflow"], 2);
     assert_eq!(status(&discard).dead_letters.all(), 0);
 
-    let refuse = router(&down, full(WhenFull::Refuse, None), None);
+    let refuse = router(&down, full(WhenFull::Refuse, ByteSize(0)), None);
     accept(&refuse, vec![event(1, "a"), event(2, "a")]).await;
     let refused = refuse
         .accept(None, vec![event(3, "a")], AckLevel::Memory)

@@ -173,7 +173,7 @@ impl Router {
             scratch,
         };
         let receipt = Receipt {
-            counts: Some(counts),
+            counts: Some(Box::new(counts)),
             claim: fresh.map(|fresh| fresh.claim),
         };
         let on_disk = self.hand_over(&compiled.lanes, matched, level, arrival, receipt)?;
@@ -242,8 +242,9 @@ impl Router {
             Journal::Memory(memory) => {
                 let events = matched.take_events();
                 let entries = memory.append(events).map_err(|full| self.full(full))?;
-                receipt.accepted();
                 matched.push(all, entries, &arrival);
+                drop(journal);
+                receipt.accepted();
                 Ok(None)
             }
             Journal::Disk(disk) => {

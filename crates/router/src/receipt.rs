@@ -55,7 +55,7 @@ impl Tally {
 /// and its events are no duplicates when they come again.
 #[derive(Debug)]
 pub(crate) struct Receipt {
-    pub(crate) counts: Option<Counts>,
+    pub(crate) counts: Option<Box<Counts>>,
     pub(crate) claim: Option<Claim>,
 }
 

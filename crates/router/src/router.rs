@@ -1,7 +1,5 @@
 //! The embedding API: build a router, accept events, watch it work.
 
-#[cfg(test)]
-use crate::accept::Accepted;
 use crate::accept::{AcceptError, AckLevel};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
@@ -321,6 +319,9 @@ impl Router {
         status
     }
 }
+
+#[cfg(test)]
+use crate::accept::Accepted;
 
 #[cfg(test)]
 #[path = "router_tests.rs"]

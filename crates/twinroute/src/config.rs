@@ -10,8 +10,15 @@ use std::time::Duration;
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal;
+use twinroute_router::DuplicateWindow;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::source::{Definitions, Fault, Faults, Folder, Settings};
+
+/// Producers that try again do so within hours; whoever sends later means it.
+const DUPLICATE_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Nearly a gibibyte of memory.
+const DUPLICATE_EVENTS_MAX: usize = 10_000_000;
 
 /// Everything that `twinroute run` is told.
 #[derive(Debug, Deserialize)]
@@ -68,15 +75,12 @@ impl Config {
             }
         }
         match self.ingress.ack {
-            None | Some(AckLevel::Memory) => {}
+            None | Some(AckLevel::Memory | AckLevel::Delivered) => {}
             Some(AckLevel::Durable) if self.journal.on_disk() => {}
             Some(AckLevel::Durable) => errors.push(
                 "[ingress]: ack = \"durable\" is not available: the journal is in memory; set \
-                 [journal] path, or use \"memory\""
+                 [journal] path, or use \"memory\" or \"delivered\""
                     .to_owned(),
-            ),
-            Some(AckLevel::Delivered) => errors.push(
-                "[ingress]: ack = \"delivered\" is not available yet; use \"auto\"".to_owned(),
             ),
         }
         self.journal.check(&mut errors);
@@ -99,11 +103,18 @@ pub(crate) struct Journal {
     pub(crate) path: PathBuf,
     /// Bytes of events that may wait in all.
     pub(crate) bytes_max: ByteSize,
+    /// Bytes of events on disk that are kept in memory too.
+    pub(crate) memory_bytes_max: ByteSize,
     /// Bytes of one file on disk.
     pub(crate) segment_bytes: ByteSize,
     /// The longest that an event waits for others to share a sync with.
     #[serde(with = "humantime_serde")]
     pub(crate) commit_window: Duration,
+    /// How long repeats of an accepted event are known as such; not at all when 0.
+    #[serde(with = "humantime_serde")]
+    pub(crate) duplicate_window: Duration,
+    /// Accepted events that are remembered for that at most.
+    pub(crate) duplicate_window_events_max: usize,
 }
 
 impl Default for Journal {
@@ -112,8 +123,11 @@ impl Default for Journal {
         Self {
             path: PathBuf::new(),
             bytes_max: ByteSize(disk.bytes_max),
+            memory_bytes_max: ByteSize(disk.memory_bytes_max),
             segment_bytes: ByteSize(disk.segment_bytes),
             commit_window: disk.commit_window,
+            duplicate_window: Duration::ZERO,
+            duplicate_window_events_max: 100_000,
         }
     }
 }
@@ -127,10 +141,19 @@ impl Journal {
     pub(crate) fn settings(&self) -> journal::Settings {
         journal::Settings {
             bytes_max: self.bytes_max.as_u64(),
+            memory_bytes_max: self.memory_bytes_max.as_u64(),
             segment_bytes: self.segment_bytes.as_u64(),
             commit_window: self.commit_window,
             ..journal::Settings::default()
         }
+    }
+
+    /// Where repeats are to be known.
+    pub(crate) fn duplicates(&self) -> Option<DuplicateWindow> {
+        (!self.duplicate_window.is_zero()).then_some(DuplicateWindow {
+            length: self.duplicate_window,
+            events_max: self.duplicate_window_events_max,
+        })
     }
 
     fn check(&self, errors: &mut Vec<String>) {
@@ -142,6 +165,13 @@ impl Journal {
         }
         if self.commit_window > Duration::from_millis(100) {
             errors.push("[journal]: commit_window must be 0 to 100ms".to_owned());
+        }
+        if self.duplicate_window > DUPLICATE_WINDOW_MAX {
+            errors.push("[journal]: duplicate_window must be 0 to 24h".to_owned());
+        }
+        if !(1..=DUPLICATE_EVENTS_MAX).contains(&self.duplicate_window_events_max) {
+            let rule = "must be 1 to 10000000";
+            errors.push(format!("[journal]: duplicate_window_events_max {rule}"));
         }
     }
 }
@@ -288,6 +318,33 @@ mod tests {
             text.contains("unknown field `orderin`") && text.contains("line 2"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_duplicate_window_is_opt_in_and_bounded() {
+        let journal = |text: &str| parse(&format!("[journal]\n{text}"), |_| None);
+        assert_eq!(journal("").unwrap().journal.duplicates(), None);
+        let on = journal("duplicate_window = '10m'").unwrap();
+        let window = on.journal.duplicates().unwrap();
+        assert_eq!(
+            (window.length, window.events_max),
+            (Duration::from_secs(600), 100_000)
+        );
+        for (text, expect) in [
+            (
+                "duplicate_window = '25h'",
+                "[journal]: duplicate_window must be 0 to 24h",
+            ),
+            (
+                "duplicate_window_events_max = 0",
+                "[journal]: duplicate_window_events_max must be 1 to 10000000",
+            ),
+        ] {
+            let errors = journal(text).unwrap().check().unwrap_err();
+            assert_eq!(errors, [expect]);
+        }
+        let delivered = parse("ingress = { ack = 'delivered' }", |_| None).unwrap();
+        assert_eq!(delivered.check(), Ok(vec![]));
     }
 
     #[test]

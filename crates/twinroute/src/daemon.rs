@@ -65,13 +65,16 @@ impl Daemon {
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
             .definitions(loaded.definitions()?);
+        let builder = match config.journal.duplicates() {
+            None => builder,
+            Some(window) => builder.duplicate_window(window),
+        };
         let builder = match loaded.journal_folder() {
             None => builder,
             Some(folder) => {
                 let (disk, recovered) = open_journal(&folder, config.journal.settings())?;
-                builder
-                    .journal_on_disk(disk, recovered)
-                    .replay_notes(folder.join("replays"))
+                let builder = builder.journal_on_disk(disk, recovered);
+                builder.replay_notes(folder.join("replays"))
             }
         };
         let router = builder.build()?;

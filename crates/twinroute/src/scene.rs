@@ -17,7 +17,7 @@ pub(crate) const HUB: &str = "telemetry";
 pub(crate) const TOPIC: &str = "alerts";
 pub(crate) const SUBSCRIPTION: &str = "demo";
 pub(crate) const GRID: &str = "lifecycle";
-const CONTAINER: &str = "dead-letters";
+pub(crate) const CONTAINER: &str = "dead-letters";
 
 /// What the signatures that are printed allow: everything in a container.
 const SAS_PERMISSIONS: &str = "racwdl";
@@ -104,6 +104,11 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
         settings: Settings::default(),
         folder: None,
     }
+}
+
+/// The names of the endpoints.
+pub(crate) fn endpoints() -> impl Iterator<Item = &'static str> {
+    ENDPOINTS.iter().map(|(name, _)| *name)
 }
 
 pub(crate) const fn instance() -> &'static str {

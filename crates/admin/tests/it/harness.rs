@@ -49,10 +49,11 @@ pub(crate) fn rejects() -> Outcome {
     Outcome::Reject(Reason::new("too-large", "as the test says"))
 }
 
-pub(crate) fn away() -> Outcome {
+/// For so long, as it says itself.
+pub(crate) fn away(after: Option<Duration>) -> Outcome {
     Outcome::Unavailable(EndpointFault {
         kind: FaultKind::Unreachable,
-        after: None,
+        after,
         reason: Reason::new("away", "as the test says"),
     })
 }

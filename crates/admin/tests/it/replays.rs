@@ -64,8 +64,12 @@ async fn one_that_waits_is_ended() {
     let sink = Told::new(rejects());
     let server = Server::start(builder(&sink));
     server.accept(events(2)).await;
-    sink.tell(away());
+    sink.tell(away(None));
     server.queue(events(1)).await;
+    let latest = Instant::now() + PATIENCE;
+    while server.endpoint().await["state"] != "unreachable" {
+        assert!(Instant::now() < latest, "{}", server.endpoint().await);
+    }
     let begun = server
         .post("/replays", json!({ "query": { "endpoint": "grid-1" } }))
         .await;

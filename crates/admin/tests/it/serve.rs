@@ -1,12 +1,15 @@
 //! Health, status, metrics and the ledger.
 
-use crate::harness::{PATIENCE, Server, Told, builder, events, json, rejects};
+use crate::harness::{PATIENCE, Server, Told, builder, events, rejects};
 use expect_test::expect;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
 use twinroute_admin::client::{Answer, get};
+use twinroute_admin::ledger::Ledger;
 use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
-use twinroute_router::sink::Outcome;
+use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
+use twinroute_router::sink::{DeadLetterStore, EndpointFault, Letter, Outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -71,10 +74,24 @@ async fn what_there_is_and_what_there_is_not() {
     expect![[r#"
         twinroute, operational API
 
-        GET /livez    200 while the process runs
-        GET /readyz   200 while events are accepted, else 503 and why not
-        GET /status   the router: table, journal, every endpoint and route (JSON; ?pretty)
-        GET /metrics  counters (Prometheus text)
+        GET    /livez                     200 while the process runs
+        GET    /readyz                    200 while events are accepted, else 503 and why not
+        GET    /status                    the router: table, journal, every endpoint and route
+        GET    /ledger                    what became of all deliveries, per endpoint and in total
+        GET    /metrics                   counters (Prometheus text)
+        POST   /endpoints/I/E/pause       instance I, endpoint E: sends nothing from here on
+        POST   /endpoints/I/E/resume      goes on
+        POST   /endpoints/I/E/retry-now   tries now what waits for a moment
+        POST   /endpoints/I/E/purge       gives up what waits: {"confirm":"E","dead_letters":false}
+        GET    /dead-letters              ?instance endpoint reason since until type filter after most
+        GET    /dead-letters/I/E/N        the dead letter with sequence N, and its event
+        GET    /dead-letters/export       all of them, one a line; parameters as above
+        GET    /replays                   replays under way, and the last that ended
+        POST   /replays                   replays dead letters: {"query":{"endpoint":"E"}}
+        GET    /replays/N                 how replay N goes
+        DELETE /replays/N                 ends it
+
+        JSON; ?pretty indents it. POST needs content-type: application/json.
     "#]]
     .assert_eq(&server.get("/").await.body);
     let unknown = server.get("/stats").await;
@@ -131,10 +148,49 @@ async fn the_ledger_adds_up_in_every_state() {
     handle.pause();
     server.queue(events(4)).await;
     let ledger = server.json("/ledger").await;
-    expect![[r#""#]].assert_eq(&format!("{ledger:#}"));
+    expect![[r#"
+        {
+          "endpoints": [
+            {
+              "dead_lettered": {
+                "awaiting_upload": 0,
+                "local": 2,
+                "replayed": 0,
+                "uploaded": 0
+              },
+              "delivered": 3,
+              "discarded": {},
+              "endpoint": "grid-1",
+              "in_flight": 0,
+              "instance": "demo",
+              "matched": 9,
+              "parked": 0,
+              "queued": 4,
+              "replayed": 0,
+              "unaccounted": 0
+            }
+          ],
+          "equation": "matched + replayed = queued + in_flight + parked + delivered + dead_lettered + discarded",
+          "total": {
+            "dead_lettered": {
+              "awaiting_upload": 0,
+              "local": 2,
+              "replayed": 0,
+              "uploaded": 0
+            },
+            "delivered": 3,
+            "discarded": {},
+            "in_flight": 0,
+            "matched": 9,
+            "parked": 0,
+            "queued": 4,
+            "replayed": 0,
+            "unaccounted": 0
+          },
+          "unmatched": 0
+        }"#]].assert_eq(&format!("{ledger:#}"));
     assert_eq!(handle.purge(true).queued, 4);
-    let ledger: twinroute_admin::ledger::Ledger =
-        serde_json::from_value(server.json("/ledger").await).unwrap();
+    let ledger: Ledger = serde_json::from_value(server.json("/ledger").await).unwrap();
     let total = &ledger.total;
     assert_eq!(
         (total.discarded["purged"], total.dead_lettered.all()),
@@ -145,7 +201,29 @@ async fn the_ledger_adds_up_in_every_state() {
 }
 
 #[tokio::test]
-async fn gauges_tell_how_endpoints_stand_and_end_with_them() {
+async fn one_endpoints_surplus_does_not_hide_what_another_lacks() {
+    let sink = Told::new(Outcome::Delivered);
+    let server = Server::start(builder(&sink));
+    server.accept(events(2)).await;
+    let mut status = server.router.status();
+    let endpoints = &mut status.instances[0].endpoints;
+    let mut lacks = endpoints[0].clone();
+    "aaa".clone_into(&mut lacks.name);
+    lacks.delivered += 1;
+    endpoints[0].delivered -= 1;
+    endpoints.push(lacks);
+    let ledger = Ledger::of(&status);
+    let rows = ledger.endpoints.iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row.endpoint.as_str(), row.counts.unaccounted))
+        .collect();
+    assert_eq!(rows, [("aaa", -1), ("grid-1", 1)]);
+    assert_eq!(ledger.total.unaccounted, 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn gauges_tell_how_endpoints_stand() {
     let sink = Told::new(rejects());
     let server = Server::start(builder(&sink));
     server.accept(events(2)).await;
@@ -192,4 +270,48 @@ async fn what_answers_something_else_is_said() {
         error.to_string(),
         format!("ask {address}: no answer in HTTP/1.1")
     );
+}
+
+/// A store whose credential ends at this time.
+struct Ends(Timestamp);
+
+impl DeadLetterStore for Ends {
+    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_ends_within_a_week_is_warned_about() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-11-01T00:00:00Z").unwrap());
+    let sink = Told::new(Outcome::Delivered);
+    let store = Ends(clock.now().after(8 * DAY));
+    let router = builder(&sink).dead_letters(store).clock(clock.clone());
+    let server = Server::start(router);
+    let told = async || server.json("/status").await["warnings"].clone();
+    assert_eq!(told().await, serde_json::json!([]));
+    clock.advance(DAY);
+    assert_eq!(told().await, serde_json::json!([]), "7 days are left");
+    clock.advance(Duration::from_secs(1));
+    let expect = |ends| {
+        serde_json::json!([format!(
+            "endpoint demo/grid-1: the credential of its dead-letter container {ends} at \
+             2026-11-09T00:00:00Z; put a new SAS into the definition"
+        )])
+    };
+    assert_eq!(told().await, expect("ends"));
+    let expiry = format!(
+        "twinroute_dead_letter_expiry_seconds{{adt_instance=\"demo\",endpoint=\"grid-1\"}} {}\n",
+        7 * 24 * 60 * 60 - 1
+    );
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains(&expiry), "{metrics}");
+    clock.advance(7 * DAY);
+    assert_eq!(told().await, expect("ended"));
+    server.stop().await;
 }

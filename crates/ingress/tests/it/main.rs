@@ -1,6 +1,7 @@
 //! The ingress over real sockets, with requests as bytes.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod ack;
 mod any_bytes;
 mod cloudevents;
 mod credentials;

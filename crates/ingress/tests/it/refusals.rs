@@ -226,9 +226,9 @@ async fn levels_that_the_journal_cannot_give() {
     check(&post("/events", &headers, EVENT), expect![[r#"
         HTTP/1.1 400 Bad Request
         content-type: application/json
-        content-length: 140
+        content-length: 157
 
-        {"error":{"code":"AckUnavailable","message":"acknowledgement level \"durable\" is not available: the journal is in memory; use \"memory\""}}
+        {"error":{"code":"AckUnavailable","message":"acknowledgement level \"durable\" is not available: the journal is in memory; use \"memory\" or \"delivered\""}}
         => []
     "#]]).await;
 }

@@ -6,7 +6,7 @@ use super::record::ITEMS_MAX;
 use super::recover::{self, SEQUENCES_SKIPPED};
 use super::recovered::Recovered;
 use super::storage::Storage;
-use super::totals::{Held, Totals};
+use super::totals::{Gauge, Held, Totals};
 use super::window::Window;
 use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
@@ -33,6 +33,9 @@ pub struct Settings {
     pub bytes_max: u64,
     /// Bytes of events that wait for the disk.
     pub queue_bytes_max: u64,
+    /// Bytes of events that are on disk and may be kept in memory too, so that they need not be read
+    /// back; see [`Disk::has_memory`].
+    pub memory_bytes_max: u64,
     /// The longest that a group waits for company; 0: never.
     pub commit_window: Duration,
     /// The longest that a settlement waits for a group to ride along with.
@@ -48,6 +51,7 @@ impl Default for Settings {
             segment_bytes: 64 << 20,
             bytes_max: 256 << 20,
             queue_bytes_max: 64 << 20,
+            memory_bytes_max: 128 << 20,
             commit_window: Duration::from_millis(1),
             settle_delay: Duration::from_millis(50),
             retry_delay: Duration::from_secs(5),
@@ -332,6 +336,13 @@ impl Disk {
             self.0.shared.wake_always();
         }
         DurableTicket(ticket)
+    }
+
+    /// Whether events may be kept in memory although they are on disk.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        let memory = Gauge(Arc::clone(&self.0.totals)).memory_bytes();
+        memory < self.0.settings.memory_bytes_max
     }
 
     /// The sequence that the next event gets.

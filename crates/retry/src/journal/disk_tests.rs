@@ -11,6 +11,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     segment_bytes: 8 << 10,
     bytes_max: 8 << 20,
     queue_bytes_max: 1 << 20,
+    memory_bytes_max: 1 << 20,
     commit_window: Duration::ZERO,
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,

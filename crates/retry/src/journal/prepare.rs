@@ -132,3 +132,7 @@ impl Drop for Next {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

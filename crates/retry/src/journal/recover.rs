@@ -107,22 +107,33 @@ pub(crate) fn read(storage: &dyn Storage, visit: Visit<'_>) -> Result<Found, Ope
     }
     let limits = limits(storage, &segments)?;
     let mut reader = Reader::new(visit);
+    let mut buffer = Vec::new();
+    let mut ahead = segments.keys().skip(1);
     for (segment, length) in &segments {
+        if let Some(next) = ahead.next() {
+            storage.will_read(&name_of(*next));
+        }
         let kept = limits.get(segment).copied();
-        let bytes = read_segment(storage, *segment, (*length).min(kept.unwrap_or(u64::MAX)))?;
-        reader.segment(*segment, &bytes, kept)?;
+        let bytes = (*length).min(kept.unwrap_or(u64::MAX));
+        read_segment(storage, *segment, bytes, &mut buffer)?;
+        reader.segment(*segment, &buffer, kept)?;
     }
+    drop(buffer);
     reader.missing(&segments);
     Ok(reader.finish(segments))
 }
 
-fn read_segment(storage: &dyn Storage, segment: u64, bytes: u64) -> Result<Vec<u8>, OpenError> {
+/// Fills `buffer` with the beginning of a segment.
+fn read_segment(
+    storage: &dyn Storage,
+    segment: u64,
+    bytes: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<(), OpenError> {
     let name = name_of(segment);
-    let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
-    match storage.read_at(&name, &mut buffer, 0) {
-        Ok(()) => Ok(buffer),
-        Err(error) => Err(OpenError::io(storage, format!("reading {name}"), error)),
-    }
+    buffer.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
+    let read = storage.read_at(&name, buffer, 0);
+    read.map_err(|error| OpenError::io(storage, format!("reading {name}"), error))
 }
 
 /// Where segments end that a later one knows the end of.
@@ -132,8 +143,9 @@ fn limits(
 ) -> Result<BTreeMap<u64, u64>, OpenError> {
     const HEAD: u64 = 128;
     let mut limits = BTreeMap::new();
+    let mut bytes = Vec::new();
     for (segment, length) in segments {
-        let bytes = read_segment(storage, *segment, (*length).min(HEAD))?;
+        read_segment(storage, *segment, (*length).min(HEAD), &mut bytes)?;
         let frame = frame::read(&bytes, 0, *segment);
         let header = match frame.map(|frame| Record::decode(&frame)) {
             Some(Ok(Record::Segment(header))) => header,

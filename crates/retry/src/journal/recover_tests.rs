@@ -333,6 +333,23 @@ impl Run {
         of_it.any(|one| !model.settled_for_good.contains(one))
     }
 
+    fn roll(&mut self) {
+        for id in 0..40 {
+            self.append(&[1 + id % 7]);
+        }
+        while let Some((lane, sequence)) = self.nth(1) {
+            let delivered = [(sequence, Fate::Delivered)];
+            self.disk().settle(LaneNumber(lane), &delivered);
+            self.model.settled.insert((lane, sequence));
+            if self.open_deliveries().len() < 3 {
+                break;
+            }
+        }
+        for _ in 0..3 {
+            self.step(&Step::Flush);
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Step::Append(events) => self.append(events),
@@ -374,22 +391,7 @@ impl Run {
                 noted.or_insert_with(|| vec![false]).push(*paused);
             }
             Step::Read => self.read(),
-            Step::Roll => {
-                for id in 0..40 {
-                    self.append(&[1 + id % 7]);
-                }
-                while let Some((lane, sequence)) = self.nth(1) {
-                    let delivered = [(sequence, Fate::Delivered)];
-                    self.disk().settle(LaneNumber(lane), &delivered);
-                    self.model.settled.insert((lane, sequence));
-                    if self.open_deliveries().len() < 3 {
-                        break;
-                    }
-                }
-                for _ in 0..3 {
-                    self.step(&Step::Flush);
-                }
-            }
+            Step::Roll => self.roll(),
             Step::Fail(calls, fault) => self.sim.fail_after(*calls, *fault),
             Step::Room(bytes) => self.sim.set_room(bytes.map(u64::from)),
             Step::Crash(leaves) => {

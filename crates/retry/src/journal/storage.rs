@@ -36,6 +36,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Fills `bytes` from `offset`.
     fn read_at(&self, name: &str, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// A file is read soon. A hint, which may do nothing.
+    fn will_read(&self, _name: &str) {}
+
     /// The length of a file.
     fn len(&self, name: &str) -> io::Result<u64>;
 
@@ -229,6 +232,16 @@ impl Storage for Folder {
 
     fn read_at(&self, name: &str, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.file(name)?.read_exact_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn will_read(&self, name: &str) {
+        let Ok(file) = self.file(name) else {
+            return;
+        };
+        if let Err(error) = rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::WillNeed) {
+            tracing::debug!(name, %error, "the file cannot be read ahead");
+        }
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {

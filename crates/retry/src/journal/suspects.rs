@@ -59,9 +59,12 @@ impl Suspects {
                 }) if replay_of < event.sequence => (event, vec![lane], MadeBy::Replaying),
                 _ => continue,
             };
-            let name = event.parse();
-            let name = name.map(|event| (event.id().to_owned(), event.source().to_owned()));
-            if name.is_some() {
+            let parsed = event.parse();
+            let whole = parsed.is_some();
+            let name = parsed
+                .map(|event| (event.id().to_owned(), event.source().to_owned()))
+                .or_else(|| Some((member(event.json, "id")?, member(event.json, "source")?)));
+            if whole {
                 self.read.insert(event.sequence);
             }
             for lane in lanes.into_iter().take(LOST_MAX) {
@@ -158,5 +161,46 @@ impl Suspects {
             }
         }
         (lost, more)
+    }
+}
+
+/// The text of a member of damaged JSON, where no other can be meant: its name stands there once, and
+/// the text has no escapes.
+fn member(json: &[u8], name: &str) -> Option<String> {
+    const TEXT_BYTES_MAX: usize = 256;
+    let name = format!("\"{name}\"");
+    let mut found = json.windows(name.len()).enumerate();
+    let (at, _) = found.find(|(_, bytes)| *bytes == name.as_bytes())?;
+    if found.any(|(_, bytes)| bytes == name.as_bytes()) {
+        return None;
+    }
+    let rest = json[at + name.len()..].trim_ascii_start();
+    let rest = rest.strip_prefix(b":")?.trim_ascii_start();
+    let rest = rest.strip_prefix(b"\"")?;
+    let end = rest
+        .iter()
+        .take(TEXT_BYTES_MAX)
+        .position(|byte| *byte == b'"')?;
+    let text = std::str::from_utf8(&rest[..end]).ok()?;
+    (!text.contains(['\\', '\0'])).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_of_damaged_json_is_told_when_it_can_be_no_other() {
+        for (json, expect) in [
+            (r#"{"id":"a","data":{"#, Some("a")),
+            ("{ \"id\" : \"a b\", \"x\u{0}", Some("a b")),
+            (r#"{"id":"a","data":{"id":"b"}}"#, None),
+            (r#"{"id":"a\u0062"}"#, None),
+            (r#"{"id":7}"#, None),
+            (r#"{"id":"a"#, None),
+            (r#"{"source":"a"}"#, None),
+        ] {
+            assert_eq!(member(json.as_bytes(), "id").as_deref(), expect, "{json}");
+        }
     }
 }

@@ -230,7 +230,7 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Reads the event of a dead letter that is kept here. One that is damaged is given up as lost.
+    /// Reads the event of a dead letter that is kept here.
     pub(crate) async fn read_dead(
         &self,
         sequence: u64,
@@ -240,9 +240,6 @@ impl Lane {
             (Some(entry), _) => Ok(Arc::clone(&entry.event)),
             (None, Some(disk)) => {
                 let read = run::read_one(disk, sequence).await;
-                if matches!(read, Err(Unreadable::Damaged)) {
-                    self.lock().lose_dead(sequence);
-                }
                 read.map(Arc::new)
             }
             (None, None) => Err(Unreadable::Settled),

@@ -64,7 +64,7 @@ async fn run(lane: Arc<Lane>) {
 /// Sends a batch. A sink that panics or never ends counts as an endpoint that cannot be reached, so that
 /// no delivery is left without an outcome.
 async fn send(mut flight: Flight) -> Landed {
-    let lost = read_back(&mut flight).await;
+    let some_absent = read_back(&mut flight).await;
     let deliveries = flight.deliveries();
     if deliveries.is_empty() {
         let outcomes = vec![None; flight.batch.len()];
@@ -80,7 +80,7 @@ async fn send(mut flight: Flight) -> Landed {
             vec![unavailable("sink-timeout", "the sink did not end in time"); deliveries.len()]
         }
     };
-    let outcomes = if lost {
+    let outcomes = if some_absent {
         let mut sent = outcomes.into_iter();
         let of = |waiting: &super::queue::Waiting| waiting.entry.as_ref().and_then(|_| sent.next());
         flight.batch.iter().map(of).collect()
@@ -90,7 +90,7 @@ async fn send(mut flight: Flight) -> Landed {
     Landed::Batch(flight, outcomes)
 }
 
-/// Reads the events that are on disk only; true when some are lost.
+/// Reads the events that are on disk only; true when some are not given back.
 async fn read_back(flight: &mut Flight) -> bool {
     let absent = flight
         .batch
@@ -112,16 +112,16 @@ async fn read_back(flight: &mut Flight) -> bool {
         entries.map(entry).collect::<Vec<Option<Entry>>>()
     });
     let mut entries = reading.await.unwrap_or_default().into_iter();
-    let mut lost = false;
+    let mut some_absent = false;
     for waiting in flight
         .batch
         .iter_mut()
         .filter(|waiting| waiting.entry.is_none())
     {
         waiting.entry = entries.next().flatten();
-        lost |= waiting.entry.is_none();
+        some_absent |= waiting.entry.is_none();
     }
-    lost
+    some_absent
 }
 
 fn unavailable(code: &'static str, detail: &str) -> Outcome {
@@ -142,15 +142,15 @@ async fn store(upload: Box<Upload>) -> Landed {
         && let Err(error) = disk.flush().await
     {
         let fault = unreachable("journal", &error.to_string());
-        return Landed::Upload(upload, Stored::Fault(fault));
+        return Landed::Upload(upload, Stored::Failed(fault));
     }
     let event = match (&upload.dead.entry, upload.disk.clone()) {
         (Some(entry), _) => Arc::clone(&entry.event),
         (None, Some(disk)) => match read_one(disk, upload.sequence).await {
             Ok(event) => Arc::new(event),
-            Err(reason) => return Landed::Upload(upload, Stored::Lost(reason)),
+            Err(reason) => return Landed::Upload(upload, Stored::Unreadable(reason)),
         },
-        (None, None) => return Landed::Upload(upload, Stored::Lost(Unreadable::Settled)),
+        (None, None) => return Landed::Upload(upload, Stored::Unreadable(Unreadable::Settled)),
     };
     let letter = Letter {
         instance: &upload.instance,
@@ -161,10 +161,10 @@ async fn store(upload: Box<Upload>) -> Landed {
     };
     let putting = AssertUnwindSafe(upload.store.put(letter)).catch_unwind();
     let stored = match timeout(UPLOAD_TIMEOUT, putting).await {
-        Ok(Ok(Ok(()))) => Stored::Stored,
-        Ok(Ok(Err(fault))) => Stored::Fault(fault),
-        Ok(Err(_panic)) => Stored::Fault(unreachable("store-panicked", "the store panicked")),
-        Err(_) => Stored::Fault(unreachable(
+        Ok(Ok(Ok(()))) => Stored::Done,
+        Ok(Ok(Err(fault))) => Stored::Failed(fault),
+        Ok(Err(_panic)) => Stored::Failed(unreachable("store-panicked", "the store panicked")),
+        Err(_) => Stored::Failed(unreachable(
             "store-timeout",
             "the store did not end in time",
         )),

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn moments_are_times_or_how_long_ago() {
-        let now = Timestamp::parse("2026-11-22T12:00:00Z").unwrap();
+        let now = Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap();
         let clock = ManualClock::new(now);
         for (text, expect) in [
             ("2026-11-22T10:00:00+01:00", "2026-11-22T09:00:00Z"),

@@ -296,7 +296,7 @@ fn render(page: &DeadLetterPage) -> String {
         }
         let note = match (letter.busy, letter.unstorable) {
             (true, _) => " (busy)",
-            (false, true) => " (container refuses it)",
+            (false, true) => " (unstorable)",
             (false, false) => "",
         };
         let line = format!(
@@ -393,7 +393,18 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
-        expect![[r#""#]].assert_eq(&text);
+        expect![[r#"
+            demo/grid-1
+               sequence  reason     died at (UTC)        tries  id                type
+                      1  exhausted  2026-11-22 10:00:01     30  1                 Microsoft.DigitalTwins.Relati…
+                      2  exhausted  2026-11-22 10:00:01     30  0f8fad5b-d9cb-4…  Microsoft.DigitalTwins… (busy)
+
+            demo/hub-1
+               sequence  reason     died at (UTC)        tries  id                type
+                      3  exhausted  2026-11-22 10:00:01     30  3                 Microsoft.Digita… (unstorable)
+
+            there may be more: --after demo/hub-1/3
+        "#]].assert_eq(&text);
     }
 
     #[test]
@@ -403,6 +414,21 @@ mod tests {
             dead_letter: letter("grid-1", 1, "1"),
             event: RawValue::from_string(event.to_owned()).unwrap(),
         };
-        expect![[r#""#]].assert_eq(&render_one(&letter));
+        expect![[r#"
+            endpoint   demo/grid-1
+            sequence   1
+            reason     exhausted
+            outcome    http-500: no
+            tries      30
+            accepted   2026-11-22T10:00:00.5Z
+            died       2026-11-22T10:00:01.25Z
+            id         1
+            source     host
+            type       Microsoft.DigitalTwins.Relationship.Update
+            bytes      100
+
+            {"id":"1",  "big":12345678901234567890123}
+        "#]]
+        .assert_eq(&render_one(&letter));
     }
 }

@@ -1,5 +1,7 @@
 //! `twinroute demo`: emulator, router, ingress and a building of twins, on free loopback ports.
 
+mod trouble;
+
 use super::{StopSignals, table};
 use crate::config::LogFormat;
 use crate::story::Story;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use trouble::Trouble;
 use twinroute_emulator::Emulator;
 use twinroute_ingress::Ingress;
 use twinroute_listen::{Address, Listener};
@@ -30,6 +33,11 @@ pub(crate) struct Options {
     /// Port of the ingress on 127.0.0.1; 0 lets the system choose.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// With --events: an endpoint that misbehaves for the middle third of them, as NAME=away (switched
+    /// off and on again) or NAME=rejects (its events become dead letters, which are listed and
+    /// replayed). May be given several times.
+    #[arg(long, value_name = "NAME=KIND", requires = "events")]
+    fault: Vec<Trouble>,
 }
 
 /// How long the demo waits for what it sent to be settled.
@@ -55,7 +63,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let stage = Stage::set(options.port).await?;
     println!("{}", stage.introduction());
     match options.events {
-        Some(events) => stage.count(events, options.rate).await,
+        Some(events) => stage.count(events, options.rate, &options.fault).await,
         None => stage.play(options.rate).await,
     }
 }
@@ -131,12 +139,21 @@ impl Stage {
     }
 
     /// Sends so many events and ends when all are settled.
-    async fn count(self, events: u64, rate: u32) -> anyhow::Result<ExitCode> {
+    async fn count(self, events: u64, rate: u32, troubles: &[Trouble]) -> anyhow::Result<ExitCode> {
         let mut producer = Producer::new(&self.url)?;
         // A fixed number is not watched live, so it goes ten times as fast.
         let mut beat = interval(Duration::from_secs(1) / rate.saturating_mul(10));
         let started = Instant::now();
-        for _ in 0..events {
+        for sent in 0..events {
+            if !troubles.is_empty() && sent == events / 3 {
+                for trouble in troubles {
+                    println!("after {sent} events: {}", trouble.begin(&self.emulator));
+                }
+            }
+            if !troubles.is_empty() && sent == events - events / 3 {
+                println!("after {sent} events: everything is as it should be again");
+                self.emulator.faults().clear();
+            }
             beat.tick().await;
             producer.post().await?;
         }
@@ -144,6 +161,14 @@ impl Stage {
             "posted {events} events in {:.1} s; waiting until all are settled",
             started.elapsed().as_secs_f64()
         );
+        if !troubles.is_empty() {
+            self.emulator.faults().clear();
+            drop(timeout(SETTLE_MAX, self.router.settled()).await);
+            println!("\n{}", table::render(&self.router.status()).trim_end());
+            if !trouble::bring_back(&self.emulator, &self.router).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         self.end(producer.posted).await
     }
 
@@ -194,8 +219,15 @@ impl Sums {
             let held = arrived.iter().find(|(name, _)| *name == endpoint.name);
             let held = held.map_or(0, |(_, held)| *held);
             text.push_str(&format!(
-                "{:<16} matched {:>6} = delivered {:>6} + given up {:>3}; arrived {:>6}\n",
-                endpoint.name, endpoint.matched, endpoint.delivered, endpoint.discarded, held
+                "{:<16} matched {:>5} + replayed {:>4} = delivered {:>5} + dead-lettered {:>4} + \
+                 discarded {:>3}; arrived {:>5}\n",
+                endpoint.name,
+                endpoint.matched,
+                endpoint.replayed,
+                endpoint.delivered,
+                endpoint.dead_letters.all(),
+                endpoint.discarded,
+                held
             ));
             unaccounted += endpoint.unaccounted().unsigned_abs();
             // More may arrive than was acknowledged, never less.

@@ -200,11 +200,17 @@ mod tests {
             number: 3,
             ..ReplayStatus::default()
         };
-        expect![[r#""#]].assert_eq(&summary(&stopped));
+        expect!["replay 2 stopped: endpoint demo/grid-1: the failure persists; 12 replayed, 7 delivered, 5 dead letters again"].assert_eq(&summary(&stopped));
         let text = render(&[stopped, running]);
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
-        expect![[r#""#]].assert_eq(&text);
+        expect![[r#"
+            replay  state      replayed  delivered  dead again  passed over  of
+                 2  stopped          12          7           5            0  grid-1
+                    endpoint demo/grid-1: the failure persists
+                 3  running           0          0           0            0  all
+        "#]]
+        .assert_eq(&text);
     }
 }

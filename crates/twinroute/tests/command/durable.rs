@@ -11,7 +11,7 @@ use twinroute_model::clock::SystemClock;
 const EVENTS: usize = 300;
 
 /// A configuration with a journal, and an endpoint that is the emulator's topic.
-fn scene(emulator: &Emulator) -> tempfile::TempDir {
+pub(crate) fn scene(emulator: &Emulator) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(
         folder.path(),

@@ -9,6 +9,7 @@ mod crash;
 mod durable;
 mod harness;
 mod running;
+mod steering;
 
 use harness::{repository, scene, text, twinroute, with_config, write};
 use std::fs;

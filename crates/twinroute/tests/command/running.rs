@@ -54,7 +54,7 @@ fn signals_reload_and_stop_and_what_is_given_up_is_said() {
     daemon.line("SIGHUP");
     daemon.post(1);
     daemon.signal("-TERM");
-    daemon.line("events were given up: stopped");
+    daemon.line("events will not be delivered: stopped");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
     daemon.lines.iter().for_each(|line| daemon.seen.push(line));
     let log = daemon.seen.join("\n");
@@ -127,7 +127,7 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
 
     fs::remove_file(folder.path().join("table/routes/all.json")).unwrap();
     fs::remove_file(folder.path().join("table/endpoints/grid-1.json")).unwrap();
-    daemon.line("events were given up: removed");
+    daemon.line("events will not be delivered: removed");
     let ended =
         |daemon: &Daemon| daemon.status()["instances"][0]["endpoints"][0]["state"] == "removed";
     let latest = Instant::now() + PATIENCE;

@@ -67,10 +67,8 @@ impl State {
 
     /// Gives up the oldest dead letters where a limit was set for them.
     fn limit_dead(&mut self) {
-        let Some(most) = self.setup.settings.dead_letter_bytes_max else {
-            return;
-        };
-        while self.dead.bytes() > most.as_u64() {
+        let most = self.setup.settings.dead_letter_bytes_max.as_u64();
+        while most > 0 && self.dead.bytes() > most {
             let Some(sequence) = self.dead.remove_oldest() else {
                 return;
             };
@@ -125,7 +123,7 @@ impl State {
             let age = oldest.age(now);
             let still = self.still.total(now).saturating_sub(oldest.still_then);
             let lived = age.saturating_sub(still);
-            let too_old = settings.queue_age_max.is_some_and(|most| age >= most);
+            let too_old = settings.queue_age_limit().is_some_and(|most| age >= most);
             if lived >= settings.time_to_live {
                 let Some(oldest) = self.queue.evict_oldest() else {
                     break None;
@@ -139,7 +137,7 @@ impl State {
                 self.overflow(oldest, now);
             } else {
                 let dies = (!self.still.is_still()).then_some(settings.time_to_live - lived);
-                let leaves = settings.queue_age_max.filter(|_| !too_old);
+                let leaves = settings.queue_age_limit().filter(|_| !too_old);
                 let leaves = leaves.map(|most| most.saturating_sub(age));
                 let soonest = [dies, leaves].into_iter().flatten().min();
                 break soonest.map(|wait| now + wait.max(Duration::from_millis(1)));

@@ -1,6 +1,7 @@
 //! A lane's state and what it decides: pure but for logs and counters.
 
 mod control;
+mod counters;
 mod deaths;
 mod outcomes;
 mod show;
@@ -9,6 +10,7 @@ mod uploads;
 pub(crate) use control::Purged;
 pub(super) use uploads::{Stored, Upload};
 
+use self::counters::Counters;
 use super::concurrency::Concurrency;
 use super::dead::DeadLetters;
 use super::durable::{LaneJournal, Origin, Wall};
@@ -18,10 +20,9 @@ use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
 use crate::sink::{Delivery, FaultKind, Sink};
-use metrics::{Counter, counter};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
@@ -53,6 +54,9 @@ pub(super) struct State {
     retired: Option<Retirement>,
     ended: bool,
     overflowing: bool,
+    /// When deaths were last told in the log, and how many there were since.
+    deaths_told_at: Option<Instant>,
+    deaths_untold: u64,
     paused: bool,
     still: Still,
     dead: DeadLetters,
@@ -60,7 +64,7 @@ pub(super) struct State {
     store_fault: Option<Fault>,
     store_error: String,
     /// Who waits for which deliveries.
-    awaited: HashMap<u64, Arc<Awaited>>,
+    awaited: HashMap<u64, Weak<Awaited>>,
     /// Whether new events are to be refused; read without the lock.
     refusing: Arc<AtomicBool>,
     chance: fastrand::Rng,
@@ -97,18 +101,6 @@ struct Fault {
     /// Faults in a row.
     count: u32,
     until: Instant,
-}
-
-#[derive(Debug)]
-struct Counters {
-    matched: Counter,
-    replayed: Counter,
-    delivered: Counter,
-    dead_lettered: Counter,
-    discarded: [Counter; Discard::ALL.len()],
-    deaths: [Counter; DeathReason::ALL.len()],
-    faults: [Counter; FaultKind::ALL.len()],
-    store_faults: Counter,
 }
 
 /// What the loop is to do next.
@@ -183,6 +175,8 @@ impl State {
             retired: None,
             ended: false,
             overflowing: false,
+            deaths_told_at: None,
+            deaths_untold: 0,
             paused: origin.state.paused,
             still: Still::restored(origin.state.still + before, since.map(|_| now)),
             dead: DeadLetters::default(),
@@ -247,7 +241,7 @@ impl State {
             Kind::Replayed { of } => self.note_replayed(of),
         }
         if let Some(awaited) = &arrival.awaited {
-            self.awaited.insert(entry.sequence, Arc::clone(awaited));
+            self.await_end(entry.sequence, awaited);
         }
         let now = arrival.came;
         let mut waiting = Waiting {
@@ -279,7 +273,10 @@ impl State {
     fn keeps_event(&self, bytes: u32) -> bool {
         let held_back = self.fault.is_some() || self.paused || !self.setup.defined;
         let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
-        self.journal.is_none() || (room && !held_back)
+        match &self.journal {
+            None => true,
+            Some(journal) => room && !held_back && journal.disk().has_memory(),
+        }
     }
 
     fn enqueue(&mut self, waiting: Waiting, now: Instant) {
@@ -335,7 +332,7 @@ impl State {
     fn note_fullness(&self, now: Instant) {
         let settings = &self.setup.settings;
         let full = settings.when_full == WhenFull::Refuse && {
-            let old = settings.queue_age_max;
+            let old = settings.queue_age_limit();
             let old = old.zip(self.queue.oldest());
             self.queue.events() >= settings.queue_events_max
                 || self.queue.bytes() as u64 >= settings.queue_bytes_max.as_u64()
@@ -474,12 +471,21 @@ impl State {
         self.ended || (self.is_empty() && !uploading)
     }
 
+    /// Notes who waits for a delivery. Those who have gone are forgotten before there are too many.
+    fn await_end(&mut self, sequence: u64, awaited: &Arc<Awaited>) {
+        if self.awaited.len() == self.awaited.capacity() {
+            self.awaited.retain(|_, awaited| awaited.strong_count() > 0);
+        }
+        self.awaited.insert(sequence, Arc::downgrade(awaited));
+    }
+
     /// Tells whoever waits for a delivery how it ended.
     fn tell(&mut self, sequence: u64, end: End) {
         if self.awaited.is_empty() {
             return;
         }
-        if let Some(awaited) = self.awaited.remove(&sequence) {
+        let awaited = self.awaited.remove(&sequence);
+        if let Some(awaited) = awaited.and_then(|awaited| awaited.upgrade()) {
             awaited.ended(&self.name, end);
         }
     }
@@ -489,45 +495,6 @@ impl State {
             journal.settle(sequence, fate);
         }
         self.ledger.settle(fate);
-    }
-}
-
-impl Counters {
-    fn new(instance: &InstanceName, name: &EndpointName) -> Self {
-        let (instance, name) = (instance.to_string(), name.to_string());
-        let delivery = |outcome: &'static str| {
-            counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
-                "endpoint" => name.clone(), "outcome" => outcome)
-        };
-        let by = |metric: &'static str, label: &'static str, word: &'static str| {
-            counter!(metric, "adt_instance" => instance.clone(),
-                "endpoint" => name.clone(), label => word)
-        };
-        Self {
-            matched: delivery("matched"),
-            replayed: delivery("replayed"),
-            delivered: delivery("delivered"),
-            dead_lettered: delivery("dead_lettered"),
-            discarded: Discard::ALL
-                .map(|reason| by("twinroute_discarded_total", "reason", reason.as_str())),
-            deaths: DeathReason::ALL
-                .map(|reason| by("twinroute_dead_letters_total", "reason", reason.as_str())),
-            faults: FaultKind::ALL
-                .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),
-            store_faults: counter!("twinroute_dead_letter_store_faults_total",
-                "adt_instance" => instance.clone(), "endpoint" => name.clone()),
-        }
-    }
-
-    /// Counters go on from what was counted before a restart, so that they add up.
-    fn go_on(&self, ledger: &Ledger) {
-        self.matched.increment(ledger.matched);
-        self.replayed.increment(ledger.replayed);
-        self.delivered.increment(ledger.delivered);
-        self.dead_lettered.increment(ledger.dead_lettered);
-        for reason in Discard::ALL {
-            self.discarded[reason as usize].increment(ledger.discarded(reason));
-        }
     }
 }
 

@@ -6,11 +6,15 @@ use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Answer;
-use twinroute_retry::ledger::{Discard, Fate};
+use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
+/// Deaths are told in the log at most this often, with how many there were.
+const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 impl State {
-    /// Takes note of what became of a batch; no outcome is that of an event which the disk lost.
+    /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
+    /// back: that is tried again too, and never given up, since the disk may come to its senses.
     pub(in crate::lane) fn finish(
         &mut self,
         flight: Flight,
@@ -36,8 +40,9 @@ impl State {
             });
             let fate = match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
-                    self.lose(&waiting);
-                    Next::Settled
+                    let reason =
+                        Reason::new("unreadable", "the journal's disk does not give it back");
+                    self.failed_alone(waiting, None, reason, now, &mut dying)
                 }
                 Some(Outcome::Delivered) => {
                     answered = true;
@@ -113,15 +118,6 @@ impl State {
         }
     }
 
-    fn lose(&mut self, waiting: &Waiting) {
-        tracing::error!(
-            endpoint = self.label,
-            sequence = waiting.sequence,
-            "the disk does not give an event back; it is lost for this endpoint"
-        );
-        self.discard(waiting.sequence, Discard::Lost);
-    }
-
     /// An event failed alone: it waits for its next attempt, or has had its last.
     fn failed_alone(
         &mut self,
@@ -166,10 +162,15 @@ impl State {
             return;
         };
         self.last_error = reason.to_string();
-        tracing::error!(
-            endpoint = self.label, count = dying.0.len(), why = death.as_str(), reason = %reason,
-            "events became dead letters"
-        );
+        self.deaths_untold += dying.0.len() as u64;
+        let quiet = |told: Instant| now.saturating_duration_since(told) >= DEATHS_TOLD_EVERY;
+        if self.deaths_told_at.is_none_or(quiet) {
+            tracing::error!(
+                endpoint = self.label, count = self.deaths_untold, why = death.as_str(),
+                reason = %reason, "events became dead letters"
+            );
+            (self.deaths_told_at, self.deaths_untold) = (Some(now), 0);
+        }
         for (waiting, death, reason) in dying.0 {
             let attempts = waiting.attempts + 1;
             let waiting = Waiting {

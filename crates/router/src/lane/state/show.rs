@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 impl State {
     pub(in crate::lane) fn status(&self, now: Instant) -> EndpointStatus {
-        // An endpoint that is over has no faults any more.
-        let fault = self.fault.as_ref().filter(|_| !self.ended);
+        // An endpoint that is over has no faults any more, though it may have dead letters.
+        let over = self.ended || (self.retired.is_some() && self.is_empty());
+        let fault = self.fault.as_ref().filter(|_| !over);
         let state = if self.setup.defined {
             match (self.paused, fault, &self.retired) {
                 (true, _, _) => "paused",

@@ -1,7 +1,7 @@
 //! Dead letters on their way to their store, and back into the queue.
 
 use super::super::dead::Dead;
-use super::{DeathReason, Discard, Fate, Fault, State};
+use super::{DeathReason, Fate, Fault, State};
 use crate::sink::{DeadLetterStore, EndpointFault, FaultKind};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -26,9 +26,9 @@ pub(in crate::lane) struct Upload {
 
 /// How it went.
 pub(in crate::lane) enum Stored {
-    Stored,
-    Lost(Unreadable),
-    Fault(EndpointFault),
+    Done,
+    Unreadable(Unreadable),
+    Failed(EndpointFault),
 }
 
 impl State {
@@ -71,7 +71,7 @@ impl State {
     pub(in crate::lane) fn uploaded(&mut self, upload: &Upload, stored: Stored, now: Instant) {
         let sequence = upload.sequence;
         match stored {
-            Stored::Stored => {
+            Stored::Done => {
                 self.dead.remove(sequence);
                 self.settle(sequence, Fate::DeadLettered);
                 self.counters.dead_lettered.increment(1);
@@ -79,18 +79,18 @@ impl State {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");
                 }
             }
-            Stored::Lost(reason) => {
-                tracing::error!(endpoint = self.label, sequence, %reason, "a dead letter is lost");
-                self.dead.remove(sequence);
-                self.discard(sequence, Discard::Lost);
+            Stored::Unreadable(reason) => {
+                tracing::error!(endpoint = self.label, sequence, %reason,
+                    "the disk does not give a dead letter back; it stays here");
+                self.dead.put_back(sequence, true);
             }
-            Stored::Fault(fault) if fault.kind == FaultKind::Unsupported => {
+            Stored::Failed(fault) if fault.kind == FaultKind::Unsupported => {
                 tracing::error!(endpoint = self.label, sequence, reason = %fault.reason,
                     "a dead letter cannot be stored; it stays here");
                 self.store_error = fault.reason.to_string();
                 self.dead.put_back(sequence, true);
             }
-            Stored::Fault(fault) => {
+            Stored::Failed(fault) => {
                 self.dead.put_back(sequence, false);
                 if upload.epoch == self.epoch {
                     self.store_failed(&fault, now);
@@ -130,13 +130,6 @@ impl State {
     /// The replay of a dead letter did not come about.
     pub(in crate::lane) fn put_back_dead(&mut self, sequence: u64) {
         self.dead.put_back(sequence, false);
-    }
-
-    /// A dead letter cannot be read: it is gone.
-    pub(in crate::lane) fn lose_dead(&mut self, sequence: u64) {
-        self.dead.remove(sequence);
-        self.discard(sequence, Discard::Lost);
-        self.hand_over();
     }
 
     /// A replay takes the place of a dead letter, which may have been one of those here. The journal

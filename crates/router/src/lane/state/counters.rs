@@ -1,0 +1,58 @@
+//! What a lane counts for metrics.
+
+use crate::sink::FaultKind;
+use metrics::{Counter, counter};
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::ledger::{Discard, Ledger};
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) matched: Counter,
+    pub(super) replayed: Counter,
+    pub(super) delivered: Counter,
+    pub(super) dead_lettered: Counter,
+    pub(super) discarded: [Counter; Discard::ALL.len()],
+    pub(super) deaths: [Counter; DeathReason::ALL.len()],
+    pub(super) faults: [Counter; FaultKind::ALL.len()],
+    pub(super) store_faults: Counter,
+}
+
+impl Counters {
+    pub(super) fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+        let (instance, name) = (instance.to_string(), name.to_string());
+        let delivery = |outcome: &'static str| {
+            counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
+                "endpoint" => name.clone(), "outcome" => outcome)
+        };
+        let by = |metric: &'static str, label: &'static str, word: &'static str| {
+            counter!(metric, "adt_instance" => instance.clone(),
+                "endpoint" => name.clone(), label => word)
+        };
+        Self {
+            matched: delivery("matched"),
+            replayed: delivery("replayed"),
+            delivered: delivery("delivered"),
+            dead_lettered: delivery("dead_lettered"),
+            discarded: Discard::ALL
+                .map(|reason| by("twinroute_discarded_total", "reason", reason.as_str())),
+            deaths: DeathReason::ALL
+                .map(|reason| by("twinroute_dead_letters_total", "reason", reason.as_str())),
+            faults: FaultKind::ALL
+                .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),
+            store_faults: counter!("twinroute_dead_letter_store_faults_total",
+                "adt_instance" => instance.clone(), "endpoint" => name.clone()),
+        }
+    }
+
+    /// Counters go on from what was counted before a restart, so that they add up.
+    pub(super) fn go_on(&self, ledger: &Ledger) {
+        self.matched.increment(ledger.matched);
+        self.replayed.increment(ledger.replayed);
+        self.delivered.increment(ledger.delivered);
+        self.dead_lettered.increment(ledger.dead_lettered);
+        for reason in Discard::ALL {
+            self.discarded[reason as usize].increment(ledger.discarded(reason));
+        }
+    }
+}

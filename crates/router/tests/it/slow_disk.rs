@@ -1,0 +1,88 @@
+//! A disk whose writes are held up until they are let go.
+
+use super::Script;
+use std::any::Any;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use twinroute_model::clock::SystemClock;
+use twinroute_retry::journal::sim::Sim;
+use twinroute_retry::journal::storage::Storage;
+use twinroute_retry::journal::{Disk, Settings};
+use twinroute_router::{Builder, Router};
+
+#[derive(Clone, Default)]
+pub(crate) struct SlowDisk {
+    pub(crate) sim: Sim,
+    held: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl SlowDisk {
+    pub(crate) fn hold(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
+    }
+
+    pub(crate) fn router(&self, sink: &Script) -> Builder {
+        let settings = Settings {
+            segment_bytes: 64 << 10,
+            commit_window: Duration::ZERO,
+            retry_delay: Duration::ZERO,
+            ..Settings::default()
+        };
+        let storage = Arc::new(self.clone());
+        let (disk, recovered) = Disk::open(settings, storage, Arc::new(SystemClock)).unwrap();
+        Router::builder()
+            .journal_on_disk(disk, recovered)
+            .sink("only", sink.clone())
+            .route("all", "only", "true")
+    }
+}
+
+impl Storage for SlowDisk {
+    fn write_at(&self, name: &str, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let held = self.held.0.lock().unwrap();
+        drop(self.held.1.wait_while(held, |held| *held).unwrap());
+        self.sim.write_at(name, bytes, offset)
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        self.sim.lock()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.sim.list()
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<()> {
+        self.sim.create(name, bytes)
+    }
+
+    fn read_at(&self, name: &str, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.sim.read_at(name, bytes, offset)
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.sim.len(name)
+    }
+
+    fn sync_data(&self, name: &str) -> io::Result<()> {
+        self.sim.sync_data(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.sim.sync_dir()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.sim.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.sim.remove(name)
+    }
+
+    fn describe(&self) -> String {
+        self.sim.describe()
+    }
+}
