@@ -332,13 +332,13 @@ async fn a_busy_broker_is_waited_for_and_a_poison_event_stands_alone() {
     );
     post(&router, 0..1).await;
     let topic_settled = async {
-        while endpoint(&router, "topic-1").discarded == 0 {
+        while endpoint(&router, "topic-1").dead_letters.local == 0 {
             tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, topic_settled)
         .await
-        .expect("the refused event is given up");
+        .expect("the refused event is a dead letter");
     assert!(
         endpoint(&router, "topic-1")
             .last_error
