@@ -3,6 +3,7 @@
 mod control;
 mod counters;
 mod deaths;
+mod limits;
 mod outcomes;
 mod show;
 mod uploads;
@@ -14,20 +15,19 @@ use self::counters::Counters;
 use super::concurrency::Concurrency;
 use super::dead::DeadLetters;
 use super::durable::{LaneJournal, Origin, Wall};
-use super::queue::{Caps, Queue, Room, Waiting};
+use super::queue::{Queue, Waiting};
 use super::still::Still;
 use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
 use crate::sink::{Delivery, FaultKind, Sink};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::settings::WhenFull;
 use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::journal::{Disk, Entry, LaneNumber, PendingDelivery};
 use twinroute_retry::ledger::{Discard, Fate, Ledger};
@@ -302,43 +302,6 @@ impl State {
     fn wall(&self, now: Instant) -> Wall {
         let wall = self.clock.now();
         Wall { wall, now }
-    }
-
-    fn caps(&self) -> Caps {
-        let settings = &self.setup.settings;
-        if settings.when_full == WhenFull::Refuse {
-            // Refused before they come here.
-            return Caps {
-                events_max: usize::MAX,
-                bytes_max: usize::MAX,
-            };
-        }
-        let bytes_max = usize::try_from(settings.queue_bytes_max.as_u64());
-        Caps {
-            events_max: settings.queue_events_max,
-            bytes_max: bytes_max.unwrap_or(usize::MAX),
-        }
-    }
-
-    fn room(&self) -> Room {
-        let limits = self.setup.sink.limits();
-        Room {
-            events_max: limits.events_max.max(1),
-            bytes_max: limits.bytes_max,
-        }
-    }
-
-    /// Keeps what accepting reads up to date.
-    fn note_fullness(&self, now: Instant) {
-        let settings = &self.setup.settings;
-        let full = settings.when_full == WhenFull::Refuse && {
-            let old = settings.queue_age_limit();
-            let old = old.zip(self.queue.oldest());
-            self.queue.events() >= settings.queue_events_max
-                || self.queue.bytes() as u64 >= settings.queue_bytes_max.as_u64()
-                || old.is_some_and(|(most, oldest)| oldest.age(now) >= most)
-        };
-        self.refusing.store(full, Ordering::Relaxed);
     }
 
     /// Decides what to do now.
