@@ -128,8 +128,8 @@ impl Full {
             attributes.insert("urgent", Attribute::Truth(chance.bool()));
         }
         let bytes = match chance.u32(0..1_000) {
-            0..30 => chance.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (8 << 10)),
-            30..60 => chance.usize(4 << 10..16 << 10),
+            0..60 => chance.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (8 << 10)),
+            60..90 => chance.usize(4 << 10..16 << 10),
             _ => chance.usize(16..1_200),
         };
         let (level, kind, data) = if mode == Mode::Binary {

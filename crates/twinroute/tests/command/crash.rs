@@ -29,4 +29,6 @@ fn ten_kills_under_load_break_no_promise() {
     let tally = report.tally;
     assert!(tally.acknowledged > 500, "{report}");
     assert!(tally.delivered > tally.acknowledged, "{report}");
+    assert!(tally.uploaded > 100, "{report}");
+    assert!(tally.kept > 0 && tally.replayed > 0, "{report}");
 }
