@@ -7,7 +7,7 @@ pub use violation::{Violation, Wrong};
 
 use super::history::{Answer, Delivery, Disturbance, Endpoint, Event, EventId, History, Post};
 use letters::{Lies, early};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
@@ -62,8 +62,9 @@ struct Judge<'a> {
     arrived: HashMap<(Endpoint, EventId), Timestamp>,
     /// Dead letters.
     lying: HashMap<(Endpoint, EventId), Lies>,
-    /// Unanswered posts of which something arrived, or became a dead letter.
-    evident: HashSet<(u32, u32)>,
+    /// Unanswered posts of which something arrived, or became a dead letter: the last event of each that
+    /// did.
+    evident: HashMap<(u32, u32), usize>,
     /// Times in which events were refused for good.
     refusing: Vec<&'a Disturbance>,
     /// Per endpoint, dead letters of events that it could have taken.
@@ -94,7 +95,7 @@ impl<'a> Judge<'a> {
             known: known.collect(),
             arrived: HashMap::new(),
             lying: HashMap::new(),
-            evident: HashSet::new(),
+            evident: HashMap::new(),
             refusing: disturbances.filter(|one| one.refusals > 0).collect(),
             refused: HashMap::new(),
             ends: HashMap::new(),
@@ -127,9 +128,7 @@ impl<'a> Judge<'a> {
                 continue;
             }
             self.tally.delivered += 1;
-            if post.answer == Answer::None {
-                self.evident.insert((post.producer, post.number));
-            }
+            self.show(post, id);
             let now = (id, delivery.at);
             let before = latest.entry((endpoint, event.twin)).or_insert(now);
             if before.0 <= id {
@@ -206,22 +205,33 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// What was acknowledged arrived or is a dead letter; what was not, is so whole or not at all.
+    /// Takes note of a trace of an unanswered post.
+    fn show(&mut self, post: &Post, id: EventId) {
+        if post.answer == Answer::None {
+            let last = self.evident.entry((post.producer, post.number));
+            let last = last.or_default();
+            *last = (*last).max(id.index as usize);
+        }
+    }
+
+    /// What was acknowledged arrived or is a dead letter. What was not, is so up to an event: a kill in the
+    /// middle of the write may keep the beginning of a batch, and never more than that.
     fn posts(&mut self) {
         for post in &self.history.posts {
             let events = post.events.len() as u64;
             self.tally.posted += events;
-            let evident = self.evident.contains(&(post.producer, post.number));
+            let evident = self.evident.get(&(post.producer, post.number));
+            let mut accepted = post.events.len();
             match post.answer {
                 Answer::Refused(_) => continue,
                 Answer::Acknowledged(_) => self.tally.acknowledged += events,
-                Answer::None if evident => self.tally.unanswered_accepted += events,
                 Answer::None => {
-                    self.tally.unanswered_lost += events;
-                    continue;
+                    accepted = evident.map_or(0, |last| last + 1);
+                    self.tally.unanswered_accepted += accepted as u64;
+                    self.tally.unanswered_lost += events - accepted as u64;
                 }
             }
-            for (index, event) in post.events.iter().enumerate() {
+            for (index, event) in post.events.iter().enumerate().take(accepted) {
                 for endpoint in event.matched.iter() {
                     self.accepted(endpoint, post, id(post, index));
                 }

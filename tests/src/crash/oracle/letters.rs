@@ -2,7 +2,7 @@
 
 use super::violation::{Violation, Wrong};
 use super::{Judge, LAG};
-use crate::crash::history::{Answer, Endpoint, EventId, Letter, Place};
+use crate::crash::history::{Endpoint, EventId, Letter, Place};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
@@ -54,9 +54,7 @@ impl Judge<'_> {
         let Some((id, post, event)) = self.accepted_event(endpoint, &letter.id) else {
             return Some(Wrong::Unknown);
         };
-        if post.answer == Answer::None {
-            self.evident.insert((post.producer, post.number));
-        }
+        self.show(post, id);
         let lies = Lies {
             uploaded: matches!(letter.place, Place::Container { .. }),
             since: letter.at,

@@ -114,7 +114,7 @@ impl fmt::Display for Violation {
             Self::Altered(endpoint, event) => write!(out, "altered: event {event} at {endpoint}"),
             Self::Torn(endpoint, event) => write!(
                 out,
-                "torn: event {event} for {endpoint} is missing, while others of its batch were \
+                "torn: event {event} for {endpoint} is missing, while later ones of its batch were \
                  accepted"
             ),
             Self::OutOfOrder {
