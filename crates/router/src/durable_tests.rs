@@ -4,7 +4,7 @@ use super::dead_letter_tests::{Shelf, ended, reject};
 use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
-use crate::replay::ReplayRequest;
+use crate::replay::{ReplayRequest, ReplayState};
 use crate::sink::FaultKind;
 use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::sim::{Fault, Leaves, Sim};
@@ -275,4 +275,53 @@ async fn what_is_only_on_disk_is_read_back_in_order() {
     router.settled().await;
     let expect: Vec<String> = (0..500).map(|id| id.to_string()).collect();
     assert_eq!(sink.ids(), expect);
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_after_a_restart() {
+    let (sim, sink, folder) = (
+        Sim::default(),
+        Script::default(),
+        tempfile::tempdir().unwrap(),
+    );
+    let build = |sim: &Sim, sink: &Script| {
+        let (disk, recovered) = open(sim);
+        Router::builder()
+            .journal_on_disk(disk, recovered)
+            .replay_notes(folder.path().to_owned())
+            .sink("only", sink.clone())
+            .route("all", "only", "true")
+            .build()
+            .unwrap()
+    };
+    sink.answer(vec![reject(); 8]);
+    let before = build(&sim, &sink);
+    let events = (0..8).map(|id| event(id, "a")).collect();
+    before
+        .accept(None, events, AckLevel::Durable)
+        .await
+        .unwrap();
+    before.settled().await;
+    let request = ReplayRequest {
+        per_second: 20.0,
+        ..ReplayRequest::default()
+    };
+    let number = before.replay(request).await.unwrap().number;
+    while endpoint_status(&before, "only").replayed < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    before.stop(Duration::ZERO).await;
+    let sink = Script::default();
+    let router = build(&sim.fork(), &sink);
+    assert_eq!(ended(&router, number).await.state, ReplayState::Done);
+    router.settled().await;
+    let status = endpoint_status(&router, "only");
+    assert_eq!(
+        (status.delivered, status.replayed, status.dead_letters.local),
+        (8, 8, 0)
+    );
+    assert!(
+        std::fs::read_dir(folder.path()).unwrap().next().is_none(),
+        "no note is left"
+    );
 }

@@ -59,6 +59,16 @@ impl Replays {
         })
     }
 
+    /// Notes how far those are that are under way, for the next start.
+    pub(crate) async fn note_all(&self) {
+        let running: Vec<_> = self.lock().values().cloned().collect();
+        for job in running.iter().filter(|job| job.is_running()) {
+            if let Err(error) = job.note().await {
+                tracing::warn!(%error, replay = job.number, "the note of a replay is old");
+            }
+        }
+    }
+
     /// Adds a job under a new number, unless there are enough.
     fn add(&self, request: ReplayRequest) -> Result<Arc<Job>, ReplayError> {
         let mut jobs = self.lock();

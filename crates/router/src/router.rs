@@ -119,6 +119,10 @@ impl Router {
         self.journal().next_sequence()
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
     pub(crate) fn replay_jobs(&self) -> &Replays {
         &self.shared.replays
     }
@@ -309,6 +313,7 @@ impl Router {
             }
         }
         self.shared.stopped.send_replace(true);
+        self.shared.replays.note_all().await;
         let status = self.status();
         if let Some(disk) = self.shared.disk.clone() {
             let closed = tokio::task::spawn_blocking(move || disk.close()).await;

@@ -53,6 +53,10 @@ pub(super) async fn run(router: Router, job: Arc<Job>, query: DeadLetterQuery) {
     };
     tokio::select! {
         stopped = course => {
+            if router.is_stopping() {
+                // It goes on after the next start, from where its note says.
+                return;
+            }
             let state = if stopped.is_empty() { ReplayState::Done } else { ReplayState::Stopped };
             job.end(state, &stopped.join("; "));
         }
