@@ -5,7 +5,7 @@ use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
-use crate::sink::FaultKind;
+use crate::sink::{FaultKind, Outcome, Reason};
 use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::sim::{Fault, Leaves, Sim};
 use twinroute_retry::journal::{Recovered, Settings};
@@ -323,5 +323,43 @@ async fn a_replay_goes_on_after_a_restart() {
     assert!(
         std::fs::read_dir(folder.path()).unwrap().next().is_none(),
         "no note is left"
+    );
+}
+
+#[tokio::test]
+async fn attempts_and_parked_times_survive_a_restart() {
+    let (sim, sink) = (Sim::default(), Script::default());
+    let busy = |seconds| Outcome::Retry {
+        after: Some(Duration::from_secs(seconds)),
+        reason: Reason::new("busy", ""),
+    };
+    sink.answer([busy(250)]);
+    let before = router(&sim, &sink);
+    accept(&before, 0, AckLevel::Durable).await.unwrap();
+    while endpoint_status(&before, "only").parked == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    before.stop(Duration::ZERO).await;
+    let sink = Script::default();
+    sink.answer([busy(250), Outcome::Delivered]);
+    let router = router(&sim.fork(), &sink);
+    // A later event of its twin waits behind it, another one passes.
+    accept(&router, 1, AckLevel::Durable).await.unwrap();
+    router
+        .accept(None, vec![event(2, "b")], AckLevel::Durable)
+        .await
+        .unwrap();
+    while endpoint_status(&router, "only").delivered + endpoint_status(&router, "only").parked < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(sink.ids(), ["2"], "its time has not come");
+    assert_eq!(sink.attempts(), [0]);
+    router.endpoint(None, "only").unwrap().retry_now();
+    router.settled().await;
+    assert_eq!(sink.ids(), ["2", "0", "2", "1"].map(str::to_owned));
+    assert_eq!(
+        sink.attempts(),
+        [0, 1, 1, 0],
+        "one attempt was made before the restart"
     );
 }

@@ -15,6 +15,8 @@ struct ScriptState {
     answers: Mutex<VecDeque<Outcome>>,
     /// The ids of each batch, in the order of arrival.
     batches: Mutex<Vec<Vec<String>>>,
+    /// Of each delivery, the attempts before it.
+    attempts: Mutex<Vec<u32>>,
     /// While set, a batch waits here before it is answered.
     gate: Option<Semaphore>,
     down: Mutex<Option<FaultKind>>,
@@ -48,6 +50,10 @@ impl Script {
         self.0.batches.lock().unwrap().clone()
     }
 
+    pub(super) fn attempts(&self) -> Vec<u32> {
+        self.0.attempts.lock().unwrap().clone()
+    }
+
     pub(super) fn ids(&self) -> Vec<String> {
         self.batches().concat()
     }
@@ -73,6 +79,8 @@ impl Sink for Script {
                 .map(|delivery| delivery.event.id().to_owned())
                 .collect();
             self.0.batches.lock().unwrap().push(ids);
+            let attempts = batch.iter().map(|delivery| delivery.attempts);
+            self.0.attempts.lock().unwrap().extend(attempts);
             if let Some(gate) = &self.0.gate {
                 gate.acquire().await.unwrap().forget();
             }

@@ -242,6 +242,38 @@ fn ordering_may_change_while_events_are_parked() {
     }
 }
 
+/// What a twin takes is given back once nothing of it waits, however many there were.
+#[test]
+fn a_hundred_thousand_twins_leave_nothing_behind() {
+    const TWINS: u64 = 100_000;
+    let mut bench = Bench::new(Ordering::Twin);
+    let caps = Caps {
+        events_max: usize::MAX,
+        ..CAPS
+    };
+    for twin in (0..TWINS).chain(0..TWINS) {
+        let waiting = bench.waiting(twin);
+        bench.queue.push(waiting, caps);
+    }
+    let room = Room {
+        events_max: 1_000,
+        bytes_max: usize::MAX,
+    };
+    let mut taken = 0;
+    loop {
+        let batch = bench.queue.take(room, bench.now);
+        if batch.is_empty() {
+            break;
+        }
+        assert!(bench.queue.twins.len() <= 1_000, "only those in flight");
+        taken += batch.len() as u64;
+        bench.resolve(settled(batch));
+    }
+    assert_eq!(taken, 2 * TWINS);
+    let queue = &bench.queue;
+    assert!(queue.twins.is_empty() && queue.held.is_empty() && queue.held_fronts.is_empty());
+}
+
 proptest! {
     /// First attempts follow acceptance order per twin, a twin is never in two batches, nothing is lost.
     #[test]
