@@ -294,16 +294,16 @@ async fn a_replay_goes_on_after_a_restart() {
             .build()
             .unwrap()
     };
-    sink.answer(vec![reject(); 8]);
+    sink.answer(vec![reject(); 300]);
     let before = build(&sim, &sink);
-    let events = (0..8).map(|id| event(id, "a")).collect();
+    let events = (0..300).map(|id| event(id, "a")).collect();
     before
         .accept(None, events, AckLevel::Durable)
         .await
         .unwrap();
     before.settled().await;
     let request = ReplayRequest {
-        per_second: 20.0,
+        per_second: 10_000.0,
         ..ReplayRequest::default()
     };
     let number = before.replay(request).await.unwrap().number;
@@ -318,7 +318,7 @@ async fn a_replay_goes_on_after_a_restart() {
     let status = endpoint_status(&router, "only");
     assert_eq!(
         (status.delivered, status.replayed, status.dead_letters.local),
-        (8, 8, 0)
+        (300, 300, 0)
     );
     assert!(
         std::fs::read_dir(folder.path()).unwrap().next().is_none(),
