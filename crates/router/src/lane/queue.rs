@@ -3,7 +3,8 @@
 //! A twin has at most one unresolved batch. Events of a twin that is in flight or parked are held, in
 //! order, until it is free; other twins pass them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use rapidhash::RapidHashMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Ordering;
@@ -37,6 +38,10 @@ impl Waiting {
         self.bytes as usize
     }
 }
+
+/// For each delivery of a twin that landed so many of its line are let go. A whole line would be held
+/// again each time its twin flies, and with long lines a lane would do nothing else.
+const RELEASED: usize = 2;
 
 /// How much a batch may hold.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +80,17 @@ struct Twin {
 #[derive(Debug)]
 pub(crate) struct Queue {
     ordering: Ordering,
-    /// Given back or released; of each twin, older than what stands in `arrivals`.
-    ready: VecDeque<Waiting>,
+    /// Given back or released, by sequence; of each twin, older than what stands in `held` and `arrivals`.
+    ready: BTreeMap<u64, Waiting>,
     arrivals: VecDeque<Waiting>,
-    /// Per twin, what waits for it to be free.
-    held: HashMap<u64, VecDeque<Waiting>>,
+    /// Per twin, what waits for it to be free, or for those in `ready` to go first.
+    held: RapidHashMap<u64, VecDeque<Waiting>>,
     /// Sequence of the oldest held event of a twin, to the twin.
     held_fronts: BTreeMap<u64, u64>,
     parked: BTreeMap<(Instant, u64), Waiting>,
     /// When each parked delivery is due, by sequence.
     parked_due: BTreeMap<u64, Instant>,
-    twins: HashMap<u64, Twin>,
+    twins: RapidHashMap<u64, Twin>,
     in_flight: usize,
     bytes: usize,
     /// Of those, what stands in `ready` and `arrivals`.
@@ -100,13 +105,13 @@ impl Queue {
     pub(crate) fn new(ordering: Ordering) -> Self {
         Self {
             ordering,
-            ready: VecDeque::new(),
+            ready: BTreeMap::new(),
             arrivals: VecDeque::new(),
-            held: HashMap::new(),
+            held: RapidHashMap::default(),
             held_fronts: BTreeMap::new(),
             parked: BTreeMap::new(),
             parked_due: BTreeMap::new(),
-            twins: HashMap::new(),
+            twins: RapidHashMap::default(),
             in_flight: 0,
             bytes: 0,
             sendable_bytes: 0,
@@ -119,6 +124,11 @@ impl Queue {
     /// Takes effect for batches taken from now on.
     pub(crate) fn set_ordering(&mut self, ordering: Ordering) {
         self.ordering = ordering;
+        if ordering == Ordering::None {
+            self.held_fronts.clear();
+            let held = std::mem::take(&mut self.held).into_values().flatten();
+            held.for_each(|waiting| self.make_ready(waiting));
+        }
     }
 
     /// Appends a delivery; gives back what had to leave for it, oldest first.
@@ -178,7 +188,7 @@ impl Queue {
         if self.memory == 0 {
             return;
         }
-        let lines = self.ready.iter_mut().chain(&mut self.arrivals);
+        let lines = self.ready.values_mut().chain(&mut self.arrivals);
         let held = self.held.values_mut().flatten();
         for waiting in lines.chain(held).chain(self.parked.values_mut()) {
             waiting.entry = None;
@@ -201,7 +211,7 @@ impl Queue {
 
     /// When the oldest delivery that could go now was accepted.
     pub(crate) fn oldest_sendable(&self) -> Option<Instant> {
-        let fronts = [self.ready.front(), self.arrivals.front()];
+        let fronts = [self.first_ready(), self.arrivals.front()];
         let came = fronts.into_iter().flatten().map(|waiting| waiting.came);
         came.min()
     }
@@ -212,7 +222,7 @@ impl Queue {
         let held = held.and_then(|twin| self.held.get(twin)?.front());
         let parked = self.parked_due.iter().next();
         let parked = parked.and_then(|(sequence, due)| self.parked.get(&(*due, *sequence)));
-        let fronts = [self.ready.front(), self.arrivals.front(), held, parked];
+        let fronts = [self.first_ready(), self.arrivals.front(), held, parked];
         fronts
             .into_iter()
             .flatten()
@@ -240,14 +250,14 @@ impl Queue {
         let mut batch = Vec::new();
         let mut bytes = 0;
         self.take_due(room, now, &mut batch, &mut bytes);
-        while let Some(next) = self.ready.front().or_else(|| self.arrivals.front()) {
+        while let Some(next) = self.first_ready().or_else(|| self.arrivals.front()) {
             let size = next.bytes();
             let full = batch.len() >= room.events_max || bytes + size > room.bytes_max;
             if full && !batch.is_empty() {
                 break;
             }
             let next = self.pop_sendable().expect("the front was just looked at");
-            if self.may_fly(next.twin) {
+            if self.may_fly(&next) {
                 bytes += size;
                 self.fly(next.twin);
                 self.forget(&next);
@@ -259,11 +269,18 @@ impl Queue {
         batch
     }
 
+    fn first_ready(&self) -> Option<&Waiting> {
+        self.ready.first_key_value().map(|(_, waiting)| waiting)
+    }
+
+    fn make_ready(&mut self, waiting: Waiting) {
+        self.sendable_bytes += waiting.bytes();
+        self.ready.insert(waiting.sequence, waiting);
+    }
+
     fn pop_sendable(&mut self) -> Option<Waiting> {
-        let next = self
-            .ready
-            .pop_front()
-            .or_else(|| self.arrivals.pop_front())?;
+        let ready = self.ready.pop_first().map(|(_, waiting)| waiting);
+        let next = ready.or_else(|| self.arrivals.pop_front())?;
         self.sendable_bytes -= next.bytes();
         Some(next)
     }
@@ -301,13 +318,14 @@ impl Queue {
                 .is_none_or(|state| state.in_flight == 0)
     }
 
-    fn may_fly(&self, twin: u64) -> bool {
+    fn may_fly(&self, waiting: &Waiting) -> bool {
         if self.ordering == Ordering::None {
             return true;
         }
         // Older events of the twin that are held go first, even into the batch being made.
-        !self.held.contains_key(&twin)
-            && self.twins.get(&twin).is_none_or(|state| {
+        let line = self.held.get(&waiting.twin).and_then(VecDeque::front);
+        line.is_none_or(|front| waiting.sequence < front.sequence)
+            && self.twins.get(&waiting.twin).is_none_or(|state| {
                 state.parked == 0 && (state.in_flight == 0 || state.batch == self.batches)
             })
     }
@@ -322,7 +340,10 @@ impl Queue {
     /// Puts a delivery in its twin's line, by sequence.
     fn hold_back(&mut self, waiting: Waiting) {
         let line = self.held.entry(waiting.twin).or_default();
-        let at = line.partition_point(|other| other.sequence < waiting.sequence);
+        let at = match line.back() {
+            Some(last) if last.sequence < waiting.sequence => line.len(),
+            _ => line.partition_point(|other| other.sequence < waiting.sequence),
+        };
         if at == 0 {
             if let Some(front) = line.front() {
                 self.held_fronts.remove(&front.sequence);
@@ -384,19 +405,15 @@ impl Queue {
         self.parked.insert((due, waiting.sequence), waiting);
     }
 
-    /// Puts what was returned, and what was held for twins that are free now, before all else.
+    /// Lets go what was returned, and the first of what was held for twins that are free now.
     fn release(&mut self, twins: &[u64], returned: Vec<Waiting>) {
-        let mut first = Vec::new();
         for waiting in returned.into_iter().rev() {
             // A parked delivery of the same twin is older; this one waits behind it.
-            let behind_parked = self
-                .twins
-                .get(&waiting.twin)
-                .is_some_and(|state| state.parked > 0);
-            if behind_parked && self.ordering == Ordering::Twin {
+            let twin = self.twins.get(&waiting.twin);
+            if twin.is_some_and(|twin| twin.parked > 0) && self.ordering == Ordering::Twin {
                 self.hold_back(waiting);
             } else {
-                first.push(waiting);
+                self.make_ready(waiting);
             }
         }
         for twin in twins {
@@ -405,29 +422,48 @@ impl Queue {
                 continue;
             }
             self.twins.remove(twin);
-            if let Some(line) = self.held.remove(twin) {
-                if let Some(front) = line.front() {
-                    self.held_fronts.remove(&front.sequence);
-                }
-                first.extend(line);
-            }
+            self.release_line(*twin);
         }
-        first.sort_unstable_by_key(|waiting| waiting.sequence);
-        for waiting in first.into_iter().rev() {
-            self.sendable_bytes += waiting.bytes();
-            self.ready.push_front(waiting);
+    }
+
+    fn release_line(&mut self, twin: u64) {
+        let Some(line) = self.held.get_mut(&twin) else {
+            return;
+        };
+        let released: Vec<Waiting> = line.drain(..line.len().min(RELEASED)).collect();
+        let next = line.front().map(|next| next.sequence);
+        let before = released.first().map(|front| front.sequence);
+        self.new_front(twin, before, next);
+        released
+            .into_iter()
+            .for_each(|waiting| self.make_ready(waiting));
+    }
+
+    /// The front of a twin's line went; the line too if nothing is behind it.
+    fn new_front(&mut self, twin: u64, before: Option<u64>, next: Option<u64>) {
+        if let Some(before) = before {
+            self.held_fronts.remove(&before);
+        }
+        match next {
+            Some(next) => drop(self.held_fronts.insert(next, twin)),
+            None => drop(self.held.remove(&twin)),
         }
     }
 
     /// Removes the delivery that waits longest and is not in flight.
     pub(crate) fn evict_oldest(&mut self) -> Option<Waiting> {
-        let ready = self.ready.front().map(|waiting| waiting.sequence);
+        let ready = self.first_ready().map(|waiting| waiting.sequence);
         let arrival = self.arrivals.front().map(|waiting| waiting.sequence);
         let held = self.held_fronts.keys().next().copied();
         let parked = self.parked_due.keys().next().copied();
         let oldest = [ready, arrival, held, parked].into_iter().flatten().min()?;
         let waiting = if ready == Some(oldest) {
-            self.pop_sendable()
+            let waiting = self.pop_sendable();
+            if let Some(waiting) = &waiting {
+                // It may have been the only one of its twin that was let go.
+                self.release(&[waiting.twin], Vec::new());
+            }
+            waiting
         } else if arrival == Some(oldest) {
             let waiting = self.arrivals.pop_front();
             self.sendable_bytes -= waiting.as_ref().map_or(0, Waiting::bytes);
@@ -445,14 +481,8 @@ impl Queue {
         let twin = self.held_fronts.remove(&sequence)?;
         let line = self.held.get_mut(&twin)?;
         let waiting = line.pop_front();
-        match line.front() {
-            Some(next) => {
-                self.held_fronts.insert(next.sequence, twin);
-            }
-            None => {
-                self.held.remove(&twin);
-            }
-        }
+        let next = line.front().map(|next| next.sequence);
+        self.new_front(twin, None, next);
         waiting
     }
 

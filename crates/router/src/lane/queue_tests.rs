@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::collections::HashMap;
 use std::time::Duration;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_retry::journal::Memory;

@@ -1,0 +1,166 @@
+//! What is measured.
+
+use crate::Failed;
+use crate::daemon::{Daemon, Place, Receiver};
+use crate::post::{self, Posts};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const CONNECTIONS: usize = 32;
+/// More than wait at a time when posts are due by the clock.
+const CONNECTIONS_AT_RATE: usize = 128;
+const RATE: u64 = 2_000;
+const RATE_SECONDS: u64 = 15;
+/// Longer than an endpoint that was away needs to be looked at again and to get what waited.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// CPU time a million events, flat out.
+pub(crate) async fn throughput(place: &Place) -> Result<(), Failed> {
+    println!("endpoints batch   CPU-s/M    ev/s   ack p50 p99 ms   drained s   RSS now, max MiB");
+    for (endpoints, batch, events) in [
+        (1, 1, 200_000),
+        (1, 100, 1_000_000),
+        (3, 1, 200_000),
+        (3, 100, 600_000),
+    ] {
+        let mut receiver = Receiver::start(place, endpoints).await?;
+        let daemon = Daemon::start(place, &receiver.addresses).await?;
+        let posts = |events| Posts {
+            connections: CONNECTIONS,
+            events,
+            batch,
+        };
+        let before = daemon.cpu()?;
+        let posted = post::flat_out(&daemon.ingress, posts(events)).await?;
+        let begun = Instant::now();
+        let sockets: Vec<usize> = (0..endpoints).collect();
+        let got = receiver.all(&sockets, events, PATIENCE).await?;
+        let cpu = daemon.cpu()? - before;
+        let (rss, rss_max) = daemon.memory()?;
+        println!(
+            "{endpoints:9} {batch:5} {:9.2} {:7.0}   {:7.2} {:6.2} {:11.2}   {rss:7} {rss_max:8}",
+            cpu * 1e6 / events as f64,
+            events as f64 / posted.seconds,
+            posted.p50_ms,
+            posted.p99_ms,
+            begun.elapsed().as_secs_f64(),
+        );
+        for (socket, got) in got.iter().enumerate() {
+            if got.unique != events || got.repeated > 0 || posted.refused > 0 {
+                println!(
+                    "  socket {socket}: {} of {events}, repeated {}, requests refused {}",
+                    got.unique, got.repeated, posted.refused
+                );
+            }
+        }
+        daemon.stop().await?;
+    }
+    Ok(())
+}
+
+fn head_of_rates() {
+    println!(
+        "third     acked   CPU %   ack p50 p99 ms   got by each                 p50 (p99) ms at \
+         each, /status p99 ms"
+    );
+}
+
+/// Times at a fixed rate.
+pub(crate) async fn rate(place: &Place) -> Result<(), Failed> {
+    head_of_rates();
+    for endpoints in [1, 3] {
+        disturbed(place, endpoints, "ok").await?;
+    }
+    Ok(())
+}
+
+/// One of three is not well.
+pub(crate) async fn trouble(place: &Place) -> Result<(), Failed> {
+    head_of_rates();
+    for mode in ["ok", "refuse", "503", "hang", "slow", "ok"] {
+        disturbed(place, 3, mode).await?;
+    }
+    Ok(())
+}
+
+async fn disturbed(place: &Place, endpoints: usize, mode: &str) -> Result<(), Failed> {
+    let mut receiver = Receiver::start(place, endpoints).await?;
+    let daemon = Daemon::start(place, &receiver.addresses).await?;
+    if mode != "ok" {
+        receiver.tell(endpoints - 1, mode).await?;
+    }
+    let events = RATE * RATE_SECONDS;
+    let posts = Posts {
+        connections: CONNECTIONS_AT_RATE,
+        events,
+        batch: 1,
+    };
+    let before = daemon.cpu()?;
+    let posted = post::at_rate(&daemon.ingress, posts, RATE).await?;
+    let cpu = daemon.cpu()? - before;
+    let well: Vec<usize> = (0..endpoints)
+        .filter(|socket| mode == "ok" || socket + 1 < endpoints)
+        .collect();
+    let got = receiver.all(&well, posted.acknowledged, PATIENCE).await?;
+    let shown = daemon.status("latency_p99_ms").await?;
+    let counts: Vec<String> = got.iter().map(|got| got.unique.to_string()).collect();
+    let times = got
+        .iter()
+        .map(|got| format!("{:.1} ({:.1})", got.p50_ms, got.p99_ms));
+    println!(
+        "{mode:7} {:7} {:7.1}   {:7.2} {:6.2}   {:25}   {}, {shown:.1?}",
+        posted.acknowledged,
+        cpu * 100.0 / posted.seconds,
+        posted.p50_ms,
+        posted.p99_ms,
+        counts.join(" "),
+        times.collect::<Vec<_>>().join(" "),
+    );
+    if mode != "ok" {
+        let begun = Instant::now();
+        receiver.tell(endpoints - 1, "ok").await?;
+        let all: Vec<usize> = (0..endpoints).collect();
+        let got = receiver.all(&all, posted.acknowledged, PATIENCE).await?;
+        let last = got[endpoints - 1];
+        println!(
+            "        when it is well: {} of {} after {:.1} s, repeated {}; refused requests {}",
+            last.unique,
+            posted.acknowledged,
+            begun.elapsed().as_secs_f64(),
+            last.repeated,
+            posted.refused,
+        );
+    }
+    daemon.stop().await
+}
+
+/// A thousand endpoints that refuse, each with events that wait.
+pub(crate) async fn down(place: &Place) -> Result<(), Failed> {
+    const ENDPOINTS: usize = 1_000;
+    const EVENTS: u64 = 20;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = nobody.local_addr()?.to_string();
+    drop(nobody);
+    let daemon = Daemon::start(place, &vec![address; ENDPOINTS]).await?;
+    let (idle, _) = daemon.memory()?;
+    let posts = Posts {
+        connections: 1,
+        events: EVENTS,
+        batch: 1,
+    };
+    post::flat_out(&daemon.ingress, posts).await?;
+    for minute in 1..=3 {
+        let before = daemon.cpu()?;
+        sleep(Duration::from_secs(60)).await;
+        let cpu = daemon.cpu()? - before;
+        let queued: f64 = daemon.status("queued").await?.iter().sum();
+        let (rss, rss_max) = daemon.memory()?;
+        println!(
+            "minute {minute}: {:.2} % of a core; {queued} of {} queued; \
+             RSS {idle} MiB before, {rss} now, {rss_max} at most",
+            cpu * 100.0 / 60.0,
+            ENDPOINTS as u64 * EVENTS,
+        );
+    }
+    daemon.stop().await
+}
