@@ -118,6 +118,7 @@ impl Suspects {
     ) -> (Vec<LostDelivery>, u64) {
         let mut lost = Vec::new();
         let mut more = 0;
+        let mut named = BTreeSet::new();
         let mut tell = |delivery: LostDelivery| {
             if lost.len() < LOST_MAX {
                 lost.push(delivery);
@@ -145,6 +146,7 @@ impl Suspects {
                     MadeBy::Carrying => {}
                 }
             }
+            named.insert(sequence);
             tell(LostDelivery {
                 sequence,
                 lane: Some((number, lane.name.clone())),
@@ -152,7 +154,8 @@ impl Suspects {
             });
         }
         for sequence in damage.iter().flat_map(Damage::quarantined_sequences) {
-            if !self.read.contains(&sequence) && index.events.get(sequence).is_none() {
+            let known = self.read.contains(&sequence) || named.contains(&sequence);
+            if !known && index.events.get(sequence).is_none() {
                 tell(LostDelivery {
                     sequence,
                     lane: None,
