@@ -22,15 +22,19 @@ listen = ['127.0.0.1:0']
 [journal]
 path = 'data'
 segment_bytes = '1MiB'
+bytes_max = '2GiB'
 
 [log]
 format = 'json'
 ";
 
 /// Of every endpoint. A batch that stalls is given up after a second, the least there is. An event that
-/// failed alone waits about as long as a life lasts, so that kills come while it does.
+/// failed alone waits about as long as a life lasts, so that kills come while it does. The plan may keep
+/// destinations away for most of a run: no queue is ever full.
 const ENDPOINT: &str = "\
 attempt_timeout = '1s'
+queue_bytes_max = '1GiB'
+queue_events_max = 1000000
 retry_schedule = ['200ms', '400ms', '1s']
 ";
 
