@@ -2,8 +2,9 @@
 //
 // The scene comes as JSON in the variable TWINROUTE_EMULATOR: `step`, `account` (a URL), `key`, and what
 // the step needs. `prepare` creates a container and prints SAS URIs as one line of JSON, `create` creates
-// another container, `judge` compares blobs with what they should be and prints one line `ok <name>` per
-// passed check. Ends with 1 and a reason on the first failure.
+// another container, `judge` compares blobs with what they should be, `judgeRouter` those that a running
+// router wrote at times of its own; both print one line `ok <name>` per passed check. Ends with 1 and a
+// reason on the first failure.
 
 import assert from "node:assert/strict";
 import {
@@ -51,6 +52,8 @@ async function prepare() {
     create: valid("c"),
     read: valid("r"),
     all: valid("rwl"),
+    createWrite: valid("cw"),
+    readList: valid("rl"),
     wrong,
     expired: sas("dead", "w", -2 * HOUR, -HOUR),
     early: sas("dead", "w", HOUR, 2 * HOUR),
@@ -81,10 +84,62 @@ async function judge() {
   ok("bytes, content type and metadata");
 }
 
+// `containers` has the container's name by endpoint, `events` what was posted to each, after `from` (ms).
+async function judgeRouter() {
+  for (const [endpoint, name] of Object.entries(scene.containers)) {
+    const names = [];
+    for await (const blob of container(name).listBlobsFlat({ prefix: `${endpoint}/` })) {
+      names.push(blob.name);
+    }
+    const left = new Set(names);
+    for (const { id, content } of scene.events) {
+      left.delete(await judgeLetter(container(name), endpoint, id, content, names));
+    }
+    assert.deepEqual([...left], [], `${endpoint}: more blobs than events`);
+    ok(`${names.length} dead letters of ${endpoint}: names, bytes, content type and metadata`);
+  }
+}
+
+async function judgeLetter(dead, endpoint, id, content, names) {
+  const file = `${encodeURIComponent(id)}.json`;
+  const name = names.find((name) => name.endsWith(`/${file}`));
+  assert.ok(name, `${endpoint}: no blob of event ${id} among [${names}]`);
+  const blob = dead.getBlockBlobClient(name);
+  assert.equal((await blob.downloadToBuffer()).toString(), content, name);
+  const properties = await blob.getProperties();
+  assert.equal(properties.contentType, "application/cloudevents+json", name);
+  const { publishtime, lastdeliveryattempttime, twinrouteoutcome, ...rest } = properties.metadata;
+  assert.deepEqual(
+    rest,
+    {
+      deadletterreason: "rejected",
+      deliveryattempts: "1",
+      lastdeliveryoutcome: "BadRequest",
+      twinrouteendpoint: endpoint,
+      twinrouteinstance: scene.instance,
+      twinroutereason: "rejected",
+    },
+    name,
+  );
+  assert.match(twinrouteoutcome, /^http-400\b/, name);
+  const accepted = Date.parse(publishtime);
+  const tried = Date.parse(lastdeliveryattempttime);
+  const times = `${name}: from ${scene.from}, accepted ${publishtime}, tried ${lastdeliveryattempttime}`;
+  assert.ok(scene.from <= accepted && accepted <= tried && tried <= Date.now(), times);
+  // An event dies when its refusal is read: a moment after the attempt, so perhaps in the next hour.
+  const folders = [tried, tried + 60_000].map((moment) =>
+    new Date(moment).toISOString().slice(0, 13).replace(/[-T]/g, "/"),
+  );
+  const right = folders.map((folder) => `${endpoint}/${folder}/${file}`);
+  assert.ok(right.includes(name), `${name} should be ${right[0]}`);
+  return name;
+}
+
 const steps = {
   prepare,
   create: () => container("later").create(),
   judge,
+  judgeRouter,
 };
 
 try {

@@ -1,5 +1,6 @@
 //! The checks.
 
+use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
 use super::install::Peer::{Azurite, Node, Proton, Python};
@@ -86,6 +87,12 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Azurite],
         time_max: MINUTE.saturating_mul(2),
         run: dead_letters::azurite,
+    },
+    Check {
+        name: "dead-letters-through-the-daemon",
+        needs: &[Azurite],
+        time_max: MINUTE,
+        run: daemon_dead_letters::through_the_daemon,
     },
     Check {
         name: "kill-emulator",

@@ -20,8 +20,8 @@ use twinroute_retry::dead_letter::fault::{Kind, StoreFault};
 use twinroute_retry::dead_letter::{DeadLetter, Reason, read};
 
 /// Azurite's published account and its published key.
-const ACCOUNT: &str = "devstoreaccount1";
-const KEY: &str =
+pub(super) const ACCOUNT: &str = "devstoreaccount1";
+pub(super) const KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 const SCRIPT: &str = "container.mjs";
@@ -51,7 +51,7 @@ pub(super) fn azurite(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// Azurite on a free port.
-fn start(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> {
+pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new("node");
     let program = "node_modules/azurite/dist/src/blob/main.js";
@@ -69,12 +69,22 @@ fn start(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> {
     Ok((process, address))
 }
 
-fn script(stage: &Stage<'_>, scene: &Value) -> Command {
+/// One step of the script.
+pub(super) fn script(stage: &Stage<'_>, scene: &Value) -> Command {
     let mut command = Command::new("node");
     command
         .arg(stage.places.azurite().join(SCRIPT))
         .env("TWINROUTE_EMULATOR", scene.to_string());
     command
+}
+
+/// The signature in a SAS URI, as it stands there.
+pub(super) fn signature(uri: &str) -> anyhow::Result<&str> {
+    let signature = uri
+        .split("sig=")
+        .nth(1)
+        .and_then(|rest| rest.split('&').next());
+    signature.context("a URI without a signature")
 }
 
 /// The library with everything that a check puts into it.
@@ -163,12 +173,7 @@ impl Store {
         let (put, _) = self.put(uri, &event("refused", "{}")?, now)?;
         let fault = put.err().with_context(|| format!("{uri} was taken"))?;
         ensure!(fault.kind == kind, "{uri}: {:?}: {fault}", fault.kind);
-        let uri = text(&self.uris[uri])?;
-        let signature = uri
-            .split("sig=")
-            .nth(1)
-            .and_then(|rest| rest.split('&').next());
-        let signature = signature.context("a URI without a signature")?;
+        let signature = signature(text(&self.uris[uri])?)?;
         ensure!(!fault.message.contains(signature), "it tells the signature");
         Ok(())
     }

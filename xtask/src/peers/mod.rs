@@ -4,6 +4,7 @@
 //! that cannot be installed is a failure with its reason, never a check left out.
 
 mod checks;
+mod daemon_dead_letters;
 mod dead_letters;
 mod flow;
 mod install;

@@ -169,23 +169,57 @@ impl Router {
 
     /// What it shows of itself.
     pub(super) fn status(&self) -> anyhow::Result<Value> {
-        let body = get(self.admin, "/status").context("no status from the router")?;
+        self.shown("/status")
+    }
+
+    /// What became of every delivery.
+    pub(super) fn ledger(&self) -> anyhow::Result<Value> {
+        self.shown("/ledger")
+    }
+
+    fn shown(&self, path: &str) -> anyhow::Result<Value> {
+        let body = ask(self.admin, "GET", path, "").context("no answer from the router")?;
         Ok(serde_json::from_str(&body)?)
     }
 
-    /// Waits until nothing waits any more and checks its sums: everything matched was delivered.
-    pub(super) fn settled(&self, deadline: Instant) -> anyhow::Result<Value> {
-        let status = process::until("every delivery settled", deadline, || {
+    /// Posts one event in CloudEvents JSON format.
+    pub(super) fn post(&self, event: &str) -> anyhow::Result<()> {
+        let address = self.ingress.trim_start_matches("http://").parse()?;
+        ask(address, "POST", "/events", event).with_context(|| format!("posted {event}"))?;
+        Ok(())
+    }
+
+    /// A command of ours that asks this router.
+    pub(super) fn command(&self, stage: &Stage<'_>, arguments: &[&str]) -> Command {
+        let mut command = Command::new(stage.program("twinroute"));
+        command.args(arguments).arg("--admin");
+        command.arg(self.admin.to_string());
+        command
+    }
+
+    /// Waits until its status is as it should be.
+    pub(super) fn shows(
+        &self,
+        what: &str,
+        deadline: Instant,
+        right: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        process::until(what, deadline, || {
             let status = self.status()?;
-            let waits = endpoints(&status).iter().any(|endpoint| {
-                let open = ["queued", "in_flight", "parked"];
-                open.iter().any(|state| endpoint[*state] != 0)
-            });
-            Ok((!waits).then_some(status))
+            Ok(right(&status).then_some(status))
         })
         .with_context(|| {
             self.status()
                 .map_or_else(|e| e.to_string(), |s| s.to_string())
+        })
+    }
+
+    /// Waits until nothing waits any more and checks its sums: everything matched was delivered.
+    pub(super) fn settled(&self, deadline: Instant) -> anyhow::Result<Value> {
+        let status = self.shows("every delivery settled", deadline, |status| {
+            let open = ["queued", "in_flight", "parked"];
+            let settled = |endpoint: &Value| open.iter().all(|state| endpoint[*state] == 0);
+            endpoints(status).iter().all(settled)
         })?;
         for endpoint in endpoints(&status) {
             ensure!(endpoint["discarded"] == 0, "discarded: {endpoint}");
@@ -204,16 +238,25 @@ impl Router {
         text: &str,
         shows: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let file = self.definitions.join("routes").join(format!("{id}.json"));
-        let new = file.with_extension("new");
-        std::fs::write(&new, text)?;
-        std::fs::rename(&new, &file)?;
+        self.replace("routes", id, text)?;
         let deadline = Instant::now() + RELOAD_MAX;
         process::until("the table shows the change", deadline, || {
             let status = self.status()?;
             Ok(shows(&status["table"]).then_some(status))
         })
         .with_context(|| format!("route {id} := {text}"))
+    }
+
+    /// Replaces an endpoint's file as an editor does.
+    pub(super) fn edit_endpoint(&self, name: &str, body: &Value) -> anyhow::Result<()> {
+        self.replace("endpoints", name, &body.to_string())
+    }
+
+    fn replace(&self, folder: &str, name: &str, text: &str) -> anyhow::Result<()> {
+        let file = self.definitions.join(folder).join(format!("{name}.json"));
+        let new = file.with_extension("new");
+        std::fs::write(&new, text)?;
+        Ok(std::fs::rename(&new, &file)?)
     }
 }
 
@@ -253,18 +296,24 @@ fn write(file: &Path, value: &Value) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// One GET over HTTP/1.0: the connection ends with the answer.
-fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+/// One request over HTTP/1.0, with an event if it has a body: the connection ends with the answer.
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n")?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {length}\r\n\
+         content-type: application/cloudevents+json\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer
         .split_once("\r\n\r\n")
         .context("the answer has no body")?;
-    if head.split_whitespace().nth(1) != Some("200") {
-        bail!("{}", head.lines().next().unwrap_or_default());
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    if !status.starts_with('2') {
+        bail!("{}: {body}", head.lines().next().unwrap_or_default());
     }
     Ok(body.to_owned())
 }
