@@ -93,6 +93,22 @@ fn a_twin_in_flight_is_passed_by_others_and_followed_in_order() {
 }
 
 #[test]
+fn of_a_long_line_only_as_much_is_let_go_as_lands() {
+    let mut bench = Bench::new(Ordering::Twin);
+    bench.push(&[7; 100]);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let batch = bench.take();
+        assert_eq!(batch.len(), 4);
+        assert!(bench.take().is_empty(), "all others are held");
+        seen.extend(sequences(&batch));
+        bench.resolve(settled(batch));
+        assert_eq!(bench.queue.ready.len(), 4 * RELEASED);
+    }
+    assert_eq!(seen, (1..=12).collect::<Vec<u64>>());
+}
+
+#[test]
 fn without_ordering_nothing_is_held() {
     let mut bench = Bench::new(Ordering::None);
     bench.push(&[7, 7, 7, 7, 7]);
