@@ -3,8 +3,9 @@
 use super::Script;
 use std::any::Any;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::sim::Sim;
 use twinroute_retry::journal::storage::Storage;
@@ -15,10 +16,20 @@ use twinroute_router::{Builder, Router};
 pub(crate) struct SlowDisk {
     pub(crate) sim: Sim,
     held: Arc<(Mutex<bool>, Condvar)>,
+    syncs: Arc<AtomicUsize>,
 }
+
+/// Groups that a journal writes by itself: one at its opening, one for the router's lane.
+const GROUPS_AT_START: usize = 2;
 
 impl SlowDisk {
     pub(crate) fn hold(&self, held: bool) {
+        // What is held is then the next group with events, and nothing before.
+        let latest = Instant::now() + Duration::from_secs(30);
+        while self.syncs.load(Ordering::Acquire) < GROUPS_AT_START {
+            assert!(Instant::now() < latest, "the journal does not begin");
+            std::thread::yield_now();
+        }
         *self.held.0.lock().unwrap() = held;
         self.held.1.notify_all();
     }
@@ -67,7 +78,9 @@ impl Storage for SlowDisk {
     }
 
     fn sync_data(&self, name: &str) -> io::Result<()> {
-        self.sim.sync_data(name)
+        let synced = self.sim.sync_data(name);
+        self.syncs.fetch_add(1, Ordering::Release);
+        synced
     }
 
     fn sync_dir(&self) -> io::Result<()> {
