@@ -476,3 +476,7 @@ pub(super) mod tests;
 #[cfg(test)]
 #[path = "kept_tests.rs"]
 mod kept_tests;
+
+#[cfg(test)]
+#[path = "full_tests.rs"]
+mod full_tests;
