@@ -53,6 +53,11 @@ impl Log {
                     };
                 }
                 let part = self.part(work, budget);
+                if !has_rest(&part) && self.releasable().is_none() {
+                    // Not one note fits: an empty group would use up what is left for nothing.
+                    restore(work, part);
+                    return Err(self.no_room());
+                }
                 if self.group_fits(&part, room) {
                     if let Err(failure) = self.write_group(Held::default()) {
                         restore(work, part);
