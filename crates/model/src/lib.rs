@@ -15,6 +15,7 @@ pub mod instance;
 pub mod name;
 pub mod route;
 pub mod sas;
+pub mod seal;
 pub mod secret;
 pub mod settings;
 pub mod twin;

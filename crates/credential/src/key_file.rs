@@ -1,0 +1,147 @@
+//! The key that stored secrets are sealed with: from the environment, from a file, or made once.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use twinroute_model::seal::{SealError, SealKey};
+use twinroute_model::secret::Secret;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or made.
+    #[error("key file {}: cannot {step}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// At which step.
+        step: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error("key file {}: has mode {mode:04o}, so others may read it; chmod 0600 it", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// What it holds is no key.
+    #[error("{place}: {reason}")]
+    Malformed {
+        /// The file or the variable.
+        place: String,
+        /// Why.
+        reason: SealError,
+    },
+}
+
+/// Reads a key from an environment variable's value; `name` is for the error.
+///
+/// # Errors
+/// [`KeyError::Malformed`].
+pub fn from_variable(name: &str, value: &Secret) -> Result<SealKey, KeyError> {
+    SealKey::parse(value).map_err(|reason| KeyError::Malformed {
+        place: format!("environment variable {name}"),
+        reason,
+    })
+}
+
+/// Reads the key in `path`; makes one, with mode 0600, where there is no file.
+///
+/// Blocks on the file system. A new key is on disk, folder included, when this returns.
+///
+/// # Errors
+/// [`KeyError`]; a file that others may read is refused.
+pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
+    let at = |step| {
+        move |source| KeyError::Io {
+            path: path.to_owned(),
+            step,
+            source,
+        }
+    };
+    match fs::metadata(path) {
+        Ok(metadata) => {
+            let mode = metadata.permissions().mode() & 0o7777;
+            if mode & 0o077 != 0 {
+                let path = path.to_owned();
+                return Err(KeyError::Open { path, mode });
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path)?,
+        Err(error) => return Err(at("look at it")(error)),
+    }
+    let text = Secret::new(fs::read_to_string(path).map_err(at("read it"))?);
+    SealKey::parse(&text).map_err(|reason| KeyError::Malformed {
+        place: format!("key file {}", path.display()),
+        reason,
+    })
+}
+
+/// Writes a new key beside `path` and renames it there, so that no half of one is ever found.
+fn make(path: &Path) -> Result<(), KeyError> {
+    let at = |step| {
+        move |source| KeyError::Io {
+            path: path.to_owned(),
+            step,
+            source,
+        }
+    };
+    let text = SealKey::generate().map_err(|reason| KeyError::Malformed {
+        place: format!("key file {}", path.display()),
+        reason,
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(at("make its folder"))?;
+    let draft = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&draft).map_err(at("make it"))?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .map_err(at("set its mode"))?;
+    file.write_all(text.expose().as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all())
+        .map_err(at("write it"))?;
+    fs::rename(&draft, path).map_err(at("put it in its place"))?;
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at("sync its folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deeper/store.key");
+        let made = load_or_make(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        let sealed = made.seal(b"x", b"plain").unwrap();
+        let read = load_or_make(&path).unwrap();
+        assert_eq!(read.open(b"x", &sealed).unwrap(), b"plain");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_or_that_holds_no_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.key");
+        drop(load_or_make(&path).unwrap());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = load_or_make(&path).unwrap_err().to_string();
+        assert!(error.ends_with("has mode 0644, so others may read it; chmod 0600 it"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "c2VjcmV0").unwrap();
+        let error = load_or_make(&path).unwrap_err().to_string();
+        assert!(error.contains("is not a key: 32 bytes") && !error.contains("c2VjcmV0"), "{error}");
+        let error = from_variable("KEY", &"x".into()).unwrap_err().to_string();
+        assert!(error.starts_with("environment variable KEY: is not a key"), "{error}");
+    }
+}

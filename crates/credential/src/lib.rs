@@ -1,0 +1,3 @@
+//! Where tokens and secrets come from: keys on disk, environment, mounted files, managed identities.
+
+pub mod key_file;
