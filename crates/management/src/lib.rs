@@ -1,1 +1,19 @@
 //! The management API of Azure: served from an embedded store, and read as a source of definitions.
+
+mod arm;
+mod definitions;
+mod desk;
+mod digital_twins;
+mod event_routes;
+mod groups;
+mod life;
+mod openapi;
+mod operations;
+mod provision;
+mod provisioning_services;
+mod server;
+mod settings;
+mod store;
+
+pub use settings::{Checks, Settings};
+pub use store::disk::StoreError;

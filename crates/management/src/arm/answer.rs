@@ -1,0 +1,139 @@
+//! Answers, with the headers that every answer of ARM has.
+
+use super::error::Error;
+use http::header::{self, HeaderName};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+use twinroute_listen::Body;
+use uuid::Uuid;
+
+/// What stands in an answer.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Nothing,
+    Json(Value),
+    /// For people.
+    Text(String),
+}
+
+/// What is answered to a request that was taken.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Content,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Answer {
+    pub(crate) fn new(status: StatusCode, body: Option<Value>) -> Self {
+        Self {
+            status,
+            body: body.map_or(Content::Nothing, Content::Json),
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn text(text: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            body: Content::Text(text),
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, Some(body))
+    }
+
+    pub(crate) fn no_content() -> Self {
+        Self::new(StatusCode::NO_CONTENT, None)
+    }
+
+    /// Adds a header. A value that cannot stand in one is left out.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((HeaderName::from_static(name), value.into()));
+        self
+    }
+}
+
+/// The ids that an answer carries.
+pub(crate) struct Tracking {
+    pub(crate) request: Uuid,
+    /// `x-ms-correlation-request-id`, if the client sent one.
+    pub(crate) correlation: Option<HeaderValue>,
+    /// `x-ms-client-request-id`, if the client wants it back.
+    pub(crate) client: Option<HeaderValue>,
+}
+
+impl Tracking {
+    pub(crate) fn of(headers: &http::HeaderMap, request: Uuid) -> Self {
+        let wants = headers.get("x-ms-return-client-request-id");
+        let wants = wants.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        let client = headers.get("x-ms-client-request-id").filter(|_| wants);
+        Self {
+            request,
+            correlation: headers.get("x-ms-correlation-request-id").cloned(),
+            client: client.cloned(),
+        }
+    }
+}
+
+/// Makes the response.
+pub(crate) fn respond(result: Result<Answer, Error>, tracking: &Tracking) -> Response<Body> {
+    let answer = result.unwrap_or_else(|error| refuse(&error));
+    // Clients that see another type refuse the body; none at all would be taken as JSON.
+    let (content, media_type) = match answer.body {
+        Content::Nothing => (String::new(), None),
+        Content::Json(body) => (body.to_string(), Some("application/json; charset=utf-8")),
+        Content::Text(text) => (text, Some("text/plain; charset=utf-8")),
+    };
+    let mut response = Response::new(Body::new(content.into_bytes().into()));
+    if let Some(media_type) = media_type {
+        let media_type = HeaderValue::from_static(media_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    }
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    let id = HeaderValue::try_from(tracking.request.to_string()).ok();
+    let correlation = tracking.correlation.clone().or_else(|| id.clone());
+    for (name, value) in [
+        ("x-ms-request-id", id),
+        ("x-ms-correlation-request-id", correlation),
+        ("x-ms-client-request-id", tracking.client.clone()),
+    ] {
+        if let Some(value) = value {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::PRAGMA, "no-cache"),
+        (header::EXPIRES, "-1"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn refuse(error: &Error) -> Answer {
+    let mut answer = Answer::new(error.status(), Some(error.body())).header("x-ms-error-code", error.code());
+    if let Some(after) = error.retry_after() {
+        answer = answer.header("retry-after", after.as_secs().to_string());
+    }
+    match error {
+        Error::MethodNotAllowed { allow, .. } => answer.header("allow", *allow),
+        Error::AuthenticationMissing | Error::AuthenticationMalformed => {
+            answer.header("www-authenticate", "Bearer realm=\"twinroute\"")
+        }
+        Error::TokenInvalid { .. } | Error::TokenExpired | Error::TokenIssuer { .. } | Error::TokenAudience { .. } => {
+            answer.header("www-authenticate", "Bearer realm=\"twinroute\", error=\"invalid_token\"")
+        }
+        _ => answer,
+    }
+}

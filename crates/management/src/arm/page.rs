@@ -1,0 +1,98 @@
+//! Lists in pages: `{"value": […], "nextLink": "…"}`.
+//!
+//! ARM RPC 1.0: `nextLink` is absolute and absent on the last page; the key of the place to go on is
+//! `$skipToken`. The token is the key of the last item that was given, so that a list that changes
+//! meanwhile neither repeats nor loses what stays in it.
+
+use super::error::Error;
+use super::request::Request;
+use crate::store::State;
+use crate::store::record::Record;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Items of a page, unless fewer are asked for with `$top`.
+pub(crate) const ITEMS_MAX: usize = 500;
+
+/// What stands unescaped in a URL that is given out.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/').remove(b'$');
+
+/// The records below a prefix that one page holds, and where the next begins.
+pub(crate) struct Page {
+    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) next: Option<String>,
+}
+
+impl Page {
+    /// Takes the page that follows `after`.
+    pub(crate) fn of(state: &State, prefix: &str, after: Option<&str>, items_max: usize) -> Self {
+        let mut rest = state.range(prefix, after);
+        let records: Vec<_> = rest.by_ref().take(items_max).cloned().collect();
+        let more = rest.next().is_some();
+        let last = records.last().filter(|_| more);
+        Self {
+            next: last.map(|record| token(&record.id.key()[prefix.len()..])),
+            records,
+        }
+    }
+}
+
+/// A list of ARM resources.
+///
+/// # Errors
+/// When the token is none of ours.
+pub(crate) fn list(
+    request: &Request,
+    state: &State,
+    prefix: &str,
+    render: impl Fn(&Record) -> Value,
+) -> Result<Value, Error> {
+    let after = match request.query("$skipToken") {
+        None => None,
+        Some(token) => Some(format!("{prefix}{}", read_token(token, "$skipToken")?)),
+    };
+    let top = request.query("$top").and_then(|top| top.parse().ok());
+    let items_max = top.map_or(ITEMS_MAX, |top: usize| top.clamp(1, ITEMS_MAX));
+    let page = Page::of(state, prefix, after.as_deref(), items_max);
+    let value: Vec<Value> = page.records.iter().map(|record| render(record)).collect();
+    let mut body = json!({ "value": value });
+    if let Some(token) = page.next {
+        let mut link = url(request, &request.path());
+        let version = request.query("api-version").unwrap_or_default();
+        link.push_str(&format!("?api-version={}", escape(version)));
+        if request.query("$top").is_some() {
+            link.push_str(&format!("&$top={items_max}"));
+        }
+        link.push_str(&format!("&$skipToken={token}"));
+        body["nextLink"] = link.into();
+    }
+    Ok(body)
+}
+
+/// An absolute URL of this server.
+pub(crate) fn url(request: &Request, path: &str) -> String {
+    format!("{}{}", request.base, utf8_percent_encode(path, ESCAPED_PATH))
+}
+
+pub(crate) fn escape(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+pub(crate) fn token(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// # Errors
+/// When it is none of ours.
+pub(crate) fn read_token(token: &str, name: &'static str) -> Result<String, Error> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or_else(|| Error::Invalid {
+        target: name.to_owned(),
+        rule: "is not a token of this server; begin the list anew".to_owned(),
+    })
+}

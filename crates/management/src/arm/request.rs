@@ -1,0 +1,246 @@
+//! A request, taken apart once.
+
+use super::error::Error;
+use super::json;
+use super::versions;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use twinroute_model::clock::Timestamp;
+use uuid::Uuid;
+
+/// Characters of a path's segment, decoded.
+const SEGMENT_MAX: usize = 256;
+
+/// Segments of a path. The longest that is served has twelve.
+const SEGMENTS_MAX: usize = 24;
+
+/// What was asked, by whom, and how the answer's URLs begin.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// The path's segments, decoded.
+    pub(crate) segments: Vec<String>,
+    /// The same in lower case: what fixed words are compared with.
+    pub(crate) words: Vec<String>,
+    query: Vec<(String, String)>,
+    /// Path and query as they came.
+    target: String,
+    pub(crate) headers: HeaderMap,
+    /// `https://host:port`, as the caller sees this server.
+    pub(crate) base: String,
+    /// The caller's name, for `systemData` and the log.
+    pub(crate) caller: String,
+    pub(crate) id: Uuid,
+    pub(crate) now: Timestamp,
+    body: Bytes,
+}
+
+/// What is known of a request beside its head.
+pub(crate) struct Arrival {
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    pub(crate) caller: String,
+    pub(crate) now: Timestamp,
+    pub(crate) body: Bytes,
+}
+
+impl Request {
+    /// # Errors
+    /// When the path holds what no name has.
+    pub(crate) fn new(head: Parts, arrival: Arrival) -> Result<Self, Error> {
+        let segments = segments(head.uri.path())?;
+        let words = segments.iter().map(|segment| segment.to_ascii_lowercase());
+        let words = words.collect();
+        let base = base(&head, arrival.scheme);
+        Ok(Self {
+            words,
+            segments,
+            query: query(head.uri.query().unwrap_or_default()),
+            target: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            method: head.method,
+            headers: head.headers,
+            base,
+            caller: arrival.caller,
+            id: Uuid::new_v4(),
+            now: arrival.now,
+            body: arrival.body,
+        })
+    }
+
+    /// A query parameter; names compare without case.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.query.iter();
+        let found = pairs.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The api-version, of the right form but perhaps unknown.
+    pub(crate) fn version(&self) -> Result<&str, Error> {
+        let version = self.query("api-version").filter(|version| !version.is_empty());
+        let version = version.ok_or(Error::MissingApiVersion)?;
+        if versions::is_version(version) {
+            return Ok(version);
+        }
+        Err(Error::InvalidApiVersion {
+            version: version.chars().take(64).collect(),
+            supported: versions::DIGITAL_TWINS,
+        })
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it says that it is something else, or is none.
+    pub(crate) fn json(&self) -> Result<Value, Error> {
+        if let Some(found) = self.header("content-type") {
+            let media = found.split(';').next().unwrap_or_default().trim();
+            let media = media.to_ascii_lowercase();
+            if media != "application/json" && media != "text/json" && !media.ends_with("+json") {
+                let found = found.chars().take(64).collect();
+                return Err(Error::UnsupportedMediaType { found });
+            }
+        }
+        json::read(&self.body)
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// Path and query as they came.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path, decoded.
+    pub(crate) fn path(&self) -> String {
+        self.segments.iter().fold(String::new(), |path, segment| path + "/" + segment)
+    }
+
+    /// The host that the caller asked for, with its port.
+    pub(crate) fn host(&self) -> &str {
+        self.base.split_once("://").map_or("", |(_, host)| host)
+    }
+}
+
+/// RFC 3986 §3.3. A segment that decodes to a slash, a dot segment or a control character would mean
+/// something else wherever it is shown or logged.
+fn segments(path: &str) -> Result<Vec<String>, Error> {
+    let refuse = |reason| Err(Error::InvalidPath { reason });
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut segments = Vec::new();
+    for raw in path.split('/') {
+        let Ok(segment) = percent_decode_str(raw).decode_utf8() else {
+            return refuse("a segment is not UTF-8");
+        };
+        if segment.is_empty() {
+            return refuse("a segment is empty");
+        }
+        if segment == "." || segment == ".." {
+            return refuse("a segment consists of dots");
+        }
+        if segment.contains(['/', '\\', '?', '#', '%']) || segment.chars().any(char::is_control) {
+            return refuse("a segment holds a separator or a control character");
+        }
+        if segment.len() > SEGMENT_MAX || segments.len() == SEGMENTS_MAX {
+            return refuse("it is too long");
+        }
+        segments.push(segment.into_owned());
+    }
+    Ok(segments)
+}
+
+/// Pairs of a query, decoded; `+` is a blank, as forms have it.
+fn query(text: &str) -> Vec<(String, String)> {
+    let decode = |part: &str| {
+        let part = part.replace('+', " ");
+        percent_decode_str(&part).decode_utf8_lossy().into_owned()
+    };
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| (decode(name), decode(value))).collect()
+}
+
+/// How URLs that are given out begin. A proxy in front says so in `X-Forwarded-*`; whoever sends these
+/// headers falsely only misleads themselves.
+fn base(head: &Parts, scheme: &'static str) -> String {
+    let header = |name: &str| {
+        let value = head.headers.get(name)?.to_str().ok()?;
+        let first = value.split(',').next().unwrap_or_default().trim();
+        (!first.is_empty()).then(|| first.to_owned())
+    };
+    let forwarded = header("x-forwarded-proto").map(|proto| proto.to_ascii_lowercase());
+    let scheme = match forwarded.as_deref() {
+        Some("https") => "https",
+        Some("http") => "http",
+        _ => scheme,
+    };
+    let asked = head.uri.authority().map(ToString::to_string);
+    let host = header("x-forwarded-host").or(asked).or_else(|| header("host"));
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let host = host.filter(|host| host.bytes().all(legal));
+    format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Result<Request, Error> {
+        let mut builder = http::Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let (head, ()) = builder.body(()).unwrap().into_parts();
+        let arrival = Arrival {
+            scheme: "http",
+            caller: "tests".to_owned(),
+            now: Timestamp::from_unix_millis(0),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        };
+        Request::new(head, arrival)
+    }
+
+    #[test]
+    fn paths_that_could_mean_something_else_are_refused() {
+        for bad in ["/a/%2e%2e/b", "/a/../b", "/a%2fb", "/a//b", "/a%00b", "/%ff", "/a%5cb", "/a%25b"] {
+            assert!(request("GET", bad, &[], "").is_err(), "{bad}");
+        }
+        let long = "/a".repeat(SEGMENTS_MAX + 1);
+        assert!(request("GET", &long, &[], "").is_err());
+        let good = request("GET", "/Subscriptions/a%20b/", &[], "").unwrap();
+        assert_eq!(good.segments, ["Subscriptions", "a b"]);
+        assert_eq!(good.words, ["subscriptions", "a b"]);
+    }
+
+    #[test]
+    fn urls_begin_as_the_caller_sees_the_server() {
+        let base = |headers: &[(&str, &str)]| request("GET", "/", headers, "").unwrap().base;
+        assert_eq!(base(&[("host", "localhost:8443")]), "http://localhost:8443");
+        let proxied = [("host", "10.0.0.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "twins.example")];
+        assert_eq!(base(&proxied), "https://twins.example");
+        assert_eq!(base(&[("host", "a b\"<x>")]), "http://localhost");
+    }
+
+    #[test]
+    fn queries_are_decoded_and_versions_have_a_form() {
+        let request = request("GET", "/?Api-Version=2023-01-31&%24skiptoken=a%2Bb+c", &[], "").unwrap();
+        assert_eq!(request.version().unwrap(), "2023-01-31");
+        assert_eq!(request.query("$skipToken"), Some("a+b c"));
+        let missing = super::tests::request("GET", "/", &[], "").unwrap();
+        assert_eq!(missing.version().unwrap_err().code(), "MissingApiVersionParameter");
+        let odd = super::tests::request("GET", "/?api-version=latest", &[], "").unwrap();
+        assert_eq!(odd.version().unwrap_err().code(), "InvalidApiVersionParameter");
+    }
+}

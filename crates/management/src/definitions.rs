@@ -1,0 +1,137 @@
+//! From what is stored to the definitions of the table, and from definitions of another source to what is shown.
+
+use crate::arm::id::{Kind, ResourceId};
+use crate::desk::Desk;
+use crate::digital_twins::endpoints;
+use crate::store::record::Record;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use twinroute_model::endpoint::{Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState};
+use twinroute_model::instance::Instance;
+use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::route::Route;
+use twinroute_model::secret::Secret;
+
+/// All instances with their endpoints and routes, as the table takes them.
+pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
+    let state = desk.store.read();
+    let mut instances = Vec::new();
+    for record in state.kind(Kind::Instance).filter(|record| record.state() != "Deleting") {
+        let Ok(name) = InstanceName::new(&record.id.name) else {
+            continue;
+        };
+        let prefix = record.id.children(Kind::Endpoint);
+        let endpoints = state.range(&prefix, None);
+        let endpoints = endpoints.filter_map(|record| endpoints::definition(record).cloned());
+        let endpoints: Vec<Endpoint> = endpoints.collect();
+        let prefix = record.id.children(Kind::Route);
+        let routes = state.range(&prefix, None).filter_map(|record| route(record));
+        instances.push(Instance {
+            name,
+            endpoints,
+            routes: routes.collect(),
+        });
+    }
+    instances
+}
+
+fn route(record: &Record) -> Option<Route> {
+    Some(Route {
+        id: RouteId::new(&record.id.name).ok()?,
+        endpoint_name: EndpointName::new(record.text("endpointName")?).ok()?,
+        filter: record.text("filter")?.to_owned(),
+    })
+}
+
+/// Records that show definitions of another source.
+pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
+    let settings = &desk.settings;
+    let (subscription, group) = (&settings.subscription, &settings.resource_group);
+    let mut records = Vec::new();
+    let body = json!({
+        "location": settings.location, "tags": null, "properties": { "provisioningState": "Succeeded" },
+    });
+    records.push(record(ResourceId::group(subscription, group), body, BTreeMap::new()));
+    for instance in instances {
+        let id = ResourceId::top(Kind::Instance, subscription, group, instance.name.as_str());
+        let body = json!({
+            "location": settings.location, "tags": null,
+            "properties": { "provisioningState": "Succeeded", "publicNetworkAccess": "Enabled" },
+        });
+        records.push(record(id.clone(), body, BTreeMap::new()));
+        for endpoint in &instance.endpoints {
+            records.push(show(id.child(Kind::Endpoint, endpoint.name.as_str()), endpoint));
+        }
+        for route in &instance.routes {
+            let body = json!({ "endpointName": route.endpoint_name.as_str(), "filter": route.filter });
+            records.push(record(id.child(Kind::Route, route.id.as_str()), body, BTreeMap::new()));
+        }
+    }
+    records
+}
+
+fn record(id: ResourceId, body: Value, secrets: BTreeMap<String, Secret>) -> Record {
+    let body = match body {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    Record::new(id, body, secrets)
+}
+
+/// An endpoint as a record. What its secrets are is not kept: a mask is all that anybody sees.
+fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
+    let state = endpoint.provisioning_state.unwrap_or(ProvisioningState::Succeeded);
+    let mut properties = json!({
+        "endpointType": endpoint.endpoint_type(), "authenticationType": "KeyBased", "provisioningState": state,
+    });
+    if let Some(reason) = &endpoint.provisioning_error {
+        properties["provisioningError"] = json!({ "code": "ProvisioningFailed", "message": reason });
+    }
+    let mut secrets = BTreeMap::new();
+    let mut hide = |member: &str| drop(secrets.insert(format!("/properties/{member}"), Secret::new("hidden")));
+    let keys = match &endpoint.destination {
+        Destination::EventGrid(topic) => {
+            properties["TopicEndpoint"] = topic.endpoint.as_str().into();
+            hide("accessKey1");
+            if topic.access_key2.is_some() {
+                hide("accessKey2");
+            }
+            None
+        }
+        Destination::EventHub(access) => {
+            Some((access, ["connectionStringPrimaryKey", "connectionStringSecondaryKey"]))
+        }
+        Destination::ServiceBus(access) => {
+            Some((access, ["primaryConnectionString", "secondaryConnectionString"]))
+        }
+        Destination::Waiting(waiting) => {
+            properties["provisioningState"] = "Warning".into();
+            properties["provisioningError"] = json!({ "code": "WaitingForSecret", "message": waiting.missing });
+            None
+        }
+    };
+    match keys {
+        Some((Access::Keys { secondary, .. }, [first, second])) => {
+            hide(first);
+            if secondary.is_some() {
+                hide(second);
+            }
+        }
+        Some((Access::Identity { endpoint_uri, entity_path, identity }, _)) => {
+            properties["authenticationType"] = "IdentityBased".into();
+            properties["endpointUri"] = endpoint_uri.as_str().into();
+            properties["entityPath"] = entity_path.as_str().into();
+            properties["identity"] = match identity {
+                Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
+                Identity::UserAssigned(id) => json!({ "type": "UserAssigned", "userAssignedIdentity": id }),
+            };
+        }
+        None => {}
+    }
+    match &endpoint.dead_letter {
+        Some(DeadLetter::Sas(_)) => hide("deadLetterSecret"),
+        Some(DeadLetter::Identity(uri)) => properties["deadLetterUri"] = uri.as_str().into(),
+        None => {}
+    }
+    record(id, json!({ "properties": properties }), secrets)
+}

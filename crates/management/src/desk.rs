@@ -1,0 +1,104 @@
+//! What every request needs: the store, how destinations are asked, the clock, the settings.
+
+use crate::arm::error::Error;
+use crate::arm::request::Request;
+use crate::operations::{self, Operation};
+use crate::provision;
+use crate::settings::Settings;
+use crate::store::{Change, State, Store};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use twinroute_model::clock::Clock;
+use twinroute_model::name::InstanceName;
+use twinroute_router::sink::Connect;
+use twinroute_router::source;
+
+/// Destinations that are asked at a time whether they answer.
+const PROBES_MAX: usize = 64;
+
+/// Shared by all requests and by the operations that they start.
+pub(crate) struct Desk {
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    /// The instance that is served without a prefix.
+    pub(crate) default_instance: InstanceName,
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What stands beside definitions: `[endpoints."name"]`.
+    pub(crate) beside: ArcSwap<source::Settings>,
+    pub(crate) probes: Semaphore,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        store: Store,
+        settings: Settings,
+        default_instance: InstanceName,
+        connect: Arc<dyn Connect>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            settings,
+            default_instance,
+            connect,
+            clock,
+            beside: ArcSwap::default(),
+            probes: Semaphore::new(PROBES_MAX),
+        })
+    }
+
+    /// Decides and stores, off the threads that serve requests.
+    ///
+    /// Dropping the future does not undo the change.
+    pub(crate) async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, T), Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let desk = Arc::clone(self);
+        let changed = tokio::task::spawn_blocking(move || desk.store.change(|state| decide(&desk, state)));
+        changed.await.unwrap_or_else(|error| {
+            Err(Error::Store {
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
+    pub(crate) async fn begin<T: Send + 'static>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, Option<Operation>, T), Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (operation, outcome) = self
+            .change(|desk, state| {
+                let (mut changes, operation, outcome) = decide(desk, state)?;
+                if let Some(operation) = &operation {
+                    changes.extend(operations::expire(state, desk.clock.now()));
+                    changes.push(Change::Note(operation.clone()));
+                }
+                Ok((changes, (operation, outcome)))
+            })
+            .await?;
+        if let Some(operation) = operation {
+            drop(tokio::spawn(provision::finish(Arc::clone(self), operation.id)));
+        }
+        Ok(outcome)
+    }
+
+    /// Goes on with operations that a stop interrupted.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        let state = self.store.read();
+        let running = state.operations.values().filter(|operation| operation.is_running());
+        let running: Vec<_> = running.map(|operation| operation.id).collect();
+        drop(state);
+        for id in running {
+            drop(tokio::spawn(provision::finish(Arc::clone(self), id)));
+        }
+    }
+
+    /// Whom a change is noted under.
+    pub(crate) fn caller(request: &Request) -> String {
+        request.caller.clone()
+    }
+}

@@ -1,0 +1,350 @@
+//! Instances: `…/digitalTwinsInstances[/{name}]`.
+//!
+//! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsDescription`. An instance's name is a name for all
+//! subscriptions, since its host name is; what Azure holds unique in a region is unique here altogether.
+
+use super::{names, need, need_group, not_found, only};
+use crate::arm::answer::Answer;
+use crate::arm::error::Error;
+use crate::arm::id::{Kind, ResourceId};
+use crate::arm::json::Object;
+use crate::arm::page;
+use crate::arm::request::Request;
+use crate::desk::Desk;
+use crate::groups;
+use crate::life;
+use crate::operations::{self, Operation, Step};
+use crate::store::record::{Record, system_data, tags};
+use crate::store::{Change, State};
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+const IDENTITIES: &[&str] = &["None", "SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned"];
+const ACCESS: &[&str] = &["Enabled", "Disabled"];
+
+/// User-assigned identities of one instance.
+const USER_IDENTITIES_MAX: usize = 100;
+
+pub(crate) async fn answer(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    match request.method {
+        Method::GET => Ok(Answer::ok(render(desk, request, &*need(desk, &id)?))),
+        Method::PUT => put(desk, request, id).await,
+        Method::PATCH => patch(desk, request, id).await,
+        Method::DELETE => delete(desk, request, id).await,
+        _ => {
+            only(request, &[], "GET, PUT, PATCH and DELETE")?;
+            Err(not_found(&id))
+        }
+    }
+}
+
+pub(crate) fn list(desk: &Desk, request: &Request, prefix: &str) -> Result<Answer, Error> {
+    let state = desk.store.read();
+    let render = |record: &Record| render_in(desk, request, record, &state);
+    page::list(request, &state, prefix, render).map(Answer::ok)
+}
+
+/// What is asked for in a PUT.
+struct Wanted {
+    location: Option<String>,
+    tags: Value,
+    identity: Option<Value>,
+    access: &'static str,
+}
+
+async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    names::check_group(&id.group)?;
+    names::check_instance(&id.name)?;
+    let body = request.json()?;
+    let body = Object::body(&body)?;
+    let wanted = Wanted {
+        location: body.text("location")?.map(names::location).transpose()?,
+        tags: tags(&body)?,
+        identity: identity(&body.object("identity")?, &id)?,
+        access: body
+            .object("properties")?
+            .word("publicNetworkAccess", ACCESS)?
+            .unwrap_or("Enabled"),
+    };
+    let (caller, now) = (Desk::caller(request), request.now);
+    let asked = id.clone();
+    let (status, operation, record) = desk
+        .begin(move |desk, state| {
+            let before = state.get(&id);
+            let location = place(desk, state, &id, before.map(|record| &**record), wanted.location.as_deref())?;
+            let mut record = Record::new(id.clone(), Map::new(), BTreeMap::new());
+            record.body.insert("location".to_owned(), location.into());
+            record.body.insert("tags".to_owned(), wanted.tags);
+            if let Some(identity) = wanted.identity {
+                record.body.insert("identity".to_owned(), identity);
+            }
+            let created = before.and_then(|before| before.property("createdTime"));
+            let created = created.map_or_else(|| now.rfc3339(), str::to_owned);
+            let properties = record.properties_mut();
+            properties.insert("createdTime".to_owned(), created.into());
+            properties.insert("lastUpdatedTime".to_owned(), now.rfc3339().into());
+            properties.insert("publicNetworkAccess".to_owned(), wanted.access.into());
+            if let Some(before) = before
+                && is_same(before, &record)
+                && before.state() == "Succeeded"
+            {
+                return Ok((Vec::new(), None, (StatusCode::OK, None, Record::clone(before))));
+            }
+            record.set_state("Provisioning");
+            let system = system_data(before.map(|before| &**before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            let step = if before.is_some() { Step::Update } else { Step::Create };
+            let operation = Operation::begin(&id, step, now);
+            let mut changes = groups::made_with(state, &id, &caller, now);
+            changes.push(Change::Put(record.clone()));
+            let outcome = (StatusCode::CREATED, Some(operation.id), record);
+            Ok((changes, Some(operation), outcome))
+        })
+        .await?;
+    Ok(accepted(desk, request, &asked, status, operation, &record))
+}
+
+/// Checks that the instance may be (or stay) where it is asked for; gives its location.
+fn place(
+    desk: &Desk,
+    state: &State,
+    id: &ResourceId,
+    before: Option<&Record>,
+    wanted: Option<&str>,
+) -> Result<String, Error> {
+    if let Some(before) = before {
+        life::idle(state, id)?;
+        let present = before.text("location").unwrap_or_default();
+        return match wanted {
+            Some(wanted) if wanted != present => Err(Error::InvalidLocation {
+                name: id.name.clone(),
+                group: id.group.clone(),
+                present: present.to_owned(),
+                wanted: wanted.to_owned(),
+            }),
+            Some(_) => Ok(present.to_owned()),
+            None => Err(Error::LocationRequired),
+        };
+    }
+    let wanted = wanted.ok_or(Error::LocationRequired)?;
+    if let Some(other) = named(state, &id.name) {
+        return Err(Error::Conflict(format!(
+            "A DigitalTwins instance with the name '{}' already exists: {}. Please choose a different name.",
+            id.name, other.id
+        )));
+    }
+    let limit = desk.settings.instances_max;
+    let prefix = ResourceId::kind_prefix(Kind::Instance);
+    if state.range(&prefix, None).count() >= limit {
+        return Err(Error::LimitReached {
+            what: "server".to_owned(),
+            kind: "instances",
+            limit,
+            way_out: "delete one, or raise `instances_max` in [management].",
+        });
+    }
+    Ok(wanted.to_owned())
+}
+
+/// The instance of a name, wherever it is.
+pub(crate) fn named<'a>(state: &'a State, name: &str) -> Option<&'a Arc<Record>> {
+    let mut all = state.kind(Kind::Instance);
+    all.find(|record| record.id.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether a PUT changes nothing.
+fn is_same(before: &Record, after: &Record) -> bool {
+    let same = |name: &str| {
+        let null = Value::Null;
+        before.body.get(name).unwrap_or(&null) == after.body.get(name).unwrap_or(&null)
+    };
+    before.id == after.id
+        && ["location", "tags", "identity"].into_iter().all(same)
+        && before.property("publicNetworkAccess") == after.property("publicNetworkAccess")
+}
+
+async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    let body = request.json()?;
+    let body = Object::body(&body)?;
+    let new_tags = body.raw("tags").is_some().then(|| tags(&body)).transpose()?;
+    let new_identity = match body.raw("identity") {
+        None => None,
+        Some(_) => Some(identity(&body.object("identity")?, &id)?),
+    };
+    let access = body.object("properties")?.word("publicNetworkAccess", ACCESS)?;
+    need(desk, &id)?;
+    let (caller, now) = (Desk::caller(request), request.now);
+    let asked = id.clone();
+    let (status, operation, record) = desk
+        .begin(move |_, state| {
+            let before = state.get(&id).ok_or_else(|| not_found(&id))?;
+            life::idle(state, &id)?;
+            let mut record = Record::clone(before);
+            if let Some(tags) = new_tags {
+                record.body.insert("tags".to_owned(), tags);
+            }
+            let slow = new_identity.is_some() || access.is_some();
+            match new_identity {
+                Some(Some(identity)) => drop(record.body.insert("identity".to_owned(), identity)),
+                Some(None) => drop(record.body.remove("identity")),
+                None => {}
+            }
+            if let Some(access) = access {
+                let properties = record.properties_mut();
+                properties.insert("publicNetworkAccess".to_owned(), access.into());
+            }
+            if is_same(before, &record) {
+                return Ok((Vec::new(), None, (StatusCode::OK, None, record)));
+            }
+            let properties = record.properties_mut();
+            properties.insert("lastUpdatedTime".to_owned(), now.rfc3339().into());
+            let system = system_data(Some(before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            // Tags alone are quick: Azure answers 200 at once.
+            if !slow {
+                let put = Change::Put(record.clone());
+                return Ok((vec![put], None, (StatusCode::OK, None, record)));
+            }
+            record.set_state("Updating");
+            let operation = Operation::begin(&id, Step::Update, now);
+            let outcome = (StatusCode::ACCEPTED, Some(operation.id), record.clone());
+            Ok((vec![Change::Put(record)], Some(operation), outcome))
+        })
+        .await?;
+    Ok(accepted(desk, request, &asked, status, operation, &record))
+}
+
+async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    need_group(desk, &id.subscription, &id.group)?;
+    let deleted = life::delete(desk, id.clone(), request.now, |_, _| Ok(())).await?;
+    let Some((operation, record)) = deleted else {
+        return Ok(Answer::no_content());
+    };
+    Ok(accepted(desk, request, &id, StatusCode::ACCEPTED, Some(operation), &record))
+}
+
+fn accepted(
+    desk: &Desk,
+    request: &Request,
+    id: &ResourceId,
+    status: StatusCode,
+    operation: Option<Uuid>,
+    record: &Record,
+) -> Answer {
+    let answer = Answer::new(status, Some(render(desk, request, record)));
+    match operation {
+        Some(operation) => {
+            let location = record.text("location").unwrap_or_default();
+            operations::announce(answer, request, id, location, operation)
+        }
+        None => answer,
+    }
+}
+
+/// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
+fn identity(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
+    let Some(kind) = body.word("type", IDENTITIES)?.filter(|kind| *kind != "None") else {
+        return Ok(None);
+    };
+    let derived = |what: &str| Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{what}{}", id.key()).as_bytes());
+    let mut identity = Map::new();
+    identity.insert("type".to_owned(), kind.into());
+    if kind.contains("SystemAssigned") {
+        identity.insert("principalId".to_owned(), derived("principal").to_string().into());
+        let tenant = groups::tenant(&id.subscription);
+        identity.insert("tenantId".to_owned(), tenant.to_string().into());
+    }
+    let users = body.object("userAssignedIdentities")?;
+    if kind.contains("UserAssigned") && kind != "SystemAssigned" {
+        let path = "identity.userAssignedIdentities".to_owned();
+        let names: Vec<&str> = users.members().map(|(name, _)| name).collect();
+        let rule = if names.is_empty() {
+            Some("required for a user-assigned identity: a map from its ARM id to {}")
+        } else if names.len() > USER_IDENTITIES_MAX {
+            Some("at most 100 identities")
+        } else if names.iter().any(|name| !name.starts_with("/subscriptions/")) {
+            Some("each key must be the ARM id of an identity: /subscriptions/…/userAssignedIdentities/<name>")
+        } else {
+            None
+        };
+        if let Some(rule) = rule {
+            return Err(Error::Invalid {
+                target: path,
+                rule: rule.to_owned(),
+            });
+        }
+        let of = |name: &str, what: &str| {
+            let seed = format!("{what}{}", name.to_ascii_lowercase());
+            Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes()).to_string()
+        };
+        let users = names.into_iter().map(|name| {
+            let ids = json!({ "clientId": of(name, "client"), "principalId": of(name, "principal") });
+            (name.to_owned(), ids)
+        });
+        identity.insert("userAssignedIdentities".to_owned(), Value::Object(users.collect()));
+    }
+    Ok(Some(Value::Object(identity)))
+}
+
+pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
+    render_in(desk, request, record, &desk.store.read())
+}
+
+fn render_in(desk: &Desk, request: &Request, record: &Record, state: &State) -> Value {
+    let mut body = record.render();
+    let creating = record.state() == "Provisioning";
+    let host = (!creating).then(|| host_name(desk, request, &record.id.name));
+    body["properties"]["hostName"] = host.into();
+    let prefix = record.id.children(Kind::Connection);
+    let connections = state.range(&prefix, None).map(|connection| connection.render());
+    let connections: Vec<Value> = connections.collect();
+    if !connections.is_empty() {
+        body["properties"]["privateEndpointConnections"] = connections.into();
+    }
+    body
+}
+
+/// Where the instance's data plane answers, without a scheme, as Azure shows it. Clients put `https://` before
+/// it and their paths behind it, so it has to be a place that this server answers at.
+fn host_name(desk: &Desk, request: &Request, name: &str) -> String {
+    let host = request.host();
+    if desk.default_instance.as_str().eq_ignore_ascii_case(name) {
+        return host.to_owned();
+    }
+    format!("{host}/instances/{name}")
+}
+
+/// POST `…/checkNameAvailability`.
+pub(crate) fn check_name(
+    desk: &Desk,
+    request: &Request,
+    _subscription: &str,
+    location: &str,
+) -> Result<Answer, Error> {
+    let location = names::location(location)?;
+    let body = request.json()?;
+    let body = Object::body(&body)?;
+    let name = body.required_text("name")?;
+    let kind = body.required_text("type")?;
+    let expected = Kind::Instance.type_name();
+    if !kind.eq_ignore_ascii_case(&expected) {
+        return Err(Error::Invalid {
+            target: "type".to_owned(),
+            rule: format!("must be {expected}"),
+        });
+    }
+    let answer = match names::check_instance(name) {
+        Err(error) => json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() }),
+        Ok(_) if named(&desk.store.read(), name).is_some() => json!({
+            "nameAvailable": false,
+            "reason": "AlreadyExists",
+            "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
+                                '{location}'. Please choose a different name."),
+        }),
+        Ok(_) => json!({ "nameAvailable": true, "message": format!("'{name}' is available.") }),
+    };
+    Ok(Answer::ok(answer))
+}

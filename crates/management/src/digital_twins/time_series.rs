@@ -1,0 +1,150 @@
+//! Time series database connections: stored and served. Nothing is sent to them.
+//!
+//! Source: Microsoft.DigitalTwins 2023-01-31, `AzureDataExplorerConnectionProperties`.
+
+use super::{list_children, names, need, need_parent, not_found, only};
+use crate::arm::answer::Answer;
+use crate::arm::error::Error;
+use crate::arm::id::{Kind, ResourceId};
+use crate::arm::json::Object;
+use crate::arm::request::Request;
+use crate::desk::Desk;
+use crate::life;
+use crate::operations::{self, Operation, Step};
+use crate::store::Change;
+use crate::store::record::{Record, system_data};
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const KINDS: &[&str] = &["AzureDataExplorer"];
+
+const REQUIRED: &[&str] = &[
+    "adxEndpointUri",
+    "adxResourceId",
+    "adxDatabaseName",
+    "eventHubEndpointUri",
+    "eventHubEntityPath",
+    "eventHubNamespaceResourceId",
+];
+
+/// With what holds when they are left out.
+const OPTIONAL: &[(&str, Option<&str>)] = &[
+    ("adxTableName", Some("AdtPropertyEvents")),
+    ("adxTwinLifecycleEventsTableName", None),
+    ("adxRelationshipLifecycleEventsTableName", None),
+    ("eventHubConsumerGroup", Some("$Default")),
+];
+
+/// A switch that is published as a text.
+const SWITCH: &[&str] = &["true", "false"];
+
+pub(crate) async fn answer(
+    desk: &Arc<Desk>,
+    request: &Request,
+    instance: &ResourceId,
+    rest: &[String],
+) -> Result<Answer, Error> {
+    let [name] = rest else {
+        if !rest.is_empty() {
+            let path = request.path();
+            return Err(Error::UnknownPath { path });
+        }
+        only(request, &[Method::GET], "GET")?;
+        return list_children(desk, request, instance, Kind::TimeSeries);
+    };
+    let id = instance.child(Kind::TimeSeries, name);
+    match request.method {
+        Method::GET => Ok(Answer::ok(need(desk, &id)?.render())),
+        Method::PUT => put(desk, request, id).await,
+        Method::DELETE => delete(desk, request, id).await,
+        _ => {
+            only(request, &[], "GET, PUT and DELETE")?;
+            Err(not_found(&id))
+        }
+    }
+}
+
+fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
+    let given = body.object("properties")?;
+    let missing = || Error::MissingMember {
+        path: given.path("connectionType"),
+    };
+    let kind = given.word("connectionType", KINDS)?.ok_or_else(missing)?;
+    let mut properties = Map::from_iter([("connectionType".to_owned(), json!(kind))]);
+    for member in REQUIRED {
+        let text = given.required_text(member)?;
+        properties.insert((*member).to_owned(), text.into());
+    }
+    let hub = properties["eventHubEndpointUri"].as_str().unwrap_or_default();
+    if !hub.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sb://")) {
+        return Err(Error::Invalid {
+            target: given.path("eventHubEndpointUri"),
+            rule: "must begin with `sb://`".to_owned(),
+        });
+    }
+    for (member, default) in OPTIONAL {
+        if let Some(text) = given.text(member)?.or(*default) {
+            properties.insert((*member).to_owned(), text.into());
+        }
+    }
+    let removals = given.word("recordPropertyAndItemRemovals", SWITCH)?.unwrap_or("false");
+    properties.insert("recordPropertyAndItemRemovals".to_owned(), removals.into());
+    let identity = given.object("identity")?;
+    if identity.is_there() {
+        let mut reference = Map::new();
+        for member in ["type", "userAssignedIdentity"] {
+            if let Some(text) = identity.text(member)? {
+                reference.insert(member.to_owned(), text.into());
+            }
+        }
+        properties.insert("identity".to_owned(), reference.into());
+    }
+    Ok(properties)
+}
+
+async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    let owner = id.owner().expect("a connection belongs to an instance");
+    let parent = need_parent(desk, &owner)?;
+    names::check_endpoint(&id.name)?;
+    let body = request.json()?;
+    let properties = read(&Object::body(&body)?)?;
+    let (caller, now) = (Desk::caller(request), request.now);
+    let asked = id.clone();
+    let (operation, record) = desk
+        .begin(move |_, state| {
+            if state.get(&owner).is_none() {
+                let parent = owner.name.clone();
+                return Err(Error::ParentNotFound { parent });
+            }
+            life::idle(state, &id)?;
+            let before = state.get(&id);
+            let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
+            let mut record = Record::new(id.clone(), body, BTreeMap::new());
+            let system = system_data(before.map(|before| &**before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            record.set_state("Provisioning");
+            let step = if before.is_some() { Step::Update } else { Step::Create };
+            let operation = Operation::begin(&id, step, now);
+            let outcome = (operation.id, record.clone());
+            Ok((vec![Change::Put(record)], Some(operation), outcome))
+        })
+        .await?;
+    let answer = Answer::new(StatusCode::CREATED, Some(record.render()));
+    let location = parent.text("location").unwrap_or_default();
+    Ok(operations::announce(answer, request, &asked, location, operation))
+}
+
+/// 202 with the resource as it goes; `cleanupConnectionArtifacts` has nothing to clean up here.
+async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    let owner = id.owner().expect("a connection belongs to an instance");
+    let parent = need_parent(desk, &owner)?;
+    let deleted = life::delete(desk, id.clone(), request.now, |_, _| Ok(())).await?;
+    let Some((operation, record)) = deleted else {
+        return Ok(Answer::no_content());
+    };
+    let answer = Answer::new(StatusCode::ACCEPTED, Some(record.render()));
+    let location = parent.text("location").unwrap_or_default();
+    Ok(operations::announce(answer, request, &id, location, operation))
+}

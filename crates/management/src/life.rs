@@ -1,0 +1,48 @@
+//! Steps that the lives of all resources share.
+
+use crate::arm::error::Error;
+use crate::arm::id::ResourceId;
+use crate::desk::Desk;
+use crate::operations::{Operation, Step};
+use crate::store::record::Record;
+use crate::store::{Change, State};
+use std::sync::Arc;
+use twinroute_model::clock::Timestamp;
+use uuid::Uuid;
+
+/// Refuses a change while an operation runs on the resource.
+pub(crate) fn idle(state: &State, id: &ResourceId) -> Result<(), Error> {
+    match state.running(id) {
+        None => Ok(()),
+        Some(_) => Err(Error::OperationInProgress { id: id.to_string() }),
+    }
+}
+
+/// Begins to delete a resource, with all that belongs to it. Nothing, if it is not there; the operation
+/// under way, if it is being deleted already.
+pub(crate) async fn delete(
+    desk: &Arc<Desk>,
+    id: ResourceId,
+    now: Timestamp,
+    may: impl FnOnce(&State, &Record) -> Result<(), Error> + Send + 'static,
+) -> Result<Option<(Uuid, Record)>, Error> {
+    desk.begin(move |_, state| {
+        let Some(before) = state.get(&id) else {
+            return Ok((Vec::new(), None, None));
+        };
+        if let Some(running) = state.running(&id)
+            && running.step == Step::Delete
+        {
+            let outcome = Some((running.id, Record::clone(before)));
+            return Ok((Vec::new(), None, outcome));
+        }
+        idle(state, &id)?;
+        may(state, before)?;
+        let mut record = Record::clone(before);
+        record.set_state("Deleting");
+        let operation = Operation::begin(&id, Step::Delete, now);
+        let outcome = Some((operation.id, record.clone()));
+        Ok((vec![Change::Put(record)], Some(operation), outcome))
+    })
+    .await
+}

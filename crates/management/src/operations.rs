@@ -1,0 +1,212 @@
+//! Long-running operations: what is told about one, from its start until a day after its end.
+//!
+//! Source: ARM RPC 1.0, "Asynchronous operations"; the URLs are those that Microsoft.DigitalTwins and
+//! Microsoft.Devices give out. `Retry-After` is one second: what Azure sends is ten, and clients of Azure
+//! take zero for "as you like", which is thirty.
+
+use crate::arm::answer::Answer;
+use crate::arm::error::Error;
+use crate::arm::id::{Kind, ResourceId};
+use crate::arm::page::{escape, url};
+use crate::arm::request::Request;
+use crate::store::{Change, State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use twinroute_model::clock::Timestamp;
+use uuid::Uuid;
+
+/// How long an operation can be asked about after its end.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Operations that are kept; the oldest that ended go first.
+const KEPT_MAX: usize = 50_000;
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    Create,
+    Update,
+    Delete,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Status {
+    Running,
+    Succeeded,
+    Failed,
+}
+
+/// Why it failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// One operation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Operation {
+    pub(crate) id: Uuid,
+    /// The key of the resource.
+    pub(crate) key: String,
+    /// The id of the resource.
+    pub(crate) resource: String,
+    pub(crate) step: Step,
+    pub(crate) status: Status,
+    pub(crate) started: String,
+    pub(crate) ended: Option<String>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Operation {
+    pub(crate) fn begin(id: &ResourceId, step: Step, now: Timestamp) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            key: id.key(),
+            resource: id.to_string(),
+            step,
+            status: Status::Running,
+            started: now.rfc3339(),
+            ended: None,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn end(&self, failure: Option<Failure>, now: Timestamp) -> Self {
+        let status = match failure {
+            None => Status::Succeeded,
+            Some(_) => Status::Failed,
+        };
+        Self {
+            status,
+            ended: Some(now.rfc3339()),
+            failure,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.status == Status::Running
+    }
+
+    pub(crate) fn resource_id(&self) -> Option<ResourceId> {
+        ResourceId::parse(&self.resource)
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts are JSON")
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// Adds the headers by which a client follows an operation.
+///
+/// `location` is where the resource is: it stands in the URLs.
+pub(crate) fn announce(answer: Answer, request: &Request, id: &ResourceId, location: &str, operation: Uuid) -> Answer {
+    let version = escape(request.query("api-version").unwrap_or_default());
+    let subscription = &id.subscription;
+    let owner = id.owner().unwrap_or_else(|| id.clone());
+    if owner.kind == Kind::Service {
+        // The Device Provisioning Service has no Location on PUT; a DELETE of its children has one.
+        let path = format!("{owner}/operationResults/{operation}");
+        let status = format!("{}?api-version={version}&asyncinfo", url(request, &path));
+        let result = format!("{}?api-version={version}", url(request, &path));
+        return answer
+            .header("azure-asyncoperation", status)
+            .header("location", result)
+            .header("retry-after", "1");
+    }
+    let base = match owner.kind {
+        Kind::Group => format!("/subscriptions/{subscription}"),
+        _ => {
+            let location = if location.is_empty() { "global" } else { location };
+            format!("/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}")
+        }
+    };
+    let status = url(request, &format!("{base}/operationStatuses/{operation}"));
+    let result = url(request, &format!("{base}/operationResults/{operation}"));
+    answer
+        .header("azure-asyncoperation", format!("{status}?api-version={version}"))
+        .header("location", format!("{result}?api-version={version}"))
+        .header("retry-after", "1")
+}
+
+fn find<'a>(state: &'a State, id: &str) -> Result<&'a Operation, Error> {
+    let found = id.parse().ok().and_then(|id: Uuid| state.operations.get(&id));
+    found.map(|found| &**found).ok_or_else(|| Error::OperationNotFound {
+        id: id.chars().take(64).collect(),
+    })
+}
+
+/// What stands at the URL of `Azure-AsyncOperation`: always 200, until it is forgotten.
+pub(crate) fn status(request: &Request, state: &State, id: &str) -> Result<Answer, Error> {
+    let operation = find(state, id)?;
+    let status = match operation.status {
+        Status::Running => "Running",
+        Status::Succeeded => "Succeeded",
+        Status::Failed => "Failed",
+    };
+    let mut body = json!({
+        "id": request.path(),
+        "name": operation.id.to_string(),
+        "status": status,
+        "startTime": operation.started,
+    });
+    if let Some(ended) = &operation.ended {
+        body["endTime"] = ended.as_str().into();
+    }
+    if let Some(failure) = &operation.failure {
+        body["error"] = json!({ "code": failure.code, "message": failure.message });
+    }
+    let answer = Answer::ok(body);
+    Ok(if operation.is_running() {
+        answer.header("retry-after", "1")
+    } else {
+        answer
+    })
+}
+
+/// What stands at the URL of `Location`: 202 while it runs, then what a call that waits had answered.
+pub(crate) fn result(
+    request: &Request,
+    state: &State,
+    id: &str,
+    render: impl FnOnce(&ResourceId) -> Option<Value>,
+) -> Result<Answer, Error> {
+    let operation = find(state, id)?;
+    if operation.is_running() {
+        let again = format!("{}{}", request.base, request.target());
+        let answer = Answer::new(StatusCode::ACCEPTED, None);
+        return Ok(answer.header("location", again).header("retry-after", "1"));
+    }
+    if let Some(failure) = &operation.failure {
+        let body = json!({ "error": { "code": failure.code, "message": failure.message } });
+        return Ok(Answer::new(StatusCode::CONFLICT, Some(body)));
+    }
+    let resource = operation.resource_id().filter(|_| operation.step != Step::Delete);
+    Ok(match resource.and_then(|id| render(&id)) {
+        Some(body) => Answer::ok(body),
+        None => Answer::no_content(),
+    })
+}
+
+/// Forgets what ended long ago, and the oldest when there are too many.
+pub(crate) fn expire(state: &State, now: Timestamp) -> Vec<Change> {
+    let ended = |operation: &Operation| {
+        let ended = operation.ended.as_deref()?;
+        Some((Timestamp::parse_rfc3339(ended)?, operation.id))
+    };
+    let operations = state.operations.values();
+    let mut over: Vec<_> = operations.filter_map(|operation| ended(operation)).collect();
+    over.sort_unstable();
+    let surplus = state.operations.len().saturating_sub(KEPT_MAX);
+    let gone = over.into_iter().enumerate();
+    let gone = gone.filter(|(index, (ended, _))| *index < surplus || now.since(*ended) > KEPT);
+    gone.map(|(_, (_, id))| Change::Forget(id)).collect()
+}

@@ -1,0 +1,205 @@
+//! The end of an operation: the destination is asked, and the resource gets its final state.
+
+use crate::arm::id::{Kind, ResourceId};
+use crate::desk::Desk;
+use crate::digital_twins::endpoints;
+use crate::operations::{Failure, Operation, Step};
+use crate::provisioning_services;
+use crate::settings::Checks;
+use crate::store::record::Record;
+use crate::store::{Change, State};
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::endpoint::location::Location;
+use twinroute_model::endpoint::{DeadLetter, Endpoint};
+use twinroute_model::name::InstanceName;
+use twinroute_model::sas::storage::Validity;
+use twinroute_router::sink::FaultKind;
+use uuid::Uuid;
+
+/// How long a destination may take to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What provisioning found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good,
+    /// It is in use; something may still have to be done about it.
+    Warning(Failure),
+    /// It is not used until it is changed.
+    Bad(Failure),
+}
+
+/// Ends the operation `id`. Does nothing if it has ended.
+pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
+    let (operation, record) = {
+        let state = desk.store.read();
+        let Some(operation) = state.operations.get(&id).filter(|found| found.is_running()) else {
+            return;
+        };
+        let record = operation.resource_id().and_then(|id| state.get(&id).cloned());
+        (Arc::clone(operation), record)
+    };
+    let verdict = match (&record, operation.step) {
+        (Some(record), Step::Create | Step::Update) if record.id.kind == Kind::Endpoint => {
+            check(&desk, record).await
+        }
+        _ => Verdict::Good,
+    };
+    let ended = desk
+        .change(move |desk, state| {
+            let present = state.operations.get(&id).filter(|found| found.is_running());
+            let Some(operation) = present else {
+                return Ok((Vec::new(), ()));
+            };
+            Ok((end(state, operation, verdict, desk.clock.now()), ()))
+        })
+        .await;
+    if let Err(error) = ended {
+        tracing::error!(%error, resource = operation.resource, "an operation could not be ended; it is at the next start");
+    }
+}
+
+/// What the end of an operation changes.
+fn end(state: &State, operation: &Operation, verdict: Verdict, now: Timestamp) -> Vec<Change> {
+    let Some(id) = operation.resource_id() else {
+        return vec![Change::Note(operation.end(None, now))];
+    };
+    if operation.step == Step::Delete {
+        let mut changes = removal(state, &id);
+        changes.push(Change::Note(operation.end(None, now)));
+        return changes;
+    }
+    let Some(record) = state.get(&id) else {
+        return vec![Change::Note(operation.end(None, now))];
+    };
+    let mut record = Record::clone(record);
+    let failure = settle(&mut record, verdict, now);
+    vec![Change::Put(record), Change::Note(operation.end(failure, now))]
+}
+
+/// Gives a resource its final state; gives the failure that its operation ends with.
+fn settle(record: &mut Record, verdict: Verdict, now: Timestamp) -> Option<Failure> {
+    if record.id.kind == Kind::Service {
+        provisioning_services::settle(record, now);
+        return None;
+    }
+    let (state, note, failure) = match verdict {
+        Verdict::Good => ("Succeeded", None, None),
+        Verdict::Warning(warning) => ("Warning", Some(warning), None),
+        Verdict::Bad(failure) => ("Failed", Some(failure.clone()), Some(failure)),
+    };
+    record.set_state(state);
+    endpoints::note(record, note.as_ref());
+    failure
+}
+
+/// Takes a resource away with all that belongs to it.
+pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
+    let mut gone = vec![id.key()];
+    if id.kind == Kind::Group {
+        let inside = state.all().filter(|record| {
+            record.id.subscription.eq_ignore_ascii_case(&id.subscription)
+                && record.id.group.eq_ignore_ascii_case(&id.group)
+        });
+        gone.extend(inside.map(|record| record.id.key()));
+    } else {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.parent() == Some(id.kind));
+        for kind in kinds {
+            let prefix = id.children(kind);
+            gone.extend(state.range(&prefix, None).map(|record| record.id.key()));
+        }
+    }
+    gone.into_iter().map(Change::Remove).collect()
+}
+
+/// Checks an endpoint as far as it can be checked from here.
+async fn check(desk: &Desk, record: &Record) -> Verdict {
+    let Some(endpoint) = endpoints::definition(record) else {
+        return bad("InvalidDefinition", "the stored definition cannot be read".to_owned());
+    };
+    if let Some(verdict) = dead_letters(endpoint.dead_letter.as_ref(), desk.clock.now()) {
+        return verdict;
+    }
+    match desk.settings.provisioning_checks {
+        Checks::Definitions => Verdict::Good,
+        Checks::Destinations => ask(desk, record, endpoint).await,
+    }
+}
+
+/// A credential for dead letters that can never work is said now, not when the first event is lost.
+fn dead_letters(dead_letter: Option<&DeadLetter>, now: Timestamp) -> Option<Verdict> {
+    let location = match Location::of(dead_letter?) {
+        Ok(location) => location,
+        Err(problem) => return Some(bad("DeadLetterLocationInvalid", problem.to_string())),
+    };
+    if !location.writable() {
+        let reason = "the SAS of deadLetterSecret allows neither to create nor to write blobs; make one with `w`";
+        return Some(bad("DeadLetterSasWithoutWrite", reason.to_owned()));
+    }
+    match location.sas()?.validity(now) {
+        Validity::Valid => None,
+        Validity::ExpiredAt(at) => {
+            let reason = format!("the SAS of deadLetterSecret expired at {}; make a new one", at.rfc3339());
+            Some(bad("DeadLetterSasExpired", reason))
+        }
+        Validity::NotBefore(at) => {
+            let reason = format!("the SAS of deadLetterSecret is not valid before {}", at.rfc3339());
+            Some(warning("DeadLetterSasNotYetValid", reason))
+        }
+    }
+}
+
+/// Asks the destination whether it answers and takes the credential.
+async fn ask(desk: &Desk, record: &Record, endpoint: &Endpoint) -> Verdict {
+    let instance = record.id.parent.as_deref().map(InstanceName::new);
+    let Some(Ok(instance)) = instance else {
+        return Verdict::Good;
+    };
+    let settings = desk.beside.load().of(&instance, &endpoint.name);
+    let sink = match desk.connect.connect(endpoint, &settings) {
+        Ok(sink) => sink,
+        Err(error) => return bad("EndpointInvalid", error.reason),
+    };
+    let Ok(_place) = desk.probes.acquire().await else {
+        return Verdict::Good;
+    };
+    let fault = match tokio::time::timeout(PROBE_TIMEOUT, sink.probe()).await {
+        Ok(Ok(())) => return Verdict::Good,
+        Ok(Err(fault)) => fault,
+        Err(_) => {
+            let seconds = PROBE_TIMEOUT.as_secs();
+            let message = format!("the destination did not answer within {seconds} s; events wait and are sent once it does");
+            return warning("DestinationUnreachable", message);
+        }
+    };
+    let reason = fault.reason.to_string();
+    match fault.kind {
+        FaultKind::Unauthorized => bad(
+            "DestinationUnauthorized",
+            format!("the destination refuses the credential: {reason}"),
+        ),
+        FaultKind::Gone => bad("DestinationNotFound", format!("the destination is not there: {reason}")),
+        FaultKind::Unsupported => bad("EndpointUnsupported", reason),
+        FaultKind::Unreachable => warning(
+            "DestinationUnreachable",
+            format!("the destination does not answer: {reason}; events wait and are sent once it does"),
+        ),
+        FaultKind::Throttled => warning("DestinationBusy", format!("the destination is busy: {reason}")),
+    }
+}
+
+fn bad(code: &str, message: String) -> Verdict {
+    Verdict::Bad(Failure {
+        code: code.to_owned(),
+        message,
+    })
+}
+
+fn warning(code: &str, message: String) -> Verdict {
+    Verdict::Warning(Failure {
+        code: code.to_owned(),
+        message,
+    })
+}

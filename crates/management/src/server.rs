@@ -1,0 +1,163 @@
+//! The server: who may ask, and what is at each path.
+
+use crate::arm::answer::{Answer, Tracking, respond};
+use crate::arm::error::Error;
+use crate::arm::request::{Arrival, Request};
+use crate::desk::Desk;
+use crate::digital_twins::{self, Scope};
+use crate::{event_routes, groups, openapi, operations, provisioning_services};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response};
+use serde_json::json;
+use std::sync::Arc;
+use twinroute_listen::Body;
+use uuid::Uuid;
+
+/// Who asks, and over what.
+pub(crate) struct Caller {
+    pub(crate) name: String,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+}
+
+/// Answers one request of a caller who may ask it.
+pub(crate) async fn reply(desk: &Arc<Desk>, head: Parts, body: Bytes, caller: Caller) -> Response<Body> {
+    let mut tracking = Tracking::of(&head.headers, Uuid::new_v4());
+    let arrival = Arrival {
+        scheme: caller.scheme,
+        caller: caller.name,
+        now: desk.clock.now(),
+        body,
+    };
+    let result = match Request::new(head, arrival) {
+        Ok(request) => {
+            tracking.request = request.id;
+            let result = answer(desk, &request).await;
+            log(&request, &result);
+            result
+        }
+        Err(error) => Err(error),
+    };
+    respond(result, &tracking)
+}
+
+/// What changed, and what failed on our side. Bodies are never logged: they hold secrets.
+fn log(request: &Request, result: &Result<Answer, Error>) {
+    let (method, path) = (&request.method, request.path());
+    let (caller, id) = (&request.caller, request.id);
+    match result {
+        Ok(answer) if *method != Method::GET => {
+            let status = answer.status.as_u16();
+            tracing::info!(%method, path, status, caller, request = %id, "a change was taken");
+        }
+        Ok(_) => tracing::debug!(%method, path, caller, "answered"),
+        Err(error) => {
+            let (status, code) = (error.status().as_u16(), error.code());
+            tracing::debug!(%method, path, status, code, caller, request = %id, "refused");
+        }
+    }
+}
+
+async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
+    let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
+    let segments = request.segments.as_slice();
+    let get = || digital_twins::only(request, &[Method::GET], "GET");
+    if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
+        desk.store.is_read_only()?;
+    }
+    match words.as_slice() {
+        [] => {
+            get()?;
+            Ok(Answer::text(openapi::about(request)))
+        }
+        ["openapi.json"] => {
+            get()?;
+            Ok(Answer::ok(openapi::document(request)))
+        }
+        ["metadata", "endpoints"] => {
+            get()?;
+            Ok(groups::metadata(request))
+        }
+        ["eventroutes", ..] => event_routes::answer(desk, request, None, &segments[1..]).await,
+        ["instances", _, "eventroutes", ..] => {
+            event_routes::answer(desk, request, Some(&segments[1]), &segments[3..]).await
+        }
+        ["subscriptions"] => {
+            get()?;
+            request.version()?;
+            Ok(groups::subscriptions(desk))
+        }
+        ["providers", _, ..] => {
+            request.version()?;
+            let scope = Scope {
+                subscription: None,
+                group: None,
+            };
+            provider(desk, request, scope, 1).await
+        }
+        ["subscriptions", _, ..] => in_subscription(desk, request, &words).await,
+        _ => Err(Error::UnknownPath {
+            path: request.path(),
+        }),
+    }
+}
+
+async fn in_subscription(desk: &Arc<Desk>, request: &Request, words: &[&str]) -> Result<Answer, Error> {
+    request.version()?;
+    let segments = request.segments.as_slice();
+    let subscription = segments[1].as_str();
+    if Uuid::parse_str(subscription).is_err() {
+        return Err(Error::InvalidSubscription {
+            subscription: subscription.to_owned(),
+        });
+    }
+    let get = || digital_twins::only(request, &[Method::GET], "GET");
+    let mut scope = Scope {
+        subscription: Some(subscription),
+        group: None,
+    };
+    match &words[2..] {
+        [] => {
+            get()?;
+            Ok(groups::subscription(subscription))
+        }
+        ["resourcegroups"] => groups::answer(desk, request, subscription, None).await,
+        ["resourcegroups", _] => groups::answer(desk, request, subscription, Some(&segments[3])).await,
+        ["resourcegroups", _, "providers", _, ..] => {
+            scope.group = Some(&segments[3]);
+            provider(desk, request, scope, 5).await
+        }
+        ["providers", _] | ["providers", _, "register"] => {
+            let namespace = &segments[3];
+            Ok(Answer::ok(json!({
+                "id": format!("/subscriptions/{subscription}/providers/{namespace}"),
+                "namespace": namespace, "registrationState": "Registered", "resourceTypes": [],
+            })))
+        }
+        ["providers", _, ..] => provider(desk, request, scope, 3).await,
+        ["operationstatuses", _] => {
+            get()?;
+            operations::status(request, &desk.store.read(), &segments[3])
+        }
+        ["operationresults", _] => {
+            get()?;
+            operations::result(request, &desk.store.read(), &segments[3], |_| None)
+        }
+        _ => Err(Error::UnknownPath {
+            path: request.path(),
+        }),
+    }
+}
+
+/// Hands over to the provider whose namespace stands at `at`.
+async fn provider(desk: &Arc<Desk>, request: &Request, scope: Scope<'_>, at: usize) -> Result<Answer, Error> {
+    let (rest, words) = (&request.segments[at + 1..], &request.words[at + 1..]);
+    match request.words[at].as_str() {
+        "microsoft.digitaltwins" => digital_twins::answer(desk, request, scope, rest, words).await,
+        "microsoft.devices" => provisioning_services::answer(desk, request, scope, rest, words).await,
+        _ => Err(Error::UnknownNamespace {
+            namespace: request.segments[at].clone(),
+        }),
+    }
+}

@@ -1,0 +1,99 @@
+//! The TOML table `[management]`.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+use twinroute_listen::{Address, Limits, SocketMode, SocketSettings};
+
+/// Where and how the management API is served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where to listen; nowhere when empty.
+    pub listen: Vec<Address>,
+    /// Permissions of unix sockets.
+    pub unix_mode: SocketMode,
+    /// The subscription that is shown where none is known: a GUID.
+    pub subscription: String,
+    /// The resource group under which definitions from files are shown.
+    pub resource_group: String,
+    /// The region under which they are shown.
+    pub location: String,
+    /// What is checked before an endpoint is `Succeeded`.
+    pub provisioning_checks: Checks,
+    /// Instances in all. Azure: 10 a region and subscription.
+    pub instances_max: usize,
+    /// Endpoints of one instance. Azure: 6.
+    pub endpoints_max: usize,
+    /// Event routes of one instance. Azure: 6.
+    pub routes_max: usize,
+    /// Limits of the server.
+    pub limits: Limits,
+    /// The folder of the store; beside the configuration's journal when empty.
+    pub path: PathBuf,
+}
+
+/// How thoroughly an endpoint is checked before it is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checks {
+    /// The definition, the dead-letter credential, and whether the destination answers and takes the credential.
+    Destinations,
+    /// The definition and the dead-letter credential alone.
+    Definitions,
+}
+
+/// Bytes of a request's body. Azure takes 32 KB of a data-plane request.
+const BODY_BYTES_MAX: u64 = 256 << 10;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            unix_mode: SocketMode::default(),
+            subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
+            resource_group: "twinroute".to_owned(),
+            location: "westus2".to_owned(),
+            provisioning_checks: Checks::Destinations,
+            instances_max: 1_000,
+            endpoints_max: 10_000,
+            routes_max: 10_000,
+            limits: Limits {
+                body_bytes_max: bytesize::ByteSize(BODY_BYTES_MAX),
+                ..Limits::default()
+            },
+            path: PathBuf::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, by its key.
+    pub fn check(&self) -> Result<(), String> {
+        self.limits.check().map_err(|rule| format!("limits.{rule}"))?;
+        if uuid::Uuid::parse_str(&self.subscription).is_err() {
+            return Err("subscription must be a GUID, such as 00000000-0000-0000-0000-000000000000".to_owned());
+        }
+        for (key, value) in [
+            ("instances_max", self.instances_max),
+            ("endpoints_max", self.endpoints_max),
+            ("routes_max", self.routes_max),
+        ] {
+            if !(1..=100_000).contains(&value) {
+                return Err(format!("{key} must be 1 to 100000"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How the sockets are opened.
+    #[must_use]
+    pub fn sockets(&self) -> SocketSettings {
+        SocketSettings {
+            unix_mode: self.unix_mode,
+            ..SocketSettings::default()
+        }
+    }
+}

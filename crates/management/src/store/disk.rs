@@ -1,0 +1,258 @@
+//! The store on disk: one redb file, each value sealed for its key.
+//!
+//! Layout, version 1. Table `meta`: `format` -> the version; `key` -> an empty value, sealed, by which a wrong
+//! key is known before anything is read. Table `records`: a resource's key -> the sealed JSON of its id, body
+//! and secrets. Table `operations`: an operation's id -> its sealed JSON. A change is one transaction, which
+//! redb makes durable as a whole or not at all.
+
+use super::record::Record;
+use super::Change;
+use crate::operations::Operation;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use twinroute_model::seal::{SealError, SealKey};
+
+const FORMAT: &[u8] = b"1";
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
+const OPERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("operations");
+
+/// Bytes of pages that redb keeps in memory; everything is in memory here anyway.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// Why the store cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be made or opened.
+    #[error("store {}: cannot {step}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// At which step.
+        step: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database refuses.
+    #[error("store {}: {step} failed", path.display())]
+    Database {
+        /// Which.
+        path: PathBuf,
+        /// At which step.
+        step: &'static str,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// Another process has it open.
+    #[error("store {}: another process has it open; only one may", path.display())]
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It was written by a later version.
+    #[error("store {}: has format {found:?}; this version reads \"1\"", path.display())]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// What it has.
+        found: String,
+    },
+    /// The key does not fit, or a value was changed.
+    #[error("store {}: {place} {reason}", path.display())]
+    Sealed {
+        /// Which.
+        path: PathBuf,
+        /// Which value.
+        place: String,
+        /// Why.
+        reason: SealError,
+    },
+    /// What was sealed is nothing that this version writes.
+    #[error("store {}: {place} cannot be read", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Which value.
+        place: String,
+    },
+}
+
+/// The open file. One process at a time has it.
+pub(crate) struct Disk {
+    database: Database,
+    key: SealKey,
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Opens the file at `path`; makes it, with mode 0600, where there is none.
+    pub(crate) fn open(path: &Path, key: SealKey) -> Result<Self, StoreError> {
+        let failed = |step| {
+            move |source| StoreError::Io {
+                path: path.to_owned(),
+                step,
+                source,
+            }
+        };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(failed("make its folder"))?;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(failed("open it"))?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.create_file(file).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Locked {
+                path: path.to_owned(),
+            },
+            other => StoreError::Database {
+                path: path.to_owned(),
+                step: "opening",
+                source: Box::new(other.into()),
+            },
+        })?;
+        // A file that is not in its folder yet would be gone after a loss of power.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::File::open(folder.unwrap_or(Path::new(".")))
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed("sync its folder"))?;
+        let disk = Self {
+            database,
+            key,
+            path: path.to_owned(),
+        };
+        disk.prepare()?;
+        Ok(disk)
+    }
+
+    fn database(&self, step: &'static str) -> impl Fn(redb::Error) -> StoreError {
+        let path = self.path.clone();
+        move |source| StoreError::Database {
+            path: path.clone(),
+            step,
+            source: Box::new(source),
+        }
+    }
+
+    /// Makes the tables of a new file; checks format and key of one that was there.
+    fn prepare(&self) -> Result<(), StoreError> {
+        let failed = self.database("preparing its tables");
+        let sealed = self.seal("key", b"")?;
+        let prepared = (|| -> Result<_, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let found = {
+                let mut meta = transaction.open_table(META)?;
+                transaction.open_table(RECORDS)?;
+                transaction.open_table(OPERATIONS)?;
+                let format = meta.get("format")?.map(|value| value.value().to_vec());
+                let key = meta.get("key")?.map(|value| value.value().to_vec());
+                if format.is_none() {
+                    meta.insert("format", FORMAT)?;
+                    meta.insert("key", sealed.as_slice())?;
+                }
+                format.zip(key)
+            };
+            transaction.commit()?;
+            Ok(found)
+        })();
+        let Some((format, key)) = prepared.map_err(failed)? else {
+            return Ok(());
+        };
+        if format != FORMAT {
+            return Err(StoreError::Format {
+                path: self.path.clone(),
+                found: String::from_utf8_lossy(&format).into_owned(),
+            });
+        }
+        self.open_value("key", &key).map(drop)
+    }
+
+    /// Everything, as changes to an empty state.
+    pub(crate) fn load(&self) -> Result<Vec<Change>, StoreError> {
+        let failed = self.database("reading");
+        let read = (|| -> Result<_, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let mut values = Vec::new();
+            for table in [RECORDS, OPERATIONS] {
+                for entry in transaction.open_table(table)?.iter()? {
+                    let (key, value) = entry?;
+                    values.push((key.value().to_owned(), value.value().to_vec()));
+                }
+            }
+            Ok(values)
+        })();
+        let values = read.map_err(failed)?;
+        let mut changes = Vec::with_capacity(values.len());
+        for (key, sealed) in values {
+            let mut plain = self.open_value(&key, &sealed)?;
+            let change = match Record::read(&plain) {
+                Some(record) if record.id.key() == key => Some(Change::Put(record)),
+                _ => Operation::read(&plain).map(Change::Note),
+            };
+            zeroize::Zeroize::zeroize(&mut plain);
+            changes.push(change.ok_or_else(|| StoreError::Malformed {
+                path: self.path.clone(),
+                place: key,
+            })?);
+        }
+        Ok(changes)
+    }
+
+    /// Writes changes in one transaction; on disk when this returns.
+    pub(crate) fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut records = Vec::new();
+        let mut operations = Vec::new();
+        for change in changes {
+            match change {
+                Change::Put(record) => {
+                    let mut plain = record.write();
+                    let value = self.seal(&record.id.key(), &plain)?;
+                    zeroize::Zeroize::zeroize(&mut plain);
+                    records.push((record.id.key(), Some(value)));
+                }
+                Change::Remove(key) => records.push((key.clone(), None)),
+                Change::Note(operation) => {
+                    let key = operation.id.to_string();
+                    let value = self.seal(&key, &operation.write())?;
+                    operations.push((key, Some(value)));
+                }
+                Change::Forget(id) => operations.push((id.to_string(), None)),
+            }
+        }
+        let written = (|| -> Result<_, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            for (table, entries) in [(RECORDS, &records), (OPERATIONS, &operations)] {
+                let mut table = transaction.open_table(table)?;
+                for (key, value) in entries {
+                    match value {
+                        Some(value) => drop(table.insert(key.as_str(), value.as_slice())?),
+                        None => drop(table.remove(key.as_str())?),
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })();
+        written.map_err(self.database("writing"))
+    }
+
+    fn seal(&self, key: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.key.seal(key.as_bytes(), plain).map_err(|reason| self.sealed(key, reason))
+    }
+
+    fn open_value(&self, key: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.key.open(key.as_bytes(), sealed).map_err(|reason| self.sealed(key, reason))
+    }
+
+    fn sealed(&self, place: &str, reason: SealError) -> StoreError {
+        StoreError::Sealed {
+            path: self.path.clone(),
+            place: place.to_owned(),
+            reason,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What is stored: all resources and operations, in memory and, sealed, on disk.
+//!
+//! One writer at a time decides on the present state, has the change made durable, and only then changes
+//! memory: whoever was answered finds what it was told, also after a crash.
+
+pub(crate) mod disk;
+pub(crate) mod record;
+
+use crate::arm::error::Error;
+use crate::arm::id::{Kind, ResourceId};
+use crate::operations::Operation;
+use disk::Disk;
+use record::Record;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Everything, as of one moment.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    records: BTreeMap<String, Arc<Record>>,
+    pub(crate) operations: HashMap<Uuid, Arc<Operation>>,
+}
+
+impl State {
+    pub(crate) fn get(&self, id: &ResourceId) -> Option<&Arc<Record>> {
+        self.records.get(&id.key())
+    }
+
+    /// The records whose keys begin with `prefix` and come behind `after`, in the order of their keys.
+    pub(crate) fn range<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Record>> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let range = self.records.range::<str, _>((start, Bound::Unbounded));
+        range
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .map(|(_, record)| record)
+    }
+
+    /// All records of a kind.
+    pub(crate) fn kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
+        let prefix = ResourceId::kind_prefix(kind);
+        let range = self.records.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        range.map(|(_, record)| record).take_while(move |record| record.id.kind == kind)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.values()
+    }
+
+    /// The operation that runs on a resource, if one does.
+    pub(crate) fn running(&self, id: &ResourceId) -> Option<&Arc<Operation>> {
+        let key = id.key();
+        let mut operations = self.operations.values();
+        operations.find(|operation| operation.is_running() && operation.key == key)
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Put(record) => {
+                    self.records.insert(record.id.key(), Arc::new(record));
+                }
+                Change::Remove(key) => {
+                    self.records.remove(&key);
+                }
+                Change::Note(operation) => {
+                    self.operations.insert(operation.id, Arc::new(operation));
+                }
+                Change::Forget(id) => {
+                    self.operations.remove(&id);
+                }
+            }
+        }
+    }
+}
+
+/// One step of a change.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Put(Record),
+    Remove(String),
+    Note(Operation),
+    Forget(Uuid),
+}
+
+/// Where changes go beside memory.
+enum Backing {
+    Disk(Disk),
+    /// Nowhere: what is shown belongs to another source, which this text names.
+    Mirror(String),
+    Memory,
+}
+
+/// The store. Shared by reference.
+pub(crate) struct Store {
+    state: RwLock<State>,
+    backing: Backing,
+    writing: Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+impl Store {
+    /// Opens what is on disk.
+    pub(crate) fn on_disk(disk: Disk) -> Result<Self, disk::StoreError> {
+        let mut state = State::default();
+        state.apply(disk.load()?);
+        Ok(Self::with(state, Backing::Disk(disk)))
+    }
+
+    /// Keeps everything in memory alone.
+    pub(crate) fn in_memory() -> Self {
+        Self::with(State::default(), Backing::Memory)
+    }
+
+    /// Shows what another source has; takes no changes, and says `reason`.
+    pub(crate) fn mirror(reason: impl Into<String>) -> Self {
+        Self::with(State::default(), Backing::Mirror(reason.into()))
+    }
+
+    fn with(state: State, backing: Backing) -> Self {
+        Self {
+            state: RwLock::new(state),
+            backing,
+            writing: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// The present state. Not to be held across anything that waits.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of each change of records.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn is_read_only(&self) -> Result<(), Error> {
+        match &self.backing {
+            Backing::Mirror(reason) => Err(Error::ReadOnly {
+                reason: reason.clone(),
+            }),
+            Backing::Disk(_) | Backing::Memory => Ok(()),
+        }
+    }
+
+    /// Decides on the present state and makes what was decided durable. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What `decide` refuses; that the store takes no changes; that the disk failed, in which case nothing
+    /// changed.
+    pub(crate) fn change<T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+    ) -> Result<T, Error> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changes, outcome) = decide(&self.read())?;
+        if changes.is_empty() {
+            return Ok(outcome);
+        }
+        self.is_read_only()?;
+        if let Backing::Disk(disk) = &self.backing {
+            disk.commit(&changes).map_err(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "a change was not stored");
+                Error::Store {
+                    reason: error.to_string(),
+                }
+            })?;
+        }
+        self.adopt(changes);
+        Ok(outcome)
+    }
+
+    /// Shows other records from here on, in place of all there were; of a mirror.
+    pub(crate) fn show(&self, records: Vec<Record>) {
+        let mut state = State::default();
+        state.apply(records.into_iter().map(Change::Put).collect());
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn adopt(&self, changes: Vec<Change>) {
+        let mut records = changes.iter();
+        let records = records.any(|change| matches!(change, Change::Put(_) | Change::Remove(_)));
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.apply(changes);
+        drop(state);
+        if records {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! One stored resource: what everybody may see, and its secrets apart from that.
+//!
+//! A secret is never in `body`, so whatever is rendered from `body` cannot show one.
+
+use crate::arm::id::ResourceId;
+use crate::arm::json::Object;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::secret::Secret;
+
+/// A resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) id: ResourceId,
+    /// Members beside `id`, `name` and `type`, without any secret.
+    pub(crate) body: Map<String, Value>,
+    /// Secrets by the JSON pointer of their place in `body`.
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    /// The endpoint that it defines, read when first asked for.
+    endpoint: OnceLock<Option<Endpoint>>,
+}
+
+/// A record as it is written, before it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    id: String,
+    body: Map<String, Value>,
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+}
+
+impl Record {
+    pub(crate) fn new(id: ResourceId, body: Map<String, Value>, secrets: BTreeMap<String, Secret>) -> Self {
+        Self {
+            id,
+            body,
+            secrets,
+            endpoint: OnceLock::new(),
+        }
+    }
+
+    /// The body as readers see it, before masks and computed members.
+    pub(crate) fn render(&self) -> Value {
+        let mut body = Map::new();
+        body.insert("id".to_owned(), self.id.to_string().into());
+        body.insert("name".to_owned(), self.id.name.clone().into());
+        body.insert("type".to_owned(), self.id.kind.type_name().into());
+        body.extend(self.body.clone());
+        Value::Object(body)
+    }
+
+    /// As [`Self::render`], with each secret as `mask` shows it.
+    pub(crate) fn render_masked(&self, mask: impl Fn(&str, &Secret) -> String) -> Value {
+        let mut body = self.render();
+        for (pointer, secret) in &self.secrets {
+            put(&mut body, pointer, mask(pointer, secret).into());
+        }
+        body
+    }
+
+    /// The body with its secrets. For exports, and for what reads definitions; never for an answer.
+    pub(crate) fn reveal(&self) -> Value {
+        let mut body = self.render();
+        for (pointer, secret) in &self.secrets {
+            put(&mut body, pointer, secret.expose().into());
+        }
+        body
+    }
+
+    /// The members of `properties`.
+    pub(crate) fn properties(&self) -> &Map<String, Value> {
+        static NONE: Map<String, Value> = Map::new();
+        self.body
+            .get("properties")
+            .and_then(Value::as_object)
+            .unwrap_or(&NONE)
+    }
+
+    pub(crate) fn properties_mut(&mut self) -> &mut Map<String, Value> {
+        self.endpoint = OnceLock::new();
+        let properties = self.body.entry("properties").or_insert_with(|| json!({}));
+        if !properties.is_object() {
+            *properties = json!({});
+        }
+        properties.as_object_mut().expect("it was made an object")
+    }
+
+    /// A text of `properties`.
+    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+        self.properties().get(name)?.as_str()
+    }
+
+    /// `properties.provisioningState`.
+    pub(crate) fn state(&self) -> &str {
+        self.property("provisioningState").unwrap_or("Succeeded")
+    }
+
+    pub(crate) fn set_state(&mut self, state: &str) {
+        let properties = self.properties_mut();
+        properties.insert("provisioningState".to_owned(), state.into());
+    }
+
+    /// A text at the top, such as `location`.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.body.get(name)?.as_str()
+    }
+
+    /// The endpoint that it defines, if it defines one.
+    pub(crate) fn endpoint(&self, read: impl FnOnce(&Self) -> Option<Endpoint>) -> Option<&Endpoint> {
+        self.endpoint.get_or_init(|| read(self)).as_ref()
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let secrets = self.secrets.iter();
+        let written = Written {
+            id: self.id.to_string(),
+            body: self.body.clone(),
+            secrets: secrets
+                .map(|(pointer, secret)| (pointer.clone(), secret.expose().to_owned()))
+                .collect(),
+        };
+        serde_json::to_vec(&written).expect("values and texts are JSON")
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let written: Written = serde_json::from_slice(bytes).ok()?;
+        let secrets = written.secrets.into_iter();
+        let secrets = secrets.map(|(pointer, text)| (pointer, Secret::new(text)));
+        let id = ResourceId::parse(&written.id)?;
+        Some(Self::new(id, written.body, secrets.collect()))
+    }
+}
+
+/// Puts a value at a pointer whose last member may not be there yet.
+fn put(body: &mut Value, pointer: &str, value: Value) {
+    let Some((parent, name)) = pointer.rsplit_once('/') else {
+        return;
+    };
+    if let Some(Value::Object(members)) = body.pointer_mut(parent) {
+        members.insert(name.to_owned(), value);
+    }
+}
+
+/// `systemData` after a change by `caller`.
+pub(crate) fn system_data(before: Option<&Record>, caller: &str, now: Timestamp) -> Value {
+    let now = now.rfc3339();
+    let before = before.and_then(|record| record.body.get("systemData"));
+    let kept = |name: &str, new: &str| {
+        let text = before.and_then(|before| before.get(name)?.as_str());
+        text.unwrap_or(new).to_owned()
+    };
+    json!({
+        "createdBy": kept("createdBy", caller),
+        "createdByType": "User",
+        "createdAt": kept("createdAt", &now),
+        "lastModifiedBy": caller,
+        "lastModifiedByType": "User",
+        "lastModifiedAt": now,
+    })
+}
+
+/// `tags` of a body: texts, or null.
+///
+/// # Errors
+/// When a tag is no text.
+pub(crate) fn tags(body: &Object<'_>) -> Result<Value, crate::arm::error::Error> {
+    let tags = body.object("tags")?;
+    let mut map = Map::new();
+    for (name, value) in tags.members() {
+        if let Some(text) = tags.text(name)? {
+            map.insert(name.to_owned(), text.into());
+        } else {
+            map.insert(name.to_owned(), value.clone());
+        }
+    }
+    Ok(if tags.is_there() {
+        Value::Object(map)
+    } else {
+        Value::Null
+    })
+}
