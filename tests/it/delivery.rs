@@ -17,7 +17,7 @@ use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
-use twinroute_router::source::{Definitions, Settings};
+use twinroute_router::source::Definitions;
 use twinroute_router::status::EndpointStatus;
 use twinroute_sinks::connect::Connector;
 use twinroute_sinks::tls;
@@ -74,8 +74,7 @@ fn definitions(emulator: &Emulator) -> Definitions {
     };
     Definitions {
         instances: vec![instance],
-        settings: Settings::default(),
-        folder: None,
+        ..Definitions::default()
     }
 }
 

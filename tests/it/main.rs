@@ -6,4 +6,5 @@
 )]
 
 mod delivery;
+mod probe;
 mod tidy;

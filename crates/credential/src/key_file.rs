@@ -94,7 +94,9 @@ fn make(path: &Path) -> Result<(), KeyError> {
         place: format!("key file {}", path.display()),
         reason,
     })?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(at("make its folder"))?;
     let draft = path.with_extension("new");
@@ -136,12 +138,21 @@ mod tests {
         drop(load_or_make(&path).unwrap());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = load_or_make(&path).unwrap_err().to_string();
-        assert!(error.ends_with("has mode 0644, so others may read it; chmod 0600 it"), "{error}");
+        assert!(
+            error.ends_with("has mode 0644, so others may read it; chmod 0600 it"),
+            "{error}"
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "c2VjcmV0").unwrap();
         let error = load_or_make(&path).unwrap_err().to_string();
-        assert!(error.contains("is not a key: 32 bytes") && !error.contains("c2VjcmV0"), "{error}");
+        assert!(
+            error.contains("is not a key: 32 bytes") && !error.contains("c2VjcmV0"),
+            "{error}"
+        );
         let error = from_variable("KEY", &"x".into()).unwrap_err().to_string();
-        assert!(error.starts_with("environment variable KEY: is not a key"), "{error}");
+        assert!(
+            error.starts_with("environment variable KEY: is not a key"),
+            "{error}"
+        );
     }
 }

@@ -50,7 +50,8 @@ impl SealKey {
     /// A key of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8; KEY_BYTES]) -> Self {
-        let key = UnboundKey::new(&CHACHA20_POLY1305, bytes).expect("the length is the algorithm's");
+        let key =
+            UnboundKey::new(&CHACHA20_POLY1305, bytes).expect("the length is the algorithm's");
         Self {
             key: LessSafeKey::new(key),
             random: SystemRandom::new(),
@@ -92,7 +93,8 @@ impl SealKey {
         self.random
             .fill(&mut nonce)
             .map_err(|_| SealError::Random)?;
-        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len() + CHACHA20_POLY1305.tag_len());
+        let mut sealed =
+            Vec::with_capacity(1 + NONCE_LEN + plain.len() + CHACHA20_POLY1305.tag_len());
         sealed.push(VERSION);
         sealed.extend_from_slice(&nonce);
         let head = sealed.len();

@@ -2,9 +2,9 @@
 
 use crate::lane;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
-use crate::source::{Definitions, Fault, Faults};
+use crate::source::{Definitions, Fault, Faults, Strays};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use twinroute_filter::{Filter, Options};
@@ -83,7 +83,7 @@ impl Planner<'_> {
         definitions: &Definitions,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Planned>, Faults> {
-        let mut faults = check_settings(definitions, self.custom);
+        let mut faults = check_settings(definitions, self.custom, warnings);
         let mut planned = Vec::new();
         let empty;
         let has_default = definitions
@@ -203,33 +203,51 @@ impl Planner<'_> {
     }
 }
 
-/// Settings must be in range and belong to an endpoint there is.
+/// Settings must be in range and belong to an endpoint there is, or may be.
 fn check_settings(
     definitions: &Definitions,
     custom: &BTreeMap<EndpointName, Custom>,
+    warnings: &mut Vec<String>,
 ) -> Vec<Fault> {
-    let known = |key: &str| {
-        custom
-            .keys()
-            .any(|name| name.as_str().eq_ignore_ascii_case(key))
-            || definitions.instances.iter().any(|instance| {
-                instance.endpoints.iter().any(|endpoint| {
-                    let name = endpoint.name.as_str();
-                    let full = format!("{}/{name}", instance.name);
-                    name.eq_ignore_ascii_case(key) || full.eq_ignore_ascii_case(key)
-                })
-            })
-    };
     let mut faults = Vec::new();
+    let known = settable(definitions, custom);
     for (key, settings) in definitions.settings.iter() {
         let object = format!("[endpoints.\"{key}\"]");
-        if !known(key) {
-            faults.push(Fault::new(object, "no endpoint has this name"));
-        } else if let Err(rule) = settings.check() {
-            faults.push(Fault::new(object, rule));
+        let stray = !known.contains(key);
+        match (definitions.strays, settings.check()) {
+            (Strays::Refuse, _) if stray => {
+                faults.push(Fault::new(object, "no endpoint has this name"));
+            }
+            (_, Err(rule)) => faults.push(Fault::new(object, rule)),
+            (Strays::Warn, Ok(())) if stray => {
+                warnings.push(format!(
+                    "{object}: no endpoint has this name; the settings are for one that may come"
+                ));
+            }
+            (Strays::Refuse | Strays::Warn, Ok(())) => {}
         }
     }
     faults
+}
+
+/// The keys that name an endpoint, in lower case as [`Settings::iter`] gives them.
+///
+/// [`Settings::iter`]: crate::source::Settings::iter
+fn settable(definitions: &Definitions, custom: &BTreeMap<EndpointName, Custom>) -> HashSet<String> {
+    if definitions.settings.is_empty() {
+        return HashSet::new();
+    }
+    let lower = |name: &EndpointName| name.as_str().to_ascii_lowercase();
+    let mut keys: HashSet<String> = custom.keys().map(lower).collect();
+    for instance in &definitions.instances {
+        let prefix = instance.name.as_str().to_ascii_lowercase();
+        for endpoint in &instance.endpoints {
+            let name = lower(&endpoint.name);
+            keys.insert(format!("{prefix}/{name}"));
+            keys.insert(name);
+        }
+    }
+    keys
 }
 
 fn plan_routes(

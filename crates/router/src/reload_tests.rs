@@ -3,7 +3,7 @@
 use super::tests::{Script, accept, endpoint_status, event};
 use super::*;
 use crate::sink::{Connect, ConnectError, Sink};
-use crate::source::Settings;
+use crate::source::{Settings, Strays};
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::route::Route;
@@ -52,8 +52,7 @@ fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions
     };
     Definitions {
         instances: vec![instance],
-        settings: Settings::default(),
-        folder: None,
+        ..Definitions::default()
     }
 }
 
@@ -142,4 +141,45 @@ async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
     accept(&router, vec![event(4, "a")]).await;
     router.settled().await;
     assert_eq!(scripts.sink.ids(), ["1", "4"]);
+}
+
+#[tokio::test]
+async fn settings_without_an_endpoint_are_refused_or_warned_about() {
+    let set = |key: &str, settings| Settings::new([(key.to_owned(), settings)]);
+    let mut stray = definitions(&["hub-1"], &[]);
+    let early = EndpointSettings {
+        attempts_max: 3,
+        ..EndpointSettings::default()
+    };
+    stray.settings = set("Hub-2", early.clone());
+    let router = Router::builder()
+        .connect(Scripts::default())
+        .build()
+        .unwrap();
+    let refused = router.apply(&stray).unwrap_err().to_string();
+    let words = "[endpoints.\"hub-2\"]: no endpoint has this name";
+    assert_eq!(refused, words);
+    stray.strays = Strays::Warn;
+    router.apply(&stray).unwrap();
+    let warnings = router.status().table.warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with(words),
+        "{warnings:?}"
+    );
+    // Once it is there they count, whichever way they name it.
+    for key in ["hub-2", "DEFAULT/Hub-2"] {
+        let mut there = definitions(&["hub-1", "HUB-2"], &[]);
+        there.settings = set(key, early.clone());
+        router.apply(&there).unwrap();
+        assert!(router.status().table.warnings.is_empty());
+        assert_eq!(endpoint_status(&router, "HUB-2").retry.attempts_max, 3);
+    }
+    // A value out of range is a mistake, whether or not there is an endpoint.
+    let broken = EndpointSettings {
+        attempts_max: 0,
+        ..early
+    };
+    stray.settings = set("hub-3", broken);
+    let refused = router.apply(&stray).unwrap_err().to_string();
+    assert!(refused.contains("attempts_max must be"), "{refused}");
 }

@@ -25,6 +25,18 @@ pub trait Sink: Send + Sync + 'static {
     /// The sink bounds its own time by the endpoint's attempt timeout. Dropping the future leaves it
     /// unknown what arrived.
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>>;
+
+    /// Says whether the destination answers and takes the credential, without sending an event. It may
+    /// leave a connection that later batches use.
+    ///
+    /// The sink bounds its time as that of a batch. Dropping the future is harmless. The default, for
+    /// destinations that cannot be asked, says yes.
+    ///
+    /// # Errors
+    /// What a batch would meet.
+    fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// Makes the sink of an endpoint.

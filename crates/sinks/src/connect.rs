@@ -138,15 +138,22 @@ impl Sink for IdentityUnavailable {
     }
 
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        let fault = EndpointFault {
-            kind: FaultKind::Unsupported,
-            after: None,
-            reason: Reason::new(
-                "identity",
-                "managed identity is not yet available; use a connection string",
-            ),
-        };
-        let outcomes = vec![Outcome::Unavailable(fault); batch.len()];
+        let outcomes = vec![Outcome::Unavailable(no_identity()); batch.len()];
         std::future::ready(outcomes).boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
+        std::future::ready(Err(no_identity())).boxed()
+    }
+}
+
+fn no_identity() -> EndpointFault {
+    EndpointFault {
+        kind: FaultKind::Unsupported,
+        after: None,
+        reason: Reason::new(
+            "identity",
+            "managed identity is not yet available; use a connection string",
+        ),
     }
 }

@@ -7,6 +7,9 @@
 //! | link, session or connection ended | unavailable, by its condition; the events may have arrived |
 //! | no outcome by the deadline | unavailable, `timeout`; the events may have arrived |
 //!
+//! A probe connects, has the credential checked and attaches the link, which later batches use; a link
+//! that stands is an answer. What keeps it from that is the fault that a batch would meet.
+//!
 //! A duplicate is stored again: Event Hubs drops none. Receivers know it by `cloudEvents:source`
 //! and `cloudEvents:id`.
 

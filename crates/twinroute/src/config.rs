@@ -244,6 +244,7 @@ impl Loaded {
                 instances,
                 settings: Settings::new(endpoints),
                 folder: Some(self.folder.clone()),
+                ..Definitions::default()
             }),
             (Err(Faults(mut faults)), Err(Faults(more))) => {
                 faults.extend(more);

@@ -10,7 +10,7 @@ use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route;
-use twinroute_router::source::{Definitions, Settings};
+use twinroute_router::source::Definitions;
 
 /// The hub, the topic with its subscription, the Event Grid topic and the blob container of the demo.
 pub(crate) const HUB: &str = "telemetry";
@@ -101,8 +101,7 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
     };
     Definitions {
         instances: vec![instance],
-        settings: Settings::default(),
-        folder: None,
+        ..Definitions::default()
     }
 }
 

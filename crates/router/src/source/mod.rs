@@ -20,6 +20,8 @@ pub struct Definitions {
     pub instances: Vec<Instance>,
     /// What is set beside the definitions.
     pub settings: Settings,
+    /// What settings are that belong to no endpoint.
+    pub strays: Strays,
     /// The folder they were read from, where they were, so that faults can name file and line.
     pub folder: Option<Folder>,
 }
@@ -44,6 +46,16 @@ impl Definitions {
     }
 }
 
+/// What settings are that belong to no endpoint: whether one may still come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strays {
+    /// A mistake: all endpoints there will be are known, as in files.
+    #[default]
+    Refuse,
+    /// A warning: somebody may create the endpoint later, through the management API.
+    Warn,
+}
+
 /// Settings by endpoint: the tables `[endpoints."name"]` and `[endpoints."instance/name"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, EndpointSettings>);
@@ -66,6 +78,12 @@ impl Settings {
             .or_else(|| self.0.get(&name))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The keys.

@@ -7,6 +7,7 @@
 //! connection.
 
 use super::batch::SizeLimits;
+use super::command::{Answer, Command, Course, Probe, Reply, Transfer, timed_out};
 use super::connection::{self, Link, Target};
 use crate::status;
 use fe2o3_amqp::link::SendError;
@@ -17,7 +18,7 @@ use futures_util::{FutureExt, StreamExt};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
@@ -28,67 +29,9 @@ const COMMANDS_MAX: usize = 64;
 /// Transfers that may be unanswered.
 const UNSETTLED_MAX: usize = 2_048;
 
-/// One transfer on its way.
-pub(crate) struct Transfer {
-    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
-    /// When it counts as lost.
-    pub(crate) deadline: Instant,
-    pub(crate) answer: Reply,
-    /// Whether it was held over to a second connection.
-    held_over: bool,
-}
-
-/// What became of a transfer.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// The broker's word.
-    Outcome(AmqpOutcome),
-    /// Larger than the link takes, by its limit or by the broker's word.
-    TooLarge,
-    /// The link ended first; the transfer may have arrived.
-    Lost(EndpointFault),
-    /// Not sent, because one before it in its batch was too large.
-    Unsent,
-}
-
-/// What the transfers of one lane's batch share: why those behind a failed one are not sent any more.
-///
-/// They could only arrive before it, and out of order.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Course(Arc<OnceLock<Stop>>);
-
-#[derive(Clone, Debug)]
-enum Stop {
-    /// The link ended under one of them.
-    Lost(EndpointFault),
-    /// One of them has to be sent again, in parts.
-    TooLarge,
-}
-
-/// Where the answer to a transfer goes.
-pub(crate) struct Reply {
-    sender: oneshot::Sender<Answer>,
-    course: Course,
-}
-
-impl Reply {
-    fn give(self, answer: Answer) {
-        let stop = match &answer {
-            Answer::Outcome(_) | Answer::Unsent => None,
-            Answer::TooLarge => Some(Stop::TooLarge),
-            Answer::Lost(fault) => Some(Stop::Lost(fault.clone())),
-        };
-        if let Some(stop) = stop {
-            self.course.0.get_or_init(|| stop);
-        }
-        // Nobody waits when the batch was given up.
-        drop(self.sender.send(answer));
-    }
-}
-
 /// The way to the task.
 pub(crate) struct Handle {
-    commands: mpsc::Sender<Transfer>,
+    commands: mpsc::Sender<Command>,
 }
 
 /// What the last link told about sizes; kept over reconnects.
@@ -116,27 +59,38 @@ impl Handle {
         deadline: Instant,
         course: &Course,
     ) -> Result<oneshot::Receiver<Answer>, EndpointFault> {
-        let (sender, answered) = oneshot::channel();
-        let answer = Reply {
-            sender,
-            course: course.clone(),
-        };
+        let (answer, answered) = Reply::new(course);
         let transfer = Transfer {
             sendable,
             deadline,
             answer,
             held_over: false,
         };
-        match tokio::time::timeout_at(deadline, self.commands.send(transfer)).await {
-            Ok(Ok(())) => Ok(answered),
+        self.tell(Command::Send(transfer), deadline).await?;
+        Ok(answered)
+    }
+
+    /// Asks for a link and gives where the answer comes. One that stands is answer enough: a peer that
+    /// went silent ends it within the idle time-out.
+    ///
+    /// Waits for room until `deadline`. Dropping the future is harmless.
+    pub(crate) async fn probe(
+        &self,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Result<(), EndpointFault>>, EndpointFault> {
+        let (answer, answered) = oneshot::channel();
+        let probe = Probe { deadline, answer };
+        self.tell(Command::Probe(probe), deadline).await?;
+        Ok(answered)
+    }
+
+    async fn tell(&self, command: Command, deadline: Instant) -> Result<(), EndpointFault> {
+        match tokio::time::timeout_at(deadline, self.commands.send(command)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(status::unreachable("stopped", "the connection task ended")),
             Err(_) => Err(timed_out("no room to send")),
         }
     }
-}
-
-fn timed_out(detail: &str) -> EndpointFault {
-    status::unreachable("timeout", detail)
 }
 
 struct Owner {
@@ -150,7 +104,7 @@ struct Owner {
 impl Owner {
     /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection
     /// and its unanswered transfers, never the sink.
-    async fn run(mut self, mut inbox: mpsc::Receiver<Transfer>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
             let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
             match working.await {
@@ -160,26 +114,25 @@ impl Owner {
         }
     }
 
-    async fn work(&mut self, inbox: &mut mpsc::Receiver<Transfer>) {
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<Command>) {
         let mut held: Option<Transfer> = None;
         loop {
             let first = match held.take() {
-                Some(transfer) => transfer,
+                Some(transfer) => Command::Send(transfer),
                 None => match inbox.recv().await {
-                    Some(transfer) => transfer,
+                    Some(command) => command,
                     None => return,
                 },
             };
-            let first = match first.stopped() {
-                Ok(()) => continue,
-                Err(transfer) => transfer,
+            let Some(first) = first.still_wanted() else {
+                continue;
             };
-            match self.connect(first.deadline).await {
+            match self.connect(first.deadline()).await {
                 Ok(link) => held = serve(link, first, inbox).await,
                 Err(fault) => {
                     first.fail(fault.clone());
-                    while let Ok(transfer) = inbox.try_recv() {
-                        transfer.fail(fault.clone());
+                    while let Ok(command) = inbox.try_recv() {
+                        command.fail(fault.clone());
                     }
                 }
             }
@@ -204,26 +157,6 @@ impl Owner {
             }
         }
         Err(refused.unwrap_or_else(|| status::unreachable("no-target", "")))
-    }
-}
-
-impl Transfer {
-    fn fail(self, fault: EndpointFault) {
-        self.answer.give(Answer::Lost(fault));
-    }
-
-    /// Answers it, unsent, if nobody waits for it or its batch does not go on.
-    fn stopped(self) -> Result<(), Self> {
-        if self.answer.sender.is_closed() {
-            return Ok(());
-        }
-        let answer = match self.answer.course.0.get() {
-            Some(Stop::Lost(fault)) => Answer::Lost(fault.clone()),
-            Some(Stop::TooLarge) => Answer::Unsent,
-            None => return Err(self),
-        };
-        self.answer.give(answer);
-        Ok(())
     }
 }
 
@@ -296,11 +229,24 @@ enum Next {
     Again,
 }
 
+impl Next {
+    /// What a command asks of a link that stands.
+    fn of(command: Command) -> Self {
+        match command {
+            Command::Send(transfer) => Self::HandOver(transfer),
+            Command::Probe(probe) => {
+                probe.give(Ok(()));
+                Self::Again
+            }
+        }
+    }
+}
+
 /// Serves one link until it ends; gives back a transfer that a new link should take.
 async fn serve(
     mut link: Link,
-    first: Transfer,
-    inbox: &mut mpsc::Receiver<Transfer>,
+    first: Command,
+    inbox: &mut mpsc::Receiver<Command>,
 ) -> Option<Transfer> {
     let mut unsettled: FuturesUnordered<Unsettled> = FuturesUnordered::new();
     let mut cbs = link.cbs.take();
@@ -311,8 +257,8 @@ async fn serve(
         }
     });
     // When the oldest unanswered transfer is overdue, at the latest.
-    let mut check = pin!(tokio::time::sleep_until(first.deadline));
-    let mut next = Next::HandOver(first);
+    let mut check = pin!(tokio::time::sleep_until(first.deadline()));
+    let mut next = Next::of(first);
     let mut draining = false;
     loop {
         next = match next {
@@ -361,7 +307,7 @@ async fn serve(
                         overdue(&unsettled, check.as_mut())
                     }
                     fault = &mut renewing, if !draining => Next::Drain(fault),
-                    command = inbox.recv(), if room => command.map_or(Next::Close, Next::HandOver),
+                    command = inbox.recv(), if room => command.map_or(Next::Close, Next::of),
                 }
             }
         };

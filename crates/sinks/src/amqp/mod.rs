@@ -1,7 +1,7 @@
 //! What Event Hubs and Service Bus have in common: one AMQP 1.0 sink.
 //!
-//! `batch` groups and encodes, `link` owns the connection and sends, `connection` and `cbs` make
-//! one. Everything that touches fe2o3-amqp is in this module. Its faults that the code here is
+//! `batch` groups and encodes, `link` owns the connection and does what a `command` says, `connection`
+//! and `cbs` make one. Everything that touches fe2o3-amqp is in this module. Its faults that the code here is
 //! built around (see `docs/decisions/0001-amqp-client.md`):
 //!
 //! 1. Pending deliveries do not fail when the connection dies: one task owns the link, watches its
@@ -16,6 +16,7 @@
 
 mod batch;
 mod cbs;
+mod command;
 pub(crate) mod connection;
 mod link;
 mod sink;
@@ -26,6 +27,8 @@ pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod probe_tests;
 #[cfg(test)]
 mod send_tests;
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! event.
 
 use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits};
+use super::command::{Answer, Course};
 use super::connection::{Target, parts};
-use super::link::{Answer, Course, Handle, SharedLimits, too_large};
+use super::link::{Handle, SharedLimits, too_large};
 use crate::status;
 use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
 use futures_util::FutureExt;
@@ -200,6 +201,19 @@ impl Sink for AmqpSink {
 
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
         self.send_all(batch).boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
+        let deadline = Instant::now() + self.attempt_timeout;
+        async move {
+            let answer = self.link().probe(deadline).await?;
+            match tokio::time::timeout_at(deadline + MARGIN, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(status::unreachable("connection-lost", "")),
+                Err(_) => Err(status::unreachable("timeout", "no answer in time")),
+            }
+        }
+        .boxed()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_router::sink::{FaultKind, Outcome, Sink};
+use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Sink};
 
 struct Seen {
     target: String,
@@ -299,4 +299,66 @@ async fn a_key_in_the_topics_query_is_not_shown() {
         .await;
     assert_eq!(short(&outcomes), ["unreachable connect"]);
     assert!(!format!("{outcomes:?}").contains("hidden"), "{outcomes:?}");
+}
+
+fn probed(probed: Result<(), EndpointFault>) -> String {
+    match probed {
+        Ok(()) => "ok".to_owned(),
+        Err(fault) => format!("{} {}", fault.kind.as_str(), fault.reason.code),
+    }
+}
+
+#[tokio::test]
+async fn a_probe_publishes_no_event_and_tells_what_the_key_and_the_topic_are_worth() {
+    for (status, expected, requests) in [
+        (200, "ok", 1),
+        (400, "ok", 1),
+        (401, "unauthorized http-401", 2),
+        (403, "unauthorized http-403", 1),
+        (404, "gone http-404", 1),
+        (410, "gone http-410", 1),
+        (429, "ok", 1),
+        (503, "ok", 1),
+    ] {
+        let topic = Topic::start(move |_| reply(status)).await;
+        let sink = topic.sink(&settings());
+        assert_eq!(probed(sink.probe().await), expected, "{status}");
+        assert_eq!(topic.requests(), requests, "{status}");
+        let seen = topic.seen.lock().unwrap();
+        assert_eq!(&seen[0].body[..], b"[]");
+        assert_eq!(seen[0].headers["aeg-sas-key"], "key-one=");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_keeps_the_key_that_works() {
+    let topic = Topic::start(|seen| match seen.headers["aeg-sas-key"] == "key-two=" {
+        true => reply(200),
+        false => reply(401),
+    })
+    .await;
+    let sink = topic.sink(&settings());
+    assert_eq!(probed(sink.probe().await), "ok");
+    assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
+    assert_eq!(topic.requests(), 3, "the batch went with the second key");
+}
+
+#[tokio::test]
+async fn a_probe_without_an_answer_says_so_in_time() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/events", nobody.local_addr().unwrap());
+    drop(nobody);
+    let properties =
+        format!(r#""endpointType":"EventGrid","TopicEndpoint":"{url}","accessKey1":"k""#);
+    let refused = connect(&properties, &settings()).probe().await;
+    assert_eq!(probed(refused), "unreachable connect");
+    let topic = Topic::start(|_| None).await;
+    let settings = EndpointSettings {
+        attempt_timeout: Duration::from_secs(1),
+        ..settings()
+    };
+    let start = Instant::now();
+    let silent = topic.sink(&settings).probe().await;
+    assert_eq!(probed(silent), "unreachable timeout");
+    assert!(start.elapsed() < Duration::from_secs(4));
 }

@@ -1,0 +1,141 @@
+//! What the task that owns a link is asked to do, and how it answers.
+
+use crate::status;
+use fe2o3_amqp::link::delivery::Sendable;
+use fe2o3_amqp_types::messaging::{Batch, Data, Outcome as AmqpOutcome};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use twinroute_router::sink::EndpointFault;
+
+/// One thing to do, on the link or on a new one.
+pub(crate) enum Command {
+    Send(Transfer),
+    Probe(Probe),
+}
+
+impl Command {
+    /// Answers it if there is nothing left to do.
+    pub(super) fn still_wanted(self) -> Option<Self> {
+        match self {
+            Self::Send(transfer) => transfer.stopped().err().map(Self::Send),
+            Self::Probe(probe) => (!probe.answer.is_closed()).then_some(Self::Probe(probe)),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        match self {
+            Self::Send(transfer) => transfer.deadline,
+            Self::Probe(probe) => probe.deadline,
+        }
+    }
+
+    pub(super) fn fail(self, fault: EndpointFault) {
+        match self {
+            Self::Send(transfer) => transfer.fail(fault),
+            Self::Probe(probe) => probe.give(Err(fault)),
+        }
+    }
+}
+
+/// The question whether there is a link, or can be one.
+pub(crate) struct Probe {
+    pub(super) deadline: Instant,
+    pub(super) answer: oneshot::Sender<Result<(), EndpointFault>>,
+}
+
+impl Probe {
+    pub(super) fn give(self, answer: Result<(), EndpointFault>) {
+        // Nobody waits when the question was given up.
+        drop(self.answer.send(answer));
+    }
+}
+
+/// One transfer on its way.
+pub(crate) struct Transfer {
+    pub(crate) sendable: Box<Sendable<Batch<Data>>>,
+    /// When it counts as lost.
+    pub(crate) deadline: Instant,
+    pub(crate) answer: Reply,
+    /// Whether it was held over to a second connection.
+    pub(super) held_over: bool,
+}
+
+/// What became of a transfer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The broker's word.
+    Outcome(AmqpOutcome),
+    /// Larger than the link takes, by its limit or by the broker's word.
+    TooLarge,
+    /// The link ended first; the transfer may have arrived.
+    Lost(EndpointFault),
+    /// Not sent, because one before it in its batch was too large.
+    Unsent,
+}
+
+/// What the transfers of one lane's batch share: why those behind a failed one are not sent any more.
+///
+/// They could only arrive before it, and out of order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Course(Arc<OnceLock<Stop>>);
+
+#[derive(Clone, Debug)]
+enum Stop {
+    /// The link ended under one of them.
+    Lost(EndpointFault),
+    /// One of them has to be sent again, in parts.
+    TooLarge,
+}
+
+/// Where the answer to a transfer goes.
+pub(crate) struct Reply {
+    sender: oneshot::Sender<Answer>,
+    course: Course,
+}
+
+impl Reply {
+    /// One of a batch, and where its answer comes.
+    pub(super) fn new(course: &Course) -> (Self, oneshot::Receiver<Answer>) {
+        let (sender, answered) = oneshot::channel();
+        let course = course.clone();
+        (Self { sender, course }, answered)
+    }
+
+    pub(super) fn give(self, answer: Answer) {
+        let stop = match &answer {
+            Answer::Outcome(_) | Answer::Unsent => None,
+            Answer::TooLarge => Some(Stop::TooLarge),
+            Answer::Lost(fault) => Some(Stop::Lost(fault.clone())),
+        };
+        if let Some(stop) = stop {
+            self.course.0.get_or_init(|| stop);
+        }
+        // Nobody waits when the batch was given up.
+        drop(self.sender.send(answer));
+    }
+}
+
+impl Transfer {
+    pub(super) fn fail(self, fault: EndpointFault) {
+        self.answer.give(Answer::Lost(fault));
+    }
+
+    /// Answers it, unsent, if nobody waits for it or its batch does not go on.
+    pub(super) fn stopped(self) -> Result<(), Self> {
+        if self.answer.sender.is_closed() {
+            return Ok(());
+        }
+        let answer = match self.answer.course.0.get() {
+            Some(Stop::Lost(fault)) => Answer::Lost(fault.clone()),
+            Some(Stop::TooLarge) => Answer::Unsent,
+            None => return Err(self),
+        };
+        self.answer.give(answer);
+        Ok(())
+    }
+}
+
+pub(super) fn timed_out(detail: &str) -> EndpointFault {
+    status::unreachable("timeout", detail)
+}
