@@ -6,7 +6,9 @@ use crate::digital_twins::endpoints;
 use crate::store::record::Record;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use twinroute_model::endpoint::{Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState};
+use twinroute_model::endpoint::{
+    Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState,
+};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
@@ -16,7 +18,10 @@ use twinroute_model::secret::Secret;
 pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
     let state = desk.store.read();
     let mut instances = Vec::new();
-    for record in state.kind(Kind::Instance).filter(|record| record.state() != "Deleting") {
+    for record in state
+        .kind(Kind::Instance)
+        .filter(|record| record.state() != "Deleting")
+    {
         let Ok(name) = InstanceName::new(&record.id.name) else {
             continue;
         };
@@ -25,7 +30,9 @@ pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
         let endpoints = endpoints.filter_map(|record| endpoints::definition(record).cloned());
         let endpoints: Vec<Endpoint> = endpoints.collect();
         let prefix = record.id.children(Kind::Route);
-        let routes = state.range(&prefix, None).filter_map(|record| route(record));
+        let routes = state
+            .range(&prefix, None)
+            .filter_map(|record| route(record));
         instances.push(Instance {
             name,
             endpoints,
@@ -51,7 +58,11 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
     let body = json!({
         "location": settings.location, "tags": null, "properties": { "provisioningState": "Succeeded" },
     });
-    records.push(record(ResourceId::group(subscription, group), body, BTreeMap::new()));
+    records.push(record(
+        ResourceId::group(subscription, group),
+        body,
+        BTreeMap::new(),
+    ));
     for instance in instances {
         let id = ResourceId::top(Kind::Instance, subscription, group, instance.name.as_str());
         let body = json!({
@@ -60,11 +71,19 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
         });
         records.push(record(id.clone(), body, BTreeMap::new()));
         for endpoint in &instance.endpoints {
-            records.push(show(id.child(Kind::Endpoint, endpoint.name.as_str()), endpoint));
+            records.push(show(
+                id.child(Kind::Endpoint, endpoint.name.as_str()),
+                endpoint,
+            ));
         }
         for route in &instance.routes {
-            let body = json!({ "endpointName": route.endpoint_name.as_str(), "filter": route.filter });
-            records.push(record(id.child(Kind::Route, route.id.as_str()), body, BTreeMap::new()));
+            let body =
+                json!({ "endpointName": route.endpoint_name.as_str(), "filter": route.filter });
+            records.push(record(
+                id.child(Kind::Route, route.id.as_str()),
+                body,
+                BTreeMap::new(),
+            ));
         }
     }
     records
@@ -80,15 +99,19 @@ fn record(id: ResourceId, body: Value, secrets: BTreeMap<String, Secret>) -> Rec
 
 /// An endpoint as a record. What its secrets are is not kept: a mask is all that anybody sees.
 fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
-    let state = endpoint.provisioning_state.unwrap_or(ProvisioningState::Succeeded);
+    let state = endpoint
+        .provisioning_state
+        .unwrap_or(ProvisioningState::Succeeded);
     let mut properties = json!({
         "endpointType": endpoint.endpoint_type(), "authenticationType": "KeyBased", "provisioningState": state,
     });
     if let Some(reason) = &endpoint.provisioning_error {
-        properties["provisioningError"] = json!({ "code": "ProvisioningFailed", "message": reason });
+        properties["provisioningError"] =
+            json!({ "code": "ProvisioningFailed", "message": reason });
     }
     let mut secrets = BTreeMap::new();
-    let mut hide = |member: &str| drop(secrets.insert(format!("/properties/{member}"), Secret::new("hidden")));
+    let mut hide =
+        |member: &str| drop(secrets.insert(format!("/properties/{member}"), Secret::new("hidden")));
     let keys = match &endpoint.destination {
         Destination::EventGrid(topic) => {
             properties["TopicEndpoint"] = topic.endpoint.as_str().into();
@@ -98,15 +121,18 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
             }
             None
         }
-        Destination::EventHub(access) => {
-            Some((access, ["connectionStringPrimaryKey", "connectionStringSecondaryKey"]))
-        }
-        Destination::ServiceBus(access) => {
-            Some((access, ["primaryConnectionString", "secondaryConnectionString"]))
-        }
+        Destination::EventHub(access) => Some((
+            access,
+            ["connectionStringPrimaryKey", "connectionStringSecondaryKey"],
+        )),
+        Destination::ServiceBus(access) => Some((
+            access,
+            ["primaryConnectionString", "secondaryConnectionString"],
+        )),
         Destination::Waiting(waiting) => {
             properties["provisioningState"] = "Warning".into();
-            properties["provisioningError"] = json!({ "code": "WaitingForSecret", "message": waiting.missing });
+            properties["provisioningError"] =
+                json!({ "code": "WaitingForSecret", "message": waiting.missing });
             None
         }
     };
@@ -117,13 +143,22 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
                 hide(second);
             }
         }
-        Some((Access::Identity { endpoint_uri, entity_path, identity }, _)) => {
+        Some((
+            Access::Identity {
+                endpoint_uri,
+                entity_path,
+                identity,
+            },
+            _,
+        )) => {
             properties["authenticationType"] = "IdentityBased".into();
             properties["endpointUri"] = endpoint_uri.as_str().into();
             properties["entityPath"] = entity_path.as_str().into();
             properties["identity"] = match identity {
                 Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
-                Identity::UserAssigned(id) => json!({ "type": "UserAssigned", "userAssignedIdentity": id }),
+                Identity::UserAssigned(id) => {
+                    json!({ "type": "UserAssigned", "userAssignedIdentity": id })
+                }
             };
         }
         None => {}

@@ -57,7 +57,8 @@ impl Desk {
         decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, T), Error> + Send + 'static,
     ) -> Result<T, Error> {
         let desk = Arc::clone(self);
-        let changed = tokio::task::spawn_blocking(move || desk.store.change(|state| decide(&desk, state)));
+        let changed =
+            tokio::task::spawn_blocking(move || desk.store.change(|state| decide(&desk, state)));
         changed.await.unwrap_or_else(|error| {
             Err(Error::Store {
                 reason: error.to_string(),
@@ -68,7 +69,9 @@ impl Desk {
     /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
     pub(crate) async fn begin<T: Send + 'static>(
         self: &Arc<Self>,
-        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, Option<Operation>, T), Error> + Send + 'static,
+        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, Option<Operation>, T), Error>
+        + Send
+        + 'static,
     ) -> Result<T, Error> {
         let (operation, outcome) = self
             .change(|desk, state| {
@@ -81,7 +84,10 @@ impl Desk {
             })
             .await?;
         if let Some(operation) = operation {
-            drop(tokio::spawn(provision::finish(Arc::clone(self), operation.id)));
+            drop(tokio::spawn(provision::finish(
+                Arc::clone(self),
+                operation.id,
+            )));
         }
         Ok(outcome)
     }
@@ -89,7 +95,10 @@ impl Desk {
     /// Goes on with operations that a stop interrupted.
     pub(crate) fn resume(self: &Arc<Self>) {
         let state = self.store.read();
-        let running = state.operations.values().filter(|operation| operation.is_running());
+        let running = state
+            .operations
+            .values()
+            .filter(|operation| operation.is_running());
         let running: Vec<_> = running.map(|operation| operation.id).collect();
         drop(state);
         for id in running {

@@ -109,7 +109,9 @@ fn render(record: &Record) -> Value {
 /// What the list's continuation token holds: the page's size goes along, since not every client repeats it.
 fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer, Error> {
     let prefix = instance.children(Kind::Route);
-    let asked = request.header("max-items-per-page").and_then(|count| count.parse().ok());
+    let asked = request
+        .header("max-items-per-page")
+        .and_then(|count| count.parse().ok());
     let (mut items_max, mut after) = (asked.unwrap_or(ITEMS_MAX), None);
     if let Some(token) = request.query("continuationToken") {
         const NAME: &str = "continuationToken";
@@ -125,12 +127,16 @@ fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer,
     let state = desk.store.read();
     let page = Page::of(&state, &prefix, after.as_deref(), items_max);
     let value: Vec<Value> = page.records.iter().map(|record| render(record)).collect();
-    let next = page.records.last().filter(|_| page.next.is_some()).map(|last| {
-        let token = page::token(&format!("{items_max} {}", last.id.name));
-        let version = page::escape(request.query("api-version").unwrap_or_default());
-        let link = page::url(request, &request.path());
-        format!("{link}?continuationToken={token}&api-version={version}")
-    });
+    let next = page
+        .records
+        .last()
+        .filter(|_| page.next.is_some())
+        .map(|last| {
+            let token = page::token(&format!("{items_max} {}", last.id.name));
+            let version = page::escape(request.query("api-version").unwrap_or_default());
+            let link = page::url(request, &request.path());
+            format!("{link}?continuationToken={token}&api-version={version}")
+        });
     // Always there, null at the end: unlike ARM's.
     Ok(Answer::ok(json!({ "value": value, "nextLink": next })))
 }
@@ -141,7 +147,12 @@ fn get(desk: &Desk, instance: &ResourceId, id: &str) -> Result<Answer, Error> {
     Ok(Answer::ok(render(route.ok_or(Error::RouteNotFound)?)))
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, instance: ResourceId, id: &str) -> Result<Answer, Error> {
+async fn put(
+    desk: &Arc<Desk>,
+    request: &Request,
+    instance: ResourceId,
+    id: &str,
+) -> Result<Answer, Error> {
     RouteId::new(id).map_err(|error| Error::RouteId {
         rule: error.to_string(),
     })?;
@@ -191,7 +202,9 @@ fn active(state: &State, instance: &ResourceId, endpoint: &str) -> Result<String
     let found = found.ok_or(Error::RouteEndpoint)?;
     let provisioned = serde_json::from_value(found.state().into()).ok();
     match provisioned {
-        None | Some(ProvisioningState::Succeeded | ProvisioningState::Warning) => Ok(found.id.name.clone()),
+        None | Some(ProvisioningState::Succeeded | ProvisioningState::Warning) => {
+            Ok(found.id.name.clone())
+        }
         Some(_) => Err(Error::RouteEndpoint),
     }
 }

@@ -31,10 +31,15 @@ pub(crate) fn tenant(subscription: &str) -> Uuid {
 /// `GET /subscriptions`: the configured one and those that hold something.
 pub(crate) fn subscriptions(desk: &Desk) -> Answer {
     let state = desk.store.read();
-    let used = state.kind(Kind::Group).map(|group| group.id.subscription.to_ascii_lowercase());
+    let used = state
+        .kind(Kind::Group)
+        .map(|group| group.id.subscription.to_ascii_lowercase());
     let mut all: BTreeSet<String> = used.collect();
     all.insert(desk.settings.subscription.to_ascii_lowercase());
-    let value: Vec<Value> = all.iter().map(|subscription| describe(subscription)).collect();
+    let value: Vec<Value> = all
+        .iter()
+        .map(|subscription| describe(subscription))
+        .collect();
     Answer::ok(json!({ "value": value }))
 }
 
@@ -142,19 +147,29 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     })?;
     let answer = Answer::new(StatusCode::ACCEPTED, None);
     let location = record.text("location").unwrap_or_default();
-    Ok(operations::announce(answer, request, &id, location, operation))
+    Ok(operations::announce(
+        answer, request, &id, location, operation,
+    ))
 }
 
 fn group(id: &ResourceId) -> Record {
     let mut body = Map::new();
     body.insert("location".to_owned(), "westus2".into());
     body.insert("tags".to_owned(), Value::Null);
-    body.insert("properties".to_owned(), json!({ "provisioningState": "Succeeded" }));
+    body.insert(
+        "properties".to_owned(),
+        json!({ "provisioningState": "Succeeded" }),
+    );
     Record::new(id.clone(), body, BTreeMap::new())
 }
 
 /// The change that makes a resource's group, if it is not there yet.
-pub(crate) fn made_with(state: &State, id: &ResourceId, caller: &str, now: Timestamp) -> Vec<Change> {
+pub(crate) fn made_with(
+    state: &State,
+    id: &ResourceId,
+    caller: &str,
+    now: Timestamp,
+) -> Vec<Change> {
     let id = ResourceId::group(&id.subscription, &id.group);
     if state.get(&id).is_some() {
         return Vec::new();

@@ -7,6 +7,7 @@ mod digital_twins;
 mod event_routes;
 mod groups;
 mod life;
+mod management;
 mod openapi;
 mod operations;
 mod provision;
@@ -15,5 +16,6 @@ mod server;
 mod settings;
 mod store;
 
+pub use management::{Backing, Management};
 pub use settings::{Checks, Settings};
 pub use store::disk::StoreError;

@@ -7,50 +7,191 @@ use std::fmt::Write as _;
 /// Methods, path, what it is.
 const SERVED: &[(&[&str], &str, &str)] = &[
     (&["get"], "/subscriptions", "Subscriptions"),
-    (&["get"], "/subscriptions/{subscriptionId}/resourceGroups", "Resource groups"),
-    (&["get", "put", "delete"], "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}", "Resource group"),
-    (&["get"], "/providers/Microsoft.DigitalTwins/operations", "Operations of Microsoft.DigitalTwins"),
-    (&["post"], "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/locations/{location}/checkNameAvailability", "Name availability of an instance"),
-    (&["get"], "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/locations/{location}/operationStatuses/{operationId}", "Status of an operation"),
-    (&["get"], "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/locations/{location}/operationResults/{operationId}", "Result of an operation"),
-    (&["get"], "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/digitalTwinsInstances", "Instances of a subscription"),
-    (&["get"], "{group}/providers/Microsoft.DigitalTwins/digitalTwinsInstances", "Instances of a group"),
-    (&["get", "put", "patch", "delete"], "{group}/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{resourceName}", "Instance"),
+    (
+        &["get"],
+        "/subscriptions/{subscriptionId}/resourceGroups",
+        "Resource groups",
+    ),
+    (
+        &["get", "put", "delete"],
+        "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}",
+        "Resource group",
+    ),
+    (
+        &["get"],
+        "/providers/Microsoft.DigitalTwins/operations",
+        "Operations of Microsoft.DigitalTwins",
+    ),
+    (
+        &["post"],
+        "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/locations/{location}/checkNameAvailability",
+        "Name availability of an instance",
+    ),
+    (
+        &["get"],
+        "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/locations/{location}/operationStatuses/{operationId}",
+        "Status of an operation",
+    ),
+    (
+        &["get"],
+        "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/locations/{location}/operationResults/{operationId}",
+        "Result of an operation",
+    ),
+    (
+        &["get"],
+        "/subscriptions/{subscriptionId}/providers/Microsoft.DigitalTwins/digitalTwinsInstances",
+        "Instances of a subscription",
+    ),
+    (
+        &["get"],
+        "{group}/providers/Microsoft.DigitalTwins/digitalTwinsInstances",
+        "Instances of a group",
+    ),
+    (
+        &["get", "put", "patch", "delete"],
+        "{group}/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{resourceName}",
+        "Instance",
+    ),
     (&["get"], "{instance}/endpoints", "Endpoints"),
-    (&["get", "put", "delete"], "{instance}/endpoints/{endpointName}", "Endpoint"),
-    (&["get"], "{instance}/privateLinkResources", "Private link resources"),
-    (&["get"], "{instance}/privateLinkResources/{resourceId}", "Private link resource"),
-    (&["get"], "{instance}/privateEndpointConnections", "Private endpoint connections"),
-    (&["get", "put", "delete"], "{instance}/privateEndpointConnections/{privateEndpointConnectionName}", "Private endpoint connection"),
-    (&["get"], "{instance}/timeSeriesDatabaseConnections", "Time series database connections"),
-    (&["get", "put", "delete"], "{instance}/timeSeriesDatabaseConnections/{timeSeriesDatabaseConnectionName}", "Time series database connection"),
-    (&["get"], "/providers/Microsoft.Devices/operations", "Operations of Microsoft.Devices"),
-    (&["post"], "/subscriptions/{subscriptionId}/providers/Microsoft.Devices/checkProvisioningServiceNameAvailability", "Name availability of a provisioning service"),
-    (&["get"], "/subscriptions/{subscriptionId}/providers/Microsoft.Devices/provisioningServices", "Provisioning services of a subscription"),
-    (&["get"], "{group}/providers/Microsoft.Devices/provisioningServices", "Provisioning services of a group"),
-    (&["get", "put", "patch", "delete"], "{service}", "Provisioning service"),
-    (&["get"], "{service}/operationResults/{operationId}", "Operation on a provisioning service"),
+    (
+        &["get", "put", "delete"],
+        "{instance}/endpoints/{endpointName}",
+        "Endpoint",
+    ),
+    (
+        &["get"],
+        "{instance}/privateLinkResources",
+        "Private link resources",
+    ),
+    (
+        &["get"],
+        "{instance}/privateLinkResources/{resourceId}",
+        "Private link resource",
+    ),
+    (
+        &["get"],
+        "{instance}/privateEndpointConnections",
+        "Private endpoint connections",
+    ),
+    (
+        &["get", "put", "delete"],
+        "{instance}/privateEndpointConnections/{privateEndpointConnectionName}",
+        "Private endpoint connection",
+    ),
+    (
+        &["get"],
+        "{instance}/timeSeriesDatabaseConnections",
+        "Time series database connections",
+    ),
+    (
+        &["get", "put", "delete"],
+        "{instance}/timeSeriesDatabaseConnections/{timeSeriesDatabaseConnectionName}",
+        "Time series database connection",
+    ),
+    (
+        &["get"],
+        "/providers/Microsoft.Devices/operations",
+        "Operations of Microsoft.Devices",
+    ),
+    (
+        &["post"],
+        "/subscriptions/{subscriptionId}/providers/Microsoft.Devices/checkProvisioningServiceNameAvailability",
+        "Name availability of a provisioning service",
+    ),
+    (
+        &["get"],
+        "/subscriptions/{subscriptionId}/providers/Microsoft.Devices/provisioningServices",
+        "Provisioning services of a subscription",
+    ),
+    (
+        &["get"],
+        "{group}/providers/Microsoft.Devices/provisioningServices",
+        "Provisioning services of a group",
+    ),
+    (
+        &["get", "put", "patch", "delete"],
+        "{service}",
+        "Provisioning service",
+    ),
+    (
+        &["get"],
+        "{service}/operationResults/{operationId}",
+        "Operation on a provisioning service",
+    ),
     (&["get"], "{service}/skus", "SKUs"),
-    (&["post"], "{service}/listkeys", "Authorization policies, with keys"),
-    (&["post"], "{service}/keys/{keyName}/listkeys", "One authorization policy, with keys"),
+    (
+        &["post"],
+        "{service}/listkeys",
+        "Authorization policies, with keys",
+    ),
+    (
+        &["post"],
+        "{service}/keys/{keyName}/listkeys",
+        "One authorization policy, with keys",
+    ),
     (&["get"], "{service}/certificates", "Certificates"),
-    (&["get", "put", "delete"], "{service}/certificates/{certificateName}", "Certificate"),
-    (&["post"], "{service}/certificates/{certificateName}/generateVerificationCode", "Verification code of a certificate"),
-    (&["post"], "{service}/certificates/{certificateName}/verify", "Verification of a certificate"),
-    (&["get"], "{service}/privateLinkResources", "Private link resources of a provisioning service"),
-    (&["get"], "{service}/privateLinkResources/{groupId}", "Private link resource of a provisioning service"),
-    (&["get"], "{service}/privateEndpointConnections", "Private endpoint connections of a provisioning service"),
-    (&["get", "put", "delete"], "{service}/privateEndpointConnections/{privateEndpointConnectionName}", "Private endpoint connection of a provisioning service"),
-    (&["get"], "/eventroutes", "Event routes of the default instance"),
-    (&["get", "put", "delete"], "/eventroutes/{id}", "Event route"),
-    (&["get"], "/instances/{resourceName}/eventroutes", "Event routes of an instance"),
-    (&["get", "put", "delete"], "/instances/{resourceName}/eventroutes/{id}", "Event route of an instance"),
+    (
+        &["get", "put", "delete"],
+        "{service}/certificates/{certificateName}",
+        "Certificate",
+    ),
+    (
+        &["post"],
+        "{service}/certificates/{certificateName}/generateVerificationCode",
+        "Verification code of a certificate",
+    ),
+    (
+        &["post"],
+        "{service}/certificates/{certificateName}/verify",
+        "Verification of a certificate",
+    ),
+    (
+        &["get"],
+        "{service}/privateLinkResources",
+        "Private link resources of a provisioning service",
+    ),
+    (
+        &["get"],
+        "{service}/privateLinkResources/{groupId}",
+        "Private link resource of a provisioning service",
+    ),
+    (
+        &["get"],
+        "{service}/privateEndpointConnections",
+        "Private endpoint connections of a provisioning service",
+    ),
+    (
+        &["get", "put", "delete"],
+        "{service}/privateEndpointConnections/{privateEndpointConnectionName}",
+        "Private endpoint connection of a provisioning service",
+    ),
+    (
+        &["get"],
+        "/eventroutes",
+        "Event routes of the default instance",
+    ),
+    (
+        &["get", "put", "delete"],
+        "/eventroutes/{id}",
+        "Event route",
+    ),
+    (
+        &["get"],
+        "/instances/{resourceName}/eventroutes",
+        "Event routes of an instance",
+    ),
+    (
+        &["get", "put", "delete"],
+        "/instances/{resourceName}/eventroutes/{id}",
+        "Event route of an instance",
+    ),
 ];
 
 const GROUP: &str = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}";
 
 fn full(path: &str) -> String {
-    let service = "{group}/providers/Microsoft.Devices/provisioningServices/{provisioningServiceName}";
+    let service =
+        "{group}/providers/Microsoft.Devices/provisioningServices/{provisioningServiceName}";
     let instance = "{group}/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{resourceName}";
     path.replace("{service}", service)
         .replace("{instance}", instance)
@@ -62,7 +203,9 @@ pub(crate) fn document(request: &Request) -> Value {
     let mut paths = Map::new();
     for (methods, path, summary) in SERVED {
         let path = full(path);
-        let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let names = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let mut parameters: Vec<Value> = names
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
             .collect();

@@ -108,7 +108,13 @@ impl Operation {
 /// Adds the headers by which a client follows an operation.
 ///
 /// `location` is where the resource is: it stands in the URLs.
-pub(crate) fn announce(answer: Answer, request: &Request, id: &ResourceId, location: &str, operation: Uuid) -> Answer {
+pub(crate) fn announce(
+    answer: Answer,
+    request: &Request,
+    id: &ResourceId,
+    location: &str,
+    operation: Uuid,
+) -> Answer {
     let version = escape(request.query("api-version").unwrap_or_default());
     let subscription = &id.subscription;
     let owner = id.owner().unwrap_or_else(|| id.clone());
@@ -125,23 +131,37 @@ pub(crate) fn announce(answer: Answer, request: &Request, id: &ResourceId, locat
     let base = match owner.kind {
         Kind::Group => format!("/subscriptions/{subscription}"),
         _ => {
-            let location = if location.is_empty() { "global" } else { location };
-            format!("/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}")
+            let location = if location.is_empty() {
+                "global"
+            } else {
+                location
+            };
+            format!(
+                "/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}"
+            )
         }
     };
     let status = url(request, &format!("{base}/operationStatuses/{operation}"));
     let result = url(request, &format!("{base}/operationResults/{operation}"));
     answer
-        .header("azure-asyncoperation", format!("{status}?api-version={version}"))
+        .header(
+            "azure-asyncoperation",
+            format!("{status}?api-version={version}"),
+        )
         .header("location", format!("{result}?api-version={version}"))
         .header("retry-after", "1")
 }
 
 fn find<'a>(state: &'a State, id: &str) -> Result<&'a Operation, Error> {
-    let found = id.parse().ok().and_then(|id: Uuid| state.operations.get(&id));
-    found.map(|found| &**found).ok_or_else(|| Error::OperationNotFound {
-        id: id.chars().take(64).collect(),
-    })
+    let found = id
+        .parse()
+        .ok()
+        .and_then(|id: Uuid| state.operations.get(&id));
+    found
+        .map(|found| &**found)
+        .ok_or_else(|| Error::OperationNotFound {
+            id: id.chars().take(64).collect(),
+        })
 }
 
 /// What stands at the URL of `Azure-AsyncOperation`: always 200, until it is forgotten.
@@ -189,7 +209,9 @@ pub(crate) fn result(
         let body = json!({ "error": { "code": failure.code, "message": failure.message } });
         return Ok(Answer::new(StatusCode::CONFLICT, Some(body)));
     }
-    let resource = operation.resource_id().filter(|_| operation.step != Step::Delete);
+    let resource = operation
+        .resource_id()
+        .filter(|_| operation.step != Step::Delete);
     Ok(match resource.and_then(|id| render(&id)) {
         Some(body) => Answer::ok(body),
         None => Answer::no_content(),
@@ -203,7 +225,9 @@ pub(crate) fn expire(state: &State, now: Timestamp) -> Vec<Change> {
         Some((Timestamp::parse_rfc3339(ended)?, operation.id))
     };
     let operations = state.operations.values();
-    let mut over: Vec<_> = operations.filter_map(|operation| ended(operation)).collect();
+    let mut over: Vec<_> = operations
+        .filter_map(|operation| ended(operation))
+        .collect();
     over.sort_unstable();
     let surplus = state.operations.len().saturating_sub(KEPT_MAX);
     let gone = over.into_iter().enumerate();

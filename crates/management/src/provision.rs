@@ -38,7 +38,9 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
         let Some(operation) = state.operations.get(&id).filter(|found| found.is_running()) else {
             return;
         };
-        let record = operation.resource_id().and_then(|id| state.get(&id).cloned());
+        let record = operation
+            .resource_id()
+            .and_then(|id| state.get(&id).cloned());
         (Arc::clone(operation), record)
     };
     let verdict = match (&record, operation.step) {
@@ -76,7 +78,10 @@ fn end(state: &State, operation: &Operation, verdict: Verdict, now: Timestamp) -
     };
     let mut record = Record::clone(record);
     let failure = settle(&mut record, verdict, now);
-    vec![Change::Put(record), Change::Note(operation.end(failure, now))]
+    vec![
+        Change::Put(record),
+        Change::Note(operation.end(failure, now)),
+    ]
 }
 
 /// Gives a resource its final state; gives the failure that its operation ends with.
@@ -100,12 +105,17 @@ pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
     let mut gone = vec![id.key()];
     if id.kind == Kind::Group {
         let inside = state.all().filter(|record| {
-            record.id.subscription.eq_ignore_ascii_case(&id.subscription)
+            record
+                .id
+                .subscription
+                .eq_ignore_ascii_case(&id.subscription)
                 && record.id.group.eq_ignore_ascii_case(&id.group)
         });
         gone.extend(inside.map(|record| record.id.key()));
     } else {
-        let kinds = Kind::ALL.into_iter().filter(|kind| kind.parent() == Some(id.kind));
+        let kinds = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.parent() == Some(id.kind));
         for kind in kinds {
             let prefix = id.children(kind);
             gone.extend(state.range(&prefix, None).map(|record| record.id.key()));
@@ -117,7 +127,10 @@ pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
 /// Checks an endpoint as far as it can be checked from here.
 async fn check(desk: &Desk, record: &Record) -> Verdict {
     let Some(endpoint) = endpoints::definition(record) else {
-        return bad("InvalidDefinition", "the stored definition cannot be read".to_owned());
+        return bad(
+            "InvalidDefinition",
+            "the stored definition cannot be read".to_owned(),
+        );
     };
     if let Some(verdict) = dead_letters(endpoint.dead_letter.as_ref(), desk.clock.now()) {
         return verdict;
@@ -141,11 +154,17 @@ fn dead_letters(dead_letter: Option<&DeadLetter>, now: Timestamp) -> Option<Verd
     match location.sas()?.validity(now) {
         Validity::Valid => None,
         Validity::ExpiredAt(at) => {
-            let reason = format!("the SAS of deadLetterSecret expired at {}; make a new one", at.rfc3339());
+            let reason = format!(
+                "the SAS of deadLetterSecret expired at {}; make a new one",
+                at.rfc3339()
+            );
             Some(bad("DeadLetterSasExpired", reason))
         }
         Validity::NotBefore(at) => {
-            let reason = format!("the SAS of deadLetterSecret is not valid before {}", at.rfc3339());
+            let reason = format!(
+                "the SAS of deadLetterSecret is not valid before {}",
+                at.rfc3339()
+            );
             Some(warning("DeadLetterSasNotYetValid", reason))
         }
     }
@@ -170,7 +189,9 @@ async fn ask(desk: &Desk, record: &Record, endpoint: &Endpoint) -> Verdict {
         Ok(Err(fault)) => fault,
         Err(_) => {
             let seconds = PROBE_TIMEOUT.as_secs();
-            let message = format!("the destination did not answer within {seconds} s; events wait and are sent once it does");
+            let message = format!(
+                "the destination did not answer within {seconds} s; events wait and are sent once it does"
+            );
             return warning("DestinationUnreachable", message);
         }
     };
@@ -180,13 +201,21 @@ async fn ask(desk: &Desk, record: &Record, endpoint: &Endpoint) -> Verdict {
             "DestinationUnauthorized",
             format!("the destination refuses the credential: {reason}"),
         ),
-        FaultKind::Gone => bad("DestinationNotFound", format!("the destination is not there: {reason}")),
+        FaultKind::Gone => bad(
+            "DestinationNotFound",
+            format!("the destination is not there: {reason}"),
+        ),
         FaultKind::Unsupported => bad("EndpointUnsupported", reason),
         FaultKind::Unreachable => warning(
             "DestinationUnreachable",
-            format!("the destination does not answer: {reason}; events wait and are sent once it does"),
+            format!(
+                "the destination does not answer: {reason}; events wait and are sent once it does"
+            ),
         ),
-        FaultKind::Throttled => warning("DestinationBusy", format!("the destination is busy: {reason}")),
+        FaultKind::Throttled => warning(
+            "DestinationBusy",
+            format!("the destination is busy: {reason}"),
+        ),
     }
 }
 

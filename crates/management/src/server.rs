@@ -22,7 +22,12 @@ pub(crate) struct Caller {
 }
 
 /// Answers one request of a caller who may ask it.
-pub(crate) async fn reply(desk: &Arc<Desk>, head: Parts, body: Bytes, caller: Caller) -> Response<Body> {
+pub(crate) async fn reply(
+    desk: &Arc<Desk>,
+    head: Parts,
+    body: Bytes,
+    caller: Caller,
+) -> Response<Body> {
     let mut tracking = Tracking::of(&head.headers, Uuid::new_v4());
     let arrival = Arrival {
         scheme: caller.scheme,
@@ -40,6 +45,12 @@ pub(crate) async fn reply(desk: &Arc<Desk>, head: Parts, body: Bytes, caller: Ca
         Err(error) => Err(error),
     };
     respond(result, &tracking)
+}
+
+/// Answers a request that could not even be read.
+pub(crate) fn refuse(head: &Parts, error: Error) -> Response<Body> {
+    let tracking = Tracking::of(&head.headers, Uuid::new_v4());
+    respond(Err(error), &tracking)
 }
 
 /// What changed, and what failed on our side. Bodies are never logged: they hold secrets.
@@ -103,7 +114,11 @@ async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
     }
 }
 
-async fn in_subscription(desk: &Arc<Desk>, request: &Request, words: &[&str]) -> Result<Answer, Error> {
+async fn in_subscription(
+    desk: &Arc<Desk>,
+    request: &Request,
+    words: &[&str],
+) -> Result<Answer, Error> {
     request.version()?;
     let segments = request.segments.as_slice();
     let subscription = segments[1].as_str();
@@ -123,7 +138,9 @@ async fn in_subscription(desk: &Arc<Desk>, request: &Request, words: &[&str]) ->
             Ok(groups::subscription(subscription))
         }
         ["resourcegroups"] => groups::answer(desk, request, subscription, None).await,
-        ["resourcegroups", _] => groups::answer(desk, request, subscription, Some(&segments[3])).await,
+        ["resourcegroups", _] => {
+            groups::answer(desk, request, subscription, Some(&segments[3])).await
+        }
         ["resourcegroups", _, "providers", _, ..] => {
             scope.group = Some(&segments[3]);
             provider(desk, request, scope, 5).await
@@ -151,11 +168,18 @@ async fn in_subscription(desk: &Arc<Desk>, request: &Request, words: &[&str]) ->
 }
 
 /// Hands over to the provider whose namespace stands at `at`.
-async fn provider(desk: &Arc<Desk>, request: &Request, scope: Scope<'_>, at: usize) -> Result<Answer, Error> {
+async fn provider(
+    desk: &Arc<Desk>,
+    request: &Request,
+    scope: Scope<'_>,
+    at: usize,
+) -> Result<Answer, Error> {
     let (rest, words) = (&request.segments[at + 1..], &request.words[at + 1..]);
     match request.words[at].as_str() {
         "microsoft.digitaltwins" => digital_twins::answer(desk, request, scope, rest, words).await,
-        "microsoft.devices" => provisioning_services::answer(desk, request, scope, rest, words).await,
+        "microsoft.devices" => {
+            provisioning_services::answer(desk, request, scope, rest, words).await
+        }
         _ => Err(Error::UnknownNamespace {
             namespace: request.segments[at].clone(),
         }),

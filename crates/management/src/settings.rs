@@ -72,9 +72,14 @@ impl Settings {
     /// # Errors
     /// The first value that cannot be used, by its key.
     pub fn check(&self) -> Result<(), String> {
-        self.limits.check().map_err(|rule| format!("limits.{rule}"))?;
+        self.limits
+            .check()
+            .map_err(|rule| format!("limits.{rule}"))?;
         if uuid::Uuid::parse_str(&self.subscription).is_err() {
-            return Err("subscription must be a GUID, such as 00000000-0000-0000-0000-000000000000".to_owned());
+            return Err(
+                "subscription must be a GUID, such as 00000000-0000-0000-0000-000000000000"
+                    .to_owned(),
+            );
         }
         for (key, value) in [
             ("instances_max", self.instances_max),

@@ -51,7 +51,8 @@ impl Answer {
 
     /// Adds a header. A value that cannot stand in one is left out.
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((HeaderName::from_static(name), value.into()));
+        self.headers
+            .push((HeaderName::from_static(name), value.into()));
         self
     }
 }
@@ -90,7 +91,9 @@ pub(crate) fn respond(result: Result<Answer, Error>, tracking: &Tracking) -> Res
     let mut response = Response::new(Body::new(content.into_bytes().into()));
     if let Some(media_type) = media_type {
         let media_type = HeaderValue::from_static(media_type);
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, media_type);
     }
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -122,7 +125,8 @@ pub(crate) fn respond(result: Result<Answer, Error>, tracking: &Tracking) -> Res
 }
 
 fn refuse(error: &Error) -> Answer {
-    let mut answer = Answer::new(error.status(), Some(error.body())).header("x-ms-error-code", error.code());
+    let mut answer =
+        Answer::new(error.status(), Some(error.body())).header("x-ms-error-code", error.code());
     if let Some(after) = error.retry_after() {
         answer = answer.header("retry-after", after.as_secs().to_string());
     }
@@ -131,9 +135,13 @@ fn refuse(error: &Error) -> Answer {
         Error::AuthenticationMissing | Error::AuthenticationMalformed => {
             answer.header("www-authenticate", "Bearer realm=\"twinroute\"")
         }
-        Error::TokenInvalid { .. } | Error::TokenExpired | Error::TokenIssuer { .. } | Error::TokenAudience { .. } => {
-            answer.header("www-authenticate", "Bearer realm=\"twinroute\", error=\"invalid_token\"")
-        }
+        Error::TokenInvalid { .. }
+        | Error::TokenExpired
+        | Error::TokenIssuer { .. }
+        | Error::TokenAudience { .. } => answer.header(
+            "www-authenticate",
+            "Bearer realm=\"twinroute\", error=\"invalid_token\"",
+        ),
         _ => answer,
     }
 }

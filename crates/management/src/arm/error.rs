@@ -28,7 +28,9 @@ pub(crate) enum Error {
     TokenAudience { expected: String },
     #[error("Tokens cannot be checked just now: {reason}.")]
     TokenKeys { reason: String },
-    #[error("The client '{client}' does not have authorization to perform action '{action}' over scope '{scope}'.")]
+    #[error(
+        "The client '{client}' does not have authorization to perform action '{action}' over scope '{scope}'."
+    )]
     NotAuthorized {
         client: String,
         action: String,
@@ -50,7 +52,9 @@ pub(crate) enum Error {
         kind: String,
         supported: &'static [&'static str],
     },
-    #[error("The resource type could not be found in the namespace '{namespace}' for api version '{version}'.")]
+    #[error(
+        "The resource type could not be found in the namespace '{namespace}' for api version '{version}'."
+    )]
     UnknownType {
         namespace: &'static str,
         version: String,
@@ -67,19 +71,25 @@ pub(crate) enum Error {
     MethodNotAllowed { method: String, allow: &'static str },
     #[error("Resource group '{group}' could not be found.")]
     GroupNotFound { group: String },
-    #[error("The Resource '{kind}/{name}' under resource group '{group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix")]
+    #[error(
+        "The Resource '{kind}/{name}' under resource group '{group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+    )]
     NotFound {
         kind: String,
         name: String,
         group: String,
     },
-    #[error("Can not perform requested operation on nested resource. Parent resource '{parent}' not found.")]
+    #[error(
+        "Can not perform requested operation on nested resource. Parent resource '{parent}' not found."
+    )]
     ParentNotFound { parent: String },
     #[error("The operation '{id}' could not be found; operations are kept for a day.")]
     OperationNotFound { id: String },
     #[error("The location property is required for this definition.")]
     LocationRequired,
-    #[error("The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{wanted}'. Please select a new resource name.")]
+    #[error(
+        "The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{wanted}'. Please select a new resource name."
+    )]
     InvalidLocation {
         name: String,
         group: String,
@@ -88,13 +98,17 @@ pub(crate) enum Error {
     },
     #[error("The request content was invalid and could not be deserialized: 'the body {reason}'.")]
     NotJson { reason: String },
-    #[error("The request content was invalid and could not be deserialized: '{path}: expected {wanted}, found {found}'.")]
+    #[error(
+        "The request content was invalid and could not be deserialized: '{path}: expected {wanted}, found {found}'."
+    )]
     WrongType {
         path: String,
         wanted: &'static str,
         found: &'static str,
     },
-    #[error("The request content was invalid and could not be deserialized: 'Required property '{path}' not found in JSON'.")]
+    #[error(
+        "The request content was invalid and could not be deserialized: 'Required property '{path}' not found in JSON'."
+    )]
     MissingMember { path: String },
     #[error("The name '{name}' is not valid: {rule}.")]
     InvalidName { name: String, rule: String },
@@ -130,18 +144,27 @@ pub(crate) enum Error {
     ReadOnly { reason: String },
     #[error("The store failed: {reason}. Nothing was changed.")]
     Store { reason: String },
-    #[error("There is no route available that matches the provided input. Check for all valid event routes by calling EventRoute_List. See Swagger example (https://aka.ms/RouteSwSmpl).")]
+    #[error(
+        "There is no route available that matches the provided input. Check for all valid event routes by calling EventRoute_List. See Swagger example (https://aka.ms/RouteSwSmpl)."
+    )]
     RouteNotFound,
-    #[error("The endpoint provided does not exist or is not active. Check that your endpoint is provisioned correctly. See event route documentation (http://aka.ms/ADTv2Routes).")]
+    #[error(
+        "The endpoint provided does not exist or is not active. Check that your endpoint is provisioned correctly. See event route documentation (http://aka.ms/ADTv2Routes)."
+    )]
     RouteEndpoint,
-    #[error("The provided filter is invalid. {reason}. See event route documentation for supported values and structure (https://aka.ms/ADTv2Routes).")]
+    #[error(
+        "The provided filter is invalid. {reason}. See event route documentation for supported values and structure (https://aka.ms/ADTv2Routes)."
+    )]
     RouteFilter { reason: String },
     #[error("The event route id is invalid: {rule}.")]
     RouteId { rule: String },
     #[error("The digital twins instance '{instance}' is not known here.")]
     InstanceUnknown { instance: String },
     #[error("{message}")]
-    Provisioning { refusal: Provisioning, message: String },
+    Provisioning {
+        refusal: Provisioning,
+        message: String,
+    },
 }
 
 /// Refusals of the Device Provisioning Service, which have a flat shape and numbers for codes.
@@ -165,8 +188,16 @@ impl Provisioning {
             Self::InvalidSku => (StatusCode::BAD_REQUEST, "BadRequest", 400_059),
             Self::NotFound => (StatusCode::NOT_FOUND, "NotFound", 404_001),
             Self::Conflict => (StatusCode::CONFLICT, "Conflict", 409_001),
-            Self::StaleEtag => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed", 412_001),
-            Self::EtagRequired => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed", 412_002),
+            Self::StaleEtag => (
+                StatusCode::PRECONDITION_FAILED,
+                "PreconditionFailed",
+                412_001,
+            ),
+            Self::EtagRequired => (
+                StatusCode::PRECONDITION_FAILED,
+                "PreconditionFailed",
+                412_002,
+            ),
         }
     }
 }
@@ -212,7 +243,9 @@ impl Error {
             Self::InvalidName { .. } => (S::BAD_REQUEST, "InvalidResourceName"),
             Self::Invalid { .. } => (S::BAD_REQUEST, "InvalidParameter"),
             Self::InvalidFields(_) => (S::BAD_REQUEST, "ValidationFailed"),
-            Self::UnsupportedMediaType { .. } => (S::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::UnsupportedMediaType { .. } => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
+            }
             Self::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::BrokenBody { .. } => (S::BAD_REQUEST, "InvalidRequestContent"),
             Self::Crowded { .. } => (S::TOO_MANY_REQUESTS, "TooManyRequests"),
@@ -252,7 +285,9 @@ impl Error {
                     "details": details.collect::<Vec<_>>(),
                 } })
             }
-            Self::Invalid { target, .. } | Self::WrongType { path: target, .. } | Self::MissingMember { path: target } => {
+            Self::Invalid { target, .. }
+            | Self::WrongType { path: target, .. }
+            | Self::MissingMember { path: target } => {
                 json!({ "error": { "code": self.code(), "message": message, "target": target } })
             }
             _ => json!({ "error": { "code": self.code(), "message": message } }),
@@ -262,7 +297,9 @@ impl Error {
     /// What to wait before the next try, where that helps.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Crowded { .. } | Self::Store { .. } | Self::TokenKeys { .. } => Some(Duration::from_secs(5)),
+            Self::Crowded { .. } | Self::Store { .. } | Self::TokenKeys { .. } => {
+                Some(Duration::from_secs(5))
+            }
             _ => None,
         }
     }

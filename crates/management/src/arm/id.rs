@@ -131,7 +131,9 @@ impl ResourceId {
     /// What it is found by: everything but a route's own name in lower case.
     pub(crate) fn key(&self) -> String {
         let mut key = match &self.parent {
-            Some(parent) => Self::children_prefix(self.kind, &self.subscription, &self.group, parent),
+            Some(parent) => {
+                Self::children_prefix(self.kind, &self.subscription, &self.group, parent)
+            }
             None => Self::group_prefix(self.kind, &self.subscription, &self.group),
         };
         if self.kind == Kind::Route {
@@ -161,7 +163,12 @@ impl ResourceId {
     }
 
     /// Begins the keys of all children of a kind.
-    pub(crate) fn children_prefix(kind: Kind, subscription: &str, group: &str, parent: &str) -> String {
+    pub(crate) fn children_prefix(
+        kind: Kind,
+        subscription: &str,
+        group: &str,
+        parent: &str,
+    ) -> String {
         format!("{}:{subscription}/{group}/{parent}/", kind.type_name()).to_ascii_lowercase()
     }
 
@@ -186,7 +193,9 @@ impl ResourceId {
             [providers, provider, rest @ ..] if is(providers, "providers") => (provider, rest),
             _ => return None,
         };
-        let mut kinds = Kind::ALL.into_iter().filter(|kind| is(provider, kind.namespace()));
+        let mut kinds = Kind::ALL
+            .into_iter()
+            .filter(|kind| is(provider, kind.namespace()));
         match rest {
             [segment, name] => kinds
                 .find(|kind| kind.parent().is_none() && is(segment, kind.segment()))
@@ -207,7 +216,10 @@ impl ResourceId {
 impl fmt::Display for ResourceId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (subscription, group) = (&self.subscription, &self.group);
-        write!(formatter, "/subscriptions/{subscription}/resourceGroups/{group}")?;
+        write!(
+            formatter,
+            "/subscriptions/{subscription}/resourceGroups/{group}"
+        )?;
         if self.kind == Kind::Group {
             return Ok(());
         }
@@ -243,7 +255,12 @@ mod tests {
             "/subscriptions/S-1/resourceGroups/Rg/providers/Microsoft.DigitalTwins/\
              digitalTwinsInstances/Twins/endpoints/Hub"
         );
-        for bad in ["", "/", "/subscriptions/s", "/subscriptions/s/resourceGroups/g/providers/X/y/z"] {
+        for bad in [
+            "",
+            "/",
+            "/subscriptions/s",
+            "/subscriptions/s/resourceGroups/g/providers/X/y/z",
+        ] {
             assert_eq!(ResourceId::parse(bad), None, "{bad}");
         }
     }

@@ -79,7 +79,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
             let Strict(value) = members.next_value()?;
             if object.contains_key(&name) {
                 let name: String = name.chars().take(64).collect();
-                return Err(A::Error::custom(format_args!("member {name:?} stands twice")));
+                return Err(A::Error::custom(format_args!(
+                    "member {name:?} stands twice"
+                )));
             }
             object.insert(name, value);
         }
@@ -255,7 +257,8 @@ mod tests {
 
     #[test]
     fn members_are_looked_at_by_type_and_named_by_path() {
-        let body = serde_json::json!({ "a": { "n": 1, "w": "PASS", "list": [{}, 2], "nil": null } });
+        let body =
+            serde_json::json!({ "a": { "n": 1, "w": "PASS", "list": [{}, 2], "nil": null } });
         let object = Object::body(&body).unwrap().object("a").unwrap();
         assert_eq!(object.integer("n").unwrap(), Some(1));
         assert_eq!(object.word("w", &["Fail", "Pass"]).unwrap(), Some("Pass"));
@@ -264,7 +267,10 @@ mod tests {
             (object.text("n").unwrap_err(), "a.n"),
             (object.objects("list").unwrap_err(), "a.list[1]"),
             (object.required_text("x").unwrap_err(), "a.x"),
-            (object.word("w", &["Fail"]).unwrap_err(), "must be one of Fail"),
+            (
+                object.word("w", &["Fail"]).unwrap_err(),
+                "must be one of Fail",
+            ),
         ] {
             assert!(error.to_string().contains(expect), "{error}");
         }

@@ -18,7 +18,11 @@ use std::sync::Arc;
 pub(crate) const ITEMS_MAX: usize = 500;
 
 /// What stands unescaped in a URL that is given out.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/').remove(b'$');
 
 /// The records below a prefix that one page holds, and where the next begins.
@@ -75,7 +79,11 @@ pub(crate) fn list(
 
 /// An absolute URL of this server.
 pub(crate) fn url(request: &Request, path: &str) -> String {
-    format!("{}{}", request.base, utf8_percent_encode(path, ESCAPED_PATH))
+    format!(
+        "{}{}",
+        request.base,
+        utf8_percent_encode(path, ESCAPED_PATH)
+    )
 }
 
 pub(crate) fn escape(text: &str) -> String {

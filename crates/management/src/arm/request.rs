@@ -58,7 +58,10 @@ impl Request {
             words,
             segments,
             query: query(head.uri.query().unwrap_or_default()),
-            target: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            target: head
+                .uri
+                .path_and_query()
+                .map_or_else(|| "/".to_owned(), ToString::to_string),
             method: head.method,
             headers: head.headers,
             base,
@@ -83,7 +86,9 @@ impl Request {
 
     /// The api-version, of the right form but perhaps unknown.
     pub(crate) fn version(&self) -> Result<&str, Error> {
-        let version = self.query("api-version").filter(|version| !version.is_empty());
+        let version = self
+            .query("api-version")
+            .filter(|version| !version.is_empty());
         let version = version.ok_or(Error::MissingApiVersion)?;
         if versions::is_version(version) {
             return Ok(version);
@@ -121,7 +126,9 @@ impl Request {
 
     /// The path, decoded.
     pub(crate) fn path(&self) -> String {
-        self.segments.iter().fold(String::new(), |path, segment| path + "/" + segment)
+        self.segments
+            .iter()
+            .fold(String::new(), |path, segment| path + "/" + segment)
     }
 
     /// The host that the caller asked for, with its port.
@@ -169,7 +176,9 @@ fn query(text: &str) -> Vec<(String, String)> {
     };
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.map(|(name, value)| (decode(name), decode(value))).collect()
+    pairs
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
 }
 
 /// How URLs that are given out begin. A proxy in front says so in `X-Forwarded-*`; whoever sends these
@@ -187,7 +196,9 @@ fn base(head: &Parts, scheme: &'static str) -> String {
         _ => scheme,
     };
     let asked = head.uri.authority().map(ToString::to_string);
-    let host = header("x-forwarded-host").or(asked).or_else(|| header("host"));
+    let host = header("x-forwarded-host")
+        .or(asked)
+        .or_else(|| header("host"));
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     let host = host.filter(|host| host.bytes().all(legal));
     format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
@@ -197,7 +208,12 @@ fn base(head: &Parts, scheme: &'static str) -> String {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Result<Request, Error> {
+    pub(crate) fn request(
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Request, Error> {
         let mut builder = http::Request::builder().method(method).uri(target);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
@@ -214,7 +230,16 @@ pub(crate) mod tests {
 
     #[test]
     fn paths_that_could_mean_something_else_are_refused() {
-        for bad in ["/a/%2e%2e/b", "/a/../b", "/a%2fb", "/a//b", "/a%00b", "/%ff", "/a%5cb", "/a%25b"] {
+        for bad in [
+            "/a/%2e%2e/b",
+            "/a/../b",
+            "/a%2fb",
+            "/a//b",
+            "/a%00b",
+            "/%ff",
+            "/a%5cb",
+            "/a%25b",
+        ] {
             assert!(request("GET", bad, &[], "").is_err(), "{bad}");
         }
         let long = "/a".repeat(SEGMENTS_MAX + 1);
@@ -228,19 +253,35 @@ pub(crate) mod tests {
     fn urls_begin_as_the_caller_sees_the_server() {
         let base = |headers: &[(&str, &str)]| request("GET", "/", headers, "").unwrap().base;
         assert_eq!(base(&[("host", "localhost:8443")]), "http://localhost:8443");
-        let proxied = [("host", "10.0.0.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "twins.example")];
+        let proxied = [
+            ("host", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "twins.example"),
+        ];
         assert_eq!(base(&proxied), "https://twins.example");
         assert_eq!(base(&[("host", "a b\"<x>")]), "http://localhost");
     }
 
     #[test]
     fn queries_are_decoded_and_versions_have_a_form() {
-        let request = request("GET", "/?Api-Version=2023-01-31&%24skiptoken=a%2Bb+c", &[], "").unwrap();
+        let request = request(
+            "GET",
+            "/?Api-Version=2023-01-31&%24skiptoken=a%2Bb+c",
+            &[],
+            "",
+        )
+        .unwrap();
         assert_eq!(request.version().unwrap(), "2023-01-31");
         assert_eq!(request.query("$skipToken"), Some("a+b c"));
         let missing = super::tests::request("GET", "/", &[], "").unwrap();
-        assert_eq!(missing.version().unwrap_err().code(), "MissingApiVersionParameter");
+        assert_eq!(
+            missing.version().unwrap_err().code(),
+            "MissingApiVersionParameter"
+        );
         let odd = super::tests::request("GET", "/?api-version=latest", &[], "").unwrap();
-        assert_eq!(odd.version().unwrap_err().code(), "InvalidApiVersionParameter");
+        assert_eq!(
+            odd.version().unwrap_err().code(),
+            "InvalidApiVersionParameter"
+        );
     }
 }

@@ -51,7 +51,14 @@ mod tests {
         for known in DIGITAL_TWINS.iter().chain(DATA_PLANE).chain(PROVISIONING) {
             assert!(is_version(known), "{known}");
         }
-        for bad in ["", "2023", "2023-1-31", "latest", "2023-01-31x", "2023-01-31-1"] {
+        for bad in [
+            "",
+            "2023",
+            "2023-1-31",
+            "latest",
+            "2023-01-31x",
+            "2023-01-31-1",
+        ] {
             assert!(!is_version(bad), "{bad}");
         }
     }

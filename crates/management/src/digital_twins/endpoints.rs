@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use twinroute_model::endpoint::{self, Endpoint, FieldError};
+use twinroute_model::endpoint::{self, Endpoint, EndpointType, FieldError};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 use uuid::Uuid;
@@ -38,10 +38,16 @@ const SECRETS: &[&str] = &[
 ];
 
 /// Members that everybody may see.
-const PLAIN: &[&str] = &["TopicEndpoint", "endpointUri", "entityPath", "deadLetterUri"];
+const PLAIN: &[&str] = &[
+    "TopicEndpoint",
+    "endpointUri",
+    "entityPath",
+    "deadLetterUri",
+];
 
 /// The form of a mask that is published for connection strings.
-const STRING_MASK: &str = "Endpoint=sb://***/;SharedAccessKeyName=***;SharedAccessKey=***;EntityPath=***";
+const STRING_MASK: &str =
+    "Endpoint=sb://***/;SharedAccessKeyName=***;SharedAccessKey=***;EntityPath=***";
 
 pub(crate) async fn answer(
     desk: &Arc<Desk>,
@@ -85,7 +91,11 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             if let Some(before) = before {
                 keeps_authentication(before, &wanted)?;
                 if is_same(before, &wanted) && before.state() == "Succeeded" {
-                    return Ok((Vec::new(), None, (StatusCode::OK, None, Record::clone(before))));
+                    return Ok((
+                        Vec::new(),
+                        None,
+                        (StatusCode::OK, None, Record::clone(before)),
+                    ));
                 }
             }
             let created = before.and_then(|before| before.property("createdTime"));
@@ -95,7 +105,11 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let properties = wanted.properties_mut();
             properties.insert("createdTime".to_owned(), created.into());
             wanted.set_state("Provisioning");
-            let step = if before.is_some() { Step::Update } else { Step::Create };
+            let step = if before.is_some() {
+                Step::Update
+            } else {
+                Step::Create
+            };
             let operation = Operation::begin(&id, step, now);
             let outcome = (StatusCode::CREATED, Some(operation.id), wanted.clone());
             Ok((vec![Change::Put(wanted)], Some(operation), outcome))
@@ -115,7 +129,9 @@ fn admit<'a>(
         parent: owner.name.clone(),
     })?;
     if parent.state() == "Deleting" {
-        return Err(Error::OperationInProgress { id: owner.to_string() });
+        return Err(Error::OperationInProgress {
+            id: owner.to_string(),
+        });
     }
     life::idle(state, id)?;
     let before = state.get(id);
@@ -146,8 +162,14 @@ fn read(id: &ResourceId, body: &Object<'_>) -> Result<Record, Error> {
     let kind = given.word("endpointType", TYPES)?.ok_or_else(missing)?;
     let identity = given.object("identity")?;
     // `identity` says that it is identity-based; without either, ARM's default holds.
-    let default = if identity.is_there() { "IdentityBased" } else { "KeyBased" };
-    let authentication = given.word("authenticationType", AUTHENTICATION)?.unwrap_or(default);
+    let default = if identity.is_there() {
+        "IdentityBased"
+    } else {
+        "KeyBased"
+    };
+    let authentication = given
+        .word("authenticationType", AUTHENTICATION)?
+        .unwrap_or(default);
     let mut properties = Map::new();
     properties.insert("endpointType".to_owned(), kind.into());
     properties.insert("authenticationType".to_owned(), authentication.into());
@@ -185,18 +207,29 @@ fn check(name: &EndpointName, record: &Record) -> Result<Endpoint, Error> {
     };
     if authentication == "IdentityBased" {
         for member in SECRETS {
-            if record.secrets.contains_key(&format!("/properties/{member}")) {
+            if record
+                .secrets
+                .contains_key(&format!("/properties/{member}"))
+            {
                 let rule = match *member {
-                    "deadLetterSecret" => "is for key-based endpoints; an identity-based one has deadLetterUri",
+                    "deadLetterSecret" => {
+                        "is for key-based endpoints; an identity-based one has deadLetterUri"
+                    }
                     _ => "is for key-based endpoints; leave it out of an identity-based one",
                 };
                 refuse(member, rule);
             }
         }
     } else if record.property("deadLetterUri").is_some() {
-        refuse("deadLetterUri", "is for identity-based endpoints; a key-based one has deadLetterSecret");
+        refuse(
+            "deadLetterUri",
+            "is for identity-based endpoints; a key-based one has deadLetterSecret",
+        );
     } else if record.properties().contains_key("identity") {
-        refuse("identity", "is for identity-based endpoints; set authenticationType to IdentityBased");
+        refuse(
+            "identity",
+            "is for identity-based endpoints; set authenticationType to IdentityBased",
+        );
     }
     let parsed = endpoint::parse(name, &record.reveal().to_string());
     let endpoint = match parsed {
@@ -212,8 +245,9 @@ fn check(name: &EndpointName, record: &Record) -> Result<Endpoint, Error> {
             endpoint::DeadLetter::Sas(_) => "properties.deadLetterSecret",
             endpoint::DeadLetter::Identity(_) => "properties.deadLetterUri",
         };
-        endpoint::location::Location::of(dead_letter)
-            .map_err(|problem| Error::InvalidFields(vec![FieldError::new(member, problem.to_string())]))?;
+        endpoint::location::Location::of(dead_letter).map_err(|problem| {
+            Error::InvalidFields(vec![FieldError::new(member, problem.to_string())])
+        })?;
     }
     Ok(endpoint)
 }
@@ -235,10 +269,18 @@ fn connects(desk: &Desk, owner: &ResourceId, endpoint: &Endpoint) -> Result<(), 
 /// Azure Digital Twins, "Create endpoints with identity-based authentication": an existing key-based endpoint
 /// cannot be changed to identity-based.
 fn keeps_authentication(before: &Record, wanted: &Record) -> Result<(), Error> {
-    let of = |record: &Record| record.property("authenticationType").unwrap_or("KeyBased").to_owned();
+    let of = |record: &Record| {
+        record
+            .property("authenticationType")
+            .unwrap_or("KeyBased")
+            .to_owned()
+    };
     if of(before) == "KeyBased" && of(wanted) == "IdentityBased" {
         let rule = "an existing key-based endpoint cannot become identity-based; delete it and make it anew";
-        return Err(Error::InvalidFields(vec![FieldError::new("properties.authenticationType", rule)]));
+        return Err(Error::InvalidFields(vec![FieldError::new(
+            "properties.authenticationType",
+            rule,
+        )]));
     }
     Ok(())
 }
@@ -269,7 +311,14 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     let Some((operation, record)) = deleted else {
         return Ok(Answer::no_content());
     };
-    Ok(accepted(desk, request, &id, StatusCode::ACCEPTED, Some(operation), &record))
+    Ok(accepted(
+        desk,
+        request,
+        &id,
+        StatusCode::ACCEPTED,
+        Some(operation),
+        &record,
+    ))
 }
 
 /// The ids of the routes that send to an endpoint.
@@ -294,7 +343,9 @@ fn accepted(
     let Some(operation) = operation else {
         return answer;
     };
-    let owner = id.owner().and_then(|owner| desk.store.read().get(&owner).cloned());
+    let owner = id
+        .owner()
+        .and_then(|owner| desk.store.read().get(&owner).cloned());
     let location = owner.as_ref().and_then(|owner| owner.text("location"));
     operations::announce(answer, request, id, location.unwrap_or_default(), operation)
 }
@@ -326,12 +377,21 @@ pub(crate) fn definition(record: &Record) -> Option<&Endpoint> {
                 ..endpoint
             }),
             Err(errors) => {
-                let kind = record.property("endpointType").unwrap_or_default();
-                let kind = TYPES.iter().find(|known| **known == kind)?;
+                let kind = [
+                    EndpointType::EventGrid,
+                    EndpointType::EventHub,
+                    EndpointType::ServiceBus,
+                ];
+                let stored = record.property("endpointType");
+                let kind = kind
+                    .into_iter()
+                    .find(|kind| stored == Some(kind.as_str()))?;
                 let missing = Error::InvalidFields(errors).to_string();
                 let waiting = endpoint::Waiting {
                     endpoint_type: kind,
-                    missing: format!("the stored definition cannot be read; put it again: {missing}"),
+                    missing: format!(
+                        "the stored definition cannot be read; put it again: {missing}"
+                    ),
                 };
                 Some(Endpoint {
                     name,

@@ -22,13 +22,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-const IDENTITIES: &[&str] = &["None", "SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned"];
+const IDENTITIES: &[&str] = &[
+    "None",
+    "SystemAssigned",
+    "UserAssigned",
+    "SystemAssigned,UserAssigned",
+];
 const ACCESS: &[&str] = &["Enabled", "Disabled"];
 
 /// User-assigned identities of one instance.
 const USER_IDENTITIES_MAX: usize = 100;
 
-pub(crate) async fn answer(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+pub(crate) async fn answer(
+    desk: &Arc<Desk>,
+    request: &Request,
+    id: ResourceId,
+) -> Result<Answer, Error> {
     match request.method {
         Method::GET => Ok(Answer::ok(render(desk, request, &*need(desk, &id)?))),
         Method::PUT => put(desk, request, id).await,
@@ -74,7 +83,13 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (status, operation, record) = desk
         .begin(move |desk, state| {
             let before = state.get(&id);
-            let location = place(desk, state, &id, before.map(|record| &**record), wanted.location.as_deref())?;
+            let location = place(
+                desk,
+                state,
+                &id,
+                before.map(|record| &**record),
+                wanted.location.as_deref(),
+            )?;
             let mut record = Record::new(id.clone(), Map::new(), BTreeMap::new());
             record.body.insert("location".to_owned(), location.into());
             record.body.insert("tags".to_owned(), wanted.tags);
@@ -91,12 +106,20 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                 && is_same(before, &record)
                 && before.state() == "Succeeded"
             {
-                return Ok((Vec::new(), None, (StatusCode::OK, None, Record::clone(before))));
+                return Ok((
+                    Vec::new(),
+                    None,
+                    (StatusCode::OK, None, Record::clone(before)),
+                ));
             }
             record.set_state("Provisioning");
             let system = system_data(before.map(|before| &**before), &caller, now);
             record.body.insert("systemData".to_owned(), system);
-            let step = if before.is_some() { Step::Update } else { Step::Create };
+            let step = if before.is_some() {
+                Step::Update
+            } else {
+                Step::Create
+            };
             let operation = Operation::begin(&id, step, now);
             let mut changes = groups::made_with(state, &id, &caller, now);
             changes.push(Change::Put(record.clone()));
@@ -169,12 +192,18 @@ fn is_same(before: &Record, after: &Record) -> bool {
 async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     let body = request.json()?;
     let body = Object::body(&body)?;
-    let new_tags = body.raw("tags").is_some().then(|| tags(&body)).transpose()?;
+    let new_tags = body
+        .raw("tags")
+        .is_some()
+        .then(|| tags(&body))
+        .transpose()?;
     let new_identity = match body.raw("identity") {
         None => None,
         Some(_) => Some(identity(&body.object("identity")?, &id)?),
     };
-    let access = body.object("properties")?.word("publicNetworkAccess", ACCESS)?;
+    let access = body
+        .object("properties")?
+        .word("publicNetworkAccess", ACCESS)?;
     need(desk, &id)?;
     let (caller, now) = (Desk::caller(request), request.now);
     let asked = id.clone();
@@ -223,7 +252,14 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     let Some((operation, record)) = deleted else {
         return Ok(Answer::no_content());
     };
-    Ok(accepted(desk, request, &id, StatusCode::ACCEPTED, Some(operation), &record))
+    Ok(accepted(
+        desk,
+        request,
+        &id,
+        StatusCode::ACCEPTED,
+        Some(operation),
+        &record,
+    ))
 }
 
 fn accepted(
@@ -246,14 +282,25 @@ fn accepted(
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
 fn identity(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
-    let Some(kind) = body.word("type", IDENTITIES)?.filter(|kind| *kind != "None") else {
+    let Some(kind) = body
+        .word("type", IDENTITIES)?
+        .filter(|kind| *kind != "None")
+    else {
         return Ok(None);
     };
-    let derived = |what: &str| Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{what}{}", id.key()).as_bytes());
+    let derived = |what: &str| {
+        Uuid::new_v5(
+            &Uuid::NAMESPACE_URL,
+            format!("{what}{}", id.key()).as_bytes(),
+        )
+    };
     let mut identity = Map::new();
     identity.insert("type".to_owned(), kind.into());
     if kind.contains("SystemAssigned") {
-        identity.insert("principalId".to_owned(), derived("principal").to_string().into());
+        identity.insert(
+            "principalId".to_owned(),
+            derived("principal").to_string().into(),
+        );
         let tenant = groups::tenant(&id.subscription);
         identity.insert("tenantId".to_owned(), tenant.to_string().into());
     }
@@ -265,8 +312,13 @@ fn identity(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> 
             Some("required for a user-assigned identity: a map from its ARM id to {}")
         } else if names.len() > USER_IDENTITIES_MAX {
             Some("at most 100 identities")
-        } else if names.iter().any(|name| !name.starts_with("/subscriptions/")) {
-            Some("each key must be the ARM id of an identity: /subscriptions/…/userAssignedIdentities/<name>")
+        } else if names
+            .iter()
+            .any(|name| !name.starts_with("/subscriptions/"))
+        {
+            Some(
+                "each key must be the ARM id of an identity: /subscriptions/…/userAssignedIdentities/<name>",
+            )
         } else {
             None
         };
@@ -281,10 +333,14 @@ fn identity(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> 
             Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes()).to_string()
         };
         let users = names.into_iter().map(|name| {
-            let ids = json!({ "clientId": of(name, "client"), "principalId": of(name, "principal") });
+            let ids =
+                json!({ "clientId": of(name, "client"), "principalId": of(name, "principal") });
             (name.to_owned(), ids)
         });
-        identity.insert("userAssignedIdentities".to_owned(), Value::Object(users.collect()));
+        identity.insert(
+            "userAssignedIdentities".to_owned(),
+            Value::Object(users.collect()),
+        );
     }
     Ok(Some(Value::Object(identity)))
 }
@@ -299,7 +355,9 @@ fn render_in(desk: &Desk, request: &Request, record: &Record, state: &State) -> 
     let host = (!creating).then(|| host_name(desk, request, &record.id.name));
     body["properties"]["hostName"] = host.into();
     let prefix = record.id.children(Kind::Connection);
-    let connections = state.range(&prefix, None).map(|connection| connection.render());
+    let connections = state
+        .range(&prefix, None)
+        .map(|connection| connection.render());
     let connections: Vec<Value> = connections.collect();
     if !connections.is_empty() {
         body["properties"]["privateEndpointConnections"] = connections.into();
@@ -337,7 +395,9 @@ pub(crate) fn check_name(
         });
     }
     let answer = match names::check_instance(name) {
-        Err(error) => json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() }),
+        Err(error) => {
+            json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() })
+        }
         Ok(_) if named(&desk.store.read(), name).is_some() => json!({
             "nameAvailable": false,
             "reason": "AlreadyExists",

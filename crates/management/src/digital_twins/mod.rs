@@ -57,7 +57,16 @@ pub(crate) async fn answer(
             only(request, &[Method::POST], "POST")?;
             instances::check_name(desk, request, subscription, &rest[1])
         }
-        (Some(_), None, ["locations", _, "operationstatuses" | "operationsstatuses", _]) => {
+        (
+            Some(_),
+            None,
+            [
+                "locations",
+                _,
+                "operationstatuses" | "operationsstatuses",
+                _,
+            ],
+        ) => {
             only(request, &[Method::GET], "GET")?;
             operations::status(request, &desk.store.read(), &rest[3])
         }
@@ -79,7 +88,9 @@ pub(crate) async fn answer(
             match below {
                 [] => instances::answer(desk, request, id).await,
                 ["endpoints", ..] => endpoints::answer(desk, request, &id, &rest[1..]).await,
-                ["privatelinkresources", ..] => private_link::resources(desk, request, &id, &rest[1..]),
+                ["privatelinkresources", ..] => {
+                    private_link::resources(desk, request, &id, &rest[1..])
+                }
                 ["privateendpointconnections", ..] => {
                     private_link::connections(desk, request, &id, &rest[1..]).await
                 }
@@ -105,7 +116,9 @@ fn check_version(request: &Request, words: &[&str]) -> Result<(), Error> {
     Err(Error::NoRegisteredProvider {
         location: String::new(),
         version: version.to_owned(),
-        kind: words.first().map_or_else(String::new, |word| (*word).to_owned()),
+        kind: words
+            .first()
+            .map_or_else(String::new, |word| (*word).to_owned()),
         supported: versions::DIGITAL_TWINS,
     })
 }
@@ -118,7 +131,11 @@ fn unknown(request: &Request) -> Error {
 }
 
 /// Refuses other methods.
-pub(crate) fn only(request: &Request, methods: &[Method], allow: &'static str) -> Result<(), Error> {
+pub(crate) fn only(
+    request: &Request,
+    methods: &[Method],
+    allow: &'static str,
+) -> Result<(), Error> {
     if methods.contains(&request.method) {
         return Ok(());
     }
@@ -181,7 +198,10 @@ pub(crate) fn list_children(
     need_parent(desk, owner)?;
     let prefix = owner.children(kind);
     let state = desk.store.read();
-    page::list(request, &state, &prefix, |record| render(desk, request, record)).map(Answer::ok)
+    page::list(request, &state, &prefix, |record| {
+        render(desk, request, record)
+    })
+    .map(Answer::ok)
 }
 
 /// Any resource of this provider, as readers see it.
@@ -198,12 +218,25 @@ fn all_operations() -> Value {
     let mut value = Vec::new();
     for (resource, what) in [
         ("digitalTwinsInstances", "Digital Twins instance"),
-        ("digitalTwinsInstances/endpoints", "endpoint of a Digital Twins instance"),
-        ("digitalTwinsInstances/privateEndpointConnections", "private endpoint connection"),
-        ("digitalTwinsInstances/timeSeriesDatabaseConnections", "time series database connection"),
+        (
+            "digitalTwinsInstances/endpoints",
+            "endpoint of a Digital Twins instance",
+        ),
+        (
+            "digitalTwinsInstances/privateEndpointConnections",
+            "private endpoint connection",
+        ),
+        (
+            "digitalTwinsInstances/timeSeriesDatabaseConnections",
+            "time series database connection",
+        ),
         ("eventroutes", "event route"),
     ] {
-        for (step, verb) in [("read", "Read"), ("write", "Create or update"), ("delete", "Delete")] {
+        for (step, verb) in [
+            ("read", "Read"),
+            ("write", "Create or update"),
+            ("delete", "Delete"),
+        ] {
             let text = format!("{verb} any {what}");
             value.push(json!({
                 "name": format!("{TWINS}/{resource}/{step}"),

@@ -11,7 +11,8 @@ pub(crate) fn check_group(name: &str) -> Result<(), Error> {
     }
     Err(Error::InvalidName {
         name: name.to_owned(),
-        rule: "a resource group has 1 to 90 letters, digits and -_()., and does not end in a dot".to_owned(),
+        rule: "a resource group has 1 to 90 letters, digits and -_()., and does not end in a dot"
+            .to_owned(),
     })
 }
 
@@ -38,7 +39,9 @@ pub(crate) fn check_connection(name: &str) -> Result<(), Error> {
 
 fn refuse(name: &str, error: &twinroute_model::name::InvalidName) -> Error {
     let text = error.to_string();
-    let rule = text.rsplit_once(": ").map_or(text.as_str(), |(_, rule)| rule);
+    let rule = text
+        .rsplit_once(": ")
+        .map_or(text.as_str(), |(_, rule)| rule);
     Error::InvalidName {
         name: name.to_owned(),
         rule: rule.to_owned(),
@@ -70,6 +73,9 @@ mod tests {
         assert!(check_group("my.Group_(1)").is_ok());
         assert!(check_group("ends.").is_err() && check_group("a b").is_err());
         let text = check_endpoint("a_b").unwrap_err().to_string();
-        assert_eq!(text, "The name 'a_b' is not valid: consists of letters, digits and hyphens.");
+        assert_eq!(
+            text,
+            "The name 'a_b' is not valid: consists of letters, digits and hyphens."
+        );
     }
 }

@@ -120,7 +120,11 @@ pub(crate) async fn put(
                 Some(before) => Record::clone(before),
                 None => fresh(&id),
             };
-            let step = if before.is_some() { Step::Update } else { Step::Create };
+            let step = if before.is_some() {
+                Step::Update
+            } else {
+                Step::Create
+            };
             let system = system_data(before.map(|before| &**before), &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record
@@ -134,7 +138,9 @@ pub(crate) async fn put(
         .await?;
     let answer = Answer::new(status, Some(record.render()));
     let location = parent.text("location").unwrap_or_default();
-    Ok(operations::announce(answer, request, &asked, location, operation))
+    Ok(operations::announce(
+        answer, request, &asked, location, operation,
+    ))
 }
 
 /// A connection that nobody has made before, with the private endpoint that would have.
@@ -154,11 +160,15 @@ fn fresh(id: &ResourceId) -> Record {
 
 /// `privateLinkServiceConnectionState`, checked.
 fn read(body: &Object<'_>) -> Result<Value, Error> {
-    let state = body.object("properties")?.object("privateLinkServiceConnectionState")?;
+    let state = body
+        .object("properties")?
+        .object("privateLinkServiceConnectionState")?;
     let missing = |member: &str| Error::MissingMember {
         path: state.path(member),
     };
-    let status = state.word("status", STATUSES)?.ok_or_else(|| missing("status"))?;
+    let status = state
+        .word("status", STATUSES)?
+        .ok_or_else(|| missing("status"))?;
     let description = state.required_text("description")?;
     if description.chars().count() > DESCRIPTION_MAX {
         return Err(Error::Invalid {
@@ -171,7 +181,11 @@ fn read(body: &Object<'_>) -> Result<Value, Error> {
 }
 
 /// Deletes a connection; 202 has no body.
-pub(crate) async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+pub(crate) async fn delete(
+    desk: &Arc<Desk>,
+    request: &Request,
+    id: ResourceId,
+) -> Result<Answer, Error> {
     let owner = id.owner().expect("a connection belongs to something");
     let parent = need_parent(desk, &owner)?;
     let deleted = life::delete(desk, id.clone(), request.now, |_, _| Ok(())).await?;
@@ -180,5 +194,7 @@ pub(crate) async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) 
     };
     let answer = Answer::new(StatusCode::ACCEPTED, None);
     let location = parent.text("location").unwrap_or_default();
-    Ok(operations::announce(answer, request, &id, location, operation))
+    Ok(operations::announce(
+        answer, request, &id, location, operation,
+    ))
 }

@@ -77,8 +77,13 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
         let text = given.required_text(member)?;
         properties.insert((*member).to_owned(), text.into());
     }
-    let hub = properties["eventHubEndpointUri"].as_str().unwrap_or_default();
-    if !hub.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sb://")) {
+    let hub = properties["eventHubEndpointUri"]
+        .as_str()
+        .unwrap_or_default();
+    if !hub
+        .get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("sb://"))
+    {
         return Err(Error::Invalid {
             target: given.path("eventHubEndpointUri"),
             rule: "must begin with `sb://`".to_owned(),
@@ -89,7 +94,9 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
             properties.insert((*member).to_owned(), text.into());
         }
     }
-    let removals = given.word("recordPropertyAndItemRemovals", SWITCH)?.unwrap_or("false");
+    let removals = given
+        .word("recordPropertyAndItemRemovals", SWITCH)?
+        .unwrap_or("false");
     properties.insert("recordPropertyAndItemRemovals".to_owned(), removals.into());
     let identity = given.object("identity")?;
     if identity.is_there() {
@@ -125,7 +132,11 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let system = system_data(before.map(|before| &**before), &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record.set_state("Provisioning");
-            let step = if before.is_some() { Step::Update } else { Step::Create };
+            let step = if before.is_some() {
+                Step::Update
+            } else {
+                Step::Create
+            };
             let operation = Operation::begin(&id, step, now);
             let outcome = (operation.id, record.clone());
             Ok((vec![Change::Put(record)], Some(operation), outcome))
@@ -133,7 +144,9 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
         .await?;
     let answer = Answer::new(StatusCode::CREATED, Some(record.render()));
     let location = parent.text("location").unwrap_or_default();
-    Ok(operations::announce(answer, request, &asked, location, operation))
+    Ok(operations::announce(
+        answer, request, &asked, location, operation,
+    ))
 }
 
 /// 202 with the resource as it goes; `cleanupConnectionArtifacts` has nothing to clean up here.
@@ -146,5 +159,7 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     };
     let answer = Answer::new(StatusCode::ACCEPTED, Some(record.render()));
     let location = parent.text("location").unwrap_or_default();
-    Ok(operations::announce(answer, request, &id, location, operation))
+    Ok(operations::announce(
+        answer, request, &id, location, operation,
+    ))
 }

@@ -5,8 +5,8 @@
 //! and secrets. Table `operations`: an operation's id -> its sealed JSON. A change is one transaction, which
 //! redb makes durable as a whole or not at all.
 
-use super::record::Record;
 use super::Change;
+use super::record::Record;
 use crate::operations::Operation;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::fs::{self, OpenOptions};
@@ -97,11 +97,19 @@ impl Disk {
                 source,
             }
         };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             fs::create_dir_all(folder).map_err(failed("make its folder"))?;
         }
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         let file = options.open(path).map_err(failed("open it"))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
@@ -116,7 +124,9 @@ impl Disk {
             },
         })?;
         // A file that is not in its folder yet would be gone after a loss of power.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         fs::File::open(folder.unwrap_or(Path::new(".")))
             .and_then(|folder| folder.sync_all())
             .map_err(failed("sync its folder"))?;
@@ -241,11 +251,15 @@ impl Disk {
     }
 
     fn seal(&self, key: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.key.seal(key.as_bytes(), plain).map_err(|reason| self.sealed(key, reason))
+        self.key
+            .seal(key.as_bytes(), plain)
+            .map_err(|reason| self.sealed(key, reason))
     }
 
     fn open_value(&self, key: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.key.open(key.as_bytes(), sealed).map_err(|reason| self.sealed(key, reason))
+        self.key
+            .open(key.as_bytes(), sealed)
+            .map_err(|reason| self.sealed(key, reason))
     }
 
     fn sealed(&self, place: &str, reason: SealError) -> StoreError {

@@ -48,8 +48,12 @@ impl State {
     /// All records of a kind.
     pub(crate) fn kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
         let prefix = ResourceId::kind_prefix(kind);
-        let range = self.records.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
-        range.map(|(_, record)| record).take_while(move |record| record.id.kind == kind)
+        let range = self
+            .records
+            .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        range
+            .map(|(_, record)| record)
+            .take_while(move |record| record.id.kind == kind)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
@@ -171,7 +175,10 @@ impl Store {
         self.is_read_only()?;
         if let Backing::Disk(disk) = &self.backing {
             disk.commit(&changes).map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "a change was not stored");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a change was not stored"
+                );
                 Error::Store {
                     reason: error.to_string(),
                 }

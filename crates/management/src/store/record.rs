@@ -7,7 +7,7 @@ use crate::arm::json::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::secret::Secret;
@@ -34,7 +34,11 @@ struct Written {
 }
 
 impl Record {
-    pub(crate) fn new(id: ResourceId, body: Map<String, Value>, secrets: BTreeMap<String, Secret>) -> Self {
+    pub(crate) fn new(
+        id: ResourceId,
+        body: Map<String, Value>,
+        secrets: BTreeMap<String, Secret>,
+    ) -> Self {
         Self {
             id,
             body,
@@ -73,7 +77,7 @@ impl Record {
 
     /// The members of `properties`.
     pub(crate) fn properties(&self) -> &Map<String, Value> {
-        static NONE: Map<String, Value> = Map::new();
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
         self.body
             .get("properties")
             .and_then(Value::as_object)
@@ -110,7 +114,10 @@ impl Record {
     }
 
     /// The endpoint that it defines, if it defines one.
-    pub(crate) fn endpoint(&self, read: impl FnOnce(&Self) -> Option<Endpoint>) -> Option<&Endpoint> {
+    pub(crate) fn endpoint(
+        &self,
+        read: impl FnOnce(&Self) -> Option<Endpoint>,
+    ) -> Option<&Endpoint> {
         self.endpoint.get_or_init(|| read(self)).as_ref()
     }
 
