@@ -5,10 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 use twinroute_router::sink::FaultKind;
-use twinroute_router::status::{EndpointStatus, Status};
-
-/// States that are no fault of the endpoint.
-const STATES: [&str; 5] = ["healthy", "paused", "undefined", "removed", "stopped"];
+use twinroute_router::status::{EndpointStatus, STATES, Status};
 
 /// One endpoint with its instance.
 type Of<'a> = (&'a str, &'a EndpointStatus);

@@ -8,14 +8,11 @@ use crate::lane::{self, Lane};
 use crate::plan::{
     Custom, LaneKey, MadeOf, Planned, PlannedEndpoint, Planner, hash, overcommitted,
 };
-use crate::sink::{
-    BatchLimits, Connect, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
-};
+use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::table::{CompiledInstance, ParsedRoute, Table};
 use arc_swap::ArcSwap;
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,28 +60,6 @@ impl Durable {
         let waiting = self.recovered.iter();
         let waiting = waiting.filter(|(_, lane)| !lane.pending.is_empty());
         waiting.map(|(key, _)| key.clone()).collect()
-    }
-}
-
-/// The sink of an endpoint that nothing defines; its lane sends nothing.
-struct Undefined;
-
-impl Sink for Undefined {
-    fn limits(&self) -> BatchLimits {
-        BatchLimits {
-            events_max: 1,
-            bytes_max: 1,
-            in_flight_max: 1,
-        }
-    }
-
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        let fault = EndpointFault {
-            kind: FaultKind::Unsupported,
-            after: None,
-            reason: Reason::new("undefined", "nothing defines the endpoint"),
-        };
-        ready(vec![Outcome::Unavailable(fault); batch.len()]).boxed()
     }
 }
 
@@ -298,10 +273,10 @@ impl Live {
         for key in unclaimed.unwrap_or_default() {
             let setup = lane::Setup {
                 endpoint_type: "unknown",
-                sink: Arc::new(Undefined),
+                sink: Arc::new(lane::Nowhere),
                 store: None,
                 settings: EndpointSettings::default(),
-                defined: false,
+                hold: Some(lane::Hold::Undefined),
             };
             tracing::warn!(endpoint = %format!("{}/{}", key.0, key.1), grace = ?self.removed_grace,
                 "events wait in the journal for an endpoint that is not defined");

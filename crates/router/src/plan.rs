@@ -1,6 +1,6 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
-use crate::lane;
+use crate::lane::{self, Hold};
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Fault, Faults, Strays};
 use sha2::{Digest, Sha256};
@@ -26,6 +26,27 @@ pub(crate) struct Custom {
 pub(crate) enum MadeOf {
     Endpoint(Box<Endpoint>, EndpointSettings),
     Custom(EndpointSettings),
+}
+
+impl MadeOf {
+    /// What does not change a sink is left out: which of the states it is in in which it is sent to.
+    fn endpoint(endpoint: &Endpoint, settings: EndpointSettings) -> Self {
+        let mut endpoint = Box::new(endpoint.clone());
+        let held_by_state = matches!(Hold::of(&endpoint), Some(Hold::State { .. }));
+        if !held_by_state {
+            endpoint.provisioning_state = None;
+            endpoint.provisioning_error = None;
+        }
+        Self::Endpoint(endpoint, settings)
+    }
+}
+
+/// Whether an endpoint counts as not there, although it is listed.
+fn is_absent(endpoint: &Endpoint) -> bool {
+    matches!(
+        endpoint.provisioning_state,
+        Some(ProvisioningState::Deleting | ProvisioningState::Deleted)
+    )
 }
 
 /// A checked instance, before anything that runs is touched.
@@ -128,11 +149,11 @@ impl Planner<'_> {
     ) -> Vec<PlannedEndpoint> {
         let mut planned = Vec::new();
         for endpoint in &instance.endpoints {
-            if endpoint.provisioning_state == Some(ProvisioningState::Deleting) {
+            if is_absent(endpoint) {
                 continue;
             }
             let settings = definitions.settings.of(&instance.name, &endpoint.name);
-            let made_of = MadeOf::Endpoint(Box::new(endpoint.clone()), settings.clone());
+            let made_of = MadeOf::endpoint(endpoint, settings.clone());
             let key = (instance.name.clone(), endpoint.name.clone());
             let kept = (self.keeps)(&key, &made_of);
             let setup = if kept {
@@ -164,12 +185,17 @@ impl Planner<'_> {
         endpoint: &Endpoint,
         settings: EndpointSettings,
     ) -> Result<lane::Setup, ConnectError> {
+        let hold = Hold::of(endpoint);
+        let sink = match hold {
+            None => self.connect.connect(endpoint, &settings)?,
+            Some(_) => Arc::new(lane::Nowhere),
+        };
         Ok(lane::Setup {
             endpoint_type: endpoint.endpoint_type(),
-            sink: self.connect.connect(endpoint, &settings)?,
+            sink,
             store: self.connect.dead_letters(endpoint)?,
             settings,
-            defined: true,
+            hold,
         })
     }
 
@@ -192,7 +218,7 @@ impl Planner<'_> {
                 sink: Arc::clone(&custom.sink),
                 store: custom.store.clone(),
                 settings: custom.settings.clone(),
-                defined: true,
+                hold: None,
             });
             planned.push(PlannedEndpoint {
                 name: name.clone(),

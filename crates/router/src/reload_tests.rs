@@ -11,9 +11,9 @@ use twinroute_model::settings::EndpointSettings;
 
 /// Makes one scripted sink an endpoint and counts how often it was asked to.
 #[derive(Clone, Default)]
-struct Scripts {
-    sink: Script,
-    made: Arc<AtomicU64>,
+pub(super) struct Scripts {
+    pub(super) sink: Script,
+    pub(super) made: Arc<AtomicU64>,
 }
 
 impl Connect for Scripts {
@@ -29,12 +29,16 @@ impl Connect for Scripts {
                 reason: "the script refuses it".to_owned(),
             });
         }
+        assert!(
+            !matches!(endpoint.destination, endpoint::Destination::Waiting(_)),
+            "never asked for an endpoint without its secret"
+        );
         self.made.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(self.sink.clone()))
     }
 }
 
-fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions {
+pub(super) fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions {
     let endpoint = |name: &&str| {
         let body = r#"{"properties":{"endpointType":"EventGrid","accessKey1":"k",
             "TopicEndpoint":"https://t/api/events"}}"#;

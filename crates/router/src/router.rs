@@ -337,6 +337,10 @@ pub(crate) mod tests;
 mod reload_tests;
 
 #[cfg(test)]
+#[path = "hold_tests.rs"]
+mod hold_tests;
+
+#[cfg(test)]
 #[path = "durable_tests.rs"]
 mod durable_tests;
 

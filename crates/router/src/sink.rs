@@ -43,6 +43,10 @@ pub trait Sink: Send + Sync + 'static {
 pub trait Connect: Send + Sync + 'static {
     /// Prepares a sink without any I/O; the first batch connects.
     ///
+    /// It is asked only for endpoints that may be sent to: not while one waits for its secret
+    /// ([`Destination::Waiting`](twinroute_model::endpoint::Destination::Waiting)), nor while its
+    /// provisioning state says otherwise.
+    ///
     /// # Errors
     /// When the definition cannot be turned into a sink at all; the table then keeps its old state.
     fn connect(
@@ -51,7 +55,8 @@ pub trait Connect: Send + Sync + 'static {
         settings: &EndpointSettings,
     ) -> Result<Arc<dyn Sink>, ConnectError>;
 
-    /// Prepares the store of an endpoint's dead letters, without any I/O; none if they stay here.
+    /// Prepares the store of an endpoint's dead letters, without any I/O; none if they stay here. It is
+    /// asked also for endpoints that may not be sent to.
     ///
     /// # Errors
     /// When the definition names one that cannot be used at all.

@@ -91,10 +91,13 @@ pub struct EndpointStatus {
     pub name: String,
     /// `EventGrid`, `EventHub` or `ServiceBus`.
     pub endpoint_type: String,
-    /// `healthy`, `paused`, `undefined` (see `last_error`), the kind of fault that holds it back (`unreachable`,
-    /// `throttled`, `unauthorized`, `gone`, `unsupported`), or why it ends: `removed`, `stopped`.
+    /// `healthy`, `paused`, why it is sent nothing (`undefined`, `waiting-for-secret`, its provisioning state
+    /// in lower case: `provisioning`, `failed`, …), the kind of fault that holds it back (`unreachable`,
+    /// `throttled`, `unauthorized`, `gone`, `unsupported`), or why it ends: `removed`, `stopped`. All of them
+    /// are [`STATES`] and [`FaultKind::ALL`](crate::sink::FaultKind::ALL).
     pub state: String,
-    /// The last failure in words, also when it is over; empty when there was none.
+    /// Why it is sent nothing, where its state says so; else the last failure in words, also when it is over.
+    /// Empty when there was none.
     pub last_error: String,
     /// Milliseconds until the next attempt while it backs off; 0 when it does not.
     pub backing_off_ms: u64,
@@ -131,6 +134,24 @@ pub struct EndpointStatus {
     /// How it is tried again.
     pub retry: RetryStatus,
 }
+
+/// All states of endpoints that are no faults.
+pub const STATES: [&str; 14] = [
+    "healthy",
+    "paused",
+    "undefined",
+    "waiting-for-secret",
+    "provisioning",
+    "updating",
+    "failed",
+    "canceled",
+    "suspending",
+    "restoring",
+    "moving",
+    "disabled",
+    "removed",
+    "stopped",
+];
 
 /// What became of the deliveries that could not be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -119,6 +119,10 @@ impl Connect for Connector {
             Destination::ServiceBus(access) => {
                 self.amqp(endpoint, access, settings, service_bus::routing(settings))
             }
+            Destination::Waiting(waiting) => Err(ConnectError {
+                endpoint: endpoint.name.to_string(),
+                reason: waiting.missing.clone(),
+            }),
         }
     }
 }

@@ -81,6 +81,7 @@ pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Vec<FieldError
             destination,
             dead_letter,
             provisioning_state: properties.provisioning_state,
+            provisioning_error: None,
         }),
         _ => Err(errors),
     }

@@ -23,17 +23,21 @@ pub struct Endpoint {
     pub dead_letter: Option<DeadLetter>,
     /// What the management API last said of it; absent in files.
     pub provisioning_state: Option<ProvisioningState>,
+    /// Why it is in that state, in the source's words, where it says so. Shown to people: no secrets.
+    pub provisioning_error: Option<String>,
 }
 
 impl Endpoint {
     /// The ARM name of its type.
     #[must_use]
     pub fn endpoint_type(&self) -> &'static str {
-        match self.destination {
-            Destination::EventGrid(_) => "EventGrid",
-            Destination::EventHub(_) => "EventHub",
-            Destination::ServiceBus(_) => "ServiceBus",
-        }
+        let endpoint_type = match &self.destination {
+            Destination::EventGrid(_) => EndpointType::EventGrid,
+            Destination::EventHub(_) => EndpointType::EventHub,
+            Destination::ServiceBus(_) => EndpointType::ServiceBus,
+            Destination::Waiting(waiting) => waiting.endpoint_type,
+        };
+        endpoint_type.as_str()
     }
 }
 
@@ -46,6 +50,40 @@ pub enum Destination {
     EventHub(Access),
     /// A Service Bus topic.
     ServiceBus(Access),
+    /// One that cannot be reached before a secret is here, which its definition comes without.
+    Waiting(Waiting),
+}
+
+/// A destination whose secret is not here yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it is.
+    pub endpoint_type: EndpointType,
+    /// What is missing and where to put it, in words for people.
+    pub missing: String,
+}
+
+/// `endpointType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointType {
+    /// An Event Grid topic.
+    EventGrid,
+    /// An event hub.
+    EventHub,
+    /// A Service Bus topic.
+    ServiceBus,
+}
+
+impl EndpointType {
+    /// The ARM name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EventGrid => "EventGrid",
+            Self::EventHub => "EventHub",
+            Self::ServiceBus => "ServiceBus",
+        }
+    }
 }
 
 /// An Event Grid topic. Azure Digital Twins knows no identity for it.

@@ -6,12 +6,14 @@
 mod concurrency;
 mod dead;
 pub(crate) mod durable;
+mod hold;
 pub(crate) mod queue;
 mod run;
 mod state;
 mod still;
 
 pub(crate) use dead::Dead;
+pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
 pub(crate) use state::Purged;
 
@@ -58,8 +60,8 @@ pub(crate) struct Setup {
     /// Where dead letters go; they stay here when there is none.
     pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
     pub(crate) settings: EndpointSettings,
-    /// False for what waits in the journal although nothing defines its endpoint: it is not sent.
-    pub(crate) defined: bool,
+    /// Why nothing is sent, if that is so.
+    pub(crate) hold: Option<Hold>,
 }
 
 impl std::fmt::Debug for Setup {

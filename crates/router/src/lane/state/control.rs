@@ -1,6 +1,7 @@
 //! What people ask of a lane, and its standing still.
 
 use super::State;
+use crate::lane::Hold;
 use crate::sink::FaultKind;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -28,6 +29,26 @@ impl State {
         }
         self.still.set(self.stands_still(), now);
         self.note_state(now);
+    }
+
+    /// Its endpoint is not ready to be sent to any more, or is again.
+    pub(super) fn note_hold(&mut self) {
+        match &self.setup.hold {
+            // Told where it is found.
+            Some(Hold::Undefined) => {}
+            Some(hold) => tracing::info!(
+                endpoint = self.label,
+                state = hold.word(),
+                why = hold.why(),
+                "the endpoint is sent nothing for now; its events wait"
+            ),
+            None if self.is_empty() => {}
+            None => tracing::info!(endpoint = self.label, "the endpoint is sent events again"),
+        }
+        if self.setup.hold.is_some() && self.journal.is_some() {
+            // They may wait for long, and others need the memory.
+            self.queue.shed();
+        }
     }
 
     /// Tries everything now that waits for a moment.
@@ -68,7 +89,7 @@ impl State {
     fn stands_still(&self) -> bool {
         let refused = self.fault.as_ref();
         let refused = refused.is_some_and(|fault| fault.kind == FaultKind::Unauthorized);
-        self.paused || !self.setup.defined || refused
+        self.paused || self.setup.hold.is_some() || refused
     }
 
     /// Lets time-to-live stand still or go on, as things are.

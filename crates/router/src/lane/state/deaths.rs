@@ -3,6 +3,7 @@
 use super::super::dead::Dead;
 use super::super::queue::Waiting;
 use super::{DeathReason, End, State};
+use crate::lane::Hold;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,11 +22,13 @@ impl State {
         now: Instant,
     ) {
         let wall = self.wall(now);
-        let known = match last {
-            Some(outcome) => outcome,
+        let held = self.setup.hold.as_ref().map(Hold::why);
+        let known = match (last, &held) {
+            (Some(outcome), _) => outcome,
             // What held it back is the best there is to tell.
-            None if waiting.attempts > 0 || self.fault.is_some() => &self.last_error,
-            None => "",
+            (None, Some(why)) => why,
+            (None, None) if waiting.attempts > 0 || self.fault.is_some() => &self.last_error,
+            (None, None) => "",
         };
         let about = Arc::new(DeadLetter {
             reason,

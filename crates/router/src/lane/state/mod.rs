@@ -188,6 +188,7 @@ impl State {
         };
         state.counters.go_on(&state.ledger);
         state.restore(origin.pending, now);
+        state.note_hold();
         state.update_still(now);
         state
     }
@@ -220,7 +221,10 @@ impl State {
 
     pub(super) fn reconfigure(&mut self, setup: Setup, now: Instant) {
         self.queue.set_ordering(setup.settings.ordering);
-        self.setup = setup;
+        let held_before = std::mem::replace(&mut self.setup, setup).hold;
+        if self.setup.hold != held_before {
+            self.note_hold();
+        }
         self.fault = None;
         self.store_fault = None;
         self.dead.retry_all();
@@ -271,7 +275,7 @@ impl State {
 
     /// Whether an event stays in memory although it is on disk.
     fn keeps_event(&self, bytes: u32) -> bool {
-        let held_back = self.fault.is_some() || self.paused || !self.setup.defined;
+        let held_back = self.fault.is_some() || self.paused || self.setup.hold.is_some();
         let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
         match &self.journal {
             None => true,
@@ -314,7 +318,7 @@ impl State {
             return Step::Upload(Box::new(upload));
         }
         let others = earliest([self.retire_at(now), expiry, self.upload_at(now)]);
-        if self.paused || !self.setup.defined {
+        if self.paused || self.setup.hold.is_some() {
             return Step::Wait(others);
         }
         let backing_off = self.fault.as_ref().map(|fault| fault.until);
@@ -414,7 +418,7 @@ impl State {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.retired.is_none() && !self.ended && self.setup.defined
+        self.retired.is_none() && !self.ended
     }
 
     /// Whether there is nothing left of it but its counts.

@@ -1,6 +1,7 @@
 //! What a lane shows of itself.
 
 use super::{DeathReason, State};
+use crate::lane::Hold;
 use crate::status::{DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,15 +11,12 @@ impl State {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
         let fault = self.fault.as_ref().filter(|_| !over);
-        let state = if self.setup.defined {
-            match (self.paused, fault, &self.retired) {
-                (true, _, _) => "paused",
-                (false, Some(fault), _) => fault.kind.as_str(),
-                (false, None, Some(retired)) => retired.reason.as_str(),
-                (false, None, None) => "healthy",
-            }
-        } else {
-            "undefined"
+        let state = match (&self.setup.hold, self.paused, fault, &self.retired) {
+            (Some(hold @ Hold::Undefined), _, _, _) | (Some(hold), _, _, None) => hold.word(),
+            (_, true, _, _) => "paused",
+            (_, false, Some(fault), _) => fault.kind.as_str(),
+            (_, false, None, Some(retired)) => retired.reason.as_str(),
+            (None, false, None, None) => "healthy",
         };
         let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let queued = self.queue.oldest().map(|oldest| oldest.age(now));
@@ -51,12 +49,8 @@ impl State {
     }
 
     fn last_error(&self) -> String {
-        if self.setup.defined || !self.last_error.is_empty() {
-            return self.last_error.clone();
-        }
-        "not defined: its events wait for the grace time of removed endpoints and are dead letters \
-         then; define the endpoint again to have them delivered"
-            .to_owned()
+        let hold = self.setup.hold.as_ref();
+        hold.map_or_else(|| self.last_error.clone(), Hold::why)
     }
 
     fn dead_letters(&self, now: Instant) -> DeadLetterStatus {
