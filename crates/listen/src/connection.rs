@@ -6,7 +6,7 @@
 use crate::body::Body;
 use crate::io::Io;
 use crate::limits::Limits;
-use crate::socket::{Peer, Stream};
+use crate::socket::{Accepted, Peer, Scheme, Stream};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -86,7 +86,7 @@ impl Drop for RequestGuard {
 /// Serves one connection until it ends, times out or `stop` becomes true and its requests are
 /// answered.
 pub(crate) async fn run<S, F>(
-    mut stream: Stream,
+    accepted: Accepted,
     peer: Peer,
     limits: Arc<Limits>,
     service: S,
@@ -97,21 +97,25 @@ pub(crate) async fn run<S, F>(
 {
     let first_bytes = tokio::select! {
         biased;
-        read = tokio::time::timeout(limits.header_read_timeout, sniff(&mut stream)) => read,
+        read = tokio::time::timeout(limits.header_read_timeout, begin(accepted)) => read,
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let (version, replay) = match first_bytes {
+    let (stream, version, replay) = match first_bytes {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return tracing::debug!(?peer, %error, "connection broken"),
         Err(_) => return tracing::debug!(?peer, "connection closed: nothing asked in time"),
     };
     let activity = Arc::new(Activity::default());
+    let scheme = stream.scheme();
     let io = TokioIo::new(Io::new(stream, replay, Arc::clone(&activity)));
     let headers_max = limits.headers_max;
     let noted = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let guard = RequestGuard::new(Arc::clone(&noted));
         let service = service.clone();
+        if scheme == Scheme::Https {
+            request.extensions_mut().insert(scheme);
+        }
         async move {
             let response = if request.headers().len() > headers_max {
                 too_many_headers(headers_max)
@@ -165,6 +169,13 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(limits.http2_reset_streams_max)
         .max_header_list_size(u32::try_from(limits.header_bytes()).unwrap_or(u32::MAX));
     builder
+}
+
+/// Everything before the first request: a TLS handshake if there is to be one, the protocol.
+async fn begin(accepted: Accepted) -> io::Result<(Stream, Version, Vec<u8>)> {
+    let mut stream = accepted.greet().await?;
+    let (version, read) = sniff(&mut stream).await?;
+    Ok((stream, version, read))
 }
 
 /// Reads until it is plain whether the client speaks HTTP/2 with prior knowledge (RFC 9113 §3.3).

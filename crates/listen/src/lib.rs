@@ -8,14 +8,17 @@ mod address;
 mod body;
 mod budget;
 mod connection;
+mod file;
 mod io;
 mod limits;
 mod serve;
 mod socket;
+mod tls;
 
 pub use address::{Address, InvalidAddress};
 pub use body::{Body, BodyError, BrokenOff, read_body, read_body_within};
 pub use budget::{Budget, Hold};
 pub use limits::Limits;
 pub use serve::serve;
-pub use socket::{BindError, Listener, Peer, SocketMode, SocketSettings};
+pub use socket::{BindError, Listener, Peer, Scheme, SocketMode, SocketSettings};
+pub use tls::{Reloaded, Tls, TlsError, TlsSettings};

@@ -4,11 +4,13 @@ use crate::body::Body;
 use crate::connection;
 use crate::limits::Limits;
 use crate::socket::{Listener, Peer};
+use crate::tls::Tls;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +59,7 @@ async fn serve_one<S, F>(
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut certificates = pin!(follow(listener.tls().cloned()));
     let mut refusing = false;
     tracing::debug!(address = %listener.address(), "listening");
     loop {
@@ -64,13 +67,14 @@ async fn serve_one<S, F>(
             biased;
             () = shutdown.as_mut() => break,
             Some(ended) = connections.join_next() => report(ended),
+            never = certificates.as_mut() => match never {},
             accepted = listener.accept(), if connections.len() < limits.connections_max => {
                 match accepted {
-                    Ok((stream, peer)) => {
+                    Ok((accepted, peer)) => {
                         refusing = false;
                         let (limits, service) = (Arc::clone(&limits), service.clone());
                         let stopping = stopping.clone();
-                        connections.spawn(connection::run(stream, peer, limits, service, stopping));
+                        connections.spawn(connection::run(accepted, peer, limits, service, stopping));
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut refusing, true) {
@@ -99,6 +103,13 @@ async fn serve_one<S, F>(
         connections.shutdown().await;
     }
     tracing::info!(%address, "stopped listening");
+}
+
+async fn follow(tls: Option<Tls>) -> Infallible {
+    match tls {
+        Some(tls) => tls.follow().await,
+        None => pending().await,
+    }
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

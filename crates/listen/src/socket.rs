@@ -1,6 +1,8 @@
 //! Listening sockets and what they accept.
 
 use crate::address::Address;
+use crate::tls::Tls;
+use http::{Extensions, Request};
 use serde::{Deserialize, Deserializer};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
@@ -8,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// How sockets are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,7 @@ impl Peer {
 pub struct Listener {
     socket: Accepting,
     address: Address,
+    tls: Option<Tls>,
     _file: Option<SocketFile>,
 }
 
@@ -110,11 +114,74 @@ enum Accepting {
     Unix(UnixListener),
 }
 
-/// An accepted connection. TLS takes its place here: one more variant, made of the TCP one.
+/// How a request came in: what an absolute URL that leads back here begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme of a request that [`serve`](crate::serve) gave to its service.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Self {
+        Self::noted(request.extensions())
+    }
+
+    /// As [`Scheme::of`], of a request whose extensions were taken out.
+    #[must_use]
+    pub fn noted(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self::Http)
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// A connection whose TLS handshake, if it is to have one, is still to come. That belongs into the
+/// connection's own task, since a client may take its time.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Plain(Stream),
+    Tls(TcpStream, Tls),
+}
+
+/// The bytes of a connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Shakes hands. Dropping the future closes the connection.
+    pub(crate) async fn greet(self) -> io::Result<Stream> {
+        match self {
+            Self::Plain(stream) => Ok(stream),
+            Self::Tls(stream, tls) => {
+                let stream = tls.acceptor().accept(stream).await?;
+                Ok(Stream::Tls(Box::new(stream)))
+            }
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Scheme::Http,
+            Self::Tls(_) => Scheme::Https,
+        }
+    }
 }
 
 impl Listener {
@@ -151,16 +218,34 @@ impl Listener {
         &self.address
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    /// Speaks TLS and nothing else from now on. A unix socket stays as it is: it needs none.
+    #[must_use]
+    pub fn with_tls(self, tls: &Tls) -> Self {
+        let tls = match self.socket {
+            Accepting::Tcp(_) => Some(tls.clone()),
+            Accepting::Unix(_) => None,
+        };
+        Self { tls, ..self }
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<(Accepted, Peer)> {
         match &self.socket {
             Accepting::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+                let accepted = match &self.tls {
+                    Some(tls) => Accepted::Tls(stream, tls.clone()),
+                    None => Accepted::Plain(Stream::Tcp(stream)),
+                };
+                Ok((accepted, Peer::Tcp(address)))
             }
             Accepting::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Peer::Unix))
+                Ok((Accepted::Plain(Stream::Unix(stream)), Peer::Unix))
             }
         }
     }
@@ -187,6 +272,7 @@ fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindEr
     Ok(Listener {
         socket: Accepting::Tcp(listener),
         address: Address::Tcp(address),
+        tls: None,
         _file: None,
     })
 }
@@ -218,6 +304,7 @@ fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindErr
     Ok(Listener {
         socket: Accepting::Unix(listener),
         address,
+        tls: None,
         _file: Some(file),
     })
 }

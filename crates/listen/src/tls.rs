@@ -1,0 +1,220 @@
+//! TLS of a listener: its certificate, and how a renewed one takes the old one's place.
+
+use crate::file::{self, Stamp};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use serde::Deserialize;
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_rustls::TlsAcceptor;
+
+/// How often the files are looked at. A renewed certificate is there days before the old one ends.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Certificates of a chain.
+const CHAIN_MAX: usize = 16;
+
+/// The TOML table `tls` of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The PEM file of the server's certificate and those between it and the authority, in this order.
+    pub certificate: PathBuf,
+    /// The PEM file of its key, which only the owner and the group may read.
+    pub key: PathBuf,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{what} file {}: cannot read it", path.display())]
+    Io {
+        /// `certificate` or `key`.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others may read the key.
+    #[error("key file {}: has mode {mode:04o}, so everybody may use it; chmod 0600 it", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The certificate file holds something else.
+    #[error("certificate file {}: does not hold 1 to {CHAIN_MAX} certificates in PEM", path.display())]
+    NoCertificate {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The key file holds something else. What it holds is not told.
+    #[error("key file {}: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted)", path.display())]
+    NoKey {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The two cannot be used, or not together.
+    #[error("certificate file {} with key file {}: cannot be used together", certificate.display(), key.display())]
+    Unfit {
+        /// The one.
+        certificate: PathBuf,
+        /// The other.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The crypto provider lacks the protocol versions.
+    #[error("TLS protocol versions")]
+    Versions(#[source] rustls::Error),
+}
+
+/// Whether there was something to reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The files are those of before.
+    Unchanged,
+    /// New connections get a new certificate. Open ones go on.
+    Renewed,
+}
+
+/// TLS 1.2 and 1.3 with one certificate. Cheap to clone; clones share the certificate.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: TlsSettings,
+    current: Arc<Current>,
+    /// The files that were tried last, so that a broken pair is tried, and logged, once.
+    tried: Mutex<Stamps>,
+    config: Arc<ServerConfig>,
+}
+
+type Stamps = [Option<Stamp>; 2];
+
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl Tls {
+    /// Reads certificate and key. Blocks on the file system.
+    ///
+    /// # Errors
+    /// [`TlsError`], naming the file.
+    pub fn load(settings: &TlsSettings) -> Result<Self, TlsError> {
+        let tried = stamps(settings);
+        let provider = Arc::new(ring::default_provider());
+        let current = Arc::new(Current(ArcSwap::from_pointee(read(settings, &provider)?)));
+        let resolver = Arc::clone(&current);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        // RFC 9113 §3.2 and RFC 7301 §6.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(Inner {
+            settings: settings.clone(),
+            current,
+            tried: Mutex::new(tried),
+            config: Arc::new(config),
+        })))
+    }
+
+    /// Reads the files again if they changed. Blocks on the file system.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the new ones cannot be used: the certificate of before stays, and the next call says
+    /// [`Reloaded::Unchanged`] unless the files changed once more.
+    pub fn reload(&self) -> Result<Reloaded, TlsError> {
+        let inner = &self.0;
+        let found = stamps(&inner.settings);
+        let mut tried = inner.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if *tried == found {
+            return Ok(Reloaded::Unchanged);
+        }
+        *tried = found;
+        let renewed = read(&inner.settings, inner.config.crypto_provider())?;
+        inner.current.0.store(Arc::new(renewed));
+        Ok(Reloaded::Renewed)
+    }
+
+    /// Reloads for ever, and logs what comes of it. Dropping the future ends that.
+    pub(crate) async fn follow(&self) -> Infallible {
+        let mut ticks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let tls = self.clone();
+            let certificate = self.0.settings.certificate.display();
+            match tokio::task::spawn_blocking(move || tls.reload()).await {
+                Ok(Ok(Reloaded::Unchanged)) => {}
+                Ok(Ok(Reloaded::Renewed)) => tracing::info!(%certificate, "certificate renewed"),
+                Ok(Err(error)) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "certificate not renewed: the one of before stays");
+                }
+                Err(error) => tracing::error!(%error, "certificate files not looked at"),
+            }
+        }
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.0.config))
+    }
+}
+
+fn stamps(settings: &TlsSettings) -> Stamps {
+    [Stamp::of(&settings.certificate), Stamp::of(&settings.key)]
+}
+
+fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let at = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Io { what, path, source }
+    };
+    let (chain, _) =
+        file::read(&settings.certificate).map_err(at("certificate", &settings.certificate))?;
+    let chain = CertificateDer::pem_slice_iter(chain.expose().as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap_or_default();
+    if !(1..=CHAIN_MAX).contains(&chain.len()) {
+        let path = settings.certificate.clone();
+        return Err(TlsError::NoCertificate { path });
+    }
+    let (key, metadata) = file::read(&settings.key).map_err(at("key", &settings.key))?;
+    let path = settings.key.clone();
+    if let Some(mode) = file::open_to_others(&metadata) {
+        return Err(TlsError::Open { path, mode });
+    }
+    let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else {
+        return Err(TlsError::NoKey { path });
+    };
+    CertifiedKey::from_der(chain, key, provider).map_err(|source| TlsError::Unfit {
+        certificate: settings.certificate.clone(),
+        key: path,
+        source,
+    })
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+use super::*;
+use expect_test::{Expect, expect};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+struct Files {
+    folder: tempfile::TempDir,
+    settings: TlsSettings,
+}
+
+fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+fn files() -> Files {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = TlsSettings {
+        certificate: folder.path().join("server.pem"),
+        key: folder.path().join("server.key"),
+    };
+    let files = Files { folder, settings };
+    let (certificate, key) = pair();
+    files.write(&certificate, &key);
+    files
+}
+
+impl Files {
+    fn write(&self, certificate: &str, key: &str) {
+        fs::write(&self.settings.certificate, certificate).unwrap();
+        fs::write(&self.settings.key, key).unwrap();
+        fs::set_permissions(&self.settings.key, Permissions::from_mode(0o640)).unwrap();
+    }
+
+    fn check(&self, expect: &Expect) {
+        let error = Tls::load(&self.settings).unwrap_err();
+        let folder = self.folder.path().to_str().unwrap();
+        let mut text = error.to_string();
+        if let Some(cause) = std::error::Error::source(&error) {
+            text = format!("{text}: {cause}");
+        }
+        expect.assert_eq(&text.replace(folder, "/tls"));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_which_file_is_said() {
+    let (certificate, key) = pair();
+    let (_, other) = pair();
+    let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    for (certificate, key, expect) in [
+        (
+            "",
+            &key,
+            expect!["certificate file /tls/server.pem: does not hold 1 to 16 certificates in PEM"],
+        ),
+        (
+            &key,
+            &key,
+            expect!["certificate file /tls/server.pem: does not hold 1 to 16 certificates in PEM"],
+        ),
+        (
+            &certificate,
+            &certificate,
+            expect![
+                "key file /tls/server.key: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted)"
+            ],
+        ),
+        (
+            &certificate,
+            &encrypted,
+            expect![
+                "key file /tls/server.key: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted)"
+            ],
+        ),
+        (
+            &certificate,
+            &other,
+            expect![
+                "certificate file /tls/server.pem with key file /tls/server.key: cannot be used together: keys may not be consistent: KeyMismatch"
+            ],
+        ),
+    ] {
+        let files = files();
+        files.write(certificate, key);
+        files.check(&expect);
+    }
+    let files = files();
+    fs::set_permissions(&files.settings.key, Permissions::from_mode(0o644)).unwrap();
+    files.check(&expect![
+        "key file /tls/server.key: has mode 0644, so everybody may use it; chmod 0600 it"
+    ]);
+    fs::remove_file(&files.settings.key).unwrap();
+    files.check(&expect![
+        "key file /tls/server.key: cannot read it: No such file or directory (os error 2)"
+    ]);
+    fs::remove_file(&files.settings.certificate).unwrap();
+    files.check(&expect![
+        "certificate file /tls/server.pem: cannot read it: No such file or directory (os error 2)"
+    ]);
+    fs::write(&files.settings.certificate, vec![b'x'; (1 << 20) + 1]).unwrap();
+    files.check(&expect!["certificate file /tls/server.pem: cannot read it: it has more than 1 MiB, which is the limit"]);
+}
+
+#[test]
+fn a_broken_renewal_keeps_the_certificate_of_before() {
+    let files = files();
+    let tls = Tls::load(&files.settings).unwrap();
+    let shown = || tls.0.current.0.load().cert[0].to_vec();
+    let first = shown();
+    assert_eq!(tls.reload().unwrap(), Reloaded::Unchanged);
+    files.write("half a certi", "");
+    let error = tls.reload().unwrap_err();
+    assert!(matches!(error, TlsError::NoCertificate { .. }), "{error}");
+    assert_eq!(shown(), first);
+    assert_eq!(tls.reload().unwrap(), Reloaded::Unchanged, "tried once");
+    let (certificate, key) = pair();
+    files.write(&certificate, &key);
+    assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
+    assert_ne!(shown(), first);
+}
+
+#[test]
+fn a_key_is_never_shown() {
+    let files = files();
+    let key = fs::read_to_string(&files.settings.key).unwrap();
+    let line = key.lines().nth(1).unwrap();
+    let shown = format!("{:?}", Tls::load(&files.settings).unwrap());
+    assert!(!shown.contains(line), "{shown}");
+    // Something that looks like a section of another kind is not quoted either.
+    let (certificate, _) = pair();
+    files.write(&certificate, "-----BEGIN marked-secret\n");
+    let error = Tls::load(&files.settings).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("marked-secret"));
+}
+
+#[test]
+fn settings_are_both_or_an_error() {
+    let settings: TlsSettings = toml::from_str("certificate = '/a'\nkey = '/b'").unwrap();
+    assert_eq!(settings.key, Path::new("/b"));
+    for text in [
+        "certificate = '/a'",
+        "certificate = '/a'\nkey = '/b'\nca = '/c'",
+    ] {
+        assert!(toml::from_str::<TlsSettings>(text).is_err(), "{text}");
+    }
+}
