@@ -13,7 +13,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
-use twinroute_listen::{Body, BodyError, Budget, Listener, Peer, read_body_within, serve};
+use twinroute_listen::{Body, BodyError, Budget, Listener, Peer, Scheme, read_body_within, serve};
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
@@ -110,6 +110,7 @@ async fn take(
     request: Request<Incoming>,
     _peer: Peer,
 ) -> Response<Body> {
+    let scheme = Scheme::of(&request).as_str();
     let (head, body) = request.into_parts();
     let limits = &desk.settings.limits;
     let mut hold = bodies.hold();
@@ -122,7 +123,7 @@ async fn take(
     .await;
     let caller = Caller {
         name: "local".to_owned(),
-        scheme: "http",
+        scheme,
     };
     match body {
         Ok(body) => server::reply(desk, head, body, caller).await,

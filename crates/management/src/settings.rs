@@ -2,14 +2,20 @@
 
 use serde::Deserialize;
 use std::path::PathBuf;
-use twinroute_listen::{Address, Limits, SocketMode, SocketSettings};
+use twinroute_listen::{Address, Limits, SocketMode, SocketSettings, TlsSettings};
 
 /// Where and how the management API is served.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where to listen; nowhere when empty.
+    /// Where to listen for plain HTTP; nowhere when empty.
     pub listen: Vec<Address>,
+    /// Where to listen for HTTPS, which the Azure SDKs insist on; nowhere when empty.
+    pub listen_tls: Vec<Address>,
+    /// The certificate; one is made for development where none is set.
+    pub tls: Option<TlsSettings>,
+    /// Names, beside localhost, that the certificate for development is for.
+    pub tls_names: Vec<String>,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// The subscription that is shown where none is known: a GUID.
@@ -28,8 +34,12 @@ pub struct Settings {
     pub routes_max: usize,
     /// Limits of the server.
     pub limits: Limits,
-    /// The folder of the store; beside the configuration's journal when empty.
+    /// The folder of the store, its key and certificates for development, relative to the configuration.
     pub path: PathBuf,
+    /// The file of the key that the store is sealed with; `store.key` in `path` when empty, made where there is none.
+    pub key_file: PathBuf,
+    /// The environment variable that holds the key instead; none when empty.
+    pub key_variable: String,
 }
 
 /// How thoroughly an endpoint is checked before it is in use.
@@ -49,6 +59,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            listen_tls: Vec::new(),
+            tls: None,
+            tls_names: Vec::new(),
             unix_mode: SocketMode::default(),
             subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
             resource_group: "twinroute".to_owned(),
@@ -61,17 +74,19 @@ impl Default for Settings {
                 body_bytes_max: bytesize::ByteSize(BODY_BYTES_MAX),
                 ..Limits::default()
             },
-            path: PathBuf::new(),
+            path: PathBuf::from("management"),
+            key_file: PathBuf::new(),
+            key_variable: String::new(),
         }
     }
 }
 
 impl Settings {
-    /// Checks what types cannot.
+    /// Checks what types cannot. Returns warnings.
     ///
     /// # Errors
     /// The first value that cannot be used, by its key.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<Vec<String>, String> {
         self.limits
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
@@ -90,7 +105,7 @@ impl Settings {
                 return Err(format!("{key} must be 1 to 100000"));
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// How the sockets are opened.

@@ -68,6 +68,24 @@ pub trait Connect: Send + Sync + 'static {
     }
 }
 
+/// Several who make sinks may share one.
+impl<C: Connect + ?Sized> Connect for Arc<C> {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        (**self).connect(endpoint, settings)
+    }
+
+    fn dead_letters(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> {
+        (**self).dead_letters(endpoint)
+    }
+}
+
 /// Where an endpoint's dead letters go.
 pub trait DeadLetterStore: Send + Sync + 'static {
     /// Writes one dead letter. It may be written already, when a crash hid the answer: then it is

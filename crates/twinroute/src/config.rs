@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) removed_grace: Duration,
     pub(crate) ingress: twinroute_ingress::Settings,
     pub(crate) admin: twinroute_admin::Settings,
+    pub(crate) table: Table,
+    pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
     pub(crate) log: Log,
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
@@ -50,6 +52,8 @@ impl Default for Config {
             removed_grace: Duration::from_secs(300),
             ingress: twinroute_ingress::Settings::default(),
             admin: twinroute_admin::Settings::default(),
+            table: Table::default(),
+            management: twinroute_management::Settings::default(),
             journal: Journal::default(),
             log: Log::default(),
             endpoints: BTreeMap::new(),
@@ -68,6 +72,7 @@ impl Config {
         for (table, checked) in [
             ("ingress", self.ingress.check()),
             ("admin", self.admin.check()),
+            ("management", self.management.check()),
         ] {
             match checked {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[{table}]: {text}"))),
@@ -93,6 +98,24 @@ impl Config {
             Err(errors)
         }
     }
+}
+
+/// Where definitions come from.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Table {
+    pub(crate) source: Kind,
+}
+
+/// The one source of definitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// The folder `definitions`.
+    #[default]
+    Files,
+    /// What is put over the management API.
+    Store,
 }
 
 /// Where accepted events wait.
@@ -224,25 +247,32 @@ impl Loaded {
         })
     }
 
+    /// A path of the configuration, which is relative to its file.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new(".")).join(path)
+    }
+
     /// The folder of the journal on disk, where there is to be one.
     pub(crate) fn journal_folder(&self) -> Option<PathBuf> {
         let journal = &self.config.journal;
-        let base = self.file.parent().unwrap_or(Path::new("."));
-        journal.on_disk().then(|| base.join(&journal.path))
+        journal.on_disk().then(|| self.path(&journal.path))
     }
 
-    /// Reads the definitions and, once more, the settings that go with them.
+    /// Reads, once more, the settings that go with definitions.
+    pub(crate) fn settings(&self) -> Result<Settings, Faults> {
+        let read = read(&self.file).map_err(|error| {
+            let object = "configuration";
+            Faults(vec![Fault::new(object, format!("{error:#}"))])
+        });
+        Ok(Settings::new(read?.endpoints))
+    }
+
+    /// Reads the definitions in files and the settings that go with them.
     pub(crate) fn definitions(&self) -> Result<Definitions, Faults> {
-        let settings = read(&self.file)
-            .map(|config| config.endpoints)
-            .map_err(|error| {
-                let object = "configuration";
-                Faults(vec![Fault::new(object, format!("{error:#}"))])
-            });
-        match (self.folder.read(), settings) {
-            (Ok(instances), Ok(endpoints)) => Ok(Definitions {
+        match (self.folder.read(), self.settings()) {
+            (Ok(instances), Ok(settings)) => Ok(Definitions {
                 instances,
-                settings: Settings::new(endpoints),
+                settings,
                 folder: Some(self.folder.clone()),
                 ..Definitions::default()
             }),

@@ -2,6 +2,7 @@
 
 use crate::config::Loaded;
 use crate::containers::Endpoints;
+use crate::source::{self, Source};
 use anyhow::Context as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,6 @@ use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered};
-use twinroute_router::source::{Watch, WatchError};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 
@@ -57,14 +57,17 @@ impl Daemon {
         for warning in warnings {
             tracing::warn!(warning, "about the configuration");
         }
-        // Heard and watched before anything is read, so that no change falls between the two.
-        let watch = Watch::new(&[loaded.folder.root()], &[&loaded.file]);
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let builder = router()?
+        let endpoints = Arc::new(Endpoints::new()?);
+        let loaded = Arc::new(loaded);
+        let config = &loaded.config;
+        let source = Source::open(Arc::clone(&loaded), &endpoints)?;
+        let builder = Router::builder()
+            .connect(endpoints)
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .definitions(loaded.definitions()?);
+            .definitions(source.definitions()?);
         let builder = match config.journal.duplicates() {
             None => builder,
             Some(window) => builder.duplicate_window(window),
@@ -81,7 +84,9 @@ impl Daemon {
         let (phase, phases) = watch::channel(Phase::Running);
         let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
         let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
+        let management_listeners = source::management_listeners(&loaded)?;
         announce(&listeners, "takes events");
+        announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
         let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
         let draining = until(Phase::Draining, phases.clone());
@@ -91,12 +96,23 @@ impl Daemon {
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
             tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
+        let mut intake = vec![ingress];
+        if let Some(management) = source.management().cloned() {
+            let draining = until(Phase::Draining, phases.clone());
+            let serving = async move { management.serve(management_listeners, draining).await };
+            intake.push(tokio::spawn(serving));
+        }
         let draining = until(Phase::Draining, phases);
-        let reload = tokio::spawn(reload(loaded, watch, hangup, router.clone(), draining));
+        intake.push(tokio::spawn(reload(
+            source,
+            hangup,
+            router.clone(),
+            draining,
+        )));
         Ok(Self {
             router,
             phase,
-            intake: vec![ingress, reload],
+            intake,
             admin,
         })
     }
@@ -147,42 +163,35 @@ async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
     drop(phases.wait_for(|present| *present >= phase).await);
 }
 
-/// Applies the definitions again whenever their files change, and on SIGHUP.
+/// Applies the definitions again whenever their source changed, and on SIGHUP.
 async fn reload(
-    loaded: Loaded,
-    watch: Result<Watch, WatchError>,
+    mut source: Source,
     mut hangup: Signal,
     router: Router,
     stopped: impl Future<Output = ()>,
 ) {
     tokio::pin!(stopped);
-    if let Err(error) = &watch {
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            "files are not watched but looked at once a minute; SIGHUP has them read at once"
-        );
-    }
-    let loaded = Arc::new(loaded);
     loop {
         tokio::select! {
-            () = changed(watch.as_ref().ok()) => {}
+            () = source.changed() => {}
             Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
             () = &mut stopped => return,
         }
-        let read = Arc::clone(&loaded);
-        match tokio::task::spawn_blocking(move || read.definitions()).await {
-            // The router logs and shows what is wrong.
-            Ok(Ok(definitions)) => drop(router.apply(&definitions)),
-            Ok(Err(faults)) => router.refuse(&faults),
-            Err(error) => tracing::error!(%error, "the definitions could not be read"),
-        }
-    }
-}
-
-async fn changed(watch: Option<&Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        // Not watched, so looked at now and then.
-        None => tokio::time::sleep(Duration::from_secs(60)).await,
+        let router = router.clone();
+        let applied = tokio::task::spawn_blocking(move || {
+            match source.definitions() {
+                // The router logs and shows what is wrong.
+                Ok(definitions) => drop(router.apply(&definitions)),
+                Err(faults) => router.refuse(&faults),
+            }
+            source
+        });
+        source = match applied.await {
+            Ok(source) => source,
+            Err(error) => {
+                tracing::error!(%error, "definitions are not looked at any more");
+                return;
+            }
+        };
     }
 }

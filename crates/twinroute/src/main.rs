@@ -6,6 +6,7 @@ mod containers;
 mod daemon;
 mod logging;
 mod scene;
+mod source;
 mod story;
 
 use clap::Parser as _;
