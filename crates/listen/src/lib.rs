@@ -1,9 +1,10 @@
-//! What every server of twinroute shares: sockets, limits, shutdown.
+//! What every server of twinroute shares: sockets, TLS, who may ask, limits, shutdown.
 //!
 //! [`Listener::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
 //! one async function, and [`read_body`] collects a request's body within its limits. The caller
 //! says when to stop. Nothing here knows what a request is for.
 
+pub mod access;
 mod address;
 mod body;
 mod budget;

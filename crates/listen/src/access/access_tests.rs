@@ -1,0 +1,673 @@
+use super::*;
+use crate::{Address, Body, Limits, Listener, Peer, SocketSettings, serve};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use proptest::prelude::*;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::RootCertStore;
+use rustls::crypto::ring as provider;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::future::pending;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use twinroute_model::clock::{ManualClock, Timestamp};
+
+/// Seconds since 1970; tokens here are good for an hour from it.
+const NOW: i64 = 1_790_000_000;
+const ISSUER: &str = "https://login.example/tenant/v2.0";
+const AUDIENCE: &str = "api://twinroute";
+
+/// Keys and tokens that another implementation made: pyca/cryptography 48. Nobody has the private keys.
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("vectors.json")).unwrap()
+}
+
+/// A server with keys: a status and a body for each path, and how often it was asked.
+struct Keys {
+    base: String,
+    answers: Arc<Mutex<HashMap<String, (u16, String)>>>,
+    asked: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Keys {
+    fn start() -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
+        let Address::Tcp(address) = *listener.address() else {
+            panic!("a TCP listener");
+        };
+        let answers = Arc::new(Mutex::new(HashMap::<String, (u16, String)>::new()));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (shown, counted) = (Arc::clone(&answers), Arc::clone(&asked));
+        let service = move |request: Request<Incoming>, _: Peer| {
+            counted.fetch_add(1, SeqCst);
+            let answer = shown.lock().unwrap().get(request.uri().path()).cloned();
+            async move {
+                let (status, body) = answer.unwrap_or((404, String::new()));
+                let mut response = Response::new(Body::new(Bytes::from(body)));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response
+            }
+        };
+        let task = tokio::spawn(async move {
+            serve(vec![listener], &Limits::default(), service, pending()).await;
+        });
+        Self {
+            base: format!("http://{address}"),
+            answers,
+            asked,
+            task,
+        }
+    }
+
+    fn answer(&self, path: &str, status: u16, body: &impl ToString) {
+        let answer = (status, body.to_string());
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(SeqCst)
+    }
+
+    fn settings(&self) -> AccessSettings {
+        jwt(&format!("jwks_uri = '{}/keys'", self.base))
+    }
+}
+
+fn jwt(place: &str) -> AccessSettings {
+    let text = format!(
+        "[jwt]\nissuer = '{ISSUER}'\naudience = ['{AUDIENCE}']\n{place}\n\
+         read = ['Twinroute.Read']\nwrite = ['Twinroute.Write']\n"
+    );
+    toml::from_str(&text).unwrap()
+}
+
+/// A private key with its name.
+struct Signer {
+    kid: &'static str,
+    pair: EcdsaKeyPair,
+}
+
+impl Signer {
+    fn new(kid: &'static str) -> Self {
+        let random = ring::rand::SystemRandom::new();
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap();
+        Self { kid, pair }
+    }
+
+    fn jwk(&self) -> Value {
+        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
+        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+        json!({"kid": self.kid, "kty": "EC", "crv": "P-256", "use": "sig", "x": x, "y": y})
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = message(header, claims);
+        let random = ring::rand::SystemRandom::new();
+        let signature = self.pair.sign(&random, message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn token(&self, claims: &Value) -> String {
+        self.sign(
+            &json!({"alg": "ES256", "kid": self.kid, "typ": "JWT"}),
+            claims,
+        )
+    }
+}
+
+fn message(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(header), part(claims))
+}
+
+fn set(signers: &[&Signer]) -> Value {
+    json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()})
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "nbf": NOW, "exp": NOW + 3600,
+        "azp": "client-1", "roles": ["Twinroute.Read"],
+    })
+}
+
+fn with(changes: Value) -> Value {
+    let mut all = claims();
+    let all_map = all.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap().clone() {
+        match value {
+            Value::Null => drop(all_map.remove(&name)),
+            value => drop(all_map.insert(name, value)),
+        }
+    }
+    all
+}
+
+fn gate_at(settings: &AccessSettings, clock: ManualClock) -> Result<Gate, GateError> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Gate::new(settings, Arc::new(clock), &tls)
+}
+
+fn clock(seconds: i64) -> ManualClock {
+    ManualClock::new(Timestamp::from_unix_millis(seconds * 1000))
+}
+
+fn gate(settings: &AccessSettings) -> Gate {
+    gate_at(settings, clock(NOW + 1)).unwrap()
+}
+
+async fn admit(gate: &Gate, token: &str) -> Result<Caller, Denied> {
+    let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+    gate.admit(Some(&value)).await
+}
+
+/// Lets time pass without waiting; sockets go on as they are.
+async fn pass(duration: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(duration).await;
+    tokio::time::resume();
+}
+
+fn caller(name: &str, role: Role) -> Result<Caller, Denied> {
+    Ok(Caller {
+        name: name.to_owned(),
+        role,
+    })
+}
+
+#[tokio::test]
+async fn tokens_that_another_implementation_signed_are_taken() {
+    let (keys, vectors) = (Keys::start(), vectors());
+    keys.answer("/keys", 200, &vectors["jwks"]);
+    let gate = gate(&keys.settings());
+    for (algorithm, token) in vectors["tokens"].as_object().unwrap() {
+        let token = token.as_str().unwrap();
+        let admitted = admit(&gate, token).await;
+        assert_eq!(admitted, caller("client-1", Role::Write), "{algorithm}");
+        for other in ["RS256", "PS256", "ES256"]
+            .iter()
+            .filter(|other| *other != algorithm)
+        {
+            // The same signature under another name.
+            let (_, rest) = token.split_once('.').unwrap();
+            let kid = if algorithm == "ES256" {
+                "ec-1"
+            } else {
+                "rsa-1"
+            };
+            let header = json!({"alg": other, "kid": kid}).to_string();
+            let forged = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
+            assert_eq!(admit(&gate, &forged).await, Err(Denied::Invalid));
+        }
+        let middle = token.len() - 100;
+        let flipped = if &token[middle..=middle] == "A" {
+            "B"
+        } else {
+            "A"
+        };
+        let broken = format!("{}{flipped}{}", &token[..middle], &token[middle + 1..]);
+        assert_eq!(admit(&gate, &broken).await, Err(Denied::Invalid));
+    }
+    assert_eq!(keys.asked(), 1);
+}
+
+#[tokio::test]
+async fn claims_say_who_when_and_what_for() {
+    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    let gate = gate(&keys.settings());
+    let no_role = Denied::NoRole {
+        name: "client-1".to_owned(),
+    };
+    for (changes, expect) in [
+        (json!({}), caller("client-1", Role::Read)),
+        (
+            json!({"roles": ["Twinroute.Read", "Twinroute.Write"]}),
+            caller("client-1", Role::Write),
+        ),
+        (
+            json!({"roles": "openid Twinroute.Read"}),
+            caller("client-1", Role::Read),
+        ),
+        (json!({"roles": ["twinroute.read"]}), Err(no_role.clone())),
+        (json!({"roles": null}), Err(no_role.clone())),
+        (json!({"roles": {"Twinroute.Write": true}}), Err(no_role)),
+        (
+            json!({"preferred_username": "ada@example.com"}),
+            caller("ada@example.com", Role::Read),
+        ),
+        (json!({"azp": "a\nb"}), caller("a?b", Role::Read)),
+        (json!({"azp": null}), caller("nameless", Role::Read)),
+        (
+            json!({"aud": ["other", AUDIENCE]}),
+            caller("client-1", Role::Read),
+        ),
+        (
+            json!({"aud": "api://twinroute/"}),
+            Err(Denied::WrongAudience),
+        ),
+        (json!({"aud": []}), Err(Denied::WrongAudience)),
+        (json!({"aud": null}), Err(Denied::WrongAudience)),
+        (
+            json!({"iss": "https://login.example/other/v2.0"}),
+            Err(Denied::WrongIssuer),
+        ),
+        (json!({"iss": [ISSUER]}), Err(Denied::WrongIssuer)),
+        (json!({"iss": null}), Err(Denied::WrongIssuer)),
+        // One second has passed; clocks may differ by 60.
+        (json!({"exp": NOW - 58}), caller("client-1", Role::Read)),
+        (json!({"exp": NOW - 59}), Err(Denied::Expired)),
+        (json!({"exp": -1e300}), Err(Denied::Expired)),
+        (json!({"exp": 1e300}), caller("client-1", Role::Read)),
+        (json!({"exp": "1790003600"}), Err(Denied::Invalid)),
+        (json!({"exp": null}), Err(Denied::Invalid)),
+        (json!({"nbf": NOW + 61}), caller("client-1", Role::Read)),
+        (json!({"nbf": NOW + 62}), Err(Denied::NotYetValid)),
+        (json!({"nbf": null}), caller("client-1", Role::Read)),
+        (json!({"nbf": "now"}), Err(Denied::Invalid)),
+    ] {
+        let admitted = admit(&gate, &signer.token(&with(changes.clone()))).await;
+        assert_eq!(admitted, expect, "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_signed_as_it_should_be_is_refused() {
+    let (keys, signer, vectors) = (Keys::start(), Signer::new("k"), vectors());
+    let mut all = vectors["jwks"].clone();
+    all["keys"].as_array_mut().unwrap().insert(0, signer.jwk());
+    keys.answer("/keys", 200, &all);
+    let gate = gate(&keys.settings());
+    assert!(admit(&gate, &signer.token(&claims())).await.is_ok());
+    let hs256 = |secret: &[u8], kid: &str| {
+        let message = message(&json!({"alg": "HS256", "kid": kid}), &claims());
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+        let tag = ring::hmac::sign(&key, message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+    };
+    let rsa = &all["keys"][1];
+    let modulus = rsa["n"].as_str().unwrap();
+    let none = message(&json!({"alg": "none", "kid": "k"}), &claims());
+    let header = |header: Value| signer.sign(&header, &claims());
+    for token in [
+        format!("{none}."),
+        format!(
+            "{}.",
+            message(&json!({"alg": "None", "kid": "k"}), &claims())
+        ),
+        none.clone(),
+        // The public key as a secret, in each form in which it is about.
+        hs256(signer.pair.public_key().as_ref(), "k"),
+        hs256(modulus.as_bytes(), "rsa-1"),
+        hs256(&URL_SAFE_NO_PAD.decode(modulus).unwrap(), "rsa-1"),
+        hs256(rsa.to_string().as_bytes(), "rsa-1"),
+        hs256(b"secret", "oct-1"),
+        Signer::new("k").token(&claims()),
+        header(json!({"alg": "ES256", "kid": "rsa-1"})),
+        header(json!({"alg": "RS256", "kid": "k"})),
+        header(json!({"alg": "ES256"})),
+        header(json!({"alg": "ES256", "kid": "k", "crit": ["exp"], "exp": 1})),
+        header(json!({"alg": ["ES256"], "kid": "k"})),
+        header(json!(["ES256", "k"])),
+        signer.sign(&json!({"alg": "ES256", "kid": "k"}), &json!("claims")),
+        signer.token(&claims()) + ".more",
+        signer.token(&claims()) + "=",
+        format!("{}.x", signer.token(&claims())),
+        "neither.a.token.at.all".to_owned(),
+        "................".to_owned(),
+    ] {
+        assert_eq!(admit(&gate, &token).await, Err(Denied::Invalid), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_asked_for_once_in_a_while() {
+    let (keys, old, new) = (Keys::start(), Signer::new("old"), Signer::new("new"));
+    keys.answer("/keys", 200, &set(&[&old]));
+    let gate = gate(&keys.settings());
+    let (first, second) = (old.token(&claims()), new.token(&claims()));
+    assert!(admit(&gate, &first).await.is_ok());
+    // Just asked: whoever invents names causes no request.
+    for _ in 0..20 {
+        assert_eq!(admit(&gate, &second).await, Err(Denied::Invalid));
+    }
+    assert_eq!(keys.asked(), 1);
+    keys.answer("/keys", 200, &set(&[&new]));
+    pass(Duration::from_secs(31)).await;
+    assert!(admit(&gate, &second).await.is_ok());
+    assert_eq!(keys.asked(), 2);
+    assert_eq!(
+        admit(&gate, &first).await,
+        Err(Denied::Invalid),
+        "withdrawn"
+    );
+    assert_eq!(keys.asked(), 2);
+}
+
+#[tokio::test]
+async fn many_who_wait_cause_one_request() {
+    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    let gate = gate(&keys.settings());
+    let token = signer.token(&claims());
+    let all = join_all((0..50).map(|_| admit(&gate, &token))).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(keys.asked(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_renewed_before_they_are_old_and_kept_while_they_cannot_be() {
+    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    let gate = gate(&keys.settings());
+    let token = signer.token(&claims());
+    assert!(admit(&gate, &token).await.is_ok());
+    pass(Duration::from_secs(44 * 60)).await;
+    assert!(admit(&gate, &token).await.is_ok());
+    assert_eq!(keys.asked(), 1);
+    // Three quarters of the hour are over. Who asks does not wait; 50 who ask cause one request.
+    pass(Duration::from_secs(2 * 60)).await;
+    keys.answer("/keys", 500, &"");
+    let all = join_all((0..50).map(|_| admit(&gate, &token))).await;
+    assert!(all.iter().all(Result::is_ok));
+    until_asked(&keys, 2, &gate, &token).await;
+    // Too old, and the provider is broken: better those than none.
+    pass(Duration::from_secs(3600)).await;
+    until_asked(&keys, 3, &gate, &token).await;
+    pass(Duration::from_secs(25 * 3600)).await;
+    assert_eq!(admit(&gate, &token).await, Err(Denied::KeysUnavailable));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    pass(Duration::from_secs(6)).await;
+    assert!(admit(&gate, &token).await.is_ok());
+}
+
+/// Lets callers come until the provider was asked so often. None of them waits for it.
+async fn until_asked(keys: &Keys, times: usize, gate: &Gate, token: &str) {
+    let asked = async {
+        while keys.asked() < times {
+            assert!(admit(gate, token).await.is_ok());
+            tokio::task::yield_now().await;
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    asked.expect("the provider is asked");
+}
+
+#[tokio::test]
+async fn without_keys_nobody_is_judged() {
+    let (signer, long) = (Signer::new("k"), "x".repeat(300 << 10));
+    let token = signer.token(&claims());
+    for (status, body) in [
+        (500, set(&[&signer]).to_string()),
+        (302, String::new()),
+        (200, "no JSON".to_owned()),
+        (200, json!({"keys": []}).to_string()),
+        (
+            200,
+            json!({"keys": [signer.jwk()], "more": long}).to_string(),
+        ),
+    ] {
+        let keys = Keys::start();
+        keys.answer("/keys", status, &body);
+        let gate = gate(&keys.settings());
+        for _ in 0..5 {
+            assert_eq!(admit(&gate, &token).await, Err(Denied::KeysUnavailable));
+        }
+        assert_eq!(keys.asked(), 1);
+        keys.answer("/keys", 200, &set(&[&signer]));
+        pass(Duration::from_secs(6)).await;
+        assert!(admit(&gate, &token).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_discovery_document_leads_to_the_keys_of_its_issuer_alone() {
+    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    let place = format!("openid_configuration = '{}/c'", keys.base);
+    let token = signer.token(&claims());
+    let there = format!("{}/keys", keys.base);
+    for (issuer, jwks_uri, good) in [
+        (ISSUER, there.as_str(), true),
+        ("https://login.example/other/v2.0", &there, false),
+        (ISSUER, "http://login.example/keys", false),
+        (ISSUER, "file:///keys", false),
+    ] {
+        let document = json!({"issuer": issuer, "jwks_uri": jwks_uri, "more": []});
+        keys.answer("/c", 200, &document);
+        let admitted = admit(&gate(&jwt(&place)), &token).await;
+        assert_eq!(admitted.is_ok(), good, "{document}: {admitted:?}");
+        assert!(good || admitted == Err(Denied::KeysUnavailable));
+    }
+}
+
+fn tokens(entries: &str) -> AccessSettings {
+    toml::from_str(&format!("tokens = [{entries}]")).unwrap()
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_in_a_file_is_changed_and_withdrawn_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    write(&path, "first-token-0123456\n");
+    let entry = format!(
+        "{{ name = 'ci', role = 'read', token_file = '{}' }}",
+        path.display()
+    );
+    let gate = gate(&tokens(&entry));
+    let (first, second) = ("first-token-0123456", "second-token-012345");
+    assert_eq!(admit(&gate, first).await, caller("ci", Role::Read));
+    write(&path, second);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(admit(&gate, second).await, caller("ci", Role::Read));
+    assert_eq!(admit(&gate, first).await, Err(Denied::Invalid));
+    std::fs::remove_file(&path).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(admit(&gate, second).await, Err(Denied::Invalid));
+    write(&path, second);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(admit(&gate, second).await, caller("ci", Role::Read));
+}
+
+#[tokio::test]
+async fn static_tokens_are_told_apart_and_headers_are_read_as_they_come() {
+    let gate = gate(&tokens(
+        "{ name = 'one', role = 'read', token = '0123456789abcdef' }, \
+         { name = 'two', role = 'write', token = '0123456789abcdeF' }, \
+         { name = 'env', role = 'read', token_env = 'PATH' }",
+    ));
+    assert!(gate.is_configured());
+    let environment = format!("Bearer {}", std::env::var("PATH").unwrap());
+    for (header, expect) in [
+        ("Bearer 0123456789abcdef", caller("one", Role::Read)),
+        ("bearer   0123456789abcdeF", caller("two", Role::Write)),
+        (environment.as_str(), caller("env", Role::Read)),
+        ("Bearer 0123456789abcde", Err(Denied::Invalid)),
+        ("Bearer 0123456789abcdef0", Err(Denied::Invalid)),
+        ("Bearer 0123456789abcdef 0", Err(Denied::Invalid)),
+        ("Bearer ", Err(Denied::NotBearer)),
+        ("Bearer", Err(Denied::NotBearer)),
+        ("0123456789abcdef", Err(Denied::NotBearer)),
+        ("Basic 0123456789abcdef", Err(Denied::NotBearer)),
+        ("", Err(Denied::NotBearer)),
+    ] {
+        let value = HeaderValue::from_str(header).unwrap();
+        assert_eq!(gate.admit(Some(&value)).await, expect, "{header}");
+    }
+    assert_eq!(gate.admit(None).await, Err(Denied::Missing));
+    let reader = admit(&gate, "0123456789abcdef").await.unwrap();
+    assert_eq!(reader.require(Role::Read), Ok(()));
+    let too_low = reader.require(Role::Write).unwrap_err();
+    assert_eq!(
+        (too_low.status().as_u16(), too_low.code()),
+        (403, "AuthorizationFailed")
+    );
+    assert_eq!(too_low.to_string(), "one may read only");
+    let writer = admit(&gate, "0123456789abcdeF").await.unwrap();
+    assert_eq!(writer.require(Role::Read), Ok(()));
+    assert_eq!(writer.require(Role::Write), Ok(()));
+}
+
+#[tokio::test]
+async fn with_nothing_configured_nobody_is_asked() {
+    let gate = gate(&AccessSettings::default());
+    assert!(!gate.is_configured());
+    assert_eq!(gate.admit(None).await, caller("local", Role::Write));
+    let value = HeaderValue::from_static("Basic whatever");
+    assert_eq!(gate.admit(Some(&value)).await, caller("local", Role::Write));
+}
+
+#[test]
+fn tokens_that_cannot_be_had_are_named_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let file = format!(
+        "{{ name = 'ci', role = 'read', token_file = '{}' }}",
+        path.display()
+    );
+    let error = |entries: &str| {
+        let error = gate_at(&tokens(entries), clock(NOW)).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("marked"), "{text}");
+        error.to_string().replace(path.to_str().unwrap(), "/token")
+    };
+    let place = "access: token file /token of \"ci\":";
+    let gone = format!("{place} cannot read it: No such file or directory (os error 2)");
+    assert_eq!(error(&file), gone);
+    write(&path, "marked");
+    let short = format!("{place} must have 16 to 16384 visible ASCII characters");
+    assert_eq!(error(&file), short);
+    write(&path, "marked-token-0123456789");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o604)).unwrap();
+    let open = format!("{place} has mode 0604, so everybody may use it; chmod 0600 it");
+    assert_eq!(error(&file), open);
+    let unset = "access: environment variable TWINROUTE_UNSET of \"ci\": must have 16 to 16384 \
+                 visible ASCII characters";
+    assert_eq!(
+        error("{ name = 'ci', role = 'read', token_env = 'TWINROUTE_UNSET' }"),
+        unset
+    );
+    let one = |name: &str| {
+        format!("{{ name = '{name}', role = 'read', token = 'marked-token-0123456789' }}")
+    };
+    assert_eq!(
+        error(&format!("{}, {}", one("a"), one("b"))),
+        "access: \"b\" and \"a\" have the same token; give each one of its own"
+    );
+    let settings = tokens(&one("a"));
+    let shown = format!("{settings:?} {:?}", gate(&settings));
+    assert!(!shown.contains("marked"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_denied_token_is_not_shown() {
+    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    let gate = gate(&keys.settings());
+    let mut seen = Vec::new();
+    for token in [
+        "marked-token-0123456789".to_owned(),
+        "marked.marked.marked-0123456789".to_owned(),
+        signer.token(&with(json!({"jti": "marked", "iss": "marked"}))),
+        signer.token(&with(json!({"jti": "marked", "aud": "marked"}))),
+        signer.token(&with(json!({"jti": "marked", "exp": 1}))),
+        signer.token(&with(json!({"jti": "marked", "nbf": NOW + 900}))),
+        signer.token(&with(json!({"jti": "marked", "roles": ["marked"]}))),
+    ] {
+        let denied = admit(&gate, &token).await.unwrap_err();
+        let shown = format!("{denied} {denied:?}");
+        assert!(!shown.contains("marked"), "{shown}");
+        assert!(
+            !token.split('.').any(|part| shown.contains(part)),
+            "{shown}"
+        );
+        seen.push(denied.code());
+    }
+    seen.dedup();
+    let codes = [
+        "InvalidAuthenticationToken",
+        "InvalidAuthenticationTokenTenant",
+        "InvalidAuthenticationTokenAudience",
+        "ExpiredAuthenticationToken",
+        "InvalidAuthenticationToken",
+        "AuthorizationFailed",
+    ];
+    assert_eq!(seen, codes);
+}
+
+#[test]
+fn any_header_is_answered() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (keys, signer) = (runtime.block_on(async { Keys::start() }), Signer::new("k"));
+    keys.answer("/keys", 200, &set(&[&signer]));
+    let mut settings = keys.settings();
+    settings.tokens =
+        tokens("{ name = 'ci', role = 'read', token = 'marked-token-0123456789' }").tokens;
+    let gate = gate(&settings);
+    let ask = |header: &[u8]| {
+        let value = HeaderValue::from_bytes(header).ok()?;
+        Some(runtime.block_on(gate.admit(Some(&value))))
+    };
+    let good = signer.token(&claims());
+    assert!(ask(format!("Bearer {good}").as_bytes()).unwrap().is_ok());
+    let part = || {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..60)
+                .prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
+            Just(good.split('.').next().unwrap().to_owned()),
+            Just(good.split('.').nth(1).unwrap().to_owned()),
+            "[{\\[\"a-z0-9:,}\\]]{0,40}".prop_map(|text| URL_SAFE_NO_PAD.encode(text)),
+            "[A-Za-z0-9_.=-]{0,20}",
+        ]
+    };
+    let header = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..200),
+        proptest::collection::vec(part(), 0..5).prop_map(|parts| format!(
+            "Bearer {}",
+            parts.join(".")
+        )
+        .into_bytes()),
+        // One character of a good token changed.
+        (0..good.len(), "[A-Za-z0-9_.-]").prop_map(|(at, with)| {
+            let changed = format!("{}{with}{}", &good[..at], &good[at + 1..]);
+            format!("Bearer {changed}").into_bytes()
+        }),
+    ];
+    proptest!(|(header in header)| {
+        let same = header == format!("Bearer {good}").as_bytes();
+        if let Some(Ok(caller)) = ask(&header) {
+            prop_assert!(same, "let in: {caller:?}");
+        }
+    });
+}

@@ -1,0 +1,272 @@
+//! The keys of an identity provider: got when first needed, kept, renewed before they are old.
+//!
+//! However many callers wait, one request is under way; however many unknown keys are named, one request
+//! goes out in [`PAUSE`]. Keys that cannot be renewed stay good for [`STALE_MAX`].
+
+use super::GateError;
+use super::keys::{self, Algorithm, Key};
+use super::settings::{self, JwtSettings};
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use reqwest::{Client, StatusCode, Url, redirect};
+use rustls::ClientConfig;
+use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Between two requests while there are keys.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Between two requests while there are none.
+const PAUSE_WITHOUT: Duration = Duration::from_secs(5);
+
+/// How long keys are good that should have been renewed and could not.
+const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For one request with its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// Why there is no key for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoKey {
+    /// The provider does not know it.
+    Unknown,
+    /// The provider cannot be asked.
+    Unavailable,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("cannot be asked")]
+    Request(#[from] reqwest::Error),
+    #[error("{url}: answered {status}")]
+    Status { url: Url, status: StatusCode },
+    #[error("{url}: answered more than {ANSWER_BYTES_MAX} bytes")]
+    TooLarge { url: Url },
+    #[error("{url}: answered no such JSON")]
+    Malformed { url: Url, source: serde_json::Error },
+    #[error("{url}: is about issuer {found:?}, not about the one that is configured")]
+    Issuer { url: Url, found: String },
+    #[error("{url}: its jwks_uri {rule}")]
+    KeysElsewhere { url: Url, rule: &'static str },
+    #[error("{url}: holds no key that can be used")]
+    NoKeys { url: Url },
+}
+
+/// What a discovery document is asked (OpenID Connect Discovery 1.0 §3).
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Clone)]
+enum Place {
+    Keys(Url),
+    Discovery { url: Url, issuer: String },
+}
+
+pub(super) struct Provider {
+    source: Arc<Source>,
+    cache: Duration,
+    fetching: Mutex<Fetching>,
+}
+
+/// What a request under way needs.
+struct Source {
+    http: Client,
+    place: Place,
+    known: ArcSwapOption<Known>,
+    failing: AtomicBool,
+}
+
+struct Known {
+    keys: Vec<Arc<Key>>,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Fetching {
+    begun: Option<Instant>,
+    /// The last request, over or not.
+    last: Option<(AbortHandle, Fetch)>,
+}
+
+/// Ends with the request; what came of it is in [`Source::known`].
+type Fetch = Shared<BoxFuture<'static, ()>>;
+
+impl Provider {
+    /// Asks nobody yet.
+    pub(super) fn new(settings: &JwtSettings, tls: &ClientConfig) -> Result<Self, GateError> {
+        let url = |text: &str| {
+            settings::url(text).map_err(|rule| GateError::Settings(format!("jwt: {text} {rule}")))
+        };
+        let place = match (&settings.jwks_uri, &settings.openid_configuration) {
+            (Some(keys), _) => Place::Keys(url(keys)?),
+            (None, document) => Place::Discovery {
+                url: url(document.as_deref().unwrap_or_default())?,
+                issuer: settings.issuer.clone(),
+            },
+        };
+        let http = Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            // A redirect could lead from https to http.
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(GateError::Client)?;
+        let source = Source {
+            http,
+            place,
+            known: ArcSwapOption::empty(),
+            failing: AtomicBool::new(false),
+        };
+        Ok(Self {
+            source: Arc::new(source),
+            cache: settings.cache,
+            fetching: Mutex::default(),
+        })
+    }
+
+    /// The key that a token names. Dropping the future does not end a request under way.
+    pub(super) async fn key(&self, id: &str, algorithm: Algorithm) -> Result<Arc<Key>, NoKey> {
+        let good = self.cache + STALE_MAX;
+        match self.source.age().filter(|age| *age < good) {
+            Some(age) if age < self.cache / 4 * 3 => {}
+            // Good for a while, or there are no others: nobody waits for new ones.
+            Some(age) if age < self.cache || self.source.failing.load(Relaxed) => {
+                drop(self.fetch(PAUSE));
+            }
+            Some(_) => wait(self.fetch(PAUSE)).await,
+            None => wait(self.fetch(PAUSE_WITHOUT)).await,
+        }
+        let find = || {
+            let known = self.source.known.load_full();
+            let known = known.filter(|known| known.since.elapsed() < good);
+            let known = known.ok_or(NoKey::Unavailable)?;
+            let found = known.keys.iter().find(|key| key.is(id, algorithm));
+            found.cloned().ok_or(NoKey::Unknown)
+        };
+        match find() {
+            // It may be newer than what is known.
+            Err(NoKey::Unknown) => {
+                wait(self.fetch(PAUSE)).await;
+                find()
+            }
+            found => found,
+        }
+    }
+
+    /// The request under way, or a new one if the last began more than `pause` ago.
+    fn fetch(&self, pause: Duration) -> Option<Fetch> {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((task, fetch)) = &fetching.last
+            && !task.is_finished()
+        {
+            return Some(fetch.clone());
+        }
+        if fetching.begun.is_some_and(|begun| begun.elapsed() < pause) {
+            return None;
+        }
+        // A task of its own, so that the caller who began it may go away.
+        let task = tokio::spawn(Arc::clone(&self.source).renew());
+        let handle = task.abort_handle();
+        let fetch = task.map(drop).boxed().shared();
+        *fetching = Fetching {
+            begun: Some(Instant::now()),
+            last: Some((handle, fetch.clone())),
+        };
+        Some(fetch)
+    }
+}
+
+async fn wait(fetch: Option<Fetch>) {
+    if let Some(fetch) = fetch {
+        fetch.await;
+    }
+}
+
+impl Source {
+    fn age(&self) -> Option<Duration> {
+        self.known
+            .load()
+            .as_ref()
+            .map(|known| known.since.elapsed())
+    }
+
+    async fn renew(self: Arc<Self>) {
+        let since = Instant::now();
+        match self.get().await {
+            Ok(keys) => {
+                let keys = keys.into_iter().map(Arc::new).collect();
+                self.known.store(Some(Arc::new(Known { keys, since })));
+                if self.failing.swap(false, Relaxed) {
+                    tracing::info!("keys of the identity provider are there again");
+                }
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Relaxed) {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "no keys from the identity provider");
+                }
+            }
+        }
+    }
+
+    async fn get(&self) -> Result<Vec<Key>, FetchError> {
+        let url = match &self.place {
+            Place::Keys(url) => url.clone(),
+            Place::Discovery { url, issuer } => {
+                let answer = self.answer(url).await?;
+                let found: Discovery = serde_json::from_slice(&answer).map_err(malformed(url))?;
+                let url = url.clone();
+                // OpenID Connect Discovery 1.0 §4.3: must be the same.
+                if found.issuer != *issuer {
+                    let found = found.issuer.chars().take(200).collect();
+                    return Err(FetchError::Issuer { url, found });
+                }
+                settings::url(&found.jwks_uri)
+                    .map_err(|rule| FetchError::KeysElsewhere { url, rule })?
+            }
+        };
+        let keys = keys::parse(&self.answer(&url).await?).map_err(malformed(&url))?;
+        if keys.is_empty() {
+            return Err(FetchError::NoKeys { url });
+        }
+        Ok(keys)
+    }
+
+    async fn answer(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let mut response = self.http.get(url.clone()).send().await?;
+        let status = response.status();
+        let url = url.clone();
+        if status != StatusCode::OK {
+            return Err(FetchError::Status { url, status });
+        }
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(FetchError::TooLarge { url });
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        Ok(answer)
+    }
+}
+
+fn malformed(url: &Url) -> impl FnOnce(serde_json::Error) -> FetchError {
+    let url = url.clone();
+    |source| FetchError::Malformed { url, source }
+}

@@ -1,0 +1,184 @@
+//! Tokens that stand for themselves.
+//!
+//! What is kept of a token is a keyed hash under a key that is made at the start and kept nowhere: a
+//! comparison takes the same time whatever is presented, and memory holds nothing worth reading.
+
+use super::settings::TokenSettings;
+use super::{Caller, GateError, Role};
+use crate::file::{self, Stamp};
+use arc_swap::ArcSwapOption;
+use ring::hmac;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often files are looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of a token that is worth the name, and of what a client may present.
+const BYTES: std::ops::RangeInclusive<usize> = 16..=16_384;
+
+/// What [`is_token`] asks for, in words.
+pub(super) const TOKEN_BYTES: &str = "must have 16 to 16384 visible ASCII characters";
+
+/// Whether a text can stand in a header, and is not guessed at once.
+pub(super) fn is_token(text: &str) -> bool {
+    BYTES.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+pub(super) struct Tokens {
+    key: hmac::Key,
+    entries: Arc<[Entry]>,
+    /// When files were looked at last.
+    looked: Mutex<Instant>,
+}
+
+struct Entry {
+    name: String,
+    role: Role,
+    file: Option<Watched>,
+    /// Nothing while the file holds no token.
+    tag: ArcSwapOption<Vec<u8>>,
+}
+
+struct Watched {
+    path: PathBuf,
+    seen: Mutex<Option<Stamp>>,
+}
+
+impl Tokens {
+    /// Reads variables and files. Blocks on the file system.
+    pub(super) fn new(settings: &[TokenSettings]) -> Result<Self, GateError> {
+        let random = ring::rand::SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| GateError::Random)?;
+        let entries: Vec<_> = settings
+            .iter()
+            .map(|token| Entry::new(token, &key))
+            .collect::<Result<_, _>>()?;
+        for (position, entry) in entries.iter().enumerate() {
+            let tag = entry.tag.load();
+            let same = |other: &&Entry| *other.tag.load() == *tag;
+            if let Some(other) = entries[..position].iter().find(same) {
+                return Err(GateError::Same {
+                    name: entry.name.clone(),
+                    other: other.name.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            key,
+            entries: entries.into(),
+            looked: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Whom a token stands for. Dropping the future loses nothing.
+    pub(super) async fn find(&self, token: &str) -> Option<Caller> {
+        self.look().await;
+        let fits = |entry: &&Entry| {
+            let tag = entry.tag.load();
+            let tag = tag.as_ref();
+            tag.is_some_and(|tag| hmac::verify(&self.key, token.as_bytes(), tag).is_ok())
+        };
+        let entry = self.entries.iter().find(fits)?;
+        Some(Caller {
+            name: entry.name.clone(),
+            role: entry.role,
+        })
+    }
+
+    /// Reads files that changed, on a thread that may block.
+    async fn look(&self) {
+        if self.entries.iter().all(|entry| entry.file.is_none()) {
+            return;
+        }
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.elapsed() < LOOK_EVERY {
+                return;
+            }
+            *looked = Instant::now();
+        }
+        let (entries, key) = (Arc::clone(&self.entries), self.key.clone());
+        let look = move || entries.iter().for_each(|entry| entry.reload(&key));
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!(%error, "token files not looked at");
+        }
+    }
+}
+
+impl Entry {
+    fn new(settings: &TokenSettings, key: &hmac::Key) -> Result<Self, GateError> {
+        let name = &settings.name;
+        let mut file = None;
+        let tag = if let Some(path) = &settings.token_file {
+            let seen = Mutex::new(Stamp::of(path));
+            let path = path.clone();
+            let tag = read(&path, key).map_err(|reason| GateError::File {
+                name: name.clone(),
+                path: path.clone(),
+                reason,
+            })?;
+            file = Some(Watched { path, seen });
+            tag
+        } else if let Some(variable) = &settings.token_env {
+            let value = std::env::var(variable).unwrap_or_default();
+            tag(&value, key).ok_or_else(|| GateError::Variable {
+                name: name.clone(),
+                variable: variable.clone(),
+            })?
+        } else {
+            let token = settings.token.as_ref();
+            let token = token.and_then(|token| tag(token.expose(), key));
+            token.ok_or_else(|| GateError::Settings(format!("token of {name:?} {TOKEN_BYTES}")))?
+        };
+        Ok(Self {
+            name: name.clone(),
+            role: settings.role,
+            file,
+            tag: ArcSwapOption::from_pointee(tag),
+        })
+    }
+
+    /// A file that went away or holds no token any more lets nobody in: that is how a token is withdrawn.
+    fn reload(&self, key: &hmac::Key) {
+        let Some(Watched { path, seen }) = &self.file else {
+            return;
+        };
+        let found = Stamp::of(path);
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == found {
+            return;
+        }
+        *seen = found;
+        let name = &self.name;
+        let read = read(path, key);
+        let path = path.display();
+        match read {
+            Ok(tag) => {
+                self.tag.store(Some(Arc::new(tag)));
+                tracing::info!(name, %path, "token read again");
+            }
+            Err(reason) => {
+                self.tag.store(None);
+                tracing::warn!(name, %path, reason, "token withdrawn until its file holds one");
+            }
+        }
+    }
+}
+
+fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
+    let (text, metadata) = file::read(path).map_err(|error| format!("cannot read it: {error}"))?;
+    if let Some(mode) = file::open_to_others(&metadata) {
+        return Err(format!(
+            "has mode {mode:04o}, so everybody may use it; chmod 0600 it"
+        ));
+    }
+    tag(text.expose().trim(), key).ok_or_else(|| TOKEN_BYTES.to_owned())
+}
+
+fn tag(token: &str, key: &hmac::Key) -> Option<Vec<u8>> {
+    let sign = || hmac::sign(key, token.as_bytes()).as_ref().to_vec();
+    is_token(token).then(sign)
+}
