@@ -11,6 +11,7 @@ pub mod http;
 mod link;
 mod list;
 mod operation;
+pub mod read;
 mod retry;
 
 #[cfg(test)]
