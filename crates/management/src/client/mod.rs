@@ -13,6 +13,7 @@ mod list;
 mod operation;
 pub mod read;
 mod retry;
+pub mod source;
 
 #[cfg(test)]
 mod api_tests;
