@@ -1,6 +1,7 @@
 //! The management API of Azure: served from an embedded store, and read as a source of definitions.
 
 mod arm;
+pub mod client;
 mod definitions;
 mod desk;
 mod digital_twins;

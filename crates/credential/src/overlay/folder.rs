@@ -1,0 +1,148 @@
+//! Secrets in a folder, such as a mounted one.
+
+use super::{Field, SECRET_BYTES_MAX, checked};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use twinroute_model::secret::Secret;
+
+/// No folder has more files and folders in it; a mistyped path must not read a disk.
+const ENTRIES_MAX: usize = 200_000;
+
+/// By the folder's part of the name in lower case (`hub-1`, `main/hub-1`), and field.
+type Found = HashMap<(String, Field), Secret>;
+
+/// Reads `<endpoint>/<field>` and `<instance>/<endpoint>/<field>` under `root`.
+///
+/// A folder that is not there holds nothing: it may be mounted later.
+pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> Found {
+    let mut reader = Reader {
+        found: HashMap::new(),
+        paths: HashMap::new(),
+        readable: Vec::new(),
+        left: ENTRIES_MAX,
+        problems,
+    };
+    reader.level(root, "", 0);
+    let Reader {
+        found, readable, ..
+    } = reader;
+    if let Some(first) = readable.first() {
+        let more = match readable.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let text = format!(
+            "{}{more}: everybody may read it; chmod o-r it",
+            first.display()
+        );
+        problems.push(text);
+    }
+    found
+}
+
+struct Reader<'a> {
+    found: Found,
+    paths: HashMap<(String, Field), PathBuf>,
+    readable: Vec<PathBuf>,
+    left: usize,
+    problems: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn level(&mut self, folder: &Path, name: &str, depth: usize) {
+        let entries = match sorted(folder, &mut self.left) {
+            Ok(entries) => entries,
+            Err(error) if depth == 0 && error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.problem(folder, &error.to_string()),
+        };
+        for (entry, path) in entries {
+            // Follows links: Kubernetes mounts every name as one.
+            let metadata = match fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    self.problem(&path, &error.to_string());
+                    continue;
+                }
+            };
+            if metadata.is_dir() {
+                if depth == 2 {
+                    self.problem(&path, "is too deep: <instance>/<endpoint>/<field>");
+                    continue;
+                }
+                let entry = entry.to_ascii_lowercase();
+                let name = if name.is_empty() {
+                    entry
+                } else {
+                    format!("{name}/{entry}")
+                };
+                self.level(&path, &name, depth + 1);
+            } else if depth == 0 {
+                self.problem(
+                    &path,
+                    "stands in no folder of an endpoint: <endpoint>/<field>",
+                );
+            } else if let Some(field) = Field::of(&entry) {
+                if metadata.permissions().mode() & 0o004 != 0 {
+                    self.readable.push(path.clone());
+                }
+                self.file(path, (name.to_owned(), field));
+            } else {
+                self.problem(&path, "has the name of no secret field");
+            }
+        }
+    }
+
+    fn file(&mut self, path: PathBuf, key: (String, Field)) {
+        if let Some(other) = self.paths.get(&key) {
+            let reason = format!("means the same as {}, which is used", other.display());
+            return self.problem(&path, &reason);
+        }
+        match content(&path).and_then(|text| checked(text.expose())) {
+            Ok(secret) => {
+                self.found.insert(key.clone(), secret);
+                self.paths.insert(key, path);
+            }
+            Err(reason) => self.problem(&path, &reason),
+        }
+    }
+
+    fn problem(&mut self, path: &Path, reason: &str) {
+        self.problems.push(format!("{}: {reason}", path.display()));
+    }
+}
+
+fn content(path: &Path) -> Result<Secret, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let limit = SECRET_BYTES_MAX as u64 + 2;
+    let read = file.take(limit).read_to_string(&mut text);
+    let text = Secret::new(text);
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err("is not UTF-8 text".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Visible entries with text for a name, by name.
+fn sorted(folder: &Path, left: &mut usize) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        *left = left.checked_sub(1).ok_or_else(|| {
+            io::Error::other(format!("has more than {ENTRIES_MAX} entries below it"))
+        })?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            entries.push((name, entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}

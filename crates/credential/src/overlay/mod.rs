@@ -1,0 +1,350 @@
+//! The secret overlay: by endpoint name, the secrets that Azure masks when definitions are read.
+//!
+//! | place | for |
+//! |---|---|
+//! | variable `TWINROUTE_SECRET_<INSTANCE>__<ENDPOINT>__<FIELD>` | an endpoint of one instance |
+//! | file `<folder>/<instance>/<endpoint>/<field>` | the same |
+//! | variable `TWINROUTE_SECRET_<ENDPOINT>__<FIELD>` | endpoints of that name in every instance |
+//! | file `<folder>/<endpoint>/<field>` | the same |
+//!
+//! An upper place wins. In variables names are in upper case with `_` for `-`; two underscores stand
+//! between the parts. `<FIELD>` is the field's name in upper case; underscores in it do not count, so
+//! `ACCESSKEY1` and `ACCESS_KEY1` are one. A variable that could mean two endpoints (`a--b`, and `b` of
+//! the instance `a`) is used for neither. In files names ignore case, and names that begin with a dot
+//! are passed over, as Kubernetes keeps its own there. A line break at the end is no part of a secret.
+
+mod folder;
+mod watch;
+
+pub use watch::Watch;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::secret::Secret;
+
+/// How variables of the overlay begin.
+pub const PREFIX: &str = "TWINROUTE_SECRET_";
+
+/// No secret is larger; a connection string has some 200 bytes, a SAS URI some 400.
+pub const SECRET_BYTES_MAX: usize = 16 << 10;
+
+/// A secret field of an endpoint's definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the published names say all that is published")]
+pub enum Field {
+    ConnectionStringPrimaryKey,
+    ConnectionStringSecondaryKey,
+    PrimaryConnectionString,
+    SecondaryConnectionString,
+    AccessKey1,
+    AccessKey2,
+    DeadLetterSecret,
+}
+
+impl Field {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ConnectionStringPrimaryKey,
+        Self::ConnectionStringSecondaryKey,
+        Self::PrimaryConnectionString,
+        Self::SecondaryConnectionString,
+        Self::AccessKey1,
+        Self::AccessKey2,
+        Self::DeadLetterSecret,
+    ];
+
+    /// The JSON member.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionStringPrimaryKey => "connectionStringPrimaryKey",
+            Self::ConnectionStringSecondaryKey => "connectionStringSecondaryKey",
+            Self::PrimaryConnectionString => "primaryConnectionString",
+            Self::SecondaryConnectionString => "secondaryConnectionString",
+            Self::AccessKey1 => "accessKey1",
+            Self::AccessKey2 => "accessKey2",
+            Self::DeadLetterSecret => "deadLetterSecret",
+        }
+    }
+
+    /// How messages write it in a variable.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::ConnectionStringPrimaryKey => "CONNECTION_STRING_PRIMARY_KEY",
+            Self::ConnectionStringSecondaryKey => "CONNECTION_STRING_SECONDARY_KEY",
+            Self::PrimaryConnectionString => "PRIMARY_CONNECTION_STRING",
+            Self::SecondaryConnectionString => "SECONDARY_CONNECTION_STRING",
+            Self::AccessKey1 => "ACCESS_KEY1",
+            Self::AccessKey2 => "ACCESS_KEY2",
+            Self::DeadLetterSecret => "DEAD_LETTER_SECRET",
+        }
+    }
+
+    /// The field of this name, in any case, underscores aside.
+    fn of(name: &str) -> Option<Self> {
+        let plain: String = name.chars().filter(|char| *char != '_').collect();
+        let mut all = Self::ALL.into_iter();
+        all.find(|field| field.name().eq_ignore_ascii_case(&plain))
+    }
+}
+
+/// Where secrets are looked for.
+pub struct Overlay {
+    /// By names (`HUB_1`, `MAIN__HUB_1`) and field.
+    variables: HashMap<(String, Field), Variable>,
+    folder: Option<PathBuf>,
+    problems: Vec<String>,
+}
+
+struct Variable {
+    name: String,
+    secret: Secret,
+}
+
+impl std::fmt::Debug for Overlay {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Overlay")
+            .field("variables", &self.variables.len())
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Overlay {
+    /// An overlay of this process's environment and, where there is one, a folder. The folder need not
+    /// exist yet.
+    #[must_use]
+    pub fn from_environment(folder: Option<PathBuf>) -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            let name = name.into_string().ok()?;
+            // What is no text becomes a problem of its name below.
+            let value = value.into_string().unwrap_or_default();
+            name.starts_with(PREFIX).then_some((name, value))
+        };
+        Self::new(folder, std::env::vars_os().filter_map(text))
+    }
+
+    /// An overlay of these variables; those without [`PREFIX`] are passed over.
+    #[must_use]
+    pub fn new(
+        folder: Option<PathBuf>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let mut overlay = Self {
+            variables: HashMap::new(),
+            folder,
+            problems: Vec::new(),
+        };
+        let mut variables: Vec<_> = variables.into_iter().collect();
+        variables.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, value) in variables {
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            if let Err(reason) = overlay.take(&name, rest, value) {
+                let text = format!("environment variable {name}: {reason}");
+                overlay.problems.push(text);
+            }
+        }
+        overlay
+    }
+
+    fn take(&mut self, name: &str, rest: &str, value: String) -> Result<(), String> {
+        let secret = checked(&value)?;
+        let parts = rest.rsplit_once("__");
+        let (names, field) = parts
+            .and_then(|(names, field)| Some((names, Field::of(field)?)))
+            .ok_or("ends in no field; it is __ACCESS_KEY1, __PRIMARY_CONNECTION_STRING, …")?;
+        let name = name.to_owned();
+        let key = (names.to_owned(), field);
+        if let Some(other) = self.variables.get(&key) {
+            return Err(format!("means the same as {}, which is used", other.name));
+        }
+        self.variables.insert(key, Variable { name, secret });
+        Ok(())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Tells when the folder changes. Variables never do.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.folder.as_deref())
+    }
+
+    /// The secrets of these endpoints as they are now. Blocks on the file system.
+    ///
+    /// What cannot be used is left out and named in [`Secrets::problems`].
+    #[must_use]
+    pub fn secrets<'a>(
+        &self,
+        endpoints: impl IntoIterator<Item = (&'a InstanceName, &'a EndpointName)>,
+    ) -> Secrets {
+        let mut secrets = Secrets {
+            found: HashMap::new(),
+            problems: self.problems.clone(),
+            folder: self.folder.clone(),
+        };
+        let files = match &self.folder {
+            Some(folder) => folder::read(folder, &mut secrets.problems),
+            None => HashMap::new(),
+        };
+        let endpoints: Vec<_> = endpoints.into_iter().collect();
+        let ambiguous = self.ambiguous(&endpoints, &mut secrets.problems);
+        let mut used = HashSet::new();
+        for (instance, endpoint) in endpoints {
+            let [narrow, wide] = keys(instance, endpoint);
+            let lower = endpoint.as_str().to_ascii_lowercase();
+            let narrow_file = format!("{}/{lower}", instance.as_str().to_ascii_lowercase());
+            for field in Field::ALL {
+                let mut found = None;
+                for (key, path) in [(&narrow, &narrow_file), (&wide, &lower)] {
+                    let key = (key.clone(), field);
+                    let variable = self.variables.get(&key);
+                    if variable.is_some() {
+                        used.insert(key.clone());
+                    }
+                    let variable = variable.filter(|_| !ambiguous.contains(&key.0));
+                    let variable = variable.map(|variable| &variable.secret);
+                    found = found
+                        .or(variable)
+                        .or_else(|| files.get(&(path.clone(), field)));
+                }
+                if let Some(secret) = found {
+                    let key = (instance.clone(), endpoint.clone(), field);
+                    secrets.found.insert(key, secret.clone());
+                }
+            }
+        }
+        let mut unused: Vec<_> = (self.variables.iter())
+            .filter(|(key, _)| !used.contains(*key))
+            .map(|(_, variable)| {
+                format!("environment variable {}: no such endpoint", variable.name)
+            })
+            .collect();
+        unused.sort();
+        secrets.problems.extend(unused);
+        secrets
+    }
+
+    /// Names in variables that more than one endpoint could mean, where there is such a variable.
+    fn ambiguous(
+        &self,
+        endpoints: &[(&InstanceName, &EndpointName)],
+        problems: &mut Vec<String>,
+    ) -> HashSet<String> {
+        let present: HashSet<&str> = self.variables.keys().map(|(key, _)| key.as_str()).collect();
+        let mut meant: HashMap<String, String> = HashMap::new();
+        let mut ambiguous = HashSet::new();
+        for (instance, endpoint) in endpoints {
+            let [narrow, wide] = keys(instance, endpoint);
+            let lower = endpoint.as_str().to_ascii_lowercase();
+            let full = format!("{}/{lower}", instance.as_str().to_ascii_lowercase());
+            for (key, object) in [(narrow, full), (wide, lower)] {
+                if !present.contains(key.as_str()) {
+                    continue;
+                }
+                let other = meant.entry(key.clone()).or_insert_with(|| object.clone());
+                if *other != object && ambiguous.insert(key.clone()) {
+                    problems.push(format!(
+                        "environment variable {PREFIX}{key}__…: may mean endpoint {other} or \
+                         endpoint {object} and is used for neither; use files, or rename one"
+                    ));
+                }
+            }
+        }
+        ambiguous
+    }
+}
+
+/// How variables name an endpoint: with its instance, and without.
+fn keys(instance: &InstanceName, endpoint: &EndpointName) -> [String; 2] {
+    let upper = |name: &str| name.to_ascii_uppercase().replace('-', "_");
+    let wide = upper(endpoint.as_str());
+    [format!("{}__{wide}", upper(instance.as_str())), wide]
+}
+
+/// The secrets that were found.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    found: HashMap<(InstanceName, EndpointName, Field), Secret>,
+    problems: Vec<String>,
+    folder: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Secrets")
+            .field("found", &self.found.len())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Secrets {
+    /// The secret of one field.
+    #[must_use]
+    pub fn get(
+        &self,
+        instance: &InstanceName,
+        endpoint: &EndpointName,
+        field: Field,
+    ) -> Option<&Secret> {
+        let key = (instance.clone(), endpoint.clone(), field);
+        self.found.get(&key)
+    }
+
+    /// What could not be used, and files that everybody may read; each names its place, none a value.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// In words: where a missing secret may be put.
+    #[must_use]
+    pub fn ways(&self, instance: &InstanceName, endpoint: &EndpointName, field: Field) -> String {
+        let [narrow, wide] = keys(instance, endpoint);
+        let name = field.name();
+        let variable = field.variable();
+        let file = self.folder.as_ref().map_or_else(
+            || format!("a file {endpoint}/{name} in a `secrets_folder`"),
+            |folder| {
+                format!(
+                    "the file {}",
+                    folder.join(endpoint.as_str()).join(name).display()
+                )
+            },
+        );
+        format!(
+            "the environment variable {PREFIX}{wide}__{variable} (or \
+             {PREFIX}{narrow}__{variable}) or {file}"
+        )
+    }
+}
+
+/// What a variable or a file holds, as a secret.
+fn checked(text: &str) -> Result<Secret, String> {
+    if text.len() > SECRET_BYTES_MAX {
+        return Err(format!("is larger than {SECRET_BYTES_MAX} bytes"));
+    }
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let secret = Secret::new(text.strip_suffix('\r').unwrap_or(text));
+    if secret.expose().is_empty() {
+        return Err("holds no text".to_owned());
+    }
+    if secret.is_masked() {
+        return Err("holds a mask, as read APIs show it; put the real secret there".to_owned());
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,124 @@
+//! Tells when the folder of secrets changes.
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// A burst of changes is one change: quiet for this long ends it.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// But no burst puts a look off for longer than this.
+const BURST_MAX: Duration = Duration::from_secs(2);
+
+/// Where no watch can be set (the folder is not there yet) or one misses changes (network file systems,
+/// a folder that was replaced as a whole), a look is taken this often.
+const POLL: Duration = Duration::from_secs(30);
+
+/// Watches one folder, or nothing. Stops when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    folder: Option<PathBuf>,
+    seen: Arc<Notify>,
+    watcher: Option<RecommendedWatcher>,
+    /// A change was seen, but its burst was not over when the caller went away.
+    open: bool,
+}
+
+impl Watch {
+    pub(super) fn new(folder: Option<&Path>) -> Self {
+        let mut watch = Self {
+            folder: folder.map(Path::to_owned),
+            seen: Arc::default(),
+            watcher: None,
+            open: false,
+        };
+        watch.set();
+        watch
+    }
+
+    /// Sets the watch anew: the folder may be another one by now.
+    fn set(&mut self) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        let seen = Arc::clone(&self.seen);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Reading a secret must not look like a change; after an error anything may be missed.
+            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                seen.notify_one();
+            }
+        });
+        let watching = watcher.and_then(|mut watcher| {
+            watcher.watch(folder, RecursiveMode::Recursive)?;
+            Ok(watcher)
+        });
+        if let Err(error) = &watching {
+            let folder = folder.display();
+            tracing::debug!(%folder, %error, "secrets are not watched, only looked at in turns");
+        }
+        self.watcher = watching.ok();
+    }
+
+    /// Resolves when secrets may have changed: after a change, once it has been quiet for a moment, and
+    /// in turns of half a minute. Never, where there is no folder.
+    ///
+    /// Dropping the future loses no change.
+    pub async fn changed(&mut self) {
+        if self.folder.is_none() {
+            return std::future::pending().await;
+        }
+        if !self.open && timeout(POLL, self.seen.notified()).await.is_err() {
+            self.set();
+            return;
+        }
+        self.open = true;
+        let latest = Instant::now() + BURST_MAX;
+        loop {
+            let quiet = (Instant::now() + QUIET).min(latest);
+            let more = timeout_at(quiet, self.seen.notified()).await;
+            if more.is_err() || Instant::now() >= latest {
+                self.open = false;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Waits for the watcher's word, not for time: the time limit only ends a test that fails.
+    #[tokio::test]
+    async fn a_change_is_told_also_when_a_caller_went_away() {
+        let root = tempfile::tempdir().unwrap();
+        let mut watch = Watch::new(Some(root.path()));
+        fs::write(root.path().join("accessKey1"), b"k").unwrap();
+        // The caller leaves while the burst is still on.
+        watch.seen.notified().await;
+        watch.open = true;
+        let limit = Duration::from_secs(20);
+        timeout(limit, watch.changed()).await.unwrap();
+        assert!(!watch.open);
+        assert!(watch.watcher.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_watch_a_look_is_taken_in_turns() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("later");
+        let mut watch = Watch::new(Some(&folder));
+        assert!(watch.watcher.is_none());
+        watch.changed().await;
+        fs::create_dir(&folder).unwrap();
+        watch.changed().await;
+        assert!(watch.watcher.is_some(), "the folder is there now");
+        let mut never = Watch::new(None);
+        let limit = Duration::from_secs(3_600);
+        assert!(timeout(limit, never.changed()).await.is_err());
+    }
+}

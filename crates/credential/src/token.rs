@@ -1,0 +1,474 @@
+//! Bearer tokens by scope, from one login that the configuration names: none is guessed.
+//!
+//! azure_identity asks for tokens; the cache is ours. Its own is renewed under a lock in the last five
+//! minutes and fails its callers although the old token is still good, and IMDS may take 72 s to say no.
+//! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
+//! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::http::HttpClient;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::secret::Secret;
+
+/// The longest that a caller waits for a token when there is none.
+pub const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The longest that one renewal goes on in the background; IMDS's own attempts take 72 s.
+const RENEWAL_MAX: Duration = Duration::from_secs(120);
+
+/// A token counts as expired this long before it is: it still has to travel.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
+
+/// A token is renewed this long before it expires, or after three quarters of what is left of it.
+const RENEW_BEFORE_MAX: Duration = Duration::from_secs(600);
+
+/// Between failed renewals: this, doubled each time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// But never longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A token that a server refused is replaced at most this often.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+
+/// Scopes that one source serves. A few are known; a bug must not fill the memory.
+const SCOPES_MAX: usize = 64;
+
+/// A file that holds a token is read again after this.
+const FILE_EVERY: Duration = Duration::from_secs(60);
+
+/// No token is larger; those of users in many groups have some 20 KB.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
+
+/// How much of an error's text is kept.
+const REASON_BYTES_MAX: usize = 600;
+
+/// How to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// With this token, which is never renewed.
+    Token(Secret),
+    /// With the token in this file, which is read again every minute.
+    TokenFile(PathBuf),
+    /// As the managed identity of the machine, container or function: the system-assigned one, or the
+    /// user-assigned one with this client id.
+    ManagedIdentity {
+        /// The user-assigned identity's.
+        client_id: Option<String>,
+    },
+    /// As a Kubernetes workload identity. What is `None` comes from the variables that its webhook sets:
+    /// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`.
+    WorkloadIdentity {
+        /// The Entra tenant.
+        tenant_id: Option<String>,
+        /// The application's or identity's.
+        client_id: Option<String>,
+        /// Where Kubernetes keeps the service account's token.
+        token_file: Option<PathBuf>,
+    },
+    /// As an application with its secret.
+    ClientSecret {
+        /// The Entra tenant.
+        tenant_id: String,
+        /// The application's.
+        client_id: String,
+        /// One of the application's secrets.
+        secret: Secret,
+    },
+    /// As the user that `az login` logged in; for trying things out.
+    AzureCli {
+        /// The tenant, where it is not the user's default.
+        tenant_id: Option<String>,
+    },
+}
+
+/// A token and how long it is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What stands behind `Bearer `.
+    pub secret: Secret,
+    /// When it expires; `None` when nobody says.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The login failed.
+    #[error("no token for {scope}: {reason}")]
+    Refused {
+        /// For what.
+        scope: String,
+        /// The causes, in one line; no secrets.
+        reason: String,
+    },
+    /// Nobody answered yet; the renewal goes on.
+    #[error("no token for {scope} within {} s; it is still being asked for", waited.as_secs())]
+    Late {
+        /// For what.
+        scope: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// A caller makes scopes up.
+    #[error("more than {SCOPES_MAX} scopes are asked for")]
+    Scopes,
+}
+
+/// Gives tokens. Clones share one cache.
+#[derive(Clone)]
+pub struct TokenSource(Arc<Inner>);
+
+struct Inner {
+    origin: Origin,
+    clock: Arc<dyn Clock>,
+    entries: Mutex<HashMap<String, Entry>>,
+}
+
+type Make = Box<dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync>;
+
+enum Origin {
+    Fixed(Secret),
+    File(PathBuf),
+    Azure(Make),
+}
+
+/// What is known of one scope.
+#[derive(Default)]
+struct Entry {
+    token: Option<Token>,
+    /// When it should be renewed.
+    due: Option<Timestamp>,
+    renewal: Option<watch::Receiver<Option<Outcome>>>,
+    failed: Option<Failed>,
+    forgotten: Option<Instant>,
+}
+
+type Outcome = Result<Token, TokenError>;
+
+struct Failed {
+    times: u32,
+    error: TokenError,
+    /// No renewal before this.
+    until: Instant,
+}
+
+impl Entry {
+    fn idle(&self) -> bool {
+        // A task that panicked closed its end without an outcome.
+        let renewal = self.renewal.as_ref();
+        renewal.is_none_or(|outcome| outcome.borrow().is_some() || outcome.has_changed().is_err())
+    }
+
+    fn paused(&self) -> Option<&Failed> {
+        let failed = self.failed.as_ref();
+        failed.filter(|failed| Instant::now() < failed.until)
+    }
+}
+
+enum Look {
+    Have(Token),
+    Wait(watch::Receiver<Option<Outcome>>),
+}
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match &self.0.origin {
+            Origin::Fixed(_) => "fixed",
+            Origin::File(_) => "file",
+            Origin::Azure(_) => "azure",
+        };
+        write!(formatter, "TokenSource({kind})")
+    }
+}
+
+impl TokenSource {
+    /// A source that logs in as `login`. Does no I/O: whatever is wrong shows with the first token.
+    ///
+    /// `http` makes the requests. It must not follow redirects, and for a managed identity it must not
+    /// use a proxy: the identity service is on the machine.
+    #[must_use]
+    pub fn new(login: Login, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+        let origin = match login {
+            Login::Token(secret) => Origin::Fixed(secret),
+            Login::TokenFile(path) => Origin::File(path),
+            login => Origin::Azure(Box::new(move || crate::login::credential(&login, &http))),
+        };
+        Self::of(origin, clock)
+    }
+
+    /// A source with a token that is never renewed.
+    #[must_use]
+    pub fn fixed(token: Secret, clock: Arc<dyn Clock>) -> Self {
+        Self::of(Origin::Fixed(token), clock)
+    }
+
+    /// A source that asks what `make` makes, anew for each renewal.
+    pub fn from_credentials(
+        make: impl Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync + 'static,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::of(Origin::Azure(Box::new(make)), clock)
+    }
+
+    fn of(origin: Origin, clock: Arc<dyn Clock>) -> Self {
+        let entries = Mutex::default();
+        Self(Arc::new(Inner {
+            origin,
+            clock,
+            entries,
+        }))
+    }
+
+    /// A token for `scope`, such as `https://management.azure.com/.default`.
+    ///
+    /// Answers at once while there is a good one; else waits at most [`WAIT_MAX`]. Must be called within
+    /// a tokio runtime. Dropping the future stops no renewal.
+    ///
+    /// # Errors
+    /// [`TokenError`]; also, without asking again, that of a renewal that failed a moment ago.
+    pub async fn token(&self, scope: &str) -> Result<Token, TokenError> {
+        if let Origin::Fixed(secret) = &self.0.origin {
+            return Ok(Token {
+                secret: secret.clone(),
+                expires_at: None,
+            });
+        }
+        let deadline = Instant::now() + WAIT_MAX;
+        let mut outcome = match self.look(scope)? {
+            Look::Have(token) => return Ok(token),
+            Look::Wait(outcome) => outcome,
+        };
+        let landed = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
+        match landed.map(|landed| landed.ok().and_then(|outcome| outcome.clone())) {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(refused(scope, "the renewal ended without a word")),
+            Err(_) => Err(TokenError::Late {
+                scope: scope.to_owned(),
+                waited: WAIT_MAX,
+            }),
+        }
+    }
+
+    /// Drops `token`, which a server refused, so that the next call asks for a new one.
+    ///
+    /// Returns whether a new one may come: not for fixed tokens, and not when that was tried within the
+    /// last half minute, so that a server that refuses all cannot make the login busy.
+    pub fn forget(&self, scope: &str, token: &Token) -> bool {
+        if matches!(self.0.origin, Origin::Fixed(_)) {
+            return false;
+        }
+        let mut entries = self.0.entries();
+        let Some(entry) = entries.get_mut(scope) else {
+            return false;
+        };
+        if entry.token.as_ref() != Some(token) {
+            // Somebody else saw it first; there is a newer one.
+            return entry.token.is_some();
+        }
+        let now = Instant::now();
+        if (entry.forgotten).is_some_and(|at| now.duration_since(at) < FORGET_EVERY) {
+            return false;
+        }
+        entry.forgotten = Some(now);
+        entry.token = None;
+        true
+    }
+
+    fn look(&self, scope: &str) -> Result<Look, TokenError> {
+        let now = self.0.clock.now();
+        let mut entries = self.0.entries();
+        if !entries.contains_key(scope) && entries.len() >= SCOPES_MAX {
+            return Err(TokenError::Scopes);
+        }
+        let entry = entries.entry(scope.to_owned()).or_default();
+        let good = |token: &&Token| {
+            (token.expires_at).is_none_or(|expires_at| now.after(EXPIRY_MARGIN) < expires_at)
+        };
+        let token = entry.token.as_ref().filter(good).cloned();
+        let wanted = token.is_none() || entry.due.is_some_and(|due| due <= now);
+        if !entry.idle() || !wanted {
+            if let Some(token) = token {
+                return Ok(Look::Have(token));
+            }
+        } else if let Some(failed) = entry.paused() {
+            return token.map(Look::Have).ok_or_else(|| failed.error.clone());
+        } else {
+            self.renew(scope, entry);
+        }
+        if let Some(token) = token {
+            return Ok(Look::Have(token));
+        }
+        let renewal = entry.renewal.clone();
+        let renewal = renewal.expect("without a good token a renewal runs or was just begun");
+        Ok(Look::Wait(renewal))
+    }
+
+    fn renew(&self, scope: &str, entry: &mut Entry) {
+        let (sender, outcome) = watch::channel(None);
+        entry.renewal = Some(outcome);
+        let inner = Arc::clone(&self.0);
+        let scope = scope.to_owned();
+        tokio::spawn(async move {
+            let fetched = timeout(RENEWAL_MAX, inner.fetch(&scope)).await;
+            let fetched = fetched.unwrap_or_else(|_| {
+                let text = format!("no answer within {} s", RENEWAL_MAX.as_secs());
+                Err(refused(&scope, &text))
+            });
+            inner.land(&scope, &fetched);
+            sender.send_replace(Some(fetched));
+        });
+    }
+}
+
+impl Inner {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        // What panicked while it held the lock changed a field at most.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, scope: &str) -> Outcome {
+        match &self.origin {
+            Origin::Fixed(secret) => Ok(Token {
+                secret: secret.clone(),
+                expires_at: None,
+            }),
+            Origin::File(path) => {
+                let read = path.clone();
+                let read = tokio::task::spawn_blocking(move || read_token(&read)).await;
+                let read = read.unwrap_or_else(|error| Err(error.to_string()));
+                let secret = read.map_err(|reason| {
+                    refused(scope, &format!("token file {}: {reason}", path.display()))
+                })?;
+                let expires_at = Some(self.clock.now().after(2 * FILE_EVERY));
+                Ok(Token { secret, expires_at })
+            }
+            Origin::Azure(make) => {
+                let failed = |error: azure_core::Error| refused(scope, &chain(&error));
+                let credential = make().map_err(failed)?;
+                let token = credential.get_token(&[scope], None).await.map_err(failed)?;
+                let expires_at = token.expires_on.unix_timestamp().saturating_mul(1_000);
+                Ok(Token {
+                    secret: Secret::new(token.token.secret()),
+                    expires_at: Some(Timestamp::from_unix_millis(expires_at)),
+                })
+            }
+        }
+    }
+
+    fn land(&self, scope: &str, fetched: &Outcome) {
+        let now = self.clock.now();
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(scope) else {
+            return;
+        };
+        match fetched {
+            Ok(token) => {
+                if entry.failed.take().is_some() {
+                    tracing::info!(scope, "there is a token again");
+                }
+                entry.due = token.expires_at.map(|at| due(now, at, &self.origin));
+                entry.token = Some(token.clone());
+            }
+            Err(error) => {
+                let times = entry.failed.as_ref().map_or(0, |failed| failed.times);
+                if times == 0 {
+                    tracing::warn!(scope, error = %error, "a token could not be renewed");
+                }
+                let pause = PAUSE_MIN.saturating_mul(1 << times.min(16)).min(PAUSE_MAX);
+                entry.failed = Some(Failed {
+                    times: times + 1,
+                    error: error.clone(),
+                    until: Instant::now() + pause,
+                });
+            }
+        }
+    }
+}
+
+/// When a token that expires at `at` should be renewed.
+fn due(now: Timestamp, at: Timestamp, origin: &Origin) -> Timestamp {
+    if matches!(origin, Origin::File(_)) {
+        return now.after(FILE_EVERY);
+    }
+    let left = at.since(now);
+    now.after(left - (left / 4).min(RENEW_BEFORE_MAX))
+}
+
+fn refused(scope: &str, reason: &str) -> TokenError {
+    TokenError::Refused {
+        scope: scope.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// An error and its causes in one bounded line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut end = text.len().min(REASON_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+fn read_token(path: &Path) -> Result<Secret, String> {
+    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if bytes.len() > TOKEN_BYTES_MAX {
+        return Err(format!("is larger than {TOKEN_BYTES_MAX} bytes"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("holds no token: one line without blanks".to_owned());
+    }
+    Ok(Secret::new(token))
+}
+
+/// For clients of other Azure services, so that they share the cache.
+#[async_trait]
+impl TokenCredential for TokenSource {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let failed = |text: String| {
+            azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, text)
+        };
+        let &[scope] = scopes else {
+            return Err(failed("exactly one scope is needed".to_owned()));
+        };
+        let token = self.token(scope).await;
+        let token = token.map_err(|error| failed(error.to_string()))?;
+        // What never expires is looked at again in an hour.
+        let in_an_hour = self.0.clock.now().after(Duration::from_secs(3600));
+        let expires_at = token.expires_at.unwrap_or(in_an_hour).unix_seconds();
+        let expires_on = azure_core::time::OffsetDateTime::from_unix_timestamp(expires_at);
+        Ok(AccessToken {
+            token: token.secret.expose().to_owned().into(),
+            expires_on: expires_on.map_err(|error| failed(error.to_string()))?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;

@@ -1,0 +1,385 @@
+//! Requests to a management API: ARM's, the data plane's, or a twinroute's.
+//!
+//! Source: public ARM resource provider contract; the Azure guidelines' retry rules as Azure's own
+//! clients keep them.
+
+use super::error::{Error, Refusal, bounded, error_text};
+use super::retry;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Url};
+use serde::de::DeserializeOwned;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use twinroute_credential::token::{Token, TokenSource};
+use twinroute_model::clock::Clock;
+
+/// The longest that one request takes, its answer read.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// No single answer is larger; pages of lists have some 100 kB.
+pub const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of an error answer that are looked at.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+
+/// A management API at one origin. Clones share connections and tokens.
+#[derive(Clone)]
+pub struct Api {
+    http: Client,
+    base: Url,
+    scope: Arc<str>,
+    tokens: TokenSource,
+    clock: Arc<dyn Clock>,
+    /// What waits are multiplied with: 1 but in tests against sockets, where time cannot be paused.
+    pace: f64,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Api")
+            .field("base", &self.base.as_str())
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One request, made up to [`retry::ATTEMPTS_MAX`] times.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) body: Option<Bytes>,
+}
+
+impl Request {
+    /// Method, host and path, for messages: queries may hold signatures.
+    pub(super) fn name(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        format!("{} {host}{}", self.method, self.url.path())
+    }
+}
+
+/// A successful answer.
+#[derive(Clone)]
+pub struct Answer {
+    /// The HTTP status, below 300.
+    pub status: u16,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body; empty for 204.
+    pub body: Bytes,
+    request: String,
+}
+
+/// Bodies may hold keys, headers signed URLs.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Answer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Answer`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        // .NET services begin some bodies with a byte order mark.
+        let body = self
+            .body
+            .strip_prefix(b"\xef\xbb\xbf")
+            .unwrap_or(&self.body);
+        serde_json::from_slice(body).map_err(|error| Error::Answer {
+            request: self.request.clone(),
+            // serde_json's text may quote a value, but not the line and column of it.
+            reason: match error.classify() {
+                serde_json::error::Category::Data => "is JSON of another shape".to_owned(),
+                _ => format!(
+                    "is no JSON (line {}, column {})",
+                    error.line(),
+                    error.column()
+                ),
+            },
+        })
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Api {
+    /// The API at `base`, such as `https://management.azure.com` or `http://127.0.0.1:8081`; a path in it
+    /// goes before every path. Tokens are asked for with `scope`.
+    ///
+    /// `http` comes from [`super::http::client`].
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn new(
+        base: &str,
+        scope: &str,
+        tokens: TokenSource,
+        http: Client,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            http,
+            base: base_url(base)?,
+            scope: scope.into(),
+            tokens,
+            clock,
+            pace: 1.0,
+        })
+    }
+
+    /// The same client and tokens for another API.
+    pub(super) fn elsewhere(&self, base: &str, scope: &str) -> Result<Self, Error> {
+        Ok(Self {
+            base: base_url(base)?,
+            scope: scope.into(),
+            ..self.clone()
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn hurried(mut self) -> Self {
+        self.pace = 0.01;
+        self
+    }
+
+    pub(super) async fn sleep(&self, wait: Duration) {
+        tokio::time::sleep(wait.mul_f64(self.pace)).await;
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Makes one call: `path` begins with `/` and is percent-encoded already; `body` is JSON.
+    ///
+    /// Repeats what may be repeated, at most four times in all, and asks once more with a new token after
+    /// a 401. Follows no operation: see [`Api::call_and_wait`]. Dropping the future leaves it unknown
+    /// whether the server acted.
+    ///
+    /// # Errors
+    /// [`Error`]; any status from 300 on is a refusal.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        api_version: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Error> {
+        let url = self.url(path, api_version)?;
+        self.send(&Request { method, url, body }).await
+    }
+
+    /// A GET, as [`Api::call`].
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub async fn get(&self, path: &str, api_version: &str) -> Result<Answer, Error> {
+        self.call(Method::GET, path, api_version, None).await
+    }
+
+    pub(super) fn url(&self, path: &str, api_version: &str) -> Result<Url, Error> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+        if !path.starts_with('/') || dots {
+            return Err(Error::Url {
+                text: path.to_owned(),
+                reason: "is no path: it begins with / and has no dots for a segment",
+            });
+        }
+        let mut url = self.base.clone();
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{prefix}{path}"));
+        url.set_query((!query.is_empty()).then_some(query));
+        url.query_pairs_mut()
+            .append_pair("api-version", api_version);
+        Ok(url)
+    }
+
+    pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut renewed = false;
+        let mut failures = 0;
+        loop {
+            let token = self.tokens.token(&self.scope).await?;
+            let (error, again) = match self.exchange(request, &token, &id).await {
+                Ok(answer) => return Ok(answer),
+                Err(Error::Refused(refusal)) if refusal.status == 401 && !renewed => {
+                    renewed = true;
+                    if self.tokens.forget(&self.scope, &token) {
+                        continue;
+                    }
+                    (Error::Refused(refusal), false)
+                }
+                Err(Error::Refused(refusal)) => {
+                    let again = retry::repeats(&request.method, refusal.status);
+                    (Error::Refused(refusal), again)
+                }
+                // A request that was not answered may have been acted on.
+                Err(error @ Error::Transport { .. }) => (error, request.method.is_idempotent()),
+                Err(error) => (error, false),
+            };
+            failures += 1;
+            let after = error.refusal().and_then(|refusal| refusal.retry_after);
+            let patient = after.is_none_or(|after| after <= retry::WAIT_MAX);
+            if !again || !patient || failures >= retry::ATTEMPTS_MAX {
+                return Err(error);
+            }
+            let wait = retry::wait(failures, after, fastrand::f64());
+            tracing::debug!(error = %error, wait = ?wait, "a request is repeated");
+            self.sleep(wait).await;
+        }
+    }
+
+    async fn exchange(&self, request: &Request, token: &Token, id: &str) -> Result<Answer, Error> {
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.expose()))
+            .map_err(|_| Error::Transport {
+                request: request.name(),
+                reason: "the token holds characters that no header has".to_owned(),
+            })?;
+        bearer.set_sensitive(true);
+        let mut builder = self
+            .http
+            .request(request.method.clone(), request.url.clone())
+            .header(AUTHORIZATION, bearer)
+            .header(ACCEPT, "application/json")
+            .header(CLIENT_REQUEST_ID, id);
+        if let Some(body) = &request.body {
+            builder = builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        } else if request.method == Method::POST {
+            builder = builder.body("");
+        }
+        // Boxed: reqwest's state is large, and it would stand in every caller's future.
+        let answered = timeout(REQUEST_TIMEOUT, self.receive(request, builder).boxed()).await;
+        answered.unwrap_or_else(|_| {
+            Err(Error::Transport {
+                request: request.name(),
+                reason: format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            })
+        })
+    }
+
+    async fn receive(
+        &self,
+        request: &Request,
+        builder: reqwest::RequestBuilder,
+    ) -> Result<Answer, Error> {
+        let failed = |error: reqwest::Error| Error::Transport {
+            request: request.name(),
+            reason: transport_text(error),
+        };
+        let mut response = builder.send().await.map_err(failed)?;
+        let status = response.status().as_u16();
+        let good = (200..300).contains(&status);
+        let limit = if good {
+            ANSWER_BYTES_MAX
+        } else {
+            ERROR_BYTES_MAX
+        };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > limit {
+                if good {
+                    return Err(Error::Answer {
+                        request: request.name(),
+                        reason: format!("is larger than {limit} bytes"),
+                    });
+                }
+                body.truncate(limit);
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = response.headers().clone();
+        if good {
+            return Ok(Answer {
+                status,
+                headers,
+                body: body.into(),
+                request: request.name(),
+            });
+        }
+        let (code, message) = error_text(&body);
+        let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        Err(Refusal {
+            request: request.name(),
+            status,
+            code,
+            message,
+            request_id: request_id.map(bounded),
+            retry_after: retry::after(&headers, self.clock.now()),
+        }
+        .into())
+    }
+
+    pub(super) fn now(&self) -> twinroute_model::clock::Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Reads the address of an API.
+pub(super) fn base_url(text: &str) -> Result<Url, Error> {
+    let refuse = |reason| Error::Url {
+        text: bounded(text.split('?').next().unwrap_or_default()),
+        reason,
+    };
+    let url = Url::parse(text).map_err(|_| refuse("is no URL: https://<host>[:<port>]"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(refuse(
+            "must be https://<host>[:<port>], or http:// for a local one",
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::Url {
+            text: url.host_str().unwrap_or_default().to_owned(),
+            reason: "must name no user",
+        });
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("must have no query and no fragment"));
+    }
+    Ok(url)
+}
+
+/// Whether what is sent there leaves this machine.
+pub(super) fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// The causes of a failed exchange, without its URL.
+fn transport_text(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    bounded(&text)
+}

@@ -1,0 +1,377 @@
+//! The client against a scripted server.
+
+use super::api::Api;
+use super::error::Error;
+use super::fake::{Fake, Reply};
+use super::http::{Proxies, client};
+use reqwest::Method;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use twinroute_credential::token::TokenSource;
+use twinroute_model::clock::SystemClock;
+
+const VERSION: &str = "2023-01-31";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn api(base: &str) -> Api {
+    let clock = Arc::new(SystemClock);
+    let tokens = TokenSource::fixed("s3cret".into(), clock.clone());
+    let http = client(None, Proxies::None).unwrap();
+    Api::new(base, "scope", tokens, http, clock)
+        .unwrap()
+        .hurried()
+}
+
+fn page(items: &str, next: &str) -> Reply {
+    Reply::new(200, format!(r#"{{"value":[{items}],"nextLink":{next}}}"#))
+}
+
+#[tokio::test]
+async fn a_request_is_what_arm_wants() {
+    let fake = Fake::script([Reply::new(200, "\u{feff}{\"a\":1}")]).await;
+    let api = api(&format!("{}/instances/main/", fake.url));
+    let answer = api.get("/eventroutes?x=1", "2023-10-31").await.unwrap();
+    assert_eq!(answer.json::<serde_json::Value>().unwrap()["a"], 1);
+    let request = &fake.arrived()[0];
+    assert_eq!(
+        request.target,
+        "/instances/main/eventroutes?x=1&api-version=2023-10-31"
+    );
+    assert!(request.head.contains("authorization: bearer s3cret\r\n"));
+    assert!(request.head.contains("x-ms-client-request-id: "));
+    assert!(!format!("{api:?} {answer:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn pages_are_followed_to_the_last_and_an_empty_one_is_no_end() {
+    let port = AtomicUsize::new(0);
+    let fake = Fake::serve(move |request| {
+        let host = request.head.split("host: ").nth(1).unwrap();
+        let host = host.split("\r\n").next().unwrap().to_owned();
+        match port.fetch_add(1, Ordering::SeqCst) {
+            0 => page(
+                "1,2",
+                &format!("\"http://{host}/L?api-version=x&%24skiptoken=a\""),
+            ),
+            1 => page("", "\"/L?api-version=x&$skiptoken=b\""),
+            _ => page("3", "null"),
+        }
+    })
+    .await;
+    let items = api(&fake.url).list("/l", VERSION).await.unwrap();
+    let items: Vec<_> = items.iter().map(|item| item.get()).collect();
+    assert_eq!(items, ["1", "2", "3"]);
+    let expect = [
+        "GET /l?api-version=2023-01-31",
+        "GET /L?api-version=x&%24skiptoken=a",
+        "GET /L?api-version=x&$skiptoken=b",
+    ];
+    assert_eq!(fake.targets(), expect);
+}
+
+#[tokio::test]
+async fn a_token_never_goes_to_another_host() {
+    let other = Fake::script([page("", "null")]).await;
+    let evil = other.url.replace("127.0.0.1", "localhost");
+    for link in [format!("{evil}/l"), "https://evil.example/l".to_owned()] {
+        let fake = Fake::script([page("1", &format!("{link:?}"))]).await;
+        let error = api(&fake.url).list("/l", VERSION).await.unwrap_err();
+        assert!(matches!(error, Error::Foreign { .. }), "{error}");
+    }
+    // Another port of the same host is not gone to either: the configured one is asked.
+    let link = format!("\"{}/second\"", other.url);
+    let fake = Fake::script([page("1", &link), page("2", "null")]).await;
+    assert_eq!(api(&fake.url).list("/l", VERSION).await.unwrap().len(), 2);
+    assert_eq!(fake.targets()[1], "GET /second");
+    // Redirects are answers like others.
+    let moved = Reply::new(307, "").with("location", format!("{}/l", other.url));
+    let fake = Fake::script([moved]).await;
+    let error = api(&fake.url).list("/l", VERSION).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().status, 307);
+    assert_eq!(other.targets(), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn a_list_that_runs_in_circles_or_is_none_is_refused() {
+    let fake =
+        Fake::serve(|request| page("1", &format!("\"{}&api-version=x\"", request.target))).await;
+    let error = api(&fake.url)
+        .list("/l?p=1", "x")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("leads back to a page that was read already"),
+        "{error}"
+    );
+    for body in ["{}", "<html>", "{\"value\":null}", "{\"value\":{}}", ""] {
+        let fake = Fake::script([Reply::new(200, body)]).await;
+        let error = api(&fake.url)
+            .list("/l", VERSION)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.ends_with("the answer is no list: it has no `value`"),
+            "{error}"
+        );
+    }
+    let fake = Fake::script([Reply::new(200, "[1,2]")]).await;
+    assert_eq!(api(&fake.url).list("/l", VERSION).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+    let throttled = Reply::new(429, "").with("retry-after", "1");
+    let good = Reply::new(200, "{}");
+    let fake = Fake::script([throttled, Reply::new(503, ""), Reply::new(500, ""), good]).await;
+    assert_eq!(api(&fake.url).get("/a", VERSION).await.unwrap().status, 200);
+    let ids: Vec<_> = fake
+        .arrived()
+        .iter()
+        .map(|request| {
+            request
+                .head
+                .split("x-ms-client-request-id: ")
+                .nth(1)
+                .unwrap()[..36]
+                .to_owned()
+        })
+        .collect();
+    assert!(
+        ids.len() == 4 && ids.iter().all(|id| *id == ids[0]),
+        "{ids:?}"
+    );
+
+    let body = r#"{"error":{"code":"AuthorizationFailed","message":"The client has\n no role."}}"#;
+    let refusal = Reply::new(403, body).with("x-ms-request-id", "r-1");
+    let fake = Fake::script([refusal]).await;
+    let error = api(&fake.url).get("/a/b", VERSION).await.unwrap_err();
+    let expect =
+        "GET 127.0.0.1/a/b: 403: AuthorizationFailed: The client has no role. (request r-1)";
+    assert_eq!(error.to_string(), expect);
+
+    let fake = Fake::serve(|_| Reply::new(500, r#"{"code":500001,"message":"flat"}"#)).await;
+    let error = api(&fake.url).call(Method::POST, "/a", VERSION, None).await;
+    assert_eq!(error.unwrap_err().refusal().unwrap().code, "500001");
+    assert_eq!(fake.targets().len(), 1, "a POST may have been acted on");
+    drop(api(&fake.url).get("/a", VERSION).await.unwrap_err());
+    assert_eq!(fake.targets().len(), 5);
+}
+
+#[tokio::test]
+async fn a_longer_wait_than_ours_is_passed_on() {
+    let fake = Fake::serve(|_| Reply::new(429, "").with("retry-after", "600")).await;
+    let error = api(&fake.url).get("/a", VERSION).await.unwrap_err();
+    let after = error.refusal().unwrap().retry_after;
+    assert_eq!(after, Some(Duration::from_secs(600)));
+    assert_eq!(fake.targets().len(), 1);
+}
+
+#[tokio::test]
+async fn a_401_costs_one_request_with_a_new_token_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "old").unwrap();
+    let write = path.clone();
+    let fake = Fake::serve(move |request| {
+        std::fs::write(&write, "new").unwrap();
+        match request.head.contains("bearer new") {
+            true => Reply::new(200, "{}"),
+            false => Reply::new(401, r#"{"error":{"code":"ExpiredAuthenticationToken"}}"#),
+        }
+    })
+    .await;
+    let clock = Arc::new(SystemClock);
+    let http = client(None, Proxies::None).unwrap();
+    let login = twinroute_credential::token::Login::TokenFile(path);
+    let tokens = TokenSource::new(login, Arc::new(http.clone()), clock.clone());
+    let renewing = Api::new(&fake.url, "scope", tokens, http, clock).unwrap();
+    assert_eq!(renewing.get("/a", VERSION).await.unwrap().status, 200);
+    assert_eq!(fake.targets().len(), 2);
+    let error = api(&fake.url).get("/a", VERSION).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().code, "ExpiredAuthenticationToken");
+    assert_eq!(fake.targets().len(), 3, "a fixed token gets no better");
+}
+
+#[tokio::test]
+async fn answers_are_bounded() {
+    let fake = Fake::script([Reply::new(
+        200,
+        "x".repeat(super::api::ANSWER_BYTES_MAX + 1),
+    )])
+    .await;
+    let error = api(&fake.url)
+        .get("/a", VERSION)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "GET 127.0.0.1/a: the answer is larger than 16777216 bytes"
+    );
+    let fake = Fake::script([Reply::new(404, "x".repeat(1 << 20))]).await;
+    let error = api(&fake.url)
+        .get("/a", VERSION)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "GET 127.0.0.1/a: 404");
+}
+
+#[tokio::test]
+async fn addresses_are_checked() {
+    let refuse = |base: &str| {
+        let clock = Arc::new(SystemClock);
+        let tokens = TokenSource::fixed("t".into(), clock.clone());
+        let http = client(None, Proxies::None).unwrap();
+        Api::new(base, "s", tokens, http, clock)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refuse("management.azure.com").contains("is no URL"));
+    assert!(refuse("ftp://h").contains("must be https://"));
+    assert!(refuse("https://u:hidden@h/").ends_with("must name no user"));
+    assert!(!refuse("https://u:hidden@h/").contains("hidden"));
+    assert!(refuse("https://h/?a=b").contains("no query"));
+    let api = api("http://127.0.0.1:9");
+    for path in ["a", "/a/../b", "/a/./b"] {
+        assert!(
+            matches!(api.get(path, "x").await, Err(Error::Url { .. })),
+            "{path}"
+        );
+    }
+}
+
+const RESOURCE: &str = r#"{"name":"x","properties":{"provisioningState":"Succeeded"}}"#;
+const BEGUN: &str = r#"{"name":"x","properties":{"provisioningState":"Provisioning"}}"#;
+
+/// Runs `method` against these answers; gives the end and what was asked.
+async fn operation(method: Method, replies: Vec<Reply>) -> (Result<String, String>, Vec<String>) {
+    let fake = Fake::script(replies).await;
+    let body = (method == Method::PUT).then(|| "{}".into());
+    let end = api(&fake.url)
+        .call_and_wait(method, "/r", "v", body, PATIENCE)
+        .await;
+    let end = end
+        .map(|answer| String::from_utf8(answer.body.to_vec()).unwrap())
+        .map_err(|error| error.to_string());
+    let name = |target: &String| target.replace("?api-version=v", "");
+    (end, fake.targets().iter().map(name).collect())
+}
+
+#[tokio::test]
+async fn every_kind_of_operation_comes_to_its_end() {
+    let record = |status: &str| Reply::new(200, format!(r#"{{"status":"{status}"}}"#));
+    let with_record = |status, body: &str| {
+        let begun = Reply::new(status, body);
+        begun
+            .with("azure-asyncoperation", "/o")
+            .with("location", "/l")
+            .with("retry-after", "0")
+    };
+    let resource = || Reply::new(200, RESOURCE);
+    let cases = [
+        (
+            Method::PUT,
+            vec![
+                with_record(201, BEGUN),
+                record("Running"),
+                record("succeeded"),
+                resource(),
+            ],
+            RESOURCE,
+            "PUT /r, GET /o, GET /o, GET /r",
+        ),
+        (
+            Method::PUT,
+            vec![
+                Reply::new(201, BEGUN).with("location", "/l"),
+                Reply::new(202, "").with("location", "/l2"),
+                resource(),
+            ],
+            RESOURCE,
+            "PUT /r, GET /l, GET /l2",
+        ),
+        (
+            Method::PUT,
+            vec![Reply::new(201, BEGUN), Reply::new(200, BEGUN), resource()],
+            RESOURCE,
+            "PUT /r, GET /r, GET /r",
+        ),
+        (Method::PUT, vec![resource()], RESOURCE, "PUT /r"),
+        (
+            Method::DELETE,
+            vec![
+                with_record(202, BEGUN),
+                record("Accepted"),
+                record("Succeeded"),
+            ],
+            r#"{"status":"Succeeded"}"#,
+            "DELETE /r, GET /o, GET /o",
+        ),
+        (
+            Method::DELETE,
+            vec![
+                Reply::new(202, BEGUN).with("location", "/l"),
+                Reply::new(204, ""),
+            ],
+            "",
+            "DELETE /r, GET /l",
+        ),
+        (
+            Method::DELETE,
+            vec![Reply::new(202, BEGUN)],
+            BEGUN,
+            "DELETE /r",
+        ),
+        (Method::DELETE, vec![Reply::new(204, "")], "", "DELETE /r"),
+        (
+            Method::POST,
+            vec![with_record(202, ""), record("Succeeded"), resource()],
+            RESOURCE,
+            "POST /r, GET /o, GET /l",
+        ),
+    ];
+    for (method, replies, expect, asked) in cases {
+        let (end, targets) = operation(method, replies).await;
+        assert_eq!(
+            (end.as_deref(), targets.join(", ").as_str()),
+            (Ok(expect), asked)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_fails_says_so_with_its_words() {
+    let text = r#"{"status":"Failed","error":{"code":"NoHub","message":"there is no hub"}}"#;
+    let begun = Reply::new(201, BEGUN).with("azure-asyncoperation", "/o");
+    let (end, _) = operation(Method::PUT, vec![begun, Reply::new(200, text)]).await;
+    let expect = "PUT 127.0.0.1/r: the operation ended as Failed: NoHub: there is no hub";
+    assert_eq!(end, Err(expect.to_owned()));
+    let begun = Reply::new(202, "").with("location", "/l");
+    let refused = Reply::new(409, r#"{"error":{"code":"Conflict","message":"in use"}}"#);
+    let (end, _) = operation(Method::DELETE, vec![begun, refused]).await;
+    let expect = "DELETE 127.0.0.1/r: the operation ended as Failed: Conflict: in use";
+    assert_eq!(end, Err(expect.to_owned()));
+    let begun = Reply::new(202, "").with("location", "https://evil.example/l");
+    let (end, _) = operation(Method::DELETE, vec![begun]).await;
+    assert!(end.unwrap_err().contains("leads to evil.example"));
+}
+
+#[tokio::test]
+async fn an_operation_is_waited_for_only_so_long() {
+    let fake = Fake::serve(|request| match request.method.as_str() {
+        "PUT" => Reply::new(201, BEGUN).with("azure-asyncoperation", "/o"),
+        _ => Reply::new(200, r#"{"status":"Running"}"#),
+    })
+    .await;
+    let patience = Duration::from_millis(100);
+    let body = Some("{}".into());
+    let api = api(&fake.url);
+    let end = api.call_and_wait(Method::PUT, "/r", "v", body, patience);
+    let error = end.await.unwrap_err();
+    assert_eq!(fake.arrived()[0].body, "{}");
+    assert!(matches!(error, Error::Unfinished { .. }), "{error}");
+}

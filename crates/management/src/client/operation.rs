@@ -1,0 +1,248 @@
+//! Long-running operations: from the answer that begins one to its end.
+//!
+//! Source: public ARM resource provider contract, asynchronous operations; what Azure's clients accept
+//! beside it: `Location` alone, or nothing but a `provisioningState` that has not come to its end.
+
+use super::api::{Answer, Api, Request};
+use super::error::{Error, bounded, error_text};
+use super::link::at_home;
+use super::retry;
+use bytes::Bytes;
+use reqwest::{Method, Url};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Between two looks where the server says nothing, or 0.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The longest between two looks, whatever the server says.
+const POLL_MAX: Duration = Duration::from_secs(60);
+
+/// Where the end of an operation shows.
+enum Follow {
+    /// `Azure-AsyncOperation`: a record with a `status`.
+    Record(Url),
+    /// `Location`: 202 until it answers as the call would have.
+    Result(Url),
+    /// The resource's own `provisioningState`.
+    Resource,
+    /// At once.
+    Finished,
+}
+
+/// What a look showed.
+enum Seen {
+    Running,
+    Succeeded(Answer),
+    Ended {
+        status: String,
+        code: String,
+        message: String,
+    },
+}
+
+impl Api {
+    /// Makes one call and waits for the end of the operation it begins, at most `patience`.
+    ///
+    /// Gives the resource as it is then; after a DELETE, the last answer. Dropping the future leaves the
+    /// operation going on.
+    ///
+    /// # Errors
+    /// [`Error::Operation`] when it fails, [`Error::Unfinished`] when it takes longer, else as
+    /// [`Api::call`].
+    pub async fn call_and_wait(
+        &self,
+        method: Method,
+        path: &str,
+        api_version: &str,
+        body: Option<Bytes>,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        let url = self.url(path, api_version)?;
+        let request = Request { method, url, body };
+        let begun = self.send(&request).await?;
+        let waited = timeout(patience, self.follow(&request, begun)).await;
+        waited.unwrap_or_else(|_| {
+            Err(Error::Unfinished {
+                request: request.name(),
+                waited: patience,
+            })
+        })
+    }
+
+    async fn follow(&self, request: &Request, begun: Answer) -> Result<Answer, Error> {
+        let mut follow = self.first(request, &begun)?;
+        let result = match begun.header("location") {
+            Some(link) if request.method == Method::POST => Some(self.link(request, link)?),
+            _ => None,
+        };
+        let mut last = begun;
+        loop {
+            if matches!(follow, Follow::Finished) {
+                return Ok(last);
+            }
+            self.sleep(self.pause(&last)).await;
+            let (seen, answer) = self.look(request, &follow).await?;
+            match seen {
+                Seen::Running => {}
+                Seen::Succeeded(answer) => {
+                    let record = matches!(follow, Follow::Record(_));
+                    return match result {
+                        Some(url) if record => self.read(url).await,
+                        None if record
+                            && request.method != Method::DELETE
+                            && request.method != Method::POST =>
+                        {
+                            self.read(request.url.clone()).await
+                        }
+                        _ => Ok(answer),
+                    };
+                }
+                Seen::Ended {
+                    status,
+                    code,
+                    message,
+                } => {
+                    return Err(Error::Operation {
+                        request: request.name(),
+                        status,
+                        code,
+                        message,
+                    });
+                }
+            }
+            let Some(answer) = answer else {
+                continue;
+            };
+            // A server may move its record.
+            match &mut follow {
+                Follow::Record(url) => {
+                    if let Some(link) = answer.header("azure-asyncoperation") {
+                        *url = self.link(request, link)?;
+                    }
+                }
+                Follow::Result(url) => {
+                    if let Some(link) = answer.header("location") {
+                        *url = self.link(request, link)?;
+                    }
+                }
+                Follow::Resource | Follow::Finished => {}
+            }
+            last = answer;
+        }
+    }
+
+    fn first(&self, request: &Request, begun: &Answer) -> Result<Follow, Error> {
+        if let Some(link) = begun.header("azure-asyncoperation") {
+            return Ok(Follow::Record(self.link(request, link)?));
+        }
+        if begun.status == 202
+            && let Some(link) = begun.header("location")
+        {
+            return Ok(Follow::Result(self.link(request, link)?));
+        }
+        let running = state(&begun.body).is_some_and(|state| terminal(&state).is_none());
+        // Azure's clients take a DELETE without any header for finished, whatever it answers.
+        if request.method == Method::DELETE || !(running || begun.status == 201) {
+            return Ok(Follow::Finished);
+        }
+        Ok(match begun.header("location") {
+            Some(link) => Follow::Result(self.link(request, link)?),
+            None if running => Follow::Resource,
+            None => Follow::Finished,
+        })
+    }
+
+    fn link(&self, request: &Request, link: &str) -> Result<Url, Error> {
+        at_home(self.base(), &request.name(), link)
+    }
+
+    fn pause(&self, last: &Answer) -> Duration {
+        let after = retry::after(&last.headers, self.now());
+        after.unwrap_or(POLL).clamp(POLL, POLL_MAX)
+    }
+
+    async fn read(&self, url: Url) -> Result<Answer, Error> {
+        let method = Method::GET;
+        let body = None;
+        self.send(&Request { method, url, body }).await
+    }
+
+    /// Takes one look; gives the answer too, for its headers, unless it is the end's.
+    async fn look(
+        &self,
+        request: &Request,
+        follow: &Follow,
+    ) -> Result<(Seen, Option<Answer>), Error> {
+        let url = match follow {
+            Follow::Record(url) | Follow::Result(url) => url.clone(),
+            Follow::Resource | Follow::Finished => request.url.clone(),
+        };
+        let answer = match (self.read(url).await, follow) {
+            (Ok(answer), _) => answer,
+            // `Location` answers with the operation's own error.
+            (Err(Error::Refused(refusal)), Follow::Result(_))
+                if !retry::repeats(&Method::GET, refusal.status) && refusal.status != 401 =>
+            {
+                let ended = Seen::Ended {
+                    status: "Failed".to_owned(),
+                    code: refusal.code,
+                    message: refusal.message,
+                };
+                return Ok((ended, None));
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let status = match follow {
+            Follow::Record(_) => member(&answer.body, "status").or_else(|| state(&answer.body)),
+            Follow::Result(_) => None,
+            Follow::Resource | Follow::Finished => state(&answer.body),
+        };
+        // No status at all is the end's answer, unless it is 202 still.
+        let running = answer.status == 202 && !matches!(follow, Follow::Record(_));
+        Ok(
+            match status.as_deref().map(|status| (status, terminal(status))) {
+                None if running || answer.status == 202 => (Seen::Running, Some(answer)),
+                None | Some((_, Some(true))) => (Seen::Succeeded(answer), None),
+                Some((_, None)) => (Seen::Running, Some(answer)),
+                Some((status, Some(false))) => {
+                    let (code, message) = error_text(&answer.body);
+                    let status = bounded(status);
+                    (
+                        Seen::Ended {
+                            status,
+                            code,
+                            message,
+                        },
+                        None,
+                    )
+                }
+            },
+        )
+    }
+}
+
+/// Whether a status is the end, and a good one; compared without case. Any other word means "running".
+fn terminal(status: &str) -> Option<bool> {
+    let is = |word: &str| status.eq_ignore_ascii_case(word);
+    if is("Succeeded") {
+        Some(true)
+    } else if is("Failed") || is("Canceled") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn member(body: &[u8], name: &str) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    Some(value.get(name)?.as_str()?.to_owned())
+}
+
+/// `properties.provisioningState` of a resource.
+fn state(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let state = value.get("properties")?.get("provisioningState")?;
+    Some(state.as_str()?.to_owned())
+}

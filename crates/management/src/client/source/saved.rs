@@ -1,0 +1,160 @@
+//! The last good listing on disk, for a start while the management API is away.
+//!
+//! Written as a whole beside the file and renamed over it, so that no half of one is found. Sealed: what
+//! a server shows may be more than it should. The overlay's secrets are not in it.
+//!
+//! Layout: `TWRAZURE` (8 bytes), version 1 (1 byte), a sealed value ([`twinroute_model::seal`]) whose
+//! context names the instance. Inside is JSON: `{"at": <RFC 3339>, "listing": <Listing>}`.
+
+use super::super::read::Listing;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use twinroute_model::clock::Timestamp;
+use twinroute_model::seal::{SealError, SealKey};
+
+const HEAD: &[u8; 9] = b"TWRAZURE\x01";
+
+/// Three lists of 64 MiB at most, and room.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Where the last good listing is kept, and the key it is sealed with.
+#[derive(Clone, Debug)]
+pub struct SavedFile {
+    /// The file; its folder is made where there is none.
+    pub path: PathBuf,
+    /// The key.
+    pub key: SealKey,
+}
+
+/// Why what is saved cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("is no file of ours, or of a later version")]
+    Foreign,
+    #[error("is of another instance, {0}")]
+    Sealed(SealError),
+    #[error("holds what cannot be read: line {line}, column {column}")]
+    Content { line: usize, column: usize },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    at: String,
+    listing: Listing,
+}
+
+impl SavedFile {
+    /// Reads what is saved for `context`; `None` where there is no file.
+    pub(super) fn load(
+        &self,
+        context: &str,
+    ) -> Result<Option<(Listing, Option<Timestamp>)>, Error> {
+        let file = match fs::File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(Error::TooLarge);
+        }
+        let sealed = bytes.strip_prefix(HEAD).ok_or(Error::Foreign)?;
+        let plain = self.key.open(context.as_bytes(), sealed);
+        let plain = plain.map_err(Error::Sealed)?;
+        let content: Content = serde_json::from_slice(&plain).map_err(|error| Error::Content {
+            line: error.line(),
+            column: error.column(),
+        })?;
+        Ok(Some((
+            content.listing,
+            Timestamp::parse_rfc3339(&content.at),
+        )))
+    }
+
+    /// Saves `listing` for `context`; it is on disk when this returns. Blocks on the file system.
+    pub(super) fn store(&self, context: &str, listing: &Listing, at: Timestamp) -> io::Result<()> {
+        let content = Content {
+            at: at.rfc3339(),
+            listing: listing.clone(),
+        };
+        let plain = serde_json::to_vec(&content)?;
+        let sealed = self.key.seal(context.as_bytes(), &plain);
+        let sealed = sealed.map_err(io::Error::other)?;
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut draft = self.path.clone().into_os_string();
+        draft.push(".new");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&draft)?;
+        file.write_all(HEAD)?;
+        file.write_all(&sealed)?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.path)?;
+        fs::File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn key(byte: u8) -> SealKey {
+        SealKey::new(&[byte; twinroute_model::seal::KEY_BYTES])
+    }
+
+    #[test]
+    fn what_was_saved_is_read_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/azure");
+        let file = SavedFile {
+            path: path.clone(),
+            key: key(1),
+        };
+        assert!(file.load("a").unwrap().is_none());
+        let listing = Listing {
+            instance: RawValue::from_string(r#"{"name":"main","x":1.10}"#.to_owned()).unwrap(),
+            endpoints: vec![RawValue::from_string(r#"{"name":"hub-1"}"#.to_owned()).unwrap()],
+            routes: Vec::new(),
+        };
+        let at = Timestamp::from_unix_millis(1_774_000_000_000);
+        file.store("a", &listing, at).unwrap();
+        let (read, saved_at) = file.load("a").unwrap().unwrap();
+        assert_eq!(read.instance.get(), listing.instance.get());
+        assert_eq!(read.endpoints[0].get(), listing.endpoints[0].get());
+        assert_eq!(saved_at, Some(at));
+
+        let good = fs::read(&path).unwrap();
+        assert!(!good.windows(5).any(|part| part == b"hub-1"));
+        let text = |file: &SavedFile, context| file.load(context).unwrap_err().to_string();
+        assert!(text(&file, "b").starts_with("is of another instance, was sealed with"));
+        let other = SavedFile {
+            path: path.clone(),
+            key: key(2),
+        };
+        assert!(text(&other, "a").contains("another key"));
+        for length in 0..good.len() {
+            fs::write(&path, &good[..length]).unwrap();
+            assert!(file.load("a").is_err(), "{length}");
+        }
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(file.load("a").is_err(), "{at}");
+        }
+    }
+}
