@@ -1,18 +1,20 @@
 //! The management API as a part of a daemon: opened, asked for definitions, served.
 
+use crate::arm::error::Error;
 use crate::definitions;
 use crate::desk::Desk;
 use crate::server::{self, Caller};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::disk::{Disk, StoreError};
-use bytes::Bytes;
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
+use twinroute_listen::access::{Denied, Gate, Role};
 use twinroute_listen::{Body, BodyError, Budget, Listener, Peer, Scheme, read_body_within, serve};
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
@@ -92,26 +94,37 @@ impl Management {
     /// Answers on `listeners` until `shutdown` completes.
     ///
     /// Dropping the future ends all connections at once; operations go on.
-    pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(
+        &self,
+        listeners: Vec<Listener>,
+        gate: Gate,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let gate = Arc::new(gate);
         let limits = self.desk.settings.limits.clone();
         let bodies = Arc::new(limits.budget());
         let desk = Arc::clone(&self.desk);
-        let service = move |request: Request<Incoming>, peer| {
-            let (desk, bodies) = (Arc::clone(&desk), Arc::clone(&bodies));
-            async move { take(&desk, &bodies, request, peer).await }
+        let service = move |request: Request<Incoming>, _: Peer| {
+            let (desk, bodies, gate) = (Arc::clone(&desk), Arc::clone(&bodies), Arc::clone(&gate));
+            async move { take(&desk, &bodies, &gate, request).await }
         };
         serve(listeners, &limits, service, shutdown).await;
     }
 }
 
+/// Who asks is looked at before a byte of the body is read.
 async fn take(
     desk: &Arc<Desk>,
     bodies: &Budget,
+    gate: &Gate,
     request: Request<Incoming>,
-    _peer: Peer,
 ) -> Response<Body> {
     let scheme = Scheme::of(&request).as_str();
     let (head, body) = request.into_parts();
+    let name = match admit(gate, &head).await {
+        Ok(name) => name,
+        Err(error) => return server::refuse(&head, error),
+    };
     let limits = &desk.settings.limits;
     let mut hold = bodies.hold();
     let body = read_body_within(
@@ -121,18 +134,55 @@ async fn take(
         &mut hold,
     )
     .await;
-    let caller = Caller {
-        name: "local".to_owned(),
-        scheme,
-    };
     match body {
-        Ok(body) => server::reply(desk, head, body, caller).await,
+        Ok(body) => server::reply(desk, head, body, Caller { name, scheme }).await,
         Err(error) => server::refuse(&head, broken(&error)),
     }
 }
 
-fn broken(error: &BodyError) -> crate::arm::error::Error {
-    use crate::arm::error::Error;
+/// Gives the name of a caller who may ask this.
+async fn admit(gate: &Gate, head: &Parts) -> Result<String, Error> {
+    let path = head.uri.path().to_ascii_lowercase();
+    // The Azure CLI asks the first of these before it has a token; none tells anything of this server.
+    let open = matches!(path.as_str(), "/metadata/endpoints" | "/" | "/openapi.json");
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    if open && reads {
+        return Ok("anybody".to_owned());
+    }
+    let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await;
+    let caller = caller.map_err(|denied| refusal(denied, head))?;
+    // To ask whether a name is free is a POST that changes nothing.
+    let role = if reads || path.ends_with("nameavailability") {
+        Role::Read
+    } else {
+        Role::Write
+    };
+    caller
+        .require(role)
+        .map_err(|denied| refusal(denied, head))?;
+    Ok(caller.name)
+}
+
+fn refusal(denied: Denied, head: &Parts) -> Error {
+    match denied {
+        Denied::NoRole { name } | Denied::RoleTooLow { name } => {
+            let action = match head.method {
+                Method::GET | Method::HEAD => "read",
+                Method::DELETE => "delete",
+                Method::POST => "action",
+                _ => "write",
+            };
+            Error::NotAuthorized {
+                client: name,
+                action: action.to_owned(),
+                scope: head.uri.path().to_owned(),
+            }
+        }
+        other => Error::Denied(other),
+    }
+}
+
+fn broken(error: &BodyError) -> Error {
     match error {
         BodyError::TooLarge { bytes_max } => Error::TooLarge {
             bytes_max: *bytes_max,
@@ -148,7 +198,7 @@ fn broken(error: &BodyError) -> crate::arm::error::Error {
 
 /// For tests: what is answered to one request.
 #[cfg(test)]
-pub(crate) async fn ask(management: &Management, request: Request<Bytes>) -> Response<Body> {
+pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let caller = Caller {
         name: "tests".to_owned(),

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::path::PathBuf;
+use twinroute_listen::access::{AccessSettings, Anonymous, require_configured};
 use twinroute_listen::{Address, Limits, SocketMode, SocketSettings, TlsSettings};
 
 /// Where and how the management API is served.
@@ -18,6 +19,10 @@ pub struct Settings {
     pub tls_names: Vec<String>,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
+    /// Who may ask, and for what.
+    pub access: AccessSettings,
+    /// Lets a socket that other machines reach be open to everybody.
+    pub allow_anonymous: bool,
     /// The subscription that is shown where none is known: a GUID.
     pub subscription: String,
     /// The resource group under which definitions from files are shown.
@@ -63,6 +68,8 @@ impl Default for Settings {
             tls: None,
             tls_names: Vec::new(),
             unix_mode: SocketMode::default(),
+            access: AccessSettings::default(),
+            allow_anonymous: false,
             subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
             resource_group: "twinroute".to_owned(),
             location: "westus2".to_owned(),
@@ -105,7 +112,24 @@ impl Settings {
                 return Err(format!("{key} must be 1 to 100000"));
             }
         }
-        Ok(Vec::new())
+        self.access
+            .check()
+            .map_err(|rule| format!("access.{rule}"))?;
+        let anonymous = if self.allow_anonymous {
+            Anonymous::Everywhere
+        } else {
+            Anonymous::Local
+        };
+        let mut warnings = Vec::new();
+        for addresses in [&self.listen, &self.listen_tls] {
+            require_configured(addresses, &self.access, anonymous)
+                .map_err(|error| error.to_string())?;
+        }
+        let remote = self.listen.iter().filter(|address| !address.is_local());
+        warnings.extend(remote.map(|address| {
+            format!("{address} takes secrets and tokens over plain HTTP from other machines; use listen_tls")
+        }));
+        Ok(warnings)
     }
 
     /// How the sockets are opened.

@@ -323,6 +323,7 @@ impl Live {
             since: table.since.clone(),
             errors: running.faults.clone(),
             warnings: table.warnings.clone(),
+            source: None,
         };
         let names: BTreeSet<&InstanceName> = table.instances.keys().collect();
         let instances = names.into_iter().map(|name| {

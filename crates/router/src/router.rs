@@ -10,11 +10,11 @@ use crate::live::Live;
 use crate::receipt::Tally;
 use crate::replay::Replays;
 use crate::source::{Definitions, Faults};
-use crate::status::{JournalStatus, Readiness, Status, expiring};
+use crate::status::{JournalStatus, Readiness, SourceStatus, Status, expiring};
 use crate::table::CompiledInstance;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -52,7 +52,12 @@ pub(crate) struct Shared {
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
+    /// How the source of definitions goes.
+    source: OnceLock<ShowSource>,
 }
+
+/// Tells how the source of definitions goes.
+type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
 
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -84,6 +89,7 @@ impl Router {
             lost,
             commits,
             replays,
+            source: OnceLock::new(),
             journal_kind: journal.kind(),
             gauge: journal.gauge(),
             journal: Mutex::new(journal),
@@ -245,6 +251,12 @@ impl Router {
         }
     }
 
+    /// Has the status show how the source of definitions goes; the first call counts. `show` is asked at each
+    /// snapshot, so it must be quick.
+    pub fn show_source(&self, show: impl Fn() -> SourceStatus + Send + Sync + 'static) {
+        drop(self.shared.source.set(Box::new(show)));
+    }
+
     /// A snapshot of everything.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -255,7 +267,8 @@ impl Router {
         if let Some(duplicates) = &self.shared.duplicates {
             gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
         }
-        let (table, instances) = self.shared.live.status();
+        let (mut table, instances) = self.shared.live.status();
+        table.source = self.shared.source.get().map(|source| source());
         let tally = &self.shared.tally;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -44,6 +44,30 @@ pub struct TableStatus {
     pub errors: Vec<String>,
     /// Warnings about filters that probably do not do what was meant.
     pub warnings: Vec<String>,
+    /// How the source of the definitions goes, where it is one that can fail or lag.
+    #[serde(default)]
+    pub source: Option<SourceStatus>,
+}
+
+/// How a source of definitions goes that is read again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Which: `azure`.
+    pub kind: String,
+    /// When the definitions were last seen to be current, RFC 3339; empty before the first time.
+    pub last_success: String,
+    /// Milliseconds since then.
+    pub age_ms: Option<u64>,
+    /// Why the last look failed; empty when it did not.
+    pub last_error: String,
+    /// Looks that failed since the last good one.
+    pub failures: u32,
+    /// Whether the definitions are those that an earlier process saved.
+    pub saved: bool,
+    /// Endpoints that wait, and for what.
+    pub waiting: Vec<String>,
+    /// What was passed over, left out or cannot be used.
+    pub warnings: Vec<String>,
 }
 
 /// What the journal holds.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) ingress: twinroute_ingress::Settings,
     pub(crate) admin: twinroute_admin::Settings,
     pub(crate) table: Table,
+    pub(crate) azure: AzureSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
     pub(crate) log: Log,
@@ -53,6 +55,7 @@ impl Default for Config {
             ingress: twinroute_ingress::Settings::default(),
             admin: twinroute_admin::Settings::default(),
             table: Table::default(),
+            azure: AzureSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
             log: Log::default(),
@@ -77,6 +80,12 @@ impl Config {
             match checked {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[{table}]: {text}"))),
                 Err(error) => errors.push(format!("[{table}]: {error}")),
+            }
+        }
+        if self.table.source == Kind::Azure {
+            match self.azure.check() {
+                Ok(found) => warnings.extend(found.iter().map(|text| format!("[azure]: {text}"))),
+                Err(error) => errors.push(format!("[azure]: {error}")),
             }
         }
         match self.ingress.ack {
@@ -116,6 +125,8 @@ pub(crate) enum Kind {
     Files,
     /// What is put over the management API.
     Store,
+    /// An instance that Azure's management API, or another twinroute's, knows.
+    Azure,
 }
 
 /// Where accepted events wait.
@@ -250,6 +261,20 @@ impl Loaded {
     /// A path of the configuration, which is relative to its file.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.file.parent().unwrap_or(Path::new(".")).join(path)
+    }
+
+    /// The settings of Azure as a source, with the paths of files made whole.
+    pub(crate) fn azure(&self) -> AzureSettings {
+        let mut settings = self.config.azure.clone();
+        for path in [
+            &mut settings.ca_file,
+            &mut settings.client_secret_file,
+            &mut settings.token_file,
+            &mut settings.secrets_folder,
+        ] {
+            *path = path.as_deref().map(|path| self.path(path));
+        }
+        settings
     }
 
     /// The folder of the journal on disk, where there is to be one.

@@ -2,7 +2,8 @@
 
 use crate::config::Loaded;
 use crate::containers::Endpoints;
-use crate::source::{self, Source};
+use crate::serving;
+use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Daemon {
     ///
     /// # Errors
     /// The first thing that keeps it from starting, with what to do about it.
-    pub(crate) fn start(loaded: Loaded) -> anyhow::Result<Self> {
+    pub(crate) async fn start(loaded: Loaded) -> anyhow::Result<Self> {
         // Before anything that counts is made.
         let metrics = Metrics::install()?;
         let config = &loaded.config;
@@ -62,6 +63,9 @@ impl Daemon {
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let source = Source::open(Arc::clone(&loaded), &endpoints)?;
+        let (phase, phases) = watch::channel(Phase::Running);
+        let keeping = source.keep(until(Phase::Draining, phases.clone()));
+        source.ready().await?;
         let builder = Router::builder()
             .connect(endpoints)
             .default_instance(&config.instance)
@@ -81,10 +85,10 @@ impl Daemon {
             }
         };
         let router = builder.build()?;
-        let (phase, phases) = watch::channel(Phase::Running);
+        source.show(&router);
         let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
         let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
-        let management_listeners = source::management_listeners(&loaded)?;
+        let management_listeners = serving::listeners(&loaded)?;
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
@@ -97,9 +101,12 @@ impl Daemon {
         let admin =
             tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
         let mut intake = vec![ingress];
+        intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(Phase::Draining, phases.clone());
-            let serving = async move { management.serve(management_listeners, draining).await };
+            let gate = serving::gate(&loaded)?;
+            let serving =
+                async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));
         }
         let draining = until(Phase::Draining, phases);

@@ -6,6 +6,7 @@ mod containers;
 mod daemon;
 mod logging;
 mod scene;
+mod serving;
 mod source;
 mod story;
 

@@ -2,22 +2,26 @@
 
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
+use crate::serving;
 use anyhow::{Context as _, bail};
-use std::path::PathBuf;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use twinroute_credential::key_file;
-use twinroute_listen::{Listener, Tls, TlsSettings};
-use twinroute_management::{Backing, Management};
+use twinroute_credential::overlay::Overlay;
+use twinroute_management::Management;
+use twinroute_management::client::source::{AzureSource, SavedFile};
 use twinroute_model::clock::SystemClock;
-use twinroute_model::name::InstanceName;
-use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
+use twinroute_router::Router;
 use twinroute_router::source::{Definitions, Faults, Strays, Watch};
+use twinroute_router::status::SourceStatus;
 
 /// Where nothing is watched, a look is taken this often.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a start waits for definitions from Azure when none were saved.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(30);
 
 /// The source that the configuration names.
 pub(crate) struct Source {
@@ -25,6 +29,7 @@ pub(crate) struct Source {
     management: Option<Management>,
     /// Changes of what is put over the management API, when that is the source.
     stored: Option<watch::Receiver<u64>>,
+    azure: Option<Arc<AzureSource>>,
     watch: Option<Watch>,
 }
 
@@ -35,7 +40,7 @@ impl Source {
         // Watched before anything is read, so that no change falls between the two.
         let trees = match kind {
             Kind::Files => vec![loaded.folder.root()],
-            Kind::Store => Vec::new(),
+            Kind::Store | Kind::Azure => Vec::new(),
         };
         let watch = match Watch::new(&trees, &[&loaded.file]) {
             Ok(watch) => Some(watch),
@@ -47,12 +52,17 @@ impl Source {
                 None
             }
         };
-        let management = open_management(&loaded, endpoints)?;
+        let management = serving::open(&loaded, endpoints)?;
         let stored = management.as_ref().filter(|_| kind == Kind::Store);
+        let azure = match kind {
+            Kind::Azure => Some(Arc::new(open_azure(&loaded)?)),
+            Kind::Files | Kind::Store => None,
+        };
         Ok(Self {
             stored: stored.map(Management::changes),
             loaded,
             management,
+            azure,
             watch,
         })
     }
@@ -62,16 +72,70 @@ impl Source {
         self.management.as_ref()
     }
 
+    /// Keeps definitions from elsewhere current until `stopped` completes.
+    pub(crate) fn keep(
+        &self,
+        stopped: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<tokio::task::JoinHandle<()>> {
+        let azure = Arc::clone(self.azure.as_ref()?);
+        Some(tokio::spawn(async move { azure.run(stopped).await }))
+    }
+
+    /// Waits until there are definitions to begin with: events that came before would match nothing.
+    pub(crate) async fn ready(&self) -> anyhow::Result<()> {
+        let Some(azure) = &self.azure else {
+            return Ok(());
+        };
+        if azure.definitions().is_some() {
+            return Ok(());
+        }
+        let looked = tokio::time::timeout(FIRST_LOOK_MAX, azure.looked()).await;
+        if azure.definitions().is_some() {
+            return Ok(());
+        }
+        let status = azure.status();
+        let reason = match (looked, status.last_error) {
+            (_, Some(error)) => error,
+            (_, None) => format!("no answer within {} s", FIRST_LOOK_MAX.as_secs()),
+        };
+        bail!(
+            "[azure]: there are no definitions to begin with, and none were saved earlier: {reason}"
+        );
+    }
+
+    /// Has the router show how the source goes.
+    pub(crate) fn show(&self, router: &Router) {
+        if let Some(azure) = &self.azure {
+            let azure = Arc::clone(azure);
+            router.show_source(move || status(&azure));
+        }
+    }
+
     /// What the table is to be made of. Blocks on the file system.
     pub(crate) fn definitions(&self) -> Result<Definitions, Faults> {
-        let definitions = match (self.loaded.config.table.source, &self.management) {
-            (Kind::Store, Some(management)) => Definitions {
+        let elsewhere = |instances| {
+            Ok(Definitions {
                 settings: self.loaded.settings()?,
-                instances: management.instances(),
+                instances,
                 strays: Strays::Warn,
                 folder: None,
-            },
-            (Kind::Files | Kind::Store, _) => self.loaded.definitions()?,
+            })
+        };
+        let definitions = match (
+            self.loaded.config.table.source,
+            &self.management,
+            &self.azure,
+        ) {
+            (Kind::Store, Some(management), _) => elsewhere(management.instances())?,
+            (Kind::Azure, _, Some(azure)) => {
+                let snapshot = azure.definitions();
+                elsewhere(
+                    snapshot
+                        .map(|snapshot| snapshot.instances.clone())
+                        .unwrap_or_default(),
+                )?
+            }
+            _ => self.loaded.definitions()?,
         };
         if let Some(management) = &self.management {
             management.set_beside(definitions.settings.clone());
@@ -87,8 +151,14 @@ impl Source {
         let stored = async {
             match &mut self.stored {
                 // An error means that the store is gone, which ends with the daemon.
-                Some(stored) => stored.changed().await.is_ok(),
-                None => std::future::pending().await,
+                Some(stored) => drop(stored.changed().await),
+                None => pending().await,
+            }
+        };
+        let azure = async {
+            match &self.azure {
+                Some(azure) => azure.changed().await,
+                None => pending().await,
             }
         };
         let files = async {
@@ -98,87 +168,42 @@ impl Source {
             }
         };
         tokio::select! {
-            _ = stored => {}
+            () = stored => {}
+            () = azure => {}
             () = files => {}
         }
     }
 }
 
-/// Opens the management API, if it is served or is the source.
-fn open_management(
-    loaded: &Loaded,
-    endpoints: &Arc<Endpoints>,
-) -> anyhow::Result<Option<Management>> {
-    let settings = &loaded.config.management;
-    let served = !settings.listen.is_empty() || !settings.listen_tls.is_empty();
-    let backing = match loaded.config.table.source {
-        Kind::Store => Backing::Disk {
-            path: store_folder(loaded).join("store.redb"),
-            key: key(loaded)?,
-        },
-        Kind::Files if served => Backing::Mirror(format!(
-            "the definitions come from the files in {}; change them there, or set source = \"store\" in [table]",
-            loaded.folder.root().display()
-        )),
-        Kind::Files => return Ok(None),
+fn open_azure(loaded: &Loaded) -> anyhow::Result<AzureSource> {
+    let settings = &loaded.azure();
+    let clock = Arc::new(SystemClock);
+    let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
+    let tokens = settings.tokens(variable, clock.clone());
+    let tokens = tokens.map_err(|error| anyhow::anyhow!("[azure]: {error}"))?;
+    let overlay = Overlay::from_environment(settings.secrets_folder.clone());
+    let saved = SavedFile {
+        path: serving::folder(loaded).join("azure.saved"),
+        key: serving::key(loaded)?,
     };
-    let default_instance = InstanceName::new(&loaded.config.instance)?;
-    let connect = Arc::clone(endpoints);
-    let management = Management::open(
-        settings,
-        backing,
-        default_instance,
-        connect,
-        Arc::new(SystemClock),
-    );
-    management.map(Some).context("[management]")
+    AzureSource::open(settings, tokens, overlay, Some(saved), clock).context("[azure]")
 }
 
-fn store_folder(loaded: &Loaded) -> PathBuf {
-    loaded.path(&loaded.config.management.path)
-}
-
-/// The key that what is stored is sealed with.
-fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
-    let settings = &loaded.config.management;
-    if !settings.key_variable.is_empty() {
-        let name = &settings.key_variable;
-        let value = std::env::var(name);
-        let value = value.with_context(|| {
-            format!("[management] key_variable: the environment variable {name}")
-        })?;
-        return Ok(key_file::from_variable(name, &Secret::new(value))?);
+fn status(azure: &AzureSource) -> SourceStatus {
+    let status = azure.status();
+    let age_ms = status
+        .age_seconds
+        .map(|seconds| seconds.saturating_mul(1000));
+    let mut warnings = status.warnings;
+    warnings.extend(status.saved_problem);
+    SourceStatus {
+        kind: "azure".to_owned(),
+        last_success: status.last_success.unwrap_or_default(),
+        age_ms,
+        last_error: status.last_error.unwrap_or_default(),
+        failures: status.failures,
+        saved: status.from_saved_file,
+        waiting: status.waiting,
+        warnings,
     }
-    let path = if settings.key_file.as_os_str().is_empty() {
-        store_folder(loaded).join("store.key")
-    } else {
-        loaded.path(&settings.key_file)
-    };
-    Ok(key_file::load_or_make(&path)?)
-}
-
-/// Opens the listeners of the management API, those with TLS too.
-pub(crate) fn management_listeners(loaded: &Loaded) -> anyhow::Result<Vec<Listener>> {
-    let settings = &loaded.config.management;
-    let mut listeners = Listener::bind_all(&settings.listen, &settings.sockets())?;
-    if settings.listen_tls.is_empty() {
-        return Ok(listeners);
-    }
-    let tls = tls(loaded)?;
-    for listener in Listener::bind_all(&settings.listen_tls, &settings.sockets())? {
-        listeners.push(listener.with_tls(&tls));
-    }
-    Ok(listeners)
-}
-
-fn tls(loaded: &Loaded) -> anyhow::Result<Tls> {
-    let settings = &loaded.config.management;
-    let files = match &settings.tls {
-        Some(files) => TlsSettings {
-            certificate: loaded.path(&files.certificate),
-            key: loaded.path(&files.key),
-        },
-        None => bail!("[management] listen_tls needs `tls` with a certificate and its key"),
-    };
-    Tls::load(&files).context("[management] tls")
 }

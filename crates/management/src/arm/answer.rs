@@ -5,6 +5,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use twinroute_listen::Body;
+use twinroute_listen::access::Denied;
 use uuid::Uuid;
 
 /// What stands in an answer.
@@ -132,13 +133,10 @@ fn refuse(error: &Error) -> Answer {
     }
     match error {
         Error::MethodNotAllowed { allow, .. } => answer.header("allow", *allow),
-        Error::AuthenticationMissing | Error::AuthenticationMalformed => {
+        Error::Denied(Denied::Missing | Denied::NotBearer) => {
             answer.header("www-authenticate", "Bearer realm=\"twinroute\"")
         }
-        Error::TokenInvalid { .. }
-        | Error::TokenExpired
-        | Error::TokenIssuer { .. }
-        | Error::TokenAudience { .. } => answer.header(
+        Error::Denied(denied) if denied.status() == StatusCode::UNAUTHORIZED => answer.header(
             "www-authenticate",
             "Bearer realm=\"twinroute\", error=\"invalid_token\"",
         ),

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
+use twinroute_listen::access::Denied;
 use twinroute_model::endpoint::FieldError;
 
 /// Routes that a refusal names.
@@ -14,20 +15,8 @@ const NAMED_MAX: usize = 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("Authentication failed. The 'Authorization' header is missing.")]
-    AuthenticationMissing,
-    #[error("Authentication failed. The 'Authorization' header is provided in an invalid format.")]
-    AuthenticationMalformed,
-    #[error("The access token is invalid: {reason}.")]
-    TokenInvalid { reason: String },
-    #[error("The access token has expired.")]
-    TokenExpired,
-    #[error("The access token is from the wrong issuer; this server takes tokens of '{expected}'.")]
-    TokenIssuer { expected: String },
-    #[error("The access token is not for this server; its audience must be '{expected}'.")]
-    TokenAudience { expected: String },
-    #[error("Tokens cannot be checked just now: {reason}.")]
-    TokenKeys { reason: String },
+    #[error("{}", denied(.0))]
+    Denied(Denied),
     #[error(
         "The client '{client}' does not have authorization to perform action '{action}' over scope '{scope}'."
     )]
@@ -214,13 +203,7 @@ impl Error {
     fn row(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::AuthenticationMissing => (S::UNAUTHORIZED, "AuthenticationFailed"),
-            Self::AuthenticationMalformed => (S::UNAUTHORIZED, "AuthenticationFailedInvalidHeader"),
-            Self::TokenInvalid { .. } => (S::UNAUTHORIZED, "InvalidAuthenticationToken"),
-            Self::TokenExpired => (S::UNAUTHORIZED, "ExpiredAuthenticationToken"),
-            Self::TokenIssuer { .. } => (S::UNAUTHORIZED, "InvalidAuthenticationTokenTenant"),
-            Self::TokenAudience { .. } => (S::UNAUTHORIZED, "InvalidAuthenticationTokenAudience"),
-            Self::TokenKeys { .. } => (S::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::Denied(denied) => (denied.status(), denied.code()),
             Self::NotAuthorized { .. } => (S::FORBIDDEN, "AuthorizationFailed"),
             Self::ForeignCaller { .. } => (S::FORBIDDEN, "ForeignCaller"),
             Self::MissingApiVersion => (S::BAD_REQUEST, "MissingApiVersionParameter"),
@@ -297,10 +280,30 @@ impl Error {
     /// What to wait before the next try, where that helps.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Crowded { .. } | Self::Store { .. } | Self::TokenKeys { .. } => {
+            Self::Crowded { .. } | Self::Store { .. } | Self::Denied(Denied::KeysUnavailable) => {
                 Some(Duration::from_secs(5))
             }
             _ => None,
+        }
+    }
+}
+
+/// ARM's words for a token that does not pass.
+fn denied(denied: &Denied) -> String {
+    match denied {
+        Denied::Missing => {
+            "Authentication failed. The 'Authorization' header is missing.".to_owned()
+        }
+        Denied::NotBearer => {
+            "Authentication failed. The 'Authorization' header is provided in an invalid format."
+                .to_owned()
+        }
+        Denied::Invalid => "The access token is invalid.".to_owned(),
+        other => {
+            let text = other.to_string();
+            let mut letters = text.chars();
+            let first = letters.next().into_iter().flat_map(char::to_uppercase);
+            first.chain(letters).chain(['.']).collect()
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     }
     let mut stop = StopSignals::new()?;
     let grace = loaded.config.shutdown_grace;
-    let daemon = match Daemon::start(loaded) {
+    let daemon = match Daemon::start(loaded).await {
         Ok(daemon) => daemon,
         Err(error) => return Ok(config_error(&error)),
     };

@@ -1,7 +1,7 @@
 //! A status as a table for the terminal.
 
 use std::fmt::Write as _;
-use twinroute_router::status::{EndpointStatus, Status};
+use twinroute_router::status::{EndpointStatus, SourceStatus, Status};
 
 /// Draws all instances: per endpoint the ledger, per route what it matched.
 pub(super) fn render(status: &Status) -> String {
@@ -21,6 +21,9 @@ pub(super) fn render(status: &Status) -> String {
     );
     for warning in &status.warnings {
         line(&mut text, format_args!("warning: {warning}"));
+    }
+    if let Some(source) = &status.table.source {
+        source_lines(&mut text, source);
     }
     for error in &status.table.errors {
         line(&mut text, format_args!("refused: {error}"));
@@ -54,6 +57,34 @@ pub(super) fn render(status: &Status) -> String {
         }
     }
     text
+}
+
+/// How the source of the definitions goes.
+fn source_lines(text: &mut String, source: &SourceStatus) {
+    let kind = &source.kind;
+    let read = match source.age_ms {
+        Some(age_ms) => format!("definitions as of {} ago", age(age_ms)),
+        None => "no definitions yet".to_owned(),
+    };
+    let saved = if source.saved {
+        ", saved by an earlier run"
+    } else {
+        ""
+    };
+    line(text, format_args!("source {kind}: {read}{saved}"));
+    if !source.last_error.is_empty() {
+        let (failures, error) = (source.failures, &source.last_error);
+        line(
+            text,
+            format_args!("    {failures} looks failed since, the last one: {error}"),
+        );
+    }
+    for waiting in &source.waiting {
+        line(text, format_args!("    waiting: {waiting}"));
+    }
+    for warning in &source.warnings {
+        line(text, format_args!("    warning: {warning}"));
+    }
 }
 
 const COLUMNS: &str = "  matched   queued  flying  parked delivered   dead  given up  oldest   p50 ms   \

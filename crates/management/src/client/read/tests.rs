@@ -316,8 +316,20 @@ fn ten_thousand_of_each_are_read() {
 /// JSON that looks like endpoints and routes, with anything anywhere; secrets where secrets belong.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
-        "EventHub", "eventgrid", "ServiceBus", "KeyBased", "IdentityBased", "hub-1", "***",
-        "https://t/api", "https://###", "sb://n", "Deleting", "true", "SystemAssigned", "",
+        "EventHub",
+        "eventgrid",
+        "ServiceBus",
+        "KeyBased",
+        "IdentityBased",
+        "hub-1",
+        "***",
+        "https://t/api",
+        "https://###",
+        "sb://n",
+        "Deleting",
+        "true",
+        "SystemAssigned",
+        "",
     ]);
     let secret = prop::sample::select(vec![HUB, SAS, "s3cret", "(PLACEHOLDER)", "a=s3cret;b"]);
     let leaf = prop_oneof![
@@ -328,11 +340,28 @@ fn any_json() -> impl Strategy<Value = Value> {
         word.prop_map(Value::from),
     ];
     let key = prop::sample::select(vec![
-        "name", "id", "properties", "endpointType", "authenticationType", "identity", "type",
-        "userAssignedIdentity", "TopicEndpoint", "accessKey1", "ACCESSKEY2", "endpointUri",
-        "connectionStringPrimaryKey", "connectionStringSecondaryKey", "primaryConnectionString",
-        "entityPath", "deadLetterSecret", "deadLetterUri", "provisioningState", "endpointName",
-        "filter", "other",
+        "name",
+        "id",
+        "properties",
+        "endpointType",
+        "authenticationType",
+        "identity",
+        "type",
+        "userAssignedIdentity",
+        "TopicEndpoint",
+        "accessKey1",
+        "ACCESSKEY2",
+        "endpointUri",
+        "connectionStringPrimaryKey",
+        "connectionStringSecondaryKey",
+        "primaryConnectionString",
+        "entityPath",
+        "deadLetterSecret",
+        "deadLetterUri",
+        "provisioningState",
+        "endpointName",
+        "filter",
+        "other",
     ]);
     let hidden = prop::sample::select(Field::ALL.map(Field::name).to_vec());
     leaf.prop_recursive(4, 64, 12, move |inner| {
@@ -340,10 +369,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         let secret = (hidden.clone(), secret.clone().prop_map(Value::from));
         prop_oneof![
             prop::collection::vec(inner, 0..4).prop_map(Value::from),
-            prop::collection::vec(prop_oneof![3 => plain, 1 => secret], 0..14).prop_map(|members| {
-                let own = |(key, value): (&str, Value)| (key.to_owned(), value);
-                Value::Object(members.into_iter().map(own).collect())
-            }),
+            prop::collection::vec(prop_oneof![3 => plain, 1 => secret], 0..14).prop_map(
+                |members| {
+                    let own = |(key, value): (&str, Value)| (key.to_owned(), value);
+                    Value::Object(members.into_iter().map(own).collect())
+                }
+            ),
         ]
     })
 }

@@ -1,0 +1,105 @@
+//! Wiring: the management API, its store, its key, its certificates, its callers.
+
+use crate::config::{Kind, Loaded};
+use crate::containers::Endpoints;
+use anyhow::{Context as _, bail};
+use std::path::PathBuf;
+use std::sync::Arc;
+use twinroute_credential::key_file;
+use twinroute_listen::access::Gate;
+use twinroute_listen::{Listener, Tls, TlsSettings};
+use twinroute_management::{Backing, Management};
+use twinroute_model::clock::SystemClock;
+use twinroute_model::name::InstanceName;
+use twinroute_model::seal::SealKey;
+use twinroute_model::secret::Secret;
+use twinroute_sinks::tls;
+
+/// Opens the management API, if it is served or is the source. Blocks on the disk.
+pub(crate) fn open(
+    loaded: &Loaded,
+    endpoints: &Arc<Endpoints>,
+) -> anyhow::Result<Option<Management>> {
+    let settings = &loaded.config.management;
+    let served = !settings.listen.is_empty() || !settings.listen_tls.is_empty();
+    let backing = match loaded.config.table.source {
+        Kind::Store => Backing::Disk {
+            path: folder(loaded).join("store.redb"),
+            key: key(loaded)?,
+        },
+        Kind::Files if served => Backing::Mirror(format!(
+            "the definitions come from the files in {}; change them there, or set source = \"store\" in \
+             [table]",
+            loaded.folder.root().display()
+        )),
+        Kind::Azure if served => Backing::Mirror(format!(
+            "the definitions come from {}; change them there, or set source = \"store\" in [table]",
+            loaded.config.azure.management_url
+        )),
+        Kind::Files | Kind::Azure => return Ok(None),
+    };
+    let default_instance = InstanceName::new(&loaded.config.instance)?;
+    let connect = Arc::clone(endpoints);
+    let clock = Arc::new(SystemClock);
+    let management = Management::open(settings, backing, default_instance, connect, clock);
+    management.map(Some).context("[management]")
+}
+
+/// The folder of the store and of what goes with it.
+pub(crate) fn folder(loaded: &Loaded) -> PathBuf {
+    loaded.path(&loaded.config.management.path)
+}
+
+/// The key that what is stored is sealed with.
+pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
+    let settings = &loaded.config.management;
+    if !settings.key_variable.is_empty() {
+        let name = &settings.key_variable;
+        let value = std::env::var(name).with_context(|| {
+            format!("[management] key_variable: the environment variable {name}")
+        })?;
+        return Ok(key_file::from_variable(name, &Secret::new(value))?);
+    }
+    let path = if settings.key_file.as_os_str().is_empty() {
+        folder(loaded).join("store.key")
+    } else {
+        loaded.path(&settings.key_file)
+    };
+    Ok(key_file::load_or_make(&path)?)
+}
+
+/// Who may ask the management API.
+pub(crate) fn gate(loaded: &Loaded) -> anyhow::Result<Gate> {
+    let mut access = loaded.config.management.access.clone();
+    for token in &mut access.tokens {
+        token.token_file = token.token_file.as_deref().map(|file| loaded.path(file));
+    }
+    let trust = tls::platform().context("the system's certificates cannot be used")?;
+    Gate::new(&access, Arc::new(SystemClock), &trust).context("[management]")
+}
+
+/// Opens the listeners of the management API, those with TLS too.
+pub(crate) fn listeners(loaded: &Loaded) -> anyhow::Result<Vec<Listener>> {
+    let settings = &loaded.config.management;
+    let mut listeners = Listener::bind_all(&settings.listen, &settings.sockets())?;
+    if settings.listen_tls.is_empty() {
+        return Ok(listeners);
+    }
+    let tls = certificate(loaded)?;
+    for listener in Listener::bind_all(&settings.listen_tls, &settings.sockets())? {
+        listeners.push(listener.with_tls(&tls));
+    }
+    Ok(listeners)
+}
+
+fn certificate(loaded: &Loaded) -> anyhow::Result<Tls> {
+    let settings = &loaded.config.management;
+    let files = match &settings.tls {
+        Some(files) => TlsSettings {
+            certificate: loaded.path(&files.certificate),
+            key: loaded.path(&files.key),
+        },
+        None => bail!("[management]: listen_tls needs `tls` with a certificate and its key"),
+    };
+    Tls::load(&files).context("[management] tls")
+}
