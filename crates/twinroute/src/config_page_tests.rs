@@ -87,5 +87,24 @@ fn the_page_shows_the_defaults() {
         assert_eq!(*settings, EndpointSettings::default());
     }
     assert!(shown.ingress.webhook_code.take().is_some());
+    assert!(shown.management.tls.take().is_some());
+    assert!(shown.management.access.jwt.take().is_some());
+    assert!(shown.azure.credential.take().is_some());
+    let azure = &mut shown.azure;
+    for file in [
+        &mut azure.ca_file,
+        &mut azure.client_secret_file,
+        &mut azure.token_file,
+        &mut azure.secrets_folder,
+    ] {
+        assert!(file.take().is_some());
+    }
+    for text in [
+        &mut azure.routes_url,
+        &mut azure.tenant_id,
+        &mut azure.client_id,
+    ] {
+        assert!(text.take().is_some());
+    }
     same(&shown, &Config::default());
 }
