@@ -174,7 +174,7 @@ impl Builder {
             Custom {
                 sink: Arc::new(sink),
                 store: None,
-                settings,
+                settings: Arc::new(settings),
             },
         ));
         self

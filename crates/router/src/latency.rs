@@ -5,38 +5,39 @@ use std::time::Duration;
 const STEPS: usize = 8;
 const OCTAVES: usize = 32;
 
-/// Counts durations from a microsecond to over an hour.
-#[derive(Clone, Debug)]
+/// Counts durations from a microsecond to over an hour. Small until the first.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Histogram {
-    counts: Box<[u32; STEPS * OCTAVES]>,
+    counts: Option<Box<Counts>>,
     total: u64,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self {
-            counts: Box::new([0; STEPS * OCTAVES]),
-            total: 0,
-        }
-    }
-}
+type Counts = [u32; STEPS * OCTAVES];
 
 impl Histogram {
     /// Counts one duration. When the counts grow large all are halved, so that new ones weigh more.
     pub(crate) fn record(&mut self, duration: Duration) {
         const HALVE_AT: u64 = 100_000;
+        let counts = self
+            .counts
+            .get_or_insert_with(|| Box::new([0; STEPS * OCTAVES]));
         if self.total >= HALVE_AT {
-            self.counts.iter_mut().for_each(|count| *count /= 2);
-            self.total = self.counts.iter().map(|count| u64::from(*count)).sum();
+            counts.iter_mut().for_each(|count| *count /= 2);
+            self.total = counts.iter().map(|count| u64::from(*count)).sum();
         }
-        self.counts[slot(duration)] += 1;
+        counts[slot(duration)] += 1;
         self.total += 1;
     }
 
     /// The duration that `share` (0 to 1) of all stay below, in milliseconds; 0 when there are none.
     pub(crate) fn percentile_ms(&self, share: f64) -> f64 {
         let mut left = (self.total as f64 * share).ceil() as u64;
-        for (slot, count) in self.counts.iter().enumerate() {
+        for (slot, count) in self
+            .counts
+            .iter()
+            .flat_map(|counts| counts.iter())
+            .enumerate()
+        {
             let count = u64::from(*count);
             if count >= left && count > 0 {
                 return upper_bound_ms(slot);

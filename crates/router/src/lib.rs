@@ -55,6 +55,7 @@ mod intake;
 mod lane;
 mod latency;
 mod live;
+mod made_of;
 mod matched;
 mod plan;
 mod receipt;

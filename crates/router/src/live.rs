@@ -5,22 +5,23 @@
 
 use crate::lane::durable::Origin;
 use crate::lane::{self, Lane};
+use crate::made_of::{Known, KnownEndpoint};
 use crate::plan::{
-    Custom, LaneKey, MadeOf, Planned, PlannedEndpoint, Planner, hash, overcommitted,
+    Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, overcommitted,
 };
 use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
-use crate::table::{CompiledInstance, ParsedRoute, Table};
+use crate::table::{CompiledInstance, CompiledRoute, Table};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
-use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
 use twinroute_retry::ledger::Ledger;
@@ -73,25 +74,19 @@ pub(crate) struct Live {
     /// Bytes that may wait in all.
     journal_bytes_max: u64,
     running: Mutex<Running>,
-    /// Held while definitions are applied: one at a time.
-    applying: Mutex<()>,
+    /// What the table was made of. Held while definitions are applied: one at a time.
+    known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Running {
-    lanes: HashMap<LaneKey, RunningLane>,
+    /// Those of removed endpoints too, while they finish.
+    lanes: HashMap<LaneKey, Arc<Lane>>,
     /// What lanes that are over had counted, should their endpoints come back.
     over: HashMap<LaneKey, Ledger>,
     durable: Option<Durable>,
-    matched: HashMap<(InstanceName, RouteId), Arc<AtomicU64>>,
     faults: Vec<String>,
     stopping: bool,
-}
-
-struct RunningLane {
-    lane: Arc<Lane>,
-    /// Nothing, when nothing defines the endpoint.
-    made_of: Option<MadeOf>,
 }
 
 impl Live {
@@ -116,7 +111,7 @@ impl Live {
                 durable,
                 ..Running::default()
             }),
-            applying: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -150,13 +145,13 @@ impl Live {
     /// Makes `definitions` the table. Gives the generation in use afterwards, which stays the same when
     /// nothing changed.
     pub(crate) fn apply(&self, definitions: &Definitions) -> Result<u64, Faults> {
-        let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut warnings = Vec::new();
         let planner = Planner {
             connect: &*self.connect,
             default_instance: &self.default_instance,
             custom: &self.custom,
-            keeps: &|key, made_of| self.running().keeps(key, made_of),
+            known: &known,
         };
         let planned = match planner.plan(definitions, &mut warnings) {
             Ok(planned) => planned,
@@ -166,26 +161,29 @@ impl Live {
             }
         };
         warnings.extend(overcommitted(&planned, self.journal_bytes_max));
-        let mut running = self.running();
-        running.faults.clear();
-        gauge!("twinroute_table_faults").set(0.0);
-        let old = self.table.load();
         let hash = hash(&planned);
+        let old = self.table.load_full();
+        let mut endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
         let same = hash == old.hash
             && old.generation > 0
-            && planned
-                .iter()
-                .flat_map(|instance| &instance.endpoints)
-                .all(|e| e.setup.is_none());
-        if same || running.stopping {
+            && endpoints.all(|endpoint| endpoint.change.is_none());
+        self.running().faults.clear();
+        gauge!("twinroute_table_faults").set(0.0);
+        if same {
+            if warnings != old.warnings {
+                self.warn_anew(&old, warnings);
+            }
             return Ok(old.generation);
         }
+        let Some(lanes) = self.bring_up(&mut known, planned) else {
+            return Ok(old.generation);
+        };
         let table = Table {
             generation: old.generation + 1,
             hash,
             since: self.clock.now().rfc3339(),
             warnings,
-            instances: self.compile(planned, &mut running),
+            instances: compile(lanes, &old),
         };
         let generation = table.generation;
         gauge!("twinroute_table_generation").set(generation as f64);
@@ -195,75 +193,111 @@ impl Live {
             instances = table.instances.len(),
             "a new table is in use"
         );
-        for warning in &table.warnings {
-            tracing::warn!(warning, "the definitions may not do what was meant");
-        }
+        table.log_warnings();
         self.table.store(Arc::new(table));
-        self.retire_absent(&mut running);
-        self.adopt_unclaimed(&mut running);
+        self.retire_absent(&known);
         Ok(generation)
     }
 
-    /// Brings lanes up to date and compiles; cannot fail any more.
-    fn compile(
-        &self,
-        planned: Vec<Planned>,
-        running: &mut Running,
-    ) -> HashMap<InstanceName, Arc<CompiledInstance>> {
-        let mut instances = HashMap::new();
-        for plan in planned {
-            let mut lanes = Vec::new();
-            let mut numbers = HashMap::new();
-            for endpoint in plan.endpoints {
-                let key = (plan.name.clone(), endpoint.name.clone());
-                numbers.insert(endpoint.name.clone(), lanes.len() as u32);
-                lanes.push(running.lane(key, endpoint, &self.clock));
-            }
-            let routes = plan
-                .routes
-                .into_iter()
-                .map(|(id, endpoint, filter)| ParsedRoute {
-                    matched: running.counter(&plan.name, &id),
-                    lane: numbers[&endpoint],
-                    id,
-                    endpoint,
-                    filter,
-                });
-            let compiled = CompiledInstance::new(lanes, routes.collect());
-            instances.insert(plan.name, Arc::new(compiled));
-        }
-        instances
+    /// Shows other warnings about a table that stays.
+    fn warn_anew(&self, old: &Table, warnings: Vec<String>) {
+        let table = Table {
+            generation: old.generation,
+            hash: old.hash.clone(),
+            since: old.since.clone(),
+            warnings,
+            instances: old.instances.clone(),
+        };
+        table.log_warnings();
+        self.table.store(Arc::new(table));
     }
 
-    /// Retires lanes whose endpoints are gone; they finish what they have within the grace time.
-    fn retire_absent(&self, running: &mut Running) {
-        let table = self.table.load();
+    /// Gives endpoints their lanes; nothing when the router stops. Cannot fail any more.
+    ///
+    /// Only lanes that change are touched. Nobody who accepts or delivers waits for this lock.
+    fn bring_up(&self, known: &mut Known, planned: Vec<Planned>) -> Option<Vec<WithLanes>> {
+        let mut running = self.running();
+        if running.stopping {
+            return None;
+        }
+        known.retain(planned.iter().map(|plan| &plan.name));
+        let mut all = Vec::with_capacity(planned.len());
+        for plan in planned {
+            let known = known.instance_mut(&plan.name);
+            let mut lanes = Vec::with_capacity(plan.endpoints.len());
+            for PlannedEndpoint {
+                name,
+                digest,
+                change,
+                ..
+            } in plan.endpoints
+            {
+                let lane = match change {
+                    None => {
+                        let kept = known.endpoints.get(&name);
+                        let kept = kept.expect("a sink is kept because its lane is known");
+                        Arc::clone(&kept.lane)
+                    }
+                    Some((made_of, setup)) => {
+                        let key = (plan.name.clone(), name.clone());
+                        let lane = running.lane(key, setup, &self.clock);
+                        let endpoint = KnownEndpoint {
+                            made_of,
+                            digest,
+                            lane: Arc::clone(&lane),
+                        };
+                        known.endpoints.insert(name, endpoint);
+                        lane
+                    }
+                };
+                lanes.push(lane);
+            }
+            for PlannedRoute { route, .. } in &plan.routes {
+                let id = &route.definition.id;
+                let same = known.routes.get(id);
+                if !same.is_some_and(|same| Arc::ptr_eq(&same.definition, &route.definition)) {
+                    known.routes.insert(id.clone(), route.clone());
+                }
+            }
+            known.retain_endpoints(lanes.iter().map(|lane| &lane.name));
+            known.retain_routes(
+                plan.routes
+                    .iter()
+                    .map(|planned| &planned.route.definition.id),
+            );
+            all.push((plan.name, lanes, plan.routes));
+        }
+        Some(all)
+    }
+
+    /// Retires lanes whose endpoints are gone; they finish what they have within the grace time. Takes in
+    /// what waits for endpoints that nothing defines.
+    fn retire_absent(&self, known: &Known) {
         let deadline = Instant::now() + self.removed_grace;
-        let Running { lanes, over, .. } = running;
-        lanes.retain(|key, running| {
+        let mut running = self.running();
+        if running.stopping {
+            return;
+        }
+        // Every endpoint has its lane, so there are others only if there are more.
+        let all_defined = running.lanes.len() == known.endpoints();
+        let Running { lanes, over, .. } = &mut *running;
+        lanes.retain(|key, lane| {
             let (instance, name) = key;
-            let present = table
-                .instances
-                .get(instance)
-                .is_some_and(|compiled| compiled.lanes.iter().any(|lane| lane.name == *name));
-            if present {
+            if all_defined || known.has_endpoint(instance, name) {
                 return true;
             }
-            if let Some(ledger) = running.lane.is_over() {
+            if let Some(ledger) = lane.is_over() {
                 over.insert(key.clone(), ledger);
                 return false;
             }
-            if running.lane.is_running() {
+            if lane.is_running() {
                 tracing::info!(endpoint = %format!("{instance}/{name}"),
                     grace = ?self.removed_grace, "the endpoint was removed; its lane finishes");
-                running.lane.retire(deadline);
+                lane.retire(deadline);
             }
             true
         });
-        running.matched.retain(|(instance, id), _| {
-            let compiled = table.instances.get(instance);
-            compiled.is_some_and(|compiled| compiled.routes.iter().any(|route| route.id == *id))
-        });
+        self.adopt_unclaimed(&mut running);
     }
 
     /// Gives what waits for endpoints that nothing defines a lane, in which it is seen. It is not sent; after
@@ -275,12 +309,12 @@ impl Live {
                 endpoint_type: "unknown",
                 sink: Arc::new(lane::Nowhere),
                 store: None,
-                settings: EndpointSettings::default(),
+                settings: Arc::new(EndpointSettings::default()),
                 hold: Some(lane::Hold::Undefined),
             };
             tracing::warn!(endpoint = %format!("{}/{}", key.0, key.1), grace = ?self.removed_grace,
                 "events wait in the journal for an endpoint that is not defined");
-            let lane = running.start(key, None, setup, &self.clock);
+            let lane = running.start(key, setup, &self.clock);
             lane.retire(Instant::now() + self.removed_grace);
         }
     }
@@ -288,124 +322,99 @@ impl Live {
     /// The lane of an endpoint, that of a removed one too while it finishes.
     pub(crate) fn lane(&self, key: &LaneKey) -> Option<Arc<Lane>> {
         let running = self.running();
-        running
-            .lanes
-            .get(key)
-            .map(|running| Arc::clone(&running.lane))
+        running.lanes.get(key).map(Arc::clone)
     }
 
     /// Retires every lane; definitions change nothing from here on.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut running = self.running();
         running.stopping = true;
-        running
-            .lanes
-            .values()
-            .for_each(|running| running.lane.stop(deadline));
+        running.lanes.values().for_each(|lane| lane.stop(deadline));
     }
 
     /// All lanes, those of removed endpoints too while they finish.
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
         let running = self.running();
-        running
-            .lanes
-            .values()
-            .map(|running| Arc::clone(&running.lane))
-            .collect()
+        running.lanes.values().map(Arc::clone).collect()
     }
 
     pub(crate) fn status(&self) -> (TableStatus, Vec<InstanceStatus>) {
-        let table = self.table.load();
-        let running = self.running();
+        let table = self.table.load_full();
+        let errors = self.running().faults.clone();
+        let mut instances: BTreeMap<&InstanceName, InstanceStatus> = BTreeMap::new();
+        let empty = |name: &InstanceName| InstanceStatus {
+            name: name.to_string(),
+            endpoints: Vec::new(),
+            routes: Vec::new(),
+        };
+        for (name, compiled) in &table.instances {
+            let mut shown = empty(name);
+            shown.routes = compiled.routes.iter().map(route_status).collect();
+            shown.routes.sort_by(|a, b| a.id.cmp(&b.id));
+            instances.insert(name, shown);
+        }
+        let lanes = self.lanes();
+        for lane in &lanes {
+            let instance = instances.entry(&lane.instance);
+            let instance = instance.or_insert_with(|| empty(&lane.instance));
+            instance.endpoints.push(lane.status());
+        }
+        let mut instances: Vec<InstanceStatus> = instances.into_values().collect();
+        for instance in &mut instances {
+            instance.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         let status = TableStatus {
             generation: table.generation,
             hash: table.hash.clone(),
             since: table.since.clone(),
-            errors: running.faults.clone(),
+            errors,
             warnings: table.warnings.clone(),
             source: None,
         };
-        let names: BTreeSet<&InstanceName> = table.instances.keys().collect();
-        let instances = names.into_iter().map(|name| {
-            let lanes = running
-                .lanes
-                .iter()
-                .filter(|((instance, _), _)| instance == name);
-            let mut endpoints: Vec<_> = lanes.map(|(_, running)| running.lane.status()).collect();
-            endpoints.sort_by(|a, b| a.name.cmp(&b.name));
-            let mut routes: Vec<_> = table.instances[name]
-                .routes
-                .iter()
-                .map(|route| RouteStatus {
-                    id: route.id.to_string(),
-                    endpoint: route.endpoint.to_string(),
-                    filter: route.filter.as_str().to_owned(),
-                    matched: route.matched.load(Ordering::Relaxed),
-                })
-                .collect();
-            routes.sort_by(|a, b| a.id.cmp(&b.id));
-            InstanceStatus {
-                name: name.to_string(),
-                endpoints,
-                routes,
-            }
-        });
-        let mut instances: Vec<InstanceStatus> = instances.collect();
-        for ((instance, _), running) in &running.lanes {
-            let name = instance.to_string();
-            if !table.instances.contains_key(instance) {
-                let endpoint = running.lane.status();
-                match instances.iter_mut().find(|known| known.name == name) {
-                    Some(known) => known.endpoints.push(endpoint),
-                    None => instances.push(InstanceStatus {
-                        name,
-                        endpoints: vec![endpoint],
-                        routes: Vec::new(),
-                    }),
-                }
-            }
-        }
         (status, instances)
     }
 }
 
+/// An instance with the lanes of its endpoints and its routes.
+type WithLanes = (InstanceName, Vec<Arc<Lane>>, Vec<PlannedRoute>);
+
+/// Makes instances ready to match; those that would become the same again are kept.
+fn compile(instances: Vec<WithLanes>, old: &Table) -> HashMap<InstanceName, Arc<CompiledInstance>> {
+    let compile = |(name, lanes, routes): WithLanes| {
+        let before = old.instances.get(&name);
+        let compiled = match before.filter(|before| before.is(&lanes, &routes)) {
+            Some(same) => Arc::clone(same),
+            None => Arc::new(CompiledInstance::new(lanes, routes)),
+        };
+        (name, compiled)
+    };
+    instances.into_iter().map(compile).collect()
+}
+
+fn route_status(route: &CompiledRoute) -> RouteStatus {
+    let definition = &route.definition;
+    RouteStatus {
+        id: definition.id.to_string(),
+        endpoint: definition.endpoint.to_string(),
+        filter: definition.filter.as_str().to_owned(),
+        matched: route.matched.load(Ordering::Relaxed),
+    }
+}
+
 impl Running {
-    fn keeps(&self, key: &LaneKey, made_of: &MadeOf) -> bool {
-        let running = self.lanes.get(key);
-        running.is_some_and(|running| {
-            running.made_of.as_ref() == Some(made_of) && running.lane.is_running()
-        })
-    }
-
-    fn lane(
-        &mut self,
-        key: LaneKey,
-        planned: PlannedEndpoint,
-        clock: &Arc<dyn Clock>,
-    ) -> Arc<Lane> {
-        if let Some(known) = self.lanes.get_mut(&key) {
-            if let Some(setup) = planned.setup {
-                known.lane.reconfigure(setup);
-                known.made_of = Some(planned.made_of);
-            }
-            if !known.lane.revive() {
-                drop(lane::spawn(Arc::clone(&known.lane)));
-            }
-            return Arc::clone(&known.lane);
+    /// The lane of an endpoint that is new, changed or back.
+    fn lane(&mut self, key: LaneKey, setup: lane::Setup, clock: &Arc<dyn Clock>) -> Arc<Lane> {
+        let Some(known) = self.lanes.get(&key) else {
+            return self.start(key, setup, clock);
+        };
+        known.reconfigure(setup);
+        if !known.revive() {
+            drop(lane::spawn(Arc::clone(known)));
         }
-        let setup = planned
-            .setup
-            .expect("a lane that does not run was planned with a sink");
-        self.start(key, Some(planned.made_of), setup, clock)
+        Arc::clone(known)
     }
 
-    fn start(
-        &mut self,
-        key: LaneKey,
-        made_of: Option<MadeOf>,
-        setup: lane::Setup,
-        clock: &Arc<dyn Clock>,
-    ) -> Arc<Lane> {
+    fn start(&mut self, key: LaneKey, setup: lane::Setup, clock: &Arc<dyn Clock>) -> Arc<Lane> {
         let over = self.over.remove(&key);
         let clock = Arc::clone(clock);
         let mut origin = match &mut self.durable {
@@ -417,16 +426,7 @@ impl Running {
         }
         let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin);
         drop(lane::spawn(Arc::clone(&lane)));
-        let running = RunningLane {
-            lane: Arc::clone(&lane),
-            made_of,
-        };
-        self.lanes.insert(key, running);
+        self.lanes.insert(key, Arc::clone(&lane));
         lane
-    }
-
-    fn counter(&mut self, instance: &InstanceName, id: &RouteId) -> Arc<AtomicU64> {
-        let key = (instance.clone(), id.clone());
-        Arc::clone(self.matched.entry(key).or_default())
     }
 }

@@ -1,66 +1,48 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
 use crate::lane::{self, Hold};
+use crate::made_of::{Digest, Known, KnownInstance, MadeOf, RouteDefinition};
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Fault, Faults, Strays};
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt::Write as _;
+use crate::table::{CompiledRoute, LaneNumber};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use twinroute_filter::{Filter, Options};
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
+
+/// Names that a fault lists at most, of those that would have been right.
+const NAMES_SHOWN_MAX: usize = 20;
 
 /// An endpoint whose sink the embedding program brought along.
 #[derive(Clone)]
 pub(crate) struct Custom {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
-    pub(crate) settings: EndpointSettings,
-}
-
-/// What a sink was made of; while it stays the same the sink does.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum MadeOf {
-    Endpoint(Box<Endpoint>, EndpointSettings),
-    Custom(EndpointSettings),
-}
-
-impl MadeOf {
-    /// What does not change a sink is left out: which of the states it is in in which it is sent to.
-    fn endpoint(endpoint: &Endpoint, settings: EndpointSettings) -> Self {
-        let mut endpoint = Box::new(endpoint.clone());
-        let held_by_state = matches!(Hold::of(&endpoint), Some(Hold::State { .. }));
-        if !held_by_state {
-            endpoint.provisioning_state = None;
-            endpoint.provisioning_error = None;
-        }
-        Self::Endpoint(endpoint, settings)
-    }
-}
-
-/// Whether an endpoint counts as not there, although it is listed.
-fn is_absent(endpoint: &Endpoint) -> bool {
-    matches!(
-        endpoint.provisioning_state,
-        Some(ProvisioningState::Deleting | ProvisioningState::Deleted)
-    )
+    pub(crate) settings: Arc<EndpointSettings>,
 }
 
 /// A checked instance, before anything that runs is touched.
 pub(crate) struct Planned {
     pub(crate) name: InstanceName,
     pub(crate) endpoints: Vec<PlannedEndpoint>,
-    pub(crate) routes: Vec<(RouteId, EndpointName, Filter)>,
+    pub(crate) routes: Vec<PlannedRoute>,
 }
 
 pub(crate) struct PlannedEndpoint {
     pub(crate) name: EndpointName,
-    pub(crate) made_of: MadeOf,
-    /// None while the running sink is kept.
-    pub(crate) setup: Option<lane::Setup>,
+    pub(crate) digest: Digest,
+    pub(crate) queue_bytes_max: u64,
+    /// Its sink and what that is made of; none while the running one is kept.
+    pub(crate) change: Option<(MadeOf, lane::Setup)>,
+}
+
+pub(crate) struct PlannedRoute {
+    pub(crate) route: CompiledRoute,
+    /// Its endpoint's place in the instance.
+    pub(crate) lane: LaneNumber,
 }
 
 /// Checks definitions as applying them would, without a router. Gives the warnings about filters.
@@ -78,7 +60,7 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
         connect,
         default_instance: &default_instance,
         custom: &BTreeMap::new(),
-        keeps: &|_, _| false,
+        known: &Known::default(),
     };
     let mut warnings = Vec::new();
     planner.plan(definitions, &mut warnings)?;
@@ -93,8 +75,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) connect: &'a dyn Connect,
     pub(crate) default_instance: &'a InstanceName,
     pub(crate) custom: &'a BTreeMap<EndpointName, Custom>,
-    /// Whether a lane made of the same runs, so that its sink stays.
-    pub(crate) keeps: &'a dyn Fn(&LaneKey, &MadeOf) -> bool,
+    /// What is in use; what did not change is kept.
+    pub(crate) known: &'a Known,
 }
 
 impl Planner<'_> {
@@ -122,14 +104,20 @@ impl Planner<'_> {
             };
             Some(&empty)
         };
+        let nothing = KnownInstance::default();
+        let mut names = HashSet::new();
         for instance in definitions.instances.iter().chain(implied) {
-            let endpoints = self.plan_endpoints(instance, definitions, &mut faults);
-            let routes = plan_routes(instance, &endpoints, &mut faults, warnings);
-            planned.push(Planned {
-                name: instance.name.clone(),
-                endpoints,
-                routes,
-            });
+            if !names.insert(&instance.name) {
+                let object = format!("instance {}", instance.name);
+                faults.push(Fault::new(object, "is defined twice"));
+                continue;
+            }
+            let planning = Planning {
+                planner: self,
+                known: self.known.instance(&instance.name).unwrap_or(&nothing),
+                instance: &instance.name,
+            };
+            planned.push(planning.plan(instance, definitions, &mut faults, warnings));
         }
         if faults.is_empty() {
             return Ok(planned);
@@ -140,93 +128,207 @@ impl Planner<'_> {
             None => faults,
         })
     }
+}
 
-    fn plan_endpoints(
+/// One instance while it is planned.
+struct Planning<'a> {
+    planner: &'a Planner<'a>,
+    known: &'a KnownInstance,
+    instance: &'a InstanceName,
+}
+
+impl Planning<'_> {
+    fn plan(
         &self,
         instance: &Instance,
         definitions: &Definitions,
         faults: &mut Vec<Fault>,
-    ) -> Vec<PlannedEndpoint> {
-        let mut planned = Vec::new();
-        for endpoint in &instance.endpoints {
-            if is_absent(endpoint) {
-                continue;
-            }
-            let settings = definitions.settings.of(&instance.name, &endpoint.name);
-            let made_of = MadeOf::endpoint(endpoint, settings.clone());
-            let key = (instance.name.clone(), endpoint.name.clone());
-            let kept = (self.keeps)(&key, &made_of);
-            let setup = if kept {
-                None
-            } else {
-                match self.set_up(endpoint, settings) {
-                    Ok(setup) => Some(setup),
-                    Err(error) => {
-                        let object = format!("endpoint {}/{}", instance.name, endpoint.name);
-                        faults.push(Fault::new(object, error.reason));
-                        continue;
-                    }
+        warnings: &mut Vec<String>,
+    ) -> Planned {
+        let mut endpoints = Vec::with_capacity(instance.endpoints.len());
+        let mut places = HashMap::with_capacity(instance.endpoints.len());
+        for endpoint in instance.endpoints.iter().filter(|one| !is_absent(one)) {
+            let object = || format!("endpoint {}/{}", self.instance, endpoint.name);
+            let settings = definitions.settings.of(self.instance, &endpoint.name);
+            match self.plan_endpoint(endpoint, settings) {
+                Ok(planned) if places.contains_key(&planned.name) => {
+                    faults.push(Fault::new(object(), "is defined twice"));
                 }
-            };
-            planned.push(PlannedEndpoint {
-                name: endpoint.name.clone(),
-                made_of,
-                setup,
-            });
+                Ok(planned) => place(planned, &mut endpoints, &mut places),
+                Err(error) => faults.push(Fault::new(object(), error.reason)),
+            }
         }
-        if instance.name == *self.default_instance {
-            self.plan_custom(&instance.name, &mut planned, faults);
+        if *self.instance == *self.planner.default_instance {
+            for (name, custom) in self.planner.custom {
+                if places.contains_key(name) {
+                    let reason = "is defined, but the program brings a sink of that name";
+                    let object = format!("endpoint {}/{name}", self.instance);
+                    faults.push(Fault::new(object, reason));
+                } else {
+                    place(self.plan_custom(name, custom), &mut endpoints, &mut places);
+                }
+            }
         }
-        planned
+        let routes = self.plan_routes(&instance.routes, &endpoints, &places, faults, warnings);
+        Planned {
+            name: self.instance.clone(),
+            endpoints,
+            routes,
+        }
+    }
+
+    /// The digest of the running endpoint, if it is made of the same and so keeps its sink.
+    fn kept(&self, name: &EndpointName, is_same: impl Fn(&MadeOf) -> bool) -> Option<Digest> {
+        let known = self.known.endpoints.get(name)?;
+        (is_same(&known.made_of) && known.lane.is_running()).then_some(known.digest)
+    }
+
+    fn plan_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        settings: Arc<EndpointSettings>,
+    ) -> Result<PlannedEndpoint, ConnectError> {
+        let name = endpoint.name.clone();
+        let queue_bytes_max = settings.queue_bytes_max.as_u64();
+        let same = |known: &MadeOf| known.is_endpoint(endpoint, &settings);
+        let (digest, change) = match self.kept(&name, same) {
+            Some(digest) => (digest, None),
+            None => {
+                let setup = self.set_up(endpoint, Arc::clone(&settings))?;
+                let made_of = MadeOf::endpoint(endpoint, settings);
+                (made_of.digest(self.instance, &name), Some((made_of, setup)))
+            }
+        };
+        Ok(PlannedEndpoint {
+            name,
+            digest,
+            queue_bytes_max,
+            change,
+        })
     }
 
     fn set_up(
         &self,
         endpoint: &Endpoint,
-        settings: EndpointSettings,
+        settings: Arc<EndpointSettings>,
     ) -> Result<lane::Setup, ConnectError> {
+        let connect = self.planner.connect;
         let hold = Hold::of(endpoint);
         let sink = match hold {
-            None => self.connect.connect(endpoint, &settings)?,
+            None => connect.connect(endpoint, &settings)?,
             Some(_) => Arc::new(lane::Nowhere),
         };
         Ok(lane::Setup {
             endpoint_type: endpoint.endpoint_type(),
             sink,
-            store: self.connect.dead_letters(endpoint)?,
+            store: connect.dead_letters(endpoint)?,
             settings,
             hold,
         })
     }
 
-    fn plan_custom(
-        &self,
-        instance: &InstanceName,
-        planned: &mut Vec<PlannedEndpoint>,
-        faults: &mut Vec<Fault>,
-    ) {
-        for (name, custom) in self.custom {
-            if planned.iter().any(|endpoint| endpoint.name == *name) {
-                let reason = "is defined, but the program brings a sink of that name";
-                faults.push(Fault::new(format!("endpoint {instance}/{name}"), reason));
-                continue;
+    fn plan_custom(&self, name: &EndpointName, custom: &Custom) -> PlannedEndpoint {
+        let settings = &custom.settings;
+        let (digest, change) = match self.kept(name, |known| known.is_custom(settings)) {
+            Some(digest) => (digest, None),
+            None => {
+                let setup = lane::Setup {
+                    endpoint_type: "Custom",
+                    sink: Arc::clone(&custom.sink),
+                    store: custom.store.clone(),
+                    settings: Arc::clone(settings),
+                    hold: None,
+                };
+                let made_of = MadeOf::Custom(Arc::clone(settings));
+                (made_of.digest(self.instance, name), Some((made_of, setup)))
             }
-            let made_of = MadeOf::Custom(custom.settings.clone());
-            let kept = (self.keeps)(&(instance.clone(), name.clone()), &made_of);
-            let setup = (!kept).then(|| lane::Setup {
-                endpoint_type: "Custom",
-                sink: Arc::clone(&custom.sink),
-                store: custom.store.clone(),
-                settings: custom.settings.clone(),
-                hold: None,
-            });
-            planned.push(PlannedEndpoint {
-                name: name.clone(),
-                made_of,
-                setup,
-            });
+        };
+        PlannedEndpoint {
+            name: name.clone(),
+            digest,
+            queue_bytes_max: settings.queue_bytes_max.as_u64(),
+            change,
         }
     }
+
+    fn plan_routes(
+        &self,
+        routes: &[Route],
+        endpoints: &[PlannedEndpoint],
+        places: &Places,
+        faults: &mut Vec<Fault>,
+        warnings: &mut Vec<String>,
+    ) -> Vec<PlannedRoute> {
+        let mut planned = Vec::with_capacity(routes.len());
+        let mut ids: HashSet<&RouteId> = HashSet::with_capacity(routes.len());
+        for route in routes {
+            let object = || format!("route {}/{}", self.instance, route.id);
+            if !ids.insert(&route.id) {
+                faults.push(Fault::new(object(), "is defined twice"));
+                continue;
+            }
+            let lane = places.get(&route.endpoint_name);
+            if lane.is_none() {
+                let reason = format!(
+                    "endpoint {} is not defined; defined are: {}",
+                    route.endpoint_name,
+                    names(endpoints)
+                );
+                faults.push(Fault::new(object(), reason));
+            }
+            let known = self.known.routes.get(&route.id);
+            let definition = match known.filter(|known| known.definition.is(route)) {
+                Some(known) => Arc::clone(&known.definition),
+                None => match RouteDefinition::parse(self.instance, route, &object()) {
+                    Ok(definition) => Arc::new(definition),
+                    Err(error) => {
+                        faults.push(Fault::new(object(), error.render()));
+                        continue;
+                    }
+                },
+            };
+            warnings.extend_from_slice(&definition.warnings);
+            let matched = known.map(|known| Arc::clone(&known.matched));
+            if let Some(lane) = lane {
+                planned.push(PlannedRoute {
+                    route: CompiledRoute {
+                        definition,
+                        matched: matched.unwrap_or_default(),
+                    },
+                    lane: *lane,
+                });
+            }
+        }
+        planned
+    }
+}
+
+/// The place of each endpoint in its instance.
+type Places = HashMap<EndpointName, LaneNumber>;
+
+fn place(planned: PlannedEndpoint, endpoints: &mut Vec<PlannedEndpoint>, places: &mut Places) {
+    let number = LaneNumber::try_from(endpoints.len()).expect("fewer than 2^32 endpoints");
+    places.insert(planned.name.clone(), number);
+    endpoints.push(planned);
+}
+
+/// Some of the endpoints there are, for people.
+fn names(endpoints: &[PlannedEndpoint]) -> String {
+    let shown = endpoints.iter().take(NAMES_SHOWN_MAX);
+    let shown: Vec<&str> = shown.map(|endpoint| endpoint.name.as_str()).collect();
+    match endpoints.len() {
+        0 => "none".to_owned(),
+        1..=NAMES_SHOWN_MAX => shown.join(", "),
+        all => format!("{} and {} more", shown.join(", "), all - NAMES_SHOWN_MAX),
+    }
+}
+
+/// Whether an endpoint counts as not there, although it is listed.
+fn is_absent(endpoint: &Endpoint) -> bool {
+    matches!(
+        endpoint.provisioning_state,
+        Some(ProvisioningState::Deleting | ProvisioningState::Deleted)
+    )
 }
 
 /// Settings must be in range and belong to an endpoint there is, or may be.
@@ -276,55 +378,10 @@ fn settable(definitions: &Definitions, custom: &BTreeMap<EndpointName, Custom>) 
     keys
 }
 
-fn plan_routes(
-    instance: &Instance,
-    endpoints: &[PlannedEndpoint],
-    faults: &mut Vec<Fault>,
-    warnings: &mut Vec<String>,
-) -> Vec<(RouteId, EndpointName, Filter)> {
-    let mut routes = Vec::new();
-    for route in &instance.routes {
-        let object = format!("route {}/{}", instance.name, route.id);
-        if !endpoints
-            .iter()
-            .any(|endpoint| endpoint.name == route.endpoint_name)
-        {
-            let known: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            let reason = format!(
-                "endpoint {} is not defined; defined are: {known}",
-                route.endpoint_name
-            );
-            faults.push(Fault::new(object.clone(), reason));
-        }
-        match Filter::parse(&route.filter, &Options::default()) {
-            Ok(filter) => {
-                let found = filter.warnings();
-                warnings.extend(
-                    found
-                        .iter()
-                        .map(|w| format!("{object}: {}", w.render(&filter))),
-                );
-                routes.push((route.id.clone(), route.endpoint_name.clone(), filter));
-            }
-            Err(error) => faults.push(Fault::new(object, error.render())),
-        }
-    }
-    routes
-}
-
 /// Warns when endpoints that are away could fill the journal for all the others.
 pub(crate) fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
     let endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
-    let caps = endpoints.map(|endpoint| match &endpoint.made_of {
-        MadeOf::Endpoint(_, settings) | MadeOf::Custom(settings) => {
-            settings.queue_bytes_max.as_u64()
-        }
-    });
+    let caps = endpoints.map(|endpoint| endpoint.queue_bytes_max);
     let sum = caps.fold(0_u64, u64::saturating_add);
     (sum > journal_bytes_max).then(|| {
         format!(
@@ -335,33 +392,11 @@ pub(crate) fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Opti
     })
 }
 
-/// SHA-256 over everything but secrets, which print as masks.
+/// Over everything but secrets; the same for the same definitions in whatever order.
 pub(crate) fn hash(planned: &[Planned]) -> String {
-    let mut parts = BTreeSet::new();
-    for instance in planned {
-        for endpoint in &instance.endpoints {
-            let made_of = match &endpoint.made_of {
-                MadeOf::Endpoint(endpoint, settings) => format!("{endpoint:?} {settings:?}"),
-                MadeOf::Custom(settings) => format!("custom {settings:?}"),
-            };
-            parts.insert(format!(
-                "{}/endpoint/{}/{made_of}",
-                instance.name, endpoint.name
-            ));
-        }
-        for (id, endpoint, filter) in &instance.routes {
-            parts.insert(format!("{}/route/{id}/{endpoint}/{filter}", instance.name));
-        }
-    }
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes everything");
-            text
-        })
+    Digest::of_all(planned.iter().flat_map(|instance| {
+        let endpoints = instance.endpoints.iter().map(|endpoint| endpoint.digest);
+        let routes = instance.routes.iter();
+        endpoints.chain(routes.map(|planned| planned.route.definition.digest))
+    }))
 }

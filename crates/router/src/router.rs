@@ -180,7 +180,13 @@ impl Router {
 
     /// Makes `definitions` the table: validates, compiles and swaps, or changes nothing.
     ///
-    /// Gives the generation in use afterwards; it stays the same when nothing changed.
+    /// Gives the generation in use afterwards; it stays the same when nothing changed. What did not change
+    /// keeps its lane, sink and compiled filter.
+    ///
+    /// It computes for as long as the definitions are large, about a second for the first ten thousand
+    /// endpoints and routes and some tens of milliseconds when one of them changes, and waits for another
+    /// `apply` to end: call it where blocking is allowed (tokio's `spawn_blocking`), within the runtime.
+    /// Accepting and delivering go on meanwhile.
     ///
     /// # Errors
     /// Everything that is wrong; [`Router::status`] shows it too until definitions are taken again.
@@ -205,6 +211,7 @@ impl Router {
         let (compiled, _) = self.instance(instance)?;
         let routes = compiled.routes.iter();
         let explained = routes.map(|route| {
+            let route = &route.definition;
             (
                 route.id.clone(),
                 route.endpoint.clone(),
@@ -227,7 +234,7 @@ impl Router {
         Ok(compiled
             .matching_routes(event)
             .into_iter()
-            .map(|route| route.id.clone())
+            .map(|route| route.definition.id.clone())
             .collect())
     }
 

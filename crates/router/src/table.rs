@@ -2,13 +2,14 @@
 
 use crate::index::{Index, RouteNumber};
 use crate::lane::Lane;
+use crate::made_of::RouteDefinition;
+use crate::plan::PlannedRoute;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use twinroute_filter::Filter;
 use twinroute_filter::eval::{Fields, Program, Scope};
 use twinroute_model::event::Event;
-use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::name::InstanceName;
 
 /// A lane's position in its instance.
 pub(crate) type LaneNumber = u32;
@@ -21,6 +22,14 @@ pub(crate) struct Table {
     pub(crate) since: String,
     pub(crate) warnings: Vec<String>,
     pub(crate) instances: HashMap<InstanceName, Arc<CompiledInstance>>,
+}
+
+impl Table {
+    pub(crate) fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(warning, "the definitions may not do what was meant");
+        }
+    }
 }
 
 /// One instance: its lanes and its routes, ready to match.
@@ -40,21 +49,11 @@ struct Matcher {
     lane: LaneNumber,
 }
 
-#[derive(Debug)]
+/// A route in use. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct CompiledRoute {
-    pub(crate) id: RouteId,
-    pub(crate) endpoint: EndpointName,
-    pub(crate) filter: Filter,
+    pub(crate) definition: Arc<RouteDefinition>,
     /// Outlives the table, so that a reload does not reset it.
-    pub(crate) matched: Arc<AtomicU64>,
-}
-
-/// A route before it is compiled: its filter parsed, its endpoint known.
-pub(crate) struct ParsedRoute {
-    pub(crate) id: RouteId,
-    pub(crate) endpoint: EndpointName,
-    pub(crate) filter: Filter,
-    pub(crate) lane: LaneNumber,
     pub(crate) matched: Arc<AtomicU64>,
 }
 
@@ -69,27 +68,33 @@ pub(crate) struct Scratch {
 }
 
 impl CompiledInstance {
-    pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<ParsedRoute>) -> Self {
-        let index = Index::new(routes.iter().map(|route| &route.filter));
+    pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<PlannedRoute>) -> Self {
+        let filters = routes.iter().map(|route| &route.route.definition.filter);
+        let index = Index::new(filters);
         let mut fields = Fields::new();
-        let matcher = |route: &ParsedRoute| Matcher {
-            program: fields.compile(&route.filter),
-            lane: route.lane,
+        let matcher = |planned: &PlannedRoute| Matcher {
+            program: fields.compile(&planned.route.definition.filter),
+            lane: planned.lane,
         };
         let matchers = routes.iter().map(matcher).collect();
-        let keep = |route: ParsedRoute| CompiledRoute {
-            id: route.id,
-            endpoint: route.endpoint,
-            filter: route.filter,
-            matched: route.matched,
-        };
         Self {
             lanes,
-            routes: routes.into_iter().map(keep).collect(),
+            routes: routes.into_iter().map(|planned| planned.route).collect(),
             matchers,
             fields,
             index,
         }
+    }
+
+    /// Whether it is what [`Self::new`] would make of these.
+    pub(crate) fn is(&self, lanes: &[Arc<Lane>], routes: &[PlannedRoute]) -> bool {
+        let mut own_lanes = self.lanes.iter().zip(lanes);
+        let mut own_routes = self.routes.iter().zip(&self.matchers).zip(routes);
+        (self.lanes.len(), self.routes.len()) == (lanes.len(), routes.len())
+            && own_lanes.all(|(own, other)| Arc::ptr_eq(own, other))
+            && own_routes.all(|((own, matcher), other)| {
+                Arc::ptr_eq(&own.definition, &other.route.definition) && matcher.lane == other.lane
+            })
     }
 
     /// The routes that match, in the table's order; counts nothing.

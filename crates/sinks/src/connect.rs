@@ -2,7 +2,7 @@
 
 use crate::amqp::connection::Target;
 use crate::amqp::{AmqpSink, Manner, PLAIN_NEEDS_KEY, Routing};
-use crate::event_grid::EventGrid;
+use crate::event_grid::{Clients, EventGrid};
 use crate::{event_hubs, service_bus};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -29,6 +29,7 @@ use twinroute_router::sink::{
 pub struct Connector {
     clock: Arc<dyn Clock>,
     tls: Arc<ClientConfig>,
+    clients: Clients,
     made: AtomicU64,
 }
 
@@ -45,6 +46,7 @@ impl Connector {
     pub fn new(clock: Arc<dyn Clock>, tls: Arc<ClientConfig>) -> Self {
         Self {
             clock,
+            clients: Clients::new(Arc::clone(&tls)),
             tls,
             made: AtomicU64::new(0),
         }
@@ -106,7 +108,7 @@ impl Connect for Connector {
         match &endpoint.destination {
             Destination::EventGrid(topic) => {
                 let clock = Arc::clone(&self.clock);
-                EventGrid::new(topic, settings, clock, &self.tls)
+                EventGrid::new(topic, settings, clock, &self.clients)
                     .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
                     .map_err(|reason| ConnectError {
                         endpoint: endpoint.name.to_string(),

@@ -1,12 +1,16 @@
 //! Connection strings of Event Hubs and Service Bus.
 
 use crate::secret::Secret;
+use std::sync::Arc;
 
-/// A connection string, read.
+/// A connection string, read. Cheap to clone.
 ///
 /// `Debug` shows the host, the entity and the key's name; never the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionString {
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionString(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
     host: String,
     port: Option<u16>,
     entity_path: String,
@@ -106,43 +110,49 @@ impl ConnectionString {
             .filter(|path| !path.is_empty())
             .ok_or(missing("EntityPath", HINT))?
             .to_owned();
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             host,
             port,
             entity_path,
             credential,
             development_emulator,
-        })
+        })))
     }
 
     /// Host of the namespace.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     /// Port, where the string names one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.0.port
     }
 
     /// The event hub, topic or queue.
     #[must_use]
     pub fn entity_path(&self) -> &str {
-        &self.entity_path
+        &self.0.entity_path
     }
 
     /// What to authenticate with.
     #[must_use]
     pub fn credential(&self) -> &Credential {
-        &self.credential
+        &self.0.credential
     }
 
     /// Whether it is for a development emulator: plain TCP, port 5672 unless named.
     #[must_use]
     pub fn development_emulator(&self) -> bool {
-        self.development_emulator
+        self.0.development_emulator
+    }
+}
+
+impl std::fmt::Debug for ConnectionString {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

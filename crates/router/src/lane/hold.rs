@@ -30,7 +30,7 @@ impl Hold {
     /// What keeps an endpoint from being sent to, if anything does.
     pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
         let state = endpoint.provisioning_state;
-        if let Some((word, state)) = state.and_then(|state| Some((held(state)?, state))) {
+        if let Some((word, state)) = state.and_then(|state| Some((Self::by(state)?, state))) {
             let error = endpoint.provisioning_error.clone();
             return Some(Self::State { word, state, error });
         }
@@ -41,6 +41,23 @@ impl Hold {
             Destination::EventGrid(_) | Destination::EventHub(_) | Destination::ServiceBus(_) => {
                 None
             }
+        }
+    }
+
+    /// The word of a provisioning state in which nothing is sent.
+    pub(crate) const fn by(state: ProvisioningState) -> Option<&'static str> {
+        match state {
+            ProvisioningState::Provisioning => Some("provisioning"),
+            ProvisioningState::Updating => Some("updating"),
+            ProvisioningState::Failed => Some("failed"),
+            ProvisioningState::Canceled => Some("canceled"),
+            ProvisioningState::Suspending => Some("suspending"),
+            ProvisioningState::Restoring => Some("restoring"),
+            ProvisioningState::Moving => Some("moving"),
+            ProvisioningState::Disabled => Some("disabled"),
+            ProvisioningState::Succeeded | ProvisioningState::Warning => None,
+            // Those are not there.
+            ProvisioningState::Deleting | ProvisioningState::Deleted => None,
         }
     }
 
@@ -72,23 +89,6 @@ impl Hold {
                 format!("a secret is missing: {missing}; its events wait until it is there")
             }
         }
-    }
-}
-
-/// The word of a state in which nothing is sent.
-const fn held(state: ProvisioningState) -> Option<&'static str> {
-    match state {
-        ProvisioningState::Provisioning => Some("provisioning"),
-        ProvisioningState::Updating => Some("updating"),
-        ProvisioningState::Failed => Some("failed"),
-        ProvisioningState::Canceled => Some("canceled"),
-        ProvisioningState::Suspending => Some("suspending"),
-        ProvisioningState::Restoring => Some("restoring"),
-        ProvisioningState::Moving => Some("moving"),
-        ProvisioningState::Disabled => Some("disabled"),
-        ProvisioningState::Succeeded | ProvisioningState::Warning => None,
-        // Those are not there.
-        ProvisioningState::Deleting | ProvisioningState::Deleted => None,
     }
 }
 

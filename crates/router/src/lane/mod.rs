@@ -59,7 +59,7 @@ pub(crate) struct Setup {
     pub(crate) sink: Arc<dyn Sink>,
     /// Where dead letters go; they stay here when there is none.
     pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
-    pub(crate) settings: EndpointSettings,
+    pub(crate) settings: Arc<EndpointSettings>,
     /// Why nothing is sent, if that is so.
     pub(crate) hold: Option<Hold>,
 }

@@ -9,6 +9,7 @@ pub use watch::{Watch, WatchError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
@@ -58,26 +59,34 @@ pub enum Strays {
 
 /// Settings by endpoint: the tables `[endpoints."name"]` and `[endpoints."instance/name"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings(BTreeMap<String, EndpointSettings>);
+pub struct Settings(BTreeMap<String, Arc<EndpointSettings>>);
+
+/// Those of endpoints for which nothing is set: most of them.
+static UNSET: LazyLock<Arc<EndpointSettings>> = LazyLock::new(Arc::default);
 
 impl Settings {
     /// Takes settings by key; keys ignore case, as endpoint names do.
     #[must_use]
     pub fn new(by_key: impl IntoIterator<Item = (String, EndpointSettings)>) -> Self {
-        let lower = |(key, value): (String, EndpointSettings)| (key.to_ascii_lowercase(), value);
+        let lower = |(key, value): (String, EndpointSettings)| {
+            let key = key.to_ascii_lowercase();
+            (key, Arc::new(value))
+        };
         Self(by_key.into_iter().map(lower).collect())
     }
 
     /// The settings of an endpoint: those that name its instance before those that do not.
     #[must_use]
-    pub fn of(&self, instance: &InstanceName, endpoint: &EndpointName) -> EndpointSettings {
+    pub fn of(&self, instance: &InstanceName, endpoint: &EndpointName) -> Arc<EndpointSettings> {
+        if self.is_empty() {
+            return Arc::clone(&UNSET);
+        }
         let name = endpoint.as_str().to_ascii_lowercase();
         let full = format!("{}/{name}", instance.as_str().to_ascii_lowercase());
         self.0
             .get(&full)
             .or_else(|| self.0.get(&name))
-            .cloned()
-            .unwrap_or_default()
+            .map_or_else(|| Arc::clone(&UNSET), Arc::clone)
     }
 
     /// Whether nothing is set.
@@ -95,7 +104,7 @@ impl Settings {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &EndpointSettings)> {
         self.0
             .iter()
-            .map(|(key, settings)| (key.as_str(), settings))
+            .map(|(key, settings)| (key.as_str(), &**settings))
     }
 }
 

@@ -33,12 +33,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use request::Requests;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, ClientBuilder, Url, redirect};
 use response::Answer;
 use rustls::ClientConfig;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
@@ -53,7 +53,7 @@ const KEY_HEADER: HeaderName = HeaderName::from_static("aeg-sas-key");
 const API_VERSION: &str = "2018-01-01";
 /// Longest wait for TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle connections that are kept. More than the 64 batches that may be in flight is of no use.
+/// Idle connections to one host that are kept. More than the 64 batches that may be in flight is of no use.
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// The sink of one topic.
@@ -67,6 +67,49 @@ pub(crate) struct EventGrid {
     attempt_timeout: Duration,
     in_flight_max: usize,
     clock: Arc<dyn Clock>,
+}
+
+/// The HTTP clients that all topics share; each keeps connections by host.
+pub(crate) struct Clients {
+    tls: Arc<ClientConfig>,
+    secure: OnceLock<Result<Client, String>>,
+    plain: OnceLock<Result<Client, String>>,
+}
+
+impl Clients {
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self {
+            tls,
+            secure: OnceLock::new(),
+            plain: OnceLock::new(),
+        }
+    }
+
+    fn of(&self, url: &Url) -> Result<Client, String> {
+        let client = if url.scheme() == "http" {
+            // A proxy would see the key. Plain HTTP is for emulators, which need no proxy.
+            self.plain.get_or_init(|| build(self.builder().no_proxy()))
+        } else {
+            self.secure.get_or_init(|| build(self.builder()))
+        };
+        client.clone()
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        Client::builder()
+            .tls_backend_preconfigured(ClientConfig::clone(&self.tls))
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+    }
+}
+
+fn build(builder: ClientBuilder) -> Result<Client, String> {
+    builder
+        .build()
+        .map_err(|error| format!("HTTP client: {error}"))
 }
 
 impl std::fmt::Debug for EventGrid {
@@ -87,28 +130,15 @@ impl EventGrid {
         topic: &Topic,
         settings: &EndpointSettings,
         clock: Arc<dyn Clock>,
-        tls: &Arc<ClientConfig>,
+        clients: &Clients,
     ) -> Result<Self, String> {
         let url = publish_url(&topic.endpoint)?;
         let keys = std::iter::once((&topic.access_key1, "accessKey1"))
             .chain(topic.access_key2.as_ref().map(|key| (key, "accessKey2")))
             .map(|(key, name)| key_header(key, name))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(ClientConfig::clone(tls))
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-        if url.scheme() == "http" {
-            // A proxy would see the key. Plain HTTP is for emulators, which need no proxy.
-            builder = builder.no_proxy();
-        }
         Ok(Self {
-            client: builder
-                .build()
-                .map_err(|error| format!("HTTP client: {error}"))?,
+            client: clients.of(&url)?,
             url,
             keys,
             key: AtomicUsize::new(0),

@@ -1,13 +1,24 @@
 //! What a lane counts for metrics.
 
 use crate::sink::FaultKind;
-use metrics::{Counter, counter};
+use metrics::{Counter, SharedString, counter};
+use std::cell::OnceCell;
+use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::ledger::{Discard, Ledger};
 
+/// The counters of a lane. They are registered with its first delivery: each costs memory, and of thousands
+/// of endpoints most may be idle.
 #[derive(Debug)]
 pub(super) struct Counters {
+    instance: InstanceName,
+    name: EndpointName,
+    registered: OnceCell<Box<Registered>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Registered {
     pub(super) matched: Counter,
     pub(super) replayed: Counter,
     pub(super) delivered: Counter,
@@ -20,7 +31,38 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new(instance: &InstanceName, name: &EndpointName) -> Self {
-        let (instance, name) = (instance.to_string(), name.to_string());
+        Self {
+            instance: instance.clone(),
+            name: name.clone(),
+            registered: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn get(&self) -> &Registered {
+        let register = || Box::new(Registered::new(&self.instance, &self.name));
+        self.registered.get_or_init(register)
+    }
+
+    /// Counters go on from what was counted before a restart, so that they add up.
+    pub(super) fn go_on(&self, ledger: &Ledger) {
+        if *ledger == Ledger::default() {
+            return;
+        }
+        let counters = self.get();
+        counters.matched.increment(ledger.matched);
+        counters.replayed.increment(ledger.replayed);
+        counters.delivered.increment(ledger.delivered);
+        counters.dead_lettered.increment(ledger.dead_lettered);
+        for reason in Discard::ALL {
+            counters.discarded[reason as usize].increment(ledger.discarded(reason));
+        }
+    }
+}
+
+impl Registered {
+    fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+        let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
+        let (instance, name) = (shared(instance.as_str()), shared(name.as_str()));
         let delivery = |outcome: &'static str| {
             counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
                 "endpoint" => name.clone(), "outcome" => outcome)
@@ -42,17 +84,6 @@ impl Counters {
                 .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),
             store_faults: counter!("twinroute_dead_letter_store_faults_total",
                 "adt_instance" => instance.clone(), "endpoint" => name.clone()),
-        }
-    }
-
-    /// Counters go on from what was counted before a restart, so that they add up.
-    pub(super) fn go_on(&self, ledger: &Ledger) {
-        self.matched.increment(ledger.matched);
-        self.replayed.increment(ledger.replayed);
-        self.delivered.increment(ledger.delivered);
-        self.dead_lettered.increment(ledger.dead_lettered);
-        for reason in Discard::ALL {
-            self.discarded[reason as usize].increment(ledger.discarded(reason));
         }
     }
 }

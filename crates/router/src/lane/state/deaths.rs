@@ -40,7 +40,7 @@ impl State {
         if let Some(journal) = &self.journal {
             journal.dead_letter(waiting.sequence, &about);
         }
-        self.counters.deaths[reason as usize].increment(1);
+        self.counters.get().deaths[reason as usize].increment(1);
         self.tell(waiting.sequence, End::DeadLettered);
         let dead = Dead {
             about,
@@ -76,14 +76,14 @@ impl State {
                 return;
             };
             self.settle(sequence, Fate::Discarded(Discard::Overflow));
-            self.counters.discarded[Discard::Overflow as usize].increment(1);
+            self.counters.get().discarded[Discard::Overflow as usize].increment(1);
         }
     }
 
     /// Gives a delivery up.
     pub(super) fn discard(&mut self, sequence: u64, reason: Discard) {
         self.settle(sequence, Fate::Discarded(reason));
-        self.counters.discarded[reason as usize].increment(1);
+        self.counters.get().discarded[reason as usize].increment(1);
         self.tell(sequence, End::Discarded);
     }
 

@@ -240,7 +240,7 @@ impl State {
         match arrival.kind {
             Kind::Matched => {
                 self.ledger.matched += 1;
-                self.counters.matched.increment(1);
+                self.counters.get().matched.increment(1);
             }
             Kind::Replayed { of } => self.note_replayed(of),
         }

@@ -68,7 +68,7 @@ impl State {
             };
             fates.push((twin, fate));
         }
-        self.counters.delivered.increment(delivered);
+        self.counters.get().delivered.increment(delivered);
         self.queue.resolve(fates, now);
         self.bury(dying, now);
         self.hand_over();
@@ -198,7 +198,7 @@ impl State {
             // They may wait for long, and others need the memory.
             self.queue.shed();
         }
-        self.counters.faults[fault.kind as usize].increment(1);
+        self.counters.get().faults[fault.kind as usize].increment(1);
         self.last_error = fault.reason.to_string();
         self.fault = Some(Fault {
             kind: fault.kind,

@@ -74,7 +74,7 @@ impl State {
             Stored::Done => {
                 self.dead.remove(sequence);
                 self.settle(sequence, Fate::DeadLettered);
-                self.counters.dead_lettered.increment(1);
+                self.counters.get().dead_lettered.increment(1);
                 if self.store_fault.take().is_some() {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");
                 }
@@ -113,7 +113,7 @@ impl State {
         }
         let chance = self.chance.f64();
         let delay = schedule::endpoint_delay(&self.setup.settings, count, fault.after, chance);
-        self.counters.store_faults.increment(1);
+        self.counters.get().store_faults.increment(1);
         self.store_error = fault.reason.to_string();
         self.store_fault = Some(Fault {
             kind: fault.kind,
@@ -136,7 +136,7 @@ impl State {
     /// has noted both already.
     pub(super) fn note_replayed(&mut self, of: Option<u64>) {
         self.ledger.replayed += 1;
-        self.counters.replayed.increment(1);
+        self.counters.get().replayed.increment(1);
         if let Some(of) = of
             && self.dead.remove(of).is_some()
         {
