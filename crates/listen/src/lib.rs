@@ -9,6 +9,7 @@ mod address;
 mod body;
 mod budget;
 mod connection;
+pub mod development;
 mod file;
 mod io;
 mod limits;
