@@ -6,10 +6,8 @@
 use crate::place::Place;
 use crate::refusal::Refusal;
 use crate::settings::Changes;
-use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, header};
-use std::net::IpAddr;
-use twinroute_listen::Peer;
+use twinroute_listen::{Hosts, Peer, Scheme};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +22,7 @@ pub(crate) enum Reach {
 pub(crate) struct Caller<'a> {
     pub(crate) reach: Reach,
     pub(crate) peer: Peer,
+    pub(crate) scheme: Scheme,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
 }
@@ -47,57 +46,23 @@ pub(crate) fn check(
     if changes && caller.reach == Reach::Remote && allowed == Changes::Local {
         return Err(Refusal::ChangesNotAllowed);
     }
-    let host = caller.host();
-    // A name that its owner points at 127.0.0.1 makes a foreign page one of ours (DNS rebinding); an
-    // address cannot be pointed elsewhere. Browsers do not speak to unix sockets.
+    let known = Hosts::default();
+    // Others reach a remote listener by names that are not ours to know. Browsers do not speak to unix
+    // sockets.
     let tcp = matches!(caller.peer, Peer::Tcp(_));
-    let exposed = tcp && caller.reach == Reach::Local && (changes || place.shows_events());
-    if let Some(host) = host.filter(|host| exposed && !is_address(host)) {
-        return Err(Refusal::ForeignHost {
-            host: host.to_owned(),
-        });
+    if tcp && caller.reach == Reach::Local && (changes || place.shows_events()) {
+        known.check_host(caller.uri, caller.headers)?;
     }
     if !changes {
         return Ok(());
     }
-    // Fetch Standard, "append a request `Origin` header": a browser sends it with all methods but GET and
-    // HEAD.
-    if let Some(origin) = caller.headers.get(header::ORIGIN) {
-        let origin = String::from_utf8_lossy(origin.as_bytes());
-        let ours = origin.strip_prefix("http://").is_some_and(|authority| {
-            host.is_some_and(|host| host.eq_ignore_ascii_case(authority) && is_address(host))
-        });
-        if !ours {
-            return Err(Refusal::ForeignOrigin {
-                origin: origin.into_owned(),
-            });
-        }
-    }
+    known.check_origin(caller.scheme, caller.uri, caller.headers)?;
     // A form cannot send this type, and a script of another origin has to ask first (CORS), which nobody
     // here grants.
     if *method == Method::POST && !is_json(caller.headers) {
         return Err(Refusal::UnsupportedContentType);
     }
     Ok(())
-}
-
-impl<'a> Caller<'a> {
-    /// The host that was asked for: of HTTP/2 in the target, of HTTP/1.1 in a header.
-    fn host(&self) -> Option<&'a str> {
-        let header = || self.headers.get(header::HOST)?.to_str().ok();
-        self.uri.authority().map(Authority::as_str).or_else(header)
-    }
-}
-
-/// Whether a host, with or without a port, is an IP address or `localhost`.
-fn is_address(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else {
-        return false;
-    };
-    let name = authority.host();
-    let name = name.strip_prefix('[').unwrap_or(name);
-    let name = name.strip_suffix(']').unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -127,6 +92,7 @@ mod tests {
         let caller = Caller {
             reach,
             peer: Peer::Tcp(([127, 0, 0, 1], 1).into()),
+            scheme: Scheme::Http,
             uri: &uri,
             headers: &headers.collect(),
         };

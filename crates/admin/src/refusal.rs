@@ -2,7 +2,7 @@
 
 use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
-use twinroute_listen::{Body, BodyError};
+use twinroute_listen::{Body, BodyError, Foreign};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;
 
@@ -53,6 +53,15 @@ pub(crate) enum Refusal {
     TooManyReplays(ReplayError),
     #[error("{0}")]
     ReplayNotNoted(ReplayError),
+}
+
+impl From<Foreign> for Refusal {
+    fn from(foreign: Foreign) -> Self {
+        match foreign {
+            Foreign::Host { host } => Self::ForeignHost { host },
+            Foreign::Origin { origin } => Self::ForeignOrigin { origin },
+        }
+    }
 }
 
 impl Refusal {

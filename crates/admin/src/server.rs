@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use twinroute_listen::{Body, Budget, Limits, Listener, Peer, read_body_within, serve};
+use twinroute_listen::{Body, Budget, Limits, Listener, Peer, Scheme, read_body_within, serve};
 use twinroute_router::Router;
 
 /// Bytes of a request's body, if the limits do not say less: a replay may name 10,000 sequences.
@@ -118,6 +118,7 @@ impl Desk {
         let caller = Caller {
             reach: self.reach,
             peer,
+            scheme: Scheme::noted(&head.extensions),
             uri: &head.uri,
             headers: &head.headers,
         };

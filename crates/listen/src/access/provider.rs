@@ -69,10 +69,17 @@ struct Discovery {
     jwks_uri: String,
 }
 
-#[derive(Clone)]
 enum Place {
     Keys(Url),
     Discovery { url: Url, issuer: String },
+}
+
+impl Place {
+    fn url(&self) -> &Url {
+        match self {
+            Self::Keys(url) | Self::Discovery { url, .. } => url,
+        }
+    }
 }
 
 pub(super) struct Provider {
@@ -117,18 +124,20 @@ impl Provider {
                 issuer: settings.issuer.clone(),
             },
         };
-        let http = Client::builder()
+        let mut http = Client::builder()
             .tls_backend_preconfigured(tls.clone())
             // A redirect could lead from https to http.
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(GateError::Client)?;
+            .pool_max_idle_per_host(0);
+        if place.url().scheme() == "http" {
+            // A proxy could answer with keys of its own.
+            http = http.no_proxy();
+        }
         let source = Source {
-            http,
+            http: http.build().map_err(GateError::Client)?,
             place,
             known: ArcSwapOption::empty(),
             failing: AtomicBool::new(false),
@@ -237,8 +246,15 @@ impl Source {
                     let found = found.issuer.chars().take(200).collect();
                     return Err(FetchError::Issuer { url, found });
                 }
-                settings::url(&found.jwks_uri)
-                    .map_err(|rule| FetchError::KeysElsewhere { url, rule })?
+                let secure = url.scheme() == "https";
+                match settings::url(&found.jwks_uri) {
+                    Ok(keys) if secure && keys.scheme() != "https" => {
+                        let rule = "must begin with https:// as well";
+                        return Err(FetchError::KeysElsewhere { url, rule });
+                    }
+                    Ok(keys) => keys,
+                    Err(rule) => return Err(FetchError::KeysElsewhere { url, rule }),
+                }
             }
         };
         let keys = keys::parse(&self.answer(&url).await?).map_err(malformed(&url))?;

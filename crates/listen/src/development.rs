@@ -1,0 +1,267 @@
+//! Certificates for trying things out: an authority that only this machine has, and what it signs.
+//!
+//! SDKs refuse to send tokens over plain HTTP, so a local server needs TLS that they trust. Whoever gives
+//! them `ca.pem` trusts whoever can read `ca.key` beside it: for development alone.
+
+use crate::tls::{Tls, TlsSettings};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use time::OffsetDateTime;
+use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
+
+/// Names that every certificate has. OpenSSL, Node and rustls do not let `*.localhost` stand for anything,
+/// since only one label follows the asterisk; browsers do.
+const ALWAYS: [&str; 4] = ["localhost", "*.localhost", "127.0.0.1", "::1"];
+
+/// Names that may be asked for.
+const NAMES_MAX: usize = 100;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the authority lasts.
+const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
+
+/// How long a certificate lasts. Apple's platforms take at most 398 days, the beginning counted.
+const LIFE: Duration = DAY.saturating_mul(396);
+
+/// A certificate, or an authority, with less left is made anew.
+const LEFT_MIN: Duration = DAY.saturating_mul(30);
+
+/// By how much a certificate begins before it was made: clocks differ, above all those of containers.
+const BACKDATED: Duration = Duration::from_secs(3600);
+
+/// What there is to listen with, and to be trusted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Development {
+    /// Certificate and key of the server.
+    pub tls: TlsSettings,
+    /// The PEM file of the authority, for `REQUESTS_CA_BUNDLE`, `NODE_EXTRA_CA_CERTS` or `curl --cacert`.
+    pub ca: PathBuf,
+}
+
+/// Why there are no certificates for development.
+#[derive(Debug, thiserror::Error)]
+pub enum DevelopmentError {
+    /// A file cannot be read or made.
+    #[error("development certificates: {}: cannot {step}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// At which step.
+        step: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A name cannot stand in a certificate.
+    #[error(
+        "development certificates: {name:?}: must be a host name, such as adt.localhost or \
+         *.adt.localhost, or an IP address; at most {NAMES_MAX} of them"
+    )]
+    Name {
+        /// Which.
+        name: String,
+    },
+    /// A certificate cannot be made.
+    #[error("development certificates: cannot sign")]
+    Sign(#[from] rcgen::Error),
+}
+
+/// What a file's first lines say about the certificate below them. They stand before the PEM, where RFC 7468
+/// §2 allows text; so nothing here has to read X.509.
+#[derive(Debug, PartialEq, Eq)]
+struct Label {
+    made: Timestamp,
+    names: Vec<String>,
+}
+
+/// Finds or makes an authority and a certificate for `localhost`, `127.0.0.1`, `::1` and `names`, which
+/// may begin with `*.`, in `folder`.
+///
+/// The authority stays for ten years. The certificate is made anew when names change or 30 of its days
+/// are left; files that are damaged are replaced. Blocks on the file system.
+///
+/// # Errors
+/// [`DevelopmentError`], naming the file or the name.
+pub fn certificates(folder: &Path, names: &[String]) -> Result<Development, DevelopmentError> {
+    certificates_at(folder, names, SystemClock.now())
+}
+
+fn certificates_at(
+    folder: &Path,
+    names: &[String],
+    now: Timestamp,
+) -> Result<Development, DevelopmentError> {
+    let names = all_names(names)?;
+    let at = |step| io_error(folder, step);
+    fs::create_dir_all(folder).map_err(at("make it"))?;
+    let development = Development {
+        tls: TlsSettings {
+            certificate: folder.join("server.pem"),
+            key: folder.join("server.key"),
+        },
+        ca: folder.join("ca.pem"),
+    };
+    let (made, authority) = authority(&development.ca, &folder.join("ca.key"), now)?;
+    let Development { tls, .. } = &development;
+    let found = Label::read(&tls.certificate).filter(|label| {
+        let fresh = label.made >= made && lasts(label.made, LIFE, now);
+        label.names == names && fresh && Tls::load(tls).is_ok()
+    });
+    if found.is_none() {
+        let key = KeyPair::generate()?;
+        let certificate = server(&names, now)?.signed_by(&key, &authority)?;
+        let label = Label { made: now, names };
+        write(&tls.key, &key.serialize_pem(), 0o600)?;
+        write(&tls.certificate, &label.above(&certificate.pem()), 0o644)?;
+        tracing::info!(certificate = %tls.certificate.display(), "development certificate made");
+    }
+    Ok(development)
+}
+
+fn all_names(names: &[String]) -> Result<Vec<String>, DevelopmentError> {
+    let mut all: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
+    for (position, name) in names.iter().enumerate() {
+        let plain = name.strip_prefix("*.").unwrap_or(name);
+        let good = rustls::pki_types::ServerName::try_from(plain).is_ok();
+        if !good || position >= NAMES_MAX {
+            let name = name.clone();
+            return Err(DevelopmentError::Name { name });
+        }
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    Ok(all)
+}
+
+/// Whether what was made at `made` is good for long enough.
+fn lasts(made: Timestamp, life: Duration, now: Timestamp) -> bool {
+    made <= now.after(BACKDATED) && now.after(LEFT_MIN) < made.after(life)
+}
+
+/// When the authority was made, and what signs in its name.
+fn authority(
+    certificate: &Path,
+    key: &Path,
+    now: Timestamp,
+) -> Result<(Timestamp, Issuer<'static, KeyPair>), DevelopmentError> {
+    let found = Label::read(certificate).filter(|label| lasts(label.made, AUTHORITY_LIFE, now));
+    let pair = TlsSettings {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+    };
+    if let Some(label) = found
+        && Tls::load(&pair).is_ok()
+        && let Ok((text, _)) = crate::file::read(key)
+        && let Ok(key) = KeyPair::from_pem(text.expose())
+    {
+        return Ok((label.made, Issuer::new(authority_params(label.made), key)));
+    }
+    let new = KeyPair::generate()?;
+    let params = authority_params(now);
+    let made = params.self_signed(&new)?;
+    let label = Label {
+        made: now,
+        names: Vec::new(),
+    };
+    write(key, &new.serialize_pem(), 0o600)?;
+    write(certificate, &label.above(&made.pem()), 0o644)?;
+    tracing::info!(ca = %certificate.display(), "development authority made: clients must trust it");
+    Ok((now, Issuer::new(params, new)))
+}
+
+/// RFC 5280 §4.2.1 says which extensions an authority has. The name tells one from another, since OpenSSL
+/// looks issuers up by name.
+fn authority_params(made: Timestamp) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(&format!("twinroute development CA {}", made.rfc3339()));
+    params.not_before = moment(made, Duration::ZERO);
+    params.not_after = moment(made, AUTHORITY_LIFE);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn server(names: &[String], now: Timestamp) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = named("twinroute development");
+    params.not_before = moment(now, Duration::ZERO);
+    params.not_after = moment(now, LIFE);
+    // Writes the extension that says so, and the one that identifies the key.
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+/// The moment, `after` a certificate that is made at `made` begins.
+fn moment(made: Timestamp, after: Duration) -> OffsetDateTime {
+    let backdated = i64::try_from(BACKDATED.as_secs()).unwrap_or_default();
+    let seconds = made.after(after).unix_seconds() - backdated;
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+impl Label {
+    fn above(&self, pem: &str) -> String {
+        let Self { made, names } = self;
+        let (made, names) = (made.rfc3339(), names.join(" "));
+        format!("For development with twinroute alone.\nmade: {made}\nnames: {names}\n{pem}")
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        let (text, _) = crate::file::read(path).ok()?;
+        let line = |key| {
+            let mut lines = text.expose().lines().take(3);
+            lines.find_map(|line| line.strip_prefix(key))
+        };
+        Some(Self {
+            made: Timestamp::parse_rfc3339(line("made: ")?)?,
+            names: line("names: ")?
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+}
+
+fn io_error(path: &Path, step: &'static str) -> impl FnOnce(io::Error) -> DevelopmentError {
+    let path = path.to_owned();
+    move |source| DevelopmentError::Io { path, step, source }
+}
+
+/// Writes beside `path` and renames, so that no half of a file is ever found.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), DevelopmentError> {
+    let at = |step| io_error(path, step);
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(&draft).map_err(at("make it"))?;
+    file.set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| file.sync_all())
+        .map_err(at("write it"))?;
+    fs::rename(&draft, path).map_err(at("put it in its place"))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at("sync its folder"))
+}
+
+#[cfg(test)]
+#[path = "development_tests.rs"]
+mod tests;
