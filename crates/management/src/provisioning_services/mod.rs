@@ -6,7 +6,7 @@ use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::request::Request;
 use crate::desk::Desk;
-use crate::digital_twins::Scope;
+use crate::lookup::Scope;
 use crate::store::record::Record;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
