@@ -18,6 +18,8 @@ mod provisioning_services;
 mod server;
 mod settings;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use management::{Backing, Management};
 pub use settings::{Checks, Settings};
