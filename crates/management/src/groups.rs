@@ -7,11 +7,12 @@ use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::json::Object;
+use crate::arm::names::check_group;
 use crate::arm::page;
 use crate::arm::request::Request;
 use crate::desk::Desk;
-use crate::digital_twins::{not_found, only};
 use crate::life;
+use crate::lookup::{not_found, only};
 use crate::operations;
 use crate::store::record::{Record, tags};
 use crate::store::{Change, State};
@@ -111,7 +112,7 @@ fn found(desk: &Desk, request: &Request, id: &ResourceId) -> Result<Answer, Erro
 }
 
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    crate::digital_twins::check_group(&id.name)?;
+    check_group(&id.name)?;
     let body = request.json()?;
     let body = Object::body(&body)?;
     let location = body.text("location")?.map(str::to_owned);

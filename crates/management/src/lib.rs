@@ -8,14 +8,18 @@ mod digital_twins;
 mod event_routes;
 mod groups;
 mod life;
+mod lookup;
 mod management;
 mod openapi;
 mod operations;
+mod private_link;
 mod provision;
 mod provisioning_services;
 mod server;
 mod settings;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use management::{Backing, Management};
 pub use settings::{Checks, Settings};

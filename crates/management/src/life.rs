@@ -18,6 +18,19 @@ pub(crate) fn idle(state: &State, id: &ResourceId) -> Result<(), Error> {
     }
 }
 
+/// The resource that something is made or changed in: it must be there, and stay.
+pub(crate) fn staying<'a>(state: &'a State, owner: &ResourceId) -> Result<&'a Arc<Record>, Error> {
+    let record = state.get(owner).ok_or_else(|| Error::ParentNotFound {
+        parent: owner.name.clone(),
+    })?;
+    if record.state() == "Deleting" {
+        return Err(Error::OperationInProgress {
+            id: owner.to_string(),
+        });
+    }
+    Ok(record)
+}
+
 /// Begins to delete a resource, with all that belongs to it. Nothing, if it is not there; the operation
 /// under way, if it is being deleted already.
 pub(crate) async fn delete(

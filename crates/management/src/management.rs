@@ -206,3 +206,21 @@ pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>)
     };
     server::reply(&management.desk, head, body, caller).await
 }
+
+/// For tests: begins an operation on a resource, by its id, that does not end.
+#[cfg(test)]
+pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::Step) {
+    use crate::operations::{Operation, Step};
+    use crate::store::Change;
+    let desk = &management.desk;
+    let id = crate::arm::id::ResourceId::parse(id).unwrap();
+    let held = desk.store.change(|state| {
+        let mut record = crate::store::record::Record::clone(state.get(&id).unwrap());
+        if step == Step::Delete {
+            record.set_state("Deleting");
+        }
+        let operation = Operation::begin(&id, step, desk.clock.now());
+        Ok((vec![Change::Put(record), Change::Note(operation)], ()))
+    });
+    held.unwrap();
+}

@@ -10,7 +10,7 @@ use crate::arm::id::{Kind, ResourceId};
 use crate::arm::page::{escape, url};
 use crate::arm::request::Request;
 use crate::store::{Change, State};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,6 +37,16 @@ pub(crate) enum Status {
     Running,
     Succeeded,
     Failed,
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
 }
 
 /// Why it failed.
@@ -119,14 +129,17 @@ pub(crate) fn announce(
     let subscription = &id.subscription;
     let owner = id.owner().unwrap_or_else(|| id.clone());
     if owner.kind == Kind::Service {
-        // The Device Provisioning Service has no Location on PUT; a DELETE of its children has one.
         let path = format!("{owner}/operationResults/{operation}");
         let status = format!("{}?api-version={version}&asyncinfo", url(request, &path));
         let result = format!("{}?api-version={version}", url(request, &path));
-        return answer
+        let answer = answer
             .header("azure-asyncoperation", status)
-            .header("location", result)
             .header("retry-after", "1");
+        // The Device Provisioning Service gives a Location with a DELETE alone.
+        return match request.method {
+            Method::PUT => answer,
+            _ => answer.header("location", result),
+        };
     }
     let base = match owner.kind {
         Kind::Group => format!("/subscriptions/{subscription}"),
@@ -157,25 +170,22 @@ fn find<'a>(state: &'a State, id: &str) -> Result<&'a Operation, Error> {
         .parse()
         .ok()
         .and_then(|id: Uuid| state.operations.get(&id));
-    found
-        .map(|found| &**found)
-        .ok_or_else(|| Error::OperationNotFound {
-            id: id.chars().take(64).collect(),
-        })
+    found.map(|found| &**found).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &str) -> Error {
+    Error::OperationNotFound {
+        id: id.chars().take(64).collect(),
+    }
 }
 
 /// What stands at the URL of `Azure-AsyncOperation`: always 200, until it is forgotten.
 pub(crate) fn status(request: &Request, state: &State, id: &str) -> Result<Answer, Error> {
     let operation = find(state, id)?;
-    let status = match operation.status {
-        Status::Running => "Running",
-        Status::Succeeded => "Succeeded",
-        Status::Failed => "Failed",
-    };
     let mut body = json!({
         "id": request.path(),
         "name": operation.id.to_string(),
-        "status": status,
+        "status": operation.status.word(),
         "startTime": operation.started,
     });
     if let Some(ended) = &operation.ended {
@@ -190,6 +200,33 @@ pub(crate) fn status(request: &Request, state: &State, id: &str) -> Result<Answe
     } else {
         answer
     })
+}
+
+/// What stands at the URL of `Azure-AsyncOperation` of the Device Provisioning Service: how far it is, and
+/// nothing else.
+pub(crate) fn short_status(state: &State, id: &str) -> Result<Answer, Error> {
+    let operation = find(state, id)?;
+    let mut body = json!({ "status": operation.status.word() });
+    if let Some(failure) = &operation.failure {
+        body["error"] = json!({ "code": failure.code, "message": failure.message });
+    }
+    let answer = Answer::ok(body);
+    Ok(if operation.is_running() {
+        answer.header("retry-after", "1")
+    } else {
+        answer
+    })
+}
+
+/// Refuses an operation that is not one on `owner` or on something that belongs to it.
+pub(crate) fn check_owner(state: &State, id: &str, owner: &ResourceId) -> Result<(), Error> {
+    let operation = find(state, id)?;
+    let resource = operation.resource_id();
+    let top = resource.and_then(|id| id.owner().or(Some(id)));
+    if top.is_some_and(|top| top.key() == owner.key()) {
+        return Ok(());
+    }
+    Err(unknown(id))
 }
 
 /// What stands at the URL of `Location`: 202 while it runs, then what a call that waits had answered.

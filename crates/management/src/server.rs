@@ -4,8 +4,8 @@ use crate::arm::answer::{Answer, Tracking, respond};
 use crate::arm::error::Error;
 use crate::arm::request::{Arrival, Request};
 use crate::desk::Desk;
-use crate::digital_twins::{self, Scope};
-use crate::{event_routes, groups, openapi, operations, provisioning_services};
+use crate::lookup::{Scope, only};
+use crate::{digital_twins, event_routes, groups, openapi, operations, provisioning_services};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
@@ -73,7 +73,7 @@ fn log(request: &Request, result: &Result<Answer, Error>) {
 async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
     let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
     let segments = request.segments.as_slice();
-    let get = || digital_twins::only(request, &[Method::GET], "GET");
+    let get = || only(request, &[Method::GET], "GET");
     if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
         desk.store.is_read_only()?;
     }
@@ -127,7 +127,7 @@ async fn in_subscription(
             subscription: subscription.to_owned(),
         });
     }
-    let get = || digital_twins::only(request, &[Method::GET], "GET");
+    let get = || only(request, &[Method::GET], "GET");
     let mut scope = Scope {
         subscription: Some(subscription),
         group: None,

@@ -256,7 +256,7 @@ impl Error {
         match self {
             Self::Provisioning { refusal, .. } => {
                 let (_, name, number) = refusal.row();
-                json!({ "code": number, "httpStatusCode": name, "message": message, "details": null })
+                json!({ "code": number, "httpStatusCode": name, "message": message })
             }
             Self::InvalidFields(errors) => {
                 let details = errors.iter().map(|error| {

@@ -6,6 +6,7 @@ pub(crate) mod answer;
 pub(crate) mod error;
 pub(crate) mod id;
 pub(crate) mod json;
+pub(crate) mod names;
 pub(crate) mod page;
 pub(crate) mod request;
 pub(crate) mod versions;

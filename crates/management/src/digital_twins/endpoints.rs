@@ -3,7 +3,7 @@
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`. There is no PATCH. A secret that
 //! was given is shown as a mask, one that was not is absent; a mask that is put back is refused.
 
-use super::{list_children, names, need, need_parent, not_found, only};
+use super::{list_children, names};
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
@@ -11,6 +11,7 @@ use crate::arm::json::Object;
 use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
+use crate::lookup::{need, need_parent, not_found, only};
 use crate::operations::{self, Failure, Operation, Step};
 use crate::store::record::{Record, system_data};
 use crate::store::{Change, State};
@@ -125,14 +126,7 @@ fn admit<'a>(
     owner: &ResourceId,
     id: &ResourceId,
 ) -> Result<Option<&'a Arc<Record>>, Error> {
-    let parent = state.get(owner).ok_or_else(|| Error::ParentNotFound {
-        parent: owner.name.clone(),
-    })?;
-    if parent.state() == "Deleting" {
-        return Err(Error::OperationInProgress {
-            id: owner.to_string(),
-        });
-    }
+    life::staying(state, owner)?;
     life::idle(state, id)?;
     let before = state.get(id);
     let limit = desk.settings.endpoints_max;

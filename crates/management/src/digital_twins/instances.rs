@@ -3,16 +3,18 @@
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsDescription`. An instance's name is a name for all
 //! subscriptions, since its host name is; what Azure holds unique in a region is unique here altogether.
 
-use super::{names, need, need_group, not_found, only};
+use super::names;
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::json::Object;
+use crate::arm::names::{check_group, location};
 use crate::arm::page;
 use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::groups;
 use crate::life;
+use crate::lookup::{need, need_group, not_found, only};
 use crate::operations::{self, Operation, Step};
 use crate::store::record::{Record, system_data, tags};
 use crate::store::{Change, State};
@@ -65,12 +67,12 @@ struct Wanted {
 }
 
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    names::check_group(&id.group)?;
+    check_group(&id.group)?;
     names::check_instance(&id.name)?;
     let body = request.json()?;
     let body = Object::body(&body)?;
     let wanted = Wanted {
-        location: body.text("location")?.map(names::location).transpose()?,
+        location: body.text("location")?.map(location).transpose()?,
         tags: tags(&body)?,
         identity: identity(&body.object("identity")?, &id)?,
         access: body
@@ -380,9 +382,9 @@ pub(crate) fn check_name(
     desk: &Desk,
     request: &Request,
     _subscription: &str,
-    location: &str,
+    region: &str,
 ) -> Result<Answer, Error> {
-    let location = names::location(location)?;
+    let location = location(region)?;
     let body = request.json()?;
     let body = Object::body(&body)?;
     let name = body.required_text("name")?;

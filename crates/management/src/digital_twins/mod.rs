@@ -9,7 +9,6 @@ mod private_link;
 mod time_series;
 
 pub(crate) use instances::named;
-pub(crate) use names::check_group;
 
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
@@ -18,6 +17,7 @@ use crate::arm::page;
 use crate::arm::request::Request;
 use crate::arm::versions;
 use crate::desk::Desk;
+use crate::lookup::{Scope, check_version, need_group, need_parent, only, unknown_type};
 use crate::operations;
 use crate::store::record::Record;
 use http::Method;
@@ -25,13 +25,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 const TWINS: &str = "Microsoft.DigitalTwins";
-
-/// Where below the provider a request is: in a subscription or a group, or neither.
-#[derive(Clone, Copy)]
-pub(crate) struct Scope<'a> {
-    pub(crate) subscription: Option<&'a str>,
-    pub(crate) group: Option<&'a str>,
-}
 
 /// Answers what stands behind `…/providers/Microsoft.DigitalTwins`.
 pub(crate) async fn answer(
@@ -42,7 +35,7 @@ pub(crate) async fn answer(
     words: &[String],
 ) -> Result<Answer, Error> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    check_version(request, &words)?;
+    check_version(request, &words, TWINS, versions::DIGITAL_TWINS)?;
     match (scope.subscription, scope.group, words.as_slice()) {
         (None, None, ["operations"]) => {
             only(request, &[Method::GET], "GET")?;
@@ -104,88 +97,8 @@ pub(crate) async fn answer(
     }
 }
 
-/// The version must be one that the provider has. On a list the answer is another than on a resource.
-fn check_version(request: &Request, words: &[&str]) -> Result<(), Error> {
-    let version = request.version()?;
-    if versions::DIGITAL_TWINS.contains(&version) {
-        return Ok(());
-    }
-    if words.len() % 2 == 1 {
-        return Err(unknown(request));
-    }
-    Err(Error::NoRegisteredProvider {
-        location: String::new(),
-        version: version.to_owned(),
-        kind: words
-            .first()
-            .map_or_else(String::new, |word| (*word).to_owned()),
-        supported: versions::DIGITAL_TWINS,
-    })
-}
-
 fn unknown(request: &Request) -> Error {
-    Error::UnknownType {
-        namespace: TWINS,
-        version: request.query("api-version").unwrap_or_default().to_owned(),
-    }
-}
-
-/// Refuses other methods.
-pub(crate) fn only(
-    request: &Request,
-    methods: &[Method],
-    allow: &'static str,
-) -> Result<(), Error> {
-    if methods.contains(&request.method) {
-        return Ok(());
-    }
-    Err(Error::MethodNotAllowed {
-        method: request.method.to_string(),
-        allow,
-    })
-}
-
-/// The group must be there: made by hand, or with the first resource in it.
-pub(crate) fn need_group(desk: &Desk, subscription: &str, group: &str) -> Result<(), Error> {
-    let id = ResourceId::group(subscription, group);
-    match desk.store.read().get(&id) {
-        Some(_) => Ok(()),
-        None => Err(Error::GroupNotFound {
-            group: group.to_owned(),
-        }),
-    }
-}
-
-/// The resource, or that it is not there.
-pub(crate) fn need(desk: &Desk, id: &ResourceId) -> Result<Arc<Record>, Error> {
-    need_group(desk, &id.subscription, &id.group)?;
-    if let Some(owner) = id.owner() {
-        need_parent(desk, &owner)?;
-    }
-    let record = desk.store.read().get(id).cloned();
-    record.ok_or_else(|| not_found(id))
-}
-
-/// The parent of what is asked for.
-pub(crate) fn need_parent(desk: &Desk, owner: &ResourceId) -> Result<Arc<Record>, Error> {
-    need_group(desk, &owner.subscription, &owner.group)?;
-    let record = desk.store.read().get(owner).cloned();
-    record.ok_or_else(|| Error::ParentNotFound {
-        parent: owner.name.clone(),
-    })
-}
-
-pub(crate) fn not_found(id: &ResourceId) -> Error {
-    let name = match &id.parent {
-        Some(parent) => format!("{parent}/{}/{}", id.kind.segment(), id.name),
-        None => id.name.clone(),
-    };
-    let top = id.kind.parent().unwrap_or(id.kind);
-    Error::NotFound {
-        kind: top.type_name(),
-        name,
-        group: id.group.clone(),
-    }
+    unknown_type(request, TWINS)
 }
 
 /// A list of children.

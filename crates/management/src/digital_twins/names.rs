@@ -1,20 +1,7 @@
-//! Names below Microsoft.DigitalTwins, and locations.
+//! Names below Microsoft.DigitalTwins.
 
 use crate::arm::error::Error;
 use twinroute_model::name::{EndpointName, InstanceName};
-
-/// ARM RPC 1.0: 1 to 90 letters, digits and `-_().`, not ending in a dot.
-pub(crate) fn check_group(name: &str) -> Result<(), Error> {
-    let legal = |c: char| c.is_alphanumeric() || "-_().".contains(c);
-    if (1..=90).contains(&name.chars().count()) && name.chars().all(legal) && !name.ends_with('.') {
-        return Ok(());
-    }
-    Err(Error::InvalidName {
-        name: name.to_owned(),
-        rule: "a resource group has 1 to 90 letters, digits and -_()., and does not end in a dot"
-            .to_owned(),
-    })
-}
 
 pub(crate) fn check_instance(name: &str) -> Result<InstanceName, Error> {
     InstanceName::new(name).map_err(|error| refuse(name, &error))
@@ -23,18 +10,6 @@ pub(crate) fn check_instance(name: &str) -> Result<InstanceName, Error> {
 /// Endpoints and time series database connections share a rule.
 pub(crate) fn check_endpoint(name: &str) -> Result<EndpointName, Error> {
     EndpointName::new(name).map_err(|error| refuse(name, &error))
-}
-
-/// Connections have no published rule; what needs no escaping is taken.
-pub(crate) fn check_connection(name: &str) -> Result<(), Error> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=128).contains(&name.len()) && name.bytes().all(legal) {
-        return Ok(());
-    }
-    Err(Error::InvalidName {
-        name: name.to_owned(),
-        rule: "a connection has 1 to 128 letters, digits and -_.".to_owned(),
-    })
 }
 
 fn refuse(name: &str, error: &twinroute_model::name::InvalidName) -> Error {
@@ -48,30 +23,12 @@ fn refuse(name: &str, error: &twinroute_model::name::InvalidName) -> Error {
     }
 }
 
-/// ARM RPC 1.0: `West US 2`, `WestUS2` and `westus2` are one.
-pub(crate) fn location(text: &str) -> Result<String, Error> {
-    let location: String = text.chars().filter(|c| *c != ' ').collect();
-    let location = location.to_ascii_lowercase();
-    let legal = location.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if legal && (3..=40).contains(&location.len()) {
-        return Ok(location);
-    }
-    Err(Error::Invalid {
-        target: "location".to_owned(),
-        rule: "must be the name of a region, such as westus2".to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn rules_are_told() {
-        assert_eq!(location("West US 2").unwrap(), "westus2");
-        assert!(location("../x").is_err() && location("").is_err());
-        assert!(check_group("my.Group_(1)").is_ok());
-        assert!(check_group("ends.").is_err() && check_group("a b").is_err());
         let text = check_endpoint("a_b").unwrap_err().to_string();
         assert_eq!(
             text,

@@ -2,7 +2,7 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `AzureDataExplorerConnectionProperties`.
 
-use super::{list_children, names, need, need_parent, not_found, only};
+use super::{list_children, names};
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
@@ -10,6 +10,7 @@ use crate::arm::json::Object;
 use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
+use crate::lookup::{need, need_parent, not_found, only};
 use crate::operations::{self, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
@@ -121,10 +122,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let asked = id.clone();
     let (operation, record) = desk
         .begin(move |_, state| {
-            if state.get(&owner).is_none() {
-                let parent = owner.name.clone();
-                return Err(Error::ParentNotFound { parent });
-            }
+            life::staying(state, &owner)?;
             life::idle(state, &id)?;
             let before = state.get(&id);
             let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);

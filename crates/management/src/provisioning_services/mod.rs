@@ -1,31 +1,212 @@
 //! Microsoft.Devices/provisioningServices: what is at each path below the provider.
 //!
-//! Source: Microsoft.Devices 2022-12-12; recorded answers of Azure where they differ from it.
+//! Source: Microsoft.Devices 2022-12-12; recorded answers of Azure where they differ from it. The service's own
+//! refusals are flat and have numbers; those of ARM keep ARM's shape, as in Azure.
+
+mod certificates;
+mod etag;
+mod hubs;
+mod policies;
+mod private_link;
+mod services;
+mod wanted;
+mod x509;
+
+pub(crate) use services::settle;
 
 use crate::arm::answer::Answer;
-use crate::arm::error::Error;
+use crate::arm::error::{Error, Provisioning};
+use crate::arm::id::{Kind, ResourceId};
+use crate::arm::names::check_group;
 use crate::arm::request::Request;
+use crate::arm::versions;
 use crate::desk::Desk;
-use crate::digital_twins::Scope;
-use crate::store::record::Record;
+use crate::lookup::{Scope, check_version, need, need_group, only, unknown_type};
+use crate::operations;
+use http::Method;
+use serde_json::{Value, json};
 use std::sync::Arc;
-use twinroute_model::clock::Timestamp;
+
+const DEVICES: &str = "Microsoft.Devices";
 
 /// Answers what stands behind `…/providers/Microsoft.Devices`.
 pub(crate) async fn answer(
-    _desk: &Arc<Desk>,
+    desk: &Arc<Desk>,
     request: &Request,
-    _scope: Scope<'_>,
-    _rest: &[String],
-    _words: &[String],
+    scope: Scope<'_>,
+    rest: &[String],
+    words: &[String],
 ) -> Result<Answer, Error> {
-    Err(Error::UnknownType {
-        namespace: "Microsoft.Devices",
-        version: request.query("api-version").unwrap_or_default().to_owned(),
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    check_version(request, &words, DEVICES, versions::PROVISIONING)?;
+    let answered = match (scope.subscription, scope.group, words.as_slice()) {
+        (None, None, ["operations"]) => {
+            only(request, &[Method::GET], "GET")?;
+            Ok(Answer::ok(all_operations()))
+        }
+        (Some(subscription), None, ["provisioningservices"]) => {
+            only(request, &[Method::GET], "GET")?;
+            let prefix = ResourceId::subscription_prefix(Kind::Service, subscription);
+            services::list(desk, request, &prefix)
+        }
+        (Some(_), None, ["checkprovisioningservicenameavailability"]) => {
+            only(request, &[Method::POST], "POST")?;
+            services::check_name(desk, request)
+        }
+        (Some(subscription), Some(group), ["provisioningservices"]) => {
+            only(request, &[Method::GET], "GET")?;
+            need_group(desk, subscription, group)?;
+            let prefix = ResourceId::group_prefix(Kind::Service, subscription, group);
+            services::list(desk, request, &prefix)
+        }
+        (Some(subscription), Some(group), ["provisioningservices", _, below @ ..]) => {
+            if request.method == Method::PUT {
+                check_group(group)?;
+            }
+            let id = ResourceId::top(Kind::Service, subscription, group, &rest[1]);
+            of_service(desk, request, id, below, &rest[2..]).await
+        }
+        _ => Err(unknown_type(request, DEVICES)),
+    };
+    answered.map_err(flat)
+}
+
+/// What is at each path below a service.
+async fn of_service(
+    desk: &Arc<Desk>,
+    request: &Request,
+    id: ResourceId,
+    below: &[&str],
+    rest: &[String],
+) -> Result<Answer, Error> {
+    match below {
+        [] => services::answer(desk, request, id).await,
+        ["operationresults", _] => {
+            only(request, &[Method::GET], "GET")?;
+            operation(desk, request, &id, &rest[1])
+        }
+        ["skus"] => {
+            only(request, &[Method::GET], "GET")?;
+            need(desk, &id)?;
+            Ok(Answer::ok(json!({ "value": [{ "name": wanted::SKU }] })))
+        }
+        ["listkeys"] => {
+            only(request, &[Method::POST], "POST")?;
+            Ok(Answer::ok(policies::all_keys(&*need(desk, &id)?)))
+        }
+        ["keys", _, "listkeys"] => {
+            only(request, &[Method::POST], "POST")?;
+            policies::keys(&*need(desk, &id)?, &rest[1]).map(Answer::ok)
+        }
+        ["certificates", more @ ..] => {
+            certificates::answer(desk, request, &id, more, &rest[1..]).await
+        }
+        ["privatelinkresources", ..] => private_link::resources(desk, request, &id, &rest[1..]),
+        ["privateendpointconnections", ..] => {
+            private_link::connections(desk, request, &id, &rest[1..]).await
+        }
+        _ => Err(unknown_type(request, DEVICES)),
+    }
+}
+
+/// One path is both URLs of an operation: with `asyncinfo` it tells how far it is, without it what a call that
+/// waits had answered.
+fn operation(
+    desk: &Desk,
+    request: &Request,
+    service: &ResourceId,
+    id: &str,
+) -> Result<Answer, Error> {
+    let state = desk.store.read();
+    operations::check_owner(&state, id, service)?;
+    if request.query("asyncinfo").is_some() {
+        return operations::short_status(&state, id);
+    }
+    operations::result(request, &state, id, |resource| {
+        let record = state.get(resource)?;
+        Some(match resource.kind {
+            Kind::Service => services::render(&state, record),
+            _ => record.render(),
+        })
     })
 }
 
-/// Gives a service its final state.
-pub(crate) fn settle(record: &mut Record, _now: Timestamp) {
-    record.set_state("Succeeded");
+/// What is wrong with a request's content is the service's to say, in its own shape.
+fn flat(error: Error) -> Error {
+    match error {
+        Error::MissingMember { .. }
+        | Error::WrongType { .. }
+        | Error::Invalid { .. }
+        | Error::InvalidFields(_)
+        | Error::InvalidName { .. }
+        | Error::LimitReached { .. } => bad(error.to_string()),
+        other => other,
+    }
 }
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::Provisioning {
+        refusal: Provisioning::BadRequest,
+        message: message.into(),
+    }
+}
+
+/// A refusal that names a member.
+fn invalid(target: impl Into<String>, rule: impl Into<String>) -> Error {
+    Error::Invalid {
+        target: target.into(),
+        rule: rule.into(),
+    }
+}
+
+/// What the provider says it can do.
+fn all_operations() -> Value {
+    const PLAIN: &[(&str, &str)] = &[
+        ("read", "Read"),
+        ("write", "Create or update"),
+        ("delete", "Delete"),
+    ];
+    let mut value = Vec::new();
+    let mut add = |resource: &str, steps: &[(&str, &str)], what: &str| {
+        for (step, verb) in steps {
+            value.push(json!({
+                "name": format!("{DEVICES}/{resource}{step}"),
+                "display": {
+                    "provider": "Microsoft Devices",
+                    "resource": "provisioningServices",
+                    "operation": format!("{verb} {what}"),
+                },
+            }));
+        }
+    };
+    add("provisioningServices/", PLAIN, "provisioning services");
+    add(
+        "provisioningServices/certificates/",
+        PLAIN,
+        "certificates of provisioning services",
+    );
+    add(
+        "provisioningServices/privateEndpointConnections/",
+        PLAIN,
+        "private endpoint connections of provisioning services",
+    );
+    add(
+        "",
+        &[("checkProvisioningServiceNameAvailability/action", "Check")],
+        "whether a name is free",
+    );
+    add(
+        "provisioningServices/",
+        &[("listkeys/action", "List")],
+        "the keys of provisioning services",
+    );
+    add(
+        "provisioningServices/skus/",
+        &[("read", "Read")],
+        "the SKUs of provisioning services",
+    );
+    json!({ "value": value })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Where a request points: in which scope, at which resource, and what is answered when that is not there.
+
+use crate::arm::error::Error;
+use crate::arm::id::ResourceId;
+use crate::arm::request::Request;
+use crate::desk::Desk;
+use crate::store::record::Record;
+use http::Method;
+use std::sync::Arc;
+
+/// Where below the provider a request is: in a subscription or a group, or neither.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) subscription: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
+}
+
+/// The version must be one that the provider has. On a list the answer is another than on a resource.
+pub(crate) fn check_version(
+    request: &Request,
+    words: &[&str],
+    namespace: &'static str,
+    supported: &'static [&'static str],
+) -> Result<(), Error> {
+    let version = request.version()?;
+    if supported.contains(&version) {
+        return Ok(());
+    }
+    if words.len() % 2 == 1 {
+        return Err(unknown_type(request, namespace));
+    }
+    Err(Error::NoRegisteredProvider {
+        location: String::new(),
+        version: version.to_owned(),
+        kind: words
+            .first()
+            .map_or_else(String::new, |word| (*word).to_owned()),
+        supported,
+    })
+}
+
+/// A provider of ours, but nothing that it has.
+pub(crate) fn unknown_type(request: &Request, namespace: &'static str) -> Error {
+    Error::UnknownType {
+        namespace,
+        version: request.query("api-version").unwrap_or_default().to_owned(),
+    }
+}
+
+/// Refuses other methods.
+pub(crate) fn only(
+    request: &Request,
+    methods: &[Method],
+    allow: &'static str,
+) -> Result<(), Error> {
+    if methods.contains(&request.method) {
+        return Ok(());
+    }
+    Err(Error::MethodNotAllowed {
+        method: request.method.to_string(),
+        allow,
+    })
+}
+
+/// The group must be there: made by hand, or with the first resource in it.
+pub(crate) fn need_group(desk: &Desk, subscription: &str, group: &str) -> Result<(), Error> {
+    let id = ResourceId::group(subscription, group);
+    match desk.store.read().get(&id) {
+        Some(_) => Ok(()),
+        None => Err(Error::GroupNotFound {
+            group: group.to_owned(),
+        }),
+    }
+}
+
+/// The resource, or that it is not there.
+pub(crate) fn need(desk: &Desk, id: &ResourceId) -> Result<Arc<Record>, Error> {
+    need_group(desk, &id.subscription, &id.group)?;
+    if let Some(owner) = id.owner() {
+        need_parent(desk, &owner)?;
+    }
+    let record = desk.store.read().get(id).cloned();
+    record.ok_or_else(|| not_found(id))
+}
+
+/// The parent of what is asked for.
+pub(crate) fn need_parent(desk: &Desk, owner: &ResourceId) -> Result<Arc<Record>, Error> {
+    need_group(desk, &owner.subscription, &owner.group)?;
+    let record = desk.store.read().get(owner).cloned();
+    record.ok_or_else(|| Error::ParentNotFound {
+        parent: owner.name.clone(),
+    })
+}
+
+pub(crate) fn not_found(id: &ResourceId) -> Error {
+    let name = match &id.parent {
+        Some(parent) => format!("{parent}/{}/{}", id.kind.segment(), id.name),
+        None => id.name.clone(),
+    };
+    let top = id.kind.parent().unwrap_or(id.kind);
+    Error::NotFound {
+        kind: top.type_name(),
+        name,
+        group: id.group.clone(),
+    }
+}

@@ -1,0 +1,158 @@
+//! Private endpoint connections, as instances and provisioning services have them alike.
+//!
+//! In Azure a connection begins with a private endpoint that Microsoft.Network makes; here a PUT under a name
+//! that is not known makes it.
+
+use crate::arm::answer::Answer;
+use crate::arm::error::Error;
+use crate::arm::id::ResourceId;
+use crate::arm::json::Object;
+use crate::arm::names;
+use crate::arm::request::Request;
+use crate::desk::Desk;
+use crate::life;
+use crate::lookup::need_parent;
+use crate::operations::{self, Operation, Step};
+use crate::store::Change;
+use crate::store::record::{Record, system_data};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
+
+/// Characters of a description.
+const DESCRIPTION_MAX: usize = 1024;
+
+/// Connections of one instance or service.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// A change that was begun, and what its answer is made of.
+pub(crate) struct Begun {
+    pub(crate) record: Record,
+    pub(crate) step: Step,
+    operation: Uuid,
+    /// The region of what the connection belongs to.
+    location: String,
+}
+
+impl Begun {
+    /// An answer with the headers by which a client follows the change.
+    pub(crate) fn answer(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        body: Option<Value>,
+    ) -> Answer {
+        let answer = Answer::new(status, body);
+        let id = &self.record.id;
+        operations::announce(answer, request, id, &self.location, self.operation)
+    }
+}
+
+/// Makes a connection to the group `group` of private link resources, or changes a connection's state.
+pub(crate) async fn put(
+    desk: &Arc<Desk>,
+    request: &Request,
+    id: ResourceId,
+    group: &'static str,
+) -> Result<Begun, Error> {
+    let owner = id.owner().expect("a connection belongs to something");
+    let parent = need_parent(desk, &owner)?;
+    names::check_connection(&id.name)?;
+    let body = request.json()?;
+    let state = read(&Object::body(&body)?)?;
+    let (caller, now) = (Desk::caller(request), request.now);
+    let (step, operation, record) = desk
+        .begin(move |_, stored| {
+            life::staying(stored, &owner)?;
+            life::idle(stored, &id)?;
+            let before = stored.get(&id);
+            let prefix = owner.children(id.kind);
+            if before.is_none() && stored.range(&prefix, None).count() >= CONNECTIONS_MAX {
+                return Err(Error::LimitReached {
+                    what: format!("resource '{}'", owner.name),
+                    kind: "private endpoint connections",
+                    limit: CONNECTIONS_MAX,
+                    way_out: "delete one.",
+                });
+            }
+            let mut record = match before {
+                Some(before) => Record::clone(before),
+                None => fresh(&id, group),
+            };
+            let step = if before.is_some() {
+                Step::Update
+            } else {
+                Step::Create
+            };
+            let system = system_data(before.map(|before| &**before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            record
+                .properties_mut()
+                .insert("privateLinkServiceConnectionState".to_owned(), state);
+            record.set_state("Updating");
+            let operation = Operation::begin(&id, step, now);
+            let outcome = (step, operation.id, record.clone());
+            Ok((vec![Change::Put(record)], Some(operation), outcome))
+        })
+        .await?;
+    Ok(Begun {
+        record,
+        step,
+        operation,
+        location: parent.text("location").unwrap_or_default().to_owned(),
+    })
+}
+
+/// A connection that nobody has made before, with the private endpoint that would have.
+fn fresh(id: &ResourceId, group: &str) -> Record {
+    let (subscription, resource_group, name) = (&id.subscription, &id.group, &id.name);
+    let endpoint = format!(
+        "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.Network/privateEndpoints/{name}"
+    );
+    let properties = json!({ "privateEndpoint": { "id": endpoint }, "groupIds": [group] });
+    let body = Map::from_iter([("properties".to_owned(), properties)]);
+    Record::new(id.clone(), body, BTreeMap::new())
+}
+
+/// `privateLinkServiceConnectionState`, checked.
+fn read(body: &Object<'_>) -> Result<Value, Error> {
+    let state = body
+        .object("properties")?
+        .object("privateLinkServiceConnectionState")?;
+    let missing = |member: &str| Error::MissingMember {
+        path: state.path(member),
+    };
+    let status = state
+        .word("status", STATUSES)?
+        .ok_or_else(|| missing("status"))?;
+    let description = state.required_text("description")?;
+    if description.chars().count() > DESCRIPTION_MAX {
+        return Err(Error::Invalid {
+            target: state.path("description"),
+            rule: format!("has at most {DESCRIPTION_MAX} characters"),
+        });
+    }
+    let actions = state.text("actionsRequired")?.unwrap_or("None");
+    Ok(json!({ "status": status, "description": description, "actionsRequired": actions }))
+}
+
+/// Begins to delete a connection. Nothing, if it is not there.
+pub(crate) async fn delete(
+    desk: &Arc<Desk>,
+    request: &Request,
+    id: ResourceId,
+) -> Result<Option<Begun>, Error> {
+    let owner = id.owner().expect("a connection belongs to something");
+    let parent = need_parent(desk, &owner)?;
+    let deleted = life::delete(desk, id, request.now, |_, _| Ok(())).await?;
+    Ok(deleted.map(|(operation, record)| Begun {
+        record,
+        step: Step::Delete,
+        operation,
+        location: parent.text("location").unwrap_or_default().to_owned(),
+    }))
+}

@@ -1,0 +1,298 @@
+//! Provisioning services: `…/provisioningServices[/{name}]`.
+//!
+//! A service's name is a name for all subscriptions, since its host name is.
+
+use super::etag::{self, Demand};
+use super::wanted::{self, Wanted};
+use super::{bad, hubs, policies};
+use crate::arm::answer::Answer;
+use crate::arm::error::{Error, Provisioning};
+use crate::arm::id::{Kind, ResourceId};
+use crate::arm::json::Object;
+use crate::arm::page;
+use crate::arm::request::Request;
+use crate::desk::Desk;
+use crate::groups;
+use crate::life;
+use crate::lookup::{need, need_group, not_found, only};
+use crate::operations::{self, Operation, Step};
+use crate::store::record::{Record, system_data, tags};
+use crate::store::{Change, State};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use twinroute_model::clock::Timestamp;
+use uuid::Uuid;
+
+/// Services in all.
+const SERVICES_MAX: usize = 1_000;
+
+/// Where all devices of all services turn to.
+const DEVICE_HOST: &str = "global.azure-devices-provisioning.net";
+
+const NAME_RULE: &str = "name: a provisioning service has 3 to 50 letters, digits and hyphens, not digits alone, \
+                         and no hyphen at either end";
+
+pub(super) async fn answer(
+    desk: &Arc<Desk>,
+    request: &Request,
+    id: ResourceId,
+) -> Result<Answer, Error> {
+    match request.method {
+        Method::GET => {
+            let record = need(desk, &id)?;
+            Ok(Answer::ok(render(&desk.store.read(), &record)))
+        }
+        Method::PUT => put(desk, request, id).await,
+        Method::PATCH => patch(desk, request, id).await,
+        Method::DELETE => delete(desk, request, id).await,
+        _ => {
+            only(request, &[], "GET, PUT, PATCH and DELETE")?;
+            Err(not_found(&id))
+        }
+    }
+}
+
+pub(super) fn list(desk: &Desk, request: &Request, prefix: &str) -> Result<Answer, Error> {
+    let state = desk.store.read();
+    let render = |record: &Record| render(&state, record);
+    page::list(request, &state, prefix, render).map(Answer::ok)
+}
+
+async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    if !is_name(&id.name) {
+        return Err(bad(NAME_RULE));
+    }
+    let body = request.json()?;
+    let wanted = wanted::read(&Object::body(&body)?)?;
+    let demand = Demand::of(request, wanted.etag.as_deref());
+    let sent_etag = wanted.etag.clone();
+    let sent_policies = wanted.policies.as_deref().map(policies::echo);
+    let (caller, now) = (Desk::caller(request), request.now);
+    let asked = id.clone();
+    let (operation, record) = desk
+        .begin(move |_, state| {
+            life::idle(state, &id)?;
+            let before = state.get(&id).map(|before| &**before);
+            demand.check(before, &id.name)?;
+            let record = make(state, &id, before, wanted)?;
+            let (mut record, step) = match before {
+                Some(before) => (keep(record, before), Step::Update),
+                None => (begin(record, state), Step::Create),
+            };
+            record
+                .body
+                .insert("etag".to_owned(), etag::of_service().into());
+            let system = system_data(before, &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            let operation = Operation::begin(&id, step, now);
+            let mut changes = groups::made_with(state, &id, &caller, now);
+            changes.push(Change::Put(record.clone()));
+            let outcome = (operation.id, record);
+            Ok((changes, Some(operation), outcome))
+        })
+        .await?;
+    let mut shown = render(&desk.store.read(), &record);
+    shown["etag"] = sent_etag.into();
+    if shown["etag"].is_null() {
+        drop(shown.as_object_mut().and_then(|shown| shown.remove("etag")));
+    }
+    if let Some(sent) = sent_policies {
+        shown["properties"]["authorizationPolicies"] = sent;
+    }
+    let answer = Answer::new(StatusCode::CREATED, Some(shown));
+    Ok(operations::announce(answer, request, &asked, "", operation))
+}
+
+/// The record of a service that may be made or changed as it is wanted.
+fn make(
+    state: &State,
+    id: &ResourceId,
+    before: Option<&Record>,
+    wanted: Wanted,
+) -> Result<Record, Error> {
+    let location = wanted.location.clone().ok_or(Error::LocationRequired)?;
+    let present = before.and_then(|before| before.text("location"));
+    if let Some(present) = present.filter(|present| *present != location) {
+        return Err(Error::InvalidLocation {
+            name: id.name.clone(),
+            group: id.group.clone(),
+            present: present.to_owned(),
+            wanted: location,
+        });
+    }
+    if before.is_none() {
+        if named(state, &id.name) {
+            return Err(Error::Provisioning {
+                refusal: Provisioning::Conflict,
+                message: taken(&id.name),
+            });
+        }
+        let prefix = ResourceId::kind_prefix(Kind::Service);
+        if state.range(&prefix, None).count() >= SERVICES_MAX {
+            return Err(Error::LimitReached {
+                what: "server".to_owned(),
+                kind: "provisioning services",
+                limit: SERVICES_MAX,
+                way_out: "delete one.",
+            });
+        }
+    }
+    wanted.record(id, location, before)
+}
+
+/// A service that nobody has made before.
+fn begin(mut record: Record, state: &State) -> Record {
+    let scope = id_scope(state);
+    let properties = record.properties_mut();
+    properties.insert("idScope".to_owned(), scope.into());
+    properties.insert("state".to_owned(), "Activating".into());
+    record.set_state("Accepted");
+    record
+}
+
+/// A service that goes on under other properties.
+fn keep(mut record: Record, before: &Record) -> Record {
+    let scope = before.property("idScope").unwrap_or_default();
+    let properties = record.properties_mut();
+    properties.insert("idScope".to_owned(), scope.into());
+    properties.insert("state".to_owned(), "Transitioning".into());
+    record.set_state("Accepted");
+    record
+}
+
+/// `0ne` and eight hexadecimal digits that no other service has.
+fn id_scope(state: &State) -> String {
+    loop {
+        let random = Uuid::new_v4().simple().to_string().to_ascii_uppercase();
+        let scope = format!("0ne{}", &random[..8]);
+        let mut others = state.kind(Kind::Service);
+        if !others.any(|other| other.property("idScope") == Some(&scope)) {
+            return scope;
+        }
+    }
+}
+
+/// Gives a service its final state.
+pub(crate) fn settle(record: &mut Record, _now: Timestamp) {
+    let properties = record.properties_mut();
+    properties.insert("state".to_owned(), "Active".into());
+    record.set_state("Succeeded");
+}
+
+/// Only tags can be patched, which is done at once.
+async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    let body = request.json()?;
+    let body = Object::body(&body)?;
+    let new_tags = match body.raw("tags").map(|_| tags(&body)).transpose()? {
+        Some(Value::Null) => Some(json!({})),
+        new_tags => new_tags,
+    };
+    need(desk, &id)?;
+    let demand = Demand::of(request, None);
+    let (caller, now) = (Desk::caller(request), request.now);
+    let record = desk
+        .change(move |_, state| {
+            let before = state.get(&id).ok_or_else(|| not_found(&id))?;
+            life::idle(state, &id)?;
+            demand.check(Some(before), &id.name)?;
+            let mut record = Record::clone(before);
+            let Some(new_tags) = new_tags.filter(|tags| before.body.get("tags") != Some(tags))
+            else {
+                return Ok((Vec::new(), record));
+            };
+            record.body.insert("tags".to_owned(), new_tags);
+            record
+                .body
+                .insert("etag".to_owned(), etag::of_service().into());
+            let system = system_data(Some(before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            Ok((vec![Change::Put(record.clone())], record))
+        })
+        .await?;
+    Ok(Answer::ok(render(&desk.store.read(), &record)))
+}
+
+async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    need_group(desk, &id.subscription, &id.group)?;
+    let demand = Demand::of(request, None);
+    let as_read = move |_: &State, before: &Record| demand.check(Some(before), &before.id.name);
+    let deleted = life::delete(desk, id.clone(), request.now, as_read).await?;
+    let Some((operation, _)) = deleted else {
+        return Ok(Answer::no_content());
+    };
+    let answer = Answer::new(StatusCode::ACCEPTED, None);
+    Ok(operations::announce(answer, request, &id, "", operation))
+}
+
+/// What readers see: no policies, and hubs without their keys.
+pub(super) fn render(state: &State, record: &Record) -> Value {
+    let mut body = record.render_masked(|_, secret| hubs::mask(secret));
+    body["resourcegroup"] = record.id.group.clone().into();
+    body["subscriptionid"] = record.id.subscription.clone().into();
+    let Some(properties) = body["properties"].as_object_mut() else {
+        return body;
+    };
+    properties.remove("authorizationPolicies");
+    if record.state() == "Deleting" {
+        properties.insert("state".to_owned(), "Deleting".into());
+    }
+    if record.property("state") == Some("Activating") {
+        properties.remove("idScope");
+    } else {
+        let name = &record.id.name;
+        let host = format!("{name}.azure-devices-provisioning.net");
+        properties.insert("serviceOperationsHostName".to_owned(), host.into());
+        properties.insert("deviceProvisioningHostName".to_owned(), DEVICE_HOST.into());
+        let portal = format!("{name}.services.azure-devices-provisioning.net");
+        let portal = Value::String(portal);
+        properties
+            .entry("portalOperationsHostName")
+            .or_insert(portal);
+    }
+    let prefix = record.id.children(Kind::ServiceConnection);
+    let connections = state.range(&prefix, None);
+    let connections: Vec<Value> = connections.map(|connection| connection.render()).collect();
+    if !connections.is_empty() {
+        properties.insert("privateEndpointConnections".to_owned(), connections.into());
+    }
+    body
+}
+
+/// Whether some service has the name, wherever it is.
+fn named(state: &State, name: &str) -> bool {
+    let mut all = state.kind(Kind::Service);
+    all.any(|record| record.id.name.eq_ignore_ascii_case(name))
+}
+
+fn taken(name: &str) -> String {
+    format!(
+        "name: a provisioning service '{name}' exists already; names are unique over all subscriptions"
+    )
+}
+
+/// Source: Microsoft.Devices 2022-12-12, pattern of `name`: `^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{2,49}[a-zA-Z0-9]$`.
+fn is_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (3..=50).contains(&name.len())
+        && name.bytes().all(legal)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// POST `…/checkProvisioningServiceNameAvailability`.
+pub(super) fn check_name(desk: &Desk, request: &Request) -> Result<Answer, Error> {
+    let body = request.json()?;
+    let name = Object::body(&body)?.required_text("name")?.to_owned();
+    let (available, reason, message) = if !is_name(&name) {
+        (false, "Invalid", NAME_RULE.to_owned())
+    } else if named(&desk.store.read(), &name) {
+        (false, "AlreadyExists", taken(&name))
+    } else {
+        // Azure names a reason for a free name, too.
+        (true, "Invalid", format!("'{name}' is free"))
+    };
+    let answer = json!({ "nameAvailable": available, "reason": reason, "message": message });
+    Ok(Answer::ok(answer))
+}

@@ -1,0 +1,191 @@
+//! What a PUT of a service asks for.
+//!
+//! Source: Microsoft.Devices 2022-12-12, `ProvisioningServiceDescription`. Members that are read-only, or that
+//! nobody knows, are passed over: clients send back what they have read.
+
+use super::policies::{self, Policy};
+use super::{hubs, invalid};
+use crate::arm::error::{Error, Provisioning};
+use crate::arm::id::ResourceId;
+use crate::arm::json::Object;
+use crate::arm::names;
+use crate::store::record::{Record, tags};
+use ipnet::IpNet;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use twinroute_model::secret::Secret;
+
+/// The one that is published.
+pub(super) const SKU: &str = "S1";
+
+const ALLOCATIONS: &[&str] = &["Hashed", "GeoLatency", "Static"];
+const ACCESS: &[&str] = &["Enabled", "Disabled"];
+const ACTIONS: &[&str] = &["Accept", "Reject"];
+const TARGETS: &[&str] = &["all", "serviceApi", "deviceApi"];
+
+/// IP filter rules of one service.
+const RULES_MAX: usize = 100;
+
+/// Characters of a rule's name.
+const RULE_NAME_MAX: usize = 128;
+
+/// Characters of a host name.
+const HOST_MAX: usize = 253;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) location: Option<String>,
+    /// In the body, where the service's etag may stand.
+    pub(super) etag: Option<String>,
+    pub(super) policies: Option<Vec<Policy>>,
+    tags: Value,
+    sku: Value,
+    residency: Option<bool>,
+    properties: Map<String, Value>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// The first member that is wrong, by its path.
+pub(super) fn read(body: &Object<'_>) -> Result<Wanted, Error> {
+    let location = body.text("location")?.map(names::location).transpose()?;
+    let given = body.object("properties")?;
+    if !given.is_there() {
+        let path = "properties".to_owned();
+        return Err(Error::MissingMember { path });
+    }
+    let mut properties = Map::new();
+    let mut set = |member: &str, value: Value| drop(properties.insert(member.to_owned(), value));
+    let allocation = given.word("allocationPolicy", ALLOCATIONS)?;
+    set("allocationPolicy", allocation.unwrap_or("Hashed").into());
+    let access = given.word("publicNetworkAccess", ACCESS)?;
+    set("publicNetworkAccess", access.unwrap_or("Enabled").into());
+    if let Some(rules) = filter(&given)? {
+        set("ipFilterRules", rules);
+    }
+    if let Some(host) = given.text("portalOperationsHostName")? {
+        set("portalOperationsHostName", portal(&given, host)?);
+    }
+    let mut secrets = BTreeMap::new();
+    set("iotHubs", hubs::read(&given, &mut secrets)?);
+    let tags = match tags(body)? {
+        Value::Null => json!({}),
+        tags => tags,
+    };
+    Ok(Wanted {
+        location,
+        etag: body.text("etag")?.map(str::to_owned),
+        policies: policies::read(&given)?,
+        tags,
+        sku: sku(&body.object("sku")?)?,
+        residency: given.boolean("enableDataResidency")?,
+        properties,
+        secrets,
+    })
+}
+
+fn sku(sku: &Object<'_>) -> Result<Value, Error> {
+    if !sku.is_there() {
+        let path = "sku".to_owned();
+        return Err(Error::MissingMember { path });
+    }
+    let name = sku.required_text("name")?;
+    if !name.eq_ignore_ascii_case(SKU) {
+        return Err(Error::Provisioning {
+            refusal: Provisioning::InvalidSku,
+            message: format!("sku.name: must be {SKU}"),
+        });
+    }
+    let capacity = sku.integer("capacity")?.unwrap_or(1);
+    if capacity < 1 {
+        return Err(invalid(sku.path("capacity"), "must be 1 or more"));
+    }
+    Ok(json!({ "name": SKU, "tier": "Standard", "capacity": capacity }))
+}
+
+/// `ipFilterRules`, as they were given.
+fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+    let Some(given) = properties.objects("ipFilterRules")? else {
+        return Ok(None);
+    };
+    if given.len() > RULES_MAX {
+        let rule = format!("has at most {RULES_MAX} rules");
+        return Err(invalid(properties.path("ipFilterRules"), rule));
+    }
+    let mut names: Vec<String> = Vec::new();
+    let mut rules = Vec::new();
+    for rule in given {
+        let name = rule.required_text("filterName")?;
+        if !(1..=RULE_NAME_MAX).contains(&name.chars().count()) {
+            let text = format!("has 1 to {RULE_NAME_MAX} characters");
+            return Err(invalid(rule.path("filterName"), text));
+        }
+        if names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            return Err(invalid(rule.path("filterName"), "stands in the list twice"));
+        }
+        names.push(name.to_owned());
+        let missing = || Error::MissingMember {
+            path: rule.path("action"),
+        };
+        let action = rule.word("action", ACTIONS)?.ok_or_else(missing)?;
+        let mask = rule.required_text("ipMask")?;
+        if mask.parse::<IpNet>().is_err() {
+            let text = "must be a range of addresses in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32";
+            return Err(invalid(rule.path("ipMask"), text));
+        }
+        let mut shown = json!({ "filterName": name, "action": action, "ipMask": mask });
+        if let Some(target) = rule.word("target", TARGETS)? {
+            shown["target"] = target.into();
+        }
+        rules.push(shown);
+    }
+    Ok(Some(rules.into()))
+}
+
+fn portal(properties: &Object<'_>, host: &str) -> Result<Value, Error> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    if (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(legal) {
+        return Ok(host.into());
+    }
+    let path = properties.path("portalOperationsHostName");
+    Err(invalid(path, "must be a host name"))
+}
+
+impl Wanted {
+    /// The record that it makes of `before`, without state and etag.
+    ///
+    /// # Errors
+    /// When it changes what is settled at creation.
+    pub(super) fn record(
+        self,
+        id: &ResourceId,
+        location: String,
+        before: Option<&Record>,
+    ) -> Result<Record, Error> {
+        let body = Map::from_iter([
+            ("location".to_owned(), location.into()),
+            ("tags".to_owned(), self.tags),
+            ("sku".to_owned(), self.sku),
+            ("properties".to_owned(), self.properties.into()),
+        ]);
+        let mut record = Record::new(id.clone(), body, self.secrets);
+        let present =
+            before.and_then(|before| before.properties().get("enableDataResidency")?.as_bool());
+        if let (Some(wanted), Some(_)) = (self.residency, before)
+            && wanted != present.unwrap_or(false)
+        {
+            let rule =
+                "is settled when a service is created; delete it and create it anew to change it";
+            return Err(invalid("properties.enableDataResidency", rule));
+        }
+        if let Some(residency) = present.or(self.residency) {
+            let properties = record.properties_mut();
+            properties.insert("enableDataResidency".to_owned(), residency.into());
+        }
+        policies::store(&mut record, self.policies, before)?;
+        Ok(record)
+    }
+}

@@ -1,0 +1,179 @@
+//! For tests: asks a management API in memory as a client of Azure would.
+
+use crate::management::{Backing, Management, ask, hold};
+use crate::operations::Step;
+use crate::settings::Settings;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use std::sync::Arc;
+use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::name::InstanceName;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
+
+/// How the URLs begin that [`Client`] is given.
+pub(crate) const BASE: &str = "http://azure.test";
+
+/// A client, and what it talks to.
+pub(crate) struct Client {
+    management: Management,
+    version: &'static str,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Null when there was no body.
+    pub(crate) json: Value,
+}
+
+impl Client {
+    /// Sends `version` with each request; every destination answers.
+    pub(crate) fn new(version: &'static str) -> Self {
+        Self::with(version, Settings::default(), Arc::new(Answers))
+    }
+
+    /// As [`Self::new`], with destinations of the test's own. Needs a tokio runtime.
+    pub(crate) fn with(
+        version: &'static str,
+        settings: Settings,
+        connect: Arc<dyn Connect>,
+    ) -> Self {
+        let start = Timestamp::parse_rfc3339("2026-11-27T05:00:00Z").unwrap();
+        let clock = Arc::new(ManualClock::new(start));
+        let instance = InstanceName::new("default").unwrap();
+        let management =
+            Management::open(&settings, Backing::Memory, instance, connect, clock).unwrap();
+        Self {
+            management,
+            version,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], None).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Reply {
+        self.send("PUT", path, &[], Some(body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.send("PATCH", path, &[], Some(body)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Reply {
+        self.send("POST", path, &[], body).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
+        self.send("DELETE", path, &[], None).await
+    }
+
+    /// A path without a query gets the client's version; a URL is taken as it was given out.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Reply {
+        let path = path.strip_prefix(BASE).unwrap_or(path);
+        let target = if path.contains('?') {
+            path.to_owned()
+        } else {
+            format!("{path}?api-version={}", self.version)
+        };
+        let mut request = http::Request::builder().method(method).uri(target);
+        request = request.header("host", &BASE["http://".len()..]);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let response = ask(&self.management, request.body(body).unwrap()).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let json = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).unwrap()
+        };
+        Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            json,
+        }
+    }
+
+    /// Has an operation run on a resource that does not end.
+    pub(crate) fn hold(&self, id: &str, step: Step) {
+        hold(&self.management, id, step);
+    }
+
+    /// Follows the operation that a reply announces to its end; gives the last status.
+    pub(crate) async fn end(&self, reply: &Reply) -> Reply {
+        let mut changes = self.management.changes();
+        let url = reply.header("azure-asyncoperation");
+        loop {
+            changes.mark_unchanged();
+            let status = self.get(url).await;
+            if status.json["status"] != "Running" {
+                return status;
+            }
+            changes.changed().await.unwrap();
+        }
+    }
+
+    /// As [`Self::put`], with the operation at its end.
+    pub(crate) async fn put_and_wait(&self, path: &str, body: &Value) -> Reply {
+        let reply = self.put(path, body).await;
+        assert!(reply.status < 300, "{path}: {reply:?}");
+        assert_eq!(self.end(&reply).await.json["status"], "Succeeded", "{path}");
+        reply
+    }
+}
+
+impl Reply {
+    /// A header that must be there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        let value = value.unwrap_or_else(|| panic!("no {name} in {self:?}"));
+        value.to_str().unwrap()
+    }
+}
+
+/// Destinations that take everything.
+struct Answers;
+
+impl Connect for Answers {
+    fn connect(
+        &self,
+        _endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+impl Sink for Answers {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 1,
+            bytes_max: 1,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        ready(batch.iter().map(|_| Outcome::Delivered).collect()).boxed()
+    }
+}
