@@ -219,3 +219,7 @@ async fn delete(desk: &Arc<Desk>, instance: ResourceId, id: &str) -> Result<Answ
     .await?;
     Ok(Answer::no_content())
 }
+
+#[cfg(test)]
+#[path = "event_routes_tests.rs"]
+mod tests;

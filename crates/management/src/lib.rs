@@ -1,6 +1,9 @@
 //! The management API of Azure: served from an embedded store, and read as a source of definitions.
 
+mod admission;
 mod arm;
+#[cfg(test)]
+mod arm_tests;
 pub mod client;
 mod definitions;
 mod desk;

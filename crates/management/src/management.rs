@@ -1,5 +1,6 @@
 //! The management API as a part of a daemon: opened, asked for definitions, served.
 
+use crate::admission::Admission;
 use crate::arm::error::Error;
 use crate::definitions;
 use crate::desk::Desk;
@@ -7,14 +8,13 @@ use crate::server::{self, Caller};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::disk::{Disk, StoreError};
-use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
-use twinroute_listen::access::{Denied, Gate, Role};
+use twinroute_listen::access::Gate;
 use twinroute_listen::{Body, BodyError, Budget, Listener, Peer, Scheme, read_body_within, serve};
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
@@ -100,13 +100,14 @@ impl Management {
         gate: Gate,
         shutdown: impl Future<Output = ()>,
     ) {
-        let gate = Arc::new(gate);
+        let admission = Arc::new(Admission::new(gate, &self.desk.settings.tls_names));
         let limits = self.desk.settings.limits.clone();
         let bodies = Arc::new(limits.budget());
         let desk = Arc::clone(&self.desk);
-        let service = move |request: Request<Incoming>, _: Peer| {
-            let (desk, bodies, gate) = (Arc::clone(&desk), Arc::clone(&bodies), Arc::clone(&gate));
-            async move { take(&desk, &bodies, &gate, request).await }
+        let service = move |request: Request<Incoming>, peer| {
+            let (desk, bodies) = (Arc::clone(&desk), Arc::clone(&bodies));
+            let admission = Arc::clone(&admission);
+            async move { take(&desk, &bodies, &admission, request, peer).await }
         };
         serve(listeners, &limits, service, shutdown).await;
     }
@@ -116,12 +117,13 @@ impl Management {
 async fn take(
     desk: &Arc<Desk>,
     bodies: &Budget,
-    gate: &Gate,
+    admission: &Admission,
     request: Request<Incoming>,
+    peer: Peer,
 ) -> Response<Body> {
-    let scheme = Scheme::of(&request).as_str();
+    let scheme = Scheme::of(&request);
     let (head, body) = request.into_parts();
-    let name = match admit(gate, &head).await {
+    let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
         Err(error) => return server::refuse(&head, error),
     };
@@ -135,50 +137,19 @@ async fn take(
     )
     .await;
     match body {
-        Ok(body) => server::reply(desk, head, body, Caller { name, scheme }).await,
-        Err(error) => server::refuse(&head, broken(&error)),
-    }
-}
-
-/// Gives the name of a caller who may ask this.
-async fn admit(gate: &Gate, head: &Parts) -> Result<String, Error> {
-    let path = head.uri.path().to_ascii_lowercase();
-    // The Azure CLI asks the first of these before it has a token; none tells anything of this server.
-    let open = matches!(path.as_str(), "/metadata/endpoints" | "/" | "/openapi.json");
-    let reads = head.method == Method::GET || head.method == Method::HEAD;
-    if open && reads {
-        return Ok("anybody".to_owned());
-    }
-    let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await;
-    let caller = caller.map_err(|denied| refusal(denied, head))?;
-    // To ask whether a name is free is a POST that changes nothing.
-    let role = if reads || path.ends_with("nameavailability") {
-        Role::Read
-    } else {
-        Role::Write
-    };
-    caller
-        .require(role)
-        .map_err(|denied| refusal(denied, head))?;
-    Ok(caller.name)
-}
-
-fn refusal(denied: Denied, head: &Parts) -> Error {
-    match denied {
-        Denied::NoRole { name } | Denied::RoleTooLow { name } => {
-            let action = match head.method {
-                Method::GET | Method::HEAD => "read",
-                Method::DELETE => "delete",
-                Method::POST => "action",
-                _ => "write",
-            };
-            Error::NotAuthorized {
-                client: name,
-                action: action.to_owned(),
-                scope: head.uri.path().to_owned(),
-            }
+        Ok(body) => {
+            server::reply(
+                desk,
+                head,
+                body,
+                Caller {
+                    name,
+                    scheme: scheme.as_str(),
+                },
+            )
+            .await
         }
-        other => Error::Denied(other),
+        Err(error) => server::refuse(&head, broken(&error)),
     }
 }
 

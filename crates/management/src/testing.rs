@@ -152,7 +152,7 @@ impl Reply {
 }
 
 /// Destinations that take everything.
-struct Answers;
+pub(crate) struct Answers;
 
 impl Connect for Answers {
     fn connect(

@@ -319,7 +319,13 @@ fn read(file: &Path) -> anyhow::Result<Config> {
 
 fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Config> {
     let text = expand(text, variable)?;
-    Ok(toml::from_str(&text)?)
+    // Not the error's own text, which repeats the line: a secret may stand in it.
+    toml::from_str(&text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = &text[..at.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        anyhow::anyhow!("line {line}: {}", error.message())
+    })
 }
 
 /// Puts environment variables in for `${NAME}`, outside comments.
@@ -373,6 +379,16 @@ mod tests {
         assert!(
             text.contains("unknown field `orderin`") && text.contains("line 2"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_stands_in_the_line() {
+        let text = "[management.access]\ntokens = [{ name = 'x', role = 'x', token = 'marked' }]";
+        let refusal = refusal(text);
+        assert!(
+            refusal.starts_with("line 2: ") && !refusal.contains("marked"),
+            "{refusal}"
         );
     }
 

@@ -2,11 +2,12 @@
 
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use twinroute_credential::key_file;
 use twinroute_listen::access::Gate;
+use twinroute_listen::development;
 use twinroute_listen::{Listener, Tls, TlsSettings};
 use twinroute_management::{Backing, Management};
 use twinroute_model::clock::SystemClock;
@@ -99,7 +100,12 @@ fn certificate(loaded: &Loaded) -> anyhow::Result<Tls> {
             certificate: loaded.path(&files.certificate),
             key: loaded.path(&files.key),
         },
-        None => bail!("[management]: listen_tls needs `tls` with a certificate and its key"),
+        None => {
+            let made = development::certificates(&folder(loaded).join("tls"), &settings.tls_names)?;
+            tracing::info!(ca = %made.ca.display(),
+                "HTTPS with a certificate for development; clients trust it by this CA file");
+            made.tls
+        }
     };
     Tls::load(&files).context("[management] tls")
 }

@@ -161,3 +161,6 @@ fn all_operations() -> Value {
     }
     json!({ "value": value })
 }
+
+#[cfg(test)]
+mod life_tests;
