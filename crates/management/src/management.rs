@@ -151,16 +151,25 @@ async fn admit(gate: &Gate, head: &Parts) -> Result<String, Error> {
     }
     let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await;
     let caller = caller.map_err(|denied| refusal(denied, head))?;
-    // To ask whether a name is free is a POST that changes nothing.
-    let role = if reads || path.ends_with("nameavailability") {
-        Role::Read
-    } else {
-        Role::Write
-    };
     caller
-        .require(role)
+        .require(role(&head.method, &path))
         .map_err(|denied| refusal(denied, head))?;
     Ok(caller.name)
+}
+
+/// What a caller must be to ask this; `path` is in lower case. To ask whether a name is free is a POST that
+/// changes nothing. Only as a POST: any resource may be named so.
+fn role(method: &Method, path: &str) -> Role {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let asks_for_name = matches!(
+        last,
+        "checknameavailability" | "checkprovisioningservicenameavailability"
+    );
+    match *method {
+        Method::GET | Method::HEAD => Role::Read,
+        Method::POST if asks_for_name => Role::Read,
+        _ => Role::Write,
+    }
 }
 
 fn refusal(denied: Denied, head: &Parts) -> Error {
@@ -223,4 +232,40 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::S
         Ok((vec![Change::Put(record), Change::Note(operation)], ()))
     });
     held.unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_changes_nothing_whatever_it_is_called() {
+        for (method, path, expect) in [
+            (Method::GET, "/eventroutes/r1", Role::Read),
+            (Method::POST, "/a/checknameavailability", Role::Read),
+            (
+                Method::POST,
+                "/a/checkprovisioningservicenameavailability",
+                Role::Read,
+            ),
+            (
+                Method::PUT,
+                "/eventroutes/checknameavailability",
+                Role::Write,
+            ),
+            (Method::DELETE, "/eventroutes/nameavailability", Role::Write),
+            (
+                Method::POST,
+                "/a/provisioningservices/x/listkeys",
+                Role::Write,
+            ),
+            (
+                Method::POST,
+                "/a/certificates/nameavailability",
+                Role::Write,
+            ),
+        ] {
+            assert_eq!(role(&method, path), expect, "{method} {path}");
+        }
+    }
 }
