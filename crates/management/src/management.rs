@@ -195,3 +195,39 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::S
     });
     held.unwrap();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_changes_nothing_whatever_it_is_called() {
+        for (method, path, expect) in [
+            (Method::GET, "/eventroutes/r1", Role::Read),
+            (Method::POST, "/a/checknameavailability", Role::Read),
+            (
+                Method::POST,
+                "/a/checkprovisioningservicenameavailability",
+                Role::Read,
+            ),
+            (
+                Method::PUT,
+                "/eventroutes/checknameavailability",
+                Role::Write,
+            ),
+            (Method::DELETE, "/eventroutes/nameavailability", Role::Write),
+            (
+                Method::POST,
+                "/a/provisioningservices/x/listkeys",
+                Role::Write,
+            ),
+            (
+                Method::POST,
+                "/a/certificates/nameavailability",
+                Role::Write,
+            ),
+        ] {
+            assert_eq!(role(&method, path), expect, "{method} {path}");
+        }
+    }
+}
