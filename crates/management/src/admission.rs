@@ -52,15 +52,24 @@ impl Admission {
             .admit(head.headers.get(header::AUTHORIZATION))
             .await;
         let caller = caller.map_err(|denied| refusal(denied, head))?;
-        // To ask whether a name is free is a POST that changes nothing.
-        let role = if reads || path.ends_with("nameavailability") {
-            Role::Read
-        } else {
-            Role::Write
-        };
-        let may = caller.require(role);
+        let may = caller.require(role(&head.method, &path));
         may.map_err(|denied| refusal(denied, head))?;
         Ok(caller.name)
+    }
+}
+
+/// What a caller must be to ask this; `path` is in lower case. To ask whether a name is free is a POST that
+/// changes nothing. Only as a POST: any resource may be named so.
+fn role(method: &Method, path: &str) -> Role {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let asks_for_name = matches!(
+        last,
+        "checknameavailability" | "checkprovisioningservicenameavailability"
+    );
+    match *method {
+        Method::GET | Method::HEAD => Role::Read,
+        Method::POST if asks_for_name => Role::Read,
+        _ => Role::Write,
     }
 }
 
@@ -154,6 +163,19 @@ mod tests {
             ("PUT", "/x", reader, "AuthorizationFailed"),
             ("POST", "/x/listkeys", reader, "AuthorizationFailed"),
             ("POST", "/x/checkNameAvailability", reader, "passes"),
+            // A resource of that name is none the less changed.
+            (
+                "PUT",
+                "/eventroutes/checknameavailability",
+                reader,
+                "AuthorizationFailed",
+            ),
+            (
+                "DELETE",
+                "/eventroutes/nameavailability",
+                reader,
+                "AuthorizationFailed",
+            ),
             ("DELETE", "/x", writer, "passes"),
             ("GET", "/", "", "passes"),
             ("GET", "/metadata/endpoints", "", "passes"),

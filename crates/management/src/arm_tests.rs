@@ -52,6 +52,7 @@ fn in_memory() -> Management {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn checks_come_in_azures_order() {
     let management = in_memory();
     let instance = format!("{SUB}{TWINS}/twins");
@@ -210,7 +211,7 @@ async fn operations_go_on_after_a_restart() {
     let open = || {
         let backing = Backing::Disk {
             path: folder.path().join("store.redb"),
-            key: SealKey::new(&[7; 32]),
+            key: Box::new(SealKey::new(&[7; 32])),
         };
         let instance = InstanceName::new("default").unwrap();
         Management::open(

@@ -31,7 +31,7 @@ pub enum Backing {
         /// The file; made where there is none.
         path: PathBuf,
         /// The key.
-        key: SealKey,
+        key: Box<SealKey>,
     },
     /// Nowhere: definitions of another source are shown, and changes refused with this reason.
     Mirror(String),
@@ -59,7 +59,7 @@ impl Management {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let store = match backing {
-            Backing::Disk { path, key } => Store::on_disk(Disk::open(&path, key)?)?,
+            Backing::Disk { path, key } => Store::on_disk(Disk::open(&path, *key)?)?,
             Backing::Mirror(reason) => Store::mirror(reason),
             Backing::Memory => Store::in_memory(),
         };
@@ -194,40 +194,4 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::S
         Ok((vec![Change::Put(record), Change::Note(operation)], ()))
     });
     held.unwrap();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reader_changes_nothing_whatever_it_is_called() {
-        for (method, path, expect) in [
-            (Method::GET, "/eventroutes/r1", Role::Read),
-            (Method::POST, "/a/checknameavailability", Role::Read),
-            (
-                Method::POST,
-                "/a/checkprovisioningservicenameavailability",
-                Role::Read,
-            ),
-            (
-                Method::PUT,
-                "/eventroutes/checknameavailability",
-                Role::Write,
-            ),
-            (Method::DELETE, "/eventroutes/nameavailability", Role::Write),
-            (
-                Method::POST,
-                "/a/provisioningservices/x/listkeys",
-                Role::Write,
-            ),
-            (
-                Method::POST,
-                "/a/certificates/nameavailability",
-                Role::Write,
-            ),
-        ] {
-            assert_eq!(role(&method, path), expect, "{method} {path}");
-        }
-    }
 }

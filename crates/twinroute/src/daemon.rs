@@ -72,19 +72,7 @@ impl Daemon {
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
             .definitions(source.definitions()?);
-        let builder = match config.journal.duplicates() {
-            None => builder,
-            Some(window) => builder.duplicate_window(window),
-        };
-        let builder = match loaded.journal_folder() {
-            None => builder,
-            Some(folder) => {
-                let (disk, recovered) = open_journal(&folder, config.journal.settings())?;
-                let builder = builder.journal_on_disk(disk, recovered);
-                builder.replay_notes(folder.join("replays"))
-            }
-        };
-        let router = builder.build()?;
+        let router = with_journal(builder, &loaded)?.build()?;
         source.show(&router);
         let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
         let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
@@ -135,6 +123,21 @@ impl Daemon {
         ended(self.admin.await);
         status
     }
+}
+
+/// Has the router keep its events where the configuration says.
+fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
+    let config = &loaded.config.journal;
+    let builder = match config.duplicates() {
+        None => builder,
+        Some(window) => builder.duplicate_window(window),
+    };
+    let Some(folder) = loaded.journal_folder() else {
+        return Ok(builder);
+    };
+    let (disk, recovered) = open_journal(&folder, config.settings())?;
+    let builder = builder.journal_on_disk(disk, recovered);
+    Ok(builder.replay_notes(folder.join("replays")))
 }
 
 /// Opens the journal and says what was found in it.

@@ -26,7 +26,7 @@ pub(crate) fn open(
     let backing = match loaded.config.table.source {
         Kind::Store => Backing::Disk {
             path: folder(loaded).join("store.redb"),
-            key: key(loaded)?,
+            key: Box::new(key(loaded)?),
         },
         Kind::Files if served => Backing::Mirror(format!(
             "the definitions come from the files in {}; change them there, or set source = \"store\" in \

@@ -115,10 +115,6 @@ impl Request {
         json::read(&self.body)
     }
 
-    pub(crate) fn has_body(&self) -> bool {
-        !self.body.is_empty()
-    }
-
     /// Path and query as they came.
     pub(crate) fn target(&self) -> &str {
         &self.target

@@ -262,6 +262,7 @@ async fn operation(method: Method, replies: Vec<Reply>) -> (Result<String, Strin
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_kind_of_operation_comes_to_its_end() {
     let record = |status: &str| Reply::new(200, format!(r#"{{"status":"{status}"}}"#));
     let with_record = |status, body: &str| {

@@ -98,7 +98,7 @@ pub(crate) enum Change {
 
 /// Where changes go beside memory.
 enum Backing {
-    Disk(Disk),
+    Disk(Box<Disk>),
     /// Nowhere: what is shown belongs to another source, which this text names.
     Mirror(String),
     Memory,
@@ -117,7 +117,7 @@ impl Store {
     pub(crate) fn on_disk(disk: Disk) -> Result<Self, disk::StoreError> {
         let mut state = State::default();
         state.apply(disk.load()?);
-        Ok(Self::with(state, Backing::Disk(disk)))
+        Ok(Self::with(state, Backing::Disk(Box::new(disk))))
     }
 
     /// Keeps everything in memory alone.

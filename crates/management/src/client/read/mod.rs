@@ -45,8 +45,9 @@ impl Listing {
     /// The endpoints' names, as far as they are names.
     #[must_use]
     pub fn endpoint_names(&self) -> Vec<EndpointName> {
-        let name = |item: &Box<RawValue>| endpoint::name(&object(item)?).ok();
-        self.endpoints.iter().filter_map(name).collect()
+        let name = |item: &RawValue| endpoint::name(&object(item)?).ok();
+        let endpoints = self.endpoints.iter();
+        endpoints.filter_map(|item| name(item)).collect()
     }
 }
 
