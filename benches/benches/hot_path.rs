@@ -1,4 +1,4 @@
-//! What one event costs on its way: parse, match, accept, encode.
+//! What one event costs on its way: parse, match, accept, encode; and what a change of the table costs.
 //!
 //! Inputs are events of 1 KiB over 10,000 twins, since a table that only ever sees one twin stands in the
 //! cache whole. Times are those of the processor, so that a busy machine blurs them less; still compare
@@ -11,16 +11,22 @@ use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 use twinroute_filter::eval::{Fields, Scope};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::cloudevents::{amqp, json};
+use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::event_grid_schema;
+use twinroute_model::instance::Instance;
+use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
+use twinroute_router::source::Definitions;
 
 type Criterion = criterion::Criterion<CpuTime>;
 
@@ -241,6 +247,87 @@ fn table(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Makes sinks that take everything at once.
+struct MemorySinks;
+
+impl Connect for MemorySinks {
+    fn connect(
+        &self,
+        _endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(Memory))
+    }
+}
+
+/// So many endpoints with a route each. The middle route looks for `text`, the middle endpoint has `key`.
+fn definitions(endpoints: usize, text: &str, key: &str) -> Definitions {
+    let middle = |number, here, elsewhere| {
+        if number == endpoints / 2 {
+            here
+        } else {
+            elsewhere
+        }
+    };
+    let name = |number| EndpointName::new(&format!("endpoint-{number:05}")).expect("a legal name");
+    let endpoint = |number| {
+        let body = format!(
+            r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"{}",
+                "TopicEndpoint":"https://topic-{number:05}.example.net/api/events"}}}}"#,
+            middle(number, key, "first")
+        );
+        endpoint::parse(&name(number), &body).expect("a legal endpoint")
+    };
+    let route = |number| Route {
+        id: RouteId::new(&format!("route-{number}")).expect("a legal id"),
+        endpoint_name: name(number),
+        filter: format!(
+            "STARTS_WITH(subject, 'area-{number:05}/') AND $body.modelId = '{}'",
+            middle(number, text, "first")
+        ),
+    };
+    let instance = Instance {
+        name: InstanceName::new("default").expect("a legal name"),
+        endpoints: (0..endpoints).map(endpoint).collect(),
+        routes: (0..endpoints).map(route).collect(),
+    };
+    Definitions {
+        instances: vec![instance],
+        ..Definitions::default()
+    }
+}
+
+fn apply(criterion: &mut Criterion) {
+    const ENDPOINTS: usize = 10_000;
+    let mut group = criterion.benchmark_group("apply");
+    group.sample_size(10);
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let same = definitions(ENDPOINTS, "first", "first");
+    let route = definitions(ENDPOINTS, "second", "first");
+    let endpoint = definitions(ENDPOINTS, "first", "second");
+    for (name, other) in [
+        ("same", &same),
+        ("one route", &route),
+        ("one endpoint", &endpoint),
+    ] {
+        let router = Router::builder()
+            .connect(MemorySinks)
+            .definitions(same.clone());
+        let router = router.build().expect("valid definitions");
+        // There and back, so that each time something changes.
+        let mut tables = [other, &same].into_iter().cycle();
+        group.bench_function(BenchmarkId::new(name, ENDPOINTS), |bencher| {
+            bencher.iter(|| {
+                router
+                    .apply(tables.next().expect("a cycle"))
+                    .expect("valid")
+            });
+        });
+    }
+    group.finish();
+}
+
 /// Accepts `iterations` batches and lets the lane run after every hundred events or more.
 async fn accept_all(router: &Router, events: &[Event], batch: usize, iterations: u64) -> Duration {
     let mut taken = Duration::ZERO;
@@ -292,6 +379,6 @@ fn accept(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = criterion::Criterion::default().with_measurement(CpuTime);
-    targets = parse, encode, filter, table, accept
+    targets = parse, encode, filter, table, apply, accept
 }
 criterion_main!(benches);

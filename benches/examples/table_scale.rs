@@ -119,7 +119,7 @@ fn definitions(endpoints: usize, text: &str, key: &str) -> Definitions {
     }
 }
 
-/// One of the three kinds, each with two credentials and a container for dead letters.
+/// One of the three kinds, each with two credentials.
 fn body(number: usize, key: &str) -> String {
     let string = |key: &str, entity: &str| {
         format!(

@@ -187,3 +187,131 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
     let refused = router.apply(&stray).unwrap_err().to_string();
     assert!(refused.contains("attempts_max must be"), "{refused}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
+    let all = definitions(
+        &["hub-1", "hub-2"],
+        &[("r1", "hub-1", "true"), ("r2", "hub-2", "true")],
+    );
+    let hash_of = |router: &Router| router.status().table.hash;
+    let fresh = |definitions: &Definitions| {
+        let router = Router::builder()
+            .connect(Scripts::default())
+            .definitions(definitions.clone());
+        router.build().unwrap()
+    };
+    let expected = hash_of(&fresh(&all));
+    let mut turned = all.clone();
+    turned.instances[0].endpoints.reverse();
+    turned.instances[0].routes.reverse();
+    assert_eq!(hash_of(&fresh(&turned)), expected);
+    // Grown piece by piece, changed and changed back.
+    let router = fresh(&definitions(&["hub-2"], &[("r2", "hub-2", "false")]));
+    assert_ne!(hash_of(&router), expected);
+    router.apply(&all).unwrap();
+    assert_eq!(hash_of(&router), expected);
+    let mut other = all.clone();
+    other.instances[0].routes[0].filter = "type = 'a'".to_owned();
+    router.apply(&other).unwrap();
+    assert_ne!(hash_of(&router), expected);
+    assert_eq!(router.apply(&all).unwrap(), 4);
+    assert_eq!(hash_of(&router), expected);
+    assert_eq!(router.apply(&turned).unwrap(), 4, "the order means nothing");
+    // A secret shows in no hash, but its sink is made anew.
+    let mut rotated = all.clone();
+    let destination = &mut rotated.instances[0].endpoints[0].destination;
+    let endpoint::Destination::EventGrid(topic) = destination else {
+        panic!("an Event Grid topic")
+    };
+    topic.access_key1 = "another".into();
+    assert_eq!(router.apply(&rotated).unwrap(), 5);
+    assert_eq!(hash_of(&router), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_change_is_not_made_again() {
+    let scripts = Scripts::default();
+    let all = definitions(
+        &["hub-1", "hub-2"],
+        &[("r1", "hub-1", "true"), ("r2", "hub-2", "type = 'a'")],
+    );
+    let router = Router::builder()
+        .connect(scripts.clone())
+        .definitions(all.clone())
+        .build()
+        .unwrap();
+    let compiled = || router.instance(None).unwrap().0;
+    let before = compiled();
+    let mut changed = all.clone();
+    changed.settings = Settings::new([(
+        "hub-2".to_owned(),
+        EndpointSettings {
+            attempts_max: 2,
+            ..EndpointSettings::default()
+        },
+    )]);
+    router.apply(&changed).unwrap();
+    assert!(
+        Arc::ptr_eq(&before, &compiled()),
+        "lanes and routes are the same"
+    );
+    assert_eq!(endpoint_status(&router, "hub-2").retry.attempts_max, 2);
+    assert_eq!(scripts.made.load(Ordering::Relaxed), 3);
+    changed.instances[0].routes[1].filter = "type = 'b'".to_owned();
+    router.apply(&changed).unwrap();
+    let after = compiled();
+    let shared = |route: usize| {
+        Arc::ptr_eq(
+            &before.routes[route].definition,
+            &after.routes[route].definition,
+        )
+    };
+    assert_eq!((shared(0), shared(1)), (true, false));
+    assert_eq!(scripts.made.load(Ordering::Relaxed), 3);
+    // What is gone is forgotten, and made again when it comes back.
+    router.apply(&definitions(&[], &[])).unwrap();
+    router.apply(&changed).unwrap();
+    assert!(!Arc::ptr_eq(
+        &after.routes[0].definition,
+        &compiled().routes[0].definition
+    ));
+    assert_eq!(scripts.made.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn what_is_defined_twice_is_refused_and_few_names_are_listed() {
+    let many: Vec<String> = (0..50).map(|number| format!("hub-{number}")).collect();
+    let mut names: Vec<&str> = many.iter().map(String::as_str).collect();
+    let router = Router::builder()
+        .connect(Scripts::default())
+        .build()
+        .unwrap();
+    let missing = definitions(&names, &[("r1", "elsewhere", "true")]);
+    let fault = router.apply(&missing).unwrap_err().to_string();
+    assert!(fault.ends_with("hub-18, hub-19 and 30 more"), "{fault}");
+    names.push("HUB-7");
+    let mut twice = definitions(&names, &[("r1", "hub-1", "true"), ("r1", "hub-2", "true")]);
+    twice.instances.push(twice.instances[0].clone());
+    let faults = router.apply(&twice).unwrap_err().to_string();
+    assert_eq!(
+        faults,
+        "endpoint default/HUB-7: is defined twice\n\
+         route default/r1: is defined twice\n\
+         instance default: is defined twice"
+    );
+}
+
+#[tokio::test]
+async fn other_warnings_about_the_same_table_are_shown_without_a_new_one() {
+    let mut same = definitions(&["hub-1"], &[]);
+    same.strays = Strays::Warn;
+    let router = Router::builder()
+        .connect(Scripts::default())
+        .build()
+        .unwrap();
+    let generation = router.apply(&same).unwrap();
+    same.settings = Settings::new([("hub-9".to_owned(), EndpointSettings::default())]);
+    assert_eq!(router.apply(&same).unwrap(), generation);
+    assert_eq!(router.status().table.warnings.len(), 1);
+}
