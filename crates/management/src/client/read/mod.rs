@@ -45,9 +45,10 @@ impl Listing {
     /// The endpoints' names, as far as they are names.
     #[must_use]
     pub fn endpoint_names(&self) -> Vec<EndpointName> {
-        let name = |item: &RawValue| endpoint::name(&object(item)?).ok();
-        let endpoints = self.endpoints.iter();
-        endpoints.filter_map(|item| name(item)).collect()
+        let objects = self.endpoints.iter().filter_map(|item| object(item));
+        objects
+            .filter_map(|object| endpoint::name(&object).ok())
+            .collect()
     }
 }
 
