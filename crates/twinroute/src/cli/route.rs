@@ -269,6 +269,21 @@ mod tests {
             .iter()
             .map(|route| (route, judge(route, &event)))
             .collect();
-        expect![[""]].assert_eq(&report(&judged, &event));
+        expect![[r#"
+            event 1 of twin h/room1
+
+            route all -> hub-1: matches
+                yes true
+
+            route one -> grid-1: does not match
+                no  subject = 'room2'
+                      subject is 'room1'
+
+            route odd -> hub-1: its filter cannot be read here
+                Parsing error, Line=1, Position=9, Message=Unexpected input '~'
+
+            it goes to: hub-1
+        "#]]
+        .assert_eq(&report(&judged, &event));
     }
 }
