@@ -9,6 +9,7 @@ mod definitions;
 mod desk;
 mod digital_twins;
 mod event_routes;
+mod export;
 mod groups;
 mod life;
 mod lookup;
@@ -24,6 +25,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 
+pub use export::{Existing, ImportError, Imported, Refused, SECRET_MEMBERS, Secrets};
 pub use management::{Backing, Management};
 pub use settings::{Checks, Settings};
 pub use store::disk::StoreError;

@@ -4,12 +4,14 @@ use crate::admission::Admission;
 use crate::arm::error::Error;
 use crate::definitions;
 use crate::desk::Desk;
+use crate::export::{self, Existing, ImportError, Imported, Secrets};
 use crate::server::{self, Caller};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::disk::{Disk, StoreError};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use serde_json::Value;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,14 +60,58 @@ impl Management {
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        let management = Self::open_offline(settings, backing, default_instance, connect, clock)?;
+        management.resume();
+        Ok(management)
+    }
+
+    /// As [`Self::open`], but nothing goes on: for commands that look at a store, or change it, while nobody
+    /// serves it. Operations wait until it is opened to be served. Needs no tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_offline(
+        settings: &Settings,
+        backing: Backing,
+        default_instance: InstanceName,
+        connect: Arc<dyn Connect>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         let store = match backing {
             Backing::Disk { path, key } => Store::on_disk(Disk::open(&path, *key)?)?,
             Backing::Mirror(reason) => Store::mirror(reason),
             Backing::Memory => Store::in_memory(),
         };
         let desk = Desk::new(store, settings.clone(), default_instance, connect, clock);
-        desk.resume();
         Ok(Self { desk })
+    }
+
+    /// Goes on with operations that were begun and have not ended. Must be called within a tokio runtime.
+    pub fn resume(&self) {
+        self.desk.resume();
+    }
+
+    /// All that is stored, as `{"resources": [{"id", "name", "type", …}]}`; what is being deleted is left out.
+    ///
+    /// With [`Secrets::Revealed`] it holds them in the clear.
+    #[must_use]
+    pub fn export(&self, secrets: Secrets) -> Value {
+        export::export(&self.desk, secrets)
+    }
+
+    /// Takes in what [`Self::export`] gave, with the checks that each PUT makes: all of it or nothing.
+    ///
+    /// Endpoints are `Provisioning` then, until the store is opened to be served or [`Self::resume`] is
+    /// called. Dropping the future may leave it done or not, but not by half.
+    ///
+    /// # Errors
+    /// [`ImportError`], with all that is wrong; masks for secrets are.
+    pub async fn import(
+        &self,
+        document: &Value,
+        existing: Existing,
+    ) -> Result<Imported, ImportError> {
+        export::import(&self.desk, document, existing).await
     }
 
     /// What the table is to be made of: complete.

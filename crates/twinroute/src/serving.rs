@@ -2,14 +2,14 @@
 
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
 use twinroute_credential::key_file;
 use twinroute_listen::access::Gate;
 use twinroute_listen::development;
 use twinroute_listen::{Listener, Tls, TlsSettings};
-use twinroute_management::{Backing, Management};
+use twinroute_management::{Backing, Management, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
@@ -25,7 +25,7 @@ pub(crate) fn open(
     let served = !settings.listen.is_empty() || !settings.listen_tls.is_empty();
     let backing = match loaded.config.table.source {
         Kind::Store => Backing::Disk {
-            path: folder(loaded).join("store.redb"),
+            path: store_file(loaded),
             key: Box::new(key(loaded)?),
         },
         Kind::Files if served => Backing::Mirror(format!(
@@ -44,6 +44,39 @@ pub(crate) fn open(
     let clock = Arc::new(SystemClock);
     let management = Management::open(settings, backing, default_instance, connect, clock);
     management.map(Some).context("[management]")
+}
+
+/// The store of a daemon that is stopped, for commands that look at it or change it. Blocks on the disk.
+///
+/// # Errors
+/// When the store is not the source, or a process has it open.
+pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
+    if loaded.config.table.source != Kind::Store {
+        bail!("set source = \"store\" in [table]: with another source, nothing is stored here");
+    }
+    let backing = Backing::Disk {
+        path: store_file(loaded),
+        key: Box::new(key(loaded)?),
+    };
+    let settings = &loaded.config.management;
+    let default_instance = InstanceName::new(&loaded.config.instance)?;
+    let connect = Arc::new(Endpoints::new()?);
+    let clock = Arc::new(SystemClock);
+    let opened = Management::open_offline(settings, backing, default_instance, connect, clock);
+    let management = opened.map_err(|error| {
+        let hint = match error {
+            StoreError::Locked { .. } => "stop the twinroute that has the store open",
+            _ => "[management]",
+        };
+        anyhow::Error::from(error).context(hint)
+    })?;
+    management.set_beside(loaded.settings()?);
+    Ok(management)
+}
+
+/// The file of the store.
+pub(crate) fn store_file(loaded: &Loaded) -> PathBuf {
+    folder(loaded).join("store.redb")
 }
 
 /// The folder of the store and of what goes with it.

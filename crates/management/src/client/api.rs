@@ -35,7 +35,8 @@ pub struct Api {
     http: Client,
     base: Url,
     scope: Arc<str>,
-    tokens: TokenSource,
+    /// None where the server asks for no token.
+    tokens: Option<TokenSource>,
     clock: Arc<dyn Clock>,
     /// What waits are multiplied with: 1 but in tests against sockets, where time cannot be paused.
     pace: f64,
@@ -139,7 +140,22 @@ impl Api {
             http,
             base: base_url(base)?,
             scope: scope.into(),
-            tokens,
+            tokens: Some(tokens),
+            clock,
+            pace: 1.0,
+        })
+    }
+
+    /// As [`Api::new`], for a server that asks for no token: none is sent.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn without_token(base: &str, http: Client, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Ok(Self {
+            http,
+            base: base_url(base)?,
+            scope: "".into(),
+            tokens: None,
             clock,
             pace: 1.0,
         })
@@ -220,12 +236,17 @@ impl Api {
         let mut renewed = false;
         let mut failures = 0;
         loop {
-            let token = self.tokens.token(&self.scope).await?;
-            let (error, again) = match self.exchange(request, &token, &id).await {
+            let token = match &self.tokens {
+                Some(tokens) => Some(tokens.token(&self.scope).await?),
+                None => None,
+            };
+            let (error, again) = match self.exchange(request, token.as_ref(), &id).await {
                 Ok(answer) => return Ok(answer),
                 Err(Error::Refused(refusal)) if refusal.status == 401 && !renewed => {
                     renewed = true;
-                    if self.tokens.forget(&self.scope, &token) {
+                    if let (Some(tokens), Some(token)) = (&self.tokens, &token)
+                        && tokens.forget(&self.scope, token)
+                    {
                         continue;
                     }
                     (Error::Refused(refusal), false)
@@ -250,19 +271,26 @@ impl Api {
         }
     }
 
-    async fn exchange(&self, request: &Request, token: &Token, id: &str) -> Result<Answer, Error> {
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.expose()))
-            .map_err(|_| Error::Transport {
-                request: request.name(),
-                reason: "the token holds characters that no header has".to_owned(),
-            })?;
-        bearer.set_sensitive(true);
+    async fn exchange(
+        &self,
+        request: &Request,
+        token: Option<&Token>,
+        id: &str,
+    ) -> Result<Answer, Error> {
         let mut builder = self
             .http
             .request(request.method.clone(), request.url.clone())
-            .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json")
             .header(CLIENT_REQUEST_ID, id);
+        if let Some(token) = token {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.expose()))
+                .map_err(|_| Error::Transport {
+                    request: request.name(),
+                    reason: "the token holds characters that no header has".to_owned(),
+                })?;
+            bearer.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, bearer);
+        }
         if let Some(body) = &request.body {
             builder = builder
                 .header(CONTENT_TYPE, "application/json")

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 use twinroute_admin::client::{self, Answer};
 use twinroute_listen::Address;
@@ -155,6 +156,38 @@ pub(super) fn moment(text: &str, clock: &dyn Clock) -> anyhow::Result<String> {
     };
     let then = clock.now().unix_millis().saturating_sub(ago);
     Ok(Timestamp::from_unix_millis(then).rfc3339())
+}
+
+/// Asks on the terminal; only a clear yes is one.
+pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout();
+    out.write_all(question.as_bytes())
+        .and_then(|()| out.flush())
+        .context("standard output")?;
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("standard input")?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+/// Asks before `what` is deleted, unless `--yes` was said.
+///
+/// # Errors
+/// When it was not, and there is nobody to ask.
+pub(super) fn may_delete(what: &str, yes: bool) -> anyhow::Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("{what}: say --yes if you mean to delete it");
+    }
+    let confirmed = confirmed(&format!("delete {what}? [y/N] "))?;
+    if !confirmed {
+        println!("{what}: nothing was deleted");
+    }
+    Ok(confirmed)
 }
 
 /// Cuts a text to `most` characters, the last of which says so.

@@ -1,14 +1,21 @@
 //! The command line: one module a command.
 
+mod arm;
 mod ask;
+mod completions;
 mod dead_letters;
 mod demo;
+mod dps;
 mod emulator;
 mod endpoint;
 mod explain;
+mod instance;
 mod journal;
 mod ledger;
+mod management;
+mod private_endpoint;
 mod replay;
+mod route;
 mod run;
 mod status;
 mod table;
@@ -74,9 +81,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Pauses, resumes, retries or purges an endpoint.
+    /// Makes instances over a management API, and looks at them.
+    #[command(subcommand)]
+    Instance(instance::Step),
+    /// Makes endpoints over a management API; pauses, resumes, retries or purges those of a running twinroute.
     #[command(subcommand)]
     Endpoint(endpoint::Step),
+    /// Makes event routes, and says which of them an event would match.
+    #[command(subcommand)]
+    Route(route::Step),
+    /// Approves and rejects private endpoint connections of an instance.
+    #[command(subcommand)]
+    PrivateEndpoint(private_endpoint::Step),
+    /// Makes device provisioning services over a management API, and looks at them.
+    #[command(subcommand)]
+    Dps(dps::Step),
+    /// Reads and fills the store of a twinroute that is stopped.
+    #[command(subcommand)]
+    Management(management::Step),
     /// Looks at dead letters that are kept here, and replays them.
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letters::Step),
@@ -90,6 +112,11 @@ enum Command {
     Demo(demo::Options),
     /// Stands in for Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
     Emulator(emulator::Options),
+    /// Prints what a shell needs to complete these commands.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the command; errors are printed here, once.
@@ -105,12 +132,18 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         } => explain::run(&config, &event, instance.as_deref(), json).await,
         Command::Status { whom, json } => status::run(&whom, json).await,
         Command::Ledger { whom, json } => ledger::run(&whom, json).await,
+        Command::Instance(step) => instance::run(&step).await,
         Command::Endpoint(step) => endpoint::run(&step).await,
+        Command::Route(step) => route::run(&step).await,
+        Command::PrivateEndpoint(step) => private_endpoint::run(&step).await,
+        Command::Dps(step) => dps::run(&step).await,
+        Command::Management(step) => management::run(&step).await,
         Command::DeadLetter(step) => dead_letters::run(&step).await,
         Command::Replay(step) => replay::run(&step).await,
         Command::Journal(look) => journal::run(&look),
         Command::Demo(options) => demo::run(options).await,
         Command::Emulator(options) => emulator::run(options).await,
+        Command::Completions { shell } => completions::run(shell),
     };
     result.unwrap_or_else(|error| {
         eprintln!("twinroute: {error:#}");

@@ -1,32 +1,11 @@
-//! `twinroute endpoint`: steers an endpoint of a running twinroute by hand.
+//! Steers an endpoint of a running twinroute by hand.
 
-use super::ask::{self, Whom};
-use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use crate::cli::ask::{self, Whom};
+use anyhow::bail;
+use clap::Args;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use twinroute_router::status::{EndpointStatus, Status};
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Step {
-    /// Sends nothing from here on, over restarts too; events wait, and do not age.
-    Pause(Which),
-    /// Goes on.
-    Resume(Which),
-    /// Tries now what waits for a moment: the endpoint, parked events, the dead-letter container.
-    RetryNow(Which),
-    /// Gives up what waits, for good.
-    Purge {
-        #[command(flatten)]
-        which: Which,
-        /// Dead letters that are kept here too.
-        #[arg(long)]
-        dead_letters: bool,
-        /// Does not ask.
-        #[arg(long)]
-        yes: bool,
-    },
-}
 
 #[derive(Args, Debug)]
 pub(crate) struct Which {
@@ -47,20 +26,6 @@ struct Found<'a> {
     endpoint: String,
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
-    match step {
-        Step::Pause(which) => which.steer("pause").await?,
-        Step::Resume(which) => which.steer("resume").await?,
-        Step::RetryNow(which) => which.steer("retry-now").await?,
-        Step::Purge {
-            which,
-            dead_letters,
-            yes,
-        } => return purge(which, *dead_letters, *yes).await,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 impl Which {
     async fn find(&self) -> anyhow::Result<Found<'_>> {
         let status = self.whom.status().await?;
@@ -74,7 +39,7 @@ impl Which {
         })
     }
 
-    async fn steer(&self, step: &str) -> anyhow::Result<()> {
+    pub(super) async fn steer(&self, step: &str) -> anyhow::Result<()> {
         let found = self.find().await?;
         let answer = found.post(step, "{}".to_owned()).await?;
         let status: EndpointStatus = ask::read(&answer)?;
@@ -103,7 +68,12 @@ impl Found<'_> {
     }
 }
 
-async fn purge(which: &Which, dead_letters: bool, yes: bool) -> anyhow::Result<ExitCode> {
+/// Gives up what waits.
+pub(super) async fn purge(
+    which: &Which,
+    dead_letters: bool,
+    yes: bool,
+) -> anyhow::Result<ExitCode> {
     let found = which.find().await?;
     let label = format!("{}/{}", found.instance, found.endpoint);
     let status = found.endpoint_status();
@@ -120,7 +90,7 @@ async fn purge(which: &Which, dead_letters: bool, yes: bool) -> anyhow::Result<E
         if !std::io::stdin().is_terminal() {
             bail!("{label}: a purge gives up {what} for good; say --yes if you mean it");
         }
-        if !confirmed(&format!("{label}: give up {what} for good? [y/N] "))? {
+        if !ask::confirmed(&format!("{label}: give up {what} for good? [y/N] "))? {
             println!("{label}: nothing was given up");
             return Ok(ExitCode::FAILURE);
         }
@@ -133,17 +103,4 @@ async fn purge(which: &Which, dead_letters: bool, yes: bool) -> anyhow::Result<E
         purged["queued"], purged["dead_letters"]
     );
     Ok(ExitCode::SUCCESS)
-}
-
-fn confirmed(question: &str) -> anyhow::Result<bool> {
-    let mut out = std::io::stdout();
-    out.write_all(question.as_bytes())
-        .and_then(|()| out.flush())
-        .context("standard output")?;
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .context("standard input")?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }

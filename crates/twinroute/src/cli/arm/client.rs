@@ -1,0 +1,362 @@
+//! The connection to a management API, and the calls that commands make.
+
+use super::Server;
+use super::told;
+use anyhow::{Context as _, bail};
+use reqwest::{Method, Url};
+use serde_json::Value;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use twinroute_credential::token::{Login, TokenSource};
+use twinroute_management::client::api::{Answer, Api};
+use twinroute_management::client::error::Error;
+use twinroute_management::client::http::{self, Proxies};
+use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_model::secret::Secret;
+
+const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
+const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
+
+/// How long a change may take to come to its end; it goes on after that.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// How long a server on this machine may take to be there.
+const KNOCK: Duration = Duration::from_secs(5);
+
+/// Whether a command returns before what it began has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// It waits for the end.
+    Finish,
+    /// It returns once the server has taken it.
+    Begin,
+}
+
+impl Waiting {
+    /// As `--no-wait` says.
+    pub(crate) fn unless(no_wait: bool) -> Self {
+        match no_wait {
+            true => Self::Begin,
+            false => Self::Finish,
+        }
+    }
+
+    /// What became of a resource that was to be deleted.
+    pub(crate) fn deleted(self) -> &'static str {
+        match self {
+            Self::Finish => "deleted",
+            Self::Begin => "being deleted",
+        }
+    }
+}
+
+/// A management API that is there.
+pub(crate) struct Client {
+    api: Api,
+    pub(crate) subscription: String,
+    tokens: Option<TokenSource>,
+    http: Connections,
+}
+
+/// How to make clients for other addresses.
+struct Connections {
+    ca_file: Option<std::path::PathBuf>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Connections {
+    fn api(&self, url: &str, scope: &str, tokens: Option<&TokenSource>) -> anyhow::Result<Api> {
+        // Over plain HTTP a proxy would see the token, and what is on this machine needs none.
+        let parsed = Url::parse(url).ok();
+        let direct = url.starts_with("http:") || parsed.as_ref().is_some_and(is_local);
+        let proxies = match direct {
+            true => Proxies::None,
+            false => Proxies::Environment,
+        };
+        let http = http::client(self.ca_file.as_deref(), proxies)?;
+        let clock = Arc::clone(&self.clock);
+        Ok(match tokens {
+            Some(tokens) => Api::new(url, scope, tokens.clone(), http, clock)?,
+            None => Api::without_token(url, http, clock)?,
+        })
+    }
+}
+
+impl Server {
+    /// Makes a client. Asks nothing yet, but whether a server on this machine is there at all.
+    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        let connections = Connections {
+            ca_file: self.ca_file.clone(),
+            clock: Arc::new(SystemClock),
+        };
+        let tokens = self.tokens(&connections)?;
+        let api = connections.api(&self.management_url, MANAGEMENT_SCOPE, tokens.as_ref());
+        let api = api.context("--management-url")?;
+        self.check_wire(api.base())?;
+        knock(api.base()).await?;
+        Ok(Client {
+            api,
+            subscription: self.subscription.clone(),
+            tokens,
+            http: connections,
+        })
+    }
+
+    fn tokens(&self, connections: &Connections) -> anyhow::Result<Option<TokenSource>> {
+        let clock = Arc::clone(&connections.clock);
+        if let Some(name) = &self.token_env {
+            let token = std::env::var(name).ok().filter(|token| !token.is_empty());
+            let Some(token) = token else {
+                bail!("set the environment variable {name}, which --token-env names");
+            };
+            return Ok(Some(TokenSource::fixed(Secret::new(token.trim()), clock)));
+        }
+        let login = match (&self.token_file, self.azure_cli) {
+            (Some(path), _) => Login::TokenFile(path.clone()),
+            (None, true) => Login::AzureCli { tenant_id: None },
+            (None, false) => return Ok(None),
+        };
+        let http = http::client(self.ca_file.as_deref(), Proxies::Environment)?;
+        Ok(Some(TokenSource::new(login, Arc::new(http), clock)))
+    }
+
+    /// A token goes in the clear only where it cannot leave the machine, or where the user made it.
+    fn check_wire(&self, base: &Url) -> anyhow::Result<()> {
+        if base.scheme() == "https" || is_local(base) {
+            return Ok(());
+        }
+        if self.azure_cli {
+            bail!(
+                "use https:// in --management-url: Entra tokens do not go over the network in the clear"
+            );
+        }
+        if self.token_env.is_some() || self.token_file.is_some() {
+            eprintln!("warning: {base} is http://: the token can be read on the way");
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Where it is, for messages.
+    fn url(&self) -> String {
+        self.api.base().as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The error as users are told it; `what` is what was asked for.
+    pub(crate) fn told(&self, error: &Error, what: &str) -> anyhow::Error {
+        let credential = match self.tokens {
+            Some(_) => told::Credential::Given,
+            None => told::Credential::None,
+        };
+        told::told(error, &self.url(), credential, what)
+    }
+
+    pub(crate) async fn get(&self, path: &str, version: &str, what: &str) -> anyhow::Result<Value> {
+        let answer = self.api.get(path, version).await;
+        self.read(answer, what)
+    }
+
+    /// Gives nothing when it is not there.
+    pub(crate) async fn find(
+        &self,
+        path: &str,
+        version: &str,
+        what: &str,
+    ) -> anyhow::Result<Option<Value>> {
+        match self.api.get(path, version).await {
+            Err(Error::Refused(refusal)) if is_absent(refusal.status, &refusal.code) => Ok(None),
+            answer => self.read(answer, what).map(Some),
+        }
+    }
+
+    pub(crate) async fn list(
+        &self,
+        path: &str,
+        version: &str,
+        what: &str,
+    ) -> anyhow::Result<Vec<Value>> {
+        let items = self.api.list(path, version).await;
+        let items = items.map_err(|error| self.told(&error, what))?;
+        let items = items.iter().map(|item| serde_json::from_str(item.get()));
+        let items: Result<_, _> = items.collect();
+        items.context("the answer is no list of resources")
+    }
+
+    /// Asks something with a POST.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        version: &str,
+        body: Option<&Value>,
+        what: &str,
+    ) -> anyhow::Result<Value> {
+        let body = body.map(|body| body.to_string().into());
+        let answer = self.api.call(Method::POST, path, version, body).await;
+        self.read(answer, what)
+    }
+
+    /// Changes a resource; gives it as it is then, nothing where there is none left.
+    pub(crate) async fn change(
+        &self,
+        (method, path): (Method, &str),
+        version: &str,
+        body: Option<&Value>,
+        waiting: Waiting,
+        what: &str,
+    ) -> anyhow::Result<Value> {
+        let body = body.map(|body| body.to_string().into());
+        let answer = match waiting {
+            Waiting::Begin => self.api.call(method, path, version, body).await,
+            Waiting::Finish => {
+                let api = &self.api;
+                api.call_and_wait(method, path, version, body, PATIENCE)
+                    .await
+            }
+        };
+        self.read(answer, what)
+    }
+
+    fn read(&self, answer: Result<Answer, Error>, what: &str) -> anyhow::Result<Value> {
+        let answer = answer.map_err(|error| self.told(&error, what))?;
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        answer.json().map_err(|error| self.told(&error, what))
+    }
+
+    /// The data plane of an instance, where its routes are: at `url`, or where the instance says.
+    pub(crate) fn routes(&self, url: Option<&str>, instance: &Value) -> anyhow::Result<Self> {
+        let url = match url {
+            Some(url) => url.to_owned(),
+            None => routes_url(self.api.base(), instance)?,
+        };
+        let parsed = Url::parse(&url).context("--routes-url")?;
+        let plain = parsed.scheme() != "https" && !is_local(&parsed);
+        if plain && self.tokens.is_some() && parsed.origin() != self.api.base().origin() {
+            bail!("use https:// for the routes: the token must not go to {url} in the clear");
+        }
+        let api = self.http.api(&url, ROUTES_SCOPE, self.tokens.as_ref());
+        Ok(Self {
+            api: api.context("--routes-url")?,
+            subscription: self.subscription.clone(),
+            tokens: self.tokens.clone(),
+            http: Connections {
+                ca_file: self.http.ca_file.clone(),
+                clock: Arc::clone(&self.http.clock),
+            },
+        })
+    }
+}
+
+fn is_absent(status: u16, code: &str) -> bool {
+    // Device Provisioning Service has numbers for codes.
+    status == 404 && (code.ends_with("NotFound") || code.starts_with("404"))
+}
+
+/// `hostName` has no scheme: clients put `https://` before it. A twinroute that is asked over plain HTTP
+/// names its own address there.
+fn routes_url(base: &Url, instance: &Value) -> anyhow::Result<String> {
+    let host = instance["properties"]["hostName"].as_str();
+    let host = host.unwrap_or_default();
+    let host = host.strip_prefix("https://").unwrap_or(host);
+    let host = host.trim_end_matches('/');
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]/".contains(&byte);
+    if host.is_empty() {
+        bail!("wait until the instance is provisioned: it has no address for routes yet");
+    }
+    if !host.bytes().all(legal) {
+        bail!("say where the routes are with --routes-url: the instance's hostName is no host");
+    }
+    let own = base.host_str().map(|own| match base.port() {
+        Some(port) => format!("{own}:{port}"),
+        None => own.to_owned(),
+    });
+    let authority = host.split('/').next();
+    let scheme = match authority {
+        Some(authority) if own.as_deref() == Some(authority) => base.scheme(),
+        _ => "https",
+    };
+    Ok(format!("{scheme}://{host}"))
+}
+
+/// Whether what is sent there stays on this machine.
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// A server on this machine that is not there is told at once, not after the repetitions of a call.
+async fn knock(base: &Url) -> anyhow::Result<()> {
+    if !is_local(base) {
+        return Ok(());
+    }
+    let host = base.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = base.port_or_known_default().unwrap_or_default();
+    match timeout(KNOCK, TcpStream::connect((host, port))).await {
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            let url = base.as_str().trim_end_matches('/');
+            Err(told::nobody(url))
+        }
+        // Whatever else there is, the call tells.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn routes_are_where_the_instance_says() {
+        let check = |base: &str, host: &str, expect: &str| {
+            let instance = json!({ "properties": { "hostName": host } });
+            let url = routes_url(&Url::parse(base).unwrap(), &instance);
+            let url = url.unwrap_or_else(|error| error.to_string());
+            assert!(url.starts_with(expect), "{url}");
+        };
+        let azure = "x.api.eus.digitaltwins.azure.net";
+        check(
+            "https://management.azure.com",
+            azure,
+            &format!("https://{azure}"),
+        );
+        check(
+            "https://management.azure.com",
+            &format!("https://{azure}/"),
+            &format!("https://{azure}"),
+        );
+        let local = "127.0.0.1:8082/instances/lab";
+        check("http://127.0.0.1:8082", local, &format!("http://{local}"));
+        check(
+            "https://localhost:8443",
+            "localhost:8443",
+            "https://localhost:8443",
+        );
+        check(
+            "http://127.0.0.1:8082",
+            "evil.example",
+            "https://evil.example",
+        );
+        check("http://127.0.0.1:8082", "a@b", "say where the routes are");
+        check("http://127.0.0.1:8082", "", "wait until the instance");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_by_its_code() {
+        assert!(is_absent(404, "ResourceNotFound") && is_absent(404, "404001"));
+        // A web server that is no management API.
+        assert!(!is_absent(404, ""));
+        assert!(!is_absent(400, "ResourceNotFound"));
+    }
+}

@@ -1,0 +1,151 @@
+//! Waiting for the state of a resource.
+
+use super::{Client, show};
+use anyhow::bail;
+use clap::Args;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// What to wait for, and how long.
+#[derive(Args, Debug)]
+pub(crate) struct WaitOptions {
+    /// Until it is provisioned.
+    #[arg(long, required_unless_present_any = ["deleted", "custom_state"], conflicts_with_all = ["deleted", "custom_state"])]
+    created: bool,
+    /// Until it is gone.
+    #[arg(long, conflicts_with = "custom_state")]
+    deleted: bool,
+    /// Until its provisioning state is this one, such as `Warning`.
+    #[arg(long, value_name = "STATE")]
+    custom_state: Option<String>,
+    /// How long at most: seconds, or such as `5m`.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    timeout: Duration,
+    /// Between two looks: seconds, or such as `500ms`.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    interval: Duration,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Until {
+    Created,
+    Deleted,
+    State(String),
+}
+
+/// What a look at a resource means.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Done,
+    NotYet,
+    /// It will never be what is waited for.
+    Never,
+}
+
+impl Until {
+    fn look(&self, state: Option<&str>) -> Seen {
+        let is = |word: &str| state.is_some_and(|state| state.eq_ignore_ascii_case(word));
+        match self {
+            Self::Deleted if state.is_none() => Seen::Done,
+            Self::Created if is("Succeeded") || is("Warning") => Seen::Done,
+            Self::Created if is("Failed") || is("Canceled") || is("Deleting") => Seen::Never,
+            Self::State(wanted) if is(wanted) => Seen::Done,
+            _ => Seen::NotYet,
+        }
+    }
+}
+
+impl WaitOptions {
+    fn until(&self) -> Until {
+        match &self.custom_state {
+            Some(state) => Until::State(state.clone()),
+            None if self.deleted => Until::Deleted,
+            None => Until::Created,
+        }
+    }
+
+    /// Waits; gives the resource as it is then, unless it is gone.
+    ///
+    /// # Errors
+    /// When the time is over, or it failed, with the reason.
+    pub(crate) async fn wait(
+        &self,
+        client: &Client,
+        path: &str,
+        version: &str,
+        what: &str,
+    ) -> anyhow::Result<Option<Value>> {
+        let until = self.until();
+        let latest = Instant::now() + self.timeout;
+        loop {
+            let found = client.find(path, version, what).await?;
+            // A resource without a state is there as a whole (ARM).
+            let state = found.as_ref().map(|found| {
+                let state = show::text(found, "/properties/provisioningState");
+                match state {
+                    "" => "Succeeded",
+                    state => state,
+                }
+            });
+            match until.look(state) {
+                Seen::Done => return Ok(found),
+                Seen::Never => {
+                    let state = state.unwrap_or_default();
+                    let reason = found.as_ref().map(show::reason).unwrap_or_default();
+                    bail!("{what} is {state}: correct it and create it again\n  {reason}");
+                }
+                Seen::NotYet => {}
+            }
+            if Instant::now() + self.interval > latest {
+                let state = state.unwrap_or("not there");
+                let timeout = humantime::format_duration(self.timeout);
+                bail!(
+                    "{what} is {state} after {timeout}: wait longer with --timeout, or look at it with `show`"
+                );
+            }
+            sleep(self.interval).await;
+        }
+    }
+}
+
+/// Seconds, or a number with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let read = seconds.or_else(|| humantime::parse_duration(text).ok());
+    let bound = Duration::from_secs(7 * 24 * 3600);
+    let read = read.filter(|read| !read.is_zero() && *read <= bound);
+    read.ok_or_else(|| "give seconds, or such as 30s, 5m, 1h; at most 7 days".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_mean_done_not_yet_or_never() {
+        use Seen::{Done, Never, NotYet};
+        let state = Until::State("warning".to_owned());
+        for (until, seen, expect) in [
+            (&Until::Created, Some("Succeeded"), Done),
+            (&Until::Created, Some("Warning"), Done),
+            (&Until::Created, Some("Provisioning"), NotYet),
+            (&Until::Created, None, NotYet),
+            (&Until::Created, Some("Failed"), Never),
+            (&Until::Deleted, None, Done),
+            (&Until::Deleted, Some("Deleting"), NotYet),
+            (&state, Some("Warning"), Done),
+            (&state, Some("Succeeded"), NotYet),
+        ] {
+            assert_eq!(until.look(seen), expect, "{until:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_or_have_a_unit() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("0").is_err() && duration("x").is_err() && duration("8d").is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! `twinroute endpoint`: endpoints over a management API, and those of a running twinroute.
+
+mod create;
+mod entity;
+mod list;
+mod steer;
+
+use clap::Subcommand;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Step {
+    /// Makes an endpoint, or sets the one of this name anew.
+    #[command(subcommand)]
+    Create(create::Kind),
+    /// Lists the endpoints of an instance.
+    List(list::List),
+    /// Shows an endpoint; secrets as masks.
+    Show(list::Which),
+    /// Deletes an endpoint that no route sends to.
+    Delete(list::Delete),
+    /// Waits for the state of an endpoint.
+    Wait(list::Wait),
+    /// Sends nothing from here on, over restarts too; events wait, and do not age.
+    Pause(steer::Which),
+    /// Goes on.
+    Resume(steer::Which),
+    /// Tries now what waits for a moment: the endpoint, parked events, the dead-letter container.
+    RetryNow(steer::Which),
+    /// Gives up what waits, for good.
+    Purge {
+        #[command(flatten)]
+        which: steer::Which,
+        /// Dead letters that are kept here too.
+        #[arg(long)]
+        dead_letters: bool,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+    match step {
+        Step::Create(kind) => kind.run().await?,
+        Step::List(list) => list.run().await?,
+        Step::Show(which) => which.show().await?,
+        Step::Delete(delete) => return delete.run().await,
+        Step::Wait(wait) => wait.run().await?,
+        Step::Pause(which) => which.steer("pause").await?,
+        Step::Resume(which) => which.steer("resume").await?,
+        Step::RetryNow(which) => which.steer("retry-now").await?,
+        Step::Purge {
+            which,
+            dead_letters,
+            yes,
+        } => return steer::purge(which, *dead_letters, *yes).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
