@@ -1,6 +1,6 @@
 //! Installs the real peers, pinned, below `target/peers`; a stamp of the pins saves the next run.
 
-use super::process;
+use crate::process;
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
