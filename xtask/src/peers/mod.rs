@@ -8,6 +8,9 @@ mod daemon_dead_letters;
 mod dead_letters;
 mod flow;
 mod install;
+mod managed;
+mod management;
+mod management_kill;
 mod scene;
 
 use crate::process::{self, Process};
