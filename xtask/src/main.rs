@@ -1,18 +1,27 @@
 //! Project chores that need more than cargo: `cargo xtask <chore>`.
 
+mod conformance;
 mod crash;
+mod http;
 mod peers;
+mod process;
 mod programs;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask peers [--only NAME] [--list]
+       cargo xtask conformance --specs DIR [--only NAME]
+       cargo xtask conformance --faults
        cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
 
   peers          installs the pinned real peers and runs every check against them
     --only NAME  runs only the checks whose name contains NAME
     --list       names the checks and ends
+  conformance    plays every published example of the management API against twinroute
+    --specs DIR  the folder with the published definitions and their examples
+    --only NAME  plays only the examples whose name contains NAME
+    --faults     lists what of the published files is at fault, and what is taken in its place
   crash          kills the router over and over under load and judges what arrived
     --kills N    how often: 200
     --seed N     what is posted, what fails and when it is killed: another one each time
@@ -28,6 +37,12 @@ fn main() -> ExitCode {
         ["peers", "--only", name] => peers::run(name),
         ["peers", "--list"] => {
             peers::list();
+            Ok(true)
+        }
+        ["conformance", "--specs", specs] => conformance::run(specs, ""),
+        ["conformance", "--specs", specs, "--only", name] => conformance::run(specs, name),
+        ["conformance", "--faults"] => {
+            conformance::list_faults();
             Ok(true)
         }
         ["crash", options @ ..] => match crash::Options::parse(options) {

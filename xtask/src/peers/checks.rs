@@ -3,10 +3,12 @@
 use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
-use super::install::Peer::{Azurite, Node, Proton, Python};
-use super::process::Process;
+use super::install::Peer::{Azurite, Curl, Node, Proton, Python};
+use super::management;
+use super::management_kill;
 use super::scene::{self, Emulator, Router, json_line, route};
 use super::{Check, Stage};
+use crate::process::Process;
 use anyhow::ensure;
 use serde_json::json;
 use std::process::Command;
@@ -105,6 +107,48 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: flow::table_edit,
+    },
+    Check {
+        name: "management-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: management::python,
+    },
+    Check {
+        name: "management-python-over-http",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: management::python_over_http,
+    },
+    Check {
+        name: "management-javascript",
+        needs: &[Python, Node],
+        time_max: MINUTE.saturating_mul(2),
+        run: management::javascript,
+    },
+    Check {
+        name: "management-provisioning-service",
+        needs: &[Python, Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: management::provisioning,
+    },
+    Check {
+        name: "management-curl",
+        needs: &[Python, Curl],
+        time_max: MINUTE,
+        run: management::curl,
+    },
+    Check {
+        name: "management-to-delivery",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: management::to_delivery,
+    },
+    Check {
+        name: "management-kill",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: management_kill::kill,
     },
 ];
 

@@ -5,8 +5,8 @@
 
 use super::Stage;
 use super::dead_letters::{self, ACCOUNT, KEY};
-use super::process::{self, Process};
 use super::scene::{self, Router, json_line, route, text};
+use crate::process::{self, Process};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Dead letters in Azurite, through SAS URIs that Microsoft's own client made, judged by that client.
 
 use super::Stage;
-use super::process::{self, Process};
 use super::scene::{json_line, text};
+use crate::process::{self, Process};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};

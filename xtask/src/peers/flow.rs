@@ -1,8 +1,8 @@
 //! Checks in which something happens while events flow: the emulator dies, definitions change.
 
 use super::Stage;
-use super::process::{self, Process};
 use super::scene::{self, Emulator, Router, route};
+use crate::process::{self, Process};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Installs the real peers, pinned, below `target/peers`; a stamp of the pins saves the next run.
 
-use super::process;
+use crate::process;
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +17,8 @@ pub(super) enum Peer {
     Proton,
     /// Azurite, and the client of Azure Storage for JavaScript.
     Azurite,
+    /// What people ask with by hand.
+    Curl,
 }
 
 /// Where peers are installed and where their scripts stand.
@@ -40,7 +42,13 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(300);
 const STEP_MAX: Duration = Duration::from_secs(90);
 
 impl Peer {
-    pub(super) const ALL: [Self; 4] = [Self::Python, Self::Node, Self::Proton, Self::Azurite];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Python,
+        Self::Node,
+        Self::Proton,
+        Self::Azurite,
+        Self::Curl,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -48,6 +56,7 @@ impl Peer {
             Self::Node => "install-node",
             Self::Proton => "install-proton",
             Self::Azurite => "install-azurite",
+            Self::Curl => "install-curl",
         }
     }
 
@@ -57,6 +66,8 @@ impl Peer {
             Self::Python => python(places),
             Self::Node => node(&places.scripts, &places.node(), NODE_PINS, places),
             Self::Proton => proton(places),
+            Self::Curl if works(Command::new("curl").arg("--version")) => Ok(()),
+            Self::Curl => apt(places, &["curl"]),
             Self::Azurite => {
                 let scripts = places.scripts.join("azurite");
                 node(&scripts, &places.azurite(), AZURITE_PINS, places)

@@ -8,14 +8,15 @@ mod daemon_dead_letters;
 mod dead_letters;
 mod flow;
 mod install;
-mod process;
-
+mod managed;
+mod management;
+mod management_kill;
 mod scene;
 
+use crate::process::{self, Process};
 use crate::programs;
 use anyhow::{bail, ensure};
 use install::{Peer, Places};
-use process::Process;
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

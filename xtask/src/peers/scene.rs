@@ -1,7 +1,7 @@
 //! What checks put on: our emulator, a router with a configuration made for it, Proton's broker.
 
 use super::Stage;
-use super::process::{self, Process};
+use crate::process::{self, Process};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};

@@ -15,7 +15,7 @@ const TAIL_LINES: usize = 40;
 
 /// A running program whose output goes to a file.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     name: String,
     log: PathBuf,
@@ -26,7 +26,7 @@ impl Process {
     /// Starts `command` with its output in `folder/name.log`.
     ///
     /// Where `setpriv` exists the program also ends when we are killed.
-    pub(super) fn start(name: &str, command: &Command, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(name: &str, command: &Command, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("cannot write {name}.log"))?;
         let mut guarded = guarded(command);
@@ -47,13 +47,13 @@ impl Process {
     }
 
     /// What the program printed so far.
-    pub(super) fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// The first value that `find` makes of a whole line of the output.
-    pub(super) fn await_line<T>(
+    pub(crate) fn await_line<T>(
         &mut self,
         what: &str,
         deadline: Instant,
@@ -77,7 +77,7 @@ impl Process {
     }
 
     /// Waits for a good end.
-    pub(super) fn succeed(&mut self, deadline: Instant) -> anyhow::Result<()> {
+    pub(crate) fn succeed(&mut self, deadline: Instant) -> anyhow::Result<()> {
         loop {
             match self.has_ended()? {
                 Some(status) if status.success() => return Ok(()),
@@ -89,7 +89,7 @@ impl Process {
     }
 
     /// Sends a signal such as `STOP` or `KILL` to the program and what it started.
-    pub(super) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
         // The shell's own `kill`: the program of that name is not on every system.
         let status = Command::new("sh")
             .args(["-c", "kill -s \"$1\" -- -\"$2\"", "sh", signal])
@@ -103,7 +103,7 @@ impl Process {
     }
 
     /// Kills the program and waits until it is gone.
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.signal("KILL")?;
         self.ended = Some(self.child.wait()?);
         Ok(())
@@ -132,7 +132,7 @@ impl Drop for Process {
 }
 
 /// Runs a program to its good end, at most so long; a failure shows its last lines.
-pub(super) fn run(
+pub(crate) fn run(
     name: &str,
     command: &Command,
     folder: &Path,
@@ -150,7 +150,7 @@ pub(super) fn run(
 }
 
 /// Waits until `look` finds something.
-pub(super) fn until<T>(
+pub(crate) fn until<T>(
     what: &str,
     deadline: Instant,
     mut look: impl FnMut() -> anyhow::Result<Option<T>>,
@@ -167,7 +167,7 @@ pub(super) fn until<T>(
 }
 
 /// The last lines of a text, indented.
-pub(super) fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let start = lines.len().saturating_sub(TAIL_LINES);
     let lines: Vec<String> = lines[start..]
@@ -181,7 +181,7 @@ pub(super) fn tail(text: &str) -> String {
     clippy::disallowed_methods,
     reason = "no runtime here, and nothing but other processes to wait for"
 )]
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -1,0 +1,133 @@
+//! A router whose table is what is put over its management API.
+
+use super::Stage;
+use super::scene::json_line;
+use crate::http::{self, Answer, Request};
+use crate::process::{self, Process};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The instance that is served without a prefix.
+pub(super) const INSTANCE: &str = "peers";
+
+/// What clients send; sockets that only this machine reaches ask nobody for more.
+const TOKEN: &str = "peers-token";
+
+/// Whether destinations are asked before an endpoint is in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Checks {
+    Definitions,
+    Destinations,
+}
+
+/// `twinroute run` with its store in the check's folder.
+pub(super) struct Managed {
+    pub(super) process: Process,
+    /// Where to post events, without a path.
+    pub(super) ingress: String,
+    plain: SocketAddr,
+    tls: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Managed {
+    /// Makes certificates, writes a configuration, and starts it on free ports.
+    pub(super) fn start(stage: &Stage<'_>, checks: Checks) -> anyhow::Result<Self> {
+        let folder = stage.folder.join("router");
+        std::fs::create_dir_all(&folder)?;
+        stage.play("certificates.py", &json!({ "folder": folder }))?;
+        let checks = match checks {
+            Checks::Definitions => "definitions",
+            Checks::Destinations => "destinations",
+        };
+        let text = format!(
+            "instance = \"{INSTANCE}\"\n\n[table]\nsource = \"store\"\n\n\
+             [management]\nlisten = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\n\
+             tls = {{ certificate = \"server.pem\", key = \"server.key\" }}\n\
+             provisioning_checks = \"{checks}\"\n\n\
+             [ingress]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nlisten = []\n\n\
+             [log]\nformat = \"json\"\nfilter = \"info\"\n"
+        );
+        std::fs::write(folder.join("twinroute.toml"), text)?;
+        Self::again(stage, folder, "router")
+    }
+
+    /// Starts it once more with the store it had; call it after its end.
+    pub(super) fn restart(&self, stage: &Stage<'_>, name: &str) -> anyhow::Result<Self> {
+        Self::again(stage, self.folder.clone(), name)
+    }
+
+    fn again(stage: &Stage<'_>, folder: PathBuf, name: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(stage.program("twinroute"));
+        command.arg("run").arg("--config");
+        command.arg(folder.join("twinroute.toml"));
+        let mut process = Process::start(name, &command, &stage.folder)?;
+        let ingress = process.await_line("where it takes events", stage.deadline, |line| {
+            address(line, "takes events")
+        })?;
+        // Plain first, then TLS, each with a line of its own.
+        let found = process::until("both addresses", stage.deadline, || {
+            let output = process.output();
+            let lines = output.lines();
+            let found: Vec<SocketAddr> = lines
+                .filter_map(|line| address(line, "answers as the management API"))
+                .collect();
+            Ok(<[SocketAddr; 2]>::try_from(found).ok())
+        })?;
+        Ok(Self {
+            process,
+            ingress: format!("http://{ingress}"),
+            plain: found[0],
+            tls: found[1],
+            folder,
+        })
+    }
+
+    /// What scripts are told: over HTTPS, with unmodified clients.
+    pub(super) fn over_tls(&self) -> Value {
+        json!({
+            "base": format!("https://localhost:{}", self.tls.port()),
+            "ca": self.folder.join("ca.pem"),
+            "deviceCa": self.folder.join("device-ca.pem"),
+            "token": TOKEN,
+            "instance": INSTANCE,
+            "ingress": self.ingress,
+        })
+    }
+
+    /// What scripts are told: over plain HTTP.
+    pub(super) fn over_http(&self) -> Value {
+        let mut scene = self.over_tls();
+        scene["base"] = json!(format!("http://{}", self.plain));
+        scene
+    }
+
+    /// Runs a script for Node, which finds the certificate authority in its environment.
+    pub(super) fn play_node(&self, stage: &Stage<'_>, file: &str) -> anyhow::Result<()> {
+        let mut command = stage.script(file, &self.over_tls());
+        command.env("NODE_EXTRA_CA_CERTS", self.folder.join("ca.pem"));
+        Process::start(file, &command, &stage.folder)?.succeed(stage.deadline)
+    }
+
+    /// One request over plain HTTP.
+    pub(super) fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+        http::ask(self.plain, request)
+    }
+
+    /// Where requests over plain HTTP go.
+    pub(super) fn plain(&self) -> SocketAddr {
+        self.plain
+    }
+}
+
+/// The address that a line of the log tells, if it says so.
+fn address(line: &str, message: &str) -> Option<SocketAddr> {
+    let line = json_line(line)?;
+    let of = |name: &str| line[name].as_str().or(line["fields"][name].as_str());
+    of("address")
+        .filter(|_| of("message") == Some(message))?
+        .parse()
+        .ok()
+}
