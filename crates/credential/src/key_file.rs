@@ -135,7 +135,7 @@ mod tests {
     fn a_file_that_others_may_read_or_that_holds_no_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.key");
-        drop(load_or_make(&path).unwrap());
+        load_or_make(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = load_or_make(&path).unwrap_err().to_string();
         assert!(

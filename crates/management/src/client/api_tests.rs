@@ -261,9 +261,10 @@ async fn operation(method: Method, replies: Vec<Reply>) -> (Result<String, Strin
     (end, fake.targets().iter().map(name).collect())
 }
 
-#[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table")]
-async fn every_kind_of_operation_comes_to_its_end() {
+/// Method, answers, the end's body and what is asked for it.
+type Course = (Method, Vec<Reply>, &'static str, &'static str);
+
+fn courses() -> Vec<Course> {
     let record = |status: &str| Reply::new(200, format!(r#"{{"status":"{status}"}}"#));
     let with_record = |status, body: &str| {
         let begun = Reply::new(status, body);
@@ -273,7 +274,7 @@ async fn every_kind_of_operation_comes_to_its_end() {
             .with("retry-after", "0")
     };
     let resource = || Reply::new(200, RESOURCE);
-    let cases = [
+    vec![
         (
             Method::PUT,
             vec![
@@ -334,8 +335,12 @@ async fn every_kind_of_operation_comes_to_its_end() {
             RESOURCE,
             "POST /r, GET /o, GET /l",
         ),
-    ];
-    for (method, replies, expect, asked) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn every_kind_of_operation_comes_to_its_end() {
+    for (method, replies, expect, asked) in courses() {
         let (end, targets) = operation(method, replies).await;
         assert_eq!(
             (end.as_deref(), targets.join(", ").as_str()),

@@ -1,0 +1,214 @@
+//! The client against the server of this crate: definitions are put, and read back as another twinroute
+//! would read them.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use reqwest::Method;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use twinroute_credential::overlay::Overlay;
+use twinroute_credential::token::TokenSource;
+use twinroute_listen::{Address, Listener, SocketSettings};
+use twinroute_management::client::api::Api;
+use twinroute_management::client::http::{Proxies, client};
+use twinroute_management::client::source::{AzureSettings, AzureSource, Credential};
+use twinroute_management::{Backing, Checks, Management, Settings};
+use twinroute_model::clock::SystemClock;
+use twinroute_model::endpoint::{Access, Destination, Endpoint};
+use twinroute_model::name::InstanceName;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
+
+const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
+const ARM: &str = "2023-01-31";
+const ROUTES: &str = "2023-10-31";
+const HUB: &str =
+    "Endpoint=sb://h.example/;SharedAccessKeyName=r;SharedAccessKey=s3cret;EntityPath=e";
+
+/// Ends a test that would wait for ever; nothing waits for its end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Takes every endpoint and delivers nothing.
+struct Nowhere;
+
+impl Connect for Nowhere {
+    fn connect(
+        &self,
+        _endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+impl Sink for Nowhere {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 1,
+            bytes_max: 1 << 20,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    }
+}
+
+struct Server {
+    url: String,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let settings = Settings {
+            provisioning_checks: Checks::Definitions,
+            ..Settings::default()
+        };
+        let default = InstanceName::new("default").unwrap();
+        let clock = Arc::new(SystemClock);
+        let connect = Arc::new(Nowhere);
+        let management = Management::open(&settings, Backing::Memory, default, connect, clock);
+        let management = management.unwrap();
+        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
+        let url = match listener.address() {
+            Address::Tcp(address) => format!("http://{address}"),
+            Address::Unix(_) => unreachable!("TCP was asked for"),
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            management.serve(vec![listener], stopped).await;
+        });
+        Self { url, stop, task }
+    }
+
+    async fn end(self) {
+        drop(self.stop);
+        timeout(LIMIT, self.task).await.unwrap().unwrap();
+    }
+}
+
+fn tokens() -> TokenSource {
+    TokenSource::fixed("token".into(), Arc::new(SystemClock))
+}
+
+#[tokio::test]
+async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
+    let server = Server::start();
+    let settings = AzureSettings {
+        management_url: server.url.clone(),
+        routes_url: Some(format!("{}/instances/main", server.url)),
+        subscription: SUBSCRIPTION.to_owned(),
+        resource_group: "rg".to_owned(),
+        instance: "main".to_owned(),
+        credential: Some(Credential::Token),
+        ..AzureSettings::default()
+    };
+    let path = settings.path();
+    let http = client(None, Proxies::None).unwrap();
+    let clock = Arc::new(SystemClock);
+    let api = Api::new(&server.url, "scope", tokens(), http, clock.clone()).unwrap();
+    let put = async |path: &str, version: &str, body: String| {
+        let body = Some(body.into());
+        let put = api.call_and_wait(Method::PUT, path, version, body, LIMIT);
+        put.await
+            .map(|answer| String::from_utf8(answer.body.to_vec()).unwrap())
+    };
+    let made = put(&path, ARM, r#"{"location":"westus2"}"#.to_owned())
+        .await
+        .unwrap();
+    assert!(
+        made.contains(r#""provisioningState":"Succeeded""#),
+        "{made}"
+    );
+    let endpoint = |kind: &str, fields: &str| {
+        format!(r#"{{"properties":{{"endpointType":"{kind}",{fields}}}}}"#)
+    };
+    for (name, body) in [
+        (
+            "hub-1",
+            endpoint(
+                "EventHub",
+                &format!(r#""connectionStringPrimaryKey":"{HUB}""#),
+            ),
+        ),
+        (
+            "bus-1",
+            endpoint(
+                "ServiceBus",
+                r#""authenticationType":"IdentityBased","endpointUri":"sb://n.example","entityPath":"t""#,
+            ),
+        ),
+    ] {
+        let made = put(&format!("{path}/endpoints/{name}"), ARM, body)
+            .await
+            .unwrap();
+        assert!(
+            made.contains(r#""provisioningState":"Succeeded""#),
+            "{made}"
+        );
+        assert!(!made.contains("s3cret"), "{made}");
+    }
+    for (id, name) in [("r1", "hub-1"), ("r2", "bus-1")] {
+        let body = format!(r#"{{"endpointName":"{name}","filter":"true"}}"#);
+        put(&format!("/instances/main/eventroutes/{id}"), ROUTES, body)
+            .await
+            .unwrap();
+    }
+    let wrong = r#"{"endpointName":"hub-9","filter":"true"}"#.to_owned();
+    let error = put("/instances/main/eventroutes/r3", ROUTES, wrong)
+        .await
+        .unwrap_err();
+    assert_eq!(error.refusal().unwrap().code, "EventRouteEndpointInvalid");
+
+    let folder = tempfile::tempdir().unwrap();
+    let overlay = Overlay::new(Some(folder.path().to_owned()), []);
+    let source = AzureSource::open(&settings, tokens(), overlay, None, clock).unwrap();
+    let source = Arc::new(source);
+    let running = tokio::spawn({
+        let source = Arc::clone(&source);
+        async move { source.run(std::future::pending()).await }
+    });
+    timeout(LIMIT, source.looked()).await.unwrap();
+    let status = source.status();
+    assert_eq!(status.last_error, None);
+    let snapshot = source.definitions().unwrap();
+    let instance = &snapshot.instances[0];
+    assert_eq!(instance.routes.len(), 2, "{status:?}");
+    assert_eq!(status.warnings, [] as [&str; 0]);
+    let [bus, hub] = instance.endpoints.as_slice() else {
+        panic!("{instance:?}");
+    };
+    assert!(matches!(
+        &bus.destination,
+        Destination::ServiceBus(Access::Identity { .. })
+    ));
+    assert!(matches!(&hub.destination, Destination::Waiting(_)));
+    timeout(LIMIT, source.changed()).await.unwrap();
+
+    std::fs::create_dir(folder.path().join("hub-1")).unwrap();
+    std::fs::write(folder.path().join("hub-1/connectionStringPrimaryKey"), HUB).unwrap();
+    timeout(LIMIT, source.changed()).await.unwrap();
+    let snapshot = source.definitions().unwrap();
+    assert!(matches!(
+        &snapshot.instances[0].endpoints[1].destination,
+        Destination::EventHub(Access::Keys { .. })
+    ));
+    running.abort();
+
+    let gone = api
+        .call_and_wait(Method::DELETE, &path, ARM, None, LIMIT)
+        .await
+        .unwrap();
+    assert!(gone.status < 300);
+    let error = api.get(&path, ARM).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().status, 404);
+    server.end().await;
+}
