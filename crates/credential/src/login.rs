@@ -62,3 +62,117 @@ pub(crate) fn credential(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::TokenSource;
+    use azure_core::http::headers::Headers;
+    use azure_core::http::{AsyncRawResponse, Body, Request, StatusCode};
+    use std::sync::Mutex;
+    use twinroute_model::clock::{ManualClock, Timestamp};
+
+    /// Answers as Entra and the identity service of a virtual machine do, and keeps what was asked.
+    #[derive(Debug, Default)]
+    struct Entra(Mutex<Vec<String>>);
+
+    #[async_trait::async_trait]
+    impl HttpClient for Entra {
+        async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+            let body = match request.body() {
+                Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                _ => String::new(),
+            };
+            let asked = format!("{} {} {body}", request.method(), request.url());
+            self.0.lock().unwrap().push(asked);
+            // Entra says how long, the identity service until when.
+            let answer = r#"{"token_type":"Bearer","expires_in":3600,"ext_expires_in":3600,
+                "expires_on":"1774003600","resource":"r","access_token":"fresh"}"#;
+            let bytes = answer.as_bytes().to_vec();
+            Ok(AsyncRawResponse::from_bytes(
+                StatusCode::Ok,
+                Headers::new(),
+                bytes,
+            ))
+        }
+    }
+
+    /// What is asked for a token of `login`.
+    async fn asked(login: Login) -> String {
+        let entra = Arc::new(Entra::default());
+        let clock = ManualClock::new(Timestamp::from_unix_millis(1_774_000_000_000));
+        let http: Arc<dyn HttpClient> = Arc::clone(&entra) as _;
+        let tokens = TokenSource::new(login, http, Arc::new(clock));
+        let token = tokens.token("https://management.azure.com/.default").await;
+        assert_eq!(token.unwrap().secret.expose(), "fresh");
+        let asked = entra.0.lock().unwrap();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        asked[0].clone()
+    }
+
+    #[tokio::test]
+    async fn an_application_asks_entra_with_its_secret() {
+        let asked = asked(Login::ClientSecret {
+            tenant_id: "tenant-1".to_owned(),
+            client_id: "app-1".to_owned(),
+            secret: "s3cret".into(),
+        })
+        .await;
+        let head = "POST https://login.microsoftonline.com/tenant-1/oauth2/v2.0/token ";
+        assert!(asked.starts_with(head), "{asked}");
+        for part in [
+            "client_id=app-1",
+            "client_secret=s3cret",
+            "grant_type=client_credentials",
+        ] {
+            assert!(asked.contains(part), "{asked}");
+        }
+        assert!(
+            asked.contains("scope=https%3A%2F%2Fmanagement.azure.com%2F.default"),
+            "{asked}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_managed_identity_asks_the_machine() {
+        let client_id = Some("identity-1".to_owned());
+        let asked = asked(Login::ManagedIdentity { client_id }).await;
+        assert!(asked.starts_with("GET http://169.254.169.254/metadata/identity/oauth2/token?"));
+        assert!(asked.contains("client_id=identity-1"), "{asked}");
+        assert!(asked.contains("resource=https"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn a_workload_identity_sends_what_kubernetes_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "assertion-1").unwrap();
+        let asked = asked(Login::WorkloadIdentity {
+            tenant_id: Some("tenant-1".to_owned()),
+            client_id: Some("app-1".to_owned()),
+            token_file: Some(path),
+        })
+        .await;
+        assert!(asked.contains("/tenant-1/oauth2/v2.0/token "), "{asked}");
+        assert!(asked.contains("client_assertion=assertion-1"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_an_error_that_names_it() {
+        let http: Arc<dyn HttpClient> = Arc::new(Entra::default());
+        let login = Login::ClientSecret {
+            tenant_id: "tenant/1".to_owned(),
+            client_id: "app-1".to_owned(),
+            secret: "s3cret".into(),
+        };
+        let clock = ManualClock::new(Timestamp::from_unix_millis(0));
+        let error = TokenSource::new(login, http, Arc::new(clock))
+            .token("s")
+            .await;
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("tenant") && !error.contains("s3cret"),
+            "{error}"
+        );
+    }
+}

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::Method;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -11,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
-use twinroute_listen::{Address, Listener, SocketSettings};
+use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
 use twinroute_management::client::api::Api;
 use twinroute_management::client::http::{Proxies, client};
 use twinroute_management::client::source::{AzureSettings, AzureSource, Credential};
@@ -66,6 +68,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::listening(None)
+    }
+
+    fn listening(tls: Option<&Tls>) -> Self {
         let settings = Settings {
             provisioning_checks: Checks::Definitions,
             ..Settings::default()
@@ -77,9 +83,13 @@ impl Server {
         let management = management.unwrap();
         let address = Address::Tcp(([127, 0, 0, 1], 0).into());
         let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
-        let url = match listener.address() {
-            Address::Tcp(address) => format!("http://{address}"),
+        let port = match listener.address() {
+            Address::Tcp(address) => address.port(),
             Address::Unix(_) => unreachable!("TCP was asked for"),
+        };
+        let (listener, url) = match tls {
+            Some(tls) => (listener.with_tls(tls), format!("https://localhost:{port}")),
+            None => (listener, format!("http://127.0.0.1:{port}")),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
@@ -210,5 +220,43 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     assert!(gone.status < 300);
     let error = api.get(&path, ARM).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().status, 404);
+    server.end().await;
+}
+
+/// A server's files in `folder`, and its authority in `ca.pem`.
+fn certificates(folder: &std::path::Path) -> TlsSettings {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let settings = TlsSettings {
+        certificate: folder.join("server.pem"),
+        key: folder.join("server.key"),
+    };
+    std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(&settings.certificate, certificate.pem()).unwrap();
+    std::fs::write(&settings.key, key.serialize_pem()).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&settings.key, mode).unwrap();
+    settings
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = Tls::load(&certificates(folder.path())).unwrap();
+    let server = Server::listening(Some(&tls));
+    let ca_file = folder.path().join("ca.pem");
+    let ask = async |ca_file| {
+        let http = client(ca_file, Proxies::None).unwrap();
+        let api = Api::new(&server.url, "scope", tokens(), http, Arc::new(SystemClock)).unwrap();
+        api.get("/providers/Microsoft.DigitalTwins/operations", ARM)
+            .await
+    };
+    assert_eq!(ask(Some(&*ca_file)).await.unwrap().status, 200);
+    let error = ask(None).await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
     server.end().await;
 }

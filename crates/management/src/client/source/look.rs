@@ -4,6 +4,7 @@ use super::super::api::Api;
 use super::super::error::Error;
 use super::super::read::Listing;
 use super::AzureSource;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -39,6 +40,10 @@ impl AzureSource {
         let api = &self.management;
         let instance = api.get(&self.path, MANAGEMENT_VERSION).await?;
         let instance: Box<RawValue> = instance.json()?;
+        if Self::is_going(&instance) {
+            // Its lists empty before it is gone, which must not look as if each endpoint were removed.
+            return Err(self.refuse("says that the instance is being deleted"));
+        }
         let at_host;
         let routes = match &self.routes {
             Some(routes) => routes,
@@ -58,35 +63,43 @@ impl AzureSource {
         })
     }
 
+    fn refuse(&self, reason: &str) -> Error {
+        Error::Answer {
+            request: format!("GET {}", self.path),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn is_going(instance: &RawValue) -> bool {
+        let state = property(instance, "provisioningState").unwrap_or_default();
+        ["Deleting", "Deleted"]
+            .iter()
+            .any(|word| state.eq_ignore_ascii_case(word))
+    }
+
     /// The data plane at the instance's `hostName`: null while the instance is provisioned, bare in live
     /// answers, with `https://` in the examples of the specification.
     fn at_host(&self, instance: &RawValue) -> Result<Api, Error> {
-        let refuse = |reason: &str| Error::Answer {
-            request: format!("GET {}", self.path),
-            reason: reason.to_owned(),
-        };
-        let value: serde_json::Value =
-            serde_json::from_str(instance.get()).map_err(|_| refuse("is no resource"))?;
-        let host = value
-            .get("properties")
-            .and_then(|properties| properties.get("hostName"));
-        let host = host.and_then(|host| host.as_str()).unwrap_or_default();
+        let host = property(instance, "hostName").unwrap_or_default();
         let host = host
             .strip_prefix("https://")
-            .unwrap_or(host)
+            .unwrap_or(&host)
             .trim_end_matches('/');
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte);
         if host.is_empty() {
-            return Err(refuse(
-                "has no `hostName` yet; set routes_url if it stays so",
-            ));
+            return Err(self.refuse("has no `hostName` yet; set routes_url if it stays so"));
         }
         if !host.bytes().all(legal) {
-            return Err(refuse("has a `hostName` that is no host"));
+            return Err(self.refuse("has a `hostName` that is no host"));
         }
         let url = format!("https://{host}");
         self.management.elsewhere(&url, &self.routes_scope)
     }
+}
+
+fn property(resource: &RawValue, name: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(resource.get()).ok()?;
+    Some(value.get("properties")?.get(name)?.as_str()?.to_owned())
 }
 
 /// SHA-256 of a listing, by its bytes as they were answered.

@@ -24,7 +24,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
@@ -59,6 +59,14 @@ pub struct Snapshot {
     pub warnings: Vec<Fault>,
     /// Endpoints that wait, and for what.
     pub waiting: Vec<Fault>,
+}
+
+/// A listing that differs from the one before.
+struct Fresh {
+    listing: Arc<Listing>,
+    digest: String,
+    /// Told when it is made into definitions and saved.
+    done: oneshot::Sender<()>,
 }
 
 /// The source `azure`.
@@ -184,18 +192,23 @@ impl AzureSource {
         }
     }
 
-    async fn look_in_turns(&self, listings: mpsc::Sender<(Arc<Listing>, String)>) {
+    async fn look_in_turns(&self, listings: mpsc::Sender<Fresh>) {
         let mut last = self.listing().as_ref().map(|(_, digest)| digest.clone());
         loop {
             let error = match self.look().await {
                 Ok(listing) => {
                     self.progress().succeeded(self.clock.now());
                     let digest = digest(&listing);
-                    if last.as_ref() == Some(&digest) {
-                        self.count_look();
-                    } else {
+                    if last.as_ref() != Some(&digest) {
                         last = Some(digest.clone());
-                        if listings.send((Arc::new(listing), digest)).await.is_err() {
+                        let (done, taken) = oneshot::channel();
+                        let listing = Arc::new(listing);
+                        let fresh = Fresh {
+                            listing,
+                            digest,
+                            done,
+                        };
+                        if listings.send(fresh).await.is_err() || taken.await.is_err() {
                             return;
                         }
                     }
@@ -203,10 +216,10 @@ impl AzureSource {
                 }
                 Err(error) => {
                     self.progress().failed(&error, self.clock.now());
-                    self.count_look();
                     Some(error)
                 }
             };
+            self.looks.send_modify(|looks| *looks += 1);
             let failures = self.progress().failures();
             let after = error.as_ref().and_then(Error::refusal);
             let after = after.and_then(|refusal| refusal.retry_after);
@@ -216,7 +229,7 @@ impl AzureSource {
     }
 
     /// Makes definitions of each new listing, and again when secrets change.
-    async fn make(&self, mut listings: mpsc::Receiver<(Arc<Listing>, String)>) {
+    async fn make(&self, mut listings: mpsc::Receiver<Fresh>) {
         let mut secrets = self.overlay.watch();
         loop {
             let fresh = tokio::select! {
@@ -226,10 +239,10 @@ impl AzureSource {
                 },
                 () = secrets.changed() => None,
             };
-            let save = fresh.is_some();
-            if let Some(fresh) = fresh {
-                *self.listing() = Some(fresh);
-            }
+            let done = fresh.map(|fresh| {
+                *self.listing() = Some((fresh.listing, fresh.digest));
+                fresh.done
+            });
             let Some((listing, digest)) = self.listing().clone() else {
                 continue;
             };
@@ -243,9 +256,10 @@ impl AzureSource {
                     tracing::error!(%error, "definitions could not be made of a listing");
                 }
             }
-            if save {
+            if let Some(done) = done {
                 self.save(listing).await;
-                self.count_look();
+                // Nobody waits when the source is being stopped.
+                drop(done.send(()));
             }
         }
     }
@@ -284,10 +298,6 @@ impl AzureSource {
         );
         self.current.store(Some(Arc::new(snapshot)));
         self.news.notify_one();
-    }
-
-    fn count_look(&self) {
-        self.looks.send_modify(|looks| *looks += 1);
     }
 
     /// What a saved file is sealed for.

@@ -251,6 +251,11 @@ async fn whatever_fails_the_last_definitions_stand_and_the_reason_is_shown() {
             Reply::new(200, "{}"),
             "is no list",
         ),
+        (
+            "main?",
+            Reply::new(200, r#"{"properties":{"provisioningState":"deleting"}}"#),
+            "the instance is being deleted",
+        ),
         ("main?", Reply::new(404, "gone"), "/main: 404"),
         (
             "endpoints?api-version=2023",
