@@ -15,6 +15,7 @@ use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
 use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
 use twinroute_management::client::api::Api;
+use twinroute_management::client::error::Error;
 use twinroute_management::client::http::{Proxies, client};
 use twinroute_management::client::source::{AzureSettings, AzureSource, Credential};
 use twinroute_management::{Backing, Checks, Management, Settings};
@@ -109,55 +110,36 @@ fn tokens() -> TokenSource {
     TokenSource::fixed("token".into(), Arc::new(SystemClock))
 }
 
-#[tokio::test]
-async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
-    let server = Server::start();
-    let settings = AzureSettings {
-        management_url: server.url.clone(),
-        routes_url: Some(format!("{}/instances/main", server.url)),
+fn settings(url: &str) -> AzureSettings {
+    AzureSettings {
+        management_url: url.to_owned(),
+        routes_url: Some(format!("{url}/instances/main")),
         subscription: SUBSCRIPTION.to_owned(),
         resource_group: "rg".to_owned(),
         instance: "main".to_owned(),
         credential: Some(Credential::Token),
         ..AzureSettings::default()
-    };
-    let path = settings.path();
-    let http = client(None, Proxies::None).unwrap();
-    let clock = Arc::new(SystemClock);
-    let api = Api::new(&server.url, "scope", tokens(), http, clock.clone()).unwrap();
-    let put = async |path: &str, version: &str, body: String| {
-        let body = Some(body.into());
-        let put = api.call_and_wait(Method::PUT, path, version, body, LIMIT);
-        put.await
-            .map(|answer| String::from_utf8(answer.body.to_vec()).unwrap())
-    };
-    let made = put(&path, ARM, r#"{"location":"westus2"}"#.to_owned())
-        .await
-        .unwrap();
-    assert!(
-        made.contains(r#""provisioningState":"Succeeded""#),
-        "{made}"
-    );
-    let endpoint = |kind: &str, fields: &str| {
-        format!(r#"{{"properties":{{"endpointType":"{kind}",{fields}}}}}"#)
-    };
+    }
+}
+
+async fn put(api: &Api, path: &str, version: &str, body: &str) -> Result<String, Error> {
+    let body = Some(body.to_owned().into());
+    let put = api.call_and_wait(Method::PUT, path, version, body, LIMIT);
+    let answer = put.await?;
+    Ok(String::from_utf8(answer.body.to_vec()).unwrap())
+}
+
+/// Puts the instance `main` with two endpoints and two routes.
+async fn define(api: &Api, path: &str) {
+    let hub = format!(r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}"}}"#);
+    let bus = r#"{"endpointType":"ServiceBus","authenticationType":"IdentityBased",
+                  "endpointUri":"sb://n.example","entityPath":"t"}"#;
     for (name, body) in [
-        (
-            "hub-1",
-            endpoint(
-                "EventHub",
-                &format!(r#""connectionStringPrimaryKey":"{HUB}""#),
-            ),
-        ),
-        (
-            "bus-1",
-            endpoint(
-                "ServiceBus",
-                r#""authenticationType":"IdentityBased","endpointUri":"sb://n.example","entityPath":"t""#,
-            ),
-        ),
+        ("", r#"{"location":"westus2"}"#.to_owned()),
+        ("/endpoints/hub-1", format!(r#"{{"properties":{hub}}}"#)),
+        ("/endpoints/bus-1", format!(r#"{{"properties":{bus}}}"#)),
     ] {
-        let made = put(&format!("{path}/endpoints/{name}"), ARM, body)
+        let made = put(api, &format!("{path}{name}"), ARM, &body)
             .await
             .unwrap();
         assert!(
@@ -168,12 +150,22 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     }
     for (id, name) in [("r1", "hub-1"), ("r2", "bus-1")] {
         let body = format!(r#"{{"endpointName":"{name}","filter":"true"}}"#);
-        put(&format!("/instances/main/eventroutes/{id}"), ROUTES, body)
-            .await
-            .unwrap();
+        let path = format!("/instances/main/eventroutes/{id}");
+        put(api, &path, ROUTES, &body).await.unwrap();
     }
-    let wrong = r#"{"endpointName":"hub-9","filter":"true"}"#.to_owned();
-    let error = put("/instances/main/eventroutes/r3", ROUTES, wrong)
+}
+
+#[tokio::test]
+async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
+    let server = Server::start();
+    let settings = settings(&server.url);
+    let path = settings.path();
+    let http = client(None, Proxies::None).unwrap();
+    let clock = Arc::new(SystemClock);
+    let api = Api::new(&server.url, "scope", tokens(), http, clock.clone()).unwrap();
+    define(&api, &path).await;
+    let wrong = r#"{"endpointName":"hub-9","filter":"true"}"#;
+    let error = put(&api, "/instances/main/eventroutes/r3", ROUTES, wrong)
         .await
         .unwrap_err();
     assert_eq!(error.refusal().unwrap().code, "EventRouteEndpointInvalid");
@@ -189,10 +181,10 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     timeout(LIMIT, source.looked()).await.unwrap();
     let status = source.status();
     assert_eq!(status.last_error, None);
+    assert_eq!(status.warnings, [] as [&str; 0]);
     let snapshot = source.definitions().unwrap();
     let instance = &snapshot.instances[0];
     assert_eq!(instance.routes.len(), 2, "{status:?}");
-    assert_eq!(status.warnings, [] as [&str; 0]);
     let [bus, hub] = instance.endpoints.as_slice() else {
         panic!("{instance:?}");
     };
@@ -205,12 +197,14 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
 
     std::fs::create_dir(folder.path().join("hub-1")).unwrap();
     std::fs::write(folder.path().join("hub-1/connectionStringPrimaryKey"), HUB).unwrap();
+    // A look between the two would find no secret, and the definitions as they were.
     timeout(LIMIT, source.changed()).await.unwrap();
     let snapshot = source.definitions().unwrap();
-    assert!(matches!(
-        &snapshot.instances[0].endpoints[1].destination,
-        Destination::EventHub(Access::Keys { .. })
-    ));
+    let hub = &snapshot.instances[0].endpoints[1].destination;
+    assert!(
+        matches!(hub, Destination::EventHub(Access::Keys { .. })),
+        "{hub:?}"
+    );
     running.abort();
 
     let gone = api

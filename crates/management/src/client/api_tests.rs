@@ -264,15 +264,17 @@ async fn operation(method: Method, replies: Vec<Reply>) -> (Result<String, Strin
 /// Method, answers, the end's body and what is asked for it.
 type Course = (Method, Vec<Reply>, &'static str, &'static str);
 
+fn record(status: &str) -> Reply {
+    Reply::new(200, format!(r#"{{"status":"{status}"}}"#))
+}
+
+fn with_record(status: u16, body: &str) -> Reply {
+    let begun = Reply::new(status, body);
+    let begun = begun.with("azure-asyncoperation", "/o");
+    begun.with("location", "/l").with("retry-after", "0")
+}
+
 fn courses() -> Vec<Course> {
-    let record = |status: &str| Reply::new(200, format!(r#"{{"status":"{status}"}}"#));
-    let with_record = |status, body: &str| {
-        let begun = Reply::new(status, body);
-        begun
-            .with("azure-asyncoperation", "/o")
-            .with("location", "/l")
-            .with("retry-after", "0")
-    };
     let resource = || Reply::new(200, RESOURCE);
     vec![
         (

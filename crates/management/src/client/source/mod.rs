@@ -258,8 +258,9 @@ impl AzureSource {
             }
             if let Some(done) = done {
                 self.save(listing).await;
-                // Nobody waits when the source is being stopped.
-                drop(done.send(()));
+                if done.send(()).is_err() {
+                    return;
+                }
             }
         }
     }
