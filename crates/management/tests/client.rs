@@ -5,6 +5,8 @@
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::Method;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
+use twinroute_listen::access::{AccessSettings, Gate, Role, TokenSettings};
 use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
 use twinroute_management::client::api::Api;
 use twinroute_management::client::error::Error;
@@ -26,6 +29,7 @@ use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
 
 const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
+const TOKEN: &str = "a-token-for-tests-0123456789abcdef";
 const ARM: &str = "2023-01-31";
 const ROUTES: &str = "2023-10-31";
 const HUB: &str =
@@ -92,10 +96,11 @@ impl Server {
             Some(tls) => (listener.with_tls(tls), format!("https://localhost:{port}")),
             None => (listener, format!("http://127.0.0.1:{port}")),
         };
+        let gate = gate();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            management.serve(vec![listener], stopped).await;
+            management.serve(vec![listener], gate, stopped).await;
         });
         Self { url, stop, task }
     }
@@ -106,8 +111,29 @@ impl Server {
     }
 }
 
+/// Lets in who has [`TOKEN`].
+fn gate() -> Gate {
+    let token = TokenSettings {
+        name: "tests".to_owned(),
+        role: Role::Write,
+        token: Some(TOKEN.into()),
+        token_env: None,
+        token_file: None,
+    };
+    let access = AccessSettings {
+        tokens: vec![token],
+        jwt: None,
+    };
+    let trust = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Gate::new(&access, Arc::new(SystemClock), &trust).unwrap()
+}
+
 fn tokens() -> TokenSource {
-    TokenSource::fixed("token".into(), Arc::new(SystemClock))
+    TokenSource::fixed(TOKEN.into(), Arc::new(SystemClock))
 }
 
 fn settings(url: &str) -> AzureSettings {
@@ -243,14 +269,18 @@ async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
     let tls = Tls::load(&certificates(folder.path())).unwrap();
     let server = Server::listening(Some(&tls));
     let ca_file = folder.path().join("ca.pem");
-    let ask = async |ca_file| {
+    let ask = async |ca_file, token: &'static str| {
         let http = client(ca_file, Proxies::None).unwrap();
-        let api = Api::new(&server.url, "scope", tokens(), http, Arc::new(SystemClock)).unwrap();
+        let clock = Arc::new(SystemClock);
+        let tokens = TokenSource::fixed(token.into(), clock.clone());
+        let api = Api::new(&server.url, "scope", tokens, http, clock).unwrap();
         api.get("/providers/Microsoft.DigitalTwins/operations", ARM)
             .await
     };
-    assert_eq!(ask(Some(&*ca_file)).await.unwrap().status, 200);
-    let error = ask(None).await.unwrap_err().to_string();
+    assert_eq!(ask(Some(&*ca_file), TOKEN).await.unwrap().status, 200);
+    let error = ask(Some(&*ca_file), "another").await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().status, 401);
+    let error = ask(None, TOKEN).await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
     server.end().await;
 }
