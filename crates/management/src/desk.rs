@@ -2,7 +2,7 @@
 
 use crate::arm::error::Error;
 use crate::arm::request::Request;
-use crate::operations::{self, Operation};
+use crate::operations::{Expiry, Operation};
 use crate::provision;
 use crate::settings::Settings;
 use crate::store::{Change, State, Store};
@@ -28,6 +28,7 @@ pub(crate) struct Desk {
     /// What stands beside definitions: `[endpoints."name"]`.
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
+    expiry: Expiry,
 }
 
 impl Desk {
@@ -46,6 +47,7 @@ impl Desk {
             clock,
             beside: ArcSwap::default(),
             probes: Semaphore::new(PROBES_MAX),
+            expiry: Expiry::default(),
         })
     }
 
@@ -59,11 +61,7 @@ impl Desk {
         let desk = Arc::clone(self);
         let changed =
             tokio::task::spawn_blocking(move || desk.store.change(|state| decide(&desk, state)));
-        changed.await.unwrap_or_else(|error| {
-            Err(Error::Store {
-                reason: error.to_string(),
-            })
-        })
+        changed.await.unwrap_or_else(failed)
     }
 
     /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
@@ -73,31 +71,31 @@ impl Desk {
         + Send
         + 'static,
     ) -> Result<T, Error> {
-        let (operation, outcome) = self
-            .change(|desk, state| {
-                let (mut changes, operation, outcome) = decide(desk, state)?;
+        let desk = Arc::clone(self);
+        let begun = tokio::task::spawn_blocking(move || {
+            let (operation, outcome) = desk.store.change(|state| {
+                let (mut changes, operation, outcome) = decide(&desk, state)?;
                 if let Some(operation) = &operation {
-                    changes.extend(operations::expire(state, desk.clock.now()));
+                    changes.extend(desk.expiry.due(state, desk.clock.now()));
                     changes.push(Change::Note(operation.clone()));
                 }
                 Ok((changes, (operation, outcome)))
-            })
-            .await?;
-        if let Some(operation) = operation {
-            drop(tokio::spawn(provision::finish(
-                Arc::clone(self),
-                operation.id,
-            )));
-        }
-        Ok(outcome)
+            })?;
+            // Here, so that it goes on when the caller does not wait for the answer.
+            if let Some(operation) = operation {
+                let finish = provision::finish(Arc::clone(&desk), operation.id);
+                drop(tokio::spawn(finish));
+            }
+            Ok(outcome)
+        });
+        begun.await.unwrap_or_else(failed)
     }
 
     /// Goes on with operations that a stop interrupted.
     pub(crate) fn resume(self: &Arc<Self>) {
         let state = self.store.read();
         let running = state
-            .operations
-            .values()
+            .operations()
             .filter(|operation| operation.is_running());
         let running: Vec<_> = running.map(|operation| operation.id).collect();
         drop(state);
@@ -110,4 +108,10 @@ impl Desk {
     pub(crate) fn caller(request: &Request) -> String {
         request.caller.clone()
     }
+}
+
+fn failed<T>(error: tokio::task::JoinError) -> Result<T, Error> {
+    Err(Error::Store {
+        reason: error.to_string(),
+    })
 }

@@ -367,7 +367,7 @@ async fn settle(copy: &Arc<Desk>) {
     loop {
         let running = {
             let state = copy.store.read();
-            let mut operations = state.operations.values();
+            let mut operations = state.operations();
             operations.any(|operation| operation.is_running())
         };
         if !running || changes.changed().await.is_err() {

@@ -13,6 +13,8 @@ use crate::store::{Change, State};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
@@ -21,7 +23,7 @@ use uuid::Uuid;
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Operations that are kept; the oldest that ended go first.
-const KEPT_MAX: usize = 50_000;
+const KEPT_MAX: usize = 10_000;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,10 +168,7 @@ pub(crate) fn announce(
 }
 
 fn find<'a>(state: &'a State, id: &str) -> Result<&'a Operation, Error> {
-    let found = id
-        .parse()
-        .ok()
-        .and_then(|id: Uuid| state.operations.get(&id));
+    let found = id.parse().ok().and_then(|id: Uuid| state.operation(id));
     found.map(|found| &**found).ok_or_else(|| unknown(id))
 }
 
@@ -255,18 +254,39 @@ pub(crate) fn result(
     })
 }
 
-/// Forgets what ended long ago, and the oldest when there are too many.
-pub(crate) fn expire(state: &State, now: Timestamp) -> Vec<Change> {
-    let ended = |operation: &Operation| {
+/// How often what ended long ago is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// When operations were last looked through for those that are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Expiry(AtomicI64);
+
+impl Expiry {
+    /// Forgets what ended long ago, and the oldest when there are too many; looks now and then only.
+    pub(crate) fn due(&self, state: &State, now: Timestamp) -> Vec<Change> {
+        let surplus = state.operations().len().saturating_sub(KEPT_MAX);
+        let looked = Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed));
+        if surplus == 0 && now.since(looked) < LOOK_EVERY {
+            return Vec::new();
+        }
+        self.0.store(now.unix_millis(), Ordering::Relaxed);
+        // Some more than must go, so that this is not done at each change.
+        let surplus = if surplus == 0 {
+            0
+        } else {
+            surplus + KEPT_MAX / 10
+        };
+        expired(state, surplus, now)
+    }
+}
+
+fn expired(state: &State, surplus: usize, now: Timestamp) -> Vec<Change> {
+    let ended = |operation: &Arc<Operation>| {
         let ended = operation.ended.as_deref()?;
         Some((Timestamp::parse_rfc3339(ended)?, operation.id))
     };
-    let operations = state.operations.values();
-    let mut over: Vec<_> = operations
-        .filter_map(|operation| ended(operation))
-        .collect();
+    let mut over: Vec<_> = state.operations().filter_map(ended).collect();
     over.sort_unstable();
-    let surplus = state.operations.len().saturating_sub(KEPT_MAX);
     let gone = over.into_iter().enumerate();
     let gone = gone.filter(|(index, (ended, _))| *index < surplus || now.since(*ended) > KEPT);
     gone.map(|(_, (_, id))| Change::Forget(id)).collect()

@@ -35,7 +35,7 @@ pub(crate) enum Verdict {
 pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
     let (operation, record) = {
         let state = desk.store.read();
-        let Some(operation) = state.operations.get(&id).filter(|found| found.is_running()) else {
+        let Some(operation) = state.operation(id).filter(|found| found.is_running()) else {
             return;
         };
         let record = operation
@@ -51,7 +51,7 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
     };
     let ended = desk
         .change(move |desk, state| {
-            let present = state.operations.get(&id).filter(|found| found.is_running());
+            let present = state.operation(id).filter(|found| found.is_running());
             let Some(operation) = present else {
                 return Ok((Vec::new(), ()));
             };

@@ -258,6 +258,23 @@ impl Loaded {
         })
     }
 
+    /// Refuses what works on definitions in files only.
+    ///
+    /// # Errors
+    /// When they come from elsewhere.
+    pub(crate) fn need_files(&self, command: &str) -> anyhow::Result<()> {
+        let elsewhere = match self.config.table.source {
+            Kind::Files => return Ok(()),
+            Kind::Store => "the store of the management API",
+            Kind::Azure => "Azure's management API",
+        };
+        let file = self.file.display();
+        bail!(
+            "{file}: the definitions come from {elsewhere}, where `{command}` does not look; ask with \
+             `twinroute route test`"
+        )
+    }
+
     /// A path of the configuration, which is relative to its file.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.file.parent().unwrap_or(Path::new(".")).join(path)

@@ -21,7 +21,9 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub(crate) struct State {
     records: BTreeMap<String, Arc<Record>>,
-    pub(crate) operations: HashMap<Uuid, Arc<Operation>>,
+    operations: HashMap<Uuid, Arc<Operation>>,
+    /// By the key of their resource, those that run.
+    running: HashMap<String, Uuid>,
 }
 
 impl State {
@@ -60,11 +62,18 @@ impl State {
         self.records.values()
     }
 
+    pub(crate) fn operation(&self, id: Uuid) -> Option<&Arc<Operation>> {
+        self.operations.get(&id)
+    }
+
+    /// All operations, those that have ended too.
+    pub(crate) fn operations(&self) -> impl ExactSizeIterator<Item = &Arc<Operation>> {
+        self.operations.values()
+    }
+
     /// The operation that runs on a resource, if one does.
     pub(crate) fn running(&self, id: &ResourceId) -> Option<&Arc<Operation>> {
-        let key = id.key();
-        let mut operations = self.operations.values();
-        operations.find(|operation| operation.is_running() && operation.key == key)
+        self.operation(*self.running.get(&id.key())?)
     }
 
     fn apply(&mut self, changes: Vec<Change>) {
@@ -76,14 +85,21 @@ impl State {
                 Change::Remove(key) => {
                     self.records.remove(&key);
                 }
-                Change::Note(operation) => {
-                    self.operations.insert(operation.id, Arc::new(operation));
-                }
-                Change::Forget(id) => {
-                    self.operations.remove(&id);
-                }
+                Change::Note(operation) => self.note(operation),
+                Change::Forget(id) => drop(self.operations.remove(&id)),
             }
         }
+    }
+}
+
+impl State {
+    fn note(&mut self, operation: Operation) {
+        if operation.is_running() {
+            self.running.insert(operation.key.clone(), operation.id);
+        } else if self.running.get(&operation.key) == Some(&operation.id) {
+            self.running.remove(&operation.key);
+        }
+        self.operations.insert(operation.id, Arc::new(operation));
     }
 }
 

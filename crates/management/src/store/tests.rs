@@ -63,7 +63,8 @@ fn what_was_stored_is_there_again_and_cannot_be_read_in_the_file() {
         "marked-secret"
     );
     assert!(state.get(&id("gone")).is_none());
-    assert!(state.operations[&noted].is_running());
+    assert!(state.operation(noted).unwrap().is_running());
+    assert!(state.running(&id("hub")).is_some());
 }
 
 #[test]

@@ -82,6 +82,7 @@ impl Watch {
         {
             return;
         }
+        let seen = Seen::new(&self.changed);
         let latest = Instant::now() + BURST_MAX;
         while timeout_at(
             (Instant::now() + QUIET).min(latest),
@@ -91,8 +92,30 @@ impl Watch {
         .is_ok()
         {
             if Instant::now() >= latest {
-                return;
+                break;
             }
+        }
+        seen.told();
+    }
+}
+
+/// A change that was seen and not told yet. Dropped, it is seen once more.
+struct Seen<'a>(Option<&'a Notify>);
+
+impl<'a> Seen<'a> {
+    fn new(changed: &'a Notify) -> Self {
+        Self(Some(changed))
+    }
+
+    fn told(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Seen<'_> {
+    fn drop(&mut self) {
+        if let Some(changed) = self.0 {
+            changed.notify_one();
         }
     }
 }
@@ -166,6 +189,19 @@ mod tests {
         let read = EventKind::Access(AccessKind::Any);
         assert!(!holds(read, "twinroute.toml"));
         assert!(scope.holds(&Event::new(modified)));
+    }
+
+    /// A reload for another reason that came in the quiet time lost the change.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_not_lost_with_the_future_that_saw_it() {
+        let folder = std::env::temp_dir();
+        let watch = Watch::new(&[], &[&folder.join("twinroute-watch-test.toml")]).unwrap();
+        watch.changed.notify_one();
+        let dropped = tokio::time::timeout(QUIET / 2, watch.changed()).await;
+        assert!(dropped.is_err());
+        let started = Instant::now();
+        watch.changed().await;
+        assert!(started.elapsed() < BURST_MAX);
     }
 
     #[test]

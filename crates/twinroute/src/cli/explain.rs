@@ -21,6 +21,9 @@ pub(super) async fn run(
         Ok(loaded) => loaded,
         Err(error) => return Ok(config_error(&error)),
     };
+    if let Err(error) = loaded.need_files("explain") {
+        return Ok(config_error(&error));
+    }
     let definitions = match loaded.definitions() {
         Ok(definitions) => definitions,
         Err(faults) => return Ok(config_error(&faults.into())),

@@ -1,7 +1,7 @@
 //! `twinroute validate`: everything that is wrong, before anything runs.
 
 use super::{EX_CONFIG, config_error};
-use crate::config::Loaded;
+use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,8 +19,17 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
             .for_each(|warning| eprintln!("warning: {warning}")),
         Err(found) => errors.extend(found),
     }
-    match loaded.definitions() {
-        Ok(definitions) => {
+    let definitions = match loaded.config.table.source {
+        Kind::Files => loaded.definitions().map(Some),
+        // Settings alone: the definitions are where a running daemon has them.
+        Kind::Store | Kind::Azure => loaded.settings().map(|_| None),
+    };
+    match definitions {
+        Ok(None) if errors.is_empty() => {
+            println!("{}: valid; definitions are not in files", file.display())
+        }
+        Ok(None) => {}
+        Ok(Some(definitions)) => {
             let connector = Endpoints::new()?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {

@@ -1,0 +1,134 @@
+//! Another twinroute's management API as the source of the table.
+
+use crate::harness::{Daemon, address, exchange, write};
+use serde_json::{Value, json};
+use std::path::Path;
+
+const SUB: &str = "11111111-1111-1111-1111-111111111111";
+
+/// A twinroute whose definitions are put over its management API.
+fn upstream(folder: &Path) -> (Daemon, String) {
+    write(
+        folder,
+        "twinroute.toml",
+        "instance = 'demo'\n[table]\nsource = 'store'\n[management]\nlisten = ['127.0.0.1:0']\n\
+         provisioning_checks = 'definitions'\n\
+         access = { tokens = [{ name = 'w', role = 'write', token = 'writer-0123456789' }] }\n\
+         [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n[log]\nformat = 'json'\n",
+    );
+    let daemon = Daemon::start(folder);
+    let mut lines = daemon.seen.iter();
+    let line = lines.find(|line| line.contains("management API")).unwrap();
+    let management = address(line);
+    (daemon, management)
+}
+
+fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
+    let body = body.to_string();
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer writer-0123456789\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange(management, &request);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Puts an instance with an endpoint and a route.
+fn define(daemon: &mut Daemon, management: &str) {
+    let instance = format!(
+        "/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/demo"
+    );
+    let arm = "?api-version=2023-01-31";
+    let (status, _) = put(
+        management,
+        &format!("{instance}{arm}"),
+        &json!({ "location": "westus2" }),
+    );
+    assert_eq!(status, 201);
+    let grid = json!({ "properties": {
+        "endpointType": "EventGrid", "TopicEndpoint": "http://127.0.0.1:9/api/events", "accessKey1": "marked-key",
+    } });
+    let (status, _) = put(
+        management,
+        &format!("{instance}/endpoints/grid-1{arm}"),
+        &grid,
+    );
+    assert_eq!(status, 201);
+    let route = json!({ "endpointName": "grid-1", "filter": "true" });
+    // The endpoint is in use once it is provisioned; the table tells.
+    loop {
+        daemon.line("a new table is in use");
+        let (status, refusal) = put(
+            management,
+            "/eventroutes/all?api-version=2023-10-31",
+            &route,
+        );
+        if status == 204 {
+            return;
+        }
+        assert_eq!(refusal["error"]["code"], "EventRouteEndpointInvalid");
+    }
+}
+
+fn matched(daemon: &Daemon) -> u64 {
+    let status = daemon.status();
+    let endpoint = &status["instances"][0]["endpoints"][0];
+    assert_eq!(endpoint["name"], "grid-1", "{status}");
+    endpoint["matched"].as_u64().unwrap()
+}
+
+#[test]
+fn definitions_outlive_the_management_api_they_came_from() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut source, management) = upstream(folder.path());
+    define(&mut source, &management);
+
+    write(other.path(), "azure.token", "writer-0123456789");
+    write(
+        other.path(),
+        "twinroute.toml",
+        &format!(
+            "instance = 'demo'\n[table]\nsource = 'azure'\n\
+             [azure]\nmanagement_url = 'http://{management}'\nroutes_url = 'http://{management}'\n\
+             subscription = '{SUB}'\nresource_group = 'rg'\ninstance = 'demo'\npoll = '1s'\n\
+             credential = 'token'\ntoken_file = 'azure.token'\nsecrets_folder = 'secrets'\n\
+             [journal]\npath = 'data'\n\
+             [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n[log]\nformat = 'json'\n"
+        ),
+    );
+    let mut reader = Daemon::start(other.path());
+    let waiting = &reader.status()["instances"][0]["endpoints"][0];
+    assert_eq!(waiting["state"], "waiting-for-secret");
+    let missing = waiting["last_error"].as_str().unwrap();
+    assert!(missing.contains("accessKey1"), "{missing}");
+    assert!(reader.post(1).starts_with("HTTP/1.1 202"));
+
+    // The secret comes: the event that waited goes on, as far as nobody answers.
+    write(other.path(), "secrets/grid-1/accessKey1", "real-key\n");
+    reader.line("the endpoint takes no events");
+    assert_eq!(matched(&reader), 1);
+
+    // The source goes away: events still flow, and that it is away is shown.
+    drop(source);
+    reader.line("definitions could not be read from Azure");
+    let shown = reader.status();
+    assert!(
+        shown["table"]["source"]["last_error"]
+            .as_str()
+            .is_some_and(|error| !error.is_empty())
+    );
+    assert!(reader.post(2).starts_with("HTTP/1.1 202"));
+    assert_eq!(matched(&reader), 2);
+    drop(reader);
+
+    // A start while it is away has what was saved.
+    let reader = Daemon::start(other.path());
+    assert!(reader.post(3).starts_with("HTTP/1.1 202"));
+    assert_eq!(matched(&reader), 3);
+    assert_eq!(reader.status()["table"]["source"]["saved"], true);
+    let log = reader.seen.join("\n");
+    assert!(!log.contains("real-key") && !log.contains("writer-0123456789"));
+}
