@@ -8,6 +8,7 @@
 mod crash;
 mod durable;
 mod harness;
+mod management;
 mod running;
 mod steering;
 
