@@ -6,7 +6,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
 
-const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg (1)";
+const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/grüße_(1)";
 const HUB: &str =
     "Endpoint=sb://ns/;SharedAccessKeyName=n;SharedAccessKey=a2V5LW9mLWh1Yg==;EntityPath=hub";
 
@@ -249,7 +249,8 @@ async fn what_is_being_deleted_is_not_exported_with_what_belongs_to_it() {
         .import(&document(), Existing::Keep)
         .await
         .unwrap();
-    let path = instance().replace(' ', "%20");
+    let path = instance();
+    let path = utf8_percent_encode(&path, ESCAPED);
     let request = http::Request::delete(format!("{path}?api-version=2023-01-31"));
     let request = request.header("host", "localhost").body(Bytes::new());
     let answer = ask(&management, request.unwrap()).await;

@@ -74,7 +74,7 @@ pub(crate) struct Which {
 
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// The service: 3 to 49 letters, digits and hyphens.
+    /// The service: 3 to 50 letters, digits and hyphens.
     #[arg(long, short = 'n', value_name = "NAME", visible_alias = "name")]
     dps_name: String,
     /// The region; the resource group's when left out, or else westus2.
