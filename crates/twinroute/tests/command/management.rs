@@ -227,6 +227,15 @@ fn from_an_instance_to_a_delivered_event_and_back() {
             "{json}"
         );
     }
+}
+
+#[test]
+fn what_is_in_use_is_deleted_only_after_what_uses_it() {
+    let runtime = Runtime::new().unwrap();
+    let emulator = emulator(&runtime);
+    let folder = scene();
+    let session = Session::start(folder.path());
+    fill(&session, &emulator);
     let error = session.refused(&["endpoint", "delete", "--en", "hub-1", "--yes"]);
     let expect =
         "twinroute: endpoint plant/hub-1 is in use, or its name is taken\n  Conflict (409): ";
@@ -260,8 +269,6 @@ fn from_an_instance_to_a_delivered_event_and_back() {
 
 #[test]
 fn errors_say_first_what_to_do() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
     let folder = scene();
     let session = Session::start(folder.path());
     session.said(&[
@@ -294,7 +301,15 @@ fn errors_say_first_what_to_do() {
         error.contains("is not taken: correct what stands below\n  InvalidResourceName"),
         "{error}"
     );
+}
 
+#[test]
+fn an_endpoint_that_does_not_work_is_told_with_its_reason() {
+    let runtime = Runtime::new().unwrap();
+    let emulator = emulator(&runtime);
+    let folder = scene();
+    let session = Session::start(folder.path());
+    session.said(&["instance", "create", "-n", "plant"]);
     // Provisioning asks the destination: this key is refused there.
     let topic = emulator.topic_endpoint("grid");
     let words = [
@@ -329,7 +344,13 @@ fn errors_say_first_what_to_do() {
         said.contains("reason          DestinationUnauthorized: "),
         "{said}"
     );
+}
 
+#[test]
+fn names_are_checked_and_who_is_not_there_is_named() {
+    let folder = scene();
+    let session = Session::start(folder.path());
+    session.said(&["instance", "create", "-n", "plant"]);
     let taken = session
         .command(&["instance", "check-name", "-n", "plant"])
         .output()
@@ -499,8 +520,11 @@ fn a_store_is_exported_and_imported_while_nobody_serves_it() {
         "{}",
         text(&output.stderr)
     );
+    serves_what_was_imported(other.path());
+}
 
-    let session = Session::start(other.path());
+fn serves_what_was_imported(folder: &Path) {
+    let session = Session::start(folder);
     for endpoint in ["grid-1", "hub-1"] {
         session.said(&[
             "endpoint",
