@@ -241,3 +241,11 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::S
     });
     held.unwrap();
 }
+
+#[cfg(test)]
+impl Management {
+    /// For tests: what stands behind it.
+    pub(crate) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
+}

@@ -74,7 +74,7 @@ pub(crate) struct Which {
 
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// The service: 3 to 49 letters, digits and hyphens.
+    /// The service: 3 to 50 letters, digits and hyphens.
     #[arg(long, short = 'n', value_name = "NAME", visible_alias = "name")]
     dps_name: String,
     /// The region; the resource group's when left out, or else westus2.
@@ -344,16 +344,16 @@ async fn keys(which: &Which, name: Option<&str>, reveal: bool) -> anyhow::Result
         return Ok(());
     }
     let policies = all.as_array().into_iter().flatten();
-    let rows = policies.map(|policy| {
-        let member = |name: &str| policy[name].as_str().unwrap_or_default().to_owned();
-        let [first, second] = [member("primaryKey"), member("secondaryKey")];
-        [member("keyName"), member("rights"), first, second]
+    let shown = policies.map(|policy| {
+        let member = |name: &str| policy[name].as_str().unwrap_or_default();
+        show::facts(&[
+            ("policy", member("keyName")),
+            ("rights", member("rights")),
+            ("primary key", member("primaryKey")),
+            ("secondary key", member("secondaryKey")),
+        ])
     });
-    let rows = rows.collect();
-    print!(
-        "{}",
-        show::table(["policy", "rights", "primary key", "secondary key"], rows)
-    );
+    print!("{}", shown.collect::<Vec<_>>().join("\n"));
     Ok(())
 }
 

@@ -67,8 +67,7 @@ pub(crate) struct Server {
 /// In which resource group.
 #[derive(Args, Debug)]
 pub(crate) struct Group {
-    /// The resource group. What is there already is found in all groups without it; what is made is made
-    /// in `twinroute`.
+    /// The resource group; without it all are searched, and what is made is made in `twinroute`.
     #[arg(
         long,
         short = 'g',

@@ -36,7 +36,7 @@ pub(super) fn told(error: &Error, url: &str, credential: Credential, what: &str)
         ),
         Error::Transport { reason, .. } if reason.contains("Connection refused") => nobody(url),
         Error::Transport { request, reason } => anyhow::anyhow!(
-            "no answer from {url}: check --management-url and the network\n  {request}: {reason}"
+            "no answer from {url}: check the network, --management-url and --routes-url\n  {request}: {reason}"
         ),
         Error::Answer { .. } => {
             anyhow::anyhow!(

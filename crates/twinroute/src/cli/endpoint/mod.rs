@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub(crate) enum Step {
     /// Makes an endpoint, or sets the one of this name anew.
     #[command(subcommand)]
-    Create(create::Kind),
+    Create(Box<create::Kind>),
     /// Lists the endpoints of an instance.
     List(list::List),
     /// Shows an endpoint; secrets as masks.
