@@ -20,14 +20,19 @@ use std::process::Stdio;
 
 #[test]
 fn the_shipped_configurations_are_valid() {
-    for file in ["config/sidecar.toml", "config/daemon.toml"] {
+    let files = "valid: 1 instance, 3 endpoints, 6 routes";
+    for (file, expect) in [
+        ("config/sidecar.toml", files),
+        ("config/daemon.toml", files),
+        ("config/management.toml", "valid; definitions are not in files"),
+    ] {
         let output = twinroute()
             .current_dir(repository())
             .env("TWINROUTE_ACCESS_KEY", "a-key-for-the-test")
             .args(["validate", "--config", file])
             .output()
             .unwrap();
-        let expect = format!("{file}: valid: 1 instance, 3 endpoints, 6 routes\n");
+        let expect = format!("{file}: {expect}\n");
         assert_eq!(text(&output.stdout), expect, "{}", text(&output.stderr));
         assert_eq!(output.status.code(), Some(0));
     }
