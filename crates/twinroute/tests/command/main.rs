@@ -11,6 +11,7 @@ mod durable;
 mod harness;
 mod management;
 mod running;
+mod session;
 mod steering;
 
 use harness::{repository, scene, text, twinroute, with_config, write};

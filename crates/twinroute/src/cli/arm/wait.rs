@@ -2,22 +2,23 @@
 
 use super::{Client, show};
 use anyhow::bail;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// What to wait for, and how long.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("state").required(true))]
 pub(crate) struct WaitOptions {
     /// Until it is provisioned.
-    #[arg(long, required_unless_present_any = ["deleted", "custom_state"], conflicts_with_all = ["deleted", "custom_state"])]
+    #[arg(long, group = "state")]
     created: bool,
     /// Until it is gone.
-    #[arg(long, conflicts_with = "custom_state")]
+    #[arg(long, group = "state")]
     deleted: bool,
     /// Until its provisioning state is this one, such as `Warning`.
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", group = "state")]
     custom_state: Option<String>,
     /// How long at most: seconds, or such as `5m`.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
@@ -140,6 +141,31 @@ mod tests {
         ] {
             assert_eq!(until.look(seen), expect, "{until:?} {seen:?}");
         }
+    }
+
+    #[test]
+    fn one_state_is_waited_for() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            wait: WaitOptions,
+        }
+        let read = |line: &str| {
+            let line: Result<Line, _> = clap::Parser::try_parse_from(line.split(' '));
+            line.map(|line| line.wait.until())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read("wait --deleted"), Ok(Until::Deleted));
+        assert_eq!(
+            read("wait --custom-state X"),
+            Ok(Until::State("X".to_owned()))
+        );
+        let error = read("wait --timeout 1").unwrap_err();
+        assert!(
+            error.contains("<--created|--deleted|--custom-state <STATE>>"),
+            "{error}"
+        );
+        assert!(read("wait --created --deleted").is_err());
     }
 
     #[test]
