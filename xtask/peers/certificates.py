@@ -1,15 +1,10 @@
-"""Makes a certificate authority and a server's certificate for localhost, in the folder that the scene
-names: `ca.pem`, `server.pem`, `server.key`. Beside them `device-ca.pem`, which a provisioning service is given."""
+"""Certificates that devices have: an authority, and leaves that it signed."""
 
 import datetime
-import ipaddress
-import pathlib
 
-import adt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 
 def named(text):
@@ -38,29 +33,3 @@ def authority(name, key):
 
 def pem(one):
     return one.public_bytes(serialization.Encoding.PEM)
-
-
-def main():
-    folder = pathlib.Path(adt.scene()["folder"])
-    key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = authority("twinroute peers", key)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    server = certificate("localhost", server_key, "twinroute peers", key, [
-        (x509.BasicConstraints(ca=False, path_length=None), True),
-        (x509.SubjectAlternativeName(names), False),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False),
-    ])
-    (folder / "ca.pem").write_bytes(pem(ca))
-    (folder / "server.pem").write_bytes(pem(server) + pem(ca))
-    key_file = folder / "server.key"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(server_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    device_key = ec.generate_private_key(ec.SECP256R1())
-    (folder / "device-ca.pem").write_bytes(pem(authority("twinroute devices", device_key)))
-    adt.ok("certificates made")
-
-
-if __name__ == "__main__":
-    adt.run_check(main, seconds_max=30)

@@ -76,6 +76,8 @@ def certificates_live():
     certificates = client.dps_certificate
     key = ec.generate_private_key(ec.SECP256R1())
     ca = authority("twinroute devices", key)
+    with open(arm.scene["deviceCa"], "wb") as file:
+        file.write(pem(ca))
     der = ca.public_bytes(serialization.Encoding.DER)
     named = {**place, "certificate_name": "devices"}
     wanted = m.CertificateResponse(properties=m.CertificateProperties(certificate=der))

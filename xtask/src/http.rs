@@ -45,7 +45,7 @@ fn exchange(address: SocketAddr, request: &Request) -> anyhow::Result<Answer> {
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     let body = request.body.as_ref().map(Value::to_string);
     let mut head = format!(
-        "{} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer conformance\r\n",
+        "{} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
         request.method, request.target, address
     );
     if let Some(body) = &body {

@@ -84,14 +84,20 @@ fn compare(path: &str, member: &str, wanted: &Value, found: &Value, faults: &mut
             faults.push(format!("{path} is {got}, not {wanted}"));
         }
         _ if MADE_UP.contains(&member) => {}
-        // Provider and type names compare without case.
-        (Value::String(wanted), Value::String(found)) if member == "type" => {
-            if !wanted.eq_ignore_ascii_case(found) {
-                faults.push(format!("{path} is {found:?}, not {wanted:?}"));
-            }
+        _ if !is_same(member, wanted, found) => {
+            faults.push(format!("{path} is {found}, not {wanted}"));
         }
-        _ if wanted != found => faults.push(format!("{path} is {found}, not {wanted}")),
         _ => {}
+    }
+}
+
+/// Provider and type names compare without case.
+fn is_same(member: &str, wanted: &Value, found: &Value) -> bool {
+    match (wanted, found) {
+        (Value::String(wanted), Value::String(found)) if member == "type" => {
+            wanted.eq_ignore_ascii_case(found)
+        }
+        _ => wanted == found,
     }
 }
 

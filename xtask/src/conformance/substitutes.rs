@@ -251,6 +251,14 @@ pub(super) const SCHEMAS: &[Exception] = &[
               the usual ones in the examples and in real Azure",
     },
     Exception {
+        api: "microsoft.devices-2022-12-12",
+        place: "/rights",
+        values: &[
+            "\"ServiceConfig, EnrollmentRead, EnrollmentWrite, DeviceConnect, RegistrationStatusRead, RegistrationStatusWrite\"",
+        ],
+        why: "real Azure puts several rights into one text",
+    },
+    Exception {
         api: "digitaltwins-data-plane/2023-10-31",
         place: "/nextLink",
         values: &["null"],

@@ -122,7 +122,7 @@ pub(super) const ALL: &[Check] = &[
     },
     Check {
         name: "management-javascript",
-        needs: &[Python, Node],
+        needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: management::javascript,
     },
@@ -134,7 +134,7 @@ pub(super) const ALL: &[Check] = &[
     },
     Check {
         name: "management-curl",
-        needs: &[Python, Curl],
+        needs: &[Curl],
         time_max: MINUTE,
         run: management::curl,
     },
@@ -146,7 +146,7 @@ pub(super) const ALL: &[Check] = &[
     },
     Check {
         name: "management-kill",
-        needs: &[Python],
+        needs: &[],
         time_max: MINUTE.saturating_mul(3),
         run: management_kill::kill,
     },

@@ -12,8 +12,8 @@ use std::process::Command;
 /// The instance that is served without a prefix.
 pub(super) const INSTANCE: &str = "peers";
 
-/// What clients send; sockets that only this machine reaches ask nobody for more.
-const TOKEN: &str = "peers-token";
+/// What clients must send.
+pub(super) const TOKEN: &str = "cGVlcnMtbWF5LXJlYWQtYW5kLXdyaXRlLWhlcmUtMDAwMQ";
 
 /// Whether destinations are asked before an endpoint is in use.
 #[derive(Clone, Copy, Debug)]
@@ -29,15 +29,17 @@ pub(super) struct Managed {
     pub(super) ingress: String,
     plain: SocketAddr,
     tls: SocketAddr,
+    /// The certificate authority that was made for development.
+    ca: PathBuf,
     folder: PathBuf,
 }
 
 impl Managed {
-    /// Makes certificates, writes a configuration, and starts it on free ports.
+    /// Writes a configuration without certificates, so that those for development are made, and starts it on
+    /// free ports.
     pub(super) fn start(stage: &Stage<'_>, checks: Checks) -> anyhow::Result<Self> {
         let folder = stage.folder.join("router");
         std::fs::create_dir_all(&folder)?;
-        stage.play("certificates.py", &json!({ "folder": folder }))?;
         let checks = match checks {
             Checks::Definitions => "definitions",
             Checks::Destinations => "destinations",
@@ -45,8 +47,8 @@ impl Managed {
         let text = format!(
             "instance = \"{INSTANCE}\"\n\n[table]\nsource = \"store\"\n\n\
              [management]\nlisten = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\n\
-             tls = {{ certificate = \"server.pem\", key = \"server.key\" }}\n\
              provisioning_checks = \"{checks}\"\n\n\
+             [[management.access.tokens]]\nname = \"peers\"\nrole = \"write\"\ntoken = \"{TOKEN}\"\n\n\
              [ingress]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nlisten = []\n\n\
              [log]\nformat = \"json\"\nfilter = \"info\"\n"
         );
@@ -67,6 +69,11 @@ impl Managed {
         let ingress = process.await_line("where it takes events", stage.deadline, |line| {
             address(line, "takes events")
         })?;
+        let ca = process.await_line("its certificate authority", stage.deadline, |line| {
+            let line = json_line(line)?;
+            let ca = line["ca"].as_str().or(line["fields"]["ca"].as_str());
+            ca.map(PathBuf::from)
+        })?;
         // Plain first, then TLS, each with a line of its own.
         let found = process::until("both addresses", stage.deadline, || {
             let output = process.output();
@@ -81,6 +88,7 @@ impl Managed {
             ingress: format!("http://{ingress}"),
             plain: found[0],
             tls: found[1],
+            ca,
             folder,
         })
     }
@@ -89,8 +97,7 @@ impl Managed {
     pub(super) fn over_tls(&self) -> Value {
         json!({
             "base": format!("https://localhost:{}", self.tls.port()),
-            "ca": self.folder.join("ca.pem"),
-            "deviceCa": self.folder.join("device-ca.pem"),
+            "ca": self.ca,
             "token": TOKEN,
             "instance": INSTANCE,
             "ingress": self.ingress,
@@ -105,21 +112,33 @@ impl Managed {
     }
 
     /// Runs a script for Node, which finds the certificate authority in its environment.
-    pub(super) fn play_node(&self, stage: &Stage<'_>, file: &str) -> anyhow::Result<()> {
-        let mut command = stage.script(file, &self.over_tls());
-        command.env("NODE_EXTRA_CA_CERTS", self.folder.join("ca.pem"));
+    pub(super) fn play_node(
+        &self,
+        stage: &Stage<'_>,
+        file: &str,
+        scene: &Value,
+    ) -> anyhow::Result<()> {
+        let mut command = stage.script(file, scene);
+        command.env("NODE_EXTRA_CA_CERTS", &self.ca);
         Process::start(file, &command, &stage.folder)?.succeed(stage.deadline)
     }
 
     /// One request over plain HTTP.
     pub(super) fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
-        http::ask(self.plain, request)
+        http::ask(self.plain, &with_token(request.clone()))
     }
 
     /// Where requests over plain HTTP go.
     pub(super) fn plain(&self) -> SocketAddr {
         self.plain
     }
+}
+
+/// A request of a client that may write.
+pub(super) fn with_token(mut request: Request) -> Request {
+    let token = ("authorization".to_owned(), format!("Bearer {TOKEN}"));
+    request.headers.push(token);
+    request
 }
 
 /// The address that a line of the log tells, if it says so.

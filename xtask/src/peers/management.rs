@@ -25,14 +25,16 @@ pub(super) fn python_over_http(stage: &Stage<'_>) -> anyhow::Result<()> {
 /// The clients for JavaScript, over HTTPS.
 pub(super) fn javascript(stage: &Stage<'_>) -> anyhow::Result<()> {
     let router = Managed::start(stage, Checks::Definitions)?;
-    router.play_node(stage, "management.mjs")
+    router.play_node(stage, "management.mjs", &router.over_tls())
 }
 
 /// The clients of the Device Provisioning Service.
 pub(super) fn provisioning(stage: &Stage<'_>) -> anyhow::Result<()> {
     let router = Managed::start(stage, Checks::Definitions)?;
-    stage.play("provisioning.py", &router.over_tls())?;
-    router.play_node(stage, "provisioning.mjs")
+    let mut scene = router.over_tls();
+    scene["deviceCa"] = json!(stage.folder.join("device-ca.pem"));
+    stage.play("provisioning.py", &scene)?;
+    router.play_node(stage, "provisioning.mjs", &scene)
 }
 
 /// As `az rest` asks: curl over both, with the headers of ARM.
@@ -43,6 +45,7 @@ pub(super) fn curl(stage: &Stage<'_>) -> anyhow::Result<()> {
     for (scene, name) in [(router.over_tls(), "tls"), (router.over_http(), "http")] {
         let text = |member: &str| scene[member].as_str().unwrap_or_default().to_owned();
         let url = text("base") + TARGET;
+        let bearer = format!("authorization: Bearer {}", text("token"));
         for (method, body, status) in [
             ("PUT", "{\"location\":\"westus2\"}", "201"),
             ("GET", "", "200"),
@@ -58,12 +61,7 @@ pub(super) fn curl(stage: &Stage<'_>) -> anyhow::Result<()> {
                     "--cacert",
                     &text("ca"),
                 ])
-                .args([
-                    "--request",
-                    method,
-                    "--header",
-                    "authorization: Bearer peers-token",
-                ])
+                .args(["--request", method, "--header", &bearer])
                 .args(["--write-out", "\nstatus %{http_code}\n"]);
             if !body.is_empty() {
                 command.args(["--header", "content-type: application/json", "--data", body]);

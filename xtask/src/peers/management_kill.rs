@@ -2,7 +2,7 @@
 //! after it, never something between, and whatever was answered for is there.
 
 use super::Stage;
-use super::managed::{Checks, INSTANCE, Managed};
+use super::managed::{Checks, INSTANCE, Managed, with_token};
 use super::management::{await_state, is_whole};
 use crate::http::{self, Request};
 use crate::process;
@@ -149,8 +149,11 @@ impl Writer {
             let number = self.number;
             let (resource, deletes) = match number % 5 {
                 0 => (Resource::Instance, false),
-                1 | 2 => (Resource::Endpoint(number % ENDPOINTS), number % 4 == 0),
-                _ => (Resource::Route(number % ROUTES), number % 3 == 0),
+                1 | 2 => (
+                    Resource::Endpoint(number % ENDPOINTS),
+                    number.is_multiple_of(4),
+                ),
+                _ => (Resource::Route(number % ROUTES), number.is_multiple_of(3)),
             };
             let target = self.target(resource);
             let state = (!deletes).then_some(number);
@@ -171,7 +174,7 @@ impl Writer {
             };
             let known = self.known.entry(resource).or_default();
             known.open = Some(state);
-            let Ok(answer) = http::ask(address, &request) else {
+            let Ok(answer) = http::ask(address, &with_token(request.clone())) else {
                 return Ok(());
             };
             known.open = None;

@@ -71,7 +71,11 @@ pub(super) async fn connections(
         }
         Method::DELETE => Ok(match private_link::delete(desk, request, id).await? {
             Some(begun) => {
-                let shown = begun.record.render();
+                let mut shown = begun.record.render();
+                // Microsoft.Devices 2022-12-12, example DPSDeletePrivateEndpointConnection.
+                shown["properties"]["privateLinkServiceConnectionState"] = json!({
+                    "status": "Disconnected", "description": "Deleted", "actionsRequired": "None",
+                });
                 begun.answer(request, StatusCode::ACCEPTED, Some(shown))
             }
             None => Answer::no_content(),
