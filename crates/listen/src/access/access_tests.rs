@@ -6,15 +6,12 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use proptest::prelude::*;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::RootCertStore;
 use rustls::crypto::ring as provider;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::future::pending;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -22,7 +19,7 @@ use tokio::task::JoinHandle;
 use twinroute_model::clock::{ManualClock, Timestamp};
 
 /// Seconds since 1970; tokens here are good for an hour from it.
-const NOW: i64 = 1_790_000_000;
+pub(super) const NOW: i64 = 1_790_000_000;
 const ISSUER: &str = "https://login.example/tenant/v2.0";
 const AUDIENCE: &str = "api://twinroute";
 
@@ -32,7 +29,7 @@ fn vectors() -> Value {
 }
 
 /// A server with keys: a status and a body for each path, and how often it was asked.
-struct Keys {
+pub(super) struct Keys {
     base: String,
     answers: Arc<Mutex<HashMap<String, (u16, String)>>>,
     asked: Arc<AtomicUsize>,
@@ -46,7 +43,7 @@ impl Drop for Keys {
 }
 
 impl Keys {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let address = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
         let Address::Tcp(address) = *listener.address() else {
@@ -76,16 +73,16 @@ impl Keys {
         }
     }
 
-    fn answer(&self, path: &str, status: u16, body: &impl ToString) {
+    pub(super) fn answer(&self, path: &str, status: u16, body: &impl ToString) {
         let answer = (status, body.to_string());
         self.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.load(SeqCst)
     }
 
-    fn settings(&self) -> AccessSettings {
+    pub(super) fn settings(&self) -> AccessSettings {
         jwt(&format!("jwks_uri = '{}/keys'", self.base))
     }
 }
@@ -99,13 +96,13 @@ fn jwt(place: &str) -> AccessSettings {
 }
 
 /// A private key with its name.
-struct Signer {
+pub(super) struct Signer {
     kid: &'static str,
     pair: EcdsaKeyPair,
 }
 
 impl Signer {
-    fn new(kid: &'static str) -> Self {
+    pub(super) fn new(kid: &'static str) -> Self {
         let random = ring::rand::SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
@@ -113,20 +110,20 @@ impl Signer {
         Self { kid, pair }
     }
 
-    fn jwk(&self) -> Value {
+    pub(super) fn jwk(&self) -> Value {
         let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         json!({"kid": self.kid, "kty": "EC", "crv": "P-256", "use": "sig", "x": x, "y": y})
     }
 
-    fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let random = ring::rand::SystemRandom::new();
         let signature = self.pair.sign(&random, message.as_bytes()).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub(super) fn token(&self, claims: &Value) -> String {
         self.sign(
             &json!({"alg": "ES256", "kid": self.kid, "typ": "JWT"}),
             claims,
@@ -139,18 +136,18 @@ fn message(header: &Value, claims: &Value) -> String {
     format!("{}.{}", part(header), part(claims))
 }
 
-fn set(signers: &[&Signer]) -> Value {
+pub(super) fn set(signers: &[&Signer]) -> Value {
     json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()})
 }
 
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "nbf": NOW, "exp": NOW + 3600,
         "azp": "client-1", "roles": ["Twinroute.Read"],
     })
 }
 
-fn with(changes: Value) -> Value {
+pub(super) fn with(changes: Value) -> Value {
     let mut all = claims();
     let all_map = all.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap().clone() {
@@ -162,7 +159,7 @@ fn with(changes: Value) -> Value {
     all
 }
 
-fn gate_at(settings: &AccessSettings, clock: ManualClock) -> Result<Gate, GateError> {
+pub(super) fn gate_at(settings: &AccessSettings, clock: ManualClock) -> Result<Gate, GateError> {
     let tls = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -171,15 +168,15 @@ fn gate_at(settings: &AccessSettings, clock: ManualClock) -> Result<Gate, GateEr
     Gate::new(settings, Arc::new(clock), &tls)
 }
 
-fn clock(seconds: i64) -> ManualClock {
+pub(super) fn clock(seconds: i64) -> ManualClock {
     ManualClock::new(Timestamp::from_unix_millis(seconds * 1000))
 }
 
-fn gate(settings: &AccessSettings) -> Gate {
+pub(super) fn gate(settings: &AccessSettings) -> Gate {
     gate_at(settings, clock(NOW + 1)).unwrap()
 }
 
-async fn admit(gate: &Gate, token: &str) -> Result<Caller, Denied> {
+pub(super) async fn admit(gate: &Gate, token: &str) -> Result<Caller, Denied> {
     let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
     gate.admit(Some(&value)).await
 }
@@ -191,7 +188,7 @@ async fn pass(duration: Duration) {
     tokio::time::resume();
 }
 
-fn caller(name: &str, role: Role) -> Result<Caller, Denied> {
+pub(super) fn caller(name: &str, role: Role) -> Result<Caller, Denied> {
     Ok(Caller {
         name: name.to_owned(),
         role,
@@ -462,212 +459,4 @@ async fn a_discovery_document_leads_to_the_keys_of_its_issuer_alone() {
         assert_eq!(admitted.is_ok(), good, "{document}: {admitted:?}");
         assert!(good || admitted == Err(Denied::KeysUnavailable));
     }
-}
-
-fn tokens(entries: &str) -> AccessSettings {
-    toml::from_str(&format!("tokens = [{entries}]")).unwrap()
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_in_a_file_is_changed_and_withdrawn_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("token");
-    write(&path, "first-token-0123456\n");
-    let entry = format!(
-        "{{ name = 'ci', role = 'read', token_file = '{}' }}",
-        path.display()
-    );
-    let gate = gate(&tokens(&entry));
-    let (first, second) = ("first-token-0123456", "second-token-012345");
-    assert_eq!(admit(&gate, first).await, caller("ci", Role::Read));
-    write(&path, second);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(admit(&gate, second).await, caller("ci", Role::Read));
-    assert_eq!(admit(&gate, first).await, Err(Denied::Invalid));
-    std::fs::remove_file(&path).unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(admit(&gate, second).await, Err(Denied::Invalid));
-    write(&path, second);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(admit(&gate, second).await, caller("ci", Role::Read));
-}
-
-#[tokio::test]
-async fn static_tokens_are_told_apart_and_headers_are_read_as_they_come() {
-    let gate = gate(&tokens(
-        "{ name = 'one', role = 'read', token = '0123456789abcdef' }, \
-         { name = 'two', role = 'write', token = '0123456789abcdeF' }, \
-         { name = 'env', role = 'read', token_env = 'PATH' }",
-    ));
-    assert!(gate.is_configured());
-    let environment = format!("Bearer {}", std::env::var("PATH").unwrap());
-    for (header, expect) in [
-        ("Bearer 0123456789abcdef", caller("one", Role::Read)),
-        ("bearer   0123456789abcdeF", caller("two", Role::Write)),
-        (environment.as_str(), caller("env", Role::Read)),
-        ("Bearer 0123456789abcde", Err(Denied::Invalid)),
-        ("Bearer 0123456789abcdef0", Err(Denied::Invalid)),
-        ("Bearer 0123456789abcdef 0", Err(Denied::Invalid)),
-        ("Bearer ", Err(Denied::NotBearer)),
-        ("Bearer", Err(Denied::NotBearer)),
-        ("0123456789abcdef", Err(Denied::NotBearer)),
-        ("Basic 0123456789abcdef", Err(Denied::NotBearer)),
-        ("", Err(Denied::NotBearer)),
-    ] {
-        let value = HeaderValue::from_str(header).unwrap();
-        assert_eq!(gate.admit(Some(&value)).await, expect, "{header}");
-    }
-    assert_eq!(gate.admit(None).await, Err(Denied::Missing));
-    let reader = admit(&gate, "0123456789abcdef").await.unwrap();
-    assert_eq!(reader.require(Role::Read), Ok(()));
-    let too_low = reader.require(Role::Write).unwrap_err();
-    assert_eq!(
-        (too_low.status().as_u16(), too_low.code()),
-        (403, "AuthorizationFailed")
-    );
-    assert_eq!(too_low.to_string(), "one may read only");
-    let writer = admit(&gate, "0123456789abcdeF").await.unwrap();
-    assert_eq!(writer.require(Role::Read), Ok(()));
-    assert_eq!(writer.require(Role::Write), Ok(()));
-}
-
-#[tokio::test]
-async fn with_nothing_configured_nobody_is_asked() {
-    let gate = gate(&AccessSettings::default());
-    assert!(!gate.is_configured());
-    assert_eq!(gate.admit(None).await, caller("local", Role::Write));
-    let value = HeaderValue::from_static("Basic whatever");
-    assert_eq!(gate.admit(Some(&value)).await, caller("local", Role::Write));
-}
-
-#[test]
-fn tokens_that_cannot_be_had_are_named_and_never_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("token");
-    let file = format!(
-        "{{ name = 'ci', role = 'read', token_file = '{}' }}",
-        path.display()
-    );
-    let error = |entries: &str| {
-        let error = gate_at(&tokens(entries), clock(NOW)).unwrap_err();
-        let text = format!("{error} {error:?}");
-        assert!(!text.contains("marked"), "{text}");
-        error.to_string().replace(path.to_str().unwrap(), "/token")
-    };
-    let place = "access: token file /token of \"ci\":";
-    let gone = format!("{place} cannot read it: No such file or directory (os error 2)");
-    assert_eq!(error(&file), gone);
-    write(&path, "marked");
-    let short = format!("{place} must have 16 to 16384 visible ASCII characters");
-    assert_eq!(error(&file), short);
-    write(&path, "marked-token-0123456789");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o604)).unwrap();
-    let open = format!("{place} has mode 0604, so everybody may use it; chmod 0600 it");
-    assert_eq!(error(&file), open);
-    let unset = "access: environment variable TWINROUTE_UNSET of \"ci\": must have 16 to 16384 \
-                 visible ASCII characters";
-    assert_eq!(
-        error("{ name = 'ci', role = 'read', token_env = 'TWINROUTE_UNSET' }"),
-        unset
-    );
-    let one = |name: &str| {
-        format!("{{ name = '{name}', role = 'read', token = 'marked-token-0123456789' }}")
-    };
-    assert_eq!(
-        error(&format!("{}, {}", one("a"), one("b"))),
-        "access: \"b\" and \"a\" have the same token; give each one of its own"
-    );
-    let settings = tokens(&one("a"));
-    let shown = format!("{settings:?} {:?}", gate(&settings));
-    assert!(!shown.contains("marked"), "{shown}");
-}
-
-#[tokio::test]
-async fn a_denied_token_is_not_shown() {
-    let (keys, signer) = (Keys::start(), Signer::new("k"));
-    keys.answer("/keys", 200, &set(&[&signer]));
-    let gate = gate(&keys.settings());
-    let mut seen = Vec::new();
-    for token in [
-        "marked-token-0123456789".to_owned(),
-        "marked.marked.marked-0123456789".to_owned(),
-        signer.token(&with(json!({"jti": "marked", "iss": "marked"}))),
-        signer.token(&with(json!({"jti": "marked", "aud": "marked"}))),
-        signer.token(&with(json!({"jti": "marked", "exp": 1}))),
-        signer.token(&with(json!({"jti": "marked", "nbf": NOW + 900}))),
-        signer.token(&with(json!({"jti": "marked", "roles": ["marked"]}))),
-    ] {
-        let denied = admit(&gate, &token).await.unwrap_err();
-        let shown = format!("{denied} {denied:?}");
-        assert!(!shown.contains("marked"), "{shown}");
-        assert!(
-            !token.split('.').any(|part| shown.contains(part)),
-            "{shown}"
-        );
-        seen.push(denied.code());
-    }
-    seen.dedup();
-    let codes = [
-        "InvalidAuthenticationToken",
-        "InvalidAuthenticationTokenTenant",
-        "InvalidAuthenticationTokenAudience",
-        "ExpiredAuthenticationToken",
-        "InvalidAuthenticationToken",
-        "AuthorizationFailed",
-    ];
-    assert_eq!(seen, codes);
-}
-
-#[test]
-fn any_header_is_answered() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let (keys, signer) = (runtime.block_on(async { Keys::start() }), Signer::new("k"));
-    keys.answer("/keys", 200, &set(&[&signer]));
-    let mut settings = keys.settings();
-    settings.tokens =
-        tokens("{ name = 'ci', role = 'read', token = 'marked-token-0123456789' }").tokens;
-    let gate = gate(&settings);
-    let ask = |header: &[u8]| {
-        let value = HeaderValue::from_bytes(header).ok()?;
-        Some(runtime.block_on(gate.admit(Some(&value))))
-    };
-    let good = signer.token(&claims());
-    assert!(ask(format!("Bearer {good}").as_bytes()).unwrap().is_ok());
-    let part = || {
-        prop_oneof![
-            proptest::collection::vec(any::<u8>(), 0..60)
-                .prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
-            Just(good.split('.').next().unwrap().to_owned()),
-            Just(good.split('.').nth(1).unwrap().to_owned()),
-            "[{\\[\"a-z0-9:,}\\]]{0,40}".prop_map(|text| URL_SAFE_NO_PAD.encode(text)),
-            "[A-Za-z0-9_.=-]{0,20}",
-        ]
-    };
-    let header = prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..200),
-        proptest::collection::vec(part(), 0..5).prop_map(|parts| format!(
-            "Bearer {}",
-            parts.join(".")
-        )
-        .into_bytes()),
-        // One character of a good token changed.
-        (0..good.len(), "[A-Za-z0-9_.-]").prop_map(|(at, with)| {
-            let changed = format!("{}{with}{}", &good[..at], &good[at + 1..]);
-            format!("Bearer {changed}").into_bytes()
-        }),
-    ];
-    proptest!(|(header in header)| {
-        let same = header == format!("Bearer {good}").as_bytes();
-        if let Some(Ok(caller)) = ask(&header) {
-            prop_assert!(same, "let in: {caller:?}");
-        }
-    });
 }

@@ -255,3 +255,5 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 #[cfg(test)]
 #[path = "access_tests.rs"]
 mod tests;
+#[cfg(test)]
+mod tokens_tests;

@@ -1,42 +1,33 @@
 //! Instances and endpoints through their lives, as a client sees them.
 
-use crate::settings::Settings;
 use crate::testing::{BASE, Client, Reply};
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
-use twinroute_model::endpoint::Endpoint;
-use twinroute_model::settings::EndpointSettings;
-use twinroute_router::sink::{
-    BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
-};
 
-const VERSION: &str = "2023-01-31";
+pub(super) const VERSION: &str = "2023-01-31";
 const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";
-const STRING: &str =
+pub(super) const STRING: &str =
     "Endpoint=sb://ns.example/;SharedAccessKeyName=send;SharedAccessKey=marked;EntityPath=hub";
 
-fn instance(name: &str) -> String {
+pub(super) fn instance(name: &str) -> String {
     format!("{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{name}")
 }
 
-fn here() -> Value {
+pub(super) fn here() -> Value {
     json!({ "location": "westus2" })
 }
 
-fn event_hub() -> Value {
+pub(super) fn event_hub() -> Value {
     json!({ "properties": { "endpointType": "EventHub", "connectionStringPrimaryKey": STRING } })
 }
 
 /// A client with an instance `twins`.
-async fn with_instance() -> Client {
+pub(super) async fn with_instance() -> Client {
     let client = Client::new(VERSION);
     client.put_and_wait(&instance("twins"), &here()).await;
     client
 }
 
-fn refused(reply: &Reply) -> (u16, &str) {
+pub(super) fn refused(reply: &Reply) -> (u16, &str) {
     (
         reply.status,
         reply.json["error"]["code"].as_str().unwrap_or("(none)"),
@@ -300,215 +291,6 @@ async fn a_bad_endpoint_is_refused_whole_and_its_fields_named() {
         .get(&format!("{}/endpoints", instance("twins")))
         .await;
     assert_eq!(text.json["value"], json!([]));
-}
-
-/// Destinations that answer a probe as they are told, when they are told to.
-#[derive(Default)]
-struct Scripted {
-    fault: Mutex<Option<FaultKind>>,
-    held: Mutex<Option<Arc<Notify>>>,
-}
-
-struct Destination {
-    fault: Option<FaultKind>,
-    held: Option<Arc<Notify>>,
-}
-
-impl Connect for Scripted {
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        _: &EndpointSettings,
-    ) -> Result<Arc<dyn Sink>, ConnectError> {
-        if endpoint.name.as_str() == "no-sink" {
-            return Err(ConnectError {
-                endpoint: endpoint.name.to_string(),
-                reason: "no sink can be made of this".to_owned(),
-            });
-        }
-        Ok(Arc::new(Destination {
-            fault: *self.fault.lock().unwrap(),
-            held: self.held.lock().unwrap().clone(),
-        }))
-    }
-}
-
-impl Sink for Destination {
-    fn limits(&self) -> BatchLimits {
-        BatchLimits {
-            events_max: 1,
-            bytes_max: 1,
-            in_flight_max: 1,
-        }
-    }
-
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(vec![Outcome::Delivered; batch.len()]).boxed()
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
-        async {
-            if let Some(held) = &self.held {
-                held.notified().await;
-            }
-            match self.fault {
-                None => Ok(()),
-                Some(kind) => Err(EndpointFault {
-                    kind,
-                    after: None,
-                    reason: Reason::new("scripted", "by the test"),
-                }),
-            }
-        }
-        .boxed()
-    }
-}
-
-#[tokio::test]
-async fn provisioning_asks_the_destination() {
-    let scripted = Arc::new(Scripted::default());
-    let client = Client::with(
-        VERSION,
-        Settings::default(),
-        Arc::clone(&scripted) as Arc<dyn Connect>,
-    );
-    client.put_and_wait(&instance("twins"), &here()).await;
-    for (index, (fault, state, code)) in [
-        (None, "Succeeded", None),
-        (
-            Some(FaultKind::Unauthorized),
-            "Failed",
-            Some("DestinationUnauthorized"),
-        ),
-        (Some(FaultKind::Gone), "Failed", Some("DestinationNotFound")),
-        (
-            Some(FaultKind::Unreachable),
-            "Warning",
-            Some("DestinationUnreachable"),
-        ),
-        (
-            Some(FaultKind::Throttled),
-            "Warning",
-            Some("DestinationBusy"),
-        ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        *scripted.fault.lock().unwrap() = fault;
-        let path = format!("{}/endpoints/hub-{index}", instance("twins"));
-        let made = client.put(&path, &event_hub()).await;
-        let ended = client.end(&made).await;
-        let found = client.get(&path).await.json;
-        assert_eq!(found["properties"]["provisioningState"], state, "{fault:?}");
-        let reason = &found["properties"]["provisioningError"]["code"];
-        assert_eq!(reason.as_str(), code, "{fault:?}");
-        let failed = state == "Failed";
-        assert_eq!(ended.json["status"] == "Failed", failed);
-        assert_eq!(
-            ended.json["error"]["code"].as_str(),
-            code.filter(|_| failed)
-        );
-        if failed {
-            assert_eq!(client.get(made.header("location")).await.status, 409);
-        }
-    }
-    // Mended by the same PUT, which would change nothing if it had succeeded.
-    *scripted.fault.lock().unwrap() = None;
-    let path = format!("{}/endpoints/hub-1", instance("twins"));
-    client.put_and_wait(&path, &event_hub()).await;
-    assert_eq!(
-        client.get(&path).await.json["properties"]["provisioningState"],
-        "Succeeded"
-    );
-    let path = format!("{}/endpoints/no-sink", instance("twins"));
-    let refusal = client.put(&path, &event_hub()).await;
-    assert_eq!(refused(&refusal), (400, "InvalidParameter"));
-}
-
-#[tokio::test]
-async fn a_dead_letter_credential_that_cannot_work_fails_the_endpoint() {
-    let client = with_instance().await;
-    let sas = |rest: &str| {
-        format!("https://acct.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sig=c2ln&{rest}")
-    };
-    for (query, state, code) in [
-        ("sp=w&se=2030-01-01T00:00:00Z", "Succeeded", None),
-        (
-            "sp=rl&se=2030-01-01T00:00:00Z",
-            "Failed",
-            Some("DeadLetterSasWithoutWrite"),
-        ),
-        (
-            "sp=w&se=2020-01-01T00:00:00Z",
-            "Failed",
-            Some("DeadLetterSasExpired"),
-        ),
-        (
-            "sp=w&st=2029-01-01T00:00:00Z&se=2030-01-01T00:00:00Z",
-            "Warning",
-            Some("DeadLetterSasNotYetValid"),
-        ),
-    ] {
-        let path = format!("{}/endpoints/hub-1", instance("twins"));
-        let mut body = event_hub();
-        body["properties"]["deadLetterSecret"] = sas(query).into();
-        let made = client.put(&path, &body).await;
-        client.end(&made).await;
-        let found = client.get(&path).await.json;
-        assert_eq!(found["properties"]["provisioningState"], state, "{query}");
-        assert_eq!(
-            found["properties"]["provisioningError"]["code"].as_str(),
-            code
-        );
-        assert_eq!(found["properties"]["deadLetterSecret"], "***");
-    }
-}
-
-#[tokio::test]
-async fn one_change_at_a_time() {
-    let scripted = Arc::new(Scripted::default());
-    let held = Arc::new(Notify::new());
-    let client = Client::with(
-        VERSION,
-        Settings::default(),
-        Arc::clone(&scripted) as Arc<dyn Connect>,
-    );
-    client.put_and_wait(&instance("twins"), &here()).await;
-    *scripted.held.lock().unwrap() = Some(Arc::clone(&held));
-    let path = format!("{}/endpoints/hub-1", instance("twins"));
-    let first = client.put(&path, &event_hub()).await;
-    assert_eq!(first.status, 201);
-    let running = client.get(first.header("azure-asyncoperation")).await;
-    assert_eq!(running.json["status"], "Running");
-    let result = client.get(first.header("location")).await;
-    assert_eq!(
-        (result.status, result.header("location")),
-        (202, first.header("location"))
-    );
-    let second = client.put(&path, &event_hub()).await;
-    assert_eq!(refused(&second), (409, "AnotherOperationInProgress"));
-    assert_eq!(
-        refused(&client.delete(&path).await),
-        (409, "AnotherOperationInProgress")
-    );
-    held.notify_one();
-    assert_eq!(client.end(&first).await.json["status"], "Succeeded");
-    *scripted.held.lock().unwrap() = None;
-
-    // Of many at once, each is taken or refused whole.
-    let other = |key: &str| {
-        let mut body = event_hub();
-        body["properties"]["connectionStringPrimaryKey"] = STRING.replace("marked", key).into();
-        body
-    };
-    let bodies: Vec<Value> = (0..16).map(|n| other(&format!("key{n}"))).collect();
-    let all = bodies.iter().map(|body| client.put(&path, body));
-    let replies = futures_util::future::join_all(all).await;
-    for reply in &replies {
-        assert!(matches!(reply.status, 201 | 409), "{reply:?}");
-    }
-    assert!(replies.iter().any(|reply| reply.status == 201));
 }
 
 #[tokio::test]

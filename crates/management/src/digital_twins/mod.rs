@@ -164,3 +164,5 @@ fn all_operations() -> Value {
 
 #[cfg(test)]
 mod life_tests;
+#[cfg(test)]
+mod provisioning_tests;

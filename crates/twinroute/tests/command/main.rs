@@ -25,7 +25,10 @@ fn the_shipped_configurations_are_valid() {
     for (file, expect) in [
         ("config/sidecar.toml", files),
         ("config/daemon.toml", files),
-        ("config/management.toml", "valid; definitions are not in files"),
+        (
+            "config/management.toml",
+            "valid; definitions are not in files",
+        ),
     ] {
         let output = twinroute()
             .current_dir(repository())
