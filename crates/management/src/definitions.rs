@@ -26,23 +26,21 @@ pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
             continue;
         };
         let prefix = record.id.children(Kind::Endpoint);
-        let endpoints = state.range(&prefix, None);
-        let endpoints = endpoints.filter_map(|record| endpoints::definition(record).cloned());
-        let endpoints: Vec<Endpoint> = endpoints.collect();
+        let endpoints = state.endpoints(&prefix, endpoints::definition).cloned();
+        let endpoints = endpoints.collect();
         let prefix = record.id.children(Kind::Route);
-        let routes = state
-            .range(&prefix, None)
-            .filter_map(|record| route(record));
+        let routes = state.routes(&prefix, route).cloned().collect();
         instances.push(Instance {
             name,
             endpoints,
-            routes: routes.collect(),
+            routes,
         });
     }
     instances
 }
 
-fn route(record: &Record) -> Option<Route> {
+/// The route that a record defines.
+pub(crate) fn route(record: &Record) -> Option<Route> {
     Some(Route {
         id: RouteId::new(&record.id.name).ok()?,
         endpoint_name: EndpointName::new(record.text("endpointName")?).ok()?,

@@ -3,16 +3,17 @@
 use crate::arm::error::Error;
 use crate::arm::request::Request;
 use crate::operations::{Expiry, Operation};
-use crate::provision;
+use crate::provision::{self, Verdict};
 use crate::settings::Settings;
 use crate::store::{Change, State, Store};
 use arc_swap::ArcSwap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::Connect;
 use twinroute_router::source;
+use uuid::Uuid;
 
 /// Destinations that are asked at a time whether they answer.
 const PROBES_MAX: usize = 64;
@@ -29,6 +30,10 @@ pub(crate) struct Desk {
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
     expiry: Expiry,
+    /// Operations whose end is known and not stored yet.
+    ended: Mutex<Vec<(Uuid, Verdict)>>,
+    /// The turn to store them.
+    pub(crate) ending: tokio::sync::Mutex<()>,
 }
 
 impl Desk {
@@ -48,7 +53,14 @@ impl Desk {
             beside: ArcSwap::default(),
             probes: Semaphore::new(PROBES_MAX),
             expiry: Expiry::default(),
+            ended: Mutex::default(),
+            ending: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Operations whose end is known and not stored yet. Not to be held across anything that waits.
+    pub(crate) fn ended(&self) -> MutexGuard<'_, Vec<(Uuid, Verdict)>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Decides and stores, off the threads that serve requests.

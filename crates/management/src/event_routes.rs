@@ -127,7 +127,7 @@ fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer,
     let items_max = items_max.clamp(1, ITEMS_MAX);
     let state = desk.store.read();
     let page = Page::of(&state, &prefix, after.as_deref(), items_max);
-    let value: Vec<Value> = page.records.iter().map(|record| render(record)).collect();
+    let value: Vec<Value> = page.records.iter().map(render).collect();
     let next = page
         .records
         .last()
@@ -145,7 +145,7 @@ fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer,
 fn get(desk: &Desk, instance: &ResourceId, id: &str) -> Result<Answer, Error> {
     let state = desk.store.read();
     let route = state.get(&instance.child(Kind::Route, id));
-    Ok(Answer::ok(render(route.ok_or(Error::RouteNotFound)?)))
+    Ok(Answer::ok(render(&route.ok_or(Error::RouteNotFound)?)))
 }
 
 async fn put(
@@ -175,9 +175,10 @@ async fn put(
         let name = active(state, &instance, &endpoint)?;
         life::idle(state, &instance)?;
         let before = state.get(&id);
+        let before = before.as_ref();
         let prefix = instance.children(Kind::Route);
         let limit = desk.settings.routes_max;
-        if before.is_none() && state.range(&prefix, None).count() >= limit {
+        if before.is_none() && state.keys(&prefix).count() >= limit {
             return Err(Error::LimitReached {
                 what: format!("digital twins instance '{}'", instance.name),
                 kind: "event routes",
@@ -188,7 +189,7 @@ async fn put(
         let mut body = Map::new();
         body.insert("endpointName".to_owned(), name.into());
         body.insert("filter".to_owned(), filter.into());
-        let system = system_data(before.map(|before| &**before), &caller, now);
+        let system = system_data(before, &caller, now);
         body.insert("systemData".to_owned(), system);
         let record = Record::new(id, body, BTreeMap::new());
         Ok((vec![Change::Put(record)], ()))

@@ -117,7 +117,7 @@ pub(crate) fn export(desk: &Desk, secrets: Secrets) -> Value {
         let record = state.get(id);
         record.is_some_and(|record| record.state() == "Deleting")
     };
-    let stays = |record: &&Arc<Record>| {
+    let stays = |record: &Record| {
         let id = &record.id;
         let group = ResourceId::group(&id.subscription, &id.group);
         !going(id) && !going(&group) && !id.owner().is_some_and(|owner| going(&owner))
@@ -150,7 +150,7 @@ pub(crate) async fn import(
     for kind in Kind::ALL {
         let of_kind = given.iter().filter(|resource| resource.id.kind == kind);
         for resource in of_kind {
-            let there = desk.store.read().get(&resource.id).is_some();
+            let there = desk.store.read().has(&resource.id);
             if there && existing == Existing::Keep {
                 imported.kept.push(resource.id.to_string());
                 continue;
@@ -295,7 +295,7 @@ fn masks(value: &Value, path: &str, found: &mut Vec<String>) {
 fn copy(desk: &Desk) -> Arc<Desk> {
     let store = Store::in_memory();
     let state = desk.store.read();
-    store.show(state.all().map(|record| Record::clone(record)).collect());
+    store.show(state.all().collect());
     drop(state);
     let settings = Settings {
         provisioning_checks: Checks::Definitions,
@@ -319,7 +319,7 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
         Kind::Route => {
             let owner = id.owner().expect("a route has an instance");
             // Its path names the instance alone.
-            if copy.store.read().get(&owner).is_none() {
+            if !copy.store.read().has(&owner) {
                 return Err(format!("there is no {owner} that it could belong to"));
             }
             let path = format!("/instances/{}/eventroutes/{}", owner.name, id.name);
@@ -376,7 +376,7 @@ async fn settle(copy: &Arc<Desk>) {
     }
     let used = copy.store.change(|state| {
         let used = state.kind(Kind::Endpoint).map(|record| {
-            let mut record = Record::clone(record);
+            let mut record = record;
             record.set_state("Succeeded");
             Change::Put(record)
         });
@@ -391,15 +391,13 @@ fn outcome(desk: &Desk, copy: &Desk, taken: &[&Given]) -> Vec<Change> {
     let now = desk.clock.now();
     let made = after
         .kind(Kind::Group)
-        .filter(|group| before.get(&group.id).is_none());
-    let mut changes: Vec<Change> = made
-        .map(|group| Change::Put(Record::clone(group)))
-        .collect();
+        .filter(|group| !before.has(&group.id));
+    let mut changes: Vec<Change> = made.map(Change::Put).collect();
     for given in taken {
         let Some(record) = after.get(&given.id) else {
             continue;
         };
-        let mut record = Record::clone(record);
+        let mut record = record;
         match record.id.kind {
             Kind::Endpoint => changes.push(provision(&mut record, &before, now)),
             Kind::Service => keep_scope(&mut record, given, &before),
@@ -428,7 +426,7 @@ fn keep_scope(record: &mut Record, given: &Given, before: &State) {
     };
     let mut others = before.kind(Kind::Service);
     let used = others.any(|other| other.property("idScope") == Some(scope));
-    if !used && before.get(&record.id).is_none() {
+    if !used && !before.has(&record.id) {
         let properties = record.properties_mut();
         properties.insert("idScope".to_owned(), scope.into());
     }

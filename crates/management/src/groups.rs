@@ -101,7 +101,7 @@ pub(crate) async fn answer(
 }
 
 fn found(desk: &Desk, request: &Request, id: &ResourceId) -> Result<Answer, Error> {
-    let record = desk.store.read().get(id).cloned();
+    let record = desk.store.read().get(id);
     let record = record.ok_or_else(|| Error::GroupNotFound {
         group: id.name.clone(),
     })?;
@@ -120,6 +120,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (status, record) = desk
         .change(move |_, state| {
             let before = state.get(&id);
+            let before = before.as_ref();
             let mut record = match before {
                 Some(before) => Record::clone(before),
                 None => group(&id),
@@ -172,7 +173,7 @@ pub(crate) fn made_with(
     now: Timestamp,
 ) -> Vec<Change> {
     let id = ResourceId::group(&id.subscription, &id.group);
-    if state.get(&id).is_some() {
+    if state.has(&id) {
         return Vec::new();
     }
     tracing::info!(group = %id, caller, at = now.rfc3339(), "a resource group was made with its first resource");

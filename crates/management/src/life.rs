@@ -19,7 +19,7 @@ pub(crate) fn idle(state: &State, id: &ResourceId) -> Result<(), Error> {
 }
 
 /// The resource that something is made or changed in: it must be there, and stay.
-pub(crate) fn staying<'a>(state: &'a State, owner: &ResourceId) -> Result<&'a Arc<Record>, Error> {
+pub(crate) fn staying(state: &State, owner: &ResourceId) -> Result<Record, Error> {
     let record = state.get(owner).ok_or_else(|| Error::ParentNotFound {
         parent: owner.name.clone(),
     })?;
@@ -40,7 +40,7 @@ pub(crate) async fn delete(
     may: impl FnOnce(&State, &Record) -> Result<(), Error> + Send + 'static,
 ) -> Result<Option<(Uuid, Record)>, Error> {
     desk.begin(move |_, state| {
-        let Some(before) = state.get(&id) else {
+        let Some(before) = &state.get(&id) else {
             return Ok((Vec::new(), None, None));
         };
         if let Some(running) = state.running(&id)

@@ -6,7 +6,6 @@ use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::store::record::Record;
 use http::Method;
-use std::sync::Arc;
 
 /// Where below the provider a request is: in a subscription or a group, or neither.
 #[derive(Clone, Copy)]
@@ -74,19 +73,19 @@ pub(crate) fn need_group(desk: &Desk, subscription: &str, group: &str) -> Result
 }
 
 /// The resource, or that it is not there.
-pub(crate) fn need(desk: &Desk, id: &ResourceId) -> Result<Arc<Record>, Error> {
+pub(crate) fn need(desk: &Desk, id: &ResourceId) -> Result<Record, Error> {
     need_group(desk, &id.subscription, &id.group)?;
     if let Some(owner) = id.owner() {
         need_parent(desk, &owner)?;
     }
-    let record = desk.store.read().get(id).cloned();
+    let record = desk.store.read().get(id);
     record.ok_or_else(|| not_found(id))
 }
 
 /// The parent of what is asked for.
-pub(crate) fn need_parent(desk: &Desk, owner: &ResourceId) -> Result<Arc<Record>, Error> {
+pub(crate) fn need_parent(desk: &Desk, owner: &ResourceId) -> Result<Record, Error> {
     need_group(desk, &owner.subscription, &owner.group)?;
-    let record = desk.store.read().get(owner).cloned();
+    let record = desk.store.read().get(owner);
     record.ok_or_else(|| Error::ParentNotFound {
         parent: owner.name.clone(),
     })

@@ -232,7 +232,7 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::S
     let desk = &management.desk;
     let id = crate::arm::id::ResourceId::parse(id).unwrap();
     let held = desk.store.change(|state| {
-        let mut record = crate::store::record::Record::clone(state.get(&id).unwrap());
+        let mut record = state.get(&id).unwrap();
         if step == Step::Delete {
             record.set_state("Deleting");
         }

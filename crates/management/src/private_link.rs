@@ -70,8 +70,9 @@ pub(crate) async fn put(
             life::staying(stored, &owner)?;
             life::idle(stored, &id)?;
             let before = stored.get(&id);
+            let before = before.as_ref();
             let prefix = owner.children(id.kind);
-            if before.is_none() && stored.range(&prefix, None).count() >= CONNECTIONS_MAX {
+            if before.is_none() && stored.keys(&prefix).count() >= CONNECTIONS_MAX {
                 return Err(Error::LimitReached {
                     what: format!("resource '{}'", owner.name),
                     kind: "private endpoint connections",
@@ -88,7 +89,7 @@ pub(crate) async fn put(
             } else {
                 Step::Create
             };
-            let system = system_data(before.map(|before| &**before), &caller, now);
+            let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record
                 .properties_mut()

@@ -38,9 +38,7 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
         let Some(operation) = state.operation(id).filter(|found| found.is_running()) else {
             return;
         };
-        let record = operation
-            .resource_id()
-            .and_then(|id| state.get(&id).cloned());
+        let record = operation.resource_id().and_then(|id| state.get(&id));
         (Arc::clone(operation), record)
     };
     let verdict = match (&record, operation.step) {
@@ -49,17 +47,32 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
         }
         _ => Verdict::Good,
     };
+    let resource = operation.resource.clone();
+    desk.ended().push((id, verdict));
+    let _turn = desk.ending.lock().await;
+    // Whoever has the turn ends all that wait, in one transaction.
+    let waiting = std::mem::take(&mut *desk.ended());
+    if waiting.is_empty() {
+        return;
+    }
     let ended = desk
         .change(move |desk, state| {
-            let present = state.operation(id).filter(|found| found.is_running());
-            let Some(operation) = present else {
-                return Ok((Vec::new(), ()));
-            };
-            Ok((end(state, operation, verdict, desk.clock.now()), ()))
+            let now = desk.clock.now();
+            let present = |id: Uuid| state.operation(id).filter(|found| found.is_running());
+            let waiting = waiting.into_iter();
+            let mut known: Vec<_> = waiting
+                .filter_map(|(id, verdict)| Some((present(id)?, verdict)))
+                .collect();
+            // What goes takes along what is below it, so it goes last.
+            known.sort_by_key(|(operation, _)| operation.step == Step::Delete);
+            let changes = known.into_iter();
+            let changes =
+                changes.flat_map(|(operation, verdict)| end(state, operation, verdict, now));
+            Ok((changes.collect(), ()))
         })
         .await;
     if let Err(error) = ended {
-        tracing::error!(%error, resource = operation.resource, "an operation could not be ended; it is at the next start");
+        tracing::error!(%error, resource, "operations could not be ended; they are at the next start");
     }
 }
 
@@ -76,7 +89,7 @@ fn end(state: &State, operation: &Operation, verdict: Verdict, now: Timestamp) -
     let Some(record) = state.get(&id) else {
         return vec![Change::Note(operation.end(None, now))];
     };
-    let mut record = Record::clone(record);
+    let mut record = record;
     let failure = settle(&mut record, verdict, now);
     vec![
         Change::Put(record),
@@ -118,7 +131,7 @@ pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
             .filter(|kind| kind.parent() == Some(id.kind));
         for kind in kinds {
             let prefix = id.children(kind);
-            gone.extend(state.range(&prefix, None).map(|record| record.id.key()));
+            gone.extend(state.keys(&prefix).map(str::to_owned));
         }
     }
     gone.into_iter().map(Change::Remove).collect()
@@ -137,7 +150,7 @@ async fn check(desk: &Desk, record: &Record) -> Verdict {
     }
     match desk.settings.provisioning_checks {
         Checks::Definitions => Verdict::Good,
-        Checks::Destinations => ask(desk, record, endpoint).await,
+        Checks::Destinations => ask(desk, record, &endpoint).await,
     }
 }
 

@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// Items of a page, unless fewer are asked for with `$top`.
 pub(crate) const ITEMS_MAX: usize = 500;
@@ -27,7 +26,7 @@ const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/').remove(b'$');
 
 /// The records below a prefix that one page holds, and where the next begins.
 pub(crate) struct Page {
-    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) records: Vec<Record>,
     pub(crate) next: Option<String>,
 }
 
@@ -35,7 +34,7 @@ impl Page {
     /// Takes the page that follows `after`.
     pub(crate) fn of(state: &State, prefix: &str, after: Option<&str>, items_max: usize) -> Self {
         let mut rest = state.range(prefix, after);
-        let records: Vec<_> = rest.by_ref().take(items_max).cloned().collect();
+        let records: Vec<_> = rest.by_ref().take(items_max).collect();
         let more = rest.next().is_some();
         let last = records.last().filter(|_| more);
         Self {
@@ -62,7 +61,7 @@ pub(crate) fn list(
     let top = request.query("$top").and_then(|top| top.parse().ok());
     let items_max = top.map_or(ITEMS_MAX, |top: usize| top.clamp(1, ITEMS_MAX));
     let page = Page::of(state, prefix, after.as_deref(), items_max);
-    let value: Vec<Value> = page.records.iter().map(|record| render(record)).collect();
+    let value: Vec<Value> = page.records.iter().map(render).collect();
     let mut body = json!({ "value": value });
     if let Some(token) = page.next {
         let mut link = url(request, &request.path());

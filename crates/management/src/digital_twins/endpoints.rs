@@ -9,6 +9,7 @@ use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::json::Object;
 use crate::arm::request::Request;
+use crate::definitions;
 use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{need, need_parent, not_found, only};
@@ -66,7 +67,7 @@ pub(crate) async fn answer(
     };
     let id = instance.child(Kind::Endpoint, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(render(&*need(desk, &id)?))),
+        Method::GET => Ok(Answer::ok(render(&need(desk, &id)?))),
         Method::PUT => put(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
         _ => {
@@ -89,6 +90,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (status, operation, record) = desk
         .begin(move |desk, state| {
             let before = admit(desk, state, &owner, &id)?;
+            let before = before.as_ref();
             if let Some(before) = before {
                 keeps_authentication(before, &wanted)?;
                 if is_same(before, &wanted) && before.state() == "Succeeded" {
@@ -101,7 +103,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             }
             let created = before.and_then(|before| before.property("createdTime"));
             let created = created.map_or_else(|| now.rfc3339(), str::to_owned);
-            let system = system_data(before.map(|before| &**before), &caller, now);
+            let system = system_data(before, &caller, now);
             wanted.body.insert("systemData".to_owned(), system);
             let properties = wanted.properties_mut();
             properties.insert("createdTime".to_owned(), created.into());
@@ -120,18 +122,18 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
 }
 
 /// Whether the endpoint may be made or changed now; gives the one that is there.
-fn admit<'a>(
+fn admit(
     desk: &Desk,
-    state: &'a State,
+    state: &State,
     owner: &ResourceId,
     id: &ResourceId,
-) -> Result<Option<&'a Arc<Record>>, Error> {
+) -> Result<Option<Record>, Error> {
     life::staying(state, owner)?;
     life::idle(state, id)?;
     let before = state.get(id);
     let limit = desk.settings.endpoints_max;
     let prefix = owner.children(Kind::Endpoint);
-    if before.is_none() && state.range(&prefix, None).count() >= limit {
+    if before.is_none() && state.keys(&prefix).count() >= limit {
         return Err(Error::LimitReached {
             what: format!("digital twins instance '{}'", owner.name),
             kind: "endpoints",
@@ -318,11 +320,10 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
 /// The ids of the routes that send to an endpoint.
 fn routes_to(state: &State, owner: &ResourceId, endpoint: &str) -> Vec<String> {
     let prefix = owner.children(Kind::Route);
-    let routes = state.range(&prefix, None).filter(|route| {
-        let name = route.text("endpointName");
-        name.is_some_and(|name| name.eq_ignore_ascii_case(endpoint))
-    });
-    routes.map(|route| route.id.name.clone()).collect()
+    let routes = state.routes(&prefix, definitions::route);
+    let sending =
+        routes.filter(|route| route.endpoint_name.as_str().eq_ignore_ascii_case(endpoint));
+    sending.map(|route| route.id.to_string()).collect()
 }
 
 fn accepted(
@@ -337,9 +338,7 @@ fn accepted(
     let Some(operation) = operation else {
         return answer;
     };
-    let owner = id
-        .owner()
-        .and_then(|owner| desk.store.read().get(&owner).cloned());
+    let owner = id.owner().and_then(|owner| desk.store.read().get(&owner));
     let location = owner.as_ref().and_then(|owner| owner.text("location"));
     operations::announce(answer, request, id, location.unwrap_or_default(), operation)
 }
@@ -360,43 +359,39 @@ pub(crate) fn render(record: &Record) -> Value {
 
 /// The endpoint that a record defines. One that an earlier version took and this one cannot read keeps its
 /// lane and waits, rather than being gone.
-pub(crate) fn definition(record: &Record) -> Option<&Endpoint> {
-    record.endpoint(|record| {
-        let name = EndpointName::new(&record.id.name).ok()?;
-        let reason = record.properties().get("provisioningError");
-        let reason = reason.and_then(|reason| reason["message"].as_str());
-        match endpoint::parse(&name, &record.reveal().to_string()) {
-            Ok(endpoint) => Some(Endpoint {
-                provisioning_error: reason.map(str::to_owned),
-                ..endpoint
-            }),
-            Err(errors) => {
-                let kind = [
-                    EndpointType::EventGrid,
-                    EndpointType::EventHub,
-                    EndpointType::ServiceBus,
-                ];
-                let stored = record.property("endpointType");
-                let kind = kind
-                    .into_iter()
-                    .find(|kind| stored == Some(kind.as_str()))?;
-                let missing = Error::InvalidFields(errors).to_string();
-                let waiting = endpoint::Waiting {
-                    endpoint_type: kind,
-                    missing: format!(
-                        "the stored definition cannot be read; put it again: {missing}"
-                    ),
-                };
-                Some(Endpoint {
-                    name,
-                    destination: endpoint::Destination::Waiting(waiting),
-                    dead_letter: None,
-                    provisioning_state: None,
-                    provisioning_error: None,
-                })
-            }
+pub(crate) fn definition(record: &Record) -> Option<Endpoint> {
+    let name = EndpointName::new(&record.id.name).ok()?;
+    let reason = record.properties().get("provisioningError");
+    let reason = reason.and_then(|reason| reason["message"].as_str());
+    match endpoint::parse(&name, &record.reveal().to_string()) {
+        Ok(endpoint) => Some(Endpoint {
+            provisioning_error: reason.map(str::to_owned),
+            ..endpoint
+        }),
+        Err(errors) => {
+            let kind = [
+                EndpointType::EventGrid,
+                EndpointType::EventHub,
+                EndpointType::ServiceBus,
+            ];
+            let stored = record.property("endpointType");
+            let kind = kind
+                .into_iter()
+                .find(|kind| stored == Some(kind.as_str()))?;
+            let missing = Error::InvalidFields(errors).to_string();
+            let waiting = endpoint::Waiting {
+                endpoint_type: kind,
+                missing: format!("the stored definition cannot be read; put it again: {missing}"),
+            };
+            Some(Endpoint {
+                name,
+                destination: endpoint::Destination::Waiting(waiting),
+                dead_letter: None,
+                provisioning_state: None,
+                provisioning_error: None,
+            })
         }
-    })
+    }
 }
 
 /// Notes why an endpoint is not simply `Succeeded`; takes the note away when it is.

@@ -41,7 +41,7 @@ pub(crate) async fn answer(
     id: ResourceId,
 ) -> Result<Answer, Error> {
     match request.method {
-        Method::GET => Ok(Answer::ok(render(desk, request, &*need(desk, &id)?))),
+        Method::GET => Ok(Answer::ok(render(desk, request, &need(desk, &id)?))),
         Method::PUT => put(desk, request, id).await,
         Method::PATCH => patch(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
@@ -85,13 +85,8 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (status, operation, record) = desk
         .begin(move |desk, state| {
             let before = state.get(&id);
-            let location = place(
-                desk,
-                state,
-                &id,
-                before.map(|record| &**record),
-                wanted.location.as_deref(),
-            )?;
+            let before = before.as_ref();
+            let location = place(desk, state, &id, before, wanted.location.as_deref())?;
             let mut record = Record::new(id.clone(), Map::new(), BTreeMap::new());
             record.body.insert("location".to_owned(), location.into());
             record.body.insert("tags".to_owned(), wanted.tags);
@@ -115,7 +110,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                 ));
             }
             record.set_state("Provisioning");
-            let system = system_data(before.map(|before| &**before), &caller, now);
+            let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             let step = if before.is_some() {
                 Step::Update
@@ -163,7 +158,7 @@ fn place(
     }
     let limit = desk.settings.instances_max;
     let prefix = ResourceId::kind_prefix(Kind::Instance);
-    if state.range(&prefix, None).count() >= limit {
+    if state.keys(&prefix).count() >= limit {
         return Err(Error::LimitReached {
             what: "server".to_owned(),
             kind: "instances",
@@ -175,9 +170,8 @@ fn place(
 }
 
 /// The instance of a name, wherever it is.
-pub(crate) fn named<'a>(state: &'a State, name: &str) -> Option<&'a Arc<Record>> {
-    let mut all = state.kind(Kind::Instance);
-    all.find(|record| record.id.name.eq_ignore_ascii_case(name))
+pub(crate) fn named(state: &State, name: &str) -> Option<Record> {
+    state.named(Kind::Instance, name)
 }
 
 /// Whether a PUT changes nothing.
@@ -211,7 +205,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
     let asked = id.clone();
     let (status, operation, record) = desk
         .begin(move |_, state| {
-            let before = state.get(&id).ok_or_else(|| not_found(&id))?;
+            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
             life::idle(state, &id)?;
             let mut record = Record::clone(before);
             if let Some(tags) = new_tags {

@@ -66,7 +66,7 @@ pub(crate) async fn answer(
         (Some(_), None, ["locations", _, "operationresults", _]) => {
             only(request, &[Method::GET], "GET")?;
             let state = desk.store.read();
-            let render = |id: &ResourceId| Some(render(desk, request, state.get(id)?));
+            let render = |id: &ResourceId| Some(render(desk, request, &state.get(id)?));
             operations::result(request, &state, &rest[3], render)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances"]) => {

@@ -125,9 +125,10 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             life::staying(state, &owner)?;
             life::idle(state, &id)?;
             let before = state.get(&id);
+            let before = before.as_ref();
             let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
             let mut record = Record::new(id.clone(), body, BTreeMap::new());
-            let system = system_data(before.map(|before| &**before), &caller, now);
+            let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record.set_state("Provisioning");
             let step = if before.is_some() {

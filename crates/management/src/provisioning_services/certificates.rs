@@ -94,7 +94,8 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let record = desk
         .change(move |_, state| {
             life::staying(state, &owner)?;
-            let before = state.get(&id).map(|before| &**before);
+            let before = state.get(&id);
+            let before = before.as_ref();
             match before {
                 Some(before) => demand.require(before, &id.name)?,
                 None => room(state, &owner)?,
@@ -178,7 +179,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 fn room(state: &State, owner: &ResourceId) -> Result<(), Error> {
     let prefix = owner.children(Kind::Certificate);
-    if state.range(&prefix, None).count() < CERTIFICATES_MAX {
+    if state.keys(&prefix).count() < CERTIFICATES_MAX {
         return Ok(());
     }
     Err(Error::LimitReached {
@@ -196,7 +197,7 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     let demand = Demand::of(request, None);
     let gone = desk
         .change(move |_, state| {
-            let Some(before) = state.get(&id) else {
+            let Some(before) = &state.get(&id) else {
                 return Ok((Vec::new(), false));
             };
             demand.require(before, &id.name)?;
@@ -221,7 +222,7 @@ async fn change(
     let demand = Demand::of(request, None);
     let (caller, now) = (Desk::caller(request), request.now);
     desk.change(move |_, state| {
-        let before = state.get(&id).ok_or_else(|| not_found(&id))?;
+        let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
         demand.require(before, &id.name)?;
         let mut record = Record::clone(before);
         decide(&mut record)?;

@@ -92,11 +92,11 @@ async fn of_service(
         }
         ["listkeys"] => {
             only(request, &[Method::POST], "POST")?;
-            Ok(Answer::ok(policies::all_keys(&*need(desk, &id)?)))
+            Ok(Answer::ok(policies::all_keys(&need(desk, &id)?)))
         }
         ["keys", _, "listkeys"] => {
             only(request, &[Method::POST], "POST")?;
-            policies::keys(&*need(desk, &id)?, &rest[1]).map(Answer::ok)
+            policies::keys(&need(desk, &id)?, &rest[1]).map(Answer::ok)
         }
         ["certificates", more @ ..] => {
             certificates::answer(desk, request, &id, more, &rest[1..]).await
@@ -125,7 +125,7 @@ fn operation(
     operations::result(request, &state, id, |resource| {
         let record = state.get(resource)?;
         Some(match resource.kind {
-            Kind::Service => services::render(&state, record),
+            Kind::Service => services::render(&state, &record),
             _ => record.render(),
         })
     })

@@ -73,7 +73,8 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (operation, record) = desk
         .begin(move |_, state| {
             life::idle(state, &id)?;
-            let before = state.get(&id).map(|before| &**before);
+            let before = state.get(&id);
+            let before = before.as_ref();
             demand.check(before, &id.name)?;
             let record = make(state, &id, before, wanted)?;
             let (mut record, step) = match before {
@@ -129,7 +130,7 @@ fn make(
             });
         }
         let prefix = ResourceId::kind_prefix(Kind::Service);
-        if state.range(&prefix, None).count() >= SERVICES_MAX {
+        if state.keys(&prefix).count() >= SERVICES_MAX {
             return Err(Error::LimitReached {
                 what: "server".to_owned(),
                 kind: "provisioning services",
@@ -193,7 +194,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
     let (caller, now) = (Desk::caller(request), request.now);
     let record = desk
         .change(move |_, state| {
-            let before = state.get(&id).ok_or_else(|| not_found(&id))?;
+            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
             life::idle(state, &id)?;
             demand.check(Some(before), &id.name)?;
             let mut record = Record::clone(before);

@@ -181,35 +181,35 @@ impl Disk {
         self.open_value("key", &key).map(drop)
     }
 
-    /// Everything, as changes to an empty state.
-    pub(crate) fn load(&self) -> Result<Vec<Change>, StoreError> {
-        let failed = self.database("reading");
-        let read = (|| -> Result<_, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let mut values = Vec::new();
-            for table in [RECORDS, OPERATIONS] {
-                for entry in transaction.open_table(table)?.iter()? {
-                    let (key, value) = entry?;
-                    values.push((key.value().to_owned(), value.value().to_vec()));
-                }
+    /// Gives everything, as changes to an empty state.
+    pub(crate) fn load(&self, mut take: impl FnMut(Change)) -> Result<(), StoreError> {
+        let step = "reading";
+        let failed = |error: redb::Error| self.database(step)(error);
+        let transaction = self.database.begin_read();
+        let transaction = transaction.map_err(|error| failed(error.into()))?;
+        for table in [RECORDS, OPERATIONS] {
+            let table = transaction.open_table(table);
+            let table = table.map_err(|error| failed(error.into()))?;
+            let entries = table.iter().map_err(|error| failed(error.into()))?;
+            for entry in entries {
+                let (key, value) = entry.map_err(|error| failed(error.into()))?;
+                take(self.read(key.value(), value.value())?);
             }
-            Ok(values)
-        })();
-        let values = read.map_err(failed)?;
-        let mut changes = Vec::with_capacity(values.len());
-        for (key, sealed) in values {
-            let mut plain = self.open_value(&key, &sealed)?;
-            let change = match Record::read(&plain) {
-                Some(record) if record.id.key() == key => Some(Change::Put(record)),
-                _ => Operation::read(&plain).map(Change::Note),
-            };
-            zeroize::Zeroize::zeroize(&mut plain);
-            changes.push(change.ok_or_else(|| StoreError::Malformed {
-                path: self.path.clone(),
-                place: key,
-            })?);
         }
-        Ok(changes)
+        Ok(())
+    }
+
+    fn read(&self, key: &str, sealed: &[u8]) -> Result<Change, StoreError> {
+        let mut plain = self.open_value(key, sealed)?;
+        let change = match Record::read(&plain) {
+            Some(record) if record.id.key() == key => Some(Change::Put(record)),
+            _ => Operation::read(&plain).map(Change::Note),
+        };
+        zeroize::Zeroize::zeroize(&mut plain);
+        change.ok_or_else(|| StoreError::Malformed {
+            path: self.path.clone(),
+            place: key.to_owned(),
+        })
     }
 
     /// Writes changes in one transaction; on disk when this returns.

@@ -4,62 +4,116 @@
 //! memory: whoever was answered finds what it was told, also after a crash.
 
 pub(crate) mod disk;
+mod kept;
 pub(crate) mod record;
 
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::operations::Operation;
 use disk::Disk;
+use kept::Kept;
 use record::Record;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::route::Route;
 use uuid::Uuid;
 
 /// Everything, as of one moment.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    records: BTreeMap<String, Arc<Record>>,
+    records: BTreeMap<Box<str>, Kept>,
     operations: HashMap<Uuid, Arc<Operation>>,
     /// By the key of their resource, those that run.
     running: HashMap<String, Uuid>,
 }
 
 impl State {
-    pub(crate) fn get(&self, id: &ResourceId) -> Option<&Arc<Record>> {
-        self.records.get(&id.key())
+    pub(crate) fn get(&self, id: &ResourceId) -> Option<Record> {
+        self.records.get(id.key().as_str()).map(Kept::record)
     }
 
-    /// The records whose keys begin with `prefix` and come behind `after`, in the order of their keys.
-    pub(crate) fn range<'a>(
+    pub(crate) fn has(&self, id: &ResourceId) -> bool {
+        self.records.contains_key(id.key().as_str())
+    }
+
+    /// Those whose keys begin with `prefix` and come behind `after`, in the order of their keys.
+    fn kept<'a>(
         &'a self,
         prefix: &'a str,
-        after: Option<&str>,
-    ) -> impl Iterator<Item = &'a Arc<Record>> {
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Kept)> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
         let range = self.records.range::<str, _>((start, Bound::Unbounded));
         range
+            .map(|(key, kept)| (&**key, kept))
             .take_while(move |(key, _)| key.starts_with(prefix))
-            .map(|(_, record)| record)
+    }
+
+    /// The records whose keys begin with `prefix` and come behind `after`, in the order of their keys.
+    pub(crate) fn range<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = Record> + 'a {
+        self.kept(prefix, after).map(|(_, kept)| kept.record())
+    }
+
+    /// The keys that begin with `prefix`: what is counted or removed need not be taken apart.
+    pub(crate) fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.kept(prefix, None).map(|(key, _)| key)
+    }
+
+    /// The endpoints that records below `prefix` define; `read` is asked once for each record.
+    pub(crate) fn endpoints<'a>(
+        &'a self,
+        prefix: &'a str,
+        read: fn(&Record) -> Option<Endpoint>,
+    ) -> impl Iterator<Item = &'a Endpoint> {
+        let kept = self.kept(prefix, None);
+        kept.filter_map(move |(_, kept)| kept.endpoint(read))
+    }
+
+    /// The routes that records below `prefix` define; `read` is asked once for each record.
+    pub(crate) fn routes<'a>(
+        &'a self,
+        prefix: &'a str,
+        read: fn(&Record) -> Option<Route>,
+    ) -> impl Iterator<Item = &'a Route> {
+        let kept = self.kept(prefix, None);
+        kept.filter_map(move |(_, kept)| kept.route(read))
     }
 
     /// All records of a kind.
-    pub(crate) fn kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
+    pub(crate) fn kind(&self, kind: Kind) -> impl Iterator<Item = Record> {
         let prefix = ResourceId::kind_prefix(kind);
-        let range = self
-            .records
-            .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let start = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+        let range = self.records.range::<str, _>(start);
         range
-            .map(|(_, record)| record)
-            .take_while(move |record| record.id.kind == kind)
+            .take_while(move |(key, _)| key.starts_with(&prefix))
+            .map(|(_, kept)| kept.record())
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
-        self.records.values()
+    /// The record of a kind that has this name, wherever it is.
+    pub(crate) fn named(&self, kind: Kind, name: &str) -> Option<Record> {
+        let prefix = ResourceId::kind_prefix(kind);
+        let last = |key: &str| {
+            key.rsplit('/')
+                .next()
+                .is_some_and(|last| last.eq_ignore_ascii_case(name))
+        };
+        let mut kept = self.kept(&prefix, None);
+        let found = kept.find(|(key, _)| last(key));
+        found.map(|(_, kept)| kept.record())
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = Record> {
+        self.records.values().map(Kept::record)
     }
 
     pub(crate) fn operation(&self, id: Uuid) -> Option<&Arc<Operation>> {
@@ -80,10 +134,11 @@ impl State {
         for change in changes {
             match change {
                 Change::Put(record) => {
-                    self.records.insert(record.id.key(), Arc::new(record));
+                    let key = record.id.key().into_boxed_str();
+                    self.records.insert(key, Kept::new(&record));
                 }
                 Change::Remove(key) => {
-                    self.records.remove(&key);
+                    self.records.remove(key.as_str());
                 }
                 Change::Note(operation) => self.note(operation),
                 Change::Forget(id) => drop(self.operations.remove(&id)),
@@ -132,7 +187,7 @@ impl Store {
     /// Opens what is on disk.
     pub(crate) fn on_disk(disk: Disk) -> Result<Self, disk::StoreError> {
         let mut state = State::default();
-        state.apply(disk.load()?);
+        disk.load(|change| state.apply(vec![change]))?;
         Ok(Self::with(state, Backing::Disk(Box::new(disk))))
     }
 

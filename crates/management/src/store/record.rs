@@ -7,9 +7,8 @@ use crate::arm::json::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::secret::Secret;
 
 /// A resource.
@@ -20,8 +19,6 @@ pub(crate) struct Record {
     pub(crate) body: Map<String, Value>,
     /// Secrets by the JSON pointer of their place in `body`.
     pub(crate) secrets: BTreeMap<String, Secret>,
-    /// The endpoint that it defines, read when first asked for.
-    endpoint: OnceLock<Option<Endpoint>>,
 }
 
 /// A record as it is written, before it is sealed.
@@ -39,12 +36,7 @@ impl Record {
         body: Map<String, Value>,
         secrets: BTreeMap<String, Secret>,
     ) -> Self {
-        Self {
-            id,
-            body,
-            secrets,
-            endpoint: OnceLock::new(),
-        }
+        Self { id, body, secrets }
     }
 
     /// The body as readers see it, before masks and computed members.
@@ -85,7 +77,6 @@ impl Record {
     }
 
     pub(crate) fn properties_mut(&mut self) -> &mut Map<String, Value> {
-        self.endpoint = OnceLock::new();
         let properties = self.body.entry("properties").or_insert_with(|| json!({}));
         if !properties.is_object() {
             *properties = json!({});
@@ -111,14 +102,6 @@ impl Record {
     /// A text at the top, such as `location`.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.body.get(name)?.as_str()
-    }
-
-    /// The endpoint that it defines, if it defines one.
-    pub(crate) fn endpoint(
-        &self,
-        read: impl FnOnce(&Self) -> Option<Endpoint>,
-    ) -> Option<&Endpoint> {
-        self.endpoint.get_or_init(|| read(self)).as_ref()
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {

@@ -1,0 +1,49 @@
+//! A record as it waits in memory: its written form, which is a quarter of the size of a record taken apart,
+//! and beside it what the table is made of.
+
+use super::record::Record;
+use std::sync::OnceLock;
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::route::Route;
+use twinroute_model::secret::Secret;
+
+/// A record, folded. Its text holds secrets, and is zeroed when the last holder lets go.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    written: Secret,
+    endpoint: OnceLock<Option<Box<Endpoint>>>,
+    route: OnceLock<Option<Box<Route>>>,
+}
+
+impl Kept {
+    pub(crate) fn new(record: &Record) -> Self {
+        let written = String::from_utf8(record.write()).expect("JSON is UTF-8");
+        Self {
+            written: Secret::new(written),
+            endpoint: OnceLock::new(),
+            route: OnceLock::new(),
+        }
+    }
+
+    /// The record, taken apart.
+    pub(crate) fn record(&self) -> Record {
+        let record = Record::read(self.written.expose().as_bytes());
+        record.expect("it was written by this process")
+    }
+
+    /// The endpoint that it defines; `read` is asked once.
+    pub(crate) fn endpoint(&self, read: fn(&Record) -> Option<Endpoint>) -> Option<&Endpoint> {
+        let endpoint = self
+            .endpoint
+            .get_or_init(|| read(&self.record()).map(Box::new));
+        endpoint.as_deref()
+    }
+
+    /// The route that it defines; `read` is asked once.
+    pub(crate) fn route(&self, read: fn(&Record) -> Option<Route>) -> Option<&Route> {
+        let route = self
+            .route
+            .get_or_init(|| read(&self.record()).map(Box::new));
+        route.as_deref()
+    }
+}
