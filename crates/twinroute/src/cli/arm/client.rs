@@ -336,20 +336,20 @@ mod tests {
             &format!("https://{azure}/"),
             &format!("https://{azure}"),
         );
-        let local = "127.0.0.1:8082/instances/lab";
-        check("http://127.0.0.1:8082", local, &format!("http://{local}"));
+        let local = "127.0.0.1:8083/instances/lab";
+        check("http://127.0.0.1:8083", local, &format!("http://{local}"));
         check(
             "https://localhost:8443",
             "localhost:8443",
             "https://localhost:8443",
         );
         check(
-            "http://127.0.0.1:8082",
+            "http://127.0.0.1:8083",
             "evil.example",
             "https://evil.example",
         );
-        check("http://127.0.0.1:8082", "a@b", "say where the routes are");
-        check("http://127.0.0.1:8082", "", "wait until the instance");
+        check("http://127.0.0.1:8083", "a@b", "say where the routes are");
+        check("http://127.0.0.1:8083", "", "wait until the instance");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) struct Server {
         value_name = "URL",
         env = "TWINROUTE_MANAGEMENT_URL",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:8082"
+        default_value = "http://127.0.0.1:8083"
     )]
     management_url: String,
     /// The subscription: a GUID.
