@@ -1,7 +1,7 @@
 //! Tells when the folder of secrets changes.
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -13,8 +13,8 @@ const QUIET: Duration = Duration::from_millis(100);
 /// But no burst puts a look off for longer than this.
 const BURST_MAX: Duration = Duration::from_secs(2);
 
-/// Where no watch can be set (the folder is not there yet) or one misses changes (network file systems,
-/// a folder that was replaced as a whole), a look is taken this often.
+/// Where no watch can be set or one misses changes (network file systems, a folder that was replaced as a
+/// whole), a look is taken this often.
 const POLL: Duration = Duration::from_secs(30);
 
 /// Watches one folder, or nothing. Stops when dropped.
@@ -23,8 +23,17 @@ pub struct Watch {
     folder: Option<PathBuf>,
     seen: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
+    aim: Aim,
     /// A change was seen, but its burst was not over when the caller went away.
     open: bool,
+}
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    Folder,
+    /// The folder is not there yet: that in which it, or what it stands in, is to appear.
+    Above,
 }
 
 impl Watch {
@@ -33,6 +42,7 @@ impl Watch {
             folder: folder.map(Path::to_owned),
             seen: Arc::default(),
             watcher: None,
+            aim: Aim::Folder,
             open: false,
         };
         watch.set();
@@ -44,17 +54,31 @@ impl Watch {
         let Some(folder) = &self.folder else {
             return;
         };
+        let folder = absolute(folder).unwrap_or_else(|_| folder.clone());
+        let there = folder.ancestors().find(|above| above.is_dir());
+        let (target, aim, mode) = match there {
+            Some(above) if *above != *folder => (above, Aim::Above, RecursiveMode::NonRecursive),
+            _ => (folder.as_path(), Aim::Folder, RecursiveMode::Recursive),
+        };
         let seen = Arc::clone(&self.seen);
+        let on_the_way = folder.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // Reading a secret must not look like a change; after an error anything may be missed.
-            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+            let counts = event.map_or(true, |event| {
+                let near =
+                    |path: &PathBuf| on_the_way.starts_with(path) || path.starts_with(&on_the_way);
+                !matches!(event.kind, EventKind::Access(_))
+                    && (event.paths.is_empty() || event.paths.iter().any(near))
+            });
+            if counts {
                 seen.notify_one();
             }
         });
         let watching = watcher.and_then(|mut watcher| {
-            watcher.watch(folder, RecursiveMode::Recursive)?;
+            watcher.watch(target, mode)?;
             Ok(watcher)
         });
+        self.aim = aim;
         if let Err(error) = &watching {
             let folder = folder.display();
             tracing::debug!(%folder, %error, "secrets are not watched, only looked at in turns");
@@ -81,6 +105,9 @@ impl Watch {
             let more = timeout_at(quiet, self.seen.notified()).await;
             if more.is_err() || Instant::now() >= latest {
                 self.open = false;
+                if self.aim == Aim::Above {
+                    self.set();
+                }
                 return;
             }
         }
@@ -107,16 +134,30 @@ mod tests {
         assert!(watch.watcher.is_some());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_a_watch_a_look_is_taken_in_turns() {
+    /// A folder that was made after the start was found half a minute later.
+    #[tokio::test]
+    async fn a_folder_that_is_made_later_is_seen_at_once() {
         let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("later");
+        let folder = root.path().join("secrets/inner");
         let mut watch = Watch::new(Some(&folder));
-        assert!(watch.watcher.is_none());
+        assert_eq!(watch.aim, Aim::Above);
+        fs::write(root.path().join("beside"), b"x").unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        let limit = Duration::from_secs(20);
+        while watch.aim == Aim::Above {
+            timeout(limit, watch.changed()).await.unwrap();
+        }
+        fs::write(folder.join("accessKey1"), b"k").unwrap();
+        timeout(limit, watch.changed()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_is_taken_in_turns_and_never_without_a_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let mut watch = Watch::new(Some(root.path()));
+        let started = Instant::now();
         watch.changed().await;
-        fs::create_dir(&folder).unwrap();
-        watch.changed().await;
-        assert!(watch.watcher.is_some(), "the folder is there now");
+        assert!(started.elapsed() >= POLL);
         let mut never = Watch::new(None);
         let limit = Duration::from_secs(3_600);
         assert!(timeout(limit, never.changed()).await.is_err());

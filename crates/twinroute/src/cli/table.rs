@@ -63,6 +63,7 @@ pub(super) fn render(status: &Status) -> String {
 fn source_lines(text: &mut String, source: &SourceStatus) {
     let kind = &source.kind;
     let read = match source.age_ms {
+        Some(0..1_000) => "definitions as of now".to_owned(),
         Some(age_ms) => format!("definitions as of {} ago", age(age_ms)),
         None => "no definitions yet".to_owned(),
     };
@@ -74,9 +75,10 @@ fn source_lines(text: &mut String, source: &SourceStatus) {
     line(text, format_args!("source {kind}: {read}{saved}"));
     if !source.last_error.is_empty() {
         let (failures, error) = (source.failures, &source.last_error);
+        let looks = if failures == 1 { "look" } else { "looks" };
         line(
             text,
-            format_args!("    {failures} looks failed since, the last one: {error}"),
+            format_args!("    {failures} {looks} failed since, the last one: {error}"),
         );
     }
     for waiting in &source.waiting {
