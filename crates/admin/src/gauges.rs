@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 use twinroute_router::sink::FaultKind;
-use twinroute_router::status::{EndpointStatus, STATES, Status};
+use twinroute_router::status::{EndpointStatus, STATES, SourceStatus, Status};
 
 /// One endpoint with its instance.
 type Of<'a> = (&'a str, &'a EndpointStatus);
@@ -24,6 +24,7 @@ pub(crate) fn render(status: &Status) -> String {
         text: String::new(),
         endpoints,
     };
+    page.source(status.table.source.as_ref());
     page.states();
     page.gauge("queue_bytes", "Bytes of what waits or is in flight", |of| {
         Some(of.queue_bytes)
@@ -55,6 +56,38 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// How the source of the definitions goes, where it is one that can lag.
+    fn source(&mut self, source: Option<&SourceStatus>) {
+        let Some(source) = source else {
+            return;
+        };
+        let age = source.age_ms.map(|age_ms| age_ms as f64 / 1_000.0);
+        let waiting = source.waiting.len() as f64;
+        for (name, help, value) in [
+            (
+                "source_age_seconds",
+                "Since the definitions were last seen to be current",
+                age,
+            ),
+            (
+                "source_failures",
+                "Looks at the source of the definitions that failed since",
+                Some(f64::from(source.failures)),
+            ),
+            (
+                "source_waiting",
+                "Endpoints that wait for a secret",
+                Some(waiting),
+            ),
+        ] {
+            if let Some(value) = value {
+                self.head(name, help);
+                let written = writeln!(self.text, "twinroute_{name} {value}");
+                written.expect("a String takes everything");
+            }
+        }
+    }
+
     fn head(&mut self, name: &str, help: &str) {
         let written = write!(
             self.text,

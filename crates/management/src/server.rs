@@ -58,7 +58,10 @@ fn log(request: &Request, result: &Result<Answer, Error>) {
     let (method, path) = (&request.method, request.path());
     let (caller, id) = (&request.caller, request.id);
     match result {
-        Ok(answer) if *method != Method::GET => {
+        Ok(_) if request.words.last().is_some_and(|word| word == "listkeys") => {
+            tracing::info!(path, caller, request = %id, "keys were shown");
+        }
+        Ok(answer) if matches!(*method, Method::PUT | Method::PATCH | Method::DELETE) => {
             let status = answer.status.as_u16();
             tracing::info!(%method, path, status, caller, request = %id, "a change was taken");
         }

@@ -120,6 +120,7 @@ fn definitions_outlive_the_management_api_they_came_from() {
             .as_str()
             .is_some_and(|error| !error.is_empty())
     );
+    assert!(reader.metrics().contains("twinroute_source_age_seconds "));
     assert!(reader.post(2).starts_with("HTTP/1.1 202"));
     assert_eq!(matched(&reader), 2);
     drop(reader);
