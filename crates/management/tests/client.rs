@@ -284,3 +284,61 @@ async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
     assert!(error.contains("certificate"), "{error}");
     server.end().await;
 }
+
+/// What no client should send, over a real connection: each is answered in ARM's shape, and changes nothing.
+#[tokio::test]
+async fn hostile_requests_are_answered_and_change_nothing() {
+    let server = Server::start();
+    let http = client(None, Proxies::None).unwrap();
+    let instance = format!(
+        "{}/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances",
+        server.url
+    );
+    let put = |name: &str, body: Vec<u8>| {
+        let url = format!("{instance}/{name}?api-version={ARM}");
+        let request = http.put(url).bearer_auth(TOKEN);
+        let request = request.header("content-type", "application/json");
+        request.body(body).send()
+    };
+    let large = format!(
+        r#"{{"location":"westus2","tags":{{"a":"{}"}}}}"#,
+        "x".repeat(10 << 20)
+    );
+    let deep = "[".repeat(100_000);
+    for (name, body, status, code) in [
+        ("one", large.into_bytes(), 413, "RequestEntityTooLarge"),
+        ("one", deep.into_bytes(), 400, "InvalidRequestContent"),
+        (
+            "one",
+            b"{\"location\":\"\xff\"}".to_vec(),
+            400,
+            "InvalidRequestContent",
+        ),
+        (
+            "one",
+            br#"{"location":"a","location":"b"}"#.to_vec(),
+            400,
+            "InvalidRequestContent",
+        ),
+        ("%2e%2e%2fetc", b"{}".to_vec(), 400, "InvalidRequestUri"),
+        ("%00", b"{}".to_vec(), 400, "InvalidRequestUri"),
+        (
+            "%3Cscript%3E",
+            br#"{"location":"westus2"}"#.to_vec(),
+            400,
+            "InvalidResourceName",
+        ),
+    ] {
+        let answer = timeout(LIMIT, put(name, body)).await.unwrap().unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{name}");
+        let text = answer.text().await.unwrap();
+        let body: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(body["error"]["code"], code, "{text}");
+    }
+    let list = http
+        .get(format!("{instance}?api-version={ARM}"))
+        .bearer_auth(TOKEN);
+    let list = list.send().await.unwrap();
+    assert_eq!(list.status().as_u16(), 404, "no group was made");
+    server.end().await;
+}
