@@ -13,7 +13,7 @@ use crate::arm::versions;
 use crate::desk::Desk;
 use crate::digital_twins::named;
 use crate::life;
-use crate::lookup::only;
+use crate::lookup::{not_taken, only};
 use crate::store::record::{Record, system_data};
 use crate::store::{Change, State};
 use http::Method;
@@ -48,10 +48,7 @@ pub(crate) async fn answer(
             Method::GET => get(desk, &instance, id),
             Method::PUT => put(desk, request, instance, id).await,
             Method::DELETE => delete(desk, instance, id).await,
-            _ => {
-                only(request, &[], "GET, PUT and DELETE")?;
-                Err(Error::RouteNotFound)
-            }
+            _ => Err(not_taken(request, "GET, PUT and DELETE")),
         },
         _ => Err(Error::UnknownPath {
             path: request.path(),

@@ -12,7 +12,7 @@ use crate::arm::page;
 use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
-use crate::lookup::{not_found, only};
+use crate::lookup::{not_taken, only};
 use crate::operations;
 use crate::store::record::{Record, tags};
 use crate::store::{Change, State};
@@ -93,10 +93,7 @@ pub(crate) async fn answer(
         Method::GET | Method::HEAD => found(desk, request, &id),
         Method::PUT | Method::PATCH => put(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
-        _ => {
-            only(request, &[], "GET, HEAD, PUT, PATCH and DELETE")?;
-            Err(not_found(&id))
-        }
+        _ => Err(not_taken(request, "GET, HEAD, PUT, PATCH and DELETE")),
     }
 }
 

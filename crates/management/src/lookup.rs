@@ -55,21 +55,38 @@ pub(crate) fn only(
     if methods.contains(&request.method) {
         return Ok(());
     }
-    Err(Error::MethodNotAllowed {
+    Err(not_taken(request, allow))
+}
+
+/// What a method gets that is not taken here.
+pub(crate) fn not_taken(request: &Request, allow: &'static str) -> Error {
+    Error::MethodNotAllowed {
         method: request.method.to_string(),
         allow,
-    })
+    }
+}
+
+/// The child that is asked for, by what stands behind its kind's segment; nothing is their list, which is only
+/// read.
+pub(crate) fn child<'a>(request: &Request, rest: &'a [String]) -> Result<Option<&'a str>, Error> {
+    match rest {
+        [] => only(request, &[Method::GET], "GET").map(|()| None),
+        [name] => Ok(Some(name)),
+        _ => Err(Error::UnknownPath {
+            path: request.path(),
+        }),
+    }
 }
 
 /// The group must be there: made by hand, or with the first resource in it.
 pub(crate) fn need_group(desk: &Desk, subscription: &str, group: &str) -> Result<(), Error> {
     let id = ResourceId::group(subscription, group);
-    match desk.store.read().get(&id) {
-        Some(_) => Ok(()),
-        None => Err(Error::GroupNotFound {
-            group: group.to_owned(),
-        }),
+    if desk.store.read().has(&id) {
+        return Ok(());
     }
+    Err(Error::GroupNotFound {
+        group: group.to_owned(),
+    })
 }
 
 /// The resource, or that it is not there.

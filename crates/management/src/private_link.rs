@@ -11,11 +11,11 @@ use crate::arm::names;
 use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
-use crate::lookup::need_parent;
+use crate::lookup::{need_parent, only};
 use crate::operations::{self, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -156,4 +156,41 @@ pub(crate) async fn delete(
         operation,
         location: parent.text("location").unwrap_or_default().to_owned(),
     }))
+}
+
+/// The one thing that a private endpoint of a resource connects to.
+pub(crate) struct Linked {
+    pub(crate) group: &'static str,
+    pub(crate) member: &'static str,
+    pub(crate) zone: &'static str,
+}
+
+/// Answers `…/privateLinkResources[/{group}]`.
+pub(crate) fn resources(
+    desk: &Desk,
+    request: &Request,
+    owner: &ResourceId,
+    rest: &[String],
+    linked: &Linked,
+) -> Result<Answer, Error> {
+    only(request, &[Method::GET], "GET")?;
+    need_parent(desk, owner)?;
+    let group = linked.group;
+    let resource = json!({
+        "id": format!("{owner}/privateLinkResources/{group}"),
+        "name": group,
+        "type": format!("{}/privateLinkResources", owner.kind.type_name()),
+        "properties": {
+            "groupId": group, "requiredMembers": [linked.member], "requiredZoneNames": [linked.zone],
+        },
+    });
+    match rest {
+        [] => Ok(Answer::ok(json!({ "value": [resource] }))),
+        [name] if name.eq_ignore_ascii_case(group) => Ok(Answer::ok(resource)),
+        [name, ..] => Err(Error::NotFound {
+            kind: owner.kind.type_name(),
+            name: format!("{}/privateLinkResources/{name}", owner.name),
+            group: owner.group.clone(),
+        }),
+    }
 }

@@ -12,7 +12,7 @@ use crate::arm::request::Request;
 use crate::definitions;
 use crate::desk::Desk;
 use crate::life;
-use crate::lookup::{need, need_parent, not_found, only};
+use crate::lookup::{child, need, need_parent, not_taken};
 use crate::operations::{self, Failure, Operation, Step};
 use crate::store::record::{Record, system_data};
 use crate::store::{Change, State};
@@ -57,12 +57,7 @@ pub(crate) async fn answer(
     instance: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
-    let [name] = rest else {
-        if !rest.is_empty() {
-            let path = request.path();
-            return Err(Error::UnknownPath { path });
-        }
-        only(request, &[Method::GET], "GET")?;
+    let Some(name) = child(request, rest)? else {
         return list_children(desk, request, instance, Kind::Endpoint);
     };
     let id = instance.child(Kind::Endpoint, name);
@@ -70,10 +65,7 @@ pub(crate) async fn answer(
         Method::GET => Ok(Answer::ok(render(&need(desk, &id)?))),
         Method::PUT => put(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
-        _ => {
-            only(request, &[], "GET, PUT and DELETE")?;
-            Err(not_found(&id))
-        }
+        _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
 

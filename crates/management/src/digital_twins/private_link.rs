@@ -6,14 +6,19 @@ use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::request::Request;
 use crate::desk::Desk;
-use crate::lookup::{need, need_parent, not_found, only};
-use crate::private_link;
+use crate::lookup::{child, need, not_taken};
+use crate::private_link::{self, Linked};
 use http::{Method, StatusCode};
-use serde_json::json;
 use std::sync::Arc;
 
 /// The one thing that a private endpoint of an instance connects to, as Azure answers it today.
 const GROUP: &str = "API";
+
+const LINKED: Linked = Linked {
+    group: GROUP,
+    member: "DigitalTwinsAPI",
+    zone: "privatelink.digitaltwins.azure.net",
+};
 
 pub(crate) fn resources(
     desk: &Desk,
@@ -21,27 +26,7 @@ pub(crate) fn resources(
     instance: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
-    only(request, &[Method::GET], "GET")?;
-    need_parent(desk, instance)?;
-    let resource = json!({
-        "id": format!("{instance}/privateLinkResources/{GROUP}"),
-        "name": GROUP,
-        "type": format!("{}/privateLinkResources", Kind::Instance.type_name()),
-        "properties": {
-            "groupId": GROUP,
-            "requiredMembers": ["DigitalTwinsAPI"],
-            "requiredZoneNames": ["privatelink.digitaltwins.azure.net"],
-        },
-    });
-    match rest {
-        [] => Ok(Answer::ok(json!({ "value": [resource] }))),
-        [name] if name.eq_ignore_ascii_case(GROUP) => Ok(Answer::ok(resource)),
-        [name, ..] => Err(Error::NotFound {
-            kind: Kind::Instance.type_name(),
-            name: format!("{}/privateLinkResources/{name}", instance.name),
-            group: instance.group.clone(),
-        }),
-    }
+    private_link::resources(desk, request, instance, rest, &LINKED)
 }
 
 pub(crate) async fn connections(
@@ -50,12 +35,7 @@ pub(crate) async fn connections(
     instance: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
-    let [name] = rest else {
-        if !rest.is_empty() {
-            let path = request.path();
-            return Err(Error::UnknownPath { path });
-        }
-        only(request, &[Method::GET], "GET")?;
+    let Some(name) = child(request, rest)? else {
         return list_children(desk, request, instance, Kind::Connection);
     };
     let id = instance.child(Kind::Connection, name);
@@ -70,9 +50,6 @@ pub(crate) async fn connections(
             Some(begun) => begun.answer(request, StatusCode::ACCEPTED, None),
             None => Answer::no_content(),
         }),
-        _ => {
-            only(request, &[], "GET, PUT and DELETE")?;
-            Err(not_found(&id))
-        }
+        _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }

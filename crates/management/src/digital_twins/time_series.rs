@@ -10,7 +10,7 @@ use crate::arm::json::Object;
 use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
-use crate::lookup::{need, need_parent, not_found, only};
+use crate::lookup::{child, need, need_parent, not_taken};
 use crate::operations::{self, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
@@ -47,12 +47,7 @@ pub(crate) async fn answer(
     instance: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
-    let [name] = rest else {
-        if !rest.is_empty() {
-            let path = request.path();
-            return Err(Error::UnknownPath { path });
-        }
-        only(request, &[Method::GET], "GET")?;
+    let Some(name) = child(request, rest)? else {
         return list_children(desk, request, instance, Kind::TimeSeries);
     };
     let id = instance.child(Kind::TimeSeries, name);
@@ -60,10 +55,7 @@ pub(crate) async fn answer(
         Method::GET => Ok(Answer::ok(need(desk, &id)?.render())),
         Method::PUT => put(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
-        _ => {
-            only(request, &[], "GET, PUT and DELETE")?;
-            Err(not_found(&id))
-        }
+        _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
 

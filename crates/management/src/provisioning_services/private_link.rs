@@ -5,9 +5,9 @@ use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::request::Request;
 use crate::desk::Desk;
-use crate::lookup::{need, need_parent, not_found, only};
+use crate::lookup::{child, need, need_parent, not_taken};
 use crate::operations::Step;
-use crate::private_link;
+use crate::private_link::{self, Linked};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,33 +15,19 @@ use std::sync::Arc;
 /// The one thing that a private endpoint of a service connects to.
 const GROUP: &str = "iotDps";
 
+const LINKED: Linked = Linked {
+    group: GROUP,
+    member: GROUP,
+    zone: "privatelink.azure-devices-provisioning.net",
+};
+
 pub(super) fn resources(
     desk: &Desk,
     request: &Request,
     service: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
-    only(request, &[Method::GET], "GET")?;
-    need_parent(desk, service)?;
-    let resource = json!({
-        "id": format!("{service}/privateLinkResources/{GROUP}"),
-        "name": GROUP,
-        "type": format!("{}/privateLinkResources", Kind::Service.type_name()),
-        "properties": {
-            "groupId": GROUP,
-            "requiredMembers": [GROUP],
-            "requiredZoneNames": ["privatelink.azure-devices-provisioning.net"],
-        },
-    });
-    match rest {
-        [] => Ok(Answer::ok(json!({ "value": [resource] }))),
-        [name] if name.eq_ignore_ascii_case(GROUP) => Ok(Answer::ok(resource)),
-        [name, ..] => Err(Error::NotFound {
-            kind: Kind::Service.type_name(),
-            name: format!("{}/privateLinkResources/{name}", service.name),
-            group: service.group.clone(),
-        }),
-    }
+    private_link::resources(desk, request, service, rest, &LINKED)
 }
 
 pub(super) async fn connections(
@@ -50,12 +36,7 @@ pub(super) async fn connections(
     service: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
-    let [name] = rest else {
-        if !rest.is_empty() {
-            let path = request.path();
-            return Err(Error::UnknownPath { path });
-        }
-        only(request, &[Method::GET], "GET")?;
+    let Some(name) = child(request, rest)? else {
         return list(desk, service);
     };
     let id = service.child(Kind::ServiceConnection, name);
@@ -80,10 +61,7 @@ pub(super) async fn connections(
             }
             None => Answer::no_content(),
         }),
-        _ => {
-            only(request, &[], "GET, PUT and DELETE")?;
-            Err(not_found(&id))
-        }
+        _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
 

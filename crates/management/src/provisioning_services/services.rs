@@ -14,7 +14,7 @@ use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::groups;
 use crate::life;
-use crate::lookup::{need, need_group, not_found, only};
+use crate::lookup::{need, need_group, not_found, not_taken};
 use crate::operations::{self, Operation, Step};
 use crate::store::record::{Record, system_data, tags};
 use crate::store::{Change, State};
@@ -46,10 +46,7 @@ pub(super) async fn answer(
         Method::PUT => put(desk, request, id).await,
         Method::PATCH => patch(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
-        _ => {
-            only(request, &[], "GET, PUT, PATCH and DELETE")?;
-            Err(not_found(&id))
-        }
+        _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
     }
 }
 
