@@ -149,6 +149,7 @@ async fn in_subscription(
             provider(desk, request, scope, 5).await
         }
         ["providers", _] | ["providers", _, "register"] => {
+            only(request, &[Method::GET, Method::POST], "GET and POST")?;
             let namespace = &segments[3];
             Ok(Answer::ok(json!({
                 "id": format!("/subscriptions/{subscription}/providers/{namespace}"),
