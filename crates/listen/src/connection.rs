@@ -107,6 +107,7 @@ pub(crate) async fn run<S, F>(
     };
     let activity = Arc::new(Activity::default());
     let scheme = stream.scheme();
+    let certificate = stream.client_certificate();
     let io = TokioIo::new(Io::new(stream, replay, Arc::clone(&activity)));
     let headers_max = limits.headers_max;
     let noted = Arc::clone(&activity);
@@ -115,6 +116,9 @@ pub(crate) async fn run<S, F>(
         let service = service.clone();
         if scheme == Scheme::Https {
             request.extensions_mut().insert(scheme);
+        }
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
         }
         async move {
             let response = if request.headers().len() > headers_max {

@@ -1,6 +1,7 @@
 //! Listening sockets and what they accept.
 
 use crate::address::Address;
+use crate::client_certificate::ClientCertificate;
 use crate::tls::Tls;
 use http::{Extensions, Request};
 use serde::{Deserialize, Deserializer};
@@ -180,6 +181,17 @@ impl Stream {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Scheme::Http,
             Self::Tls(_) => Scheme::Https,
+        }
+    }
+
+    /// What the client showed in the handshake, which took it.
+    pub(crate) fn client_certificate(&self) -> Option<ClientCertificate> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tls(stream) => {
+                let shown = stream.get_ref().1.peer_certificates()?;
+                shown.first().map(ClientCertificate::read)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! TLS of a listener: its certificate, and how a renewed one takes the old one's place.
 
+use crate::client_certificate::{self, AUTHORITIES_MAX};
 use crate::file::{self, Stamp};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -23,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Certificates of a chain.
 const CHAIN_MAX: usize = 16;
 
-/// The TOML table `tls` of a server.
+/// A certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
@@ -33,13 +34,36 @@ pub struct TlsSettings {
     pub key: PathBuf,
 }
 
+/// The TOML table `tls` of a server that may ask clients for certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MutualTlsSettings {
+    /// As [`TlsSettings::certificate`].
+    pub certificate: PathBuf,
+    /// As [`TlsSettings::key`].
+    pub key: PathBuf,
+    /// The PEM file of authorities: who shows no certificate of one of them gets no connection. Without it
+    /// nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl From<TlsSettings> for MutualTlsSettings {
+    fn from(files: TlsSettings) -> Self {
+        Self {
+            certificate: files.certificate,
+            key: files.key,
+            client_ca: None,
+        }
+    }
+}
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("{what} file {}: cannot read it", path.display())]
     Io {
-        /// `certificate` or `key`.
+        /// `certificate`, `key` or `client_ca`.
         what: &'static str,
         /// Which.
         path: PathBuf,
@@ -63,6 +87,15 @@ pub enum TlsError {
     /// The key file holds something else. What it holds is not told.
     #[error("key file {}: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted)", path.display())]
     NoKey {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file of authorities holds something else.
+    #[error(
+        "client_ca file {}: does not hold 1 to {AUTHORITIES_MAX} certificates of authorities in PEM",
+        path.display()
+    )]
+    NoAuthority {
         /// Which.
         path: PathBuf,
     },
@@ -90,20 +123,20 @@ pub enum Reloaded {
     Renewed,
 }
 
-/// TLS 1.2 and 1.3 with one certificate. Cheap to clone; clones share the certificate.
+/// TLS 1.2 and 1.3 with one certificate, and perhaps authorities of clients. Cheap to clone; clones share the certificate.
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    settings: TlsSettings,
+    settings: MutualTlsSettings,
     current: Arc<Current>,
     /// The files that were tried last, so that a broken pair is tried, and logged, once.
     tried: Mutex<Stamps>,
-    config: Arc<ServerConfig>,
+    config: ArcSwap<ServerConfig>,
 }
 
-type Stamps = [Option<Stamp>; 2];
+type Stamps = [Option<Stamp>; 3];
 
 #[derive(Debug)]
 struct Current(ArcSwap<CertifiedKey>);
@@ -120,22 +153,23 @@ impl Tls {
     /// # Errors
     /// [`TlsError`], naming the file.
     pub fn load(settings: &TlsSettings) -> Result<Self, TlsError> {
+        Self::load_mutual(&settings.clone().into())
+    }
+
+    /// Reads certificate, key and the authorities of clients. Blocks on the file system.
+    ///
+    /// # Errors
+    /// [`TlsError`], naming the file.
+    pub fn load_mutual(settings: &MutualTlsSettings) -> Result<Self, TlsError> {
         let tried = stamps(settings);
         let provider = Arc::new(ring::default_provider());
         let current = Arc::new(Current(ArcSwap::from_pointee(read(settings, &provider)?)));
-        let resolver = Arc::clone(&current);
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        // RFC 9113 §3.2 and RFC 7301 §6.
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let config = configure(settings, &current, &provider)?;
         Ok(Self(Arc::new(Inner {
             settings: settings.clone(),
             current,
             tried: Mutex::new(tried),
-            config: Arc::new(config),
+            config: ArcSwap::from_pointee(config),
         })))
     }
 
@@ -152,7 +186,14 @@ impl Tls {
             return Ok(Reloaded::Unchanged);
         }
         *tried = found;
-        let renewed = read(&inner.settings, inner.config.crypto_provider())?;
+        let before = inner.config.load_full();
+        let provider = before.crypto_provider();
+        let renewed = read(&inner.settings, provider)?;
+        if inner.settings.client_ca.is_some() {
+            // A new one forgets sessions too: who is trusted no more cannot resume one.
+            let config = configure(&inner.settings, &inner.current, provider)?;
+            inner.config.store(Arc::new(config));
+        }
         inner.current.0.store(Arc::new(renewed));
         Ok(Reloaded::Renewed)
     }
@@ -178,15 +219,39 @@ impl Tls {
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.config))
+        TlsAcceptor::from(self.0.config.load_full())
     }
 }
 
-fn stamps(settings: &TlsSettings) -> Stamps {
-    [Stamp::of(&settings.certificate), Stamp::of(&settings.key)]
+fn stamps(settings: &MutualTlsSettings) -> Stamps {
+    let client_ca = settings.client_ca.as_deref();
+    [
+        Stamp::of(&settings.certificate),
+        Stamp::of(&settings.key),
+        client_ca.and_then(Stamp::of),
+    ]
 }
 
-fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+fn configure(
+    settings: &MutualTlsSettings,
+    current: &Arc<Current>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Versions)?;
+    let builder = match &settings.client_ca {
+        Some(ca) => builder.with_client_cert_verifier(client_certificate::verifier(ca, provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let resolver = Arc::clone(current);
+    let mut config = builder.with_cert_resolver(resolver);
+    // RFC 9113 §3.2 and RFC 7301 §6.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn read(settings: &MutualTlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let at = |what, path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::Io { what, path, source }
