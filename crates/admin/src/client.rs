@@ -1,17 +1,24 @@
 //! Asks a running twinroute, for the command line: one request, one answer, within limits.
 
 use bytes::Bytes;
+use http::uri::Uri;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
+use twinroute_model::secret::Secret;
 
 /// Bytes of an answer that are read, but by [`download`].
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -32,7 +39,7 @@ pub enum Error {
     #[error("ask {address}: {step}")]
     Io {
         /// Whom.
-        address: Address,
+        address: String,
         /// At which step.
         step: &'static str,
         /// Why.
@@ -42,7 +49,7 @@ pub enum Error {
     #[error("ask {address}: {step}")]
     Http {
         /// Whom.
-        address: Address,
+        address: String,
         /// At which step.
         step: &'static str,
         /// Why.
@@ -52,7 +59,7 @@ pub enum Error {
     #[error("ask {address}: no answer within {} ms", timeout.as_millis())]
     Timeout {
         /// Whom.
-        address: Address,
+        address: String,
         /// The limit.
         timeout: Duration,
     },
@@ -60,89 +67,195 @@ pub enum Error {
     #[error("ask {address}: {reason}")]
     Malformed {
         /// Whom.
-        address: Address,
+        address: String,
         /// What is wrong with it.
         reason: String,
     },
 }
 
-/// Gets `path`, such as `/status?pretty`.
-///
-/// # Errors
-/// [`Error`]; an answer with another status than 200 is none.
-pub async fn get(address: &Address, path: &str, timeout: Duration) -> Result<Answer, Error> {
-    ask(address, Method::GET, path, None, timeout).await
+/// Whom to ask, and what to show there. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    place: Place,
+    /// The header `authorization`.
+    token: Option<HeaderValue>,
 }
 
-/// Posts JSON to `path`.
-///
-/// # Errors
-/// As [`get`].
-pub async fn post(
-    address: &Address,
-    path: &str,
-    json: String,
-    timeout: Duration,
-) -> Result<Answer, Error> {
-    ask(address, Method::POST, path, Some(json), timeout).await
+#[derive(Clone)]
+enum Place {
+    Plain(Address),
+    Tls {
+        authority: String,
+        host: String,
+        port: u16,
+        name: ServerName<'static>,
+        trust: Arc<ClientConfig>,
+    },
 }
 
-/// Deletes `path`.
-///
-/// # Errors
-/// As [`get`].
-pub async fn delete(address: &Address, path: &str, timeout: Duration) -> Result<Answer, Error> {
-    ask(address, Method::DELETE, path, None, timeout).await
+/// What cannot be asked, or shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidClient {
+    /// The address is none.
+    #[error("must be https:// with a host and perhaps a port, and nothing behind it")]
+    Url,
+    /// The token is none.
+    #[error("a token must be visible ASCII characters")]
+    Token,
 }
 
-/// Gets `path` and writes the body of a 200 to `out` piece by piece; that of another status is in the answer.
-/// `timeout` is for each piece.
-///
-/// # Errors
-/// As [`get`]; what was written by then stays.
-pub async fn download(
-    address: &Address,
-    path: &str,
-    timeout: Duration,
-    out: &mut impl io::Write,
-) -> Result<Answer, Error> {
-    let asked = Asked { address, timeout };
-    let mut response = asked.send(Method::GET, path, None).await?;
-    if response.status() != 200 {
-        return asked.whole(response).await;
-    }
-    while let Some(frame) = asked.within(response.body_mut().frame()).await? {
-        let frame = frame.map_err(asked.http("read the answer"))?;
-        if let Some(piece) = frame.data_ref() {
-            out.write_all(piece).map_err(asked.io("write the answer"))?;
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(address) => address.fmt(formatter),
+            Self::Tls { authority, .. } => write!(formatter, "https://{authority}"),
         }
     }
-    out.flush().map_err(asked.io("write the answer"))?;
-    Ok(Answer {
-        status: 200,
-        body: String::new(),
-    })
 }
 
-async fn ask(
-    address: &Address,
-    method: Method,
-    path: &str,
-    json: Option<String>,
-    timeout: Duration,
-) -> Result<Answer, Error> {
-    let asked = Asked { address, timeout };
-    let exchange = async {
-        let response = asked.send(method, path, json).await?;
-        asked.whole(response).await
-    };
-    asked.within(exchange).await?
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Client");
+        shown
+            .field("place", &self.place.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Asks in plain HTTP.
+    #[must_use]
+    pub fn plain(address: Address) -> Self {
+        Self {
+            place: Place::Plain(address),
+            token: None,
+        }
+    }
+
+    /// Asks in HTTPS, with the trust of `trust`: `https://router.example:8443`.
+    ///
+    /// # Errors
+    /// [`InvalidClient::Url`].
+    pub fn https(url: &str, trust: Arc<ClientConfig>) -> Result<Self, InvalidClient> {
+        let url: Uri = url.parse().map_err(|_| InvalidClient::Url)?;
+        let authority = url.authority().ok_or(InvalidClient::Url)?;
+        let bare = url.path_and_query().is_none_or(|rest| rest.as_str() == "/");
+        if url.scheme_str() != Some("https") || !bare || authority.as_str().contains('@') {
+            return Err(InvalidClient::Url);
+        }
+        let host = authority.host();
+        let host = host.strip_prefix('[').unwrap_or(host);
+        let host = host.strip_suffix(']').unwrap_or(host).to_owned();
+        let name = ServerName::try_from(host.clone()).map_err(|_| InvalidClient::Url)?;
+        Ok(Self {
+            place: Place::Tls {
+                authority: authority.to_string(),
+                host,
+                port: authority.port_u16().unwrap_or(443),
+                name,
+                trust,
+            },
+            token: None,
+        })
+    }
+
+    /// Shows a bearer token.
+    ///
+    /// # Errors
+    /// [`InvalidClient::Token`].
+    pub fn with_token(self, token: &Secret) -> Result<Self, InvalidClient> {
+        let token = token.expose();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(InvalidClient::Token);
+        }
+        let header = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut header = header.map_err(|_| InvalidClient::Token)?;
+        header.set_sensitive(true);
+        Ok(Self {
+            token: Some(header),
+            ..self
+        })
+    }
+
+    /// Gets `path`, such as `/status?pretty`.
+    ///
+    /// # Errors
+    /// [`Error`]; an answer with another status than 200 is none.
+    pub async fn get(&self, path: &str, timeout: Duration) -> Result<Answer, Error> {
+        self.ask(Method::GET, path, None, timeout).await
+    }
+
+    /// Posts JSON to `path`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post(&self, path: &str, json: String, timeout: Duration) -> Result<Answer, Error> {
+        self.ask(Method::POST, path, Some(json), timeout).await
+    }
+
+    /// Deletes `path`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete(&self, path: &str, timeout: Duration) -> Result<Answer, Error> {
+        self.ask(Method::DELETE, path, None, timeout).await
+    }
+
+    /// Gets `path` and writes the body of a 200 to `out` piece by piece; that of another status is in the
+    /// answer. `timeout` is for each piece.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; what was written by then stays.
+    pub async fn download(
+        &self,
+        path: &str,
+        timeout: Duration,
+        out: &mut impl io::Write,
+    ) -> Result<Answer, Error> {
+        let asked = Asked {
+            client: self,
+            timeout,
+        };
+        let mut response = asked.send(Method::GET, path, None).await?;
+        if response.status() != 200 {
+            return asked.whole(response).await;
+        }
+        while let Some(frame) = asked.within(response.body_mut().frame()).await? {
+            let frame = frame.map_err(asked.http("read the answer"))?;
+            if let Some(piece) = frame.data_ref() {
+                out.write_all(piece).map_err(asked.io("write the answer"))?;
+            }
+        }
+        out.flush().map_err(asked.io("write the answer"))?;
+        Ok(Answer {
+            status: 200,
+            body: String::new(),
+        })
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+        timeout: Duration,
+    ) -> Result<Answer, Error> {
+        let asked = Asked {
+            client: self,
+            timeout,
+        };
+        let exchange = async {
+            let response = asked.send(method, path, json).await?;
+            asked.whole(response).await
+        };
+        asked.within(exchange).await?
+    }
 }
 
 /// Who is asked and how long that may take.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    address: &'a Address,
+    client: &'a Client,
     timeout: Duration,
 }
 
@@ -153,15 +266,19 @@ impl Asked<'_> {
         path: &str,
         json: Option<String>,
     ) -> Result<Response<Incoming>, Error> {
-        let host = match self.address {
-            Address::Tcp(address) => address.to_string(),
-            Address::Unix(_) => "localhost".to_owned(),
+        let host = match &self.client.place {
+            Place::Plain(Address::Tcp(address)) => address.to_string(),
+            Place::Plain(Address::Unix(_)) => "localhost".to_owned(),
+            Place::Tls { authority, .. } => authority.clone(),
         };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, host)
             .header(header::CONNECTION, "close");
+        if let Some(token) = &self.client.token {
+            request = request.header(header::AUTHORIZATION, token);
+        }
         if json.is_some() {
             let json = HeaderValue::from_static("application/json");
             request = request.header(header::CONTENT_TYPE, json);
@@ -170,21 +287,36 @@ impl Asked<'_> {
         let request = request
             .body(body)
             .map_err(|error| self.malformed(error.to_string()))?;
-        let connected = async {
-            match self.address {
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await;
-                    self.talk(stream.map_err(self.io("connect"))?, request)
-                        .await
-                }
-                Address::Unix(path) => {
-                    let stream = UnixStream::connect(path).await;
-                    self.talk(stream.map_err(self.io("connect"))?, request)
-                        .await
-                }
+        self.within(self.connect(request)).await?
+    }
+
+    async fn connect(self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        match &self.client.place {
+            Place::Plain(Address::Tcp(address)) => {
+                let stream = TcpStream::connect(address).await;
+                self.talk(stream.map_err(self.io("connect"))?, request)
+                    .await
             }
-        };
-        self.within(connected).await?
+            Place::Plain(Address::Unix(path)) => {
+                let stream = UnixStream::connect(path).await;
+                self.talk(stream.map_err(self.io("connect"))?, request)
+                    .await
+            }
+            Place::Tls {
+                host,
+                port,
+                name,
+                trust,
+                ..
+            } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
+                let stream = stream.map_err(self.io("connect"))?;
+                let connector = TlsConnector::from(Arc::clone(trust));
+                let stream = connector.connect(name.clone(), stream).await;
+                self.talk(stream.map_err(self.io("agree on TLS"))?, request)
+                    .await
+            }
+        }
     }
 
     async fn talk(
@@ -224,14 +356,14 @@ impl Asked<'_> {
     async fn within<T>(self, step: impl Future<Output = T>) -> Result<T, Error> {
         let result = tokio::time::timeout(self.timeout, step).await;
         result.map_err(|_| Error::Timeout {
-            address: self.address.clone(),
+            address: self.client.place.to_string(),
             timeout: self.timeout,
         })
     }
 
     fn io(self, step: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io {
-            address: self.address.clone(),
+            address: self.client.place.to_string(),
             step,
             source,
         }
@@ -239,7 +371,7 @@ impl Asked<'_> {
 
     fn http(self, step: &'static str) -> impl FnOnce(hyper::Error) -> Error {
         move |source| Error::Http {
-            address: self.address.clone(),
+            address: self.client.place.to_string(),
             step,
             source,
         }
@@ -247,7 +379,7 @@ impl Asked<'_> {
 
     fn malformed(self, reason: String) -> Error {
         Error::Malformed {
-            address: self.address.clone(),
+            address: self.client.place.to_string(),
             reason,
         }
     }

@@ -1,7 +1,7 @@
 //! Who may change something: programs on the machine, not pages that a browser shows.
 //!
-//! The API asks for no credential, so whoever reaches it may use it. A browser on the machine reaches it
-//! for every page that it shows; what tells such a request from others is checked here.
+//! Without access tokens the API asks for no credential, so whoever reaches it may use it. A browser on the
+//! machine reaches it for every page that it shows; what tells such a request from others is checked here.
 
 use crate::place::Place;
 use crate::refusal::Refusal;
@@ -57,9 +57,18 @@ pub(crate) fn check(
         return Ok(());
     }
     known.check_origin(caller.scheme, caller.uri, caller.headers)?;
-    // A form cannot send this type, and a script of another origin has to ask first (CORS), which nobody
-    // here grants.
-    if *method == Method::POST && !is_json(caller.headers) {
+    check_type(method, caller.headers)
+}
+
+/// Refuses a body of another type than JSON.
+///
+/// A form cannot send this type, and a script of another origin has to ask first (CORS), which nobody here
+/// grants.
+///
+/// # Errors
+/// [`Refusal::UnsupportedContentType`].
+pub(crate) fn check_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    if *method == Method::POST && !is_json(headers) {
         return Err(Refusal::UnsupportedContentType);
     }
     Ok(())

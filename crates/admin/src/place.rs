@@ -99,6 +99,11 @@ impl<'a> Place<'a> {
         self.allow().split(", ").any(|taken| taken == method)
     }
 
+    /// Whether it is for those who start, stop and balance programs, and hold no token.
+    pub(crate) fn is_probe(&self) -> bool {
+        matches!(self, Self::Live | Self::Ready)
+    }
+
     /// Whether it shows what is in events.
     pub(crate) fn shows_events(&self) -> bool {
         match self {

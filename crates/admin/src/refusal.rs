@@ -2,6 +2,7 @@
 
 use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
+use twinroute_listen::access::Denied;
 use twinroute_listen::{Body, BodyError, Foreign};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;
@@ -18,9 +19,11 @@ pub(crate) enum Refusal {
     MethodNotAllowed { allow: &'static str },
     #[error(
         "this listener can be reached from other machines, and takes no changes; use a listener on \
-         loopback or a unix socket, or set allow_changes = true in [admin]"
+         loopback or a unix socket, set [admin.access], or set allow_changes = true in [admin]"
     )]
     ChangesNotAllowed,
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error(
         "a browser sent this for {origin:?}, which is not this server by its address; use the \
          address, or another client"
@@ -99,6 +102,13 @@ impl Refusal {
             let allow = HeaderValue::from_static(allow);
             response.headers_mut().insert(header::ALLOW, allow);
         }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3.
+            let bearer = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, bearer);
+        }
         response
     }
 
@@ -107,6 +117,7 @@ impl Refusal {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::ChangesNotAllowed => (StatusCode::FORBIDDEN, "ChangesNotAllowed"),
+            Self::Denied(denied) => (denied.status(), denied_code(denied)),
             Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "ForeignOrigin"),
             Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "ForeignHost"),
             Self::UnsupportedContentType => {
@@ -130,6 +141,20 @@ impl Refusal {
             Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
             Self::ReplayNotNoted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotNoted"),
         }
+    }
+}
+
+fn denied_code(denied: &Denied) -> &'static str {
+    match denied {
+        Denied::Missing
+        | Denied::NotBearer
+        | Denied::Invalid
+        | Denied::Expired
+        | Denied::NotYetValid
+        | Denied::WrongIssuer
+        | Denied::WrongAudience => "Unauthorized",
+        Denied::NoRole { .. } | Denied::RoleTooLow { .. } => "Forbidden",
+        Denied::KeysUnavailable => "IdentityProviderUnavailable",
     }
 }
 

@@ -11,11 +11,13 @@ use crate::{dead_letters, endpoints, gauges, query, remind, replays};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::join;
-use http::{Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use twinroute_listen::access::{Gate, Role};
 use twinroute_listen::{Body, Budget, Limits, Listener, Peer, Scheme, read_body_within, serve};
 use twinroute_router::Router;
 
@@ -28,6 +30,16 @@ pub struct Admin {
     router: Router,
     metrics: Metrics,
     changes: Changes,
+    /// Nothing where no tokens are asked for.
+    gate: Option<Arc<Gate>>,
+}
+
+/// How much is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    All,
+    /// Whether it runs and is ready, but not why not.
+    Probe,
 }
 
 /// What the requests of one group of listeners share.
@@ -46,6 +58,17 @@ impl Admin {
             router,
             metrics,
             changes: Changes::Local,
+            gate: None,
+        }
+    }
+
+    /// Asks for tokens from now on, if the gate's settings name any: on all listeners but unix sockets, reads
+    /// need the role read and changes the role write. [`Admin::changes`] means nothing then.
+    #[must_use]
+    pub fn gate(self, gate: Gate) -> Self {
+        Self {
+            gate: gate.is_configured().then(|| Arc::new(gate)),
+            ..self
         }
     }
 
@@ -115,21 +138,14 @@ impl Desk {
             let allow = place.allow();
             return Err(Refusal::MethodNotAllowed { allow });
         }
-        let caller = Caller {
-            reach: self.reach,
-            peer,
-            scheme: Scheme::noted(&head.extensions),
-            uri: &head.uri,
-            headers: &head.headers,
-        };
-        guard::check(&place, &head.method, self.admin.changes, &caller)?;
+        let shown = self.admit(&place, &head, peer).await?;
         let router = &self.admin.router;
         let query = head.uri.query();
         let pretty = query::pretty(query);
         match (place, head.method) {
             (Place::Index, _) => Ok(answer::text(INDEX)),
             (Place::Live, _) => Ok(answer::text("ok\n")),
-            (Place::Ready, _) => Ok(self.ready()),
+            (Place::Ready, _) => Ok(self.ready(shown)),
             (Place::Metrics, _) => {
                 // The snapshot also sets gauges of the process, so it comes first.
                 let endpoints = gauges::render(&router.status());
@@ -168,6 +184,36 @@ impl Desk {
         }
     }
 
+    /// Lets a request pass: by its token where tokens are asked for, else by where it comes from. Dropping the
+    /// future loses nothing.
+    async fn admit(&self, place: &Place<'_>, head: &Parts, peer: Peer) -> Result<Shown, Refusal> {
+        let Some(gate) = self.admin.gate.as_ref().filter(|_| peer != Peer::Unix) else {
+            let caller = Caller {
+                reach: self.reach,
+                peer,
+                scheme: Scheme::noted(&head.extensions),
+                uri: &head.uri,
+                headers: &head.headers,
+            };
+            guard::check(place, &head.method, self.admin.changes, &caller)?;
+            return Ok(Shown::All);
+        };
+        let token = head.headers.get(header::AUTHORIZATION);
+        if token.is_none() && place.is_probe() {
+            return Ok(Shown::Probe);
+        }
+        let caller = gate.admit(token).await?;
+        if !guard::changes(&head.method) {
+            caller.require(Role::Read)?;
+            return Ok(Shown::All);
+        }
+        caller.require(Role::Write)?;
+        guard::check_type(&head.method, &head.headers)?;
+        let (name, path) = (caller.name, head.uri.path());
+        tracing::info!(caller = name, method = %head.method, path, "a change is asked for");
+        Ok(Shown::All)
+    }
+
     /// Collects a body. What it holds of the budget is given back when it is read, since what is made of it
     /// is no larger.
     async fn body(&self, body: Incoming) -> Result<Bytes, Refusal> {
@@ -178,8 +224,11 @@ impl Desk {
         Ok(read_body_within(body, limit, timeout, &mut hold).await?)
     }
 
-    fn ready(&self) -> Response<Body> {
-        let readiness = self.admin.router.readiness();
+    fn ready(&self, shown: Shown) -> Response<Body> {
+        let mut readiness = self.admin.router.readiness();
+        if shown == Shown::Probe {
+            readiness.reason.clear();
+        }
         let mut response = answer::json(&readiness, false);
         if !readiness.ready {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

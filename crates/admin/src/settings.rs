@@ -1,15 +1,22 @@
 //! The TOML table `[admin]`.
 
 use serde::Deserialize;
-use twinroute_listen::{Address, Limits, SocketMode, SocketSettings};
+use twinroute_listen::access::AccessSettings;
+use twinroute_listen::{Address, Limits, MutualTlsSettings, SocketMode, SocketSettings};
 
 /// Where the operational API is served.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where to listen; nowhere when empty.
+    /// Where to listen for plain HTTP; nowhere when empty.
     pub listen: Vec<Address>,
-    /// Whether listeners that other machines reach take changes too.
+    /// Where to listen for HTTPS; nowhere when empty.
+    pub listen_tls: Vec<Address>,
+    /// The certificate, and whose clients get a connection.
+    pub tls: Option<MutualTlsSettings>,
+    /// Who may ask, and for what; not looked at on unix sockets.
+    pub access: AccessSettings,
+    /// Whether listeners that other machines reach take changes too, where `access` is empty.
     pub allow_changes: bool,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
@@ -30,6 +37,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8081).into())],
+            listen_tls: Vec::new(),
+            tls: None,
+            access: AccessSettings::default(),
             allow_changes: false,
             unix_mode: SocketMode::default(),
             limits: Limits::default(),
@@ -46,20 +56,29 @@ impl Settings {
         self.limits
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
-        let remote = self.listen.iter().filter(|address| !address.is_local());
-        Ok(remote
-            .map(|address| {
-                let more = if self.allow_changes {
-                    " and lets them pause and purge endpoints and replay dead letters"
-                } else {
-                    ""
-                };
-                format!(
-                    "{address} shows status, metrics and the events of dead letters to everybody \
-                     who reaches it{more}"
-                )
-            })
-            .collect())
+        self.access
+            .check()
+            .map_err(|rule| format!("access.{rule}"))?;
+        let plain = self.listen.iter().filter(|address| !address.is_local());
+        if self.access.is_configured() {
+            return Ok(plain.map(in_the_clear).collect());
+        }
+        let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let tls = self.listen_tls.iter();
+        let tls = tls.filter(|address| !address.is_local() && !asks_for_certificates);
+        Ok(plain.chain(tls).map(|address| self.open(address)).collect())
+    }
+
+    fn open(&self, address: &Address) -> String {
+        let more = if self.allow_changes {
+            " and lets them pause and purge endpoints and replay dead letters"
+        } else {
+            ""
+        };
+        format!(
+            "{address} shows status, metrics and the events of dead letters to everybody who reaches \
+             it{more}"
+        )
     }
 
     /// On which listeners changes are taken.
@@ -82,6 +101,10 @@ impl Settings {
     }
 }
 
+fn in_the_clear(address: &Address) -> String {
+    format!("{address} takes tokens over plain HTTP from other machines; use listen_tls")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +125,23 @@ mod tests {
         assert_eq!(open.changes(), Changes::Everywhere);
         assert_eq!(Settings::default().check(), Ok(vec![]));
         assert_eq!(Settings::default().changes(), Changes::Local);
+    }
+
+    #[test]
+    fn who_is_asked_for_something_is_not_warned_about() {
+        let check = |text: &str| toml::from_str::<Settings>(text).unwrap().check();
+        let open = "listen = []\nlisten_tls = [\"0.0.0.0:8443\"]\n";
+        assert_eq!(check(open).unwrap().len(), 1);
+        let files = "certificate = \"c\"\nkey = \"k\"";
+        let mutual = format!("{open}[tls]\n{files}\nclient_ca = \"ca\"");
+        assert_eq!(check(&mutual), Ok(vec![]));
+        let tokens = "[access]\ntokens = [{ name = \"a\", role = \"read\", token_env = \"A\" }]";
+        assert_eq!(check(&format!("{open}{tokens}")), Ok(vec![]));
+        let clear = "0.0.0.0:1 takes tokens over plain HTTP from other machines; use listen_tls";
+        let plain = format!("listen = [\"0.0.0.0:1\"]\n{tokens}");
+        assert_eq!(check(&plain), Ok(vec![clear.to_owned()]));
+        let wrong = "[access]\ntokens = [{ name = \"a\", role = \"read\" }]";
+        let error = check(wrong).unwrap_err();
+        assert!(error.starts_with("access.tokens[0].token_file"), "{error}");
     }
 }

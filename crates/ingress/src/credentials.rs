@@ -1,23 +1,31 @@
-//! Who may send: access keys, shared access signatures, the code of a webhook.
+//! Who may send: access keys, shared access signatures, bearer tokens, the code of a webhook.
 
 use crate::settings::Settings;
 use crate::target::query;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use sha2::{Digest as _, Sha256};
-use twinroute_listen::Peer;
+use twinroute_listen::access::{Denied, Gate, Role};
+use twinroute_listen::{ClientCertificate, Peer};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::sas;
 use twinroute_model::secret::Secret;
 
 /// Why a request was not let in. The texts are safe to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unauthorized {
     #[error(
         "an access key is required: header aeg-sas-key, aeg-sas-token or authorization \
          (SharedAccessKey or SharedAccessSignature), or query parameter aeg-sas-key or code"
     )]
     Missing,
+    #[error(
+        "an access token (header authorization: Bearer) or an access key (header aeg-sas-key, \
+         aeg-sas-token or authorization, or query parameter aeg-sas-key or code) is required"
+    )]
+    MissingEither,
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("the access key does not match")]
     Key,
     #[error("the webhook code does not match")]
@@ -35,6 +43,9 @@ pub(crate) struct Credentials {
     keys: Vec<Key>,
     code: Option<Key>,
     allow_anonymous: bool,
+    /// Whether bearer tokens are taken. The settings say so, not the gate: with none nobody passes.
+    takes_tokens: bool,
+    gate: Option<Gate>,
 }
 
 /// A secret beside its digest. Digests are compared: a sender cannot choose their bytes, so the
@@ -60,29 +71,60 @@ fn any_is(keys: &[Key], shown: &str) -> bool {
 }
 
 impl Credentials {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, gate: Option<Gate>) -> Self {
         Self {
+            takes_tokens: settings.access.is_configured(),
+            gate: gate.filter(Gate::is_configured),
             keys: settings.access_keys.iter().map(Key::new).collect(),
             code: settings.webhook_code.as_ref().map(Key::new),
             allow_anonymous: settings.allow_anonymous,
         }
     }
 
-    /// Lets a request in that shows one right credential, whatever else it shows.
-    pub(crate) fn check(
+    /// Lets a request in that shows one right credential, whatever else it shows. Waits only for the keys of
+    /// an identity provider; dropping the future loses nothing.
+    pub(crate) async fn check(
         &self,
         head: &Parts,
         peer: Peer,
         clock: &dyn Clock,
     ) -> Result<(), Unauthorized> {
-        if self.keys.is_empty() && self.code.is_none() {
-            let open = self.allow_anonymous || peer.is_local();
+        let asks_for_keys = !self.keys.is_empty() || self.code.is_some();
+        if !asks_for_keys && !self.takes_tokens {
+            // A certificate that the listener took is a credential too.
+            let open = self.allow_anonymous
+                || peer.is_local()
+                || ClientCertificate::noted(&head.extensions).is_some();
             return if open {
                 Ok(())
             } else {
                 Err(Unauthorized::Remote)
             };
         }
+        let refusal = match self.check_keys(head, clock) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        if !self.takes_tokens {
+            return Err(refusal);
+        }
+        match self.check_token(head).await {
+            Err(Denied::Missing | Denied::NotBearer) if refusal != Unauthorized::Missing => {
+                Err(refusal)
+            }
+            Err(Denied::Missing) if asks_for_keys => Err(Unauthorized::MissingEither),
+            checked => Ok(checked?),
+        }
+    }
+
+    /// To send is to change something.
+    async fn check_token(&self, head: &Parts) -> Result<(), Denied> {
+        let gate = self.gate.as_ref().ok_or(Denied::Invalid)?;
+        let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await?;
+        caller.require(Role::Write)
+    }
+
+    fn check_keys(&self, head: &Parts, clock: &dyn Clock) -> Result<(), Unauthorized> {
         let mut refusal = Unauthorized::Missing;
         for checked in self.shown(head, clock) {
             match checked {

@@ -7,6 +7,7 @@ use crate::target::Surface;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
+use twinroute_listen::access::Denied;
 use twinroute_listen::{Body, BodyError};
 use twinroute_model::event::Invalid;
 use twinroute_router::accept::AcceptError;
@@ -76,6 +77,9 @@ impl Refusal {
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::Unauthorized(Unauthorized::Denied(denied)) => {
+                (denied.status(), denied_code(denied))
+            }
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
             Self::Origin => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
@@ -137,10 +141,27 @@ impl Refusal {
             Self::Method { .. } | Self::Origin => {
                 Some((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")))
             }
-            Self::Unauthorized(_) => Some((
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("SharedAccessKey, SharedAccessSignature"),
-            )),
+            Self::Unauthorized(Unauthorized::Denied(
+                Denied::NoRole { .. } | Denied::RoleTooLow { .. },
+            )) => None,
+            Self::Unauthorized(Unauthorized::Denied(Denied::KeysUnavailable)) => {
+                Some(retry(Duration::from_secs(5)))
+            }
+            Self::Unauthorized(refused) => {
+                let schemes = match refused {
+                    // RFC 6750 §3.
+                    Unauthorized::Denied(_) => "Bearer",
+                    Unauthorized::MissingEither => "Bearer, SharedAccessKey, SharedAccessSignature",
+                    Unauthorized::Missing
+                    | Unauthorized::Key
+                    | Unauthorized::Code
+                    | Unauthorized::Signature(_)
+                    | Unauthorized::Resource
+                    | Unauthorized::Remote => "SharedAccessKey, SharedAccessSignature",
+                };
+                let schemes = HeaderValue::from_static(schemes);
+                Some((header::WWW_AUTHENTICATE, schemes))
+            }
             Self::Accept(
                 AcceptError::Full { retry_after, .. }
                 | AcceptError::EndpointFull { retry_after, .. },
@@ -210,6 +231,20 @@ impl Refusal {
                 attribute,
             },
         })
+    }
+}
+
+fn denied_code(denied: &Denied) -> &'static str {
+    match denied {
+        Denied::Missing
+        | Denied::NotBearer
+        | Denied::Invalid
+        | Denied::Expired
+        | Denied::NotYetValid
+        | Denied::WrongIssuer
+        | Denied::WrongAudience => "Unauthorized",
+        Denied::NoRole { .. } | Denied::RoleTooLow { .. } => "Forbidden",
+        Denied::KeysUnavailable => "IdentityProviderUnavailable",
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use twinroute_listen::access::Gate;
 use twinroute_listen::{
     Body, BodyError, Budget, Hold, Limits, Listener, Peer, read_body_within, serve,
 };
@@ -66,15 +67,36 @@ enum Form {
 
 impl Ingress {
     /// Uses settings that were checked. Counters go to the `metrics` recorder installed before.
+    /// Without a gate, no bearer token is a good one.
     #[must_use]
     pub fn new(settings: &Settings, router: Router, clock: Arc<dyn Clock>) -> Self {
+        Self::build(settings, router, clock, None)
+    }
+
+    /// As [`Ingress::new`], with a gate that was made from [`Settings::access`].
+    #[must_use]
+    pub fn with_gate(
+        settings: &Settings,
+        router: Router,
+        clock: Arc<dyn Clock>,
+        gate: Gate,
+    ) -> Self {
+        Self::build(settings, router, clock, Some(gate))
+    }
+
+    fn build(
+        settings: &Settings,
+        router: Router,
+        clock: Arc<dyn Clock>,
+        gate: Option<Gate>,
+    ) -> Self {
         Self(Arc::new(Inner {
             ack: settings.ack.unwrap_or_else(|| router.default_level()),
             ack_deadline: settings.ack_deadline,
             closing: watch::Sender::new(false),
             router,
             clock,
-            credentials: Credentials::new(settings),
+            credentials: Credentials::new(settings, gate),
             counters: Counters::new(),
             webhook_origins: settings.webhook_origins.clone(),
             events: settings.event_limits(),
@@ -142,7 +164,7 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.credentials.check(head, peer, &*self.clock)?;
+        self.credentials.check(head, peer, &*self.clock).await?;
         let ack = self.ack(&head.headers)?;
         let form = form(head, target.surface)?;
         check_body(head, &body, form)?;

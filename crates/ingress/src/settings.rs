@@ -3,7 +3,8 @@
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
-use twinroute_listen::{Address, Limits, SocketMode, SocketSettings};
+use twinroute_listen::access::AccessSettings;
+use twinroute_listen::{Address, Limits, MutualTlsSettings, SocketMode, SocketSettings};
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
 use twinroute_router::accept::AckLevel;
@@ -15,8 +16,12 @@ const ACK_DEADLINE_CEILING: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where to listen.
+    /// Where to listen for plain HTTP.
     pub listen: Vec<Address>,
+    /// Where to listen for HTTPS.
+    pub listen_tls: Vec<Address>,
+    /// The certificate, and whose clients get a connection.
+    pub tls: Option<MutualTlsSettings>,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// When a batch is acknowledged whose request does not say.
@@ -27,9 +32,11 @@ pub struct Settings {
     /// How long level `delivered` waits, and the most that a request may ask for.
     #[serde(with = "humantime_serde")]
     pub ack_deadline: Duration,
-    /// Keys of which a request must show one. Without any, and without a `webhook_code`, everybody
-    /// who reaches a socket may send.
+    /// Keys of which a request must show one. Without any, and without a `webhook_code` and `access`,
+    /// everybody who reaches a socket may send.
     pub access_keys: Vec<Secret>,
+    /// Bearer tokens that a request may show instead; they need the role write.
+    pub access: AccessSettings,
     /// What a webhook delivery may show instead, as `?code=`.
     pub webhook_code: Option<Secret>,
     /// Who may ask to deliver here (CloudEvents HTTP 1.1 web hooks, abuse protection); `*` is
@@ -50,10 +57,13 @@ impl Default for Settings {
         let events = event::Limits::default();
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
+            listen_tls: Vec::new(),
+            tls: None,
             unix_mode: SocketMode::default(),
             ack: None,
             ack_deadline: Duration::from_secs(30),
             access_keys: Vec::new(),
+            access: AccessSettings::default(),
             webhook_code: None,
             webhook_origins: vec!["eventgrid.azure.net".to_owned()],
             allow_anonymous: false,
@@ -74,8 +84,8 @@ impl Settings {
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
         let ceiling = event::Limits::EVENT_BYTES_CEILING as u64;
-        if self.listen.is_empty() {
-            return Err("listen must name at least one address".to_owned());
+        if self.listen.is_empty() && self.listen_tls.is_empty() {
+            return Err("listen or listen_tls must name at least one address".to_owned());
         }
         if !(1..=ceiling).contains(&self.event_bytes_max.as_u64()) {
             return Err("event_bytes_max must be 1 B to 64 MiB".to_owned());
@@ -100,19 +110,31 @@ impl Settings {
     }
 
     fn check_open_doors(&self) -> Result<Vec<String>, String> {
-        let guarded = self.secrets().next().is_some();
-        let open = self
-            .listen
-            .iter()
-            .filter(|address| !guarded && !address.is_local());
-        let warnings: Vec<String> = open
-            .map(|address| format!("{address} takes events from everybody who reaches it"))
+        self.access
+            .check()
+            .map_err(|rule| format!("access.{rule}"))?;
+        let remote = |address: &&Address| !address.is_local();
+        let plain = self.listen.iter().filter(remote);
+        if self.access.is_configured() {
+            return Ok(plain.map(in_the_clear).collect());
+        }
+        if self.secrets().next().is_some() {
+            return Ok(Vec::new());
+        }
+        let open =
+            |address: &Address| format!("{address} takes events from everybody who reaches it");
+        let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let tls = self.listen_tls.iter().filter(remote);
+        let tls = tls.filter(|_| !asks_for_certificates);
+        let warnings: Vec<(&str, String)> = plain
+            .map(|address| ("listen", open(address)))
+            .chain(tls.map(|address| ("listen_tls", open(address))))
             .collect();
         match warnings.first() {
-            Some(first) if !self.allow_anonymous => Err(format!(
-                "listen: {first}; set access_keys, or allow_anonymous = true if that is meant"
+            Some((key, first)) if !self.allow_anonymous => Err(format!(
+                "{key}: {first}; set access_keys or access, or allow_anonymous = true if that is meant"
             )),
-            Some(_) | None => Ok(warnings),
+            Some(_) | None => Ok(warnings.into_iter().map(|(_, text)| text).collect()),
         }
     }
 
@@ -136,6 +158,10 @@ impl Settings {
             batch_events_max: self.batch_events_max,
         }
     }
+}
+
+fn in_the_clear(address: &Address) -> String {
+    format!("{address} takes tokens over plain HTTP from other machines; use listen_tls")
 }
 
 fn ack_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AckLevel>, D::Error> {
@@ -177,13 +203,34 @@ mod tests {
             check(&format!("{open}\nallow_anonymous = true")),
             Ok(vec![warning.to_owned()])
         );
+        let tls = "listen_tls = [\"0.0.0.0:8443\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        assert!(check(tls).is_err());
+        assert_eq!(check(&format!("{tls}\nclient_ca = \"ca\"")), Ok(vec![]));
+        let tokens = "[access]\ntokens = [{ name = \"a\", role = \"write\", token_env = \"A\" }]";
+        let clear = "0.0.0.0:8080 takes tokens over plain HTTP from other machines; use listen_tls";
+        assert_eq!(
+            check(&format!("{open}\n{tokens}")),
+            Ok(vec![clear.to_owned()])
+        );
         for (toml, expect) in [
             (
                 open,
                 "listen: 0.0.0.0:8080 takes events from everybody who reaches it; \
-                    set access_keys, or allow_anonymous = true if that is meant",
+                    set access_keys or access, or allow_anonymous = true if that is meant",
             ),
-            ("listen = []", "listen must name at least one address"),
+            (
+                "listen_tls = [\"0.0.0.0:8443\"]",
+                "listen_tls: 0.0.0.0:8443 takes events from everybody who reaches it; \
+                    set access_keys or access, or allow_anonymous = true if that is meant",
+            ),
+            (
+                "[access]\ntokens = [{ name = \"\", role = \"write\", token_env = \"A\" }]",
+                "access.tokens[0].name must have 1 to 512 bytes and no control characters",
+            ),
+            (
+                "listen = []",
+                "listen or listen_tls must name at least one address",
+            ),
             (
                 "ack = \"fast\"",
                 "acknowledgement level \"fast\": must be \"auto\", \"memory\", \"durable\" or \"delivered\"",

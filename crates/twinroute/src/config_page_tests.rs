@@ -80,16 +80,24 @@ fn the_page_shows_every_key() {
 #[test]
 fn the_page_shows_the_defaults() {
     let mut shown = config(block()).unwrap();
-    assert_eq!(shown.ingress.check(), Ok(vec![]));
-    assert_eq!(shown.admin.check(), Ok(vec![]));
     let endpoints = std::mem::take(&mut shown.endpoints);
     for settings in endpoints.values() {
         assert_eq!(*settings, EndpointSettings::default());
     }
     assert!(shown.ingress.webhook_code.take().is_some());
+    assert!(shown.ingress.tls.take().is_some());
+    assert!(shown.admin.tls.take().is_some());
     assert!(shown.management.tls.take().is_some());
-    assert!(shown.management.access.jwt.take().is_some());
+    for access in [
+        &mut shown.ingress.access,
+        &mut shown.admin.access,
+        &mut shown.management.access,
+    ] {
+        assert!(access.jwt.take().is_some());
+    }
     assert!(shown.azure.credential.take().is_some());
+    assert_eq!(shown.ingress.check(), Ok(vec![]));
+    assert_eq!(shown.admin.check(), Ok(vec![]));
     let azure = &mut shown.azure;
     for file in [
         &mut azure.ca_file,

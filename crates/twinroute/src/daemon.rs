@@ -2,7 +2,7 @@
 
 use crate::config::Loaded;
 use crate::containers::Endpoints;
-use crate::serving;
+use crate::listeners::Server;
 use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
@@ -74,16 +74,20 @@ impl Daemon {
             .definitions(source.definitions()?);
         let router = with_journal(builder, &loaded)?.build()?;
         source.show(&router);
-        let listeners = Listener::bind_all(&config.ingress.listen, &config.ingress.sockets())?;
-        let admin_listeners = Listener::bind_all(&config.admin.listen, &config.admin.sockets())?;
-        let management_listeners = serving::listeners(&loaded)?;
+        let listeners = Server::ingress(config).open(&loaded)?;
+        let admin_listeners = Server::admin(config).open(&loaded)?;
+        let management_listeners = Server::management(config).open(&loaded)?;
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
-        let ingress = Ingress::new(&config.ingress, router.clone(), Arc::new(SystemClock));
+        let gate = Server::ingress(config).gate(&loaded)?;
+        let clock = Arc::new(SystemClock);
+        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate);
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
-        let admin = Admin::new(router.clone(), metrics).changes(config.admin.changes());
+        let admin = Admin::new(router.clone(), metrics)
+            .changes(config.admin.changes())
+            .gate(Server::admin(config).gate(&loaded)?);
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -92,7 +96,7 @@ impl Daemon {
         intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(Phase::Draining, phases.clone());
-            let gate = serving::gate(&loaded)?;
+            let gate = Server::management(config).gate(&loaded)?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));

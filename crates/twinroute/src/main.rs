@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod containers;
 mod daemon;
+mod listeners;
 mod logging;
 mod scene;
 mod serving;

@@ -1,4 +1,4 @@
-//! Wiring: the management API, its store, its key, its certificates, its callers.
+//! Wiring: the management API, its store and its key.
 
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
@@ -6,15 +6,11 @@ use anyhow::{Context as _, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
 use twinroute_credential::key_file;
-use twinroute_listen::access::Gate;
-use twinroute_listen::development;
-use twinroute_listen::{Listener, Tls, TlsSettings};
 use twinroute_management::{Backing, Management, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
-use twinroute_sinks::tls;
 
 /// Opens the management API, if it is served or is the source. Blocks on the disk.
 pub(crate) fn open(
@@ -100,45 +96,4 @@ pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
         loaded.path(&settings.key_file)
     };
     Ok(key_file::load_or_make(&path)?)
-}
-
-/// Who may ask the management API.
-pub(crate) fn gate(loaded: &Loaded) -> anyhow::Result<Gate> {
-    let mut access = loaded.config.management.access.clone();
-    for token in &mut access.tokens {
-        token.token_file = token.token_file.as_deref().map(|file| loaded.path(file));
-    }
-    let trust = tls::platform().context("the system's certificates cannot be used")?;
-    Gate::new(&access, Arc::new(SystemClock), &trust).context("[management]")
-}
-
-/// Opens the listeners of the management API, those with TLS too.
-pub(crate) fn listeners(loaded: &Loaded) -> anyhow::Result<Vec<Listener>> {
-    let settings = &loaded.config.management;
-    let mut listeners = Listener::bind_all(&settings.listen, &settings.sockets())?;
-    if settings.listen_tls.is_empty() {
-        return Ok(listeners);
-    }
-    let tls = certificate(loaded)?;
-    for listener in Listener::bind_all(&settings.listen_tls, &settings.sockets())? {
-        listeners.push(listener.with_tls(&tls));
-    }
-    Ok(listeners)
-}
-
-fn certificate(loaded: &Loaded) -> anyhow::Result<Tls> {
-    let settings = &loaded.config.management;
-    let files = match &settings.tls {
-        Some(files) => TlsSettings {
-            certificate: loaded.path(&files.certificate),
-            key: loaded.path(&files.key),
-        },
-        None => {
-            let made = development::certificates(&folder(loaded).join("tls"), &settings.tls_names)?;
-            tracing::info!(ca = %made.ca.display(),
-                "HTTPS with a certificate for development; clients trust it by this CA file");
-            made.tls
-        }
-    };
-    Tls::load(&files).context("[management] tls")
 }

@@ -6,14 +6,13 @@ use crate::harness::{
 use bytes::Bytes;
 use expect_test::expect;
 use serde_json::{Value, json};
-use twinroute_admin::client::download;
 use twinroute_model::cloudevents::json as cloudevents;
 use twinroute_model::event::Limits;
 
 async fn exported(server: &Server, query: &str) -> Vec<Value> {
     let mut out = Vec::new();
     let path = format!("/dead-letters/export{query}");
-    let answer = download(&server.address, &path, PATIENCE, &mut out).await;
+    let answer = server.client().download(&path, PATIENCE, &mut out).await;
     assert_eq!(answer.unwrap().status, 200);
     let text = String::from_utf8(out).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());

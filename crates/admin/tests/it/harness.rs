@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use twinroute_admin::client::{Answer, delete, get, post};
+use twinroute_admin::client::{Answer, Client};
 use twinroute_admin::{Admin, Changes, Metrics};
 use twinroute_listen::{Address, Limits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
@@ -120,12 +120,22 @@ impl Server {
         metrics: Metrics,
         changes: Changes,
     ) -> Self {
-        let router = builder.build().unwrap();
         let listener =
             Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
+        Self::start_on(listener, builder, |router| {
+            Admin::new(router, metrics).changes(changes)
+        })
+    }
+
+    pub(crate) fn start_on(
+        listener: Listener,
+        builder: Builder,
+        admin: impl FnOnce(Router) -> Admin,
+    ) -> Self {
+        let router = builder.build().unwrap();
         let address = listener.address().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let admin = Admin::new(router.clone(), metrics).changes(changes);
+        let admin = admin(router.clone());
         let task = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or_default() };
             admin
@@ -140,17 +150,21 @@ impl Server {
         }
     }
 
+    pub(crate) fn client(&self) -> Client {
+        Client::plain(self.address.clone())
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        get(&self.address, path, PATIENCE).await.unwrap()
+        self.client().get(path, PATIENCE).await.unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         let json = body.to_string();
-        post(&self.address, path, json, PATIENCE).await.unwrap()
+        self.client().post(path, json, PATIENCE).await.unwrap()
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
-        delete(&self.address, path, PATIENCE).await.unwrap()
+        self.client().delete(path, PATIENCE).await.unwrap()
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {

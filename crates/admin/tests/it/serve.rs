@@ -4,7 +4,7 @@ use crate::harness::{PATIENCE, Server, Told, builder, events, rejects};
 use expect_test::expect;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
-use twinroute_admin::client::{Answer, get};
+use twinroute_admin::client::{Answer, Client};
 use twinroute_admin::ledger::Ledger;
 use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
@@ -125,7 +125,8 @@ async fn unix_sockets_serve_too() {
 async fn the_client_says_why_there_is_no_answer() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::Tcp(silent.local_addr().unwrap());
-    let error = get(&address, "/", Duration::from_millis(20))
+    let error = Client::plain(address.clone())
+        .get("/", Duration::from_millis(20))
         .await
         .unwrap_err();
     assert_eq!(
@@ -133,7 +134,10 @@ async fn the_client_says_why_there_is_no_answer() {
         format!("ask {address}: no answer within 20 ms")
     );
     drop(silent);
-    let error = get(&address, "/", SECOND).await.unwrap_err();
+    let error = Client::plain(address.clone())
+        .get("/", SECOND)
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), format!("ask {address}: connect"));
 }
 
@@ -265,7 +269,10 @@ async fn what_answers_something_else_is_said() {
             .await
             .unwrap();
     });
-    let error = get(&address, "/", PATIENCE).await.unwrap_err();
+    let error = Client::plain(address.clone())
+        .get("/", PATIENCE)
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("ask {address}: no answer in HTTP/1.1")

@@ -1,6 +1,7 @@
 //! The ingress over real sockets, with requests as bytes.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod access;
 mod ack;
 mod any_bytes;
 mod cloudevents;
@@ -16,7 +17,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use twinroute_ingress::{Ingress, Settings};
-use twinroute_listen::{Address, Listener};
+use twinroute_listen::access::Gate;
+use twinroute_listen::{Address, Listener, Tls};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
@@ -75,11 +77,22 @@ fn start(toml: &str) -> Server {
 }
 
 fn start_with(toml: &str, router: Builder, seen: Seen) -> Server {
+    start_on(toml, router, seen, None)
+}
+
+/// Over TLS, if there is a certificate. The gate is that of the settings.
+fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Server {
     let mut settings: Settings = toml::from_str(toml).unwrap();
     settings.listen = vec!["127.0.0.1:0".parse().unwrap()];
     settings.check().unwrap();
-    let listeners = Listener::bind_all(&settings.listen, &settings.sockets()).unwrap();
+    let mut listeners = Listener::bind_all(&settings.listen, &settings.sockets()).unwrap();
     let address = listeners[0].address().clone();
+    if let Some(tls) = tls {
+        listeners = listeners
+            .into_iter()
+            .map(|listener| listener.with_tls(tls))
+            .collect();
+    }
     let plant = Instance {
         name: InstanceName::new("plant-1").unwrap(),
         endpoints: Vec::new(),
@@ -95,7 +108,9 @@ fn start_with(toml: &str, router: Builder, seen: Seen) -> Server {
         .route("all", "seen", "true");
     let router = router.build().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let ingress = Ingress::new(&settings, router.clone(), Arc::new(ManualClock::new(NOW)));
+    let clock = Arc::new(ManualClock::new(NOW));
+    let gate = Gate::new(&settings.access, clock.clone(), &access::trust(None)).unwrap();
+    let ingress = Ingress::with_gate(&settings, router.clone(), clock, gate);
     let task = tokio::spawn(async move {
         ingress
             .serve(listeners, async { stopped.await.unwrap_or_default() })

@@ -2,13 +2,20 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use twinroute_admin::client::{self, Answer};
-use twinroute_listen::Address;
+use twinroute_admin::client::{self, Answer, Client};
 use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::secret::Secret;
 use twinroute_router::status::Status;
+use twinroute_sinks::tls;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,31 +23,43 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Whom to ask.
 #[derive(Args, Debug)]
 pub(crate) struct Whom {
-    /// Its admin address: `127.0.0.1:8081` or `unix:/run/twinroute-admin.sock`.
-    #[arg(long, default_value = "127.0.0.1:8081")]
+    /// Its admin address: `127.0.0.1:8081`, `unix:/run/twinroute-admin.sock` or `https://router.example:8443`.
+    #[arg(long, default_value = DEFAULT)]
     admin: String,
+    /// Sends the token in this environment variable; without this option and the next, none is sent.
+    #[arg(long, value_name = "NAME", conflicts_with = "admin_token_file")]
+    admin_token_env: Option<String>,
+    /// Sends the token in this file.
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Authorities (PEM) that are trusted over https, instead of the machine's.
+    #[arg(long, value_name = "FILE")]
+    admin_ca_file: Option<PathBuf>,
 }
+
+/// Where it is unless it is said otherwise.
+const DEFAULT: &str = "127.0.0.1:8081";
 
 impl Whom {
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let answer = client::get(&self.address()?, path, PATIENCE).await;
+        let answer = self.client()?.get(path, PATIENCE).await;
         self.taken(answer)
     }
 
     pub(super) async fn post(&self, path: &str, json: String) -> anyhow::Result<String> {
-        let answer = client::post(&self.address()?, path, json, PATIENCE).await;
+        let answer = self.client()?.post(path, json, PATIENCE).await;
         self.taken(answer)
     }
 
     pub(super) async fn delete(&self, path: &str) -> anyhow::Result<String> {
-        let answer = client::delete(&self.address()?, path, PATIENCE).await;
+        let answer = self.client()?.delete(path, PATIENCE).await;
         self.taken(answer)
     }
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
         let out = &mut std::io::stdout();
-        let answer = client::download(&self.address()?, path, PATIENCE, out).await;
+        let answer = self.client()?.download(path, PATIENCE, out).await;
         self.taken(answer).map(drop)
     }
 
@@ -50,15 +69,51 @@ impl Whom {
 
     /// How to ask the same one again.
     pub(super) fn option(&self) -> String {
-        match self.admin.as_str() {
-            "127.0.0.1:8081" => String::new(),
-            other => format!(" --admin {other}"),
+        let mut options = String::new();
+        let admin = (self.admin != DEFAULT).then_some(self.admin.as_str());
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        for (name, value) in [
+            ("admin", admin.map(str::to_owned)),
+            ("admin-token-env", self.admin_token_env.clone()),
+            ("admin-token-file", path(&self.admin_token_file)),
+            ("admin-ca-file", path(&self.admin_ca_file)),
+        ] {
+            if let Some(value) = value {
+                write!(options, " --{name} {value}").expect("a String takes all that is written");
+            }
+        }
+        options
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        let context = || format!("the admin address {:?}", self.admin);
+        let client = if self.admin.starts_with("https://") {
+            let trust = match &self.admin_ca_file {
+                Some(file) => trust(file)?,
+                None => tls::platform().context("the system's certificates cannot be used")?,
+            };
+            Client::https(&self.admin, trust).with_context(context)?
+        } else {
+            Client::plain(self.admin.parse().with_context(context)?)
+        };
+        match self.token()? {
+            Some(token) => Ok(client.with_token(&token)?),
+            None => Ok(client),
         }
     }
 
-    fn address(&self) -> anyhow::Result<Address> {
-        let address = self.admin.parse();
-        address.with_context(|| format!("the admin address {:?}", self.admin))
+    fn token(&self) -> anyhow::Result<Option<Secret>> {
+        if let Some(name) = &self.admin_token_env {
+            let token = std::env::var(name);
+            let token = token.with_context(|| format!("the environment variable {name}"))?;
+            return Ok(Some(Secret::new(token)));
+        }
+        let Some(file) = &self.admin_token_file else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(file);
+        let text = Secret::new(text.with_context(|| format!("token file {}", file.display()))?);
+        Ok(Some(Secret::new(text.expose().trim())))
     }
 
     fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {
@@ -71,6 +126,26 @@ impl Whom {
         }
         bail!("{}", refusal(&answer))
     }
+}
+
+/// Trust in the authorities of a file, and in no others.
+fn trust(file: &Path) -> anyhow::Result<Arc<ClientConfig>> {
+    let context = || format!("certificates of {}", file.display());
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_file_iter(file).with_context(context)? {
+        roots
+            .add(authority.with_context(context)?)
+            .with_context(context)?;
+    }
+    if roots.is_empty() {
+        bail!("{}: it holds no certificates in PEM", context());
+    }
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .context("TLS protocol versions")?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// The words of a refusal.

@@ -1,0 +1,190 @@
+//! Who may look and who may change, where tokens are asked for; and HTTPS.
+
+use crate::harness::{PATIENCE, Server, Told, builder, error, json};
+use expect_test::expect;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::Arc;
+use twinroute_admin::client::{Answer, Client};
+use twinroute_admin::{Admin, Metrics, Settings};
+use twinroute_listen::access::Gate;
+use twinroute_listen::{Address, Listener, SocketSettings, Tls, development};
+use twinroute_model::clock::SystemClock;
+use twinroute_model::secret::Secret;
+use twinroute_router::sink::Outcome;
+
+const READER: &str = "reader-0123456789";
+const WRITER: &str = "writer-0123456789";
+const ACCESS: &str = "[access]\ntokens = [
+    { name = 'looks', role = 'read', token = 'reader-0123456789' },
+    { name = 'steers', role = 'write', token = 'writer-0123456789' },
+]";
+
+/// Trust in the authorities of a file, or in nobody.
+fn trust(ca: Option<&Path>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    if let Some(ca) = ca {
+        let ca = CertificateDer::from_pem_file(ca).unwrap();
+        roots.add(ca).unwrap();
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn listener(address: &str) -> Listener {
+    Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap()
+}
+
+fn start(listener: Listener) -> Server {
+    let settings: Settings = toml::from_str(ACCESS).unwrap();
+    settings.check().unwrap();
+    let gate = Gate::new(&settings.access, Arc::new(SystemClock), &trust(None)).unwrap();
+    let sink = Told::new(Outcome::Delivered);
+    Server::start_on(listener, builder(&sink), |router| {
+        Admin::new(router, Metrics::none()).gate(gate)
+    })
+}
+
+fn with(client: Client, token: &str) -> Client {
+    if token.is_empty() {
+        return client;
+    }
+    client.with_token(&Secret::new(token)).unwrap()
+}
+
+async fn pause(client: &Client) -> Answer {
+    let path = "/endpoints/demo/grid-1/pause";
+    let answer = client.post(path, "{}".to_owned(), PATIENCE).await;
+    answer.unwrap()
+}
+
+async fn purge(client: &Client) -> Answer {
+    let json = r#"{"confirm":"grid-1"}"#.to_owned();
+    let path = "/endpoints/demo/grid-1/purge";
+    client.post(path, json, PATIENCE).await.unwrap()
+}
+
+#[tokio::test]
+async fn reads_need_a_token_and_changes_one_that_may_write() {
+    let server = start(listener("127.0.0.1:0"));
+    let ask = |token| with(server.client(), token);
+    for path in [
+        "/",
+        "/status",
+        "/metrics",
+        "/ledger",
+        "/dead-letters",
+        "/replays",
+    ] {
+        for (token, expect) in [("", 401), ("wrong-0123456789", 401), (READER, 200)] {
+            let answer = ask(token).get(path, PATIENCE).await.unwrap();
+            assert_eq!(answer.status, expect, "{path} {token}");
+        }
+    }
+    expect!["401 Unauthorized: the authorization header is missing"]
+        .assert_eq(&error(&purge(&ask("")).await));
+    expect!["401 Unauthorized: the access token is invalid"]
+        .assert_eq(&error(&purge(&ask("wrong-0123456789")).await));
+    expect!["403 Forbidden: looks may read only"].assert_eq(&error(&purge(&ask(READER)).await));
+    let gone = ask(READER).delete("/replays/1", PATIENCE).await.unwrap();
+    assert_eq!(gone.status, 403);
+    assert_eq!(pause(&ask(READER)).await.status, 403);
+    let status = ask(READER).get("/status", PATIENCE).await.unwrap();
+    let endpoint = &json(&status)["instances"][0]["endpoints"][0];
+    assert_eq!(endpoint["state"], "healthy");
+    assert_eq!(pause(&ask(WRITER)).await.status, 200);
+    assert_eq!(purge(&ask(WRITER)).await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_which_scheme_is_asked_for() {
+    let server = start(listener("127.0.0.1:0"));
+    let answer = server
+        .raw("GET /status HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        .await;
+    expect![[r#"
+        HTTP/1.1 401 Unauthorized
+        content-type: application/json
+        www-authenticate: Bearer
+        connection: close
+        content-length: 81
+
+        {"error":{"code":"Unauthorized","message":"the authorization header is missing"}}"#]]
+    .assert_eq(&answer);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn probes_need_no_token_and_learn_no_reason() {
+    let server = start(listener("127.0.0.1:0"));
+    assert_eq!(server.get("/livez").await.status, 200);
+    let ready = server.get("/readyz").await;
+    assert_eq!(json(&ready)["reason"], "");
+    let wrong = with(server.client(), "wrong-0123456789");
+    let answer = wrong.get("/readyz", PATIENCE).await.unwrap();
+    assert_eq!(answer.status, 401);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_changes_things_where_other_machines_reach() {
+    let mut server = start(listener("0.0.0.0:0"));
+    let Address::Tcp(address) = &mut server.address else {
+        panic!("a TCP server");
+    };
+    address.set_ip([127, 0, 0, 1].into());
+    assert_eq!(pause(&server.client()).await.status, 401);
+    assert_eq!(pause(&with(server.client(), WRITER)).await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_asks_for_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", folder.path().join("a.sock").display());
+    let server = start(listener(&address));
+    assert_eq!(server.get("/status").await.status, 200);
+    assert_eq!(pause(&server.client()).await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn over_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = development::certificates(folder.path(), &[]).unwrap();
+    let listener = listener("127.0.0.1:0").with_tls(&Tls::load(&made.tls).unwrap());
+    let server = start(listener);
+    let Address::Tcp(address) = &server.address else {
+        panic!("a TCP server");
+    };
+    let trust_it = || trust(Some(&made.ca));
+    let port = address.port();
+    for url in [
+        format!("https://localhost:{port}"),
+        format!("https://{address}/"),
+    ] {
+        let client = Client::https(&url, trust_it()).unwrap();
+        assert_eq!(pause(&with(client.clone(), READER)).await.status, 403);
+        assert_eq!(pause(&with(client, WRITER)).await.status, 200);
+    }
+    let stranger = Client::https(&format!("https://{address}"), trust(None)).unwrap();
+    let error = stranger.get("/status", PATIENCE).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("ask https://{address}: agree on TLS")
+    );
+    for url in ["https://", "http://h:1", "https://u@h", "https://h/admin"] {
+        assert!(Client::https(url, trust_it()).is_err(), "{url}");
+    }
+    let shown = format!("{:?}", with(stranger, WRITER));
+    assert!(!shown.contains(WRITER), "{shown}");
+    server.stop().await;
+}
