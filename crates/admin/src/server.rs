@@ -18,7 +18,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use twinroute_listen::access::{Gate, Role};
-use twinroute_listen::{Body, Budget, Limits, Listener, Peer, Scheme, read_body_within, serve};
+use twinroute_listen::{
+    Body, Budget, Limits, Listener, Peer, Scheme, discard, read_body_within, serve,
+};
 use twinroute_router::Router;
 
 /// Bytes of a request's body, if the limits do not say less: a replay may name 10,000 sequences.
@@ -138,7 +140,13 @@ impl Desk {
             let allow = place.allow();
             return Err(Refusal::MethodNotAllowed { allow });
         }
-        let shown = self.admit(&place, &head, peer).await?;
+        let shown = match self.admit(&place, &head, peer).await {
+            Ok(shown) => shown,
+            Err(refusal) => {
+                discard(body, head.version).await;
+                return Err(refusal);
+            }
+        };
         let router = &self.admin.router;
         let query = head.uri.query();
         let pretty = query::pretty(query);

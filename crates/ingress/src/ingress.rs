@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use twinroute_listen::access::Gate;
 use twinroute_listen::{
-    Body, BodyError, Budget, Hold, Limits, Listener, Peer, read_body_within, serve,
+    Body, BodyError, Budget, Hold, Limits, Listener, Peer, discard, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
@@ -164,10 +164,17 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.credentials.check(head, peer, &*self.clock).await?;
-        let ack = self.ack(&head.headers)?;
-        let form = form(head, target.surface)?;
-        check_body(head, &body, form)?;
+        let checked = self.credentials.check(head, peer, &*self.clock).await;
+        let looked = checked
+            .map_err(Refusal::from)
+            .and_then(|()| self.look(head, &body, target));
+        let (ack, form) = match looked {
+            Ok(found) => found,
+            Err(refusal) => {
+                discard(body, head.version).await;
+                return Err(refusal);
+            }
+        };
         // Held until the router has copied what it keeps; it does so before it waits for deliveries.
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
@@ -184,6 +191,19 @@ impl Inner {
             drop(hold);
         }
         self.accept(target, events, ack, counters).await
+    }
+
+    /// What can be told before the body is read.
+    fn look(
+        &self,
+        head: &Parts,
+        body: &impl http_body::Body,
+        target: Target<'_>,
+    ) -> Result<(Ack, Form), Refusal> {
+        let ack = self.ack(&head.headers)?;
+        let form = form(head, target.surface)?;
+        check_body(head, body, form)?;
+        Ok((ack, form))
     }
 
     async fn accept(

@@ -203,15 +203,6 @@ mod tests {
             check(&format!("{open}\nallow_anonymous = true")),
             Ok(vec![warning.to_owned()])
         );
-        let tls = "listen_tls = [\"0.0.0.0:8443\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"";
-        assert!(check(tls).is_err());
-        assert_eq!(check(&format!("{tls}\nclient_ca = \"ca\"")), Ok(vec![]));
-        let tokens = "[access]\ntokens = [{ name = \"a\", role = \"write\", token_env = \"A\" }]";
-        let clear = "0.0.0.0:8080 takes tokens over plain HTTP from other machines; use listen_tls";
-        assert_eq!(
-            check(&format!("{open}\n{tokens}")),
-            Ok(vec![clear.to_owned()])
-        );
         for (toml, expect) in [
             (
                 open,
@@ -275,6 +266,20 @@ mod tests {
         assert!(
             !text.contains("c2VjcmV0") && !text.contains("hidden"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn certificates_and_tokens_close_the_door() {
+        let open = "listen = [\"127.0.0.1:1\", \"0.0.0.0:8080\"]";
+        let tls = "listen_tls = [\"0.0.0.0:8443\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        assert!(check(tls).is_err());
+        assert_eq!(check(&format!("{tls}\nclient_ca = \"ca\"")), Ok(vec![]));
+        let tokens = "[access]\ntokens = [{ name = \"a\", role = \"write\", token_env = \"A\" }]";
+        let clear = "0.0.0.0:8080 takes tokens over plain HTTP from other machines; use listen_tls";
+        assert_eq!(
+            check(&format!("{open}\n{tokens}")),
+            Ok(vec![clear.to_owned()])
         );
     }
 }

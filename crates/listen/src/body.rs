@@ -4,6 +4,7 @@ use crate::budget::{Budget, Hold};
 use crate::connection::Activity;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, StreamExt as _};
+use http::Version;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use std::error::Error;
@@ -262,6 +263,38 @@ where
     }
 }
 
+/// Bytes of a refused request's body that are read all the same.
+const DISCARDED_BYTES_MAX: usize = 64 << 10;
+
+/// How long a refused request's body may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Reads a small body of a request that is refused, and forgets it: at most 64 KiB and one second of it, over
+/// HTTP/2 alone.
+///
+/// A stream that is answered before it was sent whole is reset (RFC 9113 §8.1). Clients must read the answer
+/// all the same, but curl 7.88 gives it up. Over HTTP/1.1 the connection itself waits. Dropping the future loses
+/// nothing.
+pub async fn discard<B>(mut body: B, version: Version)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    if version != Version::HTTP_2 {
+        return;
+    }
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DISCARDED_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // What did not come in time is given up.
+    drop(tokio::time::timeout(DISCARD_TIMEOUT, reading).await);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,5 +366,40 @@ mod tests {
             error.to_string(),
             "the body did not arrive within 1000 ms, which is the limit"
         );
+    }
+
+    /// A body of pieces of 1 KiB; and how many of them were read.
+    fn counted(
+        pieces: usize,
+    ) -> (
+        impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin,
+        Arc<std::sync::atomic::AtomicUsize>,
+    ) {
+        let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&read);
+        let frames = (0..pieces).map(move |_| {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))
+        });
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        (body, read)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_body_is_read_over_http2_and_no_more_than_a_little_of_it() {
+        for (version, pieces, expect) in [
+            (Version::HTTP_2, 3, 3),
+            (Version::HTTP_2, usize::MAX, 65),
+            (Version::HTTP_11, 3, 0),
+        ] {
+            let (body, read) = counted(pieces);
+            discard(body, version).await;
+            let read = read.load(std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(read, expect, "{version:?} {pieces}");
+        }
+        let never = StreamBody::new(futures_util::stream::pending::<
+            Result<Frame<Bytes>, Infallible>,
+        >());
+        discard(never, Version::HTTP_2).await;
     }
 }

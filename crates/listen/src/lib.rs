@@ -20,7 +20,7 @@ mod socket;
 mod tls;
 
 pub use address::{Address, InvalidAddress};
-pub use body::{Body, BodyError, BrokenOff, read_body, read_body_within};
+pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within};
 pub use budget::{Budget, Hold};
 pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};
