@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 use twinroute_listen::access::Gate;
-use twinroute_listen::{Body, BodyError, Budget, Listener, Peer, Scheme, read_body_within, serve};
+use twinroute_listen::{
+    Body, BodyError, Budget, Listener, Peer, Scheme, discard, read_body_within, serve,
+};
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
@@ -171,7 +173,10 @@ async fn take(
     let (head, body) = request.into_parts();
     let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
-        Err(error) => return server::refuse(&head, error),
+        Err(error) => {
+            discard(body, head.version).await;
+            return server::refuse(&head, error);
+        }
     };
     let limits = &desk.settings.limits;
     let mut hold = bodies.hold();
