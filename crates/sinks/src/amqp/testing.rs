@@ -2,6 +2,7 @@
 
 use super::batch::Routing;
 use super::connection::{Target, Transport};
+use super::entity::Entity;
 use super::sink::{AmqpSink, Manner};
 use broker::Broker;
 use rustls::ClientConfig;
@@ -124,7 +125,13 @@ pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> Target {
     let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
     let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
     let container = "twinroute-test".to_owned();
-    let mut target = Target::new(parsed, auth, container, no_tls(), Arc::new(clock));
+    let mut target = Target::new(
+        Entity::Keys(parsed),
+        auth,
+        container,
+        no_tls(),
+        Arc::new(clock),
+    );
     let wire = Arc::clone(wire);
     target.transport = Transport::Memory(Arc::new(move || wire.dial()));
     target
