@@ -8,6 +8,7 @@
 use crate::reason::{chain, unanswered};
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
 use azure_core::http::HttpClient;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -454,14 +455,19 @@ impl TokenCredential for TokenSource {
         scopes: &[&str],
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let failed = |text: String| {
-            azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, text)
-        };
+        let failed = |text: String| azure_core::Error::with_message(ErrorKind::Credential, text);
         let &[scope] = scopes else {
             return Err(failed("exactly one scope is needed".to_owned()));
         };
         let token = self.token(scope).await;
-        let token = token.map_err(|error| failed(error.to_string()))?;
+        // A cause, not a message: clients tell causes.
+        let token = token.map_err(|error| {
+            let kind = match error {
+                TokenError::Refused { .. } | TokenError::Scopes => ErrorKind::Credential,
+                TokenError::Unanswered { .. } | TokenError::Late { .. } => ErrorKind::Connection,
+            };
+            azure_core::Error::new(kind, error)
+        })?;
         // What never expires is looked at again in an hour.
         let in_an_hour = self.0.clock.now().after(Duration::from_secs(3600));
         let expires_at = token.expires_at.unwrap_or(in_an_hour).unix_seconds();

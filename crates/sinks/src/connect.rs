@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_credential::identity::{EVENT_HUBS_SCOPE, Identities, NoIdentity, SERVICE_BUS_SCOPE};
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint};
+use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint, authority};
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
 use twinroute_router::sink::{
     BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
@@ -75,7 +75,10 @@ impl Connector {
             Err(Missing::Identity(missing)) => {
                 return Ok(Arc::new(IdentityUnavailable(missing)));
             }
-            Err(Missing::Address(reason)) => return Err(refused(endpoint, reason)),
+            Err(Missing::Address) => {
+                let reason = "endpointUri must be sb://<host>[:<port>]/".to_owned();
+                return Err(refused(endpoint, reason));
+            }
         };
         // Link and container names must differ between sinks of one broker.
         let number = self.made.fetch_add(1, Ordering::Relaxed);
@@ -125,20 +128,19 @@ impl Connector {
             Routing::EventHubs(_) => EVENT_HUBS_SCOPE,
             Routing::ServiceBus(_) => SERVICE_BUS_SCOPE,
         };
-        let tokens = self
-            .identities
-            .tokens(identity)
-            .map_err(Missing::Identity)?;
-        let place = Place::new(endpoint_uri, entity_path, tokens, scope);
-        let refused = |_| Missing::Address("endpointUri must be sb://<host>[:<port>]/".to_owned());
-        Ok(vec![Entity::Identity(place.map_err(refused)?)])
+        // First, so that a bad address is refused wherever definitions are checked.
+        let address = authority(endpoint_uri).map_err(|_| Missing::Address)?;
+        let tokens = self.identities.tokens(identity);
+        let tokens = tokens.map_err(Missing::Identity)?;
+        let place = Place::new(address, entity_path, tokens, scope);
+        Ok(vec![Entity::Identity(place)])
     }
 }
 
 /// Why an entity cannot be opened.
 enum Missing {
     Identity(NoIdentity),
-    Address(String),
+    Address,
 }
 
 fn refused(endpoint: &Endpoint, reason: String) -> ConnectError {

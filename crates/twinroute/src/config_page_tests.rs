@@ -90,6 +90,16 @@ fn the_page_shows_the_defaults() {
     assert!(shown.management.tls.take().is_some());
     assert!(shown.management.access.jwt.take().is_some());
     assert!(shown.azure.credential.take().is_some());
+    let identity = &mut shown.identity;
+    assert!(identity.credential.take().is_some());
+    for given in [
+        identity.tenant_id.take().is_some(),
+        identity.client_id.take().is_some(),
+        identity.client_secret_file.take().is_some(),
+        identity.token_file.take().is_some(),
+    ] {
+        assert!(given);
+    }
     let azure = &mut shown.azure;
     for file in [
         &mut azure.ca_file,

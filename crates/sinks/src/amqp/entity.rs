@@ -1,7 +1,7 @@
 //! Where an event hub or topic is, and what opens it.
 
 use twinroute_credential::token::TokenSource;
-use twinroute_model::endpoint::{ConnectionString, InvalidConnectionString, authority};
+use twinroute_model::endpoint::ConnectionString;
 
 /// TLS from the start. Source: Azure Service Bus, "AMQP protocol guide".
 const TLS_PORT: u16 = 5671;
@@ -29,21 +29,20 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The entity `entity_path` at `endpoint_uri`, `sb://<host>[:<port>]/`.
+    /// The entity `entity_path` at a namespace's host and port.
     pub(crate) fn new(
-        endpoint_uri: &str,
+        (host, port): (String, Option<u16>),
         entity_path: &str,
         tokens: TokenSource,
         scope: &'static str,
-    ) -> Result<Self, InvalidConnectionString> {
-        let (host, port) = authority(endpoint_uri)?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             host,
             port,
             entity_path: entity_path.to_owned(),
             tokens,
             scope,
-        })
+        }
     }
 }
 

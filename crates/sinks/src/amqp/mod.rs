@@ -30,6 +30,8 @@ pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod identity_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod send_tests;

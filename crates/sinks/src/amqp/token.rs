@@ -185,7 +185,12 @@ mod tests {
     #[tokio::test]
     async fn an_identity_puts_its_token_as_jwt_for_the_same_audience() {
         let source = TokenSource::fixed("a.b.c".into(), clock());
-        let place = Place::new("sb://ns.example:5673/", "hub", source, "scope").unwrap();
+        let place = Place::new(
+            ("ns.example".to_owned(), Some(5673)),
+            "hub",
+            source,
+            "scope",
+        );
         let tokens = Tokens::new(&Entity::Identity(place), clock());
         assert_eq!(tokens.audience, "sb://ns.example:5673/hub");
         let token = tokens.token().await.unwrap();
