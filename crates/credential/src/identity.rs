@@ -130,3 +130,7 @@ impl Managed {
         Ok(source)
     }
 }
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;
