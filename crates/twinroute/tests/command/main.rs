@@ -9,6 +9,7 @@ mod azure;
 mod crash;
 mod durable;
 mod harness;
+mod identity;
 mod management;
 mod running;
 mod session;
