@@ -222,11 +222,10 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
             .iter()
             .all(|head| head.contains("x-identity-header: the-header"))
     );
-    let named = |resource: &str, id: &str| {
-        let mut asked = asked.iter().filter(|head| head.contains(resource));
-        asked.all(|head| head.contains("mi_res_id=%2Fsubscriptions%2F1%2F") == !id.is_empty())
-    };
-    assert!(named("eventhubs.azure.net", ""));
-    assert!(named("servicebus.azure.net", USER_ASSIGNED));
+    let about = |resource: &'static str| asked.iter().filter(move |head| head.contains(resource));
+    assert!(about("eventhubs.azure.net").all(|head| !head.contains("mi_res_id")));
+    let router = "&mi_res_id=%2Fsubscriptions%2F1%2FresourceGroups%2Fg%2Fproviders%2F\
+                  Microsoft.ManagedIdentity%2FuserAssignedIdentities%2Frouter ";
+    assert!(about("servicebus.azure.net").all(|head| head.contains(router)));
     assert!(asked.iter().any(|head| head.contains("storage.azure.com")));
 }
