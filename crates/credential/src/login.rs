@@ -1,5 +1,6 @@
 //! From a login to azure_identity's credential.
 
+use crate::app_service::{AppService, Place};
 use crate::token::Login;
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, HttpClient, Transport};
@@ -29,6 +30,20 @@ pub(crate) fn credential(
         }
         Login::ManagedIdentity { client_id } => {
             let user_assigned_id = client_id.clone().map(UserAssignedId::ClientId);
+            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                user_assigned_id,
+                client_options,
+            }))?
+        }
+        Login::UserAssignedIdentity { resource_id } => {
+            if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
+                return Ok(Arc::new(AppService {
+                    place,
+                    resource_id: resource_id.clone(),
+                    http: Arc::clone(http),
+                }));
+            }
+            let user_assigned_id = Some(UserAssignedId::ResourceId(resource_id.clone()));
             ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                 user_assigned_id,
                 client_options,
@@ -140,6 +155,17 @@ mod tests {
         assert!(asked.starts_with("GET http://169.254.169.254/metadata/identity/oauth2/token?"));
         assert!(asked.contains("client_id=identity-1"), "{asked}");
         assert!(asked.contains("resource=https"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn a_user_assigned_identity_is_named_by_its_resource_id() {
+        let resource_id = "/subscriptions/1/x".to_owned();
+        let asked = asked(Login::UserAssignedIdentity { resource_id }).await;
+        assert!(asked.starts_with("GET http://169.254.169.254/metadata/identity/oauth2/token?"));
+        assert!(
+            asked.contains("&msi_res_id=%2Fsubscriptions%2F1%2Fx"),
+            "{asked}"
+        );
     }
 
     #[tokio::test]

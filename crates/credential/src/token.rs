@@ -5,8 +5,10 @@
 //! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
+use crate::reason::{chain, unanswered};
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
 use azure_core::http::HttpClient;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -47,9 +49,6 @@ const FILE_EVERY: Duration = Duration::from_secs(60);
 /// No token is larger; those of users in many groups have some 20 KB.
 const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
-/// How much of an error's text is kept.
-const REASON_BYTES_MAX: usize = 600;
-
 /// How to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
@@ -62,6 +61,11 @@ pub enum Login {
     ManagedIdentity {
         /// The user-assigned identity's.
         client_id: Option<String>,
+    },
+    /// As the user-assigned managed identity with this ARM resource id.
+    UserAssignedIdentity {
+        /// `/subscriptions/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…`.
+        resource_id: String,
     },
     /// As a Kubernetes workload identity. What is `None` comes from the variables that its webhook sets:
     /// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`.
@@ -104,6 +108,14 @@ pub enum TokenError {
     /// The login failed.
     #[error("no token for {scope}: {reason}")]
     Refused {
+        /// For what.
+        scope: String,
+        /// The causes, in one line; no secrets.
+        reason: String,
+    },
+    /// Who gives tokens does not answer, or cannot now.
+    #[error("no token for {scope}: {reason}")]
+    Unanswered {
         /// For what.
         scope: String,
         /// The causes, in one line; no secrets.
@@ -282,6 +294,11 @@ impl TokenSource {
         true
     }
 
+    /// Whether anybody else holds it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     fn look(&self, scope: &str) -> Result<Look, TokenError> {
         let now = self.0.clock.now();
         let mut entries = self.0.entries();
@@ -319,8 +336,10 @@ impl TokenSource {
         tokio::spawn(async move {
             let fetched = timeout(RENEWAL_MAX, inner.fetch(&scope)).await;
             let fetched = fetched.unwrap_or_else(|_| {
-                let text = format!("no answer within {} s", RENEWAL_MAX.as_secs());
-                Err(refused(&scope, &text))
+                Err(TokenError::Unanswered {
+                    reason: format!("no answer within {} s", RENEWAL_MAX.as_secs()),
+                    scope: scope.clone(),
+                })
             });
             inner.land(&scope, &fetched);
             sender.send_replace(Some(fetched));
@@ -351,7 +370,13 @@ impl Inner {
                 Ok(Token { secret, expires_at })
             }
             Origin::Azure(make) => {
-                let failed = |error: azure_core::Error| refused(scope, &chain(&error));
+                let failed = |error: azure_core::Error| match unanswered(&error) {
+                    true => TokenError::Unanswered {
+                        scope: scope.to_owned(),
+                        reason: chain(&error),
+                    },
+                    false => refused(scope, &chain(&error)),
+                };
                 let credential = make().map_err(failed)?;
                 let token = credential.get_token(&[scope], None).await.map_err(failed)?;
                 let expires_at = token.expires_on.unix_timestamp().saturating_mul(1_000);
@@ -409,26 +434,6 @@ fn refused(scope: &str, reason: &str) -> TokenError {
     }
 }
 
-/// An error and its causes in one bounded line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut end = text.len().min(REASON_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
-}
-
 fn read_token(path: &Path) -> Result<Secret, String> {
     let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if bytes.len() > TOKEN_BYTES_MAX {
@@ -450,14 +455,19 @@ impl TokenCredential for TokenSource {
         scopes: &[&str],
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let failed = |text: String| {
-            azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, text)
-        };
+        let failed = |text: String| azure_core::Error::with_message(ErrorKind::Credential, text);
         let &[scope] = scopes else {
             return Err(failed("exactly one scope is needed".to_owned()));
         };
         let token = self.token(scope).await;
-        let token = token.map_err(|error| failed(error.to_string()))?;
+        // A cause, not a message: clients tell causes.
+        let token = token.map_err(|error| {
+            let kind = match error {
+                TokenError::Refused { .. } | TokenError::Scopes => ErrorKind::Credential,
+                TokenError::Unanswered { .. } | TokenError::Late { .. } => ErrorKind::Connection,
+            };
+            azure_core::Error::new(kind, error)
+        })?;
         // What never expires is looked at again in an hour.
         let in_an_hour = self.0.clock.now().after(Duration::from_secs(3600));
         let expires_at = token.expires_at.unwrap_or(in_an_hour).unix_seconds();

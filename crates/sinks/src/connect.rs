@@ -1,6 +1,7 @@
 //! Makes the sink of an endpoint.
 
 use crate::amqp::connection::Target;
+use crate::amqp::entity::{Entity, Place};
 use crate::amqp::{AmqpSink, Manner, PLAIN_NEEDS_KEY, Routing};
 use crate::event_grid::{Clients, EventGrid};
 use crate::{event_hubs, service_bus};
@@ -9,8 +10,9 @@ use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use twinroute_credential::identity::{EVENT_HUBS_SCOPE, Identities, NoIdentity, SERVICE_BUS_SCOPE};
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::{Access, ConnectionString, Credential, Destination, Endpoint};
+use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint, authority};
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
 use twinroute_router::sink::{
     BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
@@ -30,6 +32,7 @@ pub struct Connector {
     clock: Arc<dyn Clock>,
     tls: Arc<ClientConfig>,
     clients: Clients,
+    identities: Identities,
     made: AtomicU64,
 }
 
@@ -48,8 +51,16 @@ impl Connector {
             clock,
             clients: Clients::new(Arc::clone(&tls)),
             tls,
+            identities: Identities::none(),
             made: AtomicU64::new(0),
         }
+    }
+
+    /// Logs in as `identities` where an endpoint has an identity in place of keys.
+    #[must_use]
+    pub fn with_identities(mut self, identities: Identities) -> Self {
+        self.identities = identities;
+        self
     }
 
     fn amqp(
@@ -59,34 +70,38 @@ impl Connector {
         settings: &EndpointSettings,
         routing: Routing,
     ) -> Result<Arc<dyn Sink>, ConnectError> {
-        let (primary, secondary) = match access {
-            Access::Keys { primary, secondary } => (primary, secondary.as_ref()),
-            Access::Identity { .. } => return Ok(Arc::new(IdentityUnavailable)),
+        let entities = match self.entities(access, routing) {
+            Ok(entities) => entities,
+            Err(Missing::Identity(missing)) => {
+                return Ok(Arc::new(IdentityUnavailable(missing)));
+            }
+            Err(Missing::Address) => {
+                let reason = "endpointUri must be sb://<host>[:<port>]/".to_owned();
+                return Err(refused(endpoint, reason));
+            }
         };
         // Link and container names must differ between sinks of one broker.
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let container_id = format!("twinroute-{}-{process}-{number}", endpoint.name);
-        let target = |connection_string: &ConnectionString| {
-            let no_key = matches!(connection_string.credential(), Credential::Signature(_));
-            if settings.amqp_auth == AmqpAuth::Plain && no_key {
-                return Err(ConnectError {
-                    endpoint: endpoint.name.to_string(),
-                    reason: PLAIN_NEEDS_KEY.to_owned(),
-                });
+        let target = |entity: Entity| {
+            let key = match &entity {
+                Entity::Keys(text) => matches!(text.credential(), Credential::Key { .. }),
+                Entity::Identity(_) => false,
+            };
+            if settings.amqp_auth == AmqpAuth::Plain && !key {
+                return Err(refused(endpoint, PLAIN_NEEDS_KEY.to_owned()));
             }
             Ok(Target::new(
-                connection_string.clone(),
+                entity,
                 settings.amqp_auth,
                 container_id.clone(),
                 Arc::clone(&self.tls),
                 Arc::clone(&self.clock),
             ))
         };
-        let targets = std::iter::once(primary)
-            .chain(secondary)
-            .map(target)
-            .collect::<Result<Vec<_>, _>>()?;
+        let targets = entities.into_iter().map(target);
+        let targets = targets.collect::<Result<Vec<_>, _>>()?;
         let manner = Manner {
             routing,
             batched: settings.batch,
@@ -94,6 +109,44 @@ impl Connector {
             in_flight_max: settings.batches_in_flight_max,
         };
         Ok(Arc::new(AmqpSink::new(targets, manner)))
+    }
+
+    /// The entity with each credential that it may be opened with.
+    fn entities(&self, access: &Access, routing: Routing) -> Result<Vec<Entity>, Missing> {
+        let (endpoint_uri, entity_path, identity) = match access {
+            Access::Keys { primary, secondary } => {
+                let texts = std::iter::once(primary).chain(secondary);
+                return Ok(texts.cloned().map(Entity::Keys).collect());
+            }
+            Access::Identity {
+                endpoint_uri,
+                entity_path,
+                identity,
+            } => (endpoint_uri, entity_path, identity),
+        };
+        let scope = match routing {
+            Routing::EventHubs(_) => EVENT_HUBS_SCOPE,
+            Routing::ServiceBus(_) => SERVICE_BUS_SCOPE,
+        };
+        // First, so that a bad address is refused wherever definitions are checked.
+        let address = authority(endpoint_uri).map_err(|_| Missing::Address)?;
+        let tokens = self.identities.tokens(identity);
+        let tokens = tokens.map_err(Missing::Identity)?;
+        let place = Place::new(address, entity_path, tokens, scope);
+        Ok(vec![Entity::Identity(place)])
+    }
+}
+
+/// Why an entity cannot be opened.
+enum Missing {
+    Identity(NoIdentity),
+    Address,
+}
+
+fn refused(endpoint: &Endpoint, reason: String) -> ConnectError {
+    ConnectError {
+        endpoint: endpoint.name.to_string(),
+        reason,
     }
 }
 
@@ -110,10 +163,7 @@ impl Connect for Connector {
                 let clock = Arc::clone(&self.clock);
                 EventGrid::new(topic, settings, clock, &self.clients)
                     .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
-                    .map_err(|reason| ConnectError {
-                        endpoint: endpoint.name.to_string(),
-                        reason,
-                    })
+                    .map_err(|reason| refused(endpoint, reason))
             }
             Destination::EventHub(access) => {
                 self.amqp(endpoint, access, settings, event_hubs::routing(settings))
@@ -121,18 +171,25 @@ impl Connect for Connector {
             Destination::ServiceBus(access) => {
                 self.amqp(endpoint, access, settings, service_bus::routing(settings))
             }
-            Destination::Waiting(waiting) => Err(ConnectError {
-                endpoint: endpoint.name.to_string(),
-                reason: waiting.missing.clone(),
-            }),
+            Destination::Waiting(waiting) => Err(refused(endpoint, waiting.missing.clone())),
         }
     }
 }
 
-/// Stands in for endpoints that ask for a managed identity: their events stay queued and the
-/// endpoint shows why.
+/// Stands in for endpoints whose identity is not configured: their events stay queued and the endpoint
+/// shows why.
 #[derive(Debug)]
-struct IdentityUnavailable;
+struct IdentityUnavailable(NoIdentity);
+
+impl IdentityUnavailable {
+    fn fault(&self) -> EndpointFault {
+        EndpointFault {
+            kind: FaultKind::Unsupported,
+            after: None,
+            reason: Reason::new("identity", self.0.to_string()),
+        }
+    }
+}
 
 impl Sink for IdentityUnavailable {
     fn limits(&self) -> BatchLimits {
@@ -144,22 +201,11 @@ impl Sink for IdentityUnavailable {
     }
 
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        let outcomes = vec![Outcome::Unavailable(no_identity()); batch.len()];
+        let outcomes = vec![Outcome::Unavailable(self.fault()); batch.len()];
         std::future::ready(outcomes).boxed()
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
-        std::future::ready(Err(no_identity())).boxed()
-    }
-}
-
-fn no_identity() -> EndpointFault {
-    EndpointFault {
-        kind: FaultKind::Unsupported,
-        after: None,
-        reason: Reason::new(
-            "identity",
-            "managed identity is not yet available; use a connection string",
-        ),
+        std::future::ready(Err(self.fault())).boxed()
     }
 }

@@ -7,8 +7,11 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinroute_credential::settings::{LoginSettings, Variables};
+use twinroute_credential::token::Login;
 use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
+use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal;
 use twinroute_router::DuplicateWindow;
@@ -20,6 +23,12 @@ const DUPLICATE_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Nearly a gibibyte of memory.
 const DUPLICATE_EVENTS_MAX: usize = 10_000_000;
+
+/// Where the secrets of [identity] come from, where no file is named.
+const IDENTITY_VARIABLES: Variables = Variables {
+    client_secret: "TWINROUTE_IDENTITY_CLIENT_SECRET",
+    token: "TWINROUTE_IDENTITY_TOKEN",
+};
 
 /// Everything that `twinroute run` is told.
 #[derive(Debug, Deserialize)]
@@ -39,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) admin: twinroute_admin::Settings,
     pub(crate) table: Table,
     pub(crate) azure: AzureSettings,
+    pub(crate) identity: LoginSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
     pub(crate) log: Log,
@@ -56,6 +66,7 @@ impl Default for Config {
             admin: twinroute_admin::Settings::default(),
             table: Table::default(),
             azure: AzureSettings::default(),
+            identity: LoginSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
             log: Log::default(),
@@ -87,6 +98,9 @@ impl Config {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[azure]: {text}"))),
                 Err(error) => errors.push(format!("[azure]: {error}")),
             }
+        }
+        if let Err(error) = self.identity.check() {
+            errors.push(format!("[identity]: {error}"));
         }
         match self.ingress.ack {
             None | Some(AckLevel::Memory | AckLevel::Delivered) => {}
@@ -292,6 +306,20 @@ impl Loaded {
             *path = path.as_deref().map(|path| self.path(path));
         }
         settings
+    }
+
+    /// How endpoints with an identity log in, where that is configured. Blocks on the file system.
+    ///
+    /// # Errors
+    /// What is missing, by its key, or why a file cannot be read.
+    pub(crate) fn login(&self) -> anyhow::Result<Option<Login>> {
+        let mut settings = self.config.identity.clone();
+        for path in [&mut settings.client_secret_file, &mut settings.token_file] {
+            *path = path.as_deref().map(|path| self.path(path));
+        }
+        let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
+        let login = settings.login(IDENTITY_VARIABLES, variable);
+        login.map_err(|error| anyhow::anyhow!("[identity]: {error}"))
     }
 
     /// The folder of the journal on disk, where there is to be one.

@@ -98,6 +98,16 @@ fn the_page_shows_the_defaults() {
     assert!(shown.azure.credential.take().is_some());
     assert_eq!(shown.ingress.check(), Ok(vec![]));
     assert_eq!(shown.admin.check(), Ok(vec![]));
+    let identity = &mut shown.identity;
+    assert!(identity.credential.take().is_some());
+    for given in [
+        identity.tenant_id.take().is_some(),
+        identity.client_id.take().is_some(),
+        identity.client_secret_file.take().is_some(),
+        identity.token_file.take().is_some(),
+    ] {
+        assert!(given);
+    }
     let azure = &mut shown.azure;
     for file in [
         &mut azure.ca_file,

@@ -5,9 +5,11 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use reqwest::redirect;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_credential::identity::Identities;
+use twinroute_credential::token::Login;
 use twinroute_model::clock::{Clock, SystemClock, Timestamp};
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::{Access as Door, Destination, Endpoint, Identity};
 use twinroute_model::event::Limits;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::dead_letter::DeadLetter;
@@ -33,17 +35,19 @@ const READ_LIMITS: Limits = Limits {
 /// Makes what a lane needs: the sink of an endpoint, and the container of its dead letters.
 pub(crate) struct Endpoints {
     sinks: Connector,
+    identities: Identities,
     clock: Arc<dyn Clock>,
     https: Client,
     http: Client,
 }
 
 impl Endpoints {
-    /// With the machine's clock and trust.
+    /// With the machine's clock and trust. Endpoints with an identity log in as `login`; without one they
+    /// wait.
     ///
     /// # Errors
     /// When the machine's certificates cannot be used.
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new(login: Option<Login>) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tls = tls::platform().context("the system's certificates cannot be used")?;
         let client = || {
@@ -57,8 +61,18 @@ impl Endpoints {
         // A proxy would see the SAS of a request in the clear, which is for emulators alone.
         let plain = client().no_proxy().build().context("an HTTP client")?;
         let secure = client().build().context("an HTTP client")?;
+        let identities = match login {
+            None => Identities::none(),
+            // The identity service is on the machine; a proxy would be asked for its own identity.
+            Some(login @ Login::ManagedIdentity { .. }) => {
+                Identities::new(login, Arc::new(plain.clone()), Arc::clone(&clock))
+            }
+            Some(login) => Identities::new(login, Arc::new(secure.clone()), Arc::clone(&clock)),
+        };
+        let sinks = Connector::new(Arc::clone(&clock), Arc::clone(&tls));
         Ok(Self {
-            sinks: Connector::new(Arc::clone(&clock), Arc::clone(&tls)),
+            sinks: sinks.with_identities(identities.clone()),
+            identities,
             clock,
             https: Client::new(Arc::new(secure)),
             http: Client::new(Arc::new(plain)),
@@ -92,13 +106,33 @@ impl Connect for Endpoints {
         } else {
             &self.http
         };
-        if *location.access() == Access::Identity {
-            return Ok(Some(Arc::new(WithoutIdentity)));
-        }
-        let container = Container::with_sas(client, location);
+        let container = match location.access() {
+            Access::Sas { .. } => Container::with_sas(client, location),
+            Access::Identity => {
+                let tokens = self.identities.tokens(identity(endpoint));
+                let opened = tokens.map_err(|missing| missing.to_string());
+                let opened = opened.and_then(|tokens| {
+                    Container::with_credential(client, location, Arc::new(tokens))
+                        .map_err(|error| error.to_string())
+                });
+                match opened {
+                    Ok(container) => Ok(container),
+                    Err(reason) => return Ok(Some(Arc::new(Waiting(reason)))),
+                }
+            }
+        };
         let container = container.map_err(|error| refused(error.to_string()))?;
         let clock = Arc::clone(&self.clock);
         Ok(Some(Arc::new(Store { container, clock })))
+    }
+}
+
+/// The identity that an endpoint logs in with; one with keys has no other than the system-assigned.
+fn identity(endpoint: &Endpoint) -> &Identity {
+    match &endpoint.destination {
+        Destination::EventHub(Door::Identity { identity, .. })
+        | Destination::ServiceBus(Door::Identity { identity, .. }) => identity,
+        _ => &Identity::SystemAssigned,
     }
 }
 
@@ -194,13 +228,16 @@ fn fault(fault: StoreFault) -> EndpointFault {
     }
 }
 
-/// `deadLetterUri` waits for the identity that it needs.
-struct WithoutIdentity;
+/// Stands in for a `deadLetterUri` that cannot be reached as it is: dead letters wait.
+struct Waiting(String);
 
-impl DeadLetterStore for WithoutIdentity {
+impl DeadLetterStore for Waiting {
     fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
-        let reason = "`deadLetterUri` needs the endpoint's identity, which is not supported yet; dead \
-                      letters stay here until the endpoint has a SAS in `deadLetterSecret`";
+        let reason = format!(
+            "`deadLetterUri`: {}; dead letters stay here until then, or until the endpoint has a SAS in \
+             `deadLetterSecret`",
+            self.0
+        );
         let fault = EndpointFault {
             kind: FaultKind::Unauthorized,
             after: None,

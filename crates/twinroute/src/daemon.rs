@@ -22,7 +22,7 @@ use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
 pub(crate) fn router() -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new()?))
+    Ok(Router::builder().connect(Endpoints::new(None)?))
 }
 
 /// A running daemon.
@@ -59,7 +59,7 @@ impl Daemon {
             tracing::warn!(warning, "about the configuration");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let endpoints = Arc::new(Endpoints::new()?);
+        let endpoints = Arc::new(Endpoints::new(loaded.login()?)?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let source = Source::open(Arc::clone(&loaded), &endpoints)?;

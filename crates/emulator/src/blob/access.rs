@@ -6,6 +6,7 @@
 use super::account::Account;
 use super::call::{Call, Operation};
 use super::refusal::Refusal;
+use crate::access::jwt_expiry;
 use http::StatusCode;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
@@ -14,6 +15,9 @@ use twinroute_model::sas::blob::{BlobSas, Refusal as SasRefusal, Scope, verify_s
 
 /// "Authorize with Shared Key": how far the date of a request may be from the service's clock.
 const SKEW_MS_MAX: u64 = 15 * 60 * 1_000;
+
+/// Whom tokens of Microsoft Entra are for.
+const AUDIENCE: &str = "https://storage.azure.com";
 
 /// What a request that passed may do beyond its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,9 @@ pub(super) struct Rights {
 
 /// Checks a request before anything of it is looked up.
 pub(super) fn check(account: &Account, call: &Call, now: Timestamp) -> Result<Rights, Refusal> {
+    if let Some(token) = call.header("authorization").strip_prefix("Bearer ") {
+        return bearer(token, now);
+    }
     if call.headers.contains_key("authorization") {
         shared_key(account, call, now)?;
         return Ok(Rights { overwrite: true });
@@ -36,6 +43,15 @@ pub(super) fn check(account: &Account, call: &Call, now: Timestamp) -> Result<Ri
         return Err(Refusal::new(status, "NoAuthenticationInformation", text));
     };
     signature(account, call, &sas, now)
+}
+
+/// A token of Microsoft Entra: "Authorize with Microsoft Entra ID". Every role is granted.
+fn bearer(token: &str, now: Timestamp) -> Result<Rights, Refusal> {
+    let expires_at = jwt_expiry(token, &[AUDIENCE]).map_err(Refusal::unauthenticated)?;
+    if expires_at <= now {
+        return Err(Refusal::unauthenticated("the token has expired"));
+    }
+    Ok(Rights { overwrite: true })
 }
 
 fn signature(

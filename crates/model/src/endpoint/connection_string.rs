@@ -156,7 +156,11 @@ impl std::fmt::Debug for ConnectionString {
     }
 }
 
-fn authority(endpoint: &str) -> Result<(String, Option<u16>), InvalidConnectionString> {
+/// Host and port of a namespace's address, `sb://<host>[:<port>]/`.
+///
+/// # Errors
+/// [`InvalidConnectionString::Endpoint`].
+pub fn authority(endpoint: &str) -> Result<(String, Option<u16>), InvalidConnectionString> {
     let refuse = InvalidConnectionString::Endpoint;
     let (scheme, rest) = endpoint.split_once("://").ok_or(refuse.clone())?;
     let authority = rest.split('/').next().unwrap_or_default();

@@ -7,7 +7,7 @@ mod connection_string;
 pub mod location;
 
 pub use body::parse;
-pub use connection_string::{ConnectionString, Credential, InvalidConnectionString};
+pub use connection_string::{ConnectionString, Credential, InvalidConnectionString, authority};
 
 use crate::name::EndpointName;
 use crate::secret::Secret;

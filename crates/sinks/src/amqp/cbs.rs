@@ -3,6 +3,7 @@
 //! Source: OASIS "AMQP Claims-based Security 1.0" draft; Azure Service Bus "AMQP protocol guide",
 //! "Claims-based authorization". A put-token must succeed within 20 s of opening the connection.
 
+use super::token::{Kind, Renewal, Token, Tokens};
 use crate::status;
 use fe2o3_amqp::link::{Receiver, Sender};
 use fe2o3_amqp::session::SessionHandle;
@@ -10,82 +11,34 @@ use fe2o3_amqp_types::messaging::{
     AmqpValue, ApplicationProperties, Body, Message, MessageId, Outcome, Properties,
 };
 use fe2o3_amqp_types::primitives::{SimpleValue, Timestamp as AmqpTimestamp, Value};
-use std::sync::Arc;
 use std::time::Duration;
-use twinroute_model::clock::{Clock, Timestamp};
-use twinroute_model::endpoint::{ConnectionString, Credential};
-use twinroute_model::sas;
-use twinroute_model::secret::Secret;
-use twinroute_router::sink::EndpointFault;
+use twinroute_router::sink::{EndpointFault, FaultKind};
 
 /// How long a put-token may take. Source: "AMQP protocol guide": the service drops the connection
 /// then.
 pub(crate) const PUT_TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long our tokens live.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// When a token is renewed: at 80 % of its life.
+/// When a signature is renewed: at 80 % of its life of an hour.
 const RENEW_AFTER: Duration = Duration::from_secs(48 * 60);
+/// An identity's token is looked for again this long before it ends, or after three quarters of what is
+/// left of it: that is when its source renews it.
+const RENEW_BEFORE_MAX: Duration = Duration::from_secs(600);
+/// Between two looks for an identity's new token, at least.
+const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
+/// A connection is given up this long before an identity's token ends, or in the last eighth of what the
+/// renewal had.
+const GIVE_UP_BEFORE_MAX: Duration = Duration::from_secs(90);
 /// Between two tries to renew a token.
 const RENEW_RETRY: Duration = Duration::from_secs(30);
 /// A connection is given up when renewing has failed for this long: 90 s before its token ends.
 const RENEW_GIVE_UP: Duration = Duration::from_secs(12 * 60 - 90);
 
-/// Where tokens for one connection come from.
-#[derive(Clone)]
-pub(crate) struct TokenSource {
-    audience: String,
-    credential: Credential,
-    clock: Arc<dyn Clock>,
-}
-
-/// A token, and when it ends where we know.
-struct Token {
-    text: Secret,
-    expiry: Option<Timestamp>,
-}
-
-impl TokenSource {
-    pub(crate) fn new(connection_string: &ConnectionString, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            audience: audience(connection_string),
-            credential: connection_string.credential().clone(),
-            clock,
-        }
-    }
-
-    fn token(&self) -> Token {
-        match &self.credential {
-            Credential::Signature(signature) => Token {
-                text: signature.clone(),
-                expiry: None,
-            },
-            Credential::Key { name, key } => {
-                let expiry = self.clock.now().after(TOKEN_LIFETIME);
-                let token = sas::service_bus_token(&self.audience, name, key.expose(), expiry);
-                Token {
-                    text: Secret::new(token),
-                    expiry: Some(expiry),
-                }
-            }
-        }
-    }
-}
-
-/// `sb://<host>[:port]/<entity>`: what a token is for.
-fn audience(connection_string: &ConnectionString) -> String {
-    let host = connection_string.host();
-    let entity = connection_string.entity_path();
-    match connection_string.port() {
-        Some(port) => format!("sb://{host}:{port}/{entity}"),
-        None => format!("sb://{host}/{entity}"),
-    }
-}
-
 /// The two links to `$cbs`. Azure allows one such pair on a connection.
 pub(crate) struct Cbs {
     sender: Sender,
     receiver: Receiver,
-    source: TokenSource,
+    tokens: Tokens,
+    /// The one that was put last.
+    token: Token,
     requests: u64,
 }
 
@@ -93,12 +46,13 @@ pub(crate) struct Cbs {
 const REPLY_TO: &str = "twinroute-cbs";
 
 impl Cbs {
-    /// Attaches the links and puts the first token.
+    /// Attaches the links and puts `token`, the first one.
     ///
     /// Dropping the future leaves links on the session: drop the connection too.
     pub(crate) async fn attach(
         session: &mut SessionHandle<()>,
-        source: TokenSource,
+        tokens: Tokens,
+        token: Token,
     ) -> Result<Self, EndpointFault> {
         let sender = Sender::builder()
             .name("twinroute-cbs-sender")
@@ -117,27 +71,34 @@ impl Cbs {
         let mut cbs = Self {
             sender,
             receiver,
-            source,
+            tokens,
+            token: token.clone(),
             requests: 0,
         };
-        cbs.put_token().await?;
+        cbs.put_token(token).await?;
         Ok(cbs)
     }
 
-    /// Puts a fresh token and waits for the answer to this very request.
-    async fn put_token(&mut self) -> Result<(), EndpointFault> {
-        tokio::time::timeout(PUT_TOKEN_TIMEOUT, self.exchange())
+    /// Puts a token and waits for the answer to this very request.
+    async fn put_token(&mut self, token: Token) -> Result<(), EndpointFault> {
+        let put = tokio::time::timeout(PUT_TOKEN_TIMEOUT, self.exchange(&token))
             .await
             .unwrap_or_else(|_| {
                 let detail = "no answer to put-token within 20 s";
                 Err(status::unreachable("cbs-timeout", detail))
-            })
+            });
+        match &put {
+            Ok(()) => self.token = token,
+            Err(fault) if fault.kind == FaultKind::Unauthorized => self.tokens.refused(&token),
+            Err(_) => {}
+        }
+        put
     }
 
-    async fn exchange(&mut self) -> Result<(), EndpointFault> {
+    async fn exchange(&mut self, token: &Token) -> Result<(), EndpointFault> {
         self.requests += 1;
         let id = MessageId::String(format!("put-token-{}", self.requests));
-        let request = request(&self.source.audience, self.source.token(), id.clone());
+        let request = request(&self.tokens.audience, token, id.clone());
         // Send errors name link states, never the message.
         let outcome = self.sender.send(request).await;
         match outcome {
@@ -179,13 +140,18 @@ impl Cbs {
     /// the link. After a time-out the client must not be used again, so the first one ends the
     /// future too.
     pub(crate) async fn keep_renewed(&mut self) -> EndpointFault {
-        if matches!(self.source.credential, Credential::Signature(_)) {
-            return std::future::pending().await;
+        match self.tokens.renewal() {
+            Renewal::Never => std::future::pending().await,
+            Renewal::Made => self.keep_made().await,
+            Renewal::Awaited => self.keep_awaited().await,
         }
+    }
+
+    async fn keep_made(&mut self) -> EndpointFault {
         loop {
             tokio::time::sleep(RENEW_AFTER).await;
             let mut failing = Duration::ZERO;
-            while let Err(fault) = self.put_token().await {
+            while let Err(fault) = self.put_next().await {
                 if fault.reason.code == "cbs-timeout" || failing >= RENEW_GIVE_UP {
                     return fault;
                 }
@@ -194,17 +160,54 @@ impl Cbs {
             }
         }
     }
+
+    async fn put_next(&mut self) -> Result<(), EndpointFault> {
+        let token = self.tokens.token().await?;
+        self.put_token(token).await
+    }
+
+    /// Puts what the identity's source has new; it renews by itself once it is asked in time.
+    async fn keep_awaited(&mut self) -> EndpointFault {
+        loop {
+            let Some(left) = self.tokens.left(&self.token) else {
+                return std::future::pending().await;
+            };
+            let early = (left / 4).min(RENEW_BEFORE_MAX);
+            tokio::time::sleep(left - early).await;
+            let pause = (early / 16).clamp(LOOK_EVERY_MIN, RENEW_RETRY);
+            let give_up = (early / 8).min(GIVE_UP_BEFORE_MAX);
+            while let Err(fault) = self.put_newer().await {
+                let left = self.tokens.left(&self.token).unwrap_or_default();
+                if fault.reason.code == "cbs-timeout" || left <= give_up {
+                    return fault;
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    async fn put_newer(&mut self) -> Result<(), EndpointFault> {
+        let token = self.tokens.token().await?;
+        if token == self.token {
+            let detail = "the identity's token ends and there is no new one yet";
+            return Err(status::unreachable("no-token", detail));
+        }
+        if token.text == self.token.text {
+            // A file that was read again: the broker has it.
+            self.token = token;
+            return Ok(());
+        }
+        self.put_token(token).await
+    }
 }
 
-fn request(audience: &str, token: Token, id: MessageId) -> Message<AmqpValue<String>> {
+fn request(audience: &str, token: &Token, id: MessageId) -> Message<AmqpValue<String>> {
     let mut properties = ApplicationProperties::builder()
         .insert("operation", SimpleValue::String("put-token".to_owned()))
-        .insert(
-            "type",
-            SimpleValue::String("servicebus.windows.net:sastoken".to_owned()),
-        )
+        .insert("type", SimpleValue::String(token.kind.as_str().to_owned()))
         .insert("name", SimpleValue::String(audience.to_owned()));
-    if let Some(expiry) = token.expiry {
+    // An identity's token tells itself when it ends; what its source says may be earlier.
+    if let (Kind::Signature, Some(expiry)) = (token.kind, token.expires_at) {
         let expiry = AmqpTimestamp::from_milliseconds(expiry.unix_millis());
         properties = properties.insert("expiration", SimpleValue::Timestamp(expiry));
     }
@@ -240,37 +243,4 @@ fn answer(properties: Option<&ApplicationProperties>) -> Result<(), EndpointFaul
         _ => "",
     };
     Err(status::cbs_fault(status, description))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use twinroute_model::clock::ManualClock;
-
-    fn source(text: &str) -> TokenSource {
-        let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
-        let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
-        TokenSource::new(&parsed, Arc::new(clock))
-    }
-
-    #[test]
-    fn a_token_is_for_the_entity_and_lives_an_hour() {
-        let source = source(
-            "Endpoint=sb://ns:5673/;SharedAccessKeyName=send;SharedAccessKey=k;EntityPath=hub",
-        );
-        let token = source.token();
-        let parsed = sas::ServiceBusToken::parse(token.text.expose()).unwrap();
-        assert_eq!(parsed.resource(), "sb://ns:5673/hub");
-        assert_eq!(parsed.expiry().unix_seconds(), 1_700_003_600);
-        parsed.verify("k", source.clock.now()).unwrap();
-    }
-
-    #[test]
-    fn a_ready_made_signature_is_used_as_it_is() {
-        let signature = "SharedAccessSignature sr=x&sig=y&se=1&skn=z";
-        let source = source(&format!(
-            "Endpoint=sb://ns;SharedAccessSignature={signature};EntityPath=hub"
-        ));
-        assert_eq!(source.token().text.expose(), signature);
-    }
 }

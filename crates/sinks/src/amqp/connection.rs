@@ -4,8 +4,10 @@
 //! built-in list of roots; so the stream is made here and handed over ready.
 
 use super::batch::SizeLimits;
-use super::cbs::{Cbs, TokenSource};
+use super::cbs::Cbs;
+use super::entity::Entity;
 use super::stream::{Cut, severable};
+use super::token::Tokens;
 use crate::status;
 use fe2o3_amqp::connection::{ConnectionHandle, ConnectionStopReason, OpenError};
 use fe2o3_amqp::link::{
@@ -26,7 +28,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::{ConnectionString, Credential};
+use twinroute_model::endpoint::Credential;
 use twinroute_model::settings::AmqpAuth;
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
@@ -36,10 +38,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIME_OUT_MILLIS: u32 = 60_000;
 /// Longest wait for an orderly close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Source: "AMQP protocol guide": TLS from the start.
-const TLS_PORT: u16 = 5671;
-/// Plain, for emulators only.
-const PLAIN_PORT: u16 = 5672;
 /// A batch is at most 1 MiB even where a message may have 100 MB (Azure Service Bus quotas,
 /// Premium).
 const BATCH_MAX: usize = 1 << 20;
@@ -49,7 +47,7 @@ const BATCH_SIZE_PROPERTY: &str = "com.microsoft:max-message-batch-size";
 /// Everything that is needed to connect to one entity with one credential.
 #[derive(Clone)]
 pub(crate) struct Target {
-    pub(crate) connection_string: ConnectionString,
+    pub(crate) entity: Entity,
     pub(crate) auth: AmqpAuth,
     pub(crate) container_id: String,
     pub(crate) tls: Arc<ClientConfig>,
@@ -71,14 +69,14 @@ type MemoryDial = Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Sen
 
 impl Target {
     pub(crate) fn new(
-        connection_string: ConnectionString,
+        entity: Entity,
         auth: AmqpAuth,
         container_id: String,
         tls: Arc<ClientConfig>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            connection_string,
+            entity,
             auth,
             container_id,
             tls,
@@ -87,31 +85,26 @@ impl Target {
         }
     }
 
-    /// Host without the brackets of an IPv6 address.
-    fn host(&self) -> &str {
-        let host = self.connection_string.host();
-        host.trim_start_matches('[').trim_end_matches(']')
-    }
-
-    fn port(&self) -> u16 {
-        let plain = self.connection_string.development_emulator();
-        let default = if plain { PLAIN_PORT } else { TLS_PORT };
-        self.connection_string.port().unwrap_or(default)
-    }
-
     fn sasl(&self) -> Result<SaslProfile, EndpointFault> {
-        match (self.auth, self.connection_string.credential()) {
+        match (self.auth, &self.entity) {
             (AmqpAuth::Cbs | AmqpAuth::Anonymous, _) => Ok(SaslProfile::Anonymous),
-            (AmqpAuth::Plain, Credential::Key { name, key }) => Ok(SaslProfile::Plain {
-                username: name.clone(),
-                password: key.expose().to_owned(),
-            }),
-            (AmqpAuth::Plain, Credential::Signature(_)) => Err(EndpointFault {
-                kind: FaultKind::Unsupported,
-                after: None,
-                reason: Reason::new("plain-needs-key", super::sink::PLAIN_NEEDS_KEY),
-            }),
+            (AmqpAuth::Plain, Entity::Keys(text)) => match text.credential() {
+                Credential::Key { name, key } => Ok(SaslProfile::Plain {
+                    username: name.clone(),
+                    password: key.expose().to_owned(),
+                }),
+                Credential::Signature(_) => Err(plain_needs_key()),
+            },
+            (AmqpAuth::Plain, Entity::Identity(_)) => Err(plain_needs_key()),
         }
+    }
+}
+
+fn plain_needs_key() -> EndpointFault {
+    EndpointFault {
+        kind: FaultKind::Unsupported,
+        after: None,
+        reason: Reason::new("plain-needs-key", super::sink::PLAIN_NEEDS_KEY),
     }
 }
 
@@ -131,21 +124,27 @@ impl Link {
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
     pub(crate) async fn open(target: &Target) -> Result<Self, EndpointFault> {
+        // Before there is a connection: the broker gives it 20 s for its first token.
+        let tokens = match target.auth {
+            AmqpAuth::Cbs => {
+                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock));
+                let token = tokens.token().await?;
+                Some((tokens, token))
+            }
+            AmqpAuth::Plain | AmqpAuth::Anonymous => None,
+        };
         let (cut, mut connection) = open_transport(target).await?;
         let mut session = Session::begin(&mut connection)
             .await
             .map_err(|error| status::unreachable("begin", error.to_string()))?;
-        let cbs = match target.auth {
-            AmqpAuth::Cbs => {
-                let tokens = TokenSource::new(&target.connection_string, Arc::clone(&target.clock));
-                Some(Cbs::attach(&mut session, tokens).await?)
-            }
-            AmqpAuth::Plain | AmqpAuth::Anonymous => None,
+        let cbs = match tokens {
+            Some((tokens, token)) => Some(Cbs::attach(&mut session, tokens, token).await?),
+            None => None,
         };
         let sender = Sender::builder()
             .name(format!("{}-sender", target.container_id))
             .source(target.container_id.as_str())
-            .target(target.connection_string.entity_path())
+            .target(target.entity.path())
             .sender_settle_mode(SenderSettleMode::Unsettled)
             .receiver_settle_mode(ReceiverSettleMode::First)
             .attach(&mut session)
@@ -213,7 +212,7 @@ fn batch_max_property(properties: &Fields) -> Option<usize> {
 /// The cut must live as long as the connection shall.
 async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), EndpointFault> {
     match &target.transport {
-        Transport::Tcp if target.connection_string.development_emulator() => {
+        Transport::Tcp if target.entity.plain() => {
             open_connection(target, dial(target).await?).await
         }
         Transport::Tcp => {
@@ -230,7 +229,7 @@ async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), 
 }
 
 async fn dial(target: &Target) -> Result<TcpStream, EndpointFault> {
-    let address = (target.host(), target.port());
+    let address = (target.entity.host(), target.entity.port());
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await
         .map_err(|_| status::unreachable("connect-timeout", "no TCP connection within 10 s"))?
@@ -250,7 +249,7 @@ async fn handshake(
     target: &Target,
     stream: TcpStream,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, EndpointFault> {
-    let name = ServerName::try_from(target.host().to_owned())
+    let name = ServerName::try_from(target.entity.host().to_owned())
         .map_err(|error| status::unreachable("tls", error.to_string()))?;
     let connector = TlsConnector::from(Arc::clone(&target.tls));
     tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream))
@@ -270,8 +269,8 @@ where
     let connection = Connection::builder()
         .container_id(target.container_id.as_str())
         // The namespace alone, as Azure's clients do; its port is not part of it.
-        .hostname(Some(target.host()))
-        .sasl_hostname(Some(target.host()))
+        .hostname(Some(target.entity.host()))
+        .sasl_hostname(Some(target.entity.host()))
         .scheme("amqp")
         .sasl_profile(target.sasl()?)
         .idle_time_out(IDLE_TIME_OUT_MILLIS)

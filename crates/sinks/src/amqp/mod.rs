@@ -1,7 +1,7 @@
 //! What Event Hubs and Service Bus have in common: one AMQP 1.0 sink.
 //!
 //! `batch` groups and encodes, `link` owns the connection and does what a `command` says, `connection`
-//! and `cbs` make one. Everything that touches fe2o3-amqp is in this module. Its faults that the code here is
+//! and `cbs` make one, with an `entity`'s `token`. Everything that touches fe2o3-amqp is in this module. Its faults that the code here is
 //! built around (see `docs/decisions/0001-amqp-client.md`):
 //!
 //! 1. Pending deliveries do not fail when the connection dies: one task owns the link, watches its
@@ -18,15 +18,19 @@ mod batch;
 mod cbs;
 mod command;
 pub(crate) mod connection;
+pub(crate) mod entity;
 mod link;
 mod sink;
 mod stream;
+mod token;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod probe_tests;
 #[cfg(test)]

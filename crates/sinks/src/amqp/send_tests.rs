@@ -1,6 +1,7 @@
 //! What is sent, and what each answer of a broker becomes.
 
 use super::batch::Routing;
+use super::entity::Entity;
 use super::testing::broker::{Broker, Reply};
 use super::testing::{
     PRIMARY_KEY, SECONDARY_KEY, Wire, deliveries, delivery, manner, short, sink, target,
@@ -303,11 +304,10 @@ async fn no_key_and_no_token_is_ever_shown() {
         !shown.contains(PRIMARY_KEY) && !shown.contains("sig="),
         "{shown}"
     );
-    let Credential::Key { key, .. } = &target(&wire, PRIMARY_KEY, AmqpAuth::Cbs)
-        .connection_string
-        .credential()
-        .clone()
-    else {
+    let Entity::Keys(text) = target(&wire, PRIMARY_KEY, AmqpAuth::Cbs).entity else {
+        panic!("keys")
+    };
+    let Credential::Key { key, .. } = text.credential() else {
         panic!("a key")
     };
     assert_eq!(format!("{key:?}"), "***");

@@ -17,8 +17,7 @@ use tokio::time::Instant;
 use twinroute_router::sink::{BatchLimits, Delivery, EndpointFault, Outcome, Reason, Sink};
 
 /// Why SASL PLAIN cannot be used.
-pub(crate) const PLAIN_NEEDS_KEY: &str =
-    "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature";
+pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature or an identity";
 
 /// What is assumed before a link has told more: the size of Event Hubs Standard.
 const FIRST_LIMITS: SizeLimits = SizeLimits {

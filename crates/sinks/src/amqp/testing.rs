@@ -2,6 +2,7 @@
 
 use super::batch::Routing;
 use super::connection::{Target, Transport};
+use super::entity::Entity;
 use super::sink::{AmqpSink, Manner};
 use broker::Broker;
 use rustls::ClientConfig;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinSet;
-use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::clock::{Clock, ManualClock, Timestamp};
 use twinroute_model::endpoint::ConnectionString;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::secret::Secret;
@@ -123,8 +124,17 @@ pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> Target {
     );
     let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
     let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
+    target_of(wire, Entity::Keys(parsed), auth, Arc::new(clock))
+}
+
+pub(crate) fn target_of(
+    wire: &Arc<Wire>,
+    entity: Entity,
+    auth: AmqpAuth,
+    clock: Arc<dyn Clock>,
+) -> Target {
     let container = "twinroute-test".to_owned();
-    let mut target = Target::new(parsed, auth, container, no_tls(), Arc::new(clock));
+    let mut target = Target::new(entity, auth, container, no_tls(), clock);
     let wire = Arc::clone(wire);
     target.transport = Transport::Memory(Arc::new(move || wire.dial()));
     target

@@ -76,6 +76,8 @@ pub(crate) struct Broker {
     pub(crate) arrived: Mutex<Vec<Arrived>>,
     /// Audience and token of every put-token.
     pub(crate) tokens: Mutex<Vec<(String, String)>>,
+    /// The `type` of every put-token.
+    pub(crate) token_types: Mutex<Vec<String>>,
     pub(crate) connections: Mutex<usize>,
     pub(crate) max_message_size: u64,
     /// Name and key of SASL PLAIN; ANONYMOUS without.
@@ -91,6 +93,7 @@ impl Default for Broker {
             gate: Mutex::new(Box::new(|_| Some(202))),
             arrived: Mutex::default(),
             tokens: Mutex::default(),
+            token_types: Mutex::default(),
             connections: Mutex::default(),
             max_message_size: 1 << 20,
             plain: None,
@@ -242,6 +245,13 @@ impl Broker {
                 Some(SimpleValue::String(name)) => name.clone(),
                 other => panic!("no audience: {other:?}"),
             };
+            if let Some(SimpleValue::String(kind)) = message
+                .application_properties
+                .as_ref()
+                .and_then(|properties| properties.get("type"))
+            {
+                self.token_types.lock().unwrap().push(kind.clone());
+            }
             let Value::String(token) = message.body.clone() else {
                 panic!("a token is a string")
             };

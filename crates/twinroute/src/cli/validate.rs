@@ -30,7 +30,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new()?;
+            let connector = Endpoints::new(None)?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(warnings) => {

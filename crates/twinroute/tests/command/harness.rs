@@ -82,7 +82,13 @@ impl Drop for Daemon {
 
 impl Daemon {
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_in(folder, &[])
+    }
+
+    /// With these variables of the environment.
+    pub(crate) fn start_in(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = twinroute()
+            .envs(variables.iter().copied())
             .args(["run", "--config"])
             .arg(folder.join("twinroute.toml"))
             .stderr(Stdio::piped())

@@ -10,6 +10,7 @@ mod azure;
 mod crash;
 mod durable;
 mod harness;
+mod identity;
 mod management;
 mod running;
 mod session;

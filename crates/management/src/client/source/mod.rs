@@ -10,7 +10,7 @@ mod settings;
 mod status;
 
 pub use saved::SavedFile;
-pub use settings::{AzureSettings, CLIENT_SECRET_VARIABLE, Credential, TOKEN_VARIABLE};
+pub use settings::{AzureSettings, CLIENT_SECRET_VARIABLE, TOKEN_VARIABLE};
 pub use status::SourceStatus;
 
 use super::api::Api;

@@ -4,9 +4,10 @@ use super::super::api::{base_url, is_local};
 use super::super::http::{self, Proxies};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_credential::settings::{Credential, LoginSettings, Variables};
 use twinroute_credential::token::{Login, TokenSource};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
@@ -22,8 +23,10 @@ const MANAGEMENT_URL: &str = "https://management.azure.com";
 const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
 const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
 
-/// Secrets of applications have some 40 bytes, tokens some thousands.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
+const VARIABLES: Variables = Variables {
+    client_secret: CLIENT_SECRET_VARIABLE,
+    token: TOKEN_VARIABLE,
+};
 
 /// What a name may hold unescaped in a path (RFC 3986, 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -70,22 +73,6 @@ pub struct AzureSettings {
     pub token_file: Option<PathBuf>,
     /// The folder of the secret overlay.
     pub secrets_folder: Option<PathBuf>,
-}
-
-/// How to log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Credential {
-    /// As the machine's, container's or function's identity.
-    ManagedIdentity,
-    /// As whoever `az login` logged in.
-    AzureCli,
-    /// As a Kubernetes service account.
-    WorkloadIdentity,
-    /// As an application with its secret.
-    ClientSecret,
-    /// With a ready token.
-    Token,
 }
 
 impl Default for AzureSettings {
@@ -157,7 +144,7 @@ impl AzureSettings {
         if let Some(url) = &self.routes_url {
             self.check_url("routes_url", url, credential, &mut warnings)?;
         }
-        self.check_credential(credential)?;
+        self.log_in().check()?;
         Ok(warnings)
     }
 
@@ -184,43 +171,14 @@ impl AzureSettings {
         ))
     }
 
-    fn check_credential(&self, credential: Credential) -> Result<(), String> {
-        use Credential as Kind;
-        let is = |kinds: &[Credential]| kinds.contains(&credential);
-        let tenants = is(&[Kind::ClientSecret, Kind::WorkloadIdentity, Kind::AzureCli]);
-        let clients = is(&[
-            Kind::ClientSecret,
-            Kind::WorkloadIdentity,
-            Kind::ManagedIdentity,
-        ]);
-        let files = is(&[Kind::Token, Kind::WorkloadIdentity]);
-        for (key, given, fits) in [
-            ("tenant_id", self.tenant_id.is_some(), tenants),
-            ("client_id", self.client_id.is_some(), clients),
-            (
-                "client_secret_file",
-                self.client_secret_file.is_some(),
-                is(&[Kind::ClientSecret]),
-            ),
-            ("token_file", self.token_file.is_some(), files),
-        ] {
-            if given && !fits {
-                return Err(format!("{key} does not belong to this credential"));
-            }
+    fn log_in(&self) -> LoginSettings {
+        LoginSettings {
+            credential: self.credential,
+            tenant_id: self.tenant_id.clone(),
+            client_id: self.client_id.clone(),
+            client_secret_file: self.client_secret_file.clone(),
+            token_file: self.token_file.clone(),
         }
-        if credential == Kind::ClientSecret {
-            for (key, value) in [
-                ("tenant_id", &self.tenant_id),
-                ("client_id", &self.client_id),
-            ] {
-                if value.is_none() {
-                    return Err(format!(
-                        "{key} is missing for credential = \"client-secret\""
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The instance's name.
@@ -250,39 +208,8 @@ impl AzureSettings {
     /// What is missing, by its key, or why a file cannot be read.
     pub fn login(&self, variable: impl Fn(&str) -> Option<Secret>) -> Result<Login, String> {
         self.check()?;
-        let credential = self.credential.ok_or("credential is missing")?;
-        let missing = |key: &str| format!("{key} is missing");
-        Ok(match credential {
-            Credential::ManagedIdentity => Login::ManagedIdentity {
-                client_id: self.client_id.clone(),
-            },
-            Credential::AzureCli => Login::AzureCli {
-                tenant_id: self.tenant_id.clone(),
-            },
-            Credential::WorkloadIdentity => Login::WorkloadIdentity {
-                tenant_id: self.tenant_id.clone(),
-                client_id: self.client_id.clone(),
-                token_file: self.token_file.clone(),
-            },
-            Credential::ClientSecret => Login::ClientSecret {
-                tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
-                client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
-                secret: match &self.client_secret_file {
-                    Some(path) => secret(path)?,
-                    None => variable(CLIENT_SECRET_VARIABLE).ok_or_else(|| {
-                        format!("set client_secret_file, or the variable {CLIENT_SECRET_VARIABLE}")
-                    })?,
-                },
-            },
-            Credential::Token => {
-                match &self.token_file {
-                    Some(path) => Login::TokenFile(path.clone()),
-                    None => Login::Token(variable(TOKEN_VARIABLE).ok_or_else(|| {
-                        format!("set token_file, or the variable {TOKEN_VARIABLE}")
-                    })?),
-                }
-            }
-        })
+        let login = self.log_in().login(VARIABLES, variable)?;
+        login.ok_or_else(|| "credential is missing".to_owned())
     }
 
     /// Where tokens come from, with a client that fits the login. Blocks on the file system.
@@ -304,20 +231,6 @@ impl AzureSettings {
         let http = http.map_err(|error| format!("ca_file: {error}"))?;
         Ok(TokenSource::new(login, Arc::new(http), clock))
     }
-}
-
-fn secret(path: &Path) -> Result<Secret, String> {
-    let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
-    let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
-    if bytes.len() > SECRET_BYTES_MAX {
-        return Err(refuse(format!("is larger than {SECRET_BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let secret = Secret::new(text.trim());
-    if secret.expose().is_empty() {
-        return Err(refuse("holds no text".to_owned()));
-    }
-    Ok(secret)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use twinroute_credential::overlay::PREFIX;
+use twinroute_credential::settings::Credential;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::Destination;
 use twinroute_model::seal::{KEY_BYTES, SealKey};

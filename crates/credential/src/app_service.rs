@@ -1,0 +1,110 @@
+//! The identity service of App Service, Functions and Container Apps, asked by ARM resource id.
+//!
+//! azure_identity refuses resource ids there, for it would send them under the wrong name
+//! (Azure/azure-sdk-for-rust, issue 2407). Source: "How to use managed identities for App Service and
+//! Azure Functions", REST endpoint reference: `mi_res_id`, where the service of virtual machines says
+//! `msi_res_id`; `expires_on` is a text with seconds since 1970.
+
+use crate::reason::passes;
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::{Error, ErrorKind};
+use azure_core::http::{HttpClient, Method, Request, Url};
+use azure_core::time::OffsetDateTime;
+use serde::Deserialize;
+use std::sync::Arc;
+use twinroute_model::secret::Secret;
+
+/// Answers hold one token and little else; those of users in many groups have some 20 KB.
+const ANSWER_BYTES_MAX: usize = 128 << 10;
+
+/// Of an answer that is a no, this much is told.
+const WORDS_CHARS_MAX: usize = 200;
+
+/// Where the service is, by the variables that it sets.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    endpoint: Url,
+    header: Secret,
+}
+
+impl Place {
+    /// `None` where this is not App Service; Service Fabric, which sets a variable more, is not.
+    pub(crate) fn find(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> azure_core::Result<Option<Self>> {
+        let (Some(endpoint), Some(header), None) = (
+            variable("IDENTITY_ENDPOINT"),
+            variable("IDENTITY_HEADER"),
+            variable("IDENTITY_SERVER_THUMBPRINT"),
+        ) else {
+            return Ok(None);
+        };
+        let endpoint = Url::parse(&endpoint);
+        let endpoint =
+            endpoint.map_err(|_| failed("the variable IDENTITY_ENDPOINT holds no URL".into()))?;
+        Ok(Some(Self {
+            endpoint,
+            header: Secret::new(header),
+        }))
+    }
+}
+
+/// One user-assigned identity.
+#[derive(Debug)]
+pub(crate) struct AppService {
+    pub(crate) place: Place,
+    pub(crate) resource_id: String,
+    pub(crate) http: Arc<dyn HttpClient>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    expires_on: String,
+}
+
+#[async_trait]
+impl TokenCredential for AppService {
+    /// Asks once: whoever wants the token asks again.
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let &[scope] = scopes else {
+            return Err(failed("exactly one scope is needed".to_owned()));
+        };
+        let mut url = self.place.endpoint.clone();
+        url.query_pairs_mut()
+            .append_pair("api-version", "2019-08-01")
+            .append_pair("resource", scope.strip_suffix("/.default").unwrap_or(scope))
+            .append_pair("mi_res_id", &self.resource_id);
+        let mut request = Request::new(url, Method::Get);
+        request.insert_header("x-identity-header", self.place.header.expose().to_owned());
+        let answer = self.http.execute_request(&request).await?;
+        let status = answer.status();
+        let mut body = vec![0; ANSWER_BYTES_MAX];
+        let bytes = answer.into_body().collect_into(&mut body).await?;
+        let body = &body[..bytes];
+        if !status.is_success() {
+            let words = String::from_utf8_lossy(body);
+            let words: String = words.chars().take(WORDS_CHARS_MAX).collect();
+            let text = format!("the identity service answered {status}: {words}");
+            return Err(match passes(status) {
+                true => Error::with_message(ErrorKind::Io, text),
+                false => failed(text),
+            });
+        }
+        // Not serde's words: the answer holds the token.
+        let malformed = || failed("the identity service's answer holds no token".to_owned());
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
+        let seconds = answer.expires_on.parse().map_err(|_| malformed())?;
+        let expires_on = OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| malformed())?;
+        Ok(AccessToken::new(answer.access_token, expires_on))
+    }
+}
+
+fn failed(text: String) -> Error {
+    Error::with_message(ErrorKind::Credential, text)
+}

@@ -1,0 +1,86 @@
+//! What an error of a login says, and whether anybody said it.
+
+use azure_core::error::{Error as AzureError, ErrorKind};
+use azure_core::http::StatusCode;
+use std::error::Error;
+
+/// How much of an error's text is kept.
+const REASON_BYTES_MAX: usize = 600;
+
+/// An error and its causes in one bounded line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut end = text.len().min(REASON_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// Whether nobody said no: there was no answer, or one that asks to come again.
+///
+/// Source: "How to use managed identities on an Azure VM to acquire an access token", Retry guidance:
+/// 404, 410, 429 and 5xx pass. Entra says no with 400 and 401.
+pub(crate) fn unanswered(error: &AzureError) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<AzureError>().map(AzureError::kind);
+        match kind {
+            Some(ErrorKind::Connection | ErrorKind::Io) => return true,
+            Some(ErrorKind::HttpResponse { status, .. }) => return passes(*status),
+            _ => next = error.source(),
+        }
+    }
+    false
+}
+
+/// Whether an answer with this status is none for long.
+pub(crate) fn passes(status: StatusCode) -> bool {
+    matches!(u16::from(status), 404 | 408 | 410 | 429 | 500..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16) -> AzureError {
+        let kind = ErrorKind::HttpResponse {
+            status: StatusCode::from(status),
+            error_code: None,
+            raw_response: None,
+        };
+        let inner = AzureError::with_message(kind, "the answer");
+        AzureError::with_error(ErrorKind::Credential, inner, "no luck")
+    }
+
+    #[test]
+    fn what_passes_is_told_from_a_no() {
+        for (status, expect) in [
+            (400, false),
+            (401, false),
+            (403, false),
+            (404, true),
+            (410, true),
+            (429, true),
+            (500, true),
+            (504, true),
+        ] {
+            assert_eq!(unanswered(&answered(status)), expect, "{status}");
+        }
+        let cut = AzureError::with_message(ErrorKind::Io, "reset");
+        let cut = AzureError::with_error(ErrorKind::Credential, cut, "no luck");
+        assert!(unanswered(&cut));
+        let refused = AzureError::with_message(ErrorKind::Credential, "no such tenant");
+        assert!(!unanswered(&refused));
+    }
+}

@@ -1,0 +1,207 @@
+//! How to log in, as a table of a configuration says it.
+
+use crate::token::Login;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use twinroute_model::secret::Secret;
+
+/// Secrets of applications have some 40 bytes, tokens some thousands.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// A login that a user chooses; nothing is guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoginSettings {
+    /// How; none when nothing shall log in.
+    pub credential: Option<Credential>,
+    /// The Entra tenant: for `client-secret`; for `workload-identity` and `azure-cli` where it is not
+    /// theirs by default.
+    pub tenant_id: Option<String>,
+    /// The application: for `client-secret`; for `workload-identity` where its variables say otherwise;
+    /// for `managed-identity` the user-assigned one.
+    pub client_id: Option<String>,
+    /// The file with the application's secret; else it comes from a variable.
+    pub client_secret_file: Option<PathBuf>,
+    /// For `token` the file with the token, read again every minute; else it comes from a variable. For
+    /// `workload-identity` the service account's token file.
+    pub token_file: Option<PathBuf>,
+}
+
+/// How to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credential {
+    /// As the machine's, container's or function's identity.
+    ManagedIdentity,
+    /// As whoever `az login` logged in.
+    AzureCli,
+    /// As a Kubernetes service account.
+    WorkloadIdentity,
+    /// As an application with its secret.
+    ClientSecret,
+    /// With a ready token.
+    Token,
+}
+
+/// The variables that secrets come from, where no file is named.
+#[derive(Clone, Copy, Debug)]
+pub struct Variables {
+    /// An application's secret.
+    pub client_secret: &'static str,
+    /// A ready token.
+    pub token: &'static str,
+}
+
+impl LoginSettings {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, by its key.
+    pub fn check(&self) -> Result<(), String> {
+        use Credential as Kind;
+        let is = |kinds: &[Credential]| {
+            self.credential
+                .is_some_and(|credential| kinds.contains(&credential))
+        };
+        let tenants = is(&[Kind::ClientSecret, Kind::WorkloadIdentity, Kind::AzureCli]);
+        let clients = is(&[
+            Kind::ClientSecret,
+            Kind::WorkloadIdentity,
+            Kind::ManagedIdentity,
+        ]);
+        let files = is(&[Kind::Token, Kind::WorkloadIdentity]);
+        for (key, given, fits) in [
+            ("tenant_id", self.tenant_id.is_some(), tenants),
+            ("client_id", self.client_id.is_some(), clients),
+            (
+                "client_secret_file",
+                self.client_secret_file.is_some(),
+                is(&[Kind::ClientSecret]),
+            ),
+            ("token_file", self.token_file.is_some(), files),
+        ] {
+            if given && self.credential.is_none() {
+                return Err(format!("{key} is set, but credential is missing"));
+            }
+            if given && !fits {
+                return Err(format!("{key} does not belong to this credential"));
+            }
+        }
+        if self.credential == Some(Kind::ClientSecret) {
+            for (key, value) in [
+                ("tenant_id", &self.tenant_id),
+                ("client_id", &self.client_id),
+            ] {
+                if value.is_none() {
+                    return Err(format!(
+                        "{key} is missing for credential = \"client-secret\""
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How to log in, `None` where no credential is chosen; `variable` reads the environment. Blocks on
+    /// the file system.
+    ///
+    /// # Errors
+    /// What is missing, by its key, or why a file cannot be read.
+    pub fn login(
+        &self,
+        names: Variables,
+        variable: impl Fn(&str) -> Option<Secret>,
+    ) -> Result<Option<Login>, String> {
+        self.check()?;
+        let missing = |key: &str| format!("{key} is missing");
+        let Some(credential) = self.credential else {
+            return Ok(None);
+        };
+        Ok(Some(match credential {
+            Credential::ManagedIdentity => Login::ManagedIdentity {
+                client_id: self.client_id.clone(),
+            },
+            Credential::AzureCli => Login::AzureCli {
+                tenant_id: self.tenant_id.clone(),
+            },
+            Credential::WorkloadIdentity => Login::WorkloadIdentity {
+                tenant_id: self.tenant_id.clone(),
+                client_id: self.client_id.clone(),
+                token_file: self.token_file.clone(),
+            },
+            Credential::ClientSecret => Login::ClientSecret {
+                tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
+                client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
+                secret: match &self.client_secret_file {
+                    Some(path) => secret(path)?,
+                    None => variable(names.client_secret).ok_or_else(|| {
+                        let name = names.client_secret;
+                        format!("set client_secret_file, or the variable {name}")
+                    })?,
+                },
+            },
+            Credential::Token => {
+                match &self.token_file {
+                    Some(path) => Login::TokenFile(path.clone()),
+                    None => Login::Token(variable(names.token).ok_or_else(|| {
+                        format!("set token_file, or the variable {}", names.token)
+                    })?),
+                }
+            }
+        }))
+    }
+}
+
+fn secret(path: &Path) -> Result<Secret, String> {
+    let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
+    let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() > SECRET_BYTES_MAX {
+        return Err(refuse(format!("is larger than {SECRET_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+    let secret = Secret::new(text.trim());
+    if secret.expose().is_empty() {
+        return Err(refuse("holds no text".to_owned()));
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: Variables = Variables {
+        client_secret: "THE_SECRET",
+        token: "THE_TOKEN",
+    };
+
+    #[test]
+    fn nothing_logs_in_unless_a_credential_is_chosen() {
+        let none = LoginSettings::default();
+        assert_eq!(none.login(NAMES, |_| Some("x".into())), Ok(None));
+        let half = LoginSettings {
+            client_id: Some("c".to_owned()),
+            ..LoginSettings::default()
+        };
+        let error = half.check().unwrap_err();
+        assert_eq!(error, "client_id is set, but credential is missing");
+    }
+
+    #[test]
+    fn secrets_come_from_the_variables_that_are_named() {
+        let token = LoginSettings {
+            credential: Some(Credential::Token),
+            ..LoginSettings::default()
+        };
+        let login = token.login(NAMES, |name| (name == "THE_TOKEN").then(|| "t".into()));
+        assert_eq!(login, Ok(Some(Login::Token("t".into()))));
+        let secret = LoginSettings {
+            credential: Some(Credential::ClientSecret),
+            tenant_id: Some("t".to_owned()),
+            client_id: Some("c".to_owned()),
+            ..LoginSettings::default()
+        };
+        let error = secret.login(NAMES, |_| None).unwrap_err();
+        assert_eq!(error, "set client_secret_file, or the variable THE_SECRET");
+    }
+}

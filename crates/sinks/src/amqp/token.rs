@@ -1,0 +1,225 @@
+//! What is put to `$cbs`: signatures that are made here, ready-made ones, and an identity's tokens.
+
+use super::entity::{Entity, Place};
+use crate::status;
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_credential::token::{Token as IdentityToken, TokenError};
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::endpoint::Credential;
+use twinroute_model::sas;
+use twinroute_model::secret::Secret;
+use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+
+/// How long signatures live that are made here.
+const SIGNATURE_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// Where tokens for one connection come from.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    pub(crate) audience: String,
+    entity: Entity,
+    clock: Arc<dyn Clock>,
+}
+
+/// A token, and when it ends where we know.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) text: Secret,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) kind: Kind,
+}
+
+/// The `type` of a put-token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Signature,
+    Jwt,
+}
+
+impl Kind {
+    /// Source: Azure Service Bus, "AMQP protocol guide", Claims-based authorization.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signature => "servicebus.windows.net:sastoken",
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+/// How the token on a connection stays good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// Not at all: there is no other.
+    Never,
+    /// A new one is made at any time.
+    Made,
+    /// Its source has a new one some time before the old one ends.
+    Awaited,
+}
+
+impl Tokens {
+    pub(crate) fn new(entity: &Entity, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            audience: entity.audience(),
+            entity: entity.clone(),
+            clock,
+        }
+    }
+
+    pub(crate) fn renewal(&self) -> Renewal {
+        match &self.entity {
+            Entity::Identity(_) => Renewal::Awaited,
+            Entity::Keys(text) => match text.credential() {
+                Credential::Signature(_) => Renewal::Never,
+                Credential::Key { .. } => Renewal::Made,
+            },
+        }
+    }
+
+    /// The token to put now.
+    ///
+    /// Waits only for an identity's, as long as its source waits. Dropping the future is harmless.
+    pub(crate) async fn token(&self) -> Result<Token, EndpointFault> {
+        let text = match &self.entity {
+            Entity::Identity(place) => return identity_token(place).await,
+            Entity::Keys(text) => text,
+        };
+        let (text, expires_at) = match text.credential() {
+            Credential::Signature(signature) => (signature.clone(), None),
+            Credential::Key { name, key } => {
+                let expiry = self.clock.now().after(SIGNATURE_LIFETIME);
+                let token = sas::service_bus_token(&self.audience, name, key.expose(), expiry);
+                (Secret::new(token), Some(expiry))
+            }
+        };
+        Ok(Token {
+            text,
+            expires_at,
+            kind: Kind::Signature,
+        })
+    }
+
+    /// The broker refused `token`: the next one shall be another, where there can be one.
+    pub(crate) fn refused(&self, token: &Token) {
+        if let Entity::Identity(place) = &self.entity {
+            let token = IdentityToken {
+                secret: token.text.clone(),
+                expires_at: token.expires_at,
+            };
+            place.tokens.forget(place.scope, &token);
+        }
+    }
+
+    /// How long `token` is good from now; `None` when nobody says.
+    pub(crate) fn left(&self, token: &Token) -> Option<Duration> {
+        let now = self.clock.now();
+        token.expires_at.map(|expires_at| expires_at.since(now))
+    }
+}
+
+async fn identity_token(place: &Place) -> Result<Token, EndpointFault> {
+    let token = place.tokens.token(place.scope).await;
+    let token = token.map_err(|error| fault(&error))?;
+    Ok(Token {
+        text: token.secret,
+        expires_at: token.expires_at,
+        kind: Kind::Jwt,
+    })
+}
+
+/// Who says no must be told otherwise by somebody; who does not answer may answer later.
+fn fault(error: &TokenError) -> EndpointFault {
+    let kind = match error {
+        TokenError::Refused { .. } | TokenError::Scopes => FaultKind::Unauthorized,
+        TokenError::Unanswered { .. } | TokenError::Late { .. } => FaultKind::Unreachable,
+    };
+    EndpointFault {
+        kind,
+        after: None,
+        reason: Reason::new("no-token", status::bounded(&error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinroute_credential::token::TokenSource;
+    use twinroute_model::clock::ManualClock;
+    use twinroute_model::endpoint::ConnectionString;
+
+    fn clock() -> Arc<ManualClock> {
+        let now = Timestamp::from_unix_millis(1_700_000_000_000);
+        Arc::new(ManualClock::new(now))
+    }
+
+    fn tokens(text: &str) -> Tokens {
+        let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
+        Tokens::new(&Entity::Keys(parsed), clock())
+    }
+
+    #[tokio::test]
+    async fn a_signature_is_for_the_entity_and_lives_an_hour() {
+        let tokens = tokens(
+            "Endpoint=sb://ns:5673/;SharedAccessKeyName=send;SharedAccessKey=k;EntityPath=hub",
+        );
+        let token = tokens.token().await.unwrap();
+        let parsed = sas::ServiceBusToken::parse(token.text.expose()).unwrap();
+        assert_eq!(parsed.resource(), "sb://ns:5673/hub");
+        assert_eq!(parsed.expiry().unix_seconds(), 1_700_003_600);
+        parsed.verify("k", tokens.clock.now()).unwrap();
+        assert_eq!(tokens.renewal(), Renewal::Made);
+    }
+
+    #[tokio::test]
+    async fn a_ready_made_signature_is_used_as_it_is() {
+        let signature = "SharedAccessSignature sr=x&sig=y&se=1&skn=z";
+        let tokens = tokens(&format!(
+            "Endpoint=sb://ns;SharedAccessSignature={signature};EntityPath=hub"
+        ));
+        let token = tokens.token().await.unwrap();
+        assert_eq!(token.text.expose(), signature);
+        assert_eq!(tokens.renewal(), Renewal::Never);
+    }
+
+    #[tokio::test]
+    async fn an_identity_puts_its_token_as_jwt_for_the_same_audience() {
+        let source = TokenSource::fixed("a.b.c".into(), clock());
+        let place = Place::new(
+            ("ns.example".to_owned(), Some(5673)),
+            "hub",
+            source,
+            "scope",
+        );
+        let tokens = Tokens::new(&Entity::Identity(place), clock());
+        assert_eq!(tokens.audience, "sb://ns.example:5673/hub");
+        let token = tokens.token().await.unwrap();
+        assert_eq!((token.text.expose(), token.kind.as_str()), ("a.b.c", "jwt"));
+        assert_eq!(tokens.left(&token), None);
+    }
+
+    #[test]
+    fn a_no_is_told_from_silence() {
+        let scope = || "s".to_owned();
+        let reason = || "r".to_owned();
+        let refused = TokenError::Refused {
+            scope: scope(),
+            reason: reason(),
+        };
+        let unanswered = TokenError::Unanswered {
+            scope: scope(),
+            reason: reason(),
+        };
+        let late = TokenError::Late {
+            scope: scope(),
+            waited: Duration::from_secs(10),
+        };
+        for (error, expect) in [
+            (refused, FaultKind::Unauthorized),
+            (unanswered, FaultKind::Unreachable),
+            (late, FaultKind::Unreachable),
+        ] {
+            assert_eq!(fault(&error).kind, expect, "{error}");
+        }
+    }
+}
