@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use reqwest::redirect;
+use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_credential::identity::Identities;
@@ -36,6 +37,7 @@ const READ_LIMITS: Limits = Limits {
 pub(crate) struct Endpoints {
     sinks: Connector,
     identities: Identities,
+    trust: Arc<ClientConfig>,
     clock: Arc<dyn Clock>,
     https: Client,
     http: Client,
@@ -52,7 +54,7 @@ impl Endpoints {
         let tls = tls::platform().context("the system's certificates cannot be used")?;
         let client = || {
             reqwest::Client::builder()
-                .tls_backend_preconfigured(rustls::ClientConfig::clone(&tls))
+                .tls_backend_preconfigured(ClientConfig::clone(&tls))
                 .http1_only()
                 .redirect(redirect::Policy::none())
                 .referer(false)
@@ -73,10 +75,16 @@ impl Endpoints {
         Ok(Self {
             sinks: sinks.with_identities(identities.clone()),
             identities,
+            trust: tls,
             clock,
             https: Client::new(Arc::new(secure)),
             http: Client::new(Arc::new(plain)),
         })
+    }
+
+    /// What the machine trusts, read once.
+    pub(crate) fn trust(&self) -> &ClientConfig {
+        &self.trust
     }
 }
 

@@ -67,7 +67,7 @@ impl Daemon {
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
         let builder = Router::builder()
-            .connect(endpoints)
+            .connect(Arc::clone(&endpoints))
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
@@ -80,14 +80,14 @@ impl Daemon {
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
-        let gate = Server::ingress(config).gate(&loaded)?;
+        let gate = Server::ingress(config).gate(&loaded, endpoints.trust())?;
         let clock = Arc::new(SystemClock);
         let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate);
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics)
             .changes(config.admin.changes())
-            .gate(Server::admin(config).gate(&loaded)?);
+            .gate(Server::admin(config).gate(&loaded, endpoints.trust())?);
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -96,7 +96,7 @@ impl Daemon {
         intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(Phase::Draining, phases.clone());
-            let gate = Server::management(config).gate(&loaded)?;
+            let gate = Server::management(config).gate(&loaded, endpoints.trust())?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));
