@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
 use twinroute_model::secret::Secret;
 
-/// Bytes of an answer that are read, but by [`download`].
+/// Bytes of an answer that are read, but by [`Client::download`].
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// What a server answered.

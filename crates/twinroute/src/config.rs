@@ -24,7 +24,7 @@ const DUPLICATE_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Nearly a gibibyte of memory.
 const DUPLICATE_EVENTS_MAX: usize = 10_000_000;
 
-/// Where the secrets of [identity] come from, where no file is named.
+/// Where the secrets of `[identity]` come from, where no file is named.
 const IDENTITY_VARIABLES: Variables = Variables {
     client_secret: "TWINROUTE_IDENTITY_CLIENT_SECRET",
     token: "TWINROUTE_IDENTITY_TOKEN",

@@ -1,4 +1,9 @@
 //! What the commands share that ask a management API: Azure's, or a twinroute's.
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
+    reason = "help texts are read in a terminal"
+)]
 
 mod client;
 pub(super) mod secret;

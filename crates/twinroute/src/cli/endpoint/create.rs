@@ -1,4 +1,9 @@
 //! `twinroute endpoint create`: from options to the body of an endpoint.
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
+    reason = "help texts are read in a terminal"
+)]
 
 use super::entity::Entity;
 use super::list::facts;
