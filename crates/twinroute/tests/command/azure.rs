@@ -1,8 +1,9 @@
 //! Another twinroute's management API as the source of the table.
 
-use crate::harness::{Daemon, address, exchange, write};
+use crate::harness::{Daemon, PATIENCE, address, exchange, write};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Instant;
 
 const SUB: &str = "11111111-1111-1111-1111-111111111111";
 
@@ -36,10 +37,10 @@ fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
-/// Puts an instance with an endpoint and a route.
-fn define(daemon: &mut Daemon, management: &str) {
+/// Puts an instance with an endpoint `grid-1` and a route.
+fn define(daemon: &mut Daemon, management: &str, name: &str) {
     let instance = format!(
-        "/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/demo"
+        "/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{name}"
     );
     let arm = "?api-version=2023-01-31";
     let (status, _) = put(
@@ -61,11 +62,8 @@ fn define(daemon: &mut Daemon, management: &str) {
     // The endpoint is in use once it is provisioned; the table tells.
     loop {
         daemon.line("a new table is in use");
-        let (status, refusal) = put(
-            management,
-            "/eventroutes/all?api-version=2023-10-31",
-            &route,
-        );
+        let path = format!("/instances/{name}/eventroutes/all?api-version=2023-10-31");
+        let (status, refusal) = put(management, &path, &route);
         if status == 204 {
             return;
         }
@@ -84,7 +82,7 @@ fn matched(daemon: &Daemon) -> u64 {
 fn definitions_outlive_the_management_api_they_came_from() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (mut source, management) = upstream(folder.path());
-    define(&mut source, &management);
+    define(&mut source, &management, "demo");
 
     write(other.path(), "azure.token", "writer-0123456789");
     write(
@@ -132,4 +130,42 @@ fn definitions_outlive_the_management_api_they_came_from() {
     assert_eq!(reader.status()["table"]["source"]["saved"], true);
     let log = reader.seen.join("\n");
     assert!(!log.contains("real-key") && !log.contains("writer-0123456789"));
+}
+
+#[test]
+fn instances_share_names_of_endpoints_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut daemon, management) = upstream(folder.path());
+    for name in ["demo", "plant"] {
+        define(&mut daemon, &management, name);
+    }
+    // The table follows the answer to a PUT after a moment.
+    let started = Instant::now();
+    while daemon.status()["instances"][1]["routes"][0].is_null() {
+        assert!(started.elapsed() < PATIENCE);
+    }
+    let post = |path: &str, id: u32| {
+        let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents+json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{event}",
+            event.len()
+        );
+        exchange(&daemon.ingress, &request)
+    };
+    for (path, id) in [
+        ("/events", 1),
+        ("/instances/plant/events", 2),
+        ("/instances/PLANT/events", 3),
+    ] {
+        assert!(post(path, id).starts_with("HTTP/1.1 202"), "{path}");
+    }
+    assert!(post("/instances/other/events", 4).starts_with("HTTP/1.1 404"));
+    let status = daemon.status();
+    for (index, name, matched) in [(0, "demo", 1), (1, "plant", 2)] {
+        let instance = &status["instances"][index];
+        assert_eq!(instance["name"], name);
+        assert_eq!(instance["endpoints"][0]["name"], "grid-1");
+        assert_eq!(instance["endpoints"][0]["matched"], matched, "{name}");
+    }
 }
