@@ -117,7 +117,7 @@ impl Refusal {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::ChangesNotAllowed => (StatusCode::FORBIDDEN, "ChangesNotAllowed"),
-            Self::Denied(denied) => (denied.status(), denied_code(denied)),
+            Self::Denied(denied) => (denied.status(), denied.short_code()),
             Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "ForeignOrigin"),
             Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "ForeignHost"),
             Self::UnsupportedContentType => {
@@ -141,20 +141,6 @@ impl Refusal {
             Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
             Self::ReplayNotNoted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotNoted"),
         }
-    }
-}
-
-fn denied_code(denied: &Denied) -> &'static str {
-    match denied {
-        Denied::Missing
-        | Denied::NotBearer
-        | Denied::Invalid
-        | Denied::Expired
-        | Denied::NotYetValid
-        | Denied::WrongIssuer
-        | Denied::WrongAudience => "Unauthorized",
-        Denied::NoRole { .. } | Denied::RoleTooLow { .. } => "Forbidden",
-        Denied::KeysUnavailable => "IdentityProviderUnavailable",
     }
 }
 

@@ -78,7 +78,7 @@ impl Refusal {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Unauthorized(Unauthorized::Denied(denied)) => {
-                (denied.status(), denied_code(denied))
+                (denied.status(), denied.short_code())
             }
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
@@ -231,20 +231,6 @@ impl Refusal {
                 attribute,
             },
         })
-    }
-}
-
-fn denied_code(denied: &Denied) -> &'static str {
-    match denied {
-        Denied::Missing
-        | Denied::NotBearer
-        | Denied::Invalid
-        | Denied::Expired
-        | Denied::NotYetValid
-        | Denied::WrongIssuer
-        | Denied::WrongAudience => "Unauthorized",
-        Denied::NoRole { .. } | Denied::RoleTooLow { .. } => "Forbidden",
-        Denied::KeysUnavailable => "IdentityProviderUnavailable",
     }
 }
 

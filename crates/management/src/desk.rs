@@ -1,7 +1,6 @@
 //! What every request needs: the store, how destinations are asked, the clock, the settings.
 
 use crate::arm::error::Error;
-use crate::arm::request::Request;
 use crate::operations::{Expiry, Operation};
 use crate::provision::{self, Verdict};
 use crate::settings::Settings;
@@ -114,11 +113,6 @@ impl Desk {
         for id in running {
             drop(tokio::spawn(provision::finish(Arc::clone(self), id)));
         }
-    }
-
-    /// Whom a change is noted under.
-    pub(crate) fn caller(request: &Request) -> String {
-        request.caller.clone()
     }
 }
 

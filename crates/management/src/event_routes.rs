@@ -167,7 +167,7 @@ async fn put(
         reason: error.to_string(),
     })?;
     let id = instance.child(Kind::Route, id);
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     desk.change(move |desk, state| {
         let name = active(state, &instance, &endpoint)?;
         life::idle(state, &instance)?;

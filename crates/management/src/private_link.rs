@@ -64,7 +64,7 @@ pub(crate) async fn put(
     names::check_connection(&id.name)?;
     let body = request.json()?;
     let state = read(&Object::body(&body)?)?;
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let (step, operation, record) = desk
         .begin(move |_, stored| {
             life::staying(stored, &owner)?;

@@ -115,6 +115,22 @@ impl Denied {
         }
     }
 
+    /// The code in the APIs that are our own, which do not tell kinds of bad tokens apart.
+    #[must_use]
+    pub fn short_code(&self) -> &'static str {
+        match self {
+            Self::Missing
+            | Self::NotBearer
+            | Self::Invalid
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::WrongIssuer
+            | Self::WrongAudience => "Unauthorized",
+            Self::NoRole { .. } | Self::RoleTooLow { .. } => "Forbidden",
+            Self::KeysUnavailable => "IdentityProviderUnavailable",
+        }
+    }
+
     /// The code that Azure Resource Manager has for it.
     #[must_use]
     pub fn code(&self) -> &'static str {

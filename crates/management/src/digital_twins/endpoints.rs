@@ -3,7 +3,7 @@
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`. There is no PATCH. A secret that
 //! was given is shown as a mask, one that was not is absent; a mask that is put back is refused.
 
-use super::{list_children, names};
+use super::{identity_reference, list_children, names};
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
@@ -77,7 +77,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let mut wanted = read(&id, &Object::body(&body)?)?;
     let endpoint = check(&name, &wanted)?;
     connects(desk, &owner, &endpoint)?;
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (status, operation, record) = desk
         .begin(move |desk, state| {
@@ -161,14 +161,8 @@ fn read(id: &ResourceId, body: &Object<'_>) -> Result<Record, Error> {
     let mut properties = Map::new();
     properties.insert("endpointType".to_owned(), kind.into());
     properties.insert("authenticationType".to_owned(), authentication.into());
-    if identity.is_there() {
-        let mut reference = Map::new();
-        for member in ["type", "userAssignedIdentity"] {
-            if let Some(text) = identity.text(member)? {
-                reference.insert(member.to_owned(), text.into());
-            }
-        }
-        properties.insert("identity".to_owned(), reference.into());
+    if let Some(identity) = identity_reference(&given)? {
+        properties.insert("identity".to_owned(), identity);
     }
     for member in PLAIN {
         if let Some(text) = given.text(member)? {

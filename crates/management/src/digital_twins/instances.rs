@@ -77,7 +77,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             .word("publicNetworkAccess", ACCESS)?
             .unwrap_or("Enabled"),
     };
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (status, operation, record) = desk
         .begin(move |desk, state| {
@@ -198,7 +198,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
         .object("properties")?
         .word("publicNetworkAccess", ACCESS)?;
     need(desk, &id)?;
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (status, operation, record) = desk
         .begin(move |_, state| {

@@ -13,6 +13,7 @@ pub(crate) use instances::named;
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
+use crate::arm::json::Object;
 use crate::arm::page;
 use crate::arm::request::Request;
 use crate::arm::versions;
@@ -21,7 +22,7 @@ use crate::lookup::{Scope, check_version, need_group, need_parent, only, unknown
 use crate::operations;
 use crate::store::record::Record;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 const TWINS: &str = "Microsoft.DigitalTwins";
@@ -124,6 +125,18 @@ pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
         Kind::Endpoint => endpoints::render(record),
         _ => record.render(),
     }
+}
+
+/// `ManagedIdentityReference`: the identity that a resource below an instance writes as.
+fn identity_reference(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+    let identity = properties.object("identity")?;
+    let mut reference = Map::new();
+    for member in ["type", "userAssignedIdentity"] {
+        if let Some(text) = identity.text(member)? {
+            reference.insert(member.to_owned(), text.into());
+        }
+    }
+    Ok(identity.is_there().then(|| reference.into()))
 }
 
 /// What the provider says it can do.

@@ -2,7 +2,7 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `AzureDataExplorerConnectionProperties`.
 
-use super::{list_children, names};
+use super::{identity_reference, list_children, names};
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
@@ -91,15 +91,8 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
         .word("recordPropertyAndItemRemovals", SWITCH)?
         .unwrap_or("false");
     properties.insert("recordPropertyAndItemRemovals".to_owned(), removals.into());
-    let identity = given.object("identity")?;
-    if identity.is_there() {
-        let mut reference = Map::new();
-        for member in ["type", "userAssignedIdentity"] {
-            if let Some(text) = identity.text(member)? {
-                reference.insert(member.to_owned(), text.into());
-            }
-        }
-        properties.insert("identity".to_owned(), reference.into());
+    if let Some(identity) = identity_reference(&given)? {
+        properties.insert("identity".to_owned(), identity);
     }
     Ok(properties)
 }
@@ -110,7 +103,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     names::check_endpoint(&id.name)?;
     let body = request.json()?;
     let properties = read(&Object::body(&body)?)?;
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (operation, record) = desk
         .begin(move |_, state| {

@@ -90,7 +90,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let body = request.json()?;
     let (der, verified) = read(&Object::body(&body)?)?;
     let demand = Demand::of(request, None);
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let record = desk
         .change(move |_, state| {
             life::staying(state, &owner)?;
@@ -220,7 +220,7 @@ async fn change(
 ) -> Result<Record, Error> {
     need(desk, &id)?;
     let demand = Demand::of(request, None);
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     desk.change(move |_, state| {
         let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
         demand.require(before, &id.name)?;

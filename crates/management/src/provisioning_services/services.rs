@@ -65,7 +65,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let demand = Demand::of(request, wanted.etag.as_deref());
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (operation, record) = desk
         .begin(move |_, state| {
@@ -188,7 +188,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
     };
     need(desk, &id)?;
     let demand = Demand::of(request, None);
-    let (caller, now) = (Desk::caller(request), request.now);
+    let (caller, now) = (request.caller.clone(), request.now);
     let record = desk
         .change(move |_, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
