@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash;
+mod deny;
 mod http;
 mod peers;
 mod process;
@@ -14,6 +15,7 @@ usage: cargo xtask peers [--only NAME] [--list]
        cargo xtask conformance --specs DIR [--only NAME]
        cargo xtask conformance --faults
        cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
+       cargo xtask deny
 
   peers          installs the pinned real peers and runs every check against them
     --only NAME  runs only the checks whose name contains NAME
@@ -27,6 +29,7 @@ usage: cargo xtask peers [--only NAME] [--list]
     --seed N     what is posted, what fails and when it is killed: another one each time
     --seconds-max N
                  after this long no more kills come: 300
+  deny           holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             conformance::list_faults();
             Ok(true)
         }
+        ["deny"] => deny::run(),
         ["crash", options @ ..] => match crash::Options::parse(options) {
             Ok(options) => crash::run(&options),
             Err(error) => {

@@ -67,7 +67,7 @@ impl Peer {
             Self::Node => node(&places.scripts, &places.node(), NODE_PINS, places),
             Self::Proton => proton(places),
             Self::Curl if works(Command::new("curl").arg("--version")) => Ok(()),
-            Self::Curl => apt(places, &["curl"]),
+            Self::Curl => apt(&places.home, &["curl"]),
             Self::Azurite => {
                 let scripts = places.scripts.join("azurite");
                 node(&scripts, &places.azurite(), AZURITE_PINS, places)
@@ -97,19 +97,34 @@ impl Places {
 }
 
 fn python(places: &Places) -> anyhow::Result<()> {
+    let requirements = places.scripts.join("requirements.txt");
     let folder = places.home.join("python");
+    venv(&folder, &requirements, PYTHON_PINS, &places.home)
+}
+
+/// Makes a virtual environment of Python in `folder` with the packages of `requirements`, whose text `pins`
+/// is; what the steps print goes to `logs`.
+///
+/// # Errors
+/// What is missing and may not be installed, or the step that failed.
+pub(crate) fn venv(
+    folder: &Path,
+    requirements: &Path,
+    pins: &str,
+    logs: &Path,
+) -> anyhow::Result<()> {
     if !works(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
-        apt(places, &["python3", "python3-venv"])?;
+        apt(logs, &["python3", "python3-venv"])?;
     }
     let version = printed(Command::new("python3").arg("--version"))?;
-    let pins = format!("{version}\n{PYTHON_PINS}");
-    if is_stamped(&folder, &pins) {
+    let pins = format!("{version}\n{pins}");
+    if is_stamped(folder, &pins) {
         return Ok(());
     }
-    empty(&folder)?;
+    empty(folder)?;
     let mut venv = Command::new("python3");
-    venv.args(["-m", "venv"]).arg(&folder);
-    process::run("venv", &venv, &places.home, STEP_MAX)?;
+    venv.args(["-m", "venv"]).arg(folder);
+    process::run("venv", &venv, logs, STEP_MAX)?;
     let mut pip = Command::new(folder.join("bin/pip"));
     pip.args([
         "install",
@@ -118,16 +133,16 @@ fn python(places: &Places) -> anyhow::Result<()> {
         "--no-input",
     ])
     .args(["--no-deps", "--requirement"])
-    .arg(places.scripts.join("requirements.txt"));
-    process::run("pip", &pip, &places.home, DOWNLOAD_MAX)?;
-    stamp(&folder, &pins)
+    .arg(requirements);
+    process::run("pip", &pip, logs, DOWNLOAD_MAX)?;
+    stamp(folder, &pins)
 }
 
 /// Installs the packages of `scripts` into `folder` and copies the scripts beside them.
 fn node(scripts: &Path, folder: &Path, pins: &str, places: &Places) -> anyhow::Result<()> {
     if !works(Command::new("node").arg("--version")) || !works(Command::new("npm").arg("--version"))
     {
-        apt(places, &["nodejs", "npm"])?;
+        apt(&places.home, &["nodejs", "npm"])?;
     }
     let version = printed(Command::new("node").arg("--version"))?;
     let pins = format!("{version}\n{pins}");
@@ -158,10 +173,10 @@ fn node(scripts: &Path, folder: &Path, pins: &str, places: &Places) -> anyhow::R
 fn proton(places: &Places) -> anyhow::Result<()> {
     let folder = places.home.join("proton");
     if !works(Command::new("cc").arg("--version")) {
-        apt(places, &["gcc", "libc6-dev"])?;
+        apt(&places.home, &["gcc", "libc6-dev"])?;
     }
     if !Path::new(PROTON_SOURCE).exists() {
-        apt(places, &[PROTON_PACKAGE])?;
+        apt(&places.home, &[PROTON_PACKAGE])?;
     }
     let pins = std::fs::read_to_string(PROTON_SOURCE).context(PROTON_SOURCE)?;
     if is_stamped(&folder, &pins) {
@@ -191,23 +206,23 @@ fn library(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Installs Debian packages as root, or says what to install.
-fn apt(places: &Places, packages: &[&str]) -> anyhow::Result<()> {
+fn apt(logs: &Path, packages: &[&str]) -> anyhow::Result<()> {
     let list = packages.join(" ");
     if printed(Command::new("id").arg("-u"))? != "0" {
         bail!("missing and only root may install it: apt-get install {list}");
     }
     let mut update = Command::new("apt-get");
     update.args(["update", "-qq"]);
-    process::run("apt-update", &update, &places.home, DOWNLOAD_MAX)?;
+    process::run("apt-update", &update, logs, DOWNLOAD_MAX)?;
     let mut install = Command::new("apt-get");
     install
         .args(["install", "--yes", "-qq", "--no-install-recommends"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive");
-    process::run("apt-install", &install, &places.home, DOWNLOAD_MAX)
+    process::run("apt-install", &install, logs, DOWNLOAD_MAX)
 }
 
-fn works(command: &mut Command) -> bool {
+pub(crate) fn works(command: &mut Command) -> bool {
     let command = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

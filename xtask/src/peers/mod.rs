@@ -7,7 +7,7 @@ mod checks;
 mod daemon_dead_letters;
 mod dead_letters;
 mod flow;
-mod install;
+pub(crate) mod install;
 mod managed;
 mod management;
 mod management_kill;
