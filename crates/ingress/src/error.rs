@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 use twinroute_listen::access::Denied;
-use twinroute_listen::{Body, BodyError};
+use twinroute_listen::{Body, BodyError, InflateError};
 use twinroute_model::event::Invalid;
 use twinroute_router::accept::AcceptError;
 
@@ -30,12 +30,14 @@ pub(crate) enum Refusal {
     Origin,
     #[error("content type {found:?} is not taken here; taken are {taken}")]
     ContentType { found: String, taken: &'static str },
-    #[error("content encoding {found:?} is not taken; send the body as it is")]
+    #[error("content encoding {found:?} is not taken; taken is gzip, and the body as it is")]
     ContentEncoding { found: String },
     #[error("a body is required, with a content-length header or transfer-encoding: chunked")]
     LengthRequired,
     #[error(transparent)]
     Body(#[from] BodyError),
+    #[error(transparent)]
+    Inflate(#[from] InflateError),
     #[error(
         "header twinroute-ack: level {word:?} is unknown; known are memory, durable and delivered"
     )]
@@ -91,14 +93,17 @@ impl Refusal {
                 "UnsupportedContentEncoding",
             ),
             Self::LengthRequired => (StatusCode::LENGTH_REQUIRED, "LengthRequired"),
-            Self::Body(BodyError::TooLarge { .. }) => {
+            Self::Body(BodyError::TooLarge { .. })
+            | Self::Inflate(InflateError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
             }
-            Self::Body(BodyError::Crowded { .. }) => {
+            Self::Body(BodyError::Crowded { .. }) | Self::Inflate(InflateError::Crowded { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
             }
             Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
-            Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
+            Self::Body(BodyError::Broken(_)) | Self::Inflate(InflateError::Broken(_)) => {
+                (StatusCode::BAD_REQUEST, "BodyBroken")
+            }
             Self::UnknownAck { .. } => (StatusCode::BAD_REQUEST, "UnknownAckLevel"),
             Self::AckDeadline { .. } => (StatusCode::BAD_REQUEST, "InvalidAckDeadline"),
             Self::NoApiVersion | Self::ApiVersion { .. } => {
@@ -170,15 +175,21 @@ impl Refusal {
             Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
                 Some(retry(Duration::from_secs(5)))
             }
-            Self::Body(BodyError::Crowded { .. }) => Some(retry(Duration::from_secs(1))),
+            Self::Body(BodyError::Crowded { .. }) | Self::Inflate(InflateError::Crowded { .. }) => {
+                Some(retry(Duration::from_secs(1)))
+            }
+            // RFC 9110 §15.5.16.
+            Self::ContentEncoding { .. } => {
+                Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")))
+            }
             Self::UnknownPath
             | Self::NoOrigin
             | Self::ContentType { .. }
-            | Self::ContentEncoding { .. }
             | Self::LengthRequired
             | Self::Body(
                 BodyError::TooLarge { .. } | BodyError::Timeout { .. } | BodyError::Broken(_),
             )
+            | Self::Inflate(InflateError::TooLarge { .. } | InflateError::Broken(_))
             | Self::UnknownAck { .. }
             | Self::AckDeadline { .. }
             | Self::NoApiVersion

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use twinroute_listen::access::Gate;
 use twinroute_listen::{
-    Body, BodyError, Budget, Hold, Limits, Listener, Peer, discard, read_body_within, serve,
+    Body, BodyError, Budget, Encoding, Hold, Limits, Listener, Peer, discard, inflate,
+    read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
@@ -168,7 +169,7 @@ impl Inner {
         let looked = checked
             .map_err(Refusal::from)
             .and_then(|()| self.look(head, &body, target));
-        let (ack, form) = match looked {
+        let (ack, form, encoding) = match looked {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -179,6 +180,7 @@ impl Inner {
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
+        let body = inflate(encoding, body, self.limits.body_bytes(), &mut hold).await?;
         let events = match form {
             Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
             Form::EventGrid(format) => {
@@ -199,11 +201,14 @@ impl Inner {
         head: &Parts,
         body: &impl http_body::Body,
         target: Target<'_>,
-    ) -> Result<(Ack, Form), Refusal> {
+    ) -> Result<(Ack, Form, Encoding), Refusal> {
         let ack = self.ack(&head.headers)?;
         let form = form(head, target.surface)?;
+        let encoding = Encoding::of(&head.headers).map_err(|found| Refusal::ContentEncoding {
+            found: shown(found.as_bytes()),
+        })?;
         check_body(head, body, form)?;
-        Ok((ack, form))
+        Ok((ack, form, encoding))
     }
 
     async fn accept(
@@ -291,14 +296,8 @@ fn form(head: &Parts, surface: Surface) -> Result<Form, Refusal> {
     }
 }
 
-/// Refuses bodies that cannot be read, before any of them is.
+/// Refuses a body that is missing, before it is waited for.
 fn check_body(head: &Parts, body: &impl http_body::Body, form: Form) -> Result<(), Refusal> {
-    if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let found = shown(encoding.as_bytes());
-        return Err(Refusal::ContentEncoding { found });
-    }
     let optional = matches!(form, Form::CloudEvents(Mode::Binary) | Form::Deletion);
     let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
         .iter()

@@ -49,6 +49,11 @@ impl Hold<'_> {
         self.bytes += bytes;
         Ok(())
     }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Hold<'_> {

@@ -13,6 +13,7 @@ mod connection;
 pub mod development;
 mod file;
 mod foreign;
+mod inflate;
 mod io;
 mod limits;
 mod serve;
@@ -24,6 +25,7 @@ pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within}
 pub use budget::{Budget, Hold};
 pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};
+pub use inflate::{Encoding, InflateError, inflate};
 pub use limits::Limits;
 pub use serve::serve;
 pub use socket::{BindError, Listener, Peer, Scheme, SocketMode, SocketSettings};

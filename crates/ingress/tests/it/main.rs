@@ -1,6 +1,7 @@
 //! The ingress over real sockets, with requests as bytes.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod abuse;
 mod access;
 mod ack;
 mod any_bytes;

@@ -76,13 +76,14 @@ async fn other_content_types() {
         "#]],
     )
     .await;
-    let headers = format!("{STRUCTURED}\r\ncontent-encoding: gzip");
+    let headers = format!("{STRUCTURED}\r\ncontent-encoding: br");
     check(&post("/events", &headers, EVENT), expect![[r#"
         HTTP/1.1 415 Unsupported Media Type
         content-type: application/json
-        content-length: 122
+        accept-encoding: gzip
+        content-length: 134
 
-        {"error":{"code":"UnsupportedContentEncoding","message":"content encoding \"gzip\" is not taken; send the body as it is"}}
+        {"error":{"code":"UnsupportedContentEncoding","message":"content encoding \"br\" is not taken; taken is gzip, and the body as it is"}}
         => []
     "#]]).await;
 }

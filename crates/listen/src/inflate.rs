@@ -1,0 +1,206 @@
+//! Bodies that arrive compressed: inflated within the limits of bodies.
+//!
+//! A few kilobytes of gzip can inflate to gigabytes. Here they inflate to the limit and no further, piece by
+//! piece, each counted against the budget that all bodies share, with a pause for other work after each.
+
+use crate::budget::Hold;
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use http::{HeaderMap, HeaderValue, header};
+use std::io::{self, Read as _};
+use tokio::task::yield_now;
+
+/// What is inflated before other work gets its turn: well below a millisecond of it.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// How a body was made small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952; `x-gzip` is the same (RFC 9110 §8.4.1.3).
+    Gzip,
+}
+
+/// A compressed body that could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InflateError {
+    /// It inflates to more than a body may have.
+    #[error("the body inflates to more than {bytes_max} bytes, which is the limit")]
+    TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// All bodies together hold as much as they may.
+    #[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
+    Crowded {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// It says gzip and is something else, or is cut off.
+    #[error("the body is not what content-encoding: gzip says, or is cut off")]
+    Broken(#[source] io::Error),
+}
+
+impl Encoding {
+    /// What a request says of its body.
+    ///
+    /// # Errors
+    /// The header's value, when it names anything else, or several one after the other.
+    pub fn of(headers: &HeaderMap) -> Result<Self, &HeaderValue> {
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self::Identity);
+        };
+        if let Some(second) = values.next() {
+            return Err(second);
+        }
+        let is = |word: &[u8]| value.as_bytes().eq_ignore_ascii_case(word);
+        if is(b"gzip") || is(b"x-gzip") {
+            Ok(Self::Gzip)
+        } else if is(b"identity") {
+            Ok(Self::Identity)
+        } else {
+            Err(value)
+        }
+    }
+}
+
+/// Inflates `body` to at most `bytes_max`, counted in `hold` together with what was read. The caller keeps
+/// `hold` as long as the bytes.
+///
+/// Dropping the future gives the body up.
+///
+/// # Errors
+/// [`InflateError`], each naming its limit.
+pub async fn inflate(
+    encoding: Encoding,
+    body: Bytes,
+    bytes_max: usize,
+    hold: &mut Hold<'_>,
+) -> Result<Bytes, InflateError> {
+    match encoding {
+        Encoding::Identity => return Ok(body),
+        Encoding::Gzip => {}
+    }
+    let mut decoder = MultiGzDecoder::new(&body[..]);
+    let mut inflated = Vec::new();
+    loop {
+        let before = inflated.len();
+        // One more than may be, to know what is too much.
+        let room = PIECE_BYTES.min(bytes_max - before + 1);
+        let mut piece = decoder.by_ref().take(room as u64);
+        let read = piece.read_to_end(&mut inflated);
+        let read = read.map_err(InflateError::Broken)?;
+        if inflated.len() > bytes_max {
+            return Err(InflateError::TooLarge { bytes_max });
+        }
+        let crowded = |bytes_max| InflateError::Crowded { bytes_max };
+        hold.grow(read).map_err(crowded)?;
+        if read < room {
+            return Ok(Bytes::from(inflated));
+        }
+        yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+    use std::io::Write as _;
+
+    fn gzip(bytes: &[u8]) -> Bytes {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        Bytes::from(encoder.finish().unwrap())
+    }
+
+    async fn inflated(body: Bytes, bytes_max: usize, held_max: usize) -> Result<Bytes, String> {
+        let budget = Budget::new(held_max);
+        let mut hold = budget.hold();
+        let read = inflate(Encoding::Gzip, body, bytes_max, &mut hold).await;
+        read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn encodings_are_told_from_one_another() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_static(value);
+                headers.append(header::CONTENT_ENCODING, value);
+            }
+            Encoding::of(&headers).map_err(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(of(&[]), Ok(Encoding::Identity));
+        assert_eq!(of(&["identity"]), Ok(Encoding::Identity));
+        assert_eq!(of(&["GZip"]), Ok(Encoding::Gzip));
+        assert_eq!(of(&["x-gzip"]), Ok(Encoding::Gzip));
+        assert_eq!(of(&["br"]), Err("br".to_owned()));
+        assert_eq!(of(&["gzip, gzip"]), Err("gzip, gzip".to_owned()));
+        assert_eq!(of(&["gzip", "gzip"]), Err("gzip".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_bomb_inflates_to_the_limit_and_no_further() {
+        let limit = 1 << 20;
+        let fits = vec![b' '; limit];
+        assert_eq!(inflated(gzip(&fits), limit, limit).await.unwrap(), fits);
+        let bomb = gzip(&vec![b' '; 256 << 20]);
+        assert!(bomb.len() < 300 << 10, "{}", bomb.len());
+        let budget = Budget::new(usize::MAX);
+        let mut hold = budget.hold();
+        let error = inflate(Encoding::Gzip, bomb, limit, &mut hold).await;
+        let text = "the body inflates to more than 1048576 bytes, which is the limit";
+        assert_eq!(error.unwrap_err().to_string(), text);
+        assert!(hold.bytes() <= limit, "{hold:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_inflated_counts_in_the_budget_of_all_bodies() {
+        let error = inflated(gzip(&[b'x'; 1001]), 5000, 1000).await;
+        let text = "the bodies being read hold 1000 bytes together, which is the limit";
+        assert_eq!(error.unwrap_err(), text);
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_off_or_no_gzip_is_refused() {
+        let whole = gzip(b"{}");
+        let text = "the body is not what content-encoding: gzip says, or is cut off";
+        for len in 1..whole.len() {
+            let error = inflated(whole.slice(..len), 100, 100).await;
+            assert_eq!(error.unwrap_err(), text, "{len}");
+        }
+        let mut more = whole.to_vec();
+        more.extend_from_slice(b"{}");
+        for body in [Bytes::from_static(b"{}"), more.into()] {
+            assert_eq!(inflated(body, 100, 100).await.unwrap_err(), text);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_body_comes_back(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200_000), 1..3)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let all = parts.concat();
+            // Several members one after the other are one body (RFC 1952 §2.2).
+            let body = Bytes::from(parts.iter().flat_map(|part| gzip(part)).collect::<Vec<_>>());
+            let read = runtime.block_on(inflated(body, all.len(), all.len()));
+            prop_assert_eq!(read.unwrap(), all);
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+            let body = [&head[..], &bytes[..]].concat();
+            drop(runtime.block_on(inflated(body.into(), 1000, 1000)));
+        }
+    }
+}
