@@ -13,6 +13,7 @@ use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal;
 use twinroute_router::DuplicateWindow;
 use twinroute_router::accept::AckLevel;
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) identity: LoginSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
+    pub(crate) outgoing: twinroute_outgoing::Settings,
     pub(crate) log: Log,
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
 }
@@ -69,6 +71,7 @@ impl Default for Config {
             identity: LoginSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
+            outgoing: twinroute_outgoing::Settings::default(),
             log: Log::default(),
             endpoints: BTreeMap::new(),
         }
@@ -101,6 +104,9 @@ impl Config {
         }
         if let Err(error) = self.identity.check() {
             errors.push(format!("[identity]: {error}"));
+        }
+        if let Err(error) = self.outgoing.check() {
+            errors.push(format!("[outgoing]: {error}"));
         }
         match self.ingress.ack {
             None | Some(AckLevel::Memory | AckLevel::Delivered) => {}
@@ -322,6 +328,21 @@ impl Loaded {
         login.map_err(|error| anyhow::anyhow!("[identity]: {error}"))
     }
 
+    /// Whom outgoing connections trust and which proxy they take. Blocks on the file system.
+    ///
+    /// # Errors
+    /// The file, key or variable that cannot be used.
+    pub(crate) fn outgoing(&self) -> anyhow::Result<Outgoing> {
+        let mut settings = self.config.outgoing.clone();
+        for path in &mut settings.ca_files {
+            *path = self.path(path);
+        }
+        settings
+            .check()
+            .map_err(|error| anyhow::anyhow!("[outgoing]: {error}"))?;
+        Outgoing::new(&settings).context("[outgoing]")
+    }
+
     /// The folder of the journal on disk, where there is to be one.
     pub(crate) fn journal_folder(&self) -> Option<PathBuf> {
         let journal = &self.config.journal;
@@ -435,6 +456,19 @@ mod tests {
             refusal.starts_with("line 2: ") && !refusal.contains("marked"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn a_file_of_certificates_that_cannot_be_used_is_refused_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("twinroute.toml");
+        std::fs::write(folder.path().join("corp.pem"), "none").unwrap();
+        std::fs::write(&file, "[outgoing]\nca_files = ['corp.pem']").unwrap();
+        let refused = Loaded::read(&file).unwrap().outgoing().unwrap_err();
+        let path = folder.path().join("corp.pem");
+        let expect = format!("[outgoing]: certificates of {}: holds no", path.display());
+        let refused = format!("{refused:#}");
+        assert!(refused.starts_with(&expect), "{refused}");
     }
 
     #[test]

@@ -124,5 +124,6 @@ fn the_page_shows_the_defaults() {
     ] {
         assert!(text.take().is_some());
     }
+    assert!(shown.outgoing.proxy.take().is_some());
     same(&shown, &Config::default());
 }

@@ -15,14 +15,15 @@ use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
+use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
-pub(crate) fn router() -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new(None)?))
+pub(crate) fn router(outgoing: &Outgoing) -> anyhow::Result<Builder> {
+    Ok(Router::builder().connect(Endpoints::new(None, outgoing)?))
 }
 
 /// A running daemon.
@@ -59,10 +60,11 @@ impl Daemon {
             tracing::warn!(warning, "about the configuration");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let endpoints = Arc::new(Endpoints::new(loaded.login()?)?);
+        let outgoing = loaded.outgoing()?;
+        let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
-        let source = Source::open(Arc::clone(&loaded), &endpoints)?;
+        let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
@@ -80,14 +82,14 @@ impl Daemon {
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
-        let gate = Server::ingress(config).gate(&loaded, endpoints.trust())?;
+        let gate = Server::ingress(config).gate(&loaded, &outgoing)?;
         let clock = Arc::new(SystemClock);
         let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate);
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics)
             .changes(config.admin.changes())
-            .gate(Server::admin(config).gate(&loaded, endpoints.trust())?);
+            .gate(Server::admin(config).gate(&loaded, &outgoing)?);
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -96,7 +98,7 @@ impl Daemon {
         intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(Phase::Draining, phases.clone());
-            let gate = Server::management(config).gate(&loaded, endpoints.trust())?;
+            let gate = Server::management(config).gate(&loaded, &outgoing)?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));

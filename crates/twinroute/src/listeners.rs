@@ -3,12 +3,12 @@
 use crate::config::{Config, Loaded};
 use crate::serving;
 use anyhow::Context as _;
-use rustls::ClientConfig;
 use std::sync::Arc;
 use twinroute_listen::access::{AccessSettings, Gate};
 use twinroute_listen::development;
 use twinroute_listen::{Address, Listener, MutualTlsSettings, SocketSettings, Tls};
 use twinroute_model::clock::SystemClock;
+use twinroute_outgoing::Outgoing;
 
 /// A server as its table of the configuration says.
 pub(crate) struct Server<'a> {
@@ -57,13 +57,13 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Who may ask; the keys of an identity provider are fetched with `trust`. Blocks on the file system.
-    pub(crate) fn gate(&self, loaded: &Loaded, trust: &ClientConfig) -> anyhow::Result<Gate> {
+    /// Who may ask; the keys of an identity provider are fetched as `outgoing` says. Blocks on the file system.
+    pub(crate) fn gate(&self, loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<Gate> {
         let mut access = self.access.clone();
         for token in &mut access.tokens {
             token.token_file = token.token_file.as_deref().map(|file| loaded.path(file));
         }
-        let gate = Gate::new(&access, Arc::new(SystemClock), trust);
+        let gate = Gate::with_outgoing(&access, Arc::new(SystemClock), outgoing);
         gate.with_context(|| format!("[{}]", self.table))
     }
 

@@ -13,6 +13,7 @@ use twinroute_management::Management;
 use twinroute_management::client::source::{AzureSource, SavedFile};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::Router;
 use twinroute_router::source::{Definitions, Faults, Strays, Watch};
 use twinroute_router::status::SourceStatus;
@@ -35,7 +36,11 @@ pub(crate) struct Source {
 
 impl Source {
     /// Opens it. Blocks on the disk.
-    pub(crate) fn open(loaded: Arc<Loaded>, endpoints: &Arc<Endpoints>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        loaded: Arc<Loaded>,
+        endpoints: &Arc<Endpoints>,
+        outgoing: &Outgoing,
+    ) -> anyhow::Result<Self> {
         let kind = loaded.config.table.source;
         // Watched before anything is read, so that no change falls between the two.
         let trees = match kind {
@@ -55,7 +60,7 @@ impl Source {
         let management = serving::open(&loaded, endpoints)?;
         let stored = management.as_ref().filter(|_| kind == Kind::Store);
         let azure = match kind {
-            Kind::Azure => Some(Arc::new(open_azure(&loaded)?)),
+            Kind::Azure => Some(Arc::new(open_azure(&loaded, outgoing)?)),
             Kind::Files | Kind::Store => None,
         };
         Ok(Self {
@@ -175,18 +180,18 @@ impl Source {
     }
 }
 
-fn open_azure(loaded: &Loaded) -> anyhow::Result<AzureSource> {
+fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSource> {
     let settings = &loaded.azure();
     let clock = Arc::new(SystemClock);
     let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
-    let tokens = settings.tokens(variable, clock.clone());
+    let tokens = settings.tokens(variable, clock.clone(), outgoing);
     let tokens = tokens.map_err(|error| anyhow::anyhow!("[azure]: {error}"))?;
     let overlay = Overlay::from_environment(settings.secrets_folder.clone());
     let saved = SavedFile {
         path: serving::folder(loaded).join("azure.saved"),
         key: serving::key(loaded)?,
     };
-    AzureSource::open(settings, tokens, overlay, Some(saved), clock).context("[azure]")
+    AzureSource::open(settings, tokens, overlay, Some(saved), clock, outgoing).context("[azure]")
 }
 
 fn status(azure: &AzureSource) -> SourceStatus {

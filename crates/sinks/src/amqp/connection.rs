@@ -20,20 +20,15 @@ use fe2o3_amqp_types::definitions::{
     Error as AmqpError, ErrorCondition, Fields, ReceiverSettleMode, SenderSettleMode,
 };
 use fe2o3_amqp_types::primitives::{Symbol, Value};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Credential;
 use twinroute_model::settings::AmqpAuth;
+use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::tunnel::{self, Way};
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
-/// Longest wait for TCP, and again for TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
 const IDLE_TIME_OUT_MILLIS: u32 = 60_000;
 /// Longest wait for an orderly close.
@@ -50,7 +45,7 @@ pub(crate) struct Target {
     pub(crate) entity: Entity,
     pub(crate) auth: AmqpAuth,
     pub(crate) container_id: String,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) outgoing: Outgoing,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Transport,
 }
@@ -72,14 +67,14 @@ impl Target {
         entity: Entity,
         auth: AmqpAuth,
         container_id: String,
-        tls: Arc<ClientConfig>,
+        outgoing: Outgoing,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             entity,
             auth,
             container_id,
-            tls,
+            outgoing,
             clock,
             transport: Transport::Tcp,
         }
@@ -211,13 +206,17 @@ fn batch_max_property(properties: &Fields) -> Option<usize> {
 
 /// The cut must live as long as the connection shall.
 async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), EndpointFault> {
+    let (outgoing, entity) = (&target.outgoing, &target.entity);
     match &target.transport {
-        Transport::Tcp if target.entity.plain() => {
-            open_connection(target, dial(target).await?).await
-        }
         Transport::Tcp => {
-            let stream = dial(target).await?;
-            open_connection(target, handshake(target, stream).await?).await
+            // An HTTP proxy is for port 443.
+            let dialled = outgoing.dial(entity.host(), entity.port(), Way::Direct);
+            let stream = dialled.await.map_err(|error| dial_fault(&error))?;
+            if entity.plain() {
+                return open_connection(target, stream).await;
+            }
+            let secured = outgoing.secure(entity.host(), stream).await;
+            open_connection(target, secured.map_err(|error| dial_fault(&error))?).await
         }
         #[cfg(test)]
         Transport::Memory(dial) => {
@@ -228,34 +227,17 @@ async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), 
     }
 }
 
-async fn dial(target: &Target) -> Result<TcpStream, EndpointFault> {
-    let address = (target.entity.host(), target.entity.port());
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
-        .await
-        .map_err(|_| status::unreachable("connect-timeout", "no TCP connection within 10 s"))?
-        .map_err(|error| status::unreachable("connect", error.to_string()))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    let socket = SockRef::from(&stream);
-    socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-        .map_err(|error| status::unreachable("socket", error.to_string()))?;
-    Ok(stream)
-}
-
-async fn handshake(
-    target: &Target,
-    stream: TcpStream,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, EndpointFault> {
-    let name = ServerName::try_from(target.entity.host().to_owned())
-        .map_err(|error| status::unreachable("tls", error.to_string()))?;
-    let connector = TlsConnector::from(Arc::clone(&target.tls));
-    tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream))
-        .await
-        .map_err(|_| status::unreachable("tls-timeout", "no TLS session within 10 s"))?
-        .map_err(|error| status::unreachable("tls", error.to_string()))
+fn dial_fault(error: &tunnel::Error) -> EndpointFault {
+    use tunnel::Error;
+    let code = match error {
+        Error::Connect(_) => "connect",
+        Error::ConnectTimeout => "connect-timeout",
+        Error::Name(_) | Error::Tls(_) => "tls",
+        Error::TlsTimeout => "tls-timeout",
+        // Never unauthorized: that would be the endpoint's credential.
+        Error::Proxy { .. } => "proxy",
+    };
+    status::unreachable(code, error.to_string())
 }
 
 async fn open_connection<Io>(

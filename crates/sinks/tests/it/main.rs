@@ -5,5 +5,6 @@
 #[path = "../broker/mod.rs"]
 mod broker;
 mod event_grid;
+mod proxies;
 mod sockets;
 mod support;

@@ -19,6 +19,11 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
             .for_each(|warning| eprintln!("warning: {warning}")),
         Err(found) => errors.extend(found),
     }
+    let outgoing = match loaded.outgoing() {
+        Ok(outgoing) => outgoing,
+        // What else is wrong would be told of a table that was not looked at.
+        Err(error) => return Ok(config_error(&error)),
+    };
     let definitions = match loaded.config.table.source {
         Kind::Files => loaded.definitions().map(Some),
         // Settings alone: the definitions are where a running daemon has them.
@@ -30,7 +35,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new(None)?;
+            let connector = Endpoints::new(None, &outgoing)?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(warnings) => {

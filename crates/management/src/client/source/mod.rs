@@ -15,7 +15,7 @@ pub use status::SourceStatus;
 
 use super::api::Api;
 use super::error::Error;
-use super::http::{self, Proxies};
+use super::http;
 use super::read::{self, Listing, Reading};
 use arc_swap::ArcSwapOption;
 use look::{digest, pause};
@@ -30,6 +30,7 @@ use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::source::Fault;
 
 /// Why there is no source.
@@ -40,7 +41,7 @@ pub enum OpenError {
     Settings(String),
     /// No HTTP client can be made.
     #[error("[azure]")]
-    Http(#[from] http::Error),
+    Http(#[from] twinroute_outgoing::Error),
     /// An address cannot be used.
     #[error("[azure]")]
     Address(#[source] Error),
@@ -116,16 +117,12 @@ impl AzureSource {
         overlay: Overlay,
         saved: Option<SavedFile>,
         clock: Arc<dyn Clock>,
+        outgoing: &Outgoing,
     ) -> Result<Self, OpenError> {
         settings.check().map_err(OpenError::Settings)?;
         let instance = settings.instance_name().map_err(OpenError::Settings)?;
         let api = |url: &str, scope: &str| {
-            // Over plain HTTP a proxy would see the token.
-            let proxies = match url.starts_with("http:") {
-                true => Proxies::None,
-                false => Proxies::Environment,
-            };
-            let client = http::client(settings.ca_file.as_deref(), proxies)?;
+            let client = http::client(outgoing, settings.ca_file.as_deref())?;
             Api::new(url, scope, tokens.clone(), client, Arc::clone(&clock))
                 .map_err(OpenError::Address)
         };

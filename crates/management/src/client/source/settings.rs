@@ -1,7 +1,7 @@
 //! The TOML table `[azure]`: which instance is read, and as whom.
 
 use super::super::api::{base_url, is_local};
-use super::super::http::{self, Proxies};
+use super::super::http;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use twinroute_credential::token::{Login, TokenSource};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::Outgoing;
 
 /// The variable that an application's secret comes from, where no file is named.
 pub const CLIENT_SECRET_VARIABLE: &str = "TWINROUTE_AZURE_CLIENT_SECRET";
@@ -220,14 +221,10 @@ impl AzureSettings {
         &self,
         variable: impl Fn(&str) -> Option<Secret>,
         clock: Arc<dyn Clock>,
+        outgoing: &Outgoing,
     ) -> Result<TokenSource, String> {
         let login = self.login(variable)?;
-        let proxies = match login {
-            // The identity service is on the machine; a proxy would be asked for its own identity.
-            Login::ManagedIdentity { .. } => Proxies::None,
-            _ => Proxies::Environment,
-        };
-        let http = http::client(self.ca_file.as_deref(), proxies);
+        let http = http::client(outgoing, self.ca_file.as_deref());
         let http = http.map_err(|error| format!("ca_file: {error}"))?;
         Ok(TokenSource::new(login, Arc::new(http), clock))
     }

@@ -108,12 +108,16 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+fn outgoing() -> twinroute_outgoing::Outgoing {
+    twinroute_outgoing::Outgoing::of_environment().unwrap()
+}
+
 fn open(url: &str, overlay: Overlay, saved: Option<SavedFile>) -> AzureSource {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(
         1_774_000_000_000,
     )));
     let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
-    let source = AzureSource::open(&settings(url), tokens, overlay, saved, clock);
+    let source = AzureSource::open(&settings(url), tokens, overlay, saved, clock, &outgoing());
     source.unwrap().hurried()
 }
 
@@ -438,6 +442,7 @@ async fn settings_that_cannot_be_used_open_nothing() {
     settings.poll = Duration::ZERO;
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let tokens = TokenSource::fixed("t".into(), clock.clone());
-    let error = AzureSource::open(&settings, tokens, nothing(), None, clock).unwrap_err();
+    let error =
+        AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing()).unwrap_err();
     assert_eq!(error.to_string(), "[azure]: poll must be 1s to 1h");
 }
