@@ -51,12 +51,7 @@ impl<'a> Asked<'a> {
 
     /// Notes that its sender may not.
     pub(crate) fn denied(&self, refusal: &Refusal) {
-        let author = self.author(None);
-        let author = match refusal.named() {
-            Some(name) => author.named(name),
-            None => author,
-        };
-        self.refuse(&author, refusal);
+        self.refuse(&self.author(refusal.named()), refusal);
     }
 
     /// Makes the change for `name`, who may. `body` is what came with it, or why nothing did.

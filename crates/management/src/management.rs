@@ -148,6 +148,12 @@ impl Management {
         self.desk.audit.store(Arc::new(audit));
     }
 
+    /// Where changes are noted.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit::clone(&self.desk.audit.load())
+    }
+
     /// Answers on `listeners` until `shutdown` completes.
     ///
     /// Dropping the future ends all connections at once; operations go on.
@@ -185,7 +191,11 @@ async fn take(
     let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
         Err(error) => {
-            note_refused(desk, &head, author(None), &error);
+            let known = match &error {
+                Error::NotAuthorized { client, .. } => Some(client.as_str()),
+                _ => None,
+            };
+            note_refused(desk, &head, &author(known), &error);
             discard(body, head.version).await;
             return server::refuse(&head, error);
         }
@@ -213,20 +223,16 @@ async fn take(
 }
 
 /// Who may not change anything, or cannot be told, is noted when they try to.
-fn note_refused(desk: &Desk, head: &Parts, author: Author, error: &Error) {
+fn note_refused(desk: &Desk, head: &Parts, author: &Author, error: &Error) {
     let path = head.uri.path();
     let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
     let last = words.last().map_or("", String::as_str);
     if admission::role(&head.method, last) < Role::Write {
         return;
     }
-    let author = match error {
-        Error::NotAuthorized { client, .. } => author.named(client),
-        _ => author,
-    };
     let change = Cause::of(author.clone(), &head.method, &words).asked(path);
     let (status, code) = (error.status().as_u16(), error.code());
-    desk.audit.load().refuse(&author, &change, status, code);
+    desk.audit.load().refuse(author, &change, status, code);
 }
 
 fn broken(error: &BodyError) -> Error {

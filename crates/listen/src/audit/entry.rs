@@ -65,8 +65,8 @@ pub struct Author {
 }
 
 impl Author {
-    /// The author of a request that came from `peer`. `name` is whom the server's access found; nothing where it
-    /// refused.
+    /// The author of a request that came from `peer`. `name` is whom the server's access found, though they may not do
+    /// what they ask for; nothing where it cannot tell.
     #[must_use]
     pub fn of_request(
         server: &'static str,
@@ -110,13 +110,6 @@ impl Author {
             server,
             request: String::new(),
         }
-    }
-
-    /// The author of a request whose sender is named only by why they were refused.
-    #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
-        self.who.name = plain(name);
-        self
     }
 
     /// The same with the id of the request.

@@ -32,8 +32,8 @@ impl AuditSettings {
     /// # Errors
     /// The first value that cannot be used, by its key.
     pub fn check(&self) -> Result<(), String> {
-        if !(ByteSize::kib(64)..=ByteSize::gib(1)).contains(&self.file_bytes_max) {
-            return Err("file_bytes_max must be 64 KiB to 1 GiB".to_owned());
+        if !(ByteSize::mib(1)..=ByteSize::gib(1)).contains(&self.file_bytes_max) {
+            return Err("file_bytes_max must be 1 MiB to 1 GiB".to_owned());
         }
         match self.files_max {
             1 => Err("files_max must be 0, which keeps all, or at least 2".to_owned()),
