@@ -6,6 +6,7 @@
 
 pub mod access;
 mod address;
+pub mod audit;
 mod body;
 mod budget;
 mod client_certificate;

@@ -1,7 +1,8 @@
 //! The management API as a part of a daemon: opened, asked for definitions, served.
 
-use crate::admission::Admission;
+use crate::admission::{self, Admission};
 use crate::arm::error::Error;
+use crate::cause::Cause;
 use crate::definitions;
 use crate::desk::Desk;
 use crate::export::{self, Existing, ImportError, Imported, Secrets};
@@ -9,6 +10,7 @@ use crate::server::{self, Caller};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::disk::{Disk, StoreError};
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use serde_json::Value;
@@ -16,7 +18,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
-use twinroute_listen::access::Gate;
+use twinroute_listen::access::{Gate, Role};
+use twinroute_listen::audit::{Audit, Author};
 use twinroute_listen::{
     Body, BodyError, Budget, Listener, Peer, Scheme, discard, read_body_within, serve,
 };
@@ -104,7 +107,7 @@ impl Management {
     /// Takes in what [`Self::export`] gave, with the checks that each PUT makes: all of it or nothing.
     ///
     /// Endpoints are `Provisioning` then, until the store is opened to be served or [`Self::resume`] is
-    /// called. Dropping the future may leave it done or not, but not by half.
+    /// called. `author` is who the audit log names. Dropping the future may leave it done or not, but not by half.
     ///
     /// # Errors
     /// [`ImportError`], with all that is wrong; masks for secrets are.
@@ -112,8 +115,9 @@ impl Management {
         &self,
         document: &Value,
         existing: Existing,
+        author: &Author,
     ) -> Result<Imported, ImportError> {
-        export::import(&self.desk, document, existing).await
+        export::import(&self.desk, document, existing, author).await
     }
 
     /// What the table is to be made of: complete.
@@ -137,6 +141,17 @@ impl Management {
     /// What stands beside the definitions, so that an endpoint is checked with what it will run with.
     pub fn set_beside(&self, settings: source::Settings) {
         self.desk.beside.store(Arc::new(settings));
+    }
+
+    /// Notes changes in `audit` from now on, before they are made; what cannot be noted is refused.
+    pub fn set_audit(&self, audit: Audit) {
+        self.desk.audit.store(Arc::new(audit));
+    }
+
+    /// Where changes are noted.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit::clone(&self.desk.audit.load())
     }
 
     /// Answers on `listeners` until `shutdown` completes.
@@ -171,9 +186,16 @@ async fn take(
 ) -> Response<Body> {
     let scheme = Scheme::of(&request);
     let (head, body) = request.into_parts();
+    let author =
+        |name| Author::of_request("management", name, peer, &head.headers, &head.extensions);
     let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
         Err(error) => {
+            let known = match &error {
+                Error::NotAuthorized { client, .. } => Some(client.as_str()),
+                _ => None,
+            };
+            note_refused(desk, &head, &author(known), &error);
             discard(body, head.version).await;
             return server::refuse(&head, error);
         }
@@ -189,19 +211,28 @@ async fn take(
     .await;
     match body {
         Ok(body) => {
-            server::reply(
-                desk,
-                head,
-                body,
-                Caller {
-                    name,
-                    scheme: scheme.as_str(),
-                },
-            )
-            .await
+            let caller = Caller {
+                author: author(Some(&name)),
+                name,
+                scheme: scheme.as_str(),
+            };
+            server::reply(desk, head, body, caller).await
         }
         Err(error) => server::refuse(&head, broken(&error)),
     }
+}
+
+/// Who may not change anything, or cannot be told, is noted when they try to.
+fn note_refused(desk: &Desk, head: &Parts, author: &Author, error: &Error) {
+    let path = head.uri.path();
+    let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
+    let last = words.last().map_or("", String::as_str);
+    if admission::role(&head.method, last) < Role::Write {
+        return;
+    }
+    let change = Cause::of(author.clone(), &head.method, &words).asked(path);
+    let (status, code) = (error.status().as_u16(), error.code());
+    desk.audit.load().refuse(author, &change, status, code);
 }
 
 fn broken(error: &BodyError) -> Error {
@@ -225,6 +256,7 @@ pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>)
     let caller = Caller {
         name: "tests".to_owned(),
         scheme: "http",
+        author: Author::command("management", "tests"),
     };
     server::reply(&management.desk, head, body, caller).await
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::Login;
+use twinroute_listen::audit::AuditSettings;
 use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
@@ -52,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) identity: LoginSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
+    pub(crate) audit: AuditSettings,
     pub(crate) outgoing: twinroute_outgoing::Settings,
     pub(crate) log: Log,
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
@@ -71,6 +73,7 @@ impl Default for Config {
             identity: LoginSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
+            audit: AuditSettings::default(),
             outgoing: twinroute_outgoing::Settings::default(),
             log: Log::default(),
             endpoints: BTreeMap::new(),
@@ -118,6 +121,9 @@ impl Config {
             ),
         }
         self.journal.check(&mut errors);
+        if let Err(error) = self.audit.check() {
+            errors.push(format!("[audit]: {error}"));
+        }
         if let Err(error) = logging::filter(&self.log.filter) {
             errors.push(format!("[log]: {error}"));
         }

@@ -1,5 +1,6 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
+use crate::auditing;
 use crate::config::Loaded;
 use crate::containers::Endpoints;
 use crate::listeners::Server;
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
+use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
@@ -65,6 +67,10 @@ impl Daemon {
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
+        let audit = auditing::open(&loaded)?;
+        if let Some(management) = source.management() {
+            management.set_audit(audit.clone());
+        }
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
@@ -89,7 +95,8 @@ impl Daemon {
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics)
             .changes(config.admin.changes())
-            .gate(Server::admin(config).gate(&loaded, &outgoing)?);
+            .gate(Server::admin(config).gate(&loaded, &outgoing)?)
+            .audit(audit.clone());
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -106,7 +113,7 @@ impl Daemon {
         let draining = until(Phase::Draining, phases);
         intake.push(tokio::spawn(reload(
             source,
-            hangup,
+            (hangup, audit),
             router.clone(),
             draining,
         )));
@@ -182,7 +189,7 @@ async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
 /// Applies the definitions again whenever their source changed, and on SIGHUP.
 async fn reload(
     mut source: Source,
-    mut hangup: Signal,
+    (mut hangup, audit): (Signal, Audit),
     router: Router,
     stopped: impl Future<Output = ()>,
 ) {
@@ -190,7 +197,15 @@ async fn reload(
     loop {
         tokio::select! {
             () = source.changed() => {}
-            Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
+            Some(()) = hangup.recv() => {
+                tracing::info!("SIGHUP: reading the definitions again");
+                let reload = Change::step("definitions/reload", "");
+                if let Err(error) = audit.accept_one(&auditing::signal(), reload).await {
+                    let error = error.told();
+                    tracing::error!(error, "the definitions stay as they are: it cannot be noted");
+                    continue;
+                }
+            }
             () = &mut stopped => return,
         }
         let router = router.clone();

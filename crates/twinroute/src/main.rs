@@ -1,5 +1,6 @@
 //! The `twinroute` command.
 
+mod auditing;
 mod cli;
 mod config;
 mod containers;

@@ -1,5 +1,6 @@
 //! Wiring: the management API, its store and its key.
 
+use crate::auditing;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use anyhow::{Context as _, bail};
@@ -67,6 +68,7 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
         anyhow::Error::from(error).context(hint)
     })?;
     management.set_beside(loaded.settings()?);
+    management.set_audit(auditing::open(loaded)?);
     Ok(management)
 }
 

@@ -133,6 +133,8 @@ pub(crate) enum Error {
     ReadOnly { reason: String },
     #[error("The store failed: {reason}. Nothing was changed.")]
     Store { reason: String },
+    #[error("The change cannot be noted, so it is not made: {reason}.")]
+    Audit { reason: String },
     #[error(
         "There is no route available that matches the provided input. Check for all valid event routes by calling EventRoute_List. See Swagger example (https://aka.ms/RouteSwSmpl)."
     )]
@@ -237,7 +239,9 @@ impl Error {
             Self::LimitReached { .. } => (S::BAD_REQUEST, "LimitExceeded"),
             // What ARM answers under a read-only lock.
             Self::ReadOnly { .. } => (S::CONFLICT, "ScopeLocked"),
-            Self::Store { .. } => (S::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::Store { .. } | Self::Audit { .. } => {
+                (S::SERVICE_UNAVAILABLE, "ServiceUnavailable")
+            }
             Self::RouteNotFound => (S::NOT_FOUND, "EventRouteNotFound"),
             Self::RouteEndpoint => (S::BAD_REQUEST, "EventRouteEndpointInvalid"),
             Self::RouteFilter { .. } => (S::BAD_REQUEST, "EventRouteFilterInvalid"),
@@ -280,9 +284,10 @@ impl Error {
     /// What to wait before the next try, where that helps.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Crowded { .. } | Self::Store { .. } | Self::Denied(Denied::KeysUnavailable) => {
-                Some(Duration::from_secs(5))
-            }
+            Self::Crowded { .. }
+            | Self::Store { .. }
+            | Self::Audit { .. }
+            | Self::Denied(Denied::KeysUnavailable) => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

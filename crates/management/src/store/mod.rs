@@ -35,6 +35,11 @@ impl State {
         self.records.get(id.key().as_str()).map(Kept::record)
     }
 
+    /// The record that is found by a key.
+    pub(crate) fn by_key(&self, key: &str) -> Option<Record> {
+        self.records.get(key).map(Kept::record)
+    }
+
     pub(crate) fn has(&self, id: &ResourceId) -> bool {
         self.records.contains_key(id.key().as_str())
     }
@@ -238,12 +243,25 @@ impl Store {
         &self,
         decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
     ) -> Result<T, Error> {
+        self.change_noted(decide, |_, _| Ok(()))
+    }
+
+    /// As [`Self::change`]; `note` sees what was decided before anything is stored, and may refuse it.
+    ///
+    /// # Errors
+    /// As [`Self::change`], and what `note` refuses.
+    pub(crate) fn change_noted<T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+        note: impl FnOnce(&State, &[Change]) -> Result<(), Error>,
+    ) -> Result<T, Error> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (changes, outcome) = decide(&self.read())?;
         if changes.is_empty() {
             return Ok(outcome);
         }
         self.is_read_only()?;
+        note(&self.read(), &changes)?;
         if let Backing::Disk(disk) = &self.backing {
             disk.commit(&changes).map_err(|error| {
                 tracing::error!(

@@ -1,6 +1,7 @@
 //! `twinroute management`: the store of a twinroute that is stopped, as a document.
 
 use super::config_error;
+use crate::auditing;
 use crate::config::Loaded;
 use crate::serving;
 use anyhow::{Context as _, bail};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use std::io::{IsTerminal as _, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use twinroute_listen::audit::Change;
 use twinroute_management::{Existing, ImportError, Imported, Secrets};
 
 /// No document is larger.
@@ -88,6 +90,11 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
         );
     }
     let management = serving::offline(loaded)?;
+    if secrets == Secrets::Revealed {
+        let shown = Change::step("store/export-with-secrets", store.display().to_string());
+        let audit = management.audit();
+        audit.accept(&auditing::author(), &[shown])?;
+    }
     let document = management.export(secrets);
     if secrets == Secrets::Revealed {
         let what = if std::io::stdout().is_terminal() {
@@ -104,7 +111,9 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
 async fn import(loaded: &Loaded, file: &Path, existing: Existing) -> anyhow::Result<Imported> {
     let document = document(file)?;
     let management = serving::offline(loaded)?;
-    let imported = management.import(&document, existing).await;
+    let imported = management
+        .import(&document, existing, &auditing::author())
+        .await;
     imported.map_err(|error| match error {
         ImportError::Refused(refused) => {
             for refused in &refused {

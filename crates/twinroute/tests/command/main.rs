@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod audit;
 mod azure;
 mod crash;
 mod durable;
