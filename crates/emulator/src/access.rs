@@ -276,16 +276,26 @@ mod tests {
             format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
         };
         assert!(
-            rule.check(&token("https://eventhubs.azure.net/"), "sb://h/x", None, NOW)
-                .is_ok()
+            rule.check(
+                &token("https://eventhubs.azure.net/"),
+                "sb://h/x",
+                None,
+                NOW
+            )
+            .is_ok()
         );
         assert!(
             rule.check(&token("https://storage.azure.com"), "sb://h/x", None, NOW)
                 .is_err()
         );
         assert!(
-            rule.check(&token("https://servicebus.azure.net"), "sb://h/x", None, LATER)
-                .is_err()
+            rule.check(
+                &token("https://servicebus.azure.net"),
+                "sb://h/x",
+                None,
+                LATER
+            )
+            .is_err()
         );
         assert!(rule.check("nonsense", "sb://h/x", None, NOW).is_err());
     }

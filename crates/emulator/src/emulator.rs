@@ -99,7 +99,10 @@ impl Emulator {
             amqp: settings.amqp_port,
             http: settings.http_port,
             blob: settings.blob_port,
-            identity: settings.identity.as_ref().map_or(0, |identity| identity.port),
+            identity: settings
+                .identity
+                .as_ref()
+                .map_or(0, |identity| identity.port),
             ..Ports::default()
         };
         let mut tls = None;
@@ -185,7 +188,10 @@ impl Emulator {
     /// The URL of Entra: with TLS where it is spoken. The vault is there too.
     #[must_use]
     pub fn authority_url(&self) -> Option<String> {
-        let front = self.fronts.as_ref().and_then(|front| front.identity.as_ref());
+        let front = self
+            .fronts
+            .as_ref()
+            .and_then(|front| front.identity.as_ref());
         match front {
             Some(front) => Some(format!("https://localhost:{}", front.address.port())),
             None => Some(format!("http://{}", self.identity_address()?)),
@@ -195,13 +201,17 @@ impl Emulator {
     /// Where Event Hubs and Service Bus speak TLS, as `localhost`.
     #[must_use]
     pub fn amqp_tls_port(&self) -> Option<u16> {
-        self.fronts.as_ref().map(|fronts| fronts.amqp.address.port())
+        self.fronts
+            .as_ref()
+            .map(|fronts| fronts.amqp.address.port())
     }
 
     /// Where the blob containers speak TLS, as `localhost`.
     #[must_use]
     pub fn blob_tls_port(&self) -> Option<u16> {
-        self.fronts.as_ref().map(|fronts| fronts.blob.address.port())
+        self.fronts
+            .as_ref()
+            .map(|fronts| fronts.blob.address.port())
     }
 
     /// The PEM file of the authority that clients must trust where TLS is spoken.

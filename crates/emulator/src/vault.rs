@@ -135,7 +135,10 @@ impl Vault {
 }
 
 fn attributes(versions: &Versions, version: &Version) -> Value {
-    let first = versions.all.first().map_or(version.made, |first| first.made);
+    let first = versions
+        .all
+        .first()
+        .map_or(version.made, |first| first.made);
     value!({
         "enabled": true,
         "created": first.unix_seconds(),
@@ -233,5 +236,8 @@ fn scripted(status: u16, retry_after_seconds: Option<u64>) -> Response<Full<Byte
 }
 
 fn refuse(status: StatusCode, code: &str, text: &str) -> Response<Full<Bytes>> {
-    json(status, &value!({ "error": { "code": code, "message": text } }))
+    json(
+        status,
+        &value!({ "error": { "code": code, "message": text } }),
+    )
 }

@@ -131,7 +131,11 @@ fn signed_by_certificate(
     let algorithm: &dyn signature::VerificationAlgorithm = match header.alg.as_str() {
         "PS256" => &signature::RSA_PSS_2048_8192_SHA256,
         "RS256" => &signature::RSA_PKCS1_2048_8192_SHA256,
-        _ => return Err(wrong("the assertion's algorithm is neither PS256 nor RS256")),
+        _ => {
+            return Err(wrong(
+                "the assertion's algorithm is neither PS256 nor RS256",
+            ));
+        }
     };
     let matches = |der: &Vec<u8>| {
         let print = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, der));

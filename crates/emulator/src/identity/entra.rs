@@ -103,7 +103,10 @@ pub(super) fn application<'a>(
             Refusal::bad("unauthorized_client", 700_016, text)
         })?;
     if let Some(secret) = form.get("client_secret") {
-        let right = known.secret.as_ref().is_some_and(|own| own.expose() == secret);
+        let right = known
+            .secret
+            .as_ref()
+            .is_some_and(|own| own.expose() == secret);
         return match right {
             true => Ok((known, Proof::Secret)),
             false => {

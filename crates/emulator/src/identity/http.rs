@@ -42,7 +42,11 @@ impl Query {
         };
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        Self(pairs.map(|(name, value)| (decode(name), decode(value))).collect())
+        Self(
+            pairs
+                .map(|(name, value)| (decode(name), decode(value)))
+                .collect(),
+        )
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -193,7 +197,8 @@ async fn application(
                 json(status, &body)
             }
             (Some(TokenAnswer::Refuse), _) => {
-                Refusal::client(7_000_222, "The provided client secret keys are expired").answer(now)
+                Refusal::client(7_000_222, "The provided client secret keys are expired")
+                    .answer(now)
             }
             (_, Err(refusal)) => refusal.answer(now),
             (fault, Ok((known, proof))) => {

@@ -182,7 +182,8 @@ async fn a_machine_is_told_what_is_wrong_with_its_request() {
 async fn applications_show_a_secret_or_the_token_of_a_service_account() {
     let desk = Desk::new().await;
     let scope = "scope=https%3A%2F%2Feventhubs.azure.net%2F%2F.default";
-    let secret = |secret: &str| desk.entra(&format!("client_id=app&client_secret={secret}&{scope}"));
+    let secret =
+        |secret: &str| desk.entra(&format!("client_id=app&client_secret={secret}&{scope}"));
     let (status, answer) = read(secret("s3cret")).await;
     assert_eq!((status, &answer["expires_in"]), (200, &json!(3600)));
     let claims = claims(&answer);
@@ -289,9 +290,8 @@ async fn the_vault_gives_secrets_to_its_own_tokens_alone() {
     let answer = desk.get(one).send().await.unwrap();
     assert_eq!(answer.status(), 401);
     let base = &desk.base;
-    let challenge = format!(
-        "Bearer authorization=\"{base}/{TENANT}\", resource=\"https://vault.azure.net\""
-    );
+    let challenge =
+        format!("Bearer authorization=\"{base}/{TENANT}\", resource=\"https://vault.azure.net\"");
     assert_eq!(answer.headers()["www-authenticate"], challenge);
 
     let (_, hubs) = read(desk.imds("")).await;
