@@ -1,26 +1,44 @@
 //! From a login to azure_identity's credential.
 
 use crate::app_service::{AppService, Place};
+use crate::certificate::Certificate;
 use crate::token::Login;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, HttpClient, Transport};
 use azure_identity::{
-    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredentialOptions,
-    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use std::sync::Arc;
+use twinroute_model::clock::Clock;
+
+/// Entra of the public cloud.
+const AUTHORITY: &str = "https://login.microsoftonline.com";
+
+/// Azure's own variable for another authority.
+const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
 
 /// A new credential, with an empty cache. Reads variables of the environment, and the token file of a
 /// workload identity.
 pub(crate) fn credential(
     login: &Login,
     http: &Arc<dyn HttpClient>,
+    clock: &Arc<dyn Clock>,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
     let client_options = ClientOptions {
         transport: Some(Transport::new(Arc::clone(http))),
         ..ClientOptions::default()
+    };
+    let at = |authority: &Option<String>| ClientOptions {
+        cloud: authority.as_ref().map(|authority| {
+            let mut cloud = CustomConfiguration::default();
+            cloud.authority_host.clone_from(authority);
+            Arc::new(CloudConfiguration::from(cloud))
+        }),
+        ..client_options.clone()
     };
     Ok(match login {
         Login::Token(_) | Login::TokenFile(_) => {
@@ -53,8 +71,11 @@ pub(crate) fn credential(
             tenant_id,
             client_id,
             token_file,
+            authority,
         } => WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
-            credential_options: ClientAssertionCredentialOptions { client_options },
+            credential_options: ClientAssertionCredentialOptions {
+                client_options: at(authority),
+            },
             client_id: client_id.clone(),
             tenant_id: tenant_id.clone(),
             token_file_path: token_file.clone(),
@@ -63,12 +84,42 @@ pub(crate) fn credential(
             tenant_id,
             client_id,
             secret,
+            authority,
         } => ClientSecretCredential::new(
             tenant_id,
             client_id.clone(),
             Secret::new(secret.expose().to_owned()),
-            Some(ClientSecretCredentialOptions { client_options }),
+            Some(ClientSecretCredentialOptions {
+                client_options: at(authority),
+            }),
         )?,
+        Login::ClientCertificate {
+            tenant_id,
+            client_id,
+            certificate_file,
+            authority,
+        } => {
+            let host = authority
+                .clone()
+                .or_else(|| std::env::var(AUTHORITY_VARIABLE).ok());
+            let host = host.unwrap_or_else(|| AUTHORITY.to_owned());
+            let host = host.trim_end_matches('/');
+            let certificate = Certificate {
+                file: certificate_file.clone(),
+                client_id: client_id.clone(),
+                audience: format!("{host}/{tenant_id}/oauth2/v2.0/token"),
+                clock: Arc::clone(clock),
+            };
+            let options = ClientAssertionCredentialOptions {
+                client_options: at(authority),
+            };
+            ClientAssertionCredential::new(
+                tenant_id.clone(),
+                client_id.clone(),
+                certificate,
+                Some(options),
+            )?
+        }
         Login::AzureCli { tenant_id } => {
             AzureCliCredential::new(Some(AzureCliCredentialOptions {
                 tenant_id: tenant_id.clone(),
@@ -131,6 +182,7 @@ mod tests {
             tenant_id: "tenant-1".to_owned(),
             client_id: "app-1".to_owned(),
             secret: "s3cret".into(),
+            authority: None,
         })
         .await;
         let head = "POST https://login.microsoftonline.com/tenant-1/oauth2/v2.0/token ";
@@ -177,9 +229,11 @@ mod tests {
             tenant_id: Some("tenant-1".to_owned()),
             client_id: Some("app-1".to_owned()),
             token_file: Some(path),
+            authority: Some("https://login.microsoftonline.us".to_owned()),
         })
         .await;
-        assert!(asked.contains("/tenant-1/oauth2/v2.0/token "), "{asked}");
+        let head = "POST https://login.microsoftonline.us/tenant-1/oauth2/v2.0/token ";
+        assert!(asked.starts_with(head), "{asked}");
         assert!(asked.contains("client_assertion=assertion-1"), "{asked}");
     }
 
@@ -190,6 +244,7 @@ mod tests {
             tenant_id: "tenant/1".to_owned(),
             client_id: "app-1".to_owned(),
             secret: "s3cret".into(),
+            authority: None,
         };
         let clock = ManualClock::new(Timestamp::from_unix_millis(0));
         let error = TokenSource::new(login, http, Arc::new(clock))

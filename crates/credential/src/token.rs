@@ -76,6 +76,8 @@ pub enum Login {
         client_id: Option<String>,
         /// Where Kubernetes keeps the service account's token.
         token_file: Option<PathBuf>,
+        /// Entra's URL; that of the public cloud, or of the variable `AZURE_AUTHORITY_HOST`, when `None`.
+        authority: Option<String>,
     },
     /// As an application with its secret.
     ClientSecret {
@@ -85,6 +87,19 @@ pub enum Login {
         client_id: String,
         /// One of the application's secrets.
         secret: Secret,
+        /// As for [`Login::WorkloadIdentity`].
+        authority: Option<String>,
+    },
+    /// As an application with its certificate.
+    ClientCertificate {
+        /// The Entra tenant.
+        tenant_id: String,
+        /// The application's.
+        client_id: String,
+        /// The PEM file of the certificate and its RSA key, which is read for each renewal.
+        certificate_file: PathBuf,
+        /// As for [`Login::WorkloadIdentity`].
+        authority: Option<String>,
     },
     /// As the user that `az login` logged in; for trying things out.
     AzureCli {
@@ -211,7 +226,11 @@ impl TokenSource {
         let origin = match login {
             Login::Token(secret) => Origin::Fixed(secret),
             Login::TokenFile(path) => Origin::File(path),
-            login => Origin::Azure(Box::new(move || crate::login::credential(&login, &http))),
+            login => {
+                let clock = Arc::clone(&clock);
+                let make = move || crate::login::credential(&login, &http, &clock);
+                Origin::Azure(Box::new(make))
+            }
         };
         Self::of(origin, clock)
     }

@@ -1,5 +1,6 @@
 //! Who may attach: shared access keys, tokens put to `$cbs`, and what they cover.
 
+use crate::identity::Issuer;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::sync::{Mutex, PoisonError};
@@ -84,15 +85,13 @@ impl AccessRule {
         &self,
         token: &str,
         audience: &str,
+        issuer: Option<&Issuer>,
         now: Timestamp,
     ) -> Result<Grant, String> {
         let keys = self.keys();
         let path = normal_path(audience);
         if !token.starts_with("SharedAccessSignature ") {
-            let expiry = jwt_expiry(token, &JWT_AUDIENCES)?;
-            if expiry <= now {
-                return Err("the token has expired".to_owned());
-            }
+            let expiry = bearer(issuer, token, &JWT_AUDIENCES, now)?;
             return Ok(Grant {
                 path,
                 expiry,
@@ -193,8 +192,25 @@ fn covers(granted: &str, path: &str) -> bool {
         .is_some_and(|rest| granted.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Reads expiry and audience of a JWT. Its signature is not checked: no issuer is at hand.
-pub(crate) fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
+/// When a token of Microsoft Entra for one of `audiences` ends. Without an issuer at hand its signature is
+/// not checked.
+pub(crate) fn bearer(
+    issuer: Option<&Issuer>,
+    token: &str,
+    audiences: &[&str],
+    now: Timestamp,
+) -> Result<Timestamp, String> {
+    if let Some(issuer) = issuer {
+        return issuer.check(token, audiences, now);
+    }
+    let expiry = jwt_expiry(token, audiences)?;
+    if expiry <= now {
+        return Err("the token has expired".to_owned());
+    }
+    Ok(expiry)
+}
+
+fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
     #[derive(serde::Deserialize)]
     struct Claims {
         aud: String,
@@ -229,7 +245,7 @@ mod tests {
         let audience = "sb://127.0.0.1:5672/Hub";
         let token = service_bus_token(audience, "Root", "two", LATER);
         grants
-            .add(rule.check(&token, audience, NOW).unwrap())
+            .add(rule.check(&token, audience, None, NOW).unwrap())
             .unwrap();
         for (address, allowed) in [
             ("hub", true),
@@ -244,12 +260,12 @@ mod tests {
         assert!(!grants.allow("hub", LATER, 0));
         assert!(!grants.allow("hub", NOW, 1));
         assert!(
-            rule.check(&token, "sb://127.0.0.1:5672/other", NOW)
+            rule.check(&token, "sb://127.0.0.1:5672/other", None, NOW)
                 .is_err()
         );
-        assert!(rule.check(&token, audience, LATER).is_err());
+        assert!(rule.check(&token, audience, None, LATER).is_err());
         rule.set("three", "four");
-        assert!(rule.check(&token, audience, NOW).is_err());
+        assert!(rule.check(&token, audience, None, NOW).is_err());
     }
 
     #[test]
@@ -260,18 +276,28 @@ mod tests {
             format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
         };
         assert!(
-            rule.check(&token("https://eventhubs.azure.net/"), "sb://h/x", NOW)
-                .is_ok()
+            rule.check(
+                &token("https://eventhubs.azure.net/"),
+                "sb://h/x",
+                None,
+                NOW
+            )
+            .is_ok()
         );
         assert!(
-            rule.check(&token("https://storage.azure.com"), "sb://h/x", NOW)
+            rule.check(&token("https://storage.azure.com"), "sb://h/x", None, NOW)
                 .is_err()
         );
         assert!(
-            rule.check(&token("https://servicebus.azure.net"), "sb://h/x", LATER)
-                .is_err()
+            rule.check(
+                &token("https://servicebus.azure.net"),
+                "sb://h/x",
+                None,
+                LATER
+            )
+            .is_err()
         );
-        assert!(rule.check("nonsense", "sb://h/x", NOW).is_err());
+        assert!(rule.check("nonsense", "sb://h/x", None, NOW).is_err());
     }
 
     #[test]

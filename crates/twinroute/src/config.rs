@@ -312,6 +312,7 @@ impl Loaded {
         for path in [
             &mut settings.ca_file,
             &mut settings.client_secret_file,
+            &mut settings.certificate_file,
             &mut settings.token_file,
             &mut settings.secrets_folder,
         ] {
@@ -326,7 +327,11 @@ impl Loaded {
     /// What is missing, by its key, or why a file cannot be read.
     pub(crate) fn login(&self) -> anyhow::Result<Option<Login>> {
         let mut settings = self.config.identity.clone();
-        for path in [&mut settings.client_secret_file, &mut settings.token_file] {
+        for path in [
+            &mut settings.client_secret_file,
+            &mut settings.certificate_file,
+            &mut settings.token_file,
+        ] {
             *path = path.as_deref().map(|path| self.path(path));
         }
         let variable = |name: &str| std::env::var(name).ok().map(Secret::new);

@@ -104,7 +104,9 @@ fn the_page_shows_the_defaults() {
         identity.tenant_id.take().is_some(),
         identity.client_id.take().is_some(),
         identity.client_secret_file.take().is_some(),
+        identity.certificate_file.take().is_some(),
         identity.token_file.take().is_some(),
+        identity.authority.take().is_some(),
     ] {
         assert!(given);
     }
@@ -112,6 +114,7 @@ fn the_page_shows_the_defaults() {
     for file in [
         &mut azure.ca_file,
         &mut azure.client_secret_file,
+        &mut azure.certificate_file,
         &mut azure.token_file,
         &mut azure.secrets_folder,
     ] {
@@ -121,6 +124,7 @@ fn the_page_shows_the_defaults() {
         &mut azure.routes_url,
         &mut azure.tenant_id,
         &mut azure.client_id,
+        &mut azure.authority,
     ] {
         assert!(text.take().is_some());
     }

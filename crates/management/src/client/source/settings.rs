@@ -61,17 +61,21 @@ pub struct AzureSettings {
     pub ca_file: Option<PathBuf>,
     /// How to log in; there is no default, since nothing is guessed.
     pub credential: Option<Credential>,
-    /// The Entra tenant: for `client-secret`; for `workload-identity` and `azure-cli` where it is not
+    /// The Entra tenant: for `client-secret` and `client-certificate`; for `workload-identity` and `azure-cli` where it is not
     /// theirs by default.
     pub tenant_id: Option<String>,
-    /// The application: for `client-secret`; for `workload-identity` where its variables say otherwise;
+    /// The application: for `client-secret` and `client-certificate`; for `workload-identity` where its variables say otherwise;
     /// for `managed-identity` the user-assigned one.
     pub client_id: Option<String>,
     /// The file with the application's secret; else it comes from [`CLIENT_SECRET_VARIABLE`].
     pub client_secret_file: Option<PathBuf>,
+    /// For `client-certificate`, the PEM file of the application's certificate and its RSA key.
+    pub certificate_file: Option<PathBuf>,
     /// For `token` the file with the token, read again every minute; else it comes from
     /// [`TOKEN_VARIABLE`]. For `workload-identity` the service account's token file.
     pub token_file: Option<PathBuf>,
+    /// Entra's URL in another cloud.
+    pub authority: Option<String>,
     /// The folder of the secret overlay.
     pub secrets_folder: Option<PathBuf>,
 }
@@ -92,7 +96,9 @@ impl Default for AzureSettings {
             tenant_id: None,
             client_id: None,
             client_secret_file: None,
+            certificate_file: None,
             token_file: None,
+            authority: None,
             secrets_folder: None,
         }
     }
@@ -107,7 +113,7 @@ impl AzureSettings {
         let Some(credential) = self.credential else {
             return Err(
                 "credential is missing: managed-identity, workload-identity, client-secret, \
-                        azure-cli or token"
+                        client-certificate, azure-cli or token"
                     .to_owned(),
             );
         };
@@ -178,7 +184,9 @@ impl AzureSettings {
             tenant_id: self.tenant_id.clone(),
             client_id: self.client_id.clone(),
             client_secret_file: self.client_secret_file.clone(),
+            certificate_file: self.certificate_file.clone(),
             token_file: self.token_file.clone(),
+            authority: self.authority.clone(),
         }
     }
 
