@@ -15,7 +15,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use serde_json::Value;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 use twinroute_listen::access::{Gate, Role};
@@ -68,6 +68,18 @@ impl Management {
         let management = Self::open_offline(settings, backing, default_instance, connect, clock)?;
         management.resume();
         Ok(management)
+    }
+
+    /// Seals the store in the file at `path` with `new` instead of `old`; gives how many values are in it. No process
+    /// may have it open. Blocks on the disk.
+    ///
+    /// Whatever interrupts it leaves a store that opens with one of the two keys, and to be asked again; one that is
+    /// sealed with `new` stays as it is.
+    ///
+    /// # Errors
+    /// When the store cannot be opened with either key, or not be written.
+    pub fn reseal(path: &Path, old: &SealKey, new: &SealKey) -> Result<usize, StoreError> {
+        Disk::reseal(path, old, new)
     }
 
     /// As [`Self::open`], but nothing goes on: for commands that look at a store, or change it, while nobody

@@ -7,6 +7,7 @@ mod containers;
 mod daemon;
 mod listeners;
 mod logging;
+mod rotation;
 mod scene;
 mod serving;
 mod source;

@@ -188,7 +188,7 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
     let tokens = tokens.map_err(|error| anyhow::anyhow!("[azure]: {error}"))?;
     let overlay = Overlay::from_environment(settings.secrets_folder.clone());
     let saved = SavedFile {
-        path: serving::folder(loaded).join("azure.saved"),
+        path: serving::saved_file(loaded),
         key: serving::key(loaded)?,
     };
     AzureSource::open(settings, tokens, overlay, Some(saved), clock, outgoing).context("[azure]")

@@ -3,6 +3,7 @@
 use super::config_error;
 use crate::auditing;
 use crate::config::Loaded;
+use crate::rotation::{self, Rotated};
 use crate::serving;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
@@ -41,10 +42,21 @@ pub(crate) enum Step {
         /// The export: a file, or `-` for standard input.
         document: PathBuf,
     },
+    /// Seals all that is stored with a new key. Where it is interrupted, asking again goes on.
+    RotateKey {
+        /// The configuration file.
+        #[arg(long, short)]
+        config: PathBuf,
+        /// The environment variable that holds the new key, where `key_variable` names one for the present key.
+        #[arg(long, value_name = "NAME")]
+        new_key_variable: Option<String>,
+    },
 }
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
-    let (Step::Export { config, .. } | Step::Import { config, .. }) = step;
+    let (Step::Export { config, .. }
+    | Step::Import { config, .. }
+    | Step::RotateKey { config, .. }) = step;
     let loaded = match Loaded::read(config) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(config_error(&error)),
@@ -76,6 +88,13 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             } else {
                 print!("{}", told(&imported));
             }
+        }
+        Step::RotateKey {
+            new_key_variable, ..
+        } => {
+            let variable = new_key_variable.as_deref();
+            let rotated = rotation::run(&loaded, variable, rotation::Step::Done)?;
+            print!("{}", rotated_told(&rotated));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -159,6 +178,28 @@ fn told(imported: &Imported) -> String {
     );
     if !imported.kept.is_empty() {
         text.push_str("--replace puts the imported ones in their place\n");
+    }
+    text
+}
+
+fn rotated_told(rotated: &Rotated) -> String {
+    let mut text = match rotated.values {
+        Some(values) => format!("the store is sealed with the new key: {values} values\n"),
+        None => "there is no store yet\n".to_owned(),
+    };
+    if rotated.saved {
+        text.push_str("so is the saved listing of Azure\n");
+    }
+    match &rotated.old_key {
+        Some(old) => {
+            let told = format!(
+                "the old key is in {}; remove it once no backup needs it\n",
+                old.display()
+            );
+            text.push_str(&told);
+        }
+        None => text
+            .push_str("set key_variable to the variable with the new key before the next start\n"),
     }
     text
 }

@@ -300,7 +300,7 @@ impl AzureSource {
 
     /// What a saved file is sealed for.
     fn context(&self) -> String {
-        format!("azure {}{}", self.management.base(), self.path).to_ascii_lowercase()
+        saved::context(self.management.base(), &self.path)
     }
 
     fn load(&self) {
