@@ -4,6 +4,7 @@ mod app_service;
 mod certificate;
 pub mod identity;
 pub mod key_file;
+pub mod key_vault;
 mod login;
 pub mod overlay;
 mod reason;

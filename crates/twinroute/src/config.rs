@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinroute_credential::key_vault::KeyVaultSettings;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::Login;
 use twinroute_management::client::source::AzureSettings;
@@ -50,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) table: Table,
     pub(crate) azure: AzureSettings,
     pub(crate) identity: LoginSettings,
+    pub(crate) secrets: Secrets,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
     pub(crate) outgoing: twinroute_outgoing::Settings,
@@ -69,6 +71,7 @@ impl Default for Config {
             table: Table::default(),
             azure: AzureSettings::default(),
             identity: LoginSettings::default(),
+            secrets: Secrets::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
             outgoing: twinroute_outgoing::Settings::default(),
@@ -105,6 +108,9 @@ impl Config {
         if let Err(error) = self.identity.check() {
             errors.push(format!("[identity]: {error}"));
         }
+        if let Err(error) = self.check_secrets() {
+            errors.push(format!("[secrets]: {error}"));
+        }
         if let Err(error) = self.outgoing.check() {
             errors.push(format!("[outgoing]: {error}"));
         }
@@ -126,6 +132,64 @@ impl Config {
         } else {
             Err(errors)
         }
+    }
+}
+
+/// Where secrets come from that definitions come without, beside variables and files.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Secrets {
+    /// The URL of an Azure Key Vault.
+    pub(crate) key_vault: Option<String>,
+    /// What tokens for it are for; another in sovereign clouds.
+    pub(crate) key_vault_scope: String,
+    /// What names of ours begin with.
+    pub(crate) key_vault_prefix: String,
+    /// Between two looks.
+    #[serde(with = "humantime_serde")]
+    pub(crate) key_vault_refresh: Duration,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        let vault = KeyVaultSettings::new("");
+        Self {
+            key_vault: None,
+            key_vault_scope: vault.scope,
+            key_vault_prefix: vault.prefix,
+            key_vault_refresh: vault.refresh,
+        }
+    }
+}
+
+impl Secrets {
+    /// The vault, where there is one.
+    pub(crate) fn vault(&self) -> Option<KeyVaultSettings> {
+        Some(KeyVaultSettings {
+            vault: self.key_vault.clone()?,
+            scope: self.key_vault_scope.clone(),
+            prefix: self.key_vault_prefix.clone(),
+            refresh: self.key_vault_refresh,
+        })
+    }
+}
+
+impl Config {
+    fn check_secrets(&self) -> Result<(), String> {
+        let Some(vault) = self.secrets.vault() else {
+            return Ok(());
+        };
+        if self.table.source != Kind::Azure {
+            return Err(
+                "key_vault is for definitions that come without their secrets: it needs source = \
+                 \"azure\" in [table]"
+                    .to_owned(),
+            );
+        }
+        if self.identity.credential.is_none() {
+            return Err("key_vault needs a credential in [identity]".to_owned());
+        }
+        vault.check()
     }
 }
 
@@ -474,6 +538,32 @@ mod tests {
         let expect = format!("[outgoing]: certificates of {}: holds no", path.display());
         let refused = format!("{refused:#}");
         assert!(refused.starts_with(&expect), "{refused}");
+    }
+
+    #[test]
+    fn a_key_vault_needs_a_source_without_secrets_and_somebody_who_reads_it() {
+        let refused = |text: &str| {
+            let errors = parse(text, |_| None).unwrap().check().unwrap_err();
+            let mut secrets = errors
+                .into_iter()
+                .filter(|error| error.starts_with("[secrets]"));
+            secrets.next().unwrap()
+        };
+        let vault = "[secrets]\nkey_vault = 'https://v.vault.azure.net'\n";
+        let error = refused(vault);
+        assert!(
+            error.contains("needs source = \"azure\" in [table]"),
+            "{error}"
+        );
+        let azure = format!("{vault}[table]\nsource = 'azure'\n");
+        let error = refused(&azure);
+        assert_eq!(
+            error,
+            "[secrets]: key_vault needs a credential in [identity]"
+        );
+        let azure = format!("{azure}[identity]\ncredential = 'managed-identity'\n");
+        let error = refused(&azure.replace("https:", "http:"));
+        assert!(error.contains("key_vault must be https://"), "{error}");
     }
 
     #[test]
