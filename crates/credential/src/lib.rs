@@ -10,3 +10,4 @@ pub mod overlay;
 mod reason;
 pub mod settings;
 pub mod token;
+mod token_file;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use twinroute_credential::key_vault::KeyVaultSettings;
+use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::Login;
 use twinroute_management::client::source::AzureSettings;
@@ -51,7 +51,7 @@ pub(crate) struct Config {
     pub(crate) table: Table,
     pub(crate) azure: AzureSettings,
     pub(crate) identity: LoginSettings,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: SecretsSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
     pub(crate) outgoing: twinroute_outgoing::Settings,
@@ -71,7 +71,7 @@ impl Default for Config {
             table: Table::default(),
             azure: AzureSettings::default(),
             identity: LoginSettings::default(),
-            secrets: Secrets::default(),
+            secrets: SecretsSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
             outgoing: twinroute_outgoing::Settings::default(),
@@ -132,45 +132,6 @@ impl Config {
         } else {
             Err(errors)
         }
-    }
-}
-
-/// Where secrets come from that definitions come without, beside variables and files.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Secrets {
-    /// The URL of an Azure Key Vault.
-    pub(crate) key_vault: Option<String>,
-    /// What tokens for it are for; another in sovereign clouds.
-    pub(crate) key_vault_scope: String,
-    /// What names of ours begin with.
-    pub(crate) key_vault_prefix: String,
-    /// Between two looks.
-    #[serde(with = "humantime_serde")]
-    pub(crate) key_vault_refresh: Duration,
-}
-
-impl Default for Secrets {
-    fn default() -> Self {
-        let vault = KeyVaultSettings::new("");
-        Self {
-            key_vault: None,
-            key_vault_scope: vault.scope,
-            key_vault_prefix: vault.prefix,
-            key_vault_refresh: vault.refresh,
-        }
-    }
-}
-
-impl Secrets {
-    /// The vault, where there is one.
-    pub(crate) fn vault(&self) -> Option<KeyVaultSettings> {
-        Some(KeyVaultSettings {
-            vault: self.key_vault.clone()?,
-            scope: self.key_vault_scope.clone(),
-            prefix: self.key_vault_prefix.clone(),
-            refresh: self.key_vault_refresh,
-        })
     }
 }
 

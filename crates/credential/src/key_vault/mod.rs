@@ -16,7 +16,7 @@
 mod client;
 mod settings;
 
-pub use settings::KeyVaultSettings;
+pub use settings::{KeyVaultSettings, SecretsSettings};
 
 use crate::overlay::Field;
 use crate::token::TokenSource;

@@ -1,7 +1,8 @@
-//! The TOML keys `key_vault…` of the table `[secrets]`.
+//! The TOML table `[secrets]`, and the vault that it names.
 
 use crate::overlay::Field;
 use azure_core::http::Url;
+use serde::Deserialize;
 use std::time::Duration;
 
 /// The audience of vaults in the public cloud.
@@ -9,6 +10,47 @@ const SCOPE: &str = "https://vault.azure.net/.default";
 
 /// "Azure Key Vault naming": a name has at most so many characters, so a prefix has fewer.
 const PREFIX_BYTES_MAX: usize = 60;
+
+/// The TOML table `[secrets]`: where secrets come from that definitions come without, beside variables and
+/// files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretsSettings {
+    /// The URL of an Azure Key Vault; none unless set.
+    pub key_vault: Option<String>,
+    /// As [`KeyVaultSettings::scope`].
+    pub key_vault_scope: String,
+    /// As [`KeyVaultSettings::prefix`].
+    pub key_vault_prefix: String,
+    /// As [`KeyVaultSettings::refresh`].
+    #[serde(with = "humantime_serde")]
+    pub key_vault_refresh: Duration,
+}
+
+impl Default for SecretsSettings {
+    fn default() -> Self {
+        let vault = KeyVaultSettings::new("");
+        Self {
+            key_vault: None,
+            key_vault_scope: vault.scope,
+            key_vault_prefix: vault.prefix,
+            key_vault_refresh: vault.refresh,
+        }
+    }
+}
+
+impl SecretsSettings {
+    /// The vault, where there is one.
+    #[must_use]
+    pub fn vault(&self) -> Option<KeyVaultSettings> {
+        Some(KeyVaultSettings {
+            vault: self.key_vault.clone()?,
+            scope: self.key_vault_scope.clone(),
+            prefix: self.key_vault_prefix.clone(),
+            refresh: self.key_vault_refresh,
+        })
+    }
+}
 
 /// A vault and what of it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
