@@ -6,5 +6,6 @@
 )]
 
 mod delivery;
+mod logins;
 mod probe;
 mod tidy;

@@ -6,12 +6,13 @@
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
 use crate::reason::{chain, unanswered};
+use crate::token_file;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use azure_core::http::HttpClient;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -45,9 +46,6 @@ const SCOPES_MAX: usize = 64;
 
 /// A file that holds a token is read again after this.
 const FILE_EVERY: Duration = Duration::from_secs(60);
-
-/// No token is larger; those of users in many groups have some 20 KB.
-const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// How to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -380,7 +378,7 @@ impl Inner {
             }),
             Origin::File(path) => {
                 let read = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_token(&read)).await;
+                let read = tokio::task::spawn_blocking(move || token_file::read(&read)).await;
                 let read = read.unwrap_or_else(|error| Err(error.to_string()));
                 let secret = read.map_err(|reason| {
                     refused(scope, &format!("token file {}: {reason}", path.display()))
@@ -451,19 +449,6 @@ fn refused(scope: &str, reason: &str) -> TokenError {
         scope: scope.to_owned(),
         reason: reason.to_owned(),
     }
-}
-
-fn read_token(path: &Path) -> Result<Secret, String> {
-    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if bytes.len() > TOKEN_BYTES_MAX {
-        return Err(format!("is larger than {TOKEN_BYTES_MAX} bytes"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("holds no token: one line without blanks".to_owned());
-    }
-    Ok(Secret::new(token))
 }
 
 /// For clients of other Azure services, so that they share the cache.

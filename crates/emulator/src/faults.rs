@@ -176,6 +176,12 @@ impl Faults {
         self.with(|script| script.tokens.clear());
     }
 
+    /// Forgets those of one resource, or those of any when it is [`Faults::ANY`].
+    pub fn clear_tokens_of(&self, resource: &str) {
+        let resource = resource.trim_end_matches('/').to_ascii_lowercase();
+        self.with(|script| script.tokens.remove(&resource));
+    }
+
     /// The next `count` requests to the vault are answered so.
     pub fn vault(&self, answer: VaultAnswer, count: usize) {
         self.with(|script| push(&mut script.vault, Self::ANY, answer, count));

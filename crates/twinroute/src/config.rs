@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::Login;
 use twinroute_listen::audit::AuditSettings;
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) table: Table,
     pub(crate) azure: AzureSettings,
     pub(crate) identity: LoginSettings,
+    pub(crate) secrets: SecretsSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
     pub(crate) audit: AuditSettings,
@@ -71,6 +73,7 @@ impl Default for Config {
             table: Table::default(),
             azure: AzureSettings::default(),
             identity: LoginSettings::default(),
+            secrets: SecretsSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
             audit: AuditSettings::default(),
@@ -108,6 +111,9 @@ impl Config {
         if let Err(error) = self.identity.check() {
             errors.push(format!("[identity]: {error}"));
         }
+        if let Err(error) = self.check_secrets() {
+            errors.push(format!("[secrets]: {error}"));
+        }
         if let Err(error) = self.outgoing.check() {
             errors.push(format!("[outgoing]: {error}"));
         }
@@ -132,6 +138,25 @@ impl Config {
         } else {
             Err(errors)
         }
+    }
+}
+
+impl Config {
+    fn check_secrets(&self) -> Result<(), String> {
+        let Some(vault) = self.secrets.vault() else {
+            return Ok(());
+        };
+        if self.table.source != Kind::Azure {
+            return Err(
+                "key_vault is for definitions that come without their secrets: it needs source = \
+                 \"azure\" in [table]"
+                    .to_owned(),
+            );
+        }
+        if self.identity.credential.is_none() {
+            return Err("key_vault needs a credential in [identity]".to_owned());
+        }
+        vault.check()
     }
 }
 
@@ -480,6 +505,32 @@ mod tests {
         let expect = format!("[outgoing]: certificates of {}: holds no", path.display());
         let refused = format!("{refused:#}");
         assert!(refused.starts_with(&expect), "{refused}");
+    }
+
+    #[test]
+    fn a_key_vault_needs_a_source_without_secrets_and_somebody_who_reads_it() {
+        let refused = |text: &str| {
+            let errors = parse(text, |_| None).unwrap().check().unwrap_err();
+            let mut secrets = errors
+                .into_iter()
+                .filter(|error| error.starts_with("[secrets]"));
+            secrets.next().unwrap()
+        };
+        let vault = "[secrets]\nkey_vault = 'https://v.vault.azure.net'\n";
+        let error = refused(vault);
+        assert!(
+            error.contains("needs source = \"azure\" in [table]"),
+            "{error}"
+        );
+        let azure = format!("{vault}[table]\nsource = 'azure'\n");
+        let error = refused(&azure);
+        assert_eq!(
+            error,
+            "[secrets]: key_vault needs a credential in [identity]"
+        );
+        let azure = format!("{azure}[identity]\ncredential = 'managed-identity'\n");
+        let error = refused(&azure.replace("https:", "http:"));
+        assert!(error.contains("key_vault must be https://"), "{error}");
     }
 
     #[test]

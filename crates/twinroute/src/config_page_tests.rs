@@ -110,6 +110,7 @@ fn the_page_shows_the_defaults() {
     ] {
         assert!(given);
     }
+    assert!(shown.secrets.key_vault.take().is_some());
     let azure = &mut shown.azure;
     for file in [
         &mut azure.ca_file,

@@ -1,5 +1,9 @@
 //! The demo's scene: its emulated endpoints, its definitions, its building of twins.
 
+mod identities;
+
+pub(crate) use identities::{identity_settings, user_assigned, variables, write_token};
+
 use serde_json::json;
 use std::fmt::Write as _;
 use twinroute_emulator::{
@@ -205,6 +209,7 @@ pub(crate) fn addresses_json(
     });
     json!({
         "amqp": emulator.amqp_address().to_string(),
+        "identity": identities::addresses_json(emulator, settings),
         "http": http,
         "hubs": hubs.collect::<Vec<_>>(),
         "topics": topics.collect::<Vec<_>>(),

@@ -8,7 +8,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use twinroute_credential::key_vault::KeyVault;
 use twinroute_credential::overlay::Overlay;
+use twinroute_credential::token::TokenSource;
 use twinroute_management::Management;
 use twinroute_management::client::source::{AzureSource, SavedFile};
 use twinroute_model::clock::SystemClock;
@@ -186,12 +188,28 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
     let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
     let tokens = settings.tokens(variable, clock.clone(), outgoing);
     let tokens = tokens.map_err(|error| anyhow::anyhow!("[azure]: {error}"))?;
-    let overlay = Overlay::from_environment(settings.secrets_folder.clone());
+    let mut overlay = Overlay::from_environment(settings.secrets_folder.clone());
+    if let Some(vault) = open_vault(loaded, outgoing)? {
+        overlay = overlay.with_key_vault(vault);
+    }
     let saved = SavedFile {
         path: serving::saved_file(loaded),
         key: serving::key(loaded)?,
     };
     AzureSource::open(settings, tokens, overlay, Some(saved), clock, outgoing).context("[azure]")
+}
+
+/// The key vault of `[secrets]`, which is read as who stands in `[identity]`.
+fn open_vault(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<Option<KeyVault>> {
+    let Some(settings) = loaded.config.secrets.vault() else {
+        return Ok(None);
+    };
+    let login = loaded.login()?;
+    let login = login.context("[secrets]: key_vault needs a credential in [identity]")?;
+    let http = outgoing.http().build().context("an HTTP client")?;
+    let clock = Arc::new(SystemClock);
+    let tokens = TokenSource::new(login, Arc::new(http.clone()), clock.clone());
+    Ok(Some(KeyVault::new(settings, tokens, Arc::new(http), clock)))
 }
 
 fn status(azure: &AzureSource) -> SourceStatus {

@@ -3,7 +3,8 @@
 use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
-use super::install::Peer::{Azurite, Curl, Node, Proton, Python};
+use super::identities;
+use super::install::Peer::{Azurite, Curl, Node, OpenSsl, Proton, Python};
 use super::management;
 use super::management_kill;
 use super::scene::{self, Emulator, Router, json_line, route};
@@ -95,6 +96,30 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Azurite],
         time_max: MINUTE,
         run: daemon_dead_letters::through_the_daemon,
+    },
+    Check {
+        name: "identities-python",
+        needs: &[Python],
+        time_max: MINUTE,
+        run: identities::azure_identity,
+    },
+    Check {
+        name: "tokens-at-the-ingress",
+        needs: &[Python],
+        time_max: MINUTE,
+        run: identities::gate,
+    },
+    Check {
+        name: "client-certificates-at-the-ingress",
+        needs: &[Python, Curl, OpenSsl],
+        time_max: MINUTE,
+        run: identities::mutual_tls,
+    },
+    Check {
+        name: "dead-letter-to-azurite-with-a-token",
+        needs: &[Azurite, Curl],
+        time_max: MINUTE,
+        run: identities::dead_letter,
     },
     Check {
         name: "kill-emulator",

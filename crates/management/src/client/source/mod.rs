@@ -186,6 +186,7 @@ impl AzureSource {
             () = shutdown => {}
             () = self.look_in_turns(sender) => {}
             () = self.make(listings) => {}
+            () = self.overlay.keep() => {}
         }
     }
 
