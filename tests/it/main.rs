@@ -8,3 +8,4 @@
 mod delivery;
 mod probe;
 mod tidy;
+mod websocket;
