@@ -9,3 +9,4 @@ mod delivery;
 mod logins;
 mod probe;
 mod tidy;
+mod websocket;

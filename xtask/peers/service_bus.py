@@ -17,6 +17,7 @@ from azure.servicebus import (
     ServiceBusMessage,
     ServiceBusReceiveMode,
     ServiceBusSubQueue,
+    TransportType,
 )
 from azure.servicebus.exceptions import (
     MessagingEntityNotFoundError,
@@ -32,6 +33,12 @@ addresses = json.loads(os.environ.get("TWINROUTE_EMULATOR") or sys.argv[1])
 topic = addresses["topic"]
 queue = addresses["queue"]
 run = uuid.uuid4().hex[:8]
+over = {}
+if "websocket" in addresses:
+    over = {
+        "transport_type": TransportType.AmqpOverWebsocket,
+        "custom_endpoint_address": f"sb://{addresses['websocket']}",
+    }
 
 
 def ok(name):
@@ -39,7 +46,9 @@ def ok(name):
 
 
 def client(entity):
-    return ServiceBusClient.from_connection_string(entity["connectionString"], retry_total=0)
+    return ServiceBusClient.from_connection_string(
+        entity["connectionString"], retry_total=0, **over
+    )
 
 
 def message(name, **options):

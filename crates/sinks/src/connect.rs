@@ -92,13 +92,15 @@ impl Connector {
             if settings.amqp_auth == AmqpAuth::Plain && !key {
                 return Err(refused(endpoint, PLAIN_NEEDS_KEY.to_owned()));
             }
-            Ok(Target::new(
+            let mut target = Target::new(
                 entity,
                 settings.amqp_auth,
                 container_id.clone(),
                 self.outgoing.clone(),
                 Arc::clone(&self.clock),
-            ))
+            );
+            target.transport = settings.amqp_transport;
+            Ok(target)
         };
         let targets = entities.into_iter().map(target);
         let targets = targets.collect::<Result<Vec<_>, _>>()?;

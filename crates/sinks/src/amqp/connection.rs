@@ -6,8 +6,10 @@
 use super::batch::SizeLimits;
 use super::cbs::Cbs;
 use super::entity::Entity;
-use super::stream::{Cut, severable};
-use super::token::Tokens;
+use super::guard::FRAME_BYTES_MAX;
+use super::stream::{Cut, Severable, severable};
+use super::token::{Token, Tokens};
+use super::websocket::{self, Scheme};
 use crate::status;
 use fe2o3_amqp::connection::{ConnectionHandle, ConnectionStopReason, OpenError};
 use fe2o3_amqp::link::{
@@ -24,9 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Credential;
-use twinroute_model::settings::AmqpAuth;
+use twinroute_model::settings::{AmqpAuth, AmqpTransport};
 use twinroute_outgoing::Outgoing;
-use twinroute_outgoing::tunnel::{self, Way};
+use twinroute_outgoing::tunnel::{self, Io, Way};
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
@@ -47,14 +49,15 @@ pub(crate) struct Target {
     pub(crate) container_id: String,
     pub(crate) outgoing: Outgoing,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) transport: Transport,
+    pub(crate) transport: AmqpTransport,
+    pub(crate) dial: Dial,
 }
 
-/// What a connection runs over.
+/// Where a connection's bytes go.
 #[derive(Clone)]
-pub(crate) enum Transport {
+pub(crate) enum Dial {
     /// TCP, with TLS unless the connection string is an emulator's.
-    Tcp,
+    Network,
     #[cfg(test)]
     Memory(MemoryDial),
 }
@@ -76,7 +79,8 @@ impl Target {
             container_id,
             outgoing,
             clock,
-            transport: Transport::Tcp,
+            transport: AmqpTransport::Tcp,
+            dial: Dial::Network,
         }
     }
 
@@ -128,7 +132,27 @@ impl Link {
             }
             AmqpAuth::Plain | AmqpAuth::Anonymous => None,
         };
-        let (cut, mut connection) = open_transport(target).await?;
+        let stream = open_stream(target).await?;
+        let (stream, cut) = severable(stream);
+        let opened = Self::open_over(target, stream, tokens).await;
+        let (sender, cbs, session, connection) = opened.map_err(|fault| seen(&cut, fault))?;
+        let limits = size_limits(&sender);
+        Ok(Self {
+            sender,
+            cbs,
+            session,
+            connection,
+            limits,
+            cut,
+        })
+    }
+
+    async fn open_over(
+        target: &Target,
+        stream: Severable<Box<dyn Io>>,
+        tokens: Option<(Tokens, Token)>,
+    ) -> Result<(Sender, Option<Cbs>, SessionHandle<()>, ConnectionHandle<()>), EndpointFault> {
+        let mut connection = open_connection(target, stream).await?;
         let mut session = Session::begin(&mut connection)
             .await
             .map_err(|error| status::unreachable("begin", error.to_string()))?;
@@ -145,15 +169,12 @@ impl Link {
             .attach(&mut session)
             .await
             .map_err(|error| attach_fault(&error))?;
-        let limits = size_limits(&sender);
-        Ok(Self {
-            sender,
-            cbs,
-            session,
-            connection,
-            limits,
-            cut,
-        })
+        Ok((sender, cbs, session, connection))
+    }
+
+    /// A fault of this link, or what the peer sent that led to it.
+    pub(crate) fn seen(&self, fault: EndpointFault) -> EndpointFault {
+        seen(&self.cut, fault)
     }
 
     /// Ends link and session in order, within [`CLOSE_TIMEOUT`]; then cuts the connection.
@@ -204,25 +225,48 @@ fn batch_max_property(properties: &Fields) -> Option<usize> {
     .filter(|bytes| *bytes > 0)
 }
 
-/// The cut must live as long as the connection shall.
-async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), EndpointFault> {
+fn seen(cut: &Cut, fault: EndpointFault) -> EndpointFault {
+    match cut.refusal() {
+        Some(refusal) => status::unreachable("broken-protocol", refusal),
+        None => fault,
+    }
+}
+
+async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
     let (outgoing, entity) = (&target.outgoing, &target.entity);
-    match &target.transport {
-        Transport::Tcp => {
-            // An HTTP proxy is for port 443.
-            let dialled = outgoing.dial(entity.host(), entity.port(), Way::Direct);
-            let stream = dialled.await.map_err(|error| dial_fault(&error))?;
-            if entity.plain() {
-                return open_connection(target, stream).await;
+    let way = match target.transport {
+        // An HTTP proxy is for port 443.
+        AmqpTransport::Tcp => Way::Direct,
+        AmqpTransport::Websocket => Way::Proxied,
+    };
+    let port = entity.port(target.transport);
+    let stream = match &target.dial {
+        Dial::Network => {
+            let dialled = outgoing.dial(entity.host(), port, way).await;
+            let stream = dialled.map_err(|error| dial_fault(&error))?;
+            match entity.plain() {
+                true => stream,
+                false => {
+                    let secured = outgoing.secure(entity.host(), stream).await;
+                    secured.map_err(|error| dial_fault(&error))?
+                }
             }
-            let secured = outgoing.secure(entity.host(), stream).await;
-            open_connection(target, secured.map_err(|error| dial_fault(&error))?).await
         }
         #[cfg(test)]
-        Transport::Memory(dial) => {
-            let stream =
-                dial().map_err(|error| status::unreachable("connect", error.to_string()))?;
-            open_connection(target, stream).await
+        Dial::Memory(dial) => {
+            let stream = dial();
+            Box::new(stream.map_err(|error| status::unreachable("connect", error.to_string()))?)
+        }
+    };
+    match target.transport {
+        AmqpTransport::Tcp => Ok(stream),
+        AmqpTransport::Websocket => {
+            let scheme = match entity.plain() {
+                true => Scheme::Ws,
+                false => Scheme::Wss,
+            };
+            let socket = websocket::connect(stream, scheme, entity.host(), port).await?;
+            Ok(Box::new(socket))
         }
     }
 }
@@ -240,15 +284,11 @@ fn dial_fault(error: &tunnel::Error) -> EndpointFault {
     status::unreachable(code, error.to_string())
 }
 
-async fn open_connection<Io>(
+async fn open_connection(
     target: &Target,
-    stream: Io,
-) -> Result<(Cut, ConnectionHandle<()>), EndpointFault>
-where
-    Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
-{
-    let (stream, cut) = severable(stream);
-    let connection = Connection::builder()
+    stream: Severable<Box<dyn Io>>,
+) -> Result<ConnectionHandle<()>, EndpointFault> {
+    Connection::builder()
         .container_id(target.container_id.as_str())
         // The namespace alone, as Azure's clients do; its port is not part of it.
         .hostname(Some(target.entity.host()))
@@ -256,10 +296,10 @@ where
         .scheme("amqp")
         .sasl_profile(target.sasl()?)
         .idle_time_out(IDLE_TIME_OUT_MILLIS)
+        .max_frame_size(FRAME_BYTES_MAX)
         .open_with_stream(stream)
         .await
-        .map_err(|error| open_fault(&error))?;
-    Ok((cut, connection))
+        .map_err(|error| open_fault(&error))
 }
 
 fn open_fault(error: &OpenError) -> EndpointFault {

@@ -385,8 +385,8 @@ async fn hand_over(
             transfer.answer.give(Answer::TooLarge);
             return HandedOver::Yes;
         }
-        Err(Failed::Send(error)) => connection::send_fault(&error),
-        Err(Failed::Link(fault)) => fault,
+        Err(Failed::Send(error)) => link.seen(connection::send_fault(&error)),
+        Err(Failed::Link(fault)) => link.seen(fault),
     };
     if idle && too_large(&fault) {
         transfer.answer.give(Answer::TooLarge);
@@ -411,7 +411,8 @@ enum Failed {
 ///
 /// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may
 /// never be ready.
-fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, failure: Failure) {
+fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, mut failure: Failure) {
+    failure.fault = link.seen(failure.fault);
     let fault = failure.fault.clone();
     let pending = unsettled.len() + usize::from(failure.answer.is_some());
     if pending == 0 {

@@ -1,7 +1,7 @@
 //! Sinks against a scripted broker over memory: time is paused, so nothing here waits in earnest.
 
 use super::batch::Routing;
-use super::connection::{Target, Transport};
+use super::connection::{Dial, Target};
 use super::entity::Entity;
 use super::sink::{AmqpSink, Manner};
 use broker::Broker;
@@ -136,7 +136,7 @@ pub(crate) fn target_of(
     let container = "twinroute-test".to_owned();
     let mut target = Target::new(entity, auth, container, no_tls(), clock);
     let wire = Arc::clone(wire);
-    target.transport = Transport::Memory(Arc::new(move || wire.dial()));
+    target.dial = Dial::Memory(Arc::new(move || wire.dial()));
     target
 }
 
