@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use twinroute_listen::PrivateWay;
 use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) caller: String,
     pub(crate) id: Uuid,
     pub(crate) now: Timestamp,
+    /// The private endpoint connection that the listener stands for.
+    pub(crate) way: Option<PrivateWay>,
     body: Bytes,
 }
 
@@ -54,7 +57,9 @@ impl Request {
         let words = segments.iter().map(|segment| segment.to_ascii_lowercase());
         let words = words.collect();
         let base = base(&head, arrival.scheme);
+        let way = PrivateWay::noted(&head.extensions).cloned();
         Ok(Self {
+            way,
             words,
             segments,
             query: query(head.uri.query().unwrap_or_default()),
