@@ -71,6 +71,7 @@ fn definitions(emulator: &Emulator) -> Definitions {
         name: InstanceName::new("default").unwrap(),
         endpoints: bodies.iter().map(endpoint).collect(),
         routes: bodies.iter().map(route).collect(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],

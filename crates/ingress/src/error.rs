@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 use twinroute_listen::access::Denied;
-use twinroute_listen::{Body, BodyError, InflateError};
+use twinroute_listen::{Body, BodyError, Closed, InflateError};
 use twinroute_model::event::Invalid;
 use twinroute_router::accept::AcceptError;
 
@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     UnknownPath,
     #[error("method {found} is not taken here; taken are POST and, from webhooks, OPTIONS")]
     Method { found: String },
+    #[error(transparent)]
+    Closed(#[from] Closed),
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
     #[error("header webhook-request-origin: required to ask whether events may be delivered here")]
@@ -79,6 +81,7 @@ impl Refusal {
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::Closed(closed) => (StatusCode::FORBIDDEN, closed.code()),
             Self::Unauthorized(Unauthorized::Denied(denied)) => {
                 (denied.status(), denied.short_code())
             }
@@ -183,6 +186,7 @@ impl Refusal {
                 Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")))
             }
             Self::UnknownPath
+            | Self::Closed(_)
             | Self::NoOrigin
             | Self::ContentType { .. }
             | Self::LengthRequired

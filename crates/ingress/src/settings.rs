@@ -4,7 +4,9 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
-use twinroute_listen::{Address, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+use twinroute_listen::{
+    Address, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+};
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
 use twinroute_router::accept::AckLevel;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// Where to listen for HTTPS.
     pub listen_tls: Vec<Address>,
+    /// Listeners that stand for private endpoint connections.
+    pub private: Vec<PrivateSettings>,
     /// The certificate, and whose clients get a connection.
     pub tls: Option<MutualTlsSettings>,
     /// Permissions of unix sockets.
@@ -58,6 +62,7 @@ impl Default for Settings {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             listen_tls: Vec::new(),
+            private: Vec::new(),
             tls: None,
             unix_mode: SocketMode::default(),
             ack: None,
@@ -84,9 +89,7 @@ impl Settings {
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
         let ceiling = event::Limits::EVENT_BYTES_CEILING as u64;
-        if self.listen.is_empty() && self.listen_tls.is_empty() {
-            return Err("listen or listen_tls must name at least one address".to_owned());
-        }
+        PrivateSettings::check(&self.private)?;
         if !(1..=ceiling).contains(&self.event_bytes_max.as_u64()) {
             return Err("event_bytes_max must be 1 B to 64 MiB".to_owned());
         }
@@ -114,7 +117,9 @@ impl Settings {
             .check()
             .map_err(|rule| format!("access.{rule}"))?;
         let remote = |address: &&Address| !address.is_local();
-        let plain = self.listen.iter().filter(remote);
+        let private = || self.private.iter();
+        let plain = private().flat_map(|private| &private.listen);
+        let plain = self.listen.iter().chain(plain).filter(remote);
         if self.access.is_configured() {
             return Ok(plain.map(in_the_clear).collect());
         }
@@ -124,7 +129,8 @@ impl Settings {
         let open =
             |address: &Address| format!("{address} takes events from everybody who reaches it");
         let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let tls = self.listen_tls.iter().filter(remote);
+        let tls = private().flat_map(|private| &private.listen_tls);
+        let tls = self.listen_tls.iter().chain(tls).filter(remote);
         let tls = tls.filter(|_| !asks_for_certificates);
         let warnings: Vec<(&str, String)> = plain
             .map(|address| ("listen", open(address)))
@@ -141,6 +147,12 @@ impl Settings {
     fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
         let keys = self.access_keys.iter().map(|key| ("access_keys", key));
         keys.chain(self.webhook_code.iter().map(|code| ("webhook_code", code)))
+    }
+
+    /// Whether events come in anywhere.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        !self.listen.is_empty() || !self.listen_tls.is_empty() || !self.private.is_empty()
     }
 
     /// How the sockets are opened.
@@ -189,6 +201,8 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         assert_eq!(check(""), Ok(vec![]));
+        // Whether there is any listener at all is told where all servers are seen.
+        assert_eq!(check("listen = []"), Ok(vec![]));
         assert_eq!(
             check("listen = [\"unix:/run/t.sock\"]\nunix_mode = \"0600\""),
             Ok(vec![])
@@ -219,8 +233,13 @@ mod tests {
                 "access.tokens[0].name must have 1 to 512 bytes and no control characters",
             ),
             (
-                "listen = []",
-                "listen or listen_tls must name at least one address",
+                "[[private]]\nlisten = [\"10.0.0.4:8080\"]\nconnection = \"c\"",
+                "listen: 10.0.0.4:8080 takes events from everybody who reaches it; \
+                    set access_keys or access, or allow_anonymous = true if that is meant",
+            ),
+            (
+                "[[private]]\nconnection = \"c\"",
+                "private[0].listen or listen_tls must name at least one address",
             ),
             (
                 "ack = \"fast\"",

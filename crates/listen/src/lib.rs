@@ -1,4 +1,4 @@
-//! What every server of twinroute shares: sockets, TLS, who may ask, limits, shutdown.
+//! What every server of twinroute shares: sockets, TLS, who may ask and from where, limits, shutdown.
 //!
 //! [`Listener::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
 //! one async function, and [`read_body`] collects a request's body within its limits. The caller
@@ -17,6 +17,7 @@ mod foreign;
 mod inflate;
 mod io;
 mod limits;
+mod network;
 mod serve;
 mod socket;
 mod tls;
@@ -28,6 +29,7 @@ pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};
 pub use inflate::{Encoding, InflateError, inflate};
 pub use limits::Limits;
+pub use network::{Closed, Network, PrivateSettings, PrivateWay};
 pub use serve::serve;
 pub use socket::{BindError, Listener, Peer, Scheme, SocketMode, SocketSettings};
 pub use tls::{MutualTlsSettings, Reloaded, Tls, TlsError, TlsSettings};

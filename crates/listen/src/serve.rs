@@ -73,8 +73,9 @@ async fn serve_one<S, F>(
                     Ok((accepted, peer)) => {
                         refusing = false;
                         let (limits, service) = (Arc::clone(&limits), service.clone());
-                        let stopping = stopping.clone();
-                        connections.spawn(connection::run(accepted, peer, limits, service, stopping));
+                        let (way, stopping) = (listener.private().cloned(), stopping.clone());
+                        let serving = connection::run(accepted, peer, way, limits, service, stopping);
+                        connections.spawn(serving);
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut refusing, true) {

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::client_certificate::ClientCertificate;
+use crate::network::PrivateWay;
 use crate::tls::Tls;
 use http::{Extensions, Request};
 use serde::{Deserialize, Deserializer};
@@ -106,6 +107,7 @@ pub struct Listener {
     socket: Accepting,
     address: Address,
     tls: Option<Tls>,
+    way: Option<PrivateWay>,
     _file: Option<SocketFile>,
 }
 
@@ -240,6 +242,21 @@ impl Listener {
         Self { tls, ..self }
     }
 
+    /// Stands for a private endpoint connection from now on: requests say so by [`PrivateWay::of`].
+    #[must_use]
+    pub fn with_private(self, way: &PrivateWay) -> Self {
+        Self {
+            way: Some(way.clone()),
+            ..self
+        }
+    }
+
+    /// The private endpoint connection that it stands for.
+    #[must_use]
+    pub fn private(&self) -> Option<&PrivateWay> {
+        self.way.as_ref()
+    }
+
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
@@ -285,6 +302,7 @@ fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindEr
         socket: Accepting::Tcp(listener),
         address: Address::Tcp(address),
         tls: None,
+        way: None,
         _file: None,
     })
 }
@@ -317,6 +335,7 @@ fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindErr
         socket: Accepting::Unix(listener),
         address,
         tls: None,
+        way: None,
         _file: Some(file),
     })
 }

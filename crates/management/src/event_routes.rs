@@ -38,7 +38,11 @@ pub(crate) async fn answer(
     rest: &[String],
 ) -> Result<Answer, Error> {
     check_version(request)?;
+    let (network, way) = (desk.store.network(), request.way.as_ref());
+    // Before anything is looked up: nobody learns which instances there are over a way that is not open.
+    network.check_way(way).map_err(Error::Closed)?;
     let instance = find(desk, request, instance)?;
+    network.check(way, &instance.name).map_err(Error::Closed)?;
     match rest {
         [] => {
             only(request, &[Method::GET], "GET")?;

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use twinroute_listen::access::{Gate, Role};
 use twinroute_listen::audit::{Audit, Author};
 use twinroute_listen::{
-    Body, BodyError, Budget, Listener, Peer, Scheme, discard, read_body_within, serve,
+    Body, BodyError, Budget, Listener, Network, Peer, Scheme, discard, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
@@ -142,6 +142,12 @@ impl Management {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.desk.store.changes()
+    }
+
+    /// From which networks the instances are reached: as what is stored, or shown, has it at any moment.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        self.desk.store.network().clone()
     }
 
     /// Shows definitions of another source; for [`Backing::Mirror`].

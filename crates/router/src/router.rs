@@ -106,6 +106,12 @@ impl Router {
         router
     }
 
+    /// The instance of events that name none.
+    #[must_use]
+    pub fn default_instance(&self) -> &InstanceName {
+        self.shared.live.default_instance()
+    }
+
     /// The level that requests get which ask for none: the strongest that the journal gives at once.
     #[must_use]
     pub fn default_level(&self) -> AckLevel {

@@ -102,6 +102,13 @@ impl Config {
                 Err(error) => errors.push(format!("[{table}]: {error}")),
             }
         }
+        if !self.ingress.is_served() && !self.management.is_served() {
+            errors.push(
+                "[ingress]: listen or listen_tls must name at least one address, unless the management API \
+                 is served ([management] listen)"
+                    .to_owned(),
+            );
+        }
         if self.table.source == Kind::Azure {
             match self.azure.check() {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[azure]: {text}"))),

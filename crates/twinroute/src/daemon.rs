@@ -3,7 +3,7 @@
 use crate::auditing;
 use crate::config::Loaded;
 use crate::containers::Endpoints;
-use crate::listeners::Server;
+use crate::listeners::{self, Server};
 use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
@@ -74,12 +74,14 @@ impl Daemon {
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
+        let definitions = source.definitions()?;
+        listeners::warn_of_unnamed(config, &definitions.instances);
         let builder = Router::builder()
             .connect(Arc::clone(&endpoints))
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .definitions(source.definitions()?);
+            .definitions(definitions);
         let router = with_journal(builder, &loaded)?.build()?;
         source.show(&router);
         let listeners = Server::ingress(config).open(&loaded)?;
@@ -90,7 +92,8 @@ impl Daemon {
         announce(&admin_listeners, "answers /status and /metrics");
         let gate = Server::ingress(config).gate(&loaded, &outgoing)?;
         let clock = Arc::new(SystemClock);
-        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate);
+        let network = source.network();
+        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate, network);
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics)
@@ -176,7 +179,13 @@ fn ended(result: Result<(), tokio::task::JoinError>) {
 
 fn announce(listeners: &[Listener], what: &'static str) {
     for listener in listeners {
-        tracing::info!(address = %listener.address(), "{what}");
+        let address = listener.address();
+        match listener.private() {
+            None => tracing::info!(%address, "{what}"),
+            Some(connection) => {
+                tracing::info!(%address, %connection, "{what} over a private endpoint connection");
+            }
+        }
     }
 }
 

@@ -6,8 +6,12 @@ use anyhow::Context as _;
 use std::sync::Arc;
 use twinroute_listen::access::{AccessSettings, Gate};
 use twinroute_listen::development;
-use twinroute_listen::{Address, Listener, MutualTlsSettings, SocketSettings, Tls};
+use twinroute_listen::{
+    Address, Listener, MutualTlsSettings, PrivateSettings, PrivateWay, SocketSettings, Tls,
+};
 use twinroute_model::clock::SystemClock;
+use twinroute_model::instance::Instance;
+use twinroute_model::name::InstanceName;
 use twinroute_outgoing::Outgoing;
 
 /// A server as its table of the configuration says.
@@ -15,6 +19,7 @@ pub(crate) struct Server<'a> {
     table: &'static str,
     listen: &'a [Address],
     listen_tls: &'a [Address],
+    private: &'a [PrivateSettings],
     sockets: SocketSettings,
     tls: Option<MutualTlsSettings>,
     access: &'a AccessSettings,
@@ -27,6 +32,7 @@ impl<'a> Server<'a> {
             table: "ingress",
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
+            private: &settings.private,
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -39,6 +45,7 @@ impl<'a> Server<'a> {
             table: "admin",
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
+            private: &[],
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -51,8 +58,9 @@ impl<'a> Server<'a> {
             table: "management",
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
+            private: &settings.private,
             sockets: settings.sockets(),
-            tls: settings.tls.clone().map(Into::into),
+            tls: settings.tls.clone(),
             access: &settings.access,
         }
     }
@@ -67,15 +75,38 @@ impl<'a> Server<'a> {
         gate.with_context(|| format!("[{}]", self.table))
     }
 
-    /// Opens the listeners, those with TLS too. Blocks on the file system.
+    /// Opens the listeners, those with TLS and those of private endpoint connections too; the public ones come
+    /// first. Blocks on the file system.
     pub(crate) fn open(&self, loaded: &Loaded) -> anyhow::Result<Vec<Listener>> {
-        let mut listeners = Listener::bind_all(self.listen, &self.sockets)?;
-        if self.listen_tls.is_empty() {
-            return Ok(listeners);
+        let asked = self.private.iter().any(|one| !one.listen_tls.is_empty());
+        let tls = if asked || !self.listen_tls.is_empty() {
+            Some(self.tls(loaded)?)
+        } else {
+            None
+        };
+        let bind = |plain, secure| self.bind(plain, secure, tls.as_ref());
+        let mut listeners = bind(self.listen, self.listen_tls)?;
+        for private in self.private {
+            let name = private.instance.as_ref();
+            let name = name.unwrap_or(&loaded.config.instance);
+            let way = PrivateWay::new(InstanceName::new(name)?, &private.connection);
+            let bound = bind(&private.listen, &private.listen_tls)?;
+            let each = bound.into_iter();
+            listeners.extend(each.map(|listener| listener.with_private(&way)));
         }
-        let tls = self.tls(loaded)?;
-        for listener in Listener::bind_all(self.listen_tls, &self.sockets)? {
-            listeners.push(listener.with_tls(&tls));
+        Ok(listeners)
+    }
+
+    fn bind(
+        &self,
+        plain: &[Address],
+        secure: &[Address],
+        tls: Option<&Tls>,
+    ) -> anyhow::Result<Vec<Listener>> {
+        let mut listeners = Listener::bind_all(plain, &self.sockets)?;
+        for listener in Listener::bind_all(secure, &self.sockets)? {
+            let tls = tls.context("listen_tls has no certificate")?;
+            listeners.push(listener.with_tls(tls));
         }
         Ok(listeners)
     }
@@ -90,6 +121,36 @@ impl<'a> Server<'a> {
             None => development(loaded, self.table)?,
         };
         Tls::load_mutual(&files).with_context(|| format!("[{}] tls", self.table))
+    }
+}
+
+/// Warnings about private listeners whose connection no definition names: they answer nobody.
+pub(crate) fn unnamed(config: &Config, instances: &[Instance]) -> Vec<String> {
+    let servers = [Server::ingress(config), Server::management(config)];
+    let all = servers.iter().flat_map(|server| {
+        let each = server.private.iter();
+        each.map(move |private| (server.table, private))
+    });
+    let warning = |(table, private): (&str, &PrivateSettings)| {
+        let (name, connection) = (private.instance.as_ref(), &private.connection);
+        let name = name.unwrap_or(&config.instance);
+        let mut same = instances
+            .iter()
+            .filter(|instance| instance.name.as_str().eq_ignore_ascii_case(name));
+        let named = same.any(|instance| instance.network.connection(connection).is_some());
+        (!named).then(|| {
+            format!(
+                "[{table}]: no definition names the private endpoint connection {name}/{connection}, so its \
+                 listeners answer nobody"
+            )
+        })
+    };
+    all.filter_map(warning).collect()
+}
+
+pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
+    for warning in unnamed(config, instances) {
+        tracing::warn!(warning, "about private listeners");
     }
 }
 

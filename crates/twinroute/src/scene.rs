@@ -13,6 +13,7 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::network::NetworkAccess;
 use twinroute_model::route;
 use twinroute_router::source::Definitions;
 
@@ -102,6 +103,7 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
         name: InstanceName::new(INSTANCE).expect("the demo's instance has a legal name"),
         endpoints: ENDPOINTS.iter().map(endpoint).collect(),
         routes: ROUTES.iter().map(route).collect(),
+        network: NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],

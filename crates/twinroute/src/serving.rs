@@ -19,7 +19,7 @@ pub(crate) fn open(
     endpoints: &Arc<Endpoints>,
 ) -> anyhow::Result<Option<Management>> {
     let settings = &loaded.config.management;
-    let served = !settings.listen.is_empty() || !settings.listen_tls.is_empty();
+    let served = settings.is_served();
     let backing = match loaded.config.table.source {
         Kind::Store => Backing::Disk {
             path: store_file(loaded),

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use twinroute_credential::key_vault::KeyVault;
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
+use twinroute_listen::Network;
 use twinroute_management::Management;
 use twinroute_management::client::source::{AzureSource, SavedFile};
 use twinroute_model::clock::SystemClock;
@@ -34,6 +35,8 @@ pub(crate) struct Source {
     stored: Option<watch::Receiver<u64>>,
     azure: Option<Arc<AzureSource>>,
     watch: Option<Watch>,
+    /// From which networks instances are reached; where there is a management API, it keeps this.
+    network: Network,
 }
 
 impl Source {
@@ -67,11 +70,20 @@ impl Source {
         };
         Ok(Self {
             stored: stored.map(Management::changes),
+            network: management
+                .as_ref()
+                .map(Management::network)
+                .unwrap_or_default(),
             loaded,
             management,
             azure,
             watch,
         })
+    }
+
+    /// From which networks instances are reached, at any moment.
+    pub(crate) fn network(&self) -> Network {
+        self.network.clone()
     }
 
     /// The management API, where it is served or is the source.
@@ -144,10 +156,17 @@ impl Source {
             }
             _ => self.loaded.definitions()?,
         };
-        if let Some(management) = &self.management {
-            management.set_beside(definitions.settings.clone());
-            if self.stored.is_none() {
-                management.show(&definitions.instances);
+        match &self.management {
+            Some(management) => {
+                management.set_beside(definitions.settings.clone());
+                if self.stored.is_none() {
+                    management.show(&definitions.instances);
+                }
+            }
+            None => {
+                let instances = definitions.instances.iter();
+                let each = instances.map(|instance| (&instance.name, &instance.network));
+                self.network.set(each);
             }
         }
         Ok(definitions)

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
+use twinroute_listen::Closed;
 use twinroute_listen::access::Denied;
 use twinroute_model::endpoint::FieldError;
 
@@ -27,6 +28,8 @@ pub(crate) enum Error {
     },
     #[error("{reason}")]
     ForeignCaller { reason: String },
+    #[error("{0}")]
+    Closed(Closed),
     #[error("The api-version query parameter (?api-version=) is required for all requests.")]
     MissingApiVersion,
     #[error("The api-version '{version}' is invalid. The supported versions are '{}'.", .supported.join(","))]
@@ -208,6 +211,7 @@ impl Error {
             Self::Denied(denied) => (denied.status(), denied.code()),
             Self::NotAuthorized { .. } => (S::FORBIDDEN, "AuthorizationFailed"),
             Self::ForeignCaller { .. } => (S::FORBIDDEN, "ForeignCaller"),
+            Self::Closed(closed) => (S::FORBIDDEN, closed.code()),
             Self::MissingApiVersion => (S::BAD_REQUEST, "MissingApiVersionParameter"),
             Self::InvalidApiVersion { .. } => (S::BAD_REQUEST, "InvalidApiVersionParameter"),
             Self::NoRegisteredProvider { .. } => (S::BAD_REQUEST, "NoRegisteredProviderFound"),

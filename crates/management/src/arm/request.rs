@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use twinroute_listen::PrivateWay;
 use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
@@ -38,6 +39,8 @@ pub(crate) struct Request {
     /// For the audit log, if it changes something.
     pub(crate) cause: Cause,
     pub(crate) now: Timestamp,
+    /// The private endpoint connection that the listener stands for.
+    pub(crate) way: Option<PrivateWay>,
     body: Bytes,
 }
 
@@ -61,7 +64,9 @@ impl Request {
         let id = Uuid::new_v4();
         let cause = Cause::of(arrival.author.request(id), &head.method, &words);
         let base = base(&head, arrival.scheme);
+        let way = PrivateWay::noted(&head.extensions).cloned();
         Ok(Self {
+            way,
             words,
             segments,
             query: query(head.uri.query().unwrap_or_default()),

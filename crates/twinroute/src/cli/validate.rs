@@ -3,6 +3,7 @@
 use super::{EX_CONFIG, config_error};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
+use crate::listeners;
 use std::path::Path;
 use std::process::ExitCode;
 use twinroute_router::source::Faults;
@@ -38,7 +39,9 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
             let connector = Endpoints::new(None, &outgoing)?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
-                Ok(warnings) => {
+                Ok(mut warnings) => {
+                    let private = listeners::unnamed(&loaded.config, &definitions.instances);
+                    warnings.extend(private);
                     warnings
                         .iter()
                         .for_each(|warning| eprintln!("warning: {warning}"));

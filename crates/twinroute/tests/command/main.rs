@@ -13,6 +13,7 @@ mod durable;
 mod harness;
 mod identity;
 mod management;
+mod network;
 mod running;
 mod session;
 mod steering;
