@@ -1,6 +1,7 @@
 //! Where tokens and secrets come from: keys on disk, environment, mounted files, managed identities.
 
 mod app_service;
+mod bounded;
 mod certificate;
 pub mod identity;
 pub mod key_file;

@@ -5,6 +5,7 @@
 //! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
+use crate::bounded::Bounded;
 use crate::reason::{chain, unanswered};
 use crate::token_file;
 use async_trait::async_trait;
@@ -221,6 +222,7 @@ impl TokenSource {
     /// use a proxy: the identity service is on the machine.
     #[must_use]
     pub fn new(login: Login, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+        let http: Arc<dyn HttpClient> = Arc::new(Bounded(http));
         let origin = match login {
             Login::Token(secret) => Origin::Fixed(secret),
             Login::TokenFile(path) => Origin::File(path),
