@@ -14,6 +14,7 @@ pub mod development;
 mod file;
 mod foreign;
 mod io;
+mod ip_rules;
 mod limits;
 mod network;
 mod serve;
@@ -25,6 +26,7 @@ pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within}
 pub use budget::{Budget, Hold};
 pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};
+pub use ip_rules::{Action, IpRule, IpRules, Mask};
 pub use limits::Limits;
 pub use network::{Closed, Network, PrivateSettings, PrivateWay};
 pub use serve::serve;
