@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use twinroute_listen::access::AccessSettings;
-use twinroute_listen::{Address, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+use twinroute_listen::{Address, IpRule, Limits, MutualTlsSettings, SocketMode, SocketSettings};
 
 /// Where the operational API is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,6 +12,8 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// Where to listen for HTTPS; nowhere when empty.
     pub listen_tls: Vec<Address>,
+    /// From which addresses connections are taken, on all TCP listeners.
+    pub ip_rules: Vec<IpRule>,
     /// The certificate, and whose clients get a connection.
     pub tls: Option<MutualTlsSettings>,
     /// Who may ask, and for what; not looked at on unix sockets.
@@ -38,6 +40,7 @@ impl Default for Settings {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8081).into())],
             listen_tls: Vec::new(),
+            ip_rules: Vec::new(),
             tls: None,
             access: AccessSettings::default(),
             allow_changes: false,
@@ -59,14 +62,18 @@ impl Settings {
         self.access
             .check()
             .map_err(|rule| format!("access.{rule}"))?;
+        let listened = self.listen.iter().chain(&self.listen_tls);
+        let mut warnings = IpRule::check(&self.ip_rules, listened)?;
         let plain = self.listen.iter().filter(|address| !address.is_local());
         if self.access.is_configured() {
-            return Ok(plain.map(in_the_clear).collect());
+            warnings.extend(plain.map(in_the_clear));
+            return Ok(warnings);
         }
         let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let tls = self.listen_tls.iter();
         let tls = tls.filter(|address| !address.is_local() && !asks_for_certificates);
-        Ok(plain.chain(tls).map(|address| self.open(address)).collect())
+        warnings.extend(plain.chain(tls).map(|address| self.open(address)));
+        Ok(warnings)
     }
 
     fn open(&self, address: &Address) -> String {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
 use twinroute_listen::{
-    Address, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+    Address, IpRule, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
 };
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
@@ -24,6 +24,8 @@ pub struct Settings {
     pub listen_tls: Vec<Address>,
     /// Listeners that stand for private endpoint connections.
     pub private: Vec<PrivateSettings>,
+    /// From which addresses connections are taken, on all TCP listeners.
+    pub ip_rules: Vec<IpRule>,
     /// The certificate, and whose clients get a connection.
     pub tls: Option<MutualTlsSettings>,
     /// Permissions of unix sockets.
@@ -63,6 +65,7 @@ impl Default for Settings {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             listen_tls: Vec::new(),
             private: Vec::new(),
+            ip_rules: Vec::new(),
             tls: None,
             unix_mode: SocketMode::default(),
             ack: None,
@@ -109,7 +112,15 @@ impl Settings {
                 ));
             }
         }
-        self.check_open_doors()
+        let mut warnings = IpRule::check(&self.ip_rules, self.addresses())?;
+        warnings.extend(self.check_open_doors()?);
+        Ok(warnings)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let private = self.private.iter();
+        let private = private.flat_map(|private| private.listen.iter().chain(&private.listen_tls));
+        self.listen.iter().chain(&self.listen_tls).chain(private)
     }
 
     fn check_open_doors(&self) -> Result<Vec<String>, String> {
@@ -233,15 +244,6 @@ mod tests {
                 "access.tokens[0].name must have 1 to 512 bytes and no control characters",
             ),
             (
-                "[[private]]\nlisten = [\"10.0.0.4:8080\"]\nconnection = \"c\"",
-                "listen: 10.0.0.4:8080 takes events from everybody who reaches it; \
-                    set access_keys or access, or allow_anonymous = true if that is meant",
-            ),
-            (
-                "[[private]]\nconnection = \"c\"",
-                "private[0].listen or listen_tls must name at least one address",
-            ),
-            (
                 "ack = \"fast\"",
                 "acknowledgement level \"fast\": must be \"auto\", \"memory\", \"durable\" or \"delivered\"",
             ),
@@ -276,6 +278,19 @@ mod tests {
         ] {
             assert_eq!(check(toml), Err(expect.to_owned()), "{toml}");
         }
+    }
+
+    #[test]
+    fn private_listeners_are_doors_too() {
+        let open = "listen: 10.0.0.4:8080 takes events from everybody who reaches it; set access_keys or \
+                    access, or allow_anonymous = true if that is meant";
+        let private = "[[private]]\nconnection = \"c\"\n";
+        let listen = "listen = [\"10.0.0.4:8080\"]";
+        assert_eq!(check(&format!("{private}{listen}")), Err(open.to_owned()));
+        let nowhere = "private[0].listen or listen_tls must name at least one address";
+        assert_eq!(check(private), Err(nowhere.to_owned()));
+        let keys = "access_keys = [\"a2V5\"]\nlisten = []\n";
+        assert_eq!(check(&format!("{keys}{private}{listen}")), Ok(vec![]));
     }
 
     #[test]

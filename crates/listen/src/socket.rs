@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::client_certificate::ClientCertificate;
+use crate::ip_rules::IpRules;
 use crate::network::PrivateWay;
 use crate::tls::Tls;
 use http::{Extensions, Request};
@@ -108,6 +109,7 @@ pub struct Listener {
     address: Address,
     tls: Option<Tls>,
     way: Option<PrivateWay>,
+    rules: Option<IpRules>,
     _file: Option<SocketFile>,
 }
 
@@ -251,6 +253,20 @@ impl Listener {
         }
     }
 
+    /// Closes connections that a rule rejects from now on, before anything of them is read.
+    #[must_use]
+    pub fn with_rules(self, rules: &IpRules) -> Self {
+        Self {
+            rules: Some(rules.clone()),
+            ..self
+        }
+    }
+
+    /// The name of the rule that keeps `peer` out.
+    pub(crate) fn reject(&self, peer: Peer) -> Option<&str> {
+        self.rules.as_ref()?.reject(peer)
+    }
+
     /// The private endpoint connection that it stands for.
     #[must_use]
     pub fn private(&self) -> Option<&PrivateWay> {
@@ -303,6 +319,7 @@ fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindEr
         address: Address::Tcp(address),
         tls: None,
         way: None,
+        rules: None,
         _file: None,
     })
 }
@@ -336,6 +353,7 @@ fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindErr
         address,
         tls: None,
         way: None,
+        rules: None,
         _file: Some(file),
     })
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use twinroute_listen::access::{AccessSettings, Anonymous, require_configured};
 use twinroute_listen::{
-    Address, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+    Address, IpRule, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
 };
 
 /// Where and how the management API is served.
@@ -17,6 +17,8 @@ pub struct Settings {
     pub listen_tls: Vec<Address>,
     /// Listeners that stand for private endpoint connections: for the paths of event routes.
     pub private: Vec<PrivateSettings>,
+    /// From which addresses connections are taken, on all TCP listeners.
+    pub ip_rules: Vec<IpRule>,
     /// The certificate, and whose clients get a connection; a certificate is made for development where none is
     /// set.
     pub tls: Option<MutualTlsSettings>,
@@ -71,6 +73,7 @@ impl Default for Settings {
             listen: Vec::new(),
             listen_tls: Vec::new(),
             private: Vec::new(),
+            ip_rules: Vec::new(),
             tls: None,
             tls_names: Vec::new(),
             unix_mode: SocketMode::default(),
@@ -126,11 +129,15 @@ impl Settings {
         } else {
             Anonymous::Local
         };
-        let mut warnings = Vec::new();
         PrivateSettings::check(&self.private)?;
         let private = self.private.iter();
         let private = private.flat_map(|private| [&private.listen, &private.listen_tls]);
-        for addresses in [&self.listen, &self.listen_tls].into_iter().chain(private) {
+        let listened: Vec<_> = [&self.listen, &self.listen_tls]
+            .into_iter()
+            .chain(private)
+            .collect();
+        let mut warnings = IpRule::check(&self.ip_rules, listened.iter().copied().flatten())?;
+        for addresses in listened {
             require_configured(addresses, &self.access, anonymous)
                 .map_err(|error| error.to_string())?;
         }

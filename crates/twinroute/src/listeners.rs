@@ -7,7 +7,8 @@ use std::sync::Arc;
 use twinroute_listen::access::{AccessSettings, Gate};
 use twinroute_listen::development;
 use twinroute_listen::{
-    Address, Listener, MutualTlsSettings, PrivateSettings, PrivateWay, SocketSettings, Tls,
+    Address, IpRule, IpRules, Listener, MutualTlsSettings, PrivateSettings, PrivateWay,
+    SocketSettings, Tls,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::instance::Instance;
@@ -20,6 +21,7 @@ pub(crate) struct Server<'a> {
     listen: &'a [Address],
     listen_tls: &'a [Address],
     private: &'a [PrivateSettings],
+    ip_rules: &'a [IpRule],
     sockets: SocketSettings,
     tls: Option<MutualTlsSettings>,
     access: &'a AccessSettings,
@@ -33,6 +35,7 @@ impl<'a> Server<'a> {
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
             private: &settings.private,
+            ip_rules: &settings.ip_rules,
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -46,6 +49,7 @@ impl<'a> Server<'a> {
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
             private: &[],
+            ip_rules: &settings.ip_rules,
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -59,6 +63,7 @@ impl<'a> Server<'a> {
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
             private: &settings.private,
+            ip_rules: &settings.ip_rules,
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -94,7 +99,14 @@ impl<'a> Server<'a> {
             let each = bound.into_iter();
             listeners.extend(each.map(|listener| listener.with_private(&way)));
         }
-        Ok(listeners)
+        if self.ip_rules.is_empty() {
+            return Ok(listeners);
+        }
+        let rules = IpRules::new(self.ip_rules, self.table);
+        let listeners = listeners.into_iter();
+        Ok(listeners
+            .map(|listener| listener.with_rules(&rules))
+            .collect())
     }
 
     fn bind(

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use twinroute_emulator::Emulator;
@@ -293,4 +294,30 @@ fn files_say_it_too() {
     decided(folder.path(), "Enabled", "Rejected");
     daemon.line("instances are reached has changed");
     runtime.block_on(lines.check("the change", [202, 403]));
+}
+
+#[test]
+fn addresses_that_a_rule_rejects_get_no_connection() {
+    let folder = scene();
+    let config = std::fs::read_to_string(folder.path().join("twinroute.toml")).unwrap();
+    let rules =
+        "[ingress]\nip_rules = [{ name = 'nobody', action = 'reject', ip_mask = '127.0.0.0/8' }]\n";
+    let config = config.replace("[ingress]\n", rules);
+    write(folder.path(), "twinroute.toml", &config);
+    let mut daemon = Daemon::start(folder.path());
+    let runtime = Runtime::new().unwrap();
+    let asked = runtime.block_on(async {
+        let mut stream = TcpStream::connect(&daemon.ingress).await.unwrap();
+        // It may be closed before this is written, or after.
+        drop(stream.write_all(b"POST /events HTTP/1.1\r\n\r\n").await);
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        answer
+    });
+    assert_eq!(text(&asked), "");
+    let line = daemon.line("connections are closed by ip_rules");
+    assert!(line.contains("\"rule\":\"nobody\""), "{line}");
+    let metrics = daemon.metrics();
+    let count = "twinroute_connections_rejected_total{server=\"ingress\",rule=\"nobody\"} 1";
+    assert!(metrics.contains(count), "{metrics}");
 }
