@@ -23,6 +23,7 @@ pub(crate) mod connection;
 pub(crate) mod entity;
 mod guard;
 mod link;
+mod shared;
 mod sink;
 mod stream;
 mod token;
@@ -32,6 +33,8 @@ mod wire;
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
 
+#[cfg(test)]
+mod credential_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
