@@ -7,15 +7,15 @@
 //! connection.
 
 use super::command::{Answer, Command, Course, Probe, Reply, Transfer, timed_out};
-use super::connection::{self, Link, Target, parts};
+use super::connection::{self, Link, Target};
 use super::shared::{self, Shared};
+use super::unsettled::{Failure, Unsettled};
 use crate::status;
 use fe2o3_amqp::link::SendError;
-use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
-use fe2o3_amqp_types::messaging::{Batch, Data, Outcome as AmqpOutcome, Rejected};
+use fe2o3_amqp::link::delivery::Sendable;
+use fe2o3_amqp_types::messaging::{Batch, Data};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -210,78 +210,6 @@ fn both(before: EndpointFault, fault: &EndpointFault, index: usize) -> EndpointF
     EndpointFault {
         reason: Reason::new(before.reason.code.clone(), status::bounded(&detail)),
         ..before
-    }
-}
-
-/// A transfer that the broker has not answered.
-struct Unsettled {
-    delivery: DeliveryFut<Result<AmqpOutcome, SendError>>,
-    deadline: Instant,
-    answer: Option<Reply>,
-}
-
-impl Unsettled {
-    fn give(&mut self, answer: Answer) {
-        if let Some(waiting) = self.answer.take() {
-            waiting.give(answer);
-        }
-    }
-}
-
-impl Future for Unsettled {
-    /// What is left to be answered when the link ended.
-    type Output = Option<Failure>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.delivery).poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(outcome)) => {
-                if let Some(fault) = refusal(&outcome) {
-                    // The link is of no more use: another one may be opened with another credential.
-                    let answer = self.answer.take();
-                    return Poll::Ready(Some(Failure { fault, answer }));
-                }
-                self.give(Answer::Outcome(outcome));
-                Poll::Ready(None)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
-                fault: connection::send_fault(&error),
-                answer: self.answer.take(),
-            })),
-        }
-    }
-}
-
-/// The fault, if a transfer was rejected over the credential and not over what is in it.
-fn refusal(outcome: &AmqpOutcome) -> Option<EndpointFault> {
-    let AmqpOutcome::Rejected(Rejected { error: Some(error) }) = outcome else {
-        return None;
-    };
-    let (condition, description) = parts(error);
-    let fault = status::fault(condition.as_str(), description);
-    (fault.kind == FaultKind::Unauthorized).then_some(fault)
-}
-
-/// A transfer that failed with its link.
-struct Failure {
-    fault: EndpointFault,
-    answer: Option<Reply>,
-}
-
-impl Failure {
-    fn give(self, answer: Answer) {
-        if let Some(waiting) = self.answer {
-            waiting.give(answer);
-        }
-    }
-}
-
-impl From<EndpointFault> for Failure {
-    fn from(fault: EndpointFault) -> Self {
-        Self {
-            fault,
-            answer: None,
-        }
     }
 }
 

@@ -29,6 +29,7 @@ mod stream;
 mod token;
 mod websocket;
 mod wire;
+mod unsettled;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
