@@ -321,11 +321,18 @@ mod tests {
             ("hubs", false),
             ("other", false),
         ] {
-            assert_eq!(grants.allow(address, NOW, rule.live()), allowed, "{address}");
+            assert_eq!(
+                grants.allow(address, NOW, rule.live()),
+                allowed,
+                "{address}"
+            );
         }
         assert!(!grants.allow("hub", LATER, rule.live()));
         rule.replace(KeySlot::Primary, "uno".to_owned());
-        assert!(grants.allow("hub", NOW, rule.live()), "signed with the other");
+        assert!(
+            grants.allow("hub", NOW, rule.live()),
+            "signed with the other"
+        );
         assert!(
             rule.check(&token, "sb://127.0.0.1:5672/other", None, NOW)
                 .is_err()

@@ -6,6 +6,7 @@ use fe2o3_amqp::types::messaging::{Body, Outcome};
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Receiver, Sender};
 use std::time::Duration;
+use twinroute_emulator::KeySlot;
 
 #[tokio::test]
 async fn a_batch_is_unpacked_and_read_back() {
@@ -201,7 +202,10 @@ async fn a_key_that_is_regenerated_ends_its_own_links_and_no_others() {
     let mut sender = client.sender("hub").await;
     let fresh = store.regenerate_shared_access_key(KeySlot::Secondary);
     let text = emulator.connection_string("hub", KeySlot::Secondary);
-    assert!(text.contains(&format!("SharedAccessKey={fresh};")), "{text}");
+    assert!(
+        text.contains(&format!("SharedAccessKey={fresh};")),
+        "{text}"
+    );
     // Longer than links are left that lost their key; there is nothing else to wait for.
     let kept = tokio::time::timeout(Duration::from_millis(500), sender.on_detach()).await;
     assert!(kept.is_err(), "the primary key signed its token");
