@@ -27,9 +27,9 @@ mod shared;
 mod sink;
 mod stream;
 mod token;
+mod unsettled;
 mod websocket;
 mod wire;
-mod unsettled;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};

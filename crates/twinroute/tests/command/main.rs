@@ -14,6 +14,7 @@ mod harness;
 mod identity;
 mod management;
 mod network;
+mod rotation;
 mod running;
 mod session;
 mod steering;
