@@ -150,7 +150,7 @@ impl Owner {
                     if refused.is_some() {
                         let slot = shared::slot(index).as_str();
                         let entity = self.targets[index].entity.path();
-                        tracing::warn!(entity, slot, "the other credential was refused");
+                        tracing::warn!(entity, slot, "a credential was refused; this one is used");
                     }
                     self.shared.set_current(index);
                     self.shared.set_limits(link.limits);

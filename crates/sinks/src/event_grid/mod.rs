@@ -200,7 +200,7 @@ impl EventGrid {
                     if refused.is_some() {
                         let slot = SLOTS[index].as_str();
                         let host = self.url.host_str();
-                        tracing::warn!(host, slot, "the other access key was refused");
+                        tracing::warn!(host, slot, "a credential was refused; this one is used");
                     }
                     self.key.store(index, Ordering::Relaxed);
                     return answered;
