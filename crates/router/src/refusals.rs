@@ -47,7 +47,7 @@ impl Refusals {
             told: self.clone(),
             pending: false,
             last: None,
-            gap: GAP_MIN,
+            gap: Duration::ZERO,
         }
     }
 }
@@ -60,7 +60,7 @@ pub struct Looks {
     /// Somebody told, and no look came of it yet.
     pending: bool,
     last: Option<Instant>,
-    /// Until the next look, if nothing new happens.
+    /// From the last look to the next one, if nothing new happens.
     gap: Duration,
 }
 
@@ -78,7 +78,7 @@ impl Looks {
         }
         loop {
             if told.anew.swap(false, Ordering::Relaxed) {
-                self.gap = GAP_MIN;
+                self.gap = self.gap.min(GAP_MIN);
             }
             let at = self.last.map_or_else(Instant::now, |last| last + self.gap);
             tokio::select! {
@@ -89,7 +89,10 @@ impl Looks {
         }
         self.pending = false;
         self.last = Some(Instant::now());
-        self.gap = (self.gap * 2).min(GAP_MAX);
+        self.gap = match self.gap {
+            Duration::ZERO => GAP_MIN,
+            gap => (gap * 2).min(GAP_MAX),
+        };
     }
 }
 
@@ -125,7 +128,7 @@ mod tests {
             next(&mut looks, &refusals, Some(Refusal::First)).await,
             Some(0)
         );
-        for seconds in [10, 20, 40, 60, 60] {
+        for seconds in [5, 10, 20, 40, 60, 60] {
             let again = next(&mut looks, &refusals, Some(Refusal::Again)).await;
             assert_eq!(again, Some(seconds));
         }

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod azure;
 mod crash;
+mod credentials;
 mod durable;
 mod harness;
 mod identity;
