@@ -88,11 +88,8 @@ impl Daemon {
         let listeners = Server::ingress(config).open(&loaded)?;
         let admin_listeners = Server::admin(config).open(&loaded)?;
         let management_listeners = Server::management(config).open(&loaded)?;
-        router.show_expiries(listeners::expiries([
-            ("ingress", &listeners),
-            ("admin", &admin_listeners),
-            ("management", &management_listeners),
-        ]));
+        let servers = [&*listeners, &admin_listeners, &management_listeners];
+        router.show_expiries(listeners::expiries(servers));
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");

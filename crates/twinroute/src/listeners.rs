@@ -167,16 +167,17 @@ pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
     }
 }
 
-/// Tells when the certificates of servers end, each by its table.
+/// Tells when the certificates of the servers `ingress`, `admin` and `management` end.
 pub(crate) fn expiries(
-    servers: [(&'static str, &[Listener]); 3],
+    servers: [&[Listener]; 3],
 ) -> impl Fn() -> Vec<Expiry> + Send + Sync + use<> {
+    let tables = ["ingress", "admin", "management"];
     // The listeners of a server share one.
     let shared = |listeners: &[Listener]| listeners.iter().find_map(Listener::tls).cloned();
-    let known = servers.map(|(table, listeners)| (table, shared(listeners)));
+    let known = servers.map(shared);
     move || {
-        let known = known.iter();
-        let ends = known.filter_map(|(table, tls)| Some((*table, tls.as_ref()?.ends())));
+        let known = tables.iter().zip(&known);
+        let ends = known.filter_map(|(table, tls)| Some((table, tls.as_ref()?.ends())));
         ends.flat_map(|(table, ends)| ends.into_iter().map(move |end| expiry(table, &end)))
             .collect()
     }

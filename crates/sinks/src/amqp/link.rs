@@ -283,12 +283,7 @@ async fn serve(
                     }
                 }
             }
-            Next::Lost(failure) => {
-                let refused = failure.fault.kind == FaultKind::Unauthorized;
-                give_up(link, unsettled, failure, spare);
-                let held = None;
-                return Ended { held, refused };
-            }
+            Next::Lost(failure) => return give_up(link, unsettled, failure, spare),
             Next::Close => {
                 link.close().await;
                 return Ended::default();
@@ -430,7 +425,8 @@ fn give_up(
     mut unsettled: FuturesUnordered<Unsettled>,
     mut failure: Failure,
     spare: Spare,
-) {
+) -> Ended {
+    let refused = failure.fault.kind == FaultKind::Unauthorized;
     failure.fault = spare.told(link.seen(failure.fault));
     let fault = failure.fault.clone();
     let pending = unsettled.len() + usize::from(failure.answer.is_some());
@@ -454,6 +450,8 @@ fn give_up(
     for mut transfer in unsettled {
         transfer.give(answer());
     }
+    let held = None;
+    Ended { held, refused }
 }
 
 /// Whether the broker ended the link over the size of a message: some do not reject, they detach.
