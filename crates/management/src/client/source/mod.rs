@@ -248,7 +248,11 @@ impl AzureSource {
                     None => return,
                 },
                 () = secrets.changed() => None,
-                () = self.hurry[1].notified() => None,
+                () = async {
+                    self.hurry[1].notified().await;
+                    // Why a vault cannot be read is shown with its problems.
+                    drop(self.overlay.refresh().await);
+                } => None,
             };
             let done = fresh.map(|fresh| {
                 *self.listing() = Some((fresh.listing, fresh.digest));
