@@ -1,8 +1,12 @@
 //! The TOML table `[admin]`.
 
 use serde::Deserialize;
+use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
 use twinroute_listen::{Address, IpRule, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+
+/// Who is warned for longer stops to listen.
+const EXPIRY_WARNING_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Where the operational API is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +24,9 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Whether listeners that other machines reach take changes too, where `access` is empty.
     pub allow_changes: bool,
+    /// How long before its end a credential or a certificate is warned about.
+    #[serde(with = "humantime_serde")]
+    pub expiry_warning: Duration,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// Limits of the server.
@@ -44,6 +51,7 @@ impl Default for Settings {
             tls: None,
             access: AccessSettings::default(),
             allow_changes: false,
+            expiry_warning: Duration::from_secs(7 * 24 * 60 * 60),
             unix_mode: SocketMode::default(),
             limits: Limits::default(),
         }
@@ -56,6 +64,9 @@ impl Settings {
     /// # Errors
     /// The first value that cannot be used, by its key.
     pub fn check(&self) -> Result<Vec<String>, String> {
+        if self.expiry_warning > EXPIRY_WARNING_MAX {
+            return Err("expiry_warning must be 0s to 90d".to_owned());
+        }
         self.limits
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
@@ -132,6 +143,17 @@ mod tests {
         assert_eq!(open.changes(), Changes::Everywhere);
         assert_eq!(Settings::default().check(), Ok(vec![]));
         assert_eq!(Settings::default().changes(), Changes::Local);
+    }
+
+    #[test]
+    fn warnings_come_days_before_and_not_years() {
+        let settings: Settings = toml::from_str("expiry_warning = \"30d\"").unwrap();
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(settings.expiry_warning, 30 * day);
+        assert_eq!(Settings::default().expiry_warning, 7 * day);
+        let long: Settings = toml::from_str("expiry_warning = \"1y\"").unwrap();
+        let rule = "expiry_warning must be 0s to 90d".to_owned();
+        assert_eq!(long.check(), Err(rule));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Starting and stopping the servers.
 
+use crate::access::KeySlot;
 use crate::faults::Faults;
 use crate::front::{Tls, TlsError};
 use crate::settings::Settings;
@@ -267,13 +268,13 @@ impl Emulator {
     /// A connection string for a hub, as the Azure clients take it, with the present primary key.
     #[must_use]
     pub fn event_hubs_connection_string(&self, hub: &str) -> String {
-        self.connection_string(hub)
+        self.connection_string(hub, KeySlot::Primary)
     }
 
     /// A connection string for a Service Bus topic or queue.
     #[must_use]
     pub fn service_bus_connection_string(&self, entity: &str) -> String {
-        self.connection_string(entity)
+        self.connection_string(entity, KeySlot::Primary)
     }
 
     /// Where to post events for an Event Grid topic, without the api-version.
@@ -309,14 +310,16 @@ impl Emulator {
         second
     }
 
-    fn connection_string(&self, entity: &str) -> String {
+    /// A connection string for a hub, topic or queue with one of the present keys.
+    #[must_use]
+    pub fn connection_string(&self, entity: &str, slot: KeySlot) -> String {
         let rule = &self.store.rule;
         format!(
             "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};\
              UseDevelopmentEmulator=true;EntityPath={entity}",
             self.amqp.address,
             rule.name(),
-            rule.primary(),
+            rule.key(slot),
         )
     }
 }

@@ -21,6 +21,7 @@ mod store;
 mod vault;
 mod web;
 
+pub use access::KeySlot;
 pub use amqp::value::Value;
 pub use blob::StoredBlob;
 pub use emulator::{Emulator, StartError, Stopped};

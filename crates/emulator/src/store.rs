@@ -1,6 +1,6 @@
 //! What an emulator holds, with or without its servers running.
 
-use crate::access::AccessRule;
+use crate::access::{self, AccessRule, KeySlot};
 use crate::blob::StoredBlob;
 use crate::blob::account::Account;
 use crate::broker::Tally;
@@ -37,6 +37,7 @@ pub struct Store {
     pub(crate) vault: Vault,
     pub(crate) open_connections: AtomicUsize,
     connections: AtomicU64,
+    keys_made: AtomicU64,
     faults: Faults,
     entities: HashMap<String, Entity>,
     arrivals: AtomicU64,
@@ -158,6 +159,7 @@ impl Store {
             arrivals: AtomicU64::new(0),
             open_connections: AtomicUsize::new(0),
             connections: AtomicU64::new(0),
+            keys_made: AtomicU64::new(1),
         })
     }
 
@@ -171,6 +173,27 @@ impl Store {
     /// with `amqp:unauthorized-access`, and new tokens need a new key.
     pub fn set_shared_access_keys(&self, primary: &str, secondary: &str) {
         self.rule.set(primary, secondary);
+    }
+
+    /// Makes a new shared access key in one place and gives it, as the service's regenerateKeys does. Links
+    /// whose token was signed with the one before are detached with `amqp:unauthorized-access` within 200 ms;
+    /// whether the service waits for the end of the token instead is published nowhere.
+    pub fn regenerate_shared_access_key(&self, slot: KeySlot) -> String {
+        let key = self.made_key();
+        self.rule.replace(slot, key.clone());
+        key
+    }
+
+    /// Makes a new access key of an Event Grid topic in one place and gives it; the one before is refused
+    /// from now on.
+    pub fn regenerate_topic_key(&self, topic: &str, slot: KeySlot) -> String {
+        let key = self.made_key();
+        self.grid_topic(topic).set_key(slot, &key);
+        key
+    }
+
+    fn made_key(&self) -> String {
+        access::made_key(self.keys_made.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Replaces both keys of an Event Grid topic.

@@ -273,7 +273,9 @@ impl Listener {
         self.way.as_ref()
     }
 
-    pub(crate) fn tls(&self) -> Option<&Tls> {
+    /// Its TLS, if it speaks that.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 

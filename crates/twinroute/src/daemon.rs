@@ -81,12 +81,15 @@ impl Daemon {
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
+            .expiry_warning(config.admin.expiry_warning)
             .definitions(definitions);
         let router = with_journal(builder, &loaded)?.build()?;
         source.show(&router);
         let listeners = Server::ingress(config).open(&loaded)?;
         let admin_listeners = Server::admin(config).open(&loaded)?;
         let management_listeners = Server::management(config).open(&loaded)?;
+        let servers = [&*listeners, &admin_listeners, &management_listeners];
+        router.show_expiries(listeners::expiries(servers));
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
@@ -195,7 +198,17 @@ async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
     drop(phases.wait_for(|present| *present >= phase).await);
 }
 
-/// Applies the definitions again whenever their source changed, and on SIGHUP.
+/// Why definitions are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// They changed, or somebody says so.
+    Change,
+    /// An endpoint refuses its credential: there may be a new one.
+    Refusal,
+}
+
+/// Applies the definitions again whenever their source changed, on SIGHUP, and when an endpoint refuses its
+/// credential.
 async fn reload(
     mut source: Source,
     (mut hangup, audit): (Signal, Audit),
@@ -203,9 +216,10 @@ async fn reload(
     stopped: impl Future<Output = ()>,
 ) {
     tokio::pin!(stopped);
+    let mut looks = router.looks();
     loop {
-        tokio::select! {
-            () = source.changed() => {}
+        let occasion = tokio::select! {
+            () = source.changed() => Occasion::Change,
             Some(()) = hangup.recv() => {
                 tracing::info!("SIGHUP: reading the definitions again");
                 let reload = Change::step("definitions/reload", "");
@@ -214,15 +228,23 @@ async fn reload(
                     tracing::error!(error, "the definitions stay as they are: it cannot be noted");
                     continue;
                 }
+                Occasion::Change
+            }
+            () = looks.due() => {
+                tracing::info!("a credential is refused: definitions and secrets are looked at again");
+                source.look_now();
+                Occasion::Refusal
             }
             () = &mut stopped => return,
-        }
+        };
         let router = router.clone();
         let applied = tokio::task::spawn_blocking(move || {
-            match source.definitions() {
+            match (source.definitions(), occasion) {
                 // The router logs and shows what is wrong.
-                Ok(definitions) => drop(router.apply(&definitions)),
-                Err(faults) => router.refuse(&faults),
+                (Ok(definitions), _) => drop(router.apply(&definitions)),
+                (Err(faults), Occasion::Change) => router.refuse(&faults),
+                // Somebody may be about to write them; then their change is told.
+                (Err(_), Occasion::Refusal) => {}
             }
             source
         });

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use twinroute_listen::access::{AccessSettings, Gate};
 use twinroute_listen::development;
 use twinroute_listen::{
-    Address, IpRule, IpRules, Listener, MutualTlsSettings, PrivateSettings, PrivateWay,
-    SocketSettings, Tls,
+    Address, CertificateEnd, IpRule, IpRules, Listener, MutualTlsSettings, PrivateSettings,
+    PrivateWay, SocketSettings, Tls,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
 use twinroute_outgoing::Outgoing;
+use twinroute_router::expiry::Expiry;
 
 /// A server as its table of the configuration says.
 pub(crate) struct Server<'a> {
@@ -163,6 +164,31 @@ pub(crate) fn unnamed(config: &Config, instances: &[Instance]) -> Vec<String> {
 pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
     for warning in unnamed(config, instances) {
         tracing::warn!(warning, "about private listeners");
+    }
+}
+
+/// Tells when the certificates of the servers `ingress`, `admin` and `management` end.
+pub(crate) fn expiries(
+    servers: [&[Listener]; 3],
+) -> impl Fn() -> Vec<Expiry> + Send + Sync + use<> {
+    let tables = ["ingress", "admin", "management"];
+    // The listeners of a server share one.
+    let shared = |listeners: &[Listener]| listeners.iter().find_map(Listener::tls).cloned();
+    let known = servers.map(shared);
+    move || {
+        let known = tables.iter().zip(&known);
+        let ends = known.filter_map(|(table, tls)| Some((table, tls.as_ref()?.ends())));
+        ends.flat_map(|(table, ends)| ends.into_iter().map(move |end| expiry(table, &end)))
+            .collect()
+    }
+}
+
+fn expiry(table: &str, end: &CertificateEnd) -> Expiry {
+    let (what, path) = (end.what, end.path.display());
+    Expiry {
+        what: format!("[{table}.tls]: the {what} in {path}"),
+        ends_at: end.ends_at,
+        way_out: "put a renewed one there".to_owned(),
     }
 }
 

@@ -172,6 +172,14 @@ impl Source {
         Ok(definitions)
     }
 
+    /// Has what is polled looked at now: an endpoint refuses the credential it was given. Files are read again
+    /// by [`Source::definitions`].
+    pub(crate) fn look_now(&self) {
+        if let Some(azure) = &self.azure {
+            azure.look_now();
+        }
+    }
+
     /// Resolves after a change, once what changed can be read. Dropping the future loses no change.
     pub(crate) async fn changed(&mut self) {
         let stored = async {

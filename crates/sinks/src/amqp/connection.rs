@@ -7,6 +7,7 @@ use super::batch::SizeLimits;
 use super::cbs::Cbs;
 use super::entity::Entity;
 use super::guard::FRAME_BYTES_MAX;
+use super::shared::Shared;
 use super::stream::{Cut, Severable, severable};
 use super::token::{Token, Tokens};
 use super::websocket::{self, Scheme};
@@ -122,11 +123,11 @@ impl Link {
     /// Connects.
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
-    pub(crate) async fn open(target: &Target) -> Result<Self, EndpointFault> {
+    pub(crate) async fn open(target: &Target, shared: &Shared) -> Result<Self, EndpointFault> {
         // Before there is a connection: the broker gives it 20 s for its first token.
         let tokens = match target.auth {
             AmqpAuth::Cbs => {
-                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock));
+                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock), shared.clone());
                 let token = tokens.token().await?;
                 Some((tokens, token))
             }

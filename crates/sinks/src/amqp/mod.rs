@@ -23,15 +23,19 @@ pub(crate) mod connection;
 pub(crate) mod entity;
 mod guard;
 mod link;
+mod shared;
 mod sink;
 mod stream;
 mod token;
+mod unsettled;
 mod websocket;
 mod wire;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
 
+#[cfg(test)]
+mod credential_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]

@@ -45,7 +45,9 @@ use twinroute_model::endpoint::Topic;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
 use twinroute_outgoing::Outgoing;
-use twinroute_router::sink::{BatchLimits, Delivery, EndpointFault, Outcome, Reason, Sink};
+use twinroute_router::sink::{
+    BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink, Slot,
+};
 
 /// Source: "Access keys and shared access signatures".
 const KEY_HEADER: HeaderName = HeaderName::from_static("aeg-sas-key");
@@ -53,6 +55,9 @@ const KEY_HEADER: HeaderName = HeaderName::from_static("aeg-sas-key");
 const API_VERSION: &str = "2018-01-01";
 /// Idle connections to one host that are kept. More than the 64 batches that may be in flight is of no use.
 const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// What the keys are called, by their place.
+const SLOTS: [Slot; 2] = [Slot::Primary, Slot::Secondary];
 
 /// The sink of one topic.
 pub(crate) struct EventGrid {
@@ -192,6 +197,11 @@ impl EventGrid {
                 (401, answer) => refused = Some((401, answer)),
                 (0, answer) => return (0, answer),
                 answered => {
+                    if refused.is_some() {
+                        let slot = SLOTS[index].as_str();
+                        let host = self.url.host_str();
+                        tracing::warn!(host, slot, "a credential was refused; this one is used");
+                    }
                     self.key.store(index, Ordering::Relaxed);
                     return answered;
                 }
@@ -247,6 +257,17 @@ impl Sink for EventGrid {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
         self.ask().boxed()
+    }
+
+    fn credentials(&self) -> Vec<CredentialState> {
+        let active = self.key.load(Ordering::Relaxed);
+        let slots = SLOTS.into_iter().take(self.keys.len()).enumerate();
+        let state = |(index, slot)| CredentialState {
+            slot,
+            active: index == active,
+            expires_at: None,
+        };
+        slots.map(state).collect()
     }
 }
 

@@ -9,10 +9,10 @@ use tokio::runtime::Runtime;
 use twinroute_emulator::{Emulator, Faults, IdentitySettings, Settings, TlsPorts, VaultAnswer};
 use twinroute_model::clock::SystemClock;
 
-const SUB: &str = "11111111-1111-1111-1111-111111111111";
+pub(crate) const SUB: &str = "11111111-1111-1111-1111-111111111111";
 
 /// A twinroute whose definitions are put over its management API.
-fn upstream(folder: &Path) -> (Daemon, String) {
+pub(crate) fn upstream(folder: &Path) -> (Daemon, String) {
     write(
         folder,
         "twinroute.toml",
@@ -28,7 +28,7 @@ fn upstream(folder: &Path) -> (Daemon, String) {
     (daemon, management)
 }
 
-fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let request = format!(
         "PUT {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer writer-0123456789\r\n\
@@ -42,7 +42,7 @@ fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
 }
 
 /// Puts an instance with an endpoint `grid-1` and a route.
-fn define(daemon: &mut Daemon, management: &str, name: &str) {
+pub(crate) fn define(daemon: &mut Daemon, management: &str, name: &str) {
     let instance = format!(
         "/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{name}"
     );

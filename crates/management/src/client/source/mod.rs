@@ -87,6 +87,8 @@ pub struct AzureSource {
     current: ArcSwapOption<Snapshot>,
     progress: Mutex<Progress>,
     news: Notify,
+    /// Somebody wants a look before its turn: at the API, and at the secrets.
+    hurry: [Notify; 2],
     /// Looks that came to an end, good or bad.
     looks: watch::Sender<u64>,
 }
@@ -143,6 +145,7 @@ impl AzureSource {
             current: ArcSwapOption::empty(),
             progress: Mutex::default(),
             news: Notify::new(),
+            hurry: Default::default(),
             looks: watch::Sender::new(0),
         };
         source.load();
@@ -160,6 +163,12 @@ impl AzureSource {
     /// Dropping the future loses no change.
     pub async fn changed(&self) {
         self.news.notified().await;
+    }
+
+    /// Has the API and the secrets looked at now and not in their turn, because an endpoint refuses what it was
+    /// given. While looks at the API fail, those wait for their turn all the same. Bound how often this is called.
+    pub fn look_now(&self) {
+        self.hurry.iter().for_each(Notify::notify_one);
     }
 
     /// Resolves when the first look has come to its end, good (its definitions are there then) or bad;
@@ -222,7 +231,10 @@ impl AzureSource {
             let after = error.as_ref().and_then(Error::refusal);
             let after = after.and_then(|refusal| refusal.retry_after);
             let wait = pause(self.poll, failures, after, fastrand::f64());
-            self.management.sleep(wait).await;
+            tokio::select! {
+                () = self.management.sleep(wait) => {}
+                () = self.hurry[0].notified(), if failures == 0 => {}
+            }
         }
     }
 
@@ -236,6 +248,11 @@ impl AzureSource {
                     None => return,
                 },
                 () = secrets.changed() => None,
+                () = async {
+                    self.hurry[1].notified().await;
+                    // Why a vault cannot be read is shown with its problems.
+                    drop(self.overlay.refresh().await);
+                } => None,
             };
             let done = fresh.map(|fresh| {
                 *self.listing() = Some((fresh.listing, fresh.digest));

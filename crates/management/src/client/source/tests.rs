@@ -179,6 +179,29 @@ fn names(snapshot: &Snapshot) -> String {
     endpoints.chain(routes).collect::<Vec<_>>().join(" ")
 }
 
+/// Its turn would come in an hour.
+#[tokio::test]
+async fn a_look_that_is_asked_for_comes_before_its_turn() {
+    let azure = Azure::new().await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
+    let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
+    let settings = AzureSettings {
+        poll: Duration::from_secs(3_600),
+        ..settings(&azure.fake.url)
+    };
+    let opened = AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing());
+    let running = start(opened.unwrap());
+    let first = running.changed().await;
+    assert_eq!(names(&first), "hub-1 hub-2 r1 r2");
+    azure.change(|world| world.routes = vec![ROUTE_1]);
+    let asked = azure.fake.targets().len();
+    running.source.look_now();
+    let second = running.changed().await;
+    assert_eq!(names(&second), "hub-1 hub-2 r1");
+    assert_eq!(azure.fake.targets().len(), asked + 4, "one look");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn definitions_follow_the_api_and_unchanged_answers_make_none() {
     let azure = Azure::new().await;
