@@ -93,12 +93,14 @@ pub(super) fn mutual_tls(stage: &Stage<'_>) -> anyhow::Result<()> {
         "mutual_tls.py",
         &json!({ "step": "make", "folder": folder }),
     )?;
-    let tls = "[ingress.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n";
+    let tls = "listen_tls = [\"127.0.0.1:0\"]\n[ingress.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n";
     let router = Router::start(stage, &[], &[], tls, "")?;
-    let address: SocketAddr = {
-        let (_, address) = router.ingress.split_once("//").context("no scheme")?;
-        address.parse()?
-    };
+    // Plain first, then TLS, each with a line of its own.
+    let output = router.process.output();
+    let lines = output.lines().filter_map(json_line);
+    let told = lines.filter(|line| line["message"] == "takes events");
+    let address = told.last().context("no listener")?["address"].clone();
+    let address: SocketAddr = text(&address)?.parse()?;
     let port = address.port();
     let scene = json!({ "step": "ask", "folder": folder, "port": port });
     stage.play("mutual_tls.py", &scene)?;
