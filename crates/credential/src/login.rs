@@ -32,14 +32,7 @@ pub(crate) fn credential(
         transport: Some(Transport::new(Arc::clone(http))),
         ..ClientOptions::default()
     };
-    let at = |authority: &Option<String>| ClientOptions {
-        cloud: authority.as_ref().map(|authority| {
-            let mut cloud = CustomConfiguration::default();
-            cloud.authority_host.clone_from(authority);
-            Arc::new(CloudConfiguration::from(cloud))
-        }),
-        ..client_options.clone()
-    };
+    let at = |authority: &Option<String>| in_cloud(&client_options, authority.as_deref());
     Ok(match login {
         Login::Token(_) | Login::TokenFile(_) => {
             let text = "a ready token needs no credential";
@@ -48,24 +41,10 @@ pub(crate) fn credential(
         }
         Login::ManagedIdentity { client_id } => {
             let user_assigned_id = client_id.clone().map(UserAssignedId::ClientId);
-            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id,
-                client_options,
-            }))?
+            managed(user_assigned_id, client_options)?
         }
         Login::UserAssignedIdentity { resource_id } => {
-            if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
-                return Ok(Arc::new(AppService {
-                    place,
-                    resource_id: resource_id.clone(),
-                    http: Arc::clone(http),
-                }));
-            }
-            let user_assigned_id = Some(UserAssignedId::ResourceId(resource_id.clone()));
-            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id,
-                client_options,
-            }))?
+            user_assigned(resource_id, http, client_options)?
         }
         Login::WorkloadIdentity {
             tenant_id,
@@ -99,26 +78,17 @@ pub(crate) fn credential(
             certificate_file,
             authority,
         } => {
-            let host = authority
-                .clone()
-                .or_else(|| std::env::var(AUTHORITY_VARIABLE).ok());
-            let host = host.unwrap_or_else(|| AUTHORITY.to_owned());
-            let host = host.trim_end_matches('/');
             let certificate = Certificate {
                 file: certificate_file.clone(),
                 client_id: client_id.clone(),
-                audience: format!("{host}/{tenant_id}/oauth2/v2.0/token"),
+                audience: token_endpoint(authority.as_deref(), tenant_id),
                 clock: Arc::clone(clock),
             };
             let options = ClientAssertionCredentialOptions {
                 client_options: at(authority),
             };
-            ClientAssertionCredential::new(
-                tenant_id.clone(),
-                client_id.clone(),
-                certificate,
-                Some(options),
-            )?
+            let (tenant_id, client_id) = (tenant_id.clone(), client_id.clone());
+            ClientAssertionCredential::new(tenant_id, client_id, certificate, Some(options))?
         }
         Login::AzureCli { tenant_id } => {
             AzureCliCredential::new(Some(AzureCliCredentialOptions {
@@ -127,6 +97,59 @@ pub(crate) fn credential(
             }))?
         }
     })
+}
+
+/// Where tokens of a tenant are, as azure_identity works it out.
+fn token_endpoint(authority: Option<&str>, tenant_id: &str) -> String {
+    let host = authority.map(str::to_owned);
+    let host = host.or_else(|| std::env::var(AUTHORITY_VARIABLE).ok());
+    let host = host.unwrap_or_else(|| AUTHORITY.to_owned());
+    format!(
+        "{}/{tenant_id}/oauth2/v2.0/token",
+        host.trim_end_matches('/')
+    )
+}
+
+/// The same options for an authority that is named.
+fn in_cloud(options: &ClientOptions, authority: Option<&str>) -> ClientOptions {
+    let cloud = authority.map(|authority| {
+        let mut cloud = CustomConfiguration::default();
+        authority.clone_into(&mut cloud.authority_host);
+        Arc::new(CloudConfiguration::from(cloud))
+    });
+    ClientOptions {
+        cloud,
+        ..options.clone()
+    }
+}
+
+/// Asks by ARM id: App Service by a request of ours, the service of virtual machines by azure_identity's.
+fn user_assigned(
+    resource_id: &str,
+    http: &Arc<dyn HttpClient>,
+    client_options: ClientOptions,
+) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
+        return Ok(Arc::new(AppService {
+            place,
+            resource_id: resource_id.to_owned(),
+            http: Arc::clone(http),
+        }));
+    }
+    let user_assigned_id = Some(UserAssignedId::ResourceId(resource_id.to_owned()));
+    managed(user_assigned_id, client_options)
+}
+
+/// A managed identity, as azure_identity asks for it.
+fn managed(
+    user_assigned_id: Option<UserAssignedId>,
+    client_options: ClientOptions,
+) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let options = ManagedIdentityCredentialOptions {
+        user_assigned_id,
+        client_options,
+    };
+    Ok(ManagedIdentityCredential::new(Some(options))?)
 }
 
 #[cfg(test)]

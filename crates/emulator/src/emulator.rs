@@ -30,7 +30,7 @@ pub struct Emulator {
     http: Server,
     blob: Server,
     identity: Option<Server>,
-    fronts: Option<Fronts>,
+    fronts: Option<Box<Fronts>>,
 }
 
 /// TLS before the others.
@@ -129,6 +129,7 @@ impl Emulator {
         let mut tls = None;
         let mut servers = vec![self.amqp, self.http, self.blob];
         if let Some(fronts) = self.fronts {
+            let fronts = *fronts;
             ports.amqp_tls = fronts.amqp.address.port();
             ports.blob_tls = fronts.blob.address.port();
             ports.identity_tls = (fronts.identity.as_ref()).map_or(0, |front| front.address.port());
@@ -351,7 +352,7 @@ impl Stopped {
             None => None,
         };
         let fronts = match self.tls {
-            Some(tls) => Some(Fronts {
+            Some(tls) => Some(Box::new(Fronts {
                 amqp: Server::front(bind(self.ports.amqp_tls)?, &store, &tls, &amqp)?,
                 blob: Server::front(bind(self.ports.blob_tls)?, &store, &tls, &blob)?,
                 identity: match &identity {
@@ -362,7 +363,7 @@ impl Stopped {
                     None => None,
                 },
                 tls,
-            }),
+            })),
             None => None,
         };
         if let (Some(service), Some(fronts)) = (&store.identity, &fronts) {

@@ -93,12 +93,14 @@ pub(super) fn mutual_tls(stage: &Stage<'_>) -> anyhow::Result<()> {
         "mutual_tls.py",
         &json!({ "step": "make", "folder": folder }),
     )?;
-    let tls = "[ingress.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n";
+    let tls = "listen_tls = [\"127.0.0.1:0\"]\n[ingress.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n";
     let router = Router::start(stage, &[], &[], tls, "")?;
-    let address: SocketAddr = {
-        let (_, address) = router.ingress.split_once("//").context("no scheme")?;
-        address.parse()?
-    };
+    // Plain first, then TLS, each with a line of its own.
+    let output = router.process.output();
+    let lines = output.lines().filter_map(json_line);
+    let mut told = lines.filter(|line| line["message"] == "takes events");
+    let address = told.next_back().context("no listener")?["address"].clone();
+    let address: SocketAddr = text(&address)?.parse()?;
     let port = address.port();
     let scene = json!({ "step": "ask", "folder": folder, "port": port });
     stage.play("mutual_tls.py", &scene)?;
@@ -193,31 +195,7 @@ pub(super) fn dead_letter(stage: &Stage<'_>) -> anyhow::Result<()> {
         &format!("{container}?restype=container"),
         &[&bearer, version],
     )?;
-    let port = namespace.emulator.amqp_tls_port().context("no TLS")?;
-    let endpoint = json!({ "properties": {
-        "endpointType": "EventHub", "authenticationType": "IdentityBased",
-        "endpointUri": format!("sb://localhost:{port}/"), "entityPath": "refused",
-        "identity": { "type": "SystemAssigned" }, "deadLetterUri": container,
-    } });
-    let settings = format!(
-        "[identity]\ncredential = \"managed-identity\"\n\n[outgoing]\nca_files = [{}]\n",
-        json!(ca)
-    );
-    let variables = [
-        ("IDENTITY_ENDPOINT", door),
-        (
-            "IDENTITY_HEADER",
-            IdentitySettings::default().header.expose().to_owned(),
-        ),
-    ];
-    let router = Router::start_with(
-        stage,
-        &variables,
-        &[("hub", endpoint)],
-        &[("hub", route("hub", "true"))],
-        "",
-        &settings,
-    )?;
+    let router = router(stage, &namespace.emulator, &container)?;
     router.post(EVENT)?;
     router.shows("the dead letter is in Azurite", stage.deadline, |status| {
         scene::endpoints(status)
@@ -240,6 +218,36 @@ pub(super) fn dead_letter(stage: &Stage<'_>) -> anyhow::Result<()> {
     let refused = curl.ask("GET", &format!("{container}/{name}"), &[version]);
     ensure!(refused.is_err(), "Azurite asks nobody for a token");
     Ok(())
+}
+
+/// A router with an endpoint at the hub that refuses, which the machine's identity opens.
+fn router(stage: &Stage<'_>, emulator: &Emulator, container: &str) -> anyhow::Result<Router> {
+    let machine = emulator.identity_address().context("no identity service")?;
+    let port = emulator.amqp_tls_port().context("no TLS")?;
+    let endpoint = json!({ "properties": {
+        "endpointType": "EventHub", "authenticationType": "IdentityBased",
+        "endpointUri": format!("sb://localhost:{port}/"), "entityPath": "refused",
+        "identity": { "type": "SystemAssigned" }, "deadLetterUri": container,
+    } });
+    let settings = format!(
+        "[identity]\ncredential = \"managed-identity\"\n\n[outgoing]\nca_files = [{}]\n",
+        json!(emulator.ca_file())
+    );
+    let variables = [
+        ("IDENTITY_ENDPOINT", format!("http://{machine}/msi/token")),
+        (
+            "IDENTITY_HEADER",
+            IdentitySettings::default().header.expose().to_owned(),
+        ),
+    ];
+    Router::start_with(
+        stage,
+        &variables,
+        &[("hub", endpoint)],
+        &[("hub", route("hub", "true"))],
+        "",
+        &settings,
+    )
 }
 
 /// curl that trusts the emulator's authority.

@@ -81,12 +81,14 @@ struct Inner {
 
 #[derive(Default)]
 struct Known {
-    /// By name without prefix and field, in lower case, and field.
-    secrets: HashMap<(String, Field), Held>,
+    secrets: Secrets,
     error: Option<String>,
     failures: u32,
     looked_at: Option<Timestamp>,
 }
+
+/// By name without prefix and field, in lower case, and field.
+type Secrets = HashMap<(String, Field), Held>;
 
 #[derive(Clone)]
 struct Held {
@@ -205,7 +207,7 @@ impl Inner {
     }
 
     /// Reads what is new; gives all that is to be known.
-    async fn look(&self) -> Result<(HashMap<(String, Field), Held>, Timestamp), VaultError> {
+    async fn look(&self) -> Result<(Secrets, Timestamp), VaultError> {
         let began = self.clock.now();
         let listed = self.client.list().await?;
         let (before, looked_at) = {
@@ -238,10 +240,7 @@ impl Inner {
     }
 
     /// Takes what came of a look; says how long to wait for the next.
-    fn land(
-        &self,
-        outcome: Result<(HashMap<(String, Field), Held>, Timestamp), VaultError>,
-    ) -> Duration {
+    fn land(&self, outcome: Result<(Secrets, Timestamp), VaultError>) -> Duration {
         let every = self.settings.refresh;
         let mut known = self.known();
         let before = known.error.clone();

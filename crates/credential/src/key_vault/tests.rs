@@ -234,7 +234,8 @@ async fn callers_share_a_look_and_requests_are_bounded() {
         }
     };
     let (one, two, ()) = tokio::join!(one, two, answer);
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     assert_eq!(desk.asked().len(), 30, "ten pages, twenty secrets, once");
     assert_eq!(desk.vault.under_way.lock().unwrap().1, REQUESTS_MAX);
 }

@@ -22,7 +22,7 @@ pub(super) const CLUSTER: &str = "https://kubernetes.emulator.invalid";
 pub(super) const EXCHANGE: &str = "api://AzureADTokenExchange";
 
 /// By how much a client's clock may be ahead.
-const SKEW_SECONDS: i64 = 300;
+const SKEW_SECONDS: f64 = 300.0;
 
 /// Why an assertion is refused: Entra's number, and words.
 pub(super) type Refused = (u32, String);
@@ -112,9 +112,11 @@ fn federated(
 }
 
 fn in_time(claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refused> {
-    let moment = |name: &str| claims.get(name).and_then(Value::as_i64);
-    let late = moment("exp").is_none_or(|ends| ends <= now.unix_seconds());
-    let early = moment("nbf").is_some_and(|begins| begins > now.unix_seconds() + SKEW_SECONDS);
+    // RFC 7519 §2: a NumericDate need not be whole.
+    let moment = |name: &str| claims.get(name).and_then(Value::as_f64);
+    let away = |seconds: f64| seconds - now.unix_seconds() as f64;
+    let late = moment("exp").is_none_or(|ends| away(ends) <= 0.0);
+    let early = moment("nbf").is_some_and(|begins| away(begins) > SKEW_SECONDS);
     if late || early {
         let text = "the assertion is not within its valid time range";
         return Err((700_024, text.to_owned()));
@@ -137,9 +139,12 @@ fn signed_by_certificate(
             ));
         }
     };
+    // Some clients pad it, against RFC 7515 §2.
+    let plain = |text: &Option<String>| Some(text.as_deref()?.trim_end_matches('=').to_owned());
+    let shown = (plain(&header.x5t_s256), plain(&header.x5t));
     let matches = |der: &Vec<u8>| {
         let print = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, der));
-        match (&header.x5t_s256, &header.x5t) {
+        match &shown {
             (Some(thumbprint), _) => *thumbprint == print(&SHA256),
             (None, Some(thumbprint)) => *thumbprint == print(&SHA1_FOR_LEGACY_USE_ONLY),
             (None, None) => false,

@@ -131,7 +131,7 @@ async fn machine(
     let asked = managed::read(service, door, request.headers(), query);
     let asked = match asked {
         Ok(asked) => asked,
-        Err(refusal) => return Ok(refusal),
+        Err(refusal) => return Ok(*refusal),
     };
     let Asked {
         resource, named, ..

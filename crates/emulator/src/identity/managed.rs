@@ -32,9 +32,12 @@ pub(super) fn read<'a>(
     door: Door,
     headers: &HeaderMap,
     query: &Query,
-) -> Result<Asked<'a>, Response<Full<Bytes>>> {
+) -> Result<Asked<'a>, Box<Response<Full<Bytes>>>> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let bad = |text: &str| refuse(door, StatusCode::BAD_REQUEST, "invalid_request", text);
+    let bad = |text: &str| {
+        let status = StatusCode::BAD_REQUEST;
+        Box::new(refuse(door, status, "invalid_request", text))
+    };
     let version = query.get("api-version").unwrap_or_default();
     match door {
         Door::Imds => {
@@ -51,7 +54,8 @@ pub(super) fn read<'a>(
         Door::AppService | Door::Entra => {
             if header("x-identity-header") != Some(service.settings.header.expose()) {
                 let text = "the header X-IDENTITY-HEADER is missing or wrong";
-                return Err(refuse(door, StatusCode::UNAUTHORIZED, "", text));
+                let refusal = refuse(door, StatusCode::UNAUTHORIZED, "", text);
+                return Err(Box::new(refusal));
             }
             if version != APP_SERVICE_VERSION {
                 return Err(bad("api-version must be 2019-08-01"));
