@@ -69,6 +69,7 @@ mod tests {
                     tenant_id: "t".to_owned(),
                     client_id: "c".to_owned(),
                     secret: "s3cret".into(),
+                    authority: None,
                 },
             ] {
                 let sent = Arc::new(AtomicUsize::new(0));

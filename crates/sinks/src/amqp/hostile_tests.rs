@@ -317,13 +317,12 @@ async fn floods_end_soon() {
     }
 }
 
-/// Each of these ends by itself or at the attempt's deadline, whatever fe2o3-amqp makes of it.
-#[tokio::test(start_paused = true)]
-async fn what_contradicts_the_protocol_ends_at_the_deadline_at_the_latest() {
+/// Frames that a broker may send, but not then.
+fn contradictions() -> Vec<Attack> {
     let (zero, one) = (uint(0), uint(1));
     let end = |info: &[u8]| frame(0x17, &[info]);
     let detach = |handle: u32| frame(0x16, &[&uint(handle), TRUE]);
-    let attacks = [
+    vec![
         at(
             code::ATTACH,
             framed(0, 77, &described(0x13, &[NULL, &one, &one, &one])),
@@ -396,8 +395,13 @@ async fn what_contradicts_the_protocol_ends_at_the_deadline_at_the_latest() {
         ),
         Attack::new(At::AmqpHeader, b"AMQP\x00\x09\x09\x09".to_vec()),
         Attack::new(At::Connect, super::puppet::AMQP_HEADER.to_vec()),
-    ];
-    for attack in attacks {
+    ]
+}
+
+/// Each of these ends by itself or at the attempt's deadline, whatever fe2o3-amqp makes of it.
+#[tokio::test(start_paused = true)]
+async fn what_contradicts_the_protocol_ends_at_the_deadline_at_the_latest() {
+    for attack in contradictions() {
         let shown = format!(
             "{:?} {:02x?}",
             attack.at,

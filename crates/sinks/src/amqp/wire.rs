@@ -156,7 +156,7 @@ fn after_format<'a>(
 fn scalar(format: u8, rest: &[u8]) -> Result<&[u8], Fault> {
     let (width, rest) = match format {
         0x40..=0x45 => (0, rest),
-        0x50 | 0x51 | 0x52..=0x56 => (1, rest),
+        0x50..=0x56 => (1, rest),
         0x60 | 0x61 => (2, rest),
         0x70..=0x74 => (4, rest),
         0x80..=0x84 => (8, rest),
