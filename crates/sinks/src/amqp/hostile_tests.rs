@@ -200,7 +200,7 @@ async fn values_that_would_eat_memory_or_stack_are_refused() {
         ]
     };
     let mut nested = vec![0x45];
-    for _ in 0..3_000 {
+    for _ in 0..7_000 {
         nested = list(&[&nested]);
     }
     let mut descriptors = vec![0; 60_000];
