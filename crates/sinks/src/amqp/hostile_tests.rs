@@ -320,49 +320,38 @@ async fn floods_end_soon() {
 /// Frames that a broker may send, but not then.
 fn contradictions() -> Vec<Attack> {
     let (zero, one) = (uint(0), uint(1));
+    let attached = |bytes| at(code::ATTACH, bytes);
     let end = |info: &[u8]| frame(0x17, &[info]);
     let detach = |handle: u32| frame(0x16, &[&uint(handle), TRUE]);
     vec![
-        at(
-            code::ATTACH,
-            framed(0, 77, &described(0x13, &[NULL, &one, &one, &one])),
-        ),
-        at(
-            code::ATTACH,
-            frame(code::TRANSFER, &[&uint(9), &zero, &[0xa0, 1, 0]]),
-        ),
-        at(code::ATTACH, detach(9)),
-        at(code::ATTACH, detach(0)),
-        at(code::ATTACH, end(NULL)),
-        at(code::ATTACH, attach("twinroute-test-sender", u32::MAX)),
-        at(
-            code::ATTACH,
+        attached(framed(0, 77, &described(0x13, &[NULL, &one, &one, &one]))),
+        attached(frame(code::TRANSFER, &[&uint(9), &zero, &[0xa0, 1, 0]])),
+        attached(detach(9)),
+        attached(detach(0)),
+        attached(end(NULL)),
+        attached(attach("twinroute-test-sender", u32::MAX)),
+        attached(
             [
                 attach("twinroute-test-sender", 0),
                 attach("twinroute-test-sender", 0),
             ]
             .concat(),
         ),
-        at(
-            code::ATTACH,
+        attached(
             [
                 attach("twinroute-test-sender", 0),
                 flow_of([0, 0], 0, 100, NULL),
             ]
             .concat(),
         ),
-        at(
-            code::ATTACH,
+        attached(
             [
                 attach("twinroute-test-sender", 0),
                 flow_of([u32::MAX, u32::MAX], u32::MAX, u32::MAX, TRUE),
             ]
             .concat(),
         ),
-        at(
-            code::ATTACH,
-            [attach("twinroute-test-sender", 0), flow(0, 0)].concat(),
-        ),
+        attached([attach("twinroute-test-sender", 0), flow(0, 0)].concat()),
         at(
             code::BEGIN,
             frame(code::BEGIN, &[&[0x60, 9, 9], &zero, &one, &one]),
