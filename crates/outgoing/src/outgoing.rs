@@ -122,7 +122,6 @@ impl Outgoing {
 
     /// An HTTP/1.1 client to be set further: it follows no redirects, so that no secret goes where it
     /// was not meant to, decodes no compressed answers, and goes through the proxies.
-    #[must_use]
     pub fn http(&self) -> ClientBuilder {
         let proxies = Arc::clone(&self.proxies);
         Client::builder()

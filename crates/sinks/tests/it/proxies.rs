@@ -2,14 +2,18 @@
 
 use crate::broker::Broker;
 use crate::support::{certificate, deliveries, endpoint, hub, settings, short};
+use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_model::settings::EndpointSettings;
+use twinroute_model::settings::{AmqpTransport, EndpointSettings};
 use twinroute_outgoing::proxy::Proxies;
 use twinroute_outgoing::{Outgoing, Settings};
 use twinroute_router::sink::{Connect, Sink};
@@ -197,4 +201,104 @@ async fn what_is_in_the_clear_exempt_or_amqp_asks_no_proxy() {
     // The one that is not exempt: `exempt.example` is no end of its name.
     assert_eq!(through.len(), 1, "{through:?}");
     assert!(through[0].starts_with("CONNECT exempt.example.invalid:1 "));
+}
+
+/// A namespace on port 443: TLS, in it WebSockets, in them the broker.
+async fn namespace(acceptor: TlsAcceptor, broker: &Arc<Broker>) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let broker = Arc::clone(broker);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, broker) = (acceptor.clone(), Arc::clone(&broker));
+            connections.spawn(async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                let socket = tokio_tungstenite::accept_hdr_async(stream, upgrade).await;
+                let (near, far) = tokio::io::duplex(1 << 16);
+                tokio::join!(broker.serve(near), pump(socket.unwrap(), far));
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[allow(clippy::result_large_err, reason = "the callback's type")]
+fn upgrade(
+    request: &Request,
+    mut response: Response,
+) -> Result<Response, tokio_tungstenite::tungstenite::handshake::server::ErrorResponse> {
+    assert_eq!(request.uri(), "/$servicebus/websocket");
+    let name = "sec-websocket-protocol";
+    let headers = response.headers_mut();
+    headers.insert(name, request.headers()[name].clone());
+    Ok(response)
+}
+
+async fn pump<S>(socket: WebSocketStream<S>, pipe: tokio::io::DuplexStream)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sending, mut receiving) = socket.split();
+    let (mut reader, mut writer) = tokio::io::split(pipe);
+    let outwards = async {
+        let mut chunk = vec![0; 1_000];
+        while let Ok(read @ 1..) = reader.read(&mut chunk).await {
+            let message = Message::binary(chunk[..read].to_vec());
+            sending.send(message).await.ok();
+        }
+    };
+    let inwards = async {
+        while let Some(Ok(message)) = receiving.next().await {
+            if let Message::Binary(bytes) = message {
+                writer.write_all(&bytes).await.ok();
+            }
+        }
+    };
+    tokio::select! {
+        () = outwards => {}
+        () = inwards => {}
+    }
+}
+
+#[tokio::test]
+async fn amqp_within_websockets_goes_through_the_proxy_under_tls() {
+    let (tls, acceptor) = certificate("ns.example");
+    let broker = Arc::new(Broker::default());
+    let (server, _tasks) = namespace(acceptor, &broker).await;
+    let proxy = Proxy::start(server).await;
+    let websocket = EndpointSettings {
+        amqp_transport: AmqpTransport::Websocket,
+        ..settings()
+    };
+    let text = |host: &str| {
+        format!("Endpoint=sb://{host}/;SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=hub")
+    };
+    let outgoing = Outgoing::direct(tls).with_proxies(proxy.proxies("p%40ss"));
+    // The port of AMQP itself is not that of WebSockets.
+    for host in ["ns.example", "ns.example:5671"] {
+        let sink = sink(&outgoing, &hub(&text(host)), &websocket);
+        let outcomes = sink.send(&deliveries(0..50)).await;
+        assert_eq!(short(&outcomes), ["delivered"; 50], "{host}");
+    }
+    assert_eq!(broker.ids().len(), 100);
+    let asked = proxy.asked();
+    assert_eq!(asked.len(), 2);
+    for asked in asked {
+        assert!(
+            asked.starts_with("CONNECT ns.example:443 HTTP/1.1\r\n"),
+            "{asked}"
+        );
+    }
+    let outgoing = outgoing.with_proxies(proxy.proxies("wr0ng"));
+    let sink = sink(&outgoing, &hub(&text("ns.example")), &websocket);
+    let outcomes = sink.send(&deliveries(0..1)).await;
+    assert_eq!(short(&outcomes), ["unreachable proxy"]);
+    let shown = format!("{outcomes:?}");
+    assert!(
+        shown.contains("name or password") && !shown.contains("wr0ng"),
+        "{shown}"
+    );
 }
