@@ -199,10 +199,11 @@ impl Inner {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
-        let looked = checked
-            .map_err(Refusal::from)
-            .and_then(|()| self.look(head, &body, target));
-        let (ack, form, encoding) = match looked {
+        let looked = checked.map_err(Refusal::from).and_then(|who| {
+            let (ack, form, encoding) = self.look(head, &body, target)?;
+            Ok((who, ack, form, encoding))
+        });
+        let (who, ack, form, encoding) = match looked {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -214,6 +215,8 @@ impl Inner {
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
         let body = inflate(encoding, body, self.limits.body_bytes(), &mut hold).await?;
+        // What is inflated counts: that is what has to be stored.
+        let bytes = body.len();
         let events = match form {
             Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
             Form::EventGrid(format) => {
@@ -222,6 +225,10 @@ impl Inner {
             Form::Validation => return event_grid::validate(&body),
             Form::Deletion => return Ok(answer::empty()),
         };
+        // Before anything is stored: a batch is taken whole or not at all.
+        if let Some(caller) = who {
+            caller.take(&events, bytes)?;
+        }
         if ack.level == AckLevel::Delivered {
             drop(hold);
         }

@@ -1,5 +1,6 @@
 //! The TOML table `[ingress]`.
 
+use crate::callers::{Beside, CallerSettings};
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub access_keys: Vec<Secret>,
     /// Bearer tokens that a request may show instead; they need the role write.
     pub access: AccessSettings,
+    /// Who sends, each with credentials and limits of its own.
+    pub callers: Vec<CallerSettings>,
     /// What a webhook delivery may show instead, as `?code=`.
     pub webhook_code: Option<Secret>,
     /// Who may ask to deliver here (CloudEvents HTTP 1.1 web hooks, abuse protection); `*` is
@@ -72,6 +75,7 @@ impl Default for Settings {
             ack_deadline: Duration::from_secs(30),
             access_keys: Vec::new(),
             access: AccessSettings::default(),
+            callers: Vec::new(),
             webhook_code: None,
             webhook_origins: vec!["eventgrid.azure.net".to_owned()],
             allow_anonymous: false,
@@ -112,9 +116,19 @@ impl Settings {
                 ));
             }
         }
+        let beside = Beside {
+            access_keys: &self.access_keys,
+            tokens: self.access.is_configured(),
+            certificates: self.asks_for_certificates(),
+        };
+        CallerSettings::check(&self.callers, beside)?;
         let mut warnings = IpRule::check(&self.ip_rules, self.addresses())?;
         warnings.extend(self.check_open_doors()?);
         Ok(warnings)
+    }
+
+    fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
     }
 
     fn addresses(&self) -> impl Iterator<Item = &Address> {
@@ -134,15 +148,15 @@ impl Settings {
         if self.access.is_configured() {
             return Ok(plain.map(in_the_clear).collect());
         }
-        if self.secrets().next().is_some() {
+        // Whoever is no caller shows something else or is refused.
+        if self.secrets().next().is_some() || !self.callers.is_empty() {
             return Ok(Vec::new());
         }
         let open =
             |address: &Address| format!("{address} takes events from everybody who reaches it");
-        let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let tls = private().flat_map(|private| &private.listen_tls);
         let tls = self.listen_tls.iter().chain(tls).filter(remote);
-        let tls = tls.filter(|_| !asks_for_certificates);
+        let tls = tls.filter(|_| !self.asks_for_certificates());
         let warnings: Vec<(&str, String)> = plain
             .map(|address| ("listen", open(address)))
             .chain(tls.map(|address| ("listen_tls", open(address))))

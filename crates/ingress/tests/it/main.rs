@@ -5,6 +5,7 @@ mod abuse;
 mod access;
 mod ack;
 mod any_bytes;
+mod callers;
 mod cloudevents;
 mod credentials;
 mod event_grid;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -63,8 +64,12 @@ impl Line {
 
     /// Posts one event over this connection and no other: the status and the code of a refusal.
     async fn post(&mut self, id: usize) -> (u16, String) {
+        self.post_to("/events", id).await
+    }
+
+    async fn post_to(&mut self, path: &str, id: usize) -> (u16, String) {
         let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
-        let request = hyper::Request::post("http://localhost/events")
+        let request = hyper::Request::post(format!("http://localhost{path}"))
             .header("host", "localhost")
             .header("content-type", "application/cloudevents+json")
             .body(Full::from(event))
@@ -126,10 +131,13 @@ impl Lines {
 }
 
 /// Posts over one HTTP/2 connection, whatever is answered, until it is told to stop: the ids that were accepted.
+/// Some hundred a second, so that what is accepted arrives within the time of a test.
 async fn flood(address: String, ids: Arc<AtomicUsize>, stop: Arc<AtomicBool>) -> Vec<usize> {
     let mut line = Line::two(&address).await;
     let mut accepted = Vec::new();
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
     while !stop.load(Ordering::Relaxed) {
+        pace.tick().await;
         let id = ids.fetch_add(1, Ordering::Relaxed);
         match line.post(id).await.0 {
             202 => accepted.push(id),
@@ -320,4 +328,29 @@ fn addresses_that_a_rule_rejects_get_no_connection() {
     let metrics = daemon.metrics();
     let count = "twinroute_connections_rejected_total{server=\"ingress\",rule=\"nobody\"} 1";
     assert!(metrics.contains(count), "{metrics}");
+}
+
+#[test]
+fn what_a_caller_may_not_send_is_counted_by_its_name() {
+    let folder = scene();
+    let config = std::fs::read_to_string(folder.path().join("twinroute.toml")).unwrap();
+    let caller =
+        "[[ingress.callers]]\nname = 'press-7'\nkeys = ['b2xk']\nsources = ['urn:press-7']\n";
+    write(
+        folder.path(),
+        "twinroute.toml",
+        &format!("{config}{caller}"),
+    );
+    let daemon = Daemon::start(folder.path());
+    let (status, _) = Runtime::new().unwrap().block_on(async {
+        let mut line = Line::one(&daemon.ingress).await;
+        line.post_to("/events?aeg-sas-key=b2xk", 1).await
+    });
+    assert_eq!(status, 403);
+    let metrics = daemon.metrics();
+    let count = "twinroute_ingress_refused_total{caller=\"press-7\",reason=\"source\"} 1";
+    assert!(
+        metrics.contains(count) && !metrics.contains("b2xk"),
+        "{metrics}"
+    );
 }
