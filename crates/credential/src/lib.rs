@@ -2,6 +2,7 @@
 
 mod app_service;
 mod certificate;
+mod file;
 pub mod identity;
 pub mod key_file;
 mod login;
