@@ -6,7 +6,5 @@
 )]
 
 mod delivery;
-mod logins;
 mod probe;
 mod tidy;
-mod websocket;

@@ -1,4 +1,3 @@
 //! What takes several rooms to test, for tests and for `cargo xtask`.
 
 pub mod crash;
-pub mod rotation;

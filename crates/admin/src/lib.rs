@@ -5,7 +5,6 @@
 //! changes definitions.
 
 mod answer;
-mod changes;
 pub mod client;
 mod dead_letters;
 mod endpoints;

@@ -1,6 +1,7 @@
 //! Replays: begin, look, end.
 
 use crate::answer;
+use crate::endpoints::parse;
 use crate::refusal::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -16,9 +17,10 @@ struct Replays {
 
 pub(crate) async fn begin(
     router: &Router,
-    request: ReplayRequest,
+    body: &[u8],
     pretty: bool,
 ) -> Result<Response<Body>, Refusal> {
+    let request: ReplayRequest = parse(body)?;
     let begun = router.replay(request).await;
     let status = begun.map_err(|error| Refusal::replay(router, error))?;
     let mut response = answer::json(&status, pretty);

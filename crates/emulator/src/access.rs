@@ -1,9 +1,8 @@
 //! Who may attach: shared access keys, tokens put to `$cbs`, and what they cover.
 
-use crate::identity::Issuer;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::sync::{Mutex, PoisonError};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::ServiceBusToken;
 
@@ -24,74 +23,18 @@ pub(crate) struct AccessRule {
 
 #[derive(Clone, Debug)]
 struct Keys {
-    both: [Key; 2],
-    /// Keys that there have been.
-    count: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Key {
-    text: String,
-    /// Tells keys apart that came one after the other.
-    number: u64,
-}
-
-/// One of the two keys of a rule or topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// The first one.
-    Primary,
-    /// The second one.
-    Secondary,
-}
-
-impl KeySlot {
-    pub(crate) const fn index(self) -> usize {
-        match self {
-            Self::Primary => 0,
-            Self::Secondary => 1,
-        }
-    }
-}
-
-/// A key as the service makes one; no two are the same.
-pub(crate) fn made_key(number: u64) -> String {
-    BASE64.encode(format!("regenerated key number {number}"))
-}
-
-/// The numbers of the keys that are good now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LiveKeys([u64; 2]);
-
-/// By what a grant was proved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
-    /// The key of this number: void once that is replaced.
-    Key(u64),
-    /// An Entra token, which no key matters to.
-    Token,
-}
-
-impl Proof {
-    fn holds(self, live: LiveKeys) -> bool {
-        match self {
-            Self::Key(number) => live.0.contains(&number),
-            Self::Token => true,
-        }
-    }
+    both: [String; 2],
+    generation: u64,
 }
 
 impl AccessRule {
     pub(crate) fn new(name: &str, primary: &str, secondary: &str) -> Self {
-        let key = |text: &str, number| Key {
-            text: text.to_owned(),
-            number,
-        };
+        let both = [primary.to_owned(), secondary.to_owned()];
         Self {
             name: name.to_owned(),
             keys: Mutex::new(Keys {
-                both: [key(primary, 0), key(secondary, 1)],
-                count: 2,
+                both,
+                generation: 0,
             }),
         }
     }
@@ -101,44 +44,37 @@ impl AccessRule {
     }
 
     pub(crate) fn set(&self, primary: &str, secondary: &str) {
-        self.replace(KeySlot::Primary, primary.to_owned());
-        self.replace(KeySlot::Secondary, secondary.to_owned());
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.both = [primary.to_owned(), secondary.to_owned()];
+        keys.generation += 1;
     }
 
-    /// Replaces one key; the other one stays good.
-    pub(crate) fn replace(&self, slot: KeySlot, text: String) {
-        let mut keys = self.lock();
-        let number = keys.count;
-        keys.count += 1;
-        keys.both[slot.index()] = Key { text, number };
+    pub(crate) fn primary(&self) -> String {
+        self.keys().both[0].clone()
     }
 
-    pub(crate) fn key(&self, slot: KeySlot) -> String {
-        self.lock().both[slot.index()].text.clone()
+    /// Changes with every change of the keys.
+    pub(crate) fn generation(&self) -> u64 {
+        self.keys().generation
     }
 
-    pub(crate) fn live(&self) -> LiveKeys {
-        let keys = self.lock();
-        LiveKeys([keys.both[0].number, keys.both[1].number])
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Keys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a SASL PLAIN response `\0name\0key` lets a connection do, if it names this rule and one of its
-    /// keys.
-    pub(crate) fn plain(&self, response: &[u8]) -> Option<PlainGrant> {
+    /// Whether a SASL PLAIN response `\0name\0key` names this rule and one of its keys.
+    pub(crate) fn plain(&self, response: &[u8]) -> bool {
         let mut parts = response.split(|byte| *byte == 0).skip(1);
-        let (name, key) = (parts.next()?, parts.next()?);
-        let keys = self.keys();
-        let mut known = keys.both.iter().filter(|_| name == self.name.as_bytes());
-        let key = known.find(|known| key == known.text.as_bytes())?;
-        Some(PlainGrant(Proof::Key(key.number)))
+        let (name, key) = (parts.next(), parts.next());
+        name == Some(self.name.as_bytes())
+            && self
+                .keys()
+                .both
+                .iter()
+                .any(|known| key == Some(known.as_bytes()))
     }
 
     fn keys(&self) -> Keys {
-        self.lock().clone()
+        self.keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Checks a token that was put for `audience`.
@@ -148,27 +84,28 @@ impl AccessRule {
         &self,
         token: &str,
         audience: &str,
-        issuer: Option<&Issuer>,
         now: Timestamp,
     ) -> Result<Grant, String> {
         let keys = self.keys();
         let path = normal_path(audience);
         if !token.starts_with("SharedAccessSignature ") {
-            let expiry = bearer(issuer, token, &JWT_AUDIENCES, now)?;
+            let expiry = jwt_expiry(token, &JWT_AUDIENCES)?;
+            if expiry <= now {
+                return Err("the token has expired".to_owned());
+            }
             return Ok(Grant {
                 path,
                 expiry,
-                proof: Proof::Token,
+                generation: keys.generation,
             });
         }
         let parsed = ServiceBusToken::parse(token).map_err(|refusal| refusal.to_string())?;
         if parsed.key_name() != self.name {
             return Err(format!("there is no rule {}", parsed.key_name()));
         }
-        let [first, second] = &keys.both;
-        let signed = |key: &Key| parsed.verify(&key.text, now).map(|()| key.number);
-        let number = signed(first)
-            .or_else(|_| signed(second))
+        let first = parsed.verify(&keys.both[0], now);
+        first
+            .or_else(|_| parsed.verify(&keys.both[1], now))
             .map_err(|why| why.to_string())?;
         if !covers(&normal_path(&parsed.resource()), &path) {
             return Err(format!("the signature does not cover {audience}"));
@@ -176,7 +113,7 @@ impl AccessRule {
         Ok(Grant {
             path,
             expiry: parsed.expiry(),
-            proof: Proof::Key(number),
+            generation: keys.generation,
         })
     }
 }
@@ -186,19 +123,16 @@ impl AccessRule {
 pub(crate) struct Grant {
     path: String,
     expiry: Timestamp,
-    proof: Proof,
+    generation: u64,
 }
-
-/// What SASL PLAIN lets a connection do: everything, until its key is replaced.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainGrant(Proof);
 
 /// The tokens of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     /// Set when no tokens are required.
     everything: bool,
-    plain: Option<PlainGrant>,
+    /// The generation of the keys that SASL PLAIN was checked with.
+    plain: Option<u64>,
     list: Vec<Grant>,
 }
 
@@ -210,8 +144,9 @@ impl Grants {
         }
     }
 
-    pub(crate) fn add_plain(&mut self, grant: PlainGrant) {
-        self.plain = Some(grant);
+    /// SASL PLAIN covers everything until the keys change.
+    pub(crate) fn add_plain(&mut self, generation: u64) {
+        self.plain = Some(generation);
     }
 
     pub(crate) fn add(&mut self, grant: Grant) -> Result<(), String> {
@@ -228,13 +163,13 @@ impl Grants {
     }
 
     /// Whether a live token covers `address`. `$management` of the namespace needs any live token.
-    pub(crate) fn allow(&self, address: &str, now: Timestamp, live: LiveKeys) -> bool {
+    pub(crate) fn allow(&self, address: &str, now: Timestamp, generation: u64) -> bool {
         let path = normal_path(address);
         self.everything
-            || self.plain.is_some_and(|plain| plain.0.holds(live))
+            || self.plain == Some(generation)
             || self.list.iter().any(|grant| {
                 grant.expiry > now
-                    && grant.proof.holds(live)
+                    && grant.generation == generation
                     && (path.is_empty() || covers(&grant.path, &path))
             })
     }
@@ -258,25 +193,8 @@ fn covers(granted: &str, path: &str) -> bool {
         .is_some_and(|rest| granted.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
-/// When a token of Microsoft Entra for one of `audiences` ends. Without an issuer at hand its signature is
-/// not checked.
-pub(crate) fn bearer(
-    issuer: Option<&Issuer>,
-    token: &str,
-    audiences: &[&str],
-    now: Timestamp,
-) -> Result<Timestamp, String> {
-    if let Some(issuer) = issuer {
-        return issuer.check(token, audiences, now);
-    }
-    let expiry = jwt_expiry(token, audiences)?;
-    if expiry <= now {
-        return Err("the token has expired".to_owned());
-    }
-    Ok(expiry)
-}
-
-fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
+/// Reads expiry and audience of a JWT. Its signature is not checked: no issuer is at hand.
+pub(crate) fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
     #[derive(serde::Deserialize)]
     struct Claims {
         aud: String,
@@ -311,7 +229,7 @@ mod tests {
         let audience = "sb://127.0.0.1:5672/Hub";
         let token = service_bus_token(audience, "Root", "two", LATER);
         grants
-            .add(rule.check(&token, audience, None, NOW).unwrap())
+            .add(rule.check(&token, audience, NOW).unwrap())
             .unwrap();
         for (address, allowed) in [
             ("hub", true),
@@ -321,26 +239,17 @@ mod tests {
             ("hubs", false),
             ("other", false),
         ] {
-            assert_eq!(
-                grants.allow(address, NOW, rule.live()),
-                allowed,
-                "{address}"
-            );
+            assert_eq!(grants.allow(address, NOW, 0), allowed, "{address}");
         }
-        assert!(!grants.allow("hub", LATER, rule.live()));
-        rule.replace(KeySlot::Primary, "uno".to_owned());
+        assert!(!grants.allow("hub", LATER, 0));
+        assert!(!grants.allow("hub", NOW, 1));
         assert!(
-            grants.allow("hub", NOW, rule.live()),
-            "signed with the other"
-        );
-        assert!(
-            rule.check(&token, "sb://127.0.0.1:5672/other", None, NOW)
+            rule.check(&token, "sb://127.0.0.1:5672/other", NOW)
                 .is_err()
         );
-        assert!(rule.check(&token, audience, None, LATER).is_err());
-        rule.replace(KeySlot::Secondary, "dos".to_owned());
-        assert!(!grants.allow("hub", NOW, rule.live()));
-        assert!(rule.check(&token, audience, None, NOW).is_err());
+        assert!(rule.check(&token, audience, LATER).is_err());
+        rule.set("three", "four");
+        assert!(rule.check(&token, audience, NOW).is_err());
     }
 
     #[test]
@@ -351,36 +260,26 @@ mod tests {
             format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
         };
         assert!(
-            rule.check(
-                &token("https://eventhubs.azure.net/"),
-                "sb://h/x",
-                None,
-                NOW
-            )
-            .is_ok()
+            rule.check(&token("https://eventhubs.azure.net/"), "sb://h/x", NOW)
+                .is_ok()
         );
         assert!(
-            rule.check(&token("https://storage.azure.com"), "sb://h/x", None, NOW)
+            rule.check(&token("https://storage.azure.com"), "sb://h/x", NOW)
                 .is_err()
         );
         assert!(
-            rule.check(
-                &token("https://servicebus.azure.net"),
-                "sb://h/x",
-                None,
-                LATER
-            )
-            .is_err()
+            rule.check(&token("https://servicebus.azure.net"), "sb://h/x", LATER)
+                .is_err()
         );
-        assert!(rule.check("nonsense", "sb://h/x", None, NOW).is_err());
+        assert!(rule.check("nonsense", "sb://h/x", NOW).is_err());
     }
 
     #[test]
     fn plain_needs_the_rule_and_one_of_its_keys() {
         let rule = AccessRule::new("Root", "one", "two");
-        let known = |response| rule.plain(response).is_some();
-        assert!(known(b"\0Root\0two"));
-        assert!(!known(b"\0Root\0three") && !known(b"\0Toor\0two"));
-        assert!(!known(b"\0Root") && !known(b""));
+        assert!(rule.plain(b"\0Root\0two"));
+        assert!(!rule.plain(b"\0Root\0three"));
+        assert!(!rule.plain(b"\0Root"));
+        assert!(!rule.plain(b""));
     }
 }

@@ -1,13 +1,10 @@
-//! Who may send: access keys, shared access signatures, bearer tokens, certificates of callers, the code of a
-//! webhook.
+//! Who may send: access keys, shared access signatures, bearer tokens, the code of a webhook.
 
-use crate::allowance::Allowance;
 use crate::settings::Settings;
 use crate::target::query;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use sha2::{Digest as _, Sha256};
-use std::collections::HashMap;
 use twinroute_listen::access::{Denied, Gate, Role};
 use twinroute_listen::{ClientCertificate, Peer};
 use twinroute_model::clock::{Clock, Timestamp};
@@ -39,20 +36,11 @@ pub(crate) enum Unauthorized {
     Resource,
     #[error("no access keys are configured, so only clients on the same machine may send")]
     Remote,
-    #[error("only callers that show a certificate named in [[ingress.callers]] may send")]
-    NoCaller,
 }
-
-/// The caller that a credential belongs to; nothing for one that belongs to none, which has no limits of its own.
-pub(crate) type Who<'a> = Option<&'a Allowance>;
 
 /// What is compared with what a request shows.
 pub(crate) struct Credentials {
     keys: Vec<Key>,
-    callers: Vec<Allowance>,
-    /// Callers, by their place, by the name of a token and by a name of a certificate.
-    tokens: HashMap<String, usize>,
-    subjects: HashMap<String, usize>,
     code: Option<Key>,
     allow_anonymous: bool,
     /// Whether bearer tokens are taken. The settings say so, not the gate: with none nobody passes.
@@ -65,95 +53,60 @@ pub(crate) struct Credentials {
 struct Key {
     secret: Secret,
     digest: [u8; 32],
-    /// The place of the caller that it belongs to.
-    caller: Option<usize>,
 }
 
 impl Key {
-    fn new(secret: &Secret, caller: Option<usize>) -> Self {
+    fn new(secret: &Secret) -> Self {
         Self {
             secret: secret.clone(),
             digest: Sha256::digest(secret.expose()).into(),
-            caller,
         }
     }
 }
 
-/// The key that is shown. All are looked at, whichever it is.
-fn find<'a>(keys: &'a [Key], shown: &str) -> Option<&'a Key> {
+fn any_is(keys: &[Key], shown: &str) -> bool {
     let shown: [u8; 32] = Sha256::digest(shown).into();
-    keys.iter().fold(None, |found, key| {
-        if key.digest == shown {
-            Some(key)
-        } else {
-            found
-        }
-    })
+    keys.iter()
+        .fold(false, |found, key| found | (key.digest == shown))
 }
 
 impl Credentials {
     pub(crate) fn new(settings: &Settings, gate: Option<Gate>) -> Self {
-        let mut keys: Vec<_> = settings
-            .access_keys
-            .iter()
-            .map(|key| Key::new(key, None))
-            .collect();
-        let (mut tokens, mut subjects) = (HashMap::new(), HashMap::new());
-        for (place, caller) in settings.callers.iter().enumerate() {
-            keys.extend(caller.keys.iter().map(|key| Key::new(key, Some(place))));
-            tokens.extend(caller.tokens.iter().map(|name| (name.clone(), place)));
-            subjects.extend(caller.subjects.iter().map(|name| (name.clone(), place)));
-        }
         Self {
             takes_tokens: settings.access.is_configured(),
             gate: gate.filter(Gate::is_configured),
-            keys,
-            callers: settings.callers.iter().map(Allowance::new).collect(),
-            tokens,
-            subjects,
-            code: settings
-                .webhook_code
-                .as_ref()
-                .map(|code| Key::new(code, None)),
+            keys: settings.access_keys.iter().map(Key::new).collect(),
+            code: settings.webhook_code.as_ref().map(Key::new),
             allow_anonymous: settings.allow_anonymous,
         }
     }
 
-    /// Lets a request in that shows one right credential, whatever else it shows, and says whose it is. Of
-    /// several that are right, a key counts before a certificate and that before a token, and one that belongs to
-    /// a caller before one that belongs to none. Waits only for the keys of an identity provider; dropping the
-    /// future loses nothing.
+    /// Lets a request in that shows one right credential, whatever else it shows. Waits only for the keys of
+    /// an identity provider; dropping the future loses nothing.
     pub(crate) async fn check(
         &self,
         head: &Parts,
         peer: Peer,
         clock: &dyn Clock,
-    ) -> Result<Who<'_>, Unauthorized> {
-        let certificate = ClientCertificate::noted(&head.extensions);
+    ) -> Result<(), Unauthorized> {
         let asks_for_keys = !self.keys.is_empty() || self.code.is_some();
-        if !asks_for_keys && !self.takes_tokens && self.callers.is_empty() {
+        if !asks_for_keys && !self.takes_tokens {
             // A certificate that the listener took is a credential too.
-            let open = self.allow_anonymous || peer.is_local() || certificate.is_some();
+            let open = self.allow_anonymous
+                || peer.is_local()
+                || ClientCertificate::noted(&head.extensions).is_some();
             return if open {
-                Ok(None)
+                Ok(())
             } else {
                 Err(Unauthorized::Remote)
             };
         }
-        let named = certificate.and_then(|certificate| self.certified(certificate));
         let refusal = match self.check_keys(head, clock) {
-            Ok(who) => return Ok(who.or(named)),
+            Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
-        if named.is_some() {
-            return Ok(named);
-        }
         if !self.takes_tokens {
-            return Err(if asks_for_keys {
-                refusal
-            } else {
-                Unauthorized::NoCaller
-            });
+            return Err(refusal);
         }
         match self.check_token(head).await {
             Err(Denied::Missing | Denied::NotBearer) if refusal != Unauthorized::Missing => {
@@ -164,34 +117,23 @@ impl Credentials {
         }
     }
 
-    /// The caller whose certificate it is.
-    fn certified(&self, certificate: &ClientCertificate) -> Who<'_> {
-        let mut names = certificate.names();
-        let place = names.find_map(|name| self.subjects.get(name))?;
-        self.callers.get(*place)
-    }
-
     /// To send is to change something.
-    async fn check_token(&self, head: &Parts) -> Result<Who<'_>, Denied> {
+    async fn check_token(&self, head: &Parts) -> Result<(), Denied> {
         let gate = self.gate.as_ref().ok_or(Denied::Invalid)?;
         let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await?;
-        caller.require(Role::Write)?;
-        let place = self.tokens.get(&caller.name);
-        Ok(place.and_then(|place| self.callers.get(*place)))
+        caller.require(Role::Write)
     }
 
-    fn check_keys(&self, head: &Parts, clock: &dyn Clock) -> Result<Who<'_>, Unauthorized> {
-        let mut passed = None;
+    fn check_keys(&self, head: &Parts, clock: &dyn Clock) -> Result<(), Unauthorized> {
         let mut refusal = Unauthorized::Missing;
         for checked in self.shown(head, clock) {
             match checked {
-                Ok(Some(caller)) => return Ok(Some(caller)),
-                Ok(None) => passed = Some(None),
+                Ok(()) => return Ok(()),
                 Err(error) if refusal == Unauthorized::Missing => refusal = error,
                 Err(_) => {}
             }
         }
-        passed.ok_or(refusal)
+        Err(refusal)
     }
 
     /// Whether a webhook handshake may be answered: those who know the code, or all if there is
@@ -199,19 +141,16 @@ impl Credentials {
     pub(crate) fn check_code(&self, head: &Parts) -> Result<(), Unauthorized> {
         match &self.code {
             None => Ok(()),
-            Some(_) => self
-                .code(head)
-                .unwrap_or(Err(Unauthorized::Missing))
-                .map(drop),
+            Some(_) => self.code(head).unwrap_or(Err(Unauthorized::Missing)),
         }
     }
 
     /// The outcome for each credential that a request shows.
-    fn shown<'a, 's: 'a>(
-        &'s self,
+    fn shown<'a>(
+        &'a self,
         head: &'a Parts,
         clock: &'a dyn Clock,
-    ) -> impl Iterator<Item = Result<Who<'s>, Unauthorized>> + 'a {
+    ) -> impl Iterator<Item = Result<(), Unauthorized>> + 'a {
         let header = |name: &str| head.headers.get(name).map(text);
         let key = |shown: &str| self.key(shown);
         let token = |shown: &str| self.token(shown, head.uri.path(), clock.now());
@@ -237,27 +176,30 @@ impl Credentials {
         .flatten()
     }
 
-    fn owner(&self, key: &Key) -> Who<'_> {
-        self.callers.get(key.caller?)
+    fn key(&self, shown: &str) -> Result<(), Unauthorized> {
+        if any_is(&self.keys, shown) {
+            Ok(())
+        } else {
+            Err(Unauthorized::Key)
+        }
     }
 
-    fn key(&self, shown: &str) -> Result<Who<'_>, Unauthorized> {
-        let found = find(&self.keys, shown).ok_or(Unauthorized::Key)?;
-        Ok(self.owner(found))
-    }
-
-    fn code(&self, head: &Parts) -> Option<Result<Who<'_>, Unauthorized>> {
+    fn code(&self, head: &Parts) -> Option<Result<(), Unauthorized>> {
         let code = std::slice::from_ref(self.code.as_ref()?);
         let shown = query(&head.uri, "code")?;
-        let found = find(code, &shown).ok_or(Unauthorized::Code);
-        Some(found.map(|_| None))
+        let right = any_is(code, &shown);
+        Some(if right {
+            Ok(())
+        } else {
+            Err(Unauthorized::Code)
+        })
     }
 
-    fn token(&self, token: &str, path: &str, now: Timestamp) -> Result<Who<'_>, Unauthorized> {
+    fn token(&self, token: &str, path: &str, now: Timestamp) -> Result<(), Unauthorized> {
         let mut refusal = Unauthorized::Signature(sas::Refusal::Mismatch);
         for key in &self.keys {
             match sas::verify_event_grid_token(token, key.secret.expose(), now) {
-                Ok(resource) if covers(&resource, path) => return Ok(self.owner(key)),
+                Ok(resource) if covers(&resource, path) => return Ok(()),
                 Ok(_) => refusal = Unauthorized::Resource,
                 Err(sas::Refusal::Mismatch) => {}
                 Err(error) => refusal = error.into(),

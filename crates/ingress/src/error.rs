@@ -1,6 +1,5 @@
 //! Refusals and how each surface words them.
 
-use crate::allowance::{Exceeded, seconds};
 use crate::answer;
 use crate::credentials::Unauthorized;
 use crate::event_grid::API_VERSIONS;
@@ -9,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 use twinroute_listen::access::Denied;
-use twinroute_listen::{Body, BodyError, Closed, InflateError};
+use twinroute_listen::{Body, BodyError, InflateError};
 use twinroute_model::event::Invalid;
 use twinroute_router::accept::AcceptError;
 
@@ -23,8 +22,6 @@ pub(crate) enum Refusal {
     UnknownPath,
     #[error("method {found} is not taken here; taken are POST and, from webhooks, OPTIONS")]
     Method { found: String },
-    #[error(transparent)]
-    Closed(#[from] Closed),
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
     #[error("header webhook-request-origin: required to ask whether events may be delivered here")]
@@ -66,8 +63,6 @@ pub(crate) enum Refusal {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
-    Exceeded(#[from] Exceeded),
-    #[error(transparent)]
     Accept(#[from] AcceptError),
 }
 
@@ -84,26 +79,10 @@ impl Refusal {
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
-            Self::Closed(closed) => (StatusCode::FORBIDDEN, closed.code()),
             Self::Unauthorized(Unauthorized::Denied(denied)) => {
                 (denied.status(), denied.short_code())
             }
-            Self::Unauthorized(Unauthorized::NoCaller) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::Exceeded(Exceeded::Prefix { attribute, .. }) => {
-                let code = match *attribute {
-                    "source" => "SourceNotAllowed",
-                    _ => "TypeNotAllowed",
-                };
-                (StatusCode::FORBIDDEN, code)
-            }
-            // To send it again would not help: it must be smaller.
-            Self::Exceeded(Exceeded::Burst { .. }) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "BatchAboveBurst")
-            }
-            Self::Exceeded(Exceeded::Rate { .. }) => {
-                (StatusCode::TOO_MANY_REQUESTS, "RateExceeded")
-            }
             Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
             Self::Origin => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
             Self::ContentType { .. } => {
@@ -173,7 +152,6 @@ impl Refusal {
             Self::Unauthorized(Unauthorized::Denied(Denied::KeysUnavailable)) => {
                 Some(retry(Duration::from_secs(5)))
             }
-            Self::Unauthorized(Unauthorized::NoCaller) => None,
             Self::Unauthorized(refused) => {
                 let schemes = match refused {
                     // RFC 6750 §3.
@@ -184,7 +162,6 @@ impl Refusal {
                     | Unauthorized::Code
                     | Unauthorized::Signature(_)
                     | Unauthorized::Resource
-                    | Unauthorized::NoCaller
                     | Unauthorized::Remote => "SharedAccessKey, SharedAccessSignature",
                 };
                 let schemes = HeaderValue::from_static(schemes);
@@ -194,7 +171,6 @@ impl Refusal {
                 AcceptError::Full { retry_after, .. }
                 | AcceptError::EndpointFull { retry_after, .. },
             ) => Some(retry(*retry_after)),
-            Self::Exceeded(Exceeded::Rate { after, .. }) => Some(retry(*after)),
             Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),
             Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
                 Some(retry(Duration::from_secs(5)))
@@ -207,7 +183,6 @@ impl Refusal {
                 Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")))
             }
             Self::UnknownPath
-            | Self::Closed(_)
             | Self::NoOrigin
             | Self::ContentType { .. }
             | Self::LengthRequired
@@ -222,7 +197,6 @@ impl Refusal {
             | Self::UnknownDelivery { .. }
             | Self::Handshake { .. }
             | Self::Invalid(_)
-            | Self::Exceeded(Exceeded::Prefix { .. } | Exceeded::Burst { .. })
             | Self::Accept(
                 AcceptError::UnknownInstance { .. }
                 | AcceptError::TooLarge { .. }
@@ -258,9 +232,6 @@ impl Refusal {
         }
         let (index, attribute) = match self {
             Self::Invalid(invalid) => (invalid.index, invalid.problem.attribute_name()),
-            Self::Exceeded(Exceeded::Prefix {
-                index, attribute, ..
-            }) => (Some(*index), Some(*attribute)),
             _ => (None, None),
         };
         to_json(&Outer {
@@ -312,7 +283,8 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn retry(after: Duration) -> (header::HeaderName, HeaderValue) {
-    (header::RETRY_AFTER, HeaderValue::from(seconds(after)))
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    (header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
 }
 
 #[cfg(test)]

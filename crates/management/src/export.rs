@@ -6,7 +6,6 @@
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::versions;
-use crate::cause::Cause;
 use crate::desk::Desk;
 use crate::operations::{Operation, Step};
 use crate::server::{self, Caller};
@@ -19,7 +18,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
 
@@ -142,7 +140,6 @@ pub(crate) async fn import(
     desk: &Arc<Desk>,
     document: &Value,
     existing: Existing,
-    author: &Author,
 ) -> Result<Imported, ImportError> {
     let changes = desk.store.changes();
     let given = read(document)?;
@@ -177,8 +174,7 @@ pub(crate) async fn import(
         return Err(ImportError::Refused(refused));
     }
     let outcome = outcome(desk, &copy, &taken);
-    let cause = Cause::command(author);
-    let stored = desk.change(Some(&cause), move |_, state| {
+    let stored = desk.change(move |_, state| {
         // What was checked was checked against what was there then.
         if changes.has_changed().unwrap_or(true) {
             let text = "The store changed meanwhile; nothing was imported: import again.";
@@ -347,8 +343,6 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
     let caller = Caller {
         name: "import".to_owned(),
         scheme: "http",
-        // The copy notes nothing.
-        author: Author::command("command", "import"),
     };
     let (head, ()) = request.into_parts();
     let body = resource.body.to_string();

@@ -4,7 +4,6 @@ mod admission;
 mod arm;
 #[cfg(test)]
 mod arm_tests;
-mod cause;
 pub mod client;
 mod definitions;
 mod desk;

@@ -1,8 +1,7 @@
-//! An instance's definitions: its endpoints and routes, complete, and from where it is reached.
+//! An instance's definitions: its endpoints and routes, complete.
 
 use crate::endpoint::Endpoint;
 use crate::name::InstanceName;
-use crate::network::NetworkAccess;
 use crate::route::Route;
 
 /// An Azure Digital Twins instance: a tenant with its own endpoints and routes.
@@ -14,6 +13,4 @@ pub struct Instance {
     pub endpoints: Vec<Endpoint>,
     /// All of its routes.
     pub routes: Vec<Route>,
-    /// From which networks it is reached.
-    pub network: NetworkAccess,
 }

@@ -9,7 +9,6 @@ use crate::made_of::{Known, KnownEndpoint};
 use crate::plan::{
     Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, overcommitted,
 };
-use crate::refusals::{Looks, Refusals};
 use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
@@ -21,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
@@ -88,8 +87,6 @@ struct Running {
     durable: Option<Durable>,
     faults: Vec<String>,
     stopping: bool,
-    /// Where lanes tell that their credential is refused.
-    refusals: Refusals,
 }
 
 impl Live {
@@ -328,15 +325,6 @@ impl Live {
         running.lanes.get(key).map(Arc::clone)
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// Says when the sources of secrets are to be looked at.
-    pub(crate) fn looks(&self) -> Looks {
-        self.running().refusals.looks()
-    }
-
     /// Retires every lane; definitions change nothing from here on.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut running = self.running();
@@ -436,8 +424,7 @@ impl Running {
         if let Some(ledger) = over {
             origin.ledger = ledger;
         }
-        let refusals = self.refusals.clone();
-        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refusals);
+        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin);
         drop(lane::spawn(Arc::clone(&lane)));
         self.lanes.insert(key, Arc::clone(&lane));
         lane

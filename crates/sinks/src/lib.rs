@@ -8,16 +8,15 @@
 //! use std::time::Duration;
 //! use twinroute_model::clock::SystemClock;
 //! use twinroute_model::name::InstanceName;
-//! use twinroute_outgoing::Outgoing;
 //! use twinroute_router::Router;
 //! use twinroute_router::source::{Definitions, Folder};
-//! use twinroute_sinks::connect::Connector;
+//! use twinroute_sinks::{connect::Connector, tls};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = Folder::new("definitions", InstanceName::new("demo")?);
 //! let router = Router::builder()
-//!     .connect(Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?))
+//!     .connect(Connector::new(Arc::new(SystemClock), tls::platform()?))
 //!     .default_instance("demo")
 //!     .definitions(Definitions {
 //!         instances: folder.read()?,
@@ -37,3 +36,4 @@ mod event_grid;
 mod event_hubs;
 mod service_bus;
 pub mod status;
+pub mod tls;

@@ -1,9 +1,8 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
-use crate::auditing;
 use crate::config::Loaded;
 use crate::containers::Endpoints;
-use crate::listeners::{self, Server};
+use crate::listeners::Server;
 use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
@@ -15,17 +14,15 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
-use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
-use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
-pub(crate) fn router(outgoing: &Outgoing) -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new(None, outgoing)?))
+pub(crate) fn router() -> anyhow::Result<Builder> {
+    Ok(Router::builder().connect(Endpoints::new(None)?))
 }
 
 /// A running daemon.
@@ -62,47 +59,35 @@ impl Daemon {
             tracing::warn!(warning, "about the configuration");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let outgoing = loaded.outgoing()?;
-        let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
+        let endpoints = Arc::new(Endpoints::new(loaded.login()?)?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
-        let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
-        let audit = auditing::open(&loaded)?;
-        if let Some(management) = source.management() {
-            management.set_audit(audit.clone());
-        }
+        let source = Source::open(Arc::clone(&loaded), &endpoints)?;
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
-        let definitions = source.definitions()?;
-        listeners::warn_of_unnamed(config, &definitions.instances);
         let builder = Router::builder()
             .connect(Arc::clone(&endpoints))
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .expiry_warning(config.admin.expiry_warning)
-            .definitions(definitions);
+            .definitions(source.definitions()?);
         let router = with_journal(builder, &loaded)?.build()?;
         source.show(&router);
         let listeners = Server::ingress(config).open(&loaded)?;
         let admin_listeners = Server::admin(config).open(&loaded)?;
         let management_listeners = Server::management(config).open(&loaded)?;
-        let servers = [&*listeners, &admin_listeners, &management_listeners];
-        router.show_expiries(listeners::expiries(servers));
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
-        let gate = Server::ingress(config).gate(&loaded, &outgoing)?;
+        let gate = Server::ingress(config).gate(&loaded, endpoints.trust())?;
         let clock = Arc::new(SystemClock);
-        let network = source.network();
-        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate, network);
+        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate);
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics)
             .changes(config.admin.changes())
-            .gate(Server::admin(config).gate(&loaded, &outgoing)?)
-            .audit(audit.clone());
+            .gate(Server::admin(config).gate(&loaded, endpoints.trust())?);
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -111,7 +96,7 @@ impl Daemon {
         intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(Phase::Draining, phases.clone());
-            let gate = Server::management(config).gate(&loaded, &outgoing)?;
+            let gate = Server::management(config).gate(&loaded, endpoints.trust())?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));
@@ -119,7 +104,7 @@ impl Daemon {
         let draining = until(Phase::Draining, phases);
         intake.push(tokio::spawn(reload(
             source,
-            (hangup, audit),
+            hangup,
             router.clone(),
             draining,
         )));
@@ -182,13 +167,7 @@ fn ended(result: Result<(), tokio::task::JoinError>) {
 
 fn announce(listeners: &[Listener], what: &'static str) {
     for listener in listeners {
-        let address = listener.address();
-        match listener.private() {
-            None => tracing::info!(%address, "{what}"),
-            Some(connection) => {
-                tracing::info!(%address, %connection, "{what} over a private endpoint connection");
-            }
-        }
+        tracing::info!(address = %listener.address(), "{what}");
     }
 }
 
@@ -198,53 +177,26 @@ async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
     drop(phases.wait_for(|present| *present >= phase).await);
 }
 
-/// Why definitions are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Occasion {
-    /// They changed, or somebody says so.
-    Change,
-    /// An endpoint refuses its credential: there may be a new one.
-    Refusal,
-}
-
-/// Applies the definitions again whenever their source changed, on SIGHUP, and when an endpoint refuses its
-/// credential.
+/// Applies the definitions again whenever their source changed, and on SIGHUP.
 async fn reload(
     mut source: Source,
-    (mut hangup, audit): (Signal, Audit),
+    mut hangup: Signal,
     router: Router,
     stopped: impl Future<Output = ()>,
 ) {
     tokio::pin!(stopped);
-    let mut looks = router.looks();
     loop {
-        let occasion = tokio::select! {
-            () = source.changed() => Occasion::Change,
-            Some(()) = hangup.recv() => {
-                tracing::info!("SIGHUP: reading the definitions again");
-                let reload = Change::step("definitions/reload", "");
-                if let Err(error) = audit.accept_one(&auditing::signal(), reload).await {
-                    let error = error.told();
-                    tracing::error!(error, "the definitions stay as they are: it cannot be noted");
-                    continue;
-                }
-                Occasion::Change
-            }
-            () = looks.due() => {
-                tracing::info!("a credential is refused: definitions and secrets are looked at again");
-                source.look_now();
-                Occasion::Refusal
-            }
+        tokio::select! {
+            () = source.changed() => {}
+            Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
             () = &mut stopped => return,
-        };
+        }
         let router = router.clone();
         let applied = tokio::task::spawn_blocking(move || {
-            match (source.definitions(), occasion) {
+            match source.definitions() {
                 // The router logs and shows what is wrong.
-                (Ok(definitions), _) => drop(router.apply(&definitions)),
-                (Err(faults), Occasion::Change) => router.refuse(&faults),
-                // Somebody may be about to write them; then their change is told.
-                (Err(_), Occasion::Refusal) => {}
+                Ok(definitions) => drop(router.apply(&definitions)),
+                Err(faults) => router.refuse(&faults),
             }
             source
         });

@@ -274,11 +274,12 @@ impl Peer {
         };
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
-                let grant = self.context.store.rule.plain(&response);
-                if let Some(grant) = grant {
-                    self.context.grants.add_plain(grant);
+                let known = self.context.store.rule.plain(&response);
+                if known {
+                    let generation = self.context.store.rule.generation();
+                    self.context.grants.add_plain(generation);
                 }
-                grant.is_some()
+                known
             }
             other => MECHANISMS.contains(&other),
         };

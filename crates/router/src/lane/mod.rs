@@ -18,7 +18,6 @@ pub(crate) use run::spawn;
 pub(crate) use state::Purged;
 
 use crate::awaited::Awaited;
-use crate::refusals::Refusals;
 use crate::sink::{DeadLetterStore, Sink};
 use crate::status::EndpointStatus;
 use durable::Origin;
@@ -98,18 +97,10 @@ impl Lane {
         name: EndpointName,
         setup: Setup,
         origin: Origin,
-        refusals: Refusals,
     ) -> Arc<Self> {
         let refusing = Arc::new(AtomicBool::new(false));
         let disk = origin.disk();
-        let state = State::new(
-            &instance,
-            &name,
-            setup,
-            origin,
-            Arc::clone(&refusing),
-            refusals,
-        );
+        let state = State::new(&instance, &name, setup, origin, Arc::clone(&refusing));
         let number = state.number();
         Arc::new(Self {
             instance,

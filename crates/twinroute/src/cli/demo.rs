@@ -19,7 +19,6 @@ use twinroute_emulator::Emulator;
 use twinroute_ingress::Ingress;
 use twinroute_listen::{Address, Listener};
 use twinroute_model::clock::{Clock as _, SystemClock};
-use twinroute_outgoing::Outgoing;
 use twinroute_router::Router;
 use twinroute_router::status::Status;
 
@@ -73,7 +72,7 @@ impl Stage {
     async fn set(port: u16) -> anyhow::Result<Self> {
         let settings = scene::emulator_settings();
         let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
-        let router = daemon::router(&Outgoing::of_environment()?)?
+        let router = daemon::router()?
             .default_instance(scene::instance())
             .definitions(scene::definitions(&emulator))
             .build()?;
@@ -253,8 +252,9 @@ struct Producer {
 
 impl Producer {
     fn new(url: &str) -> anyhow::Result<Self> {
-        let client = Outgoing::of_environment()?
-            .http()
+        let tls = twinroute_sinks::tls::platform()?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
             .timeout(Duration::from_secs(10))
             .build()?;
         Ok(Self {

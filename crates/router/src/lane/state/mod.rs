@@ -3,18 +3,15 @@
 mod control;
 mod counters;
 mod deaths;
-mod fault;
 mod limits;
 mod outcomes;
 mod show;
 mod uploads;
 
 pub(crate) use control::Purged;
-pub(super) use fault::Probe;
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
-use self::fault::{Fault, First};
 use super::concurrency::Concurrency;
 use super::dead::DeadLetters;
 use super::durable::{LaneJournal, Origin, Wall};
@@ -23,8 +20,7 @@ use super::still::Still;
 use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
-use crate::refusals::Refusals;
-use crate::sink::{Delivery, Sink};
+use crate::sink::{Delivery, FaultKind, Sink};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -75,8 +71,6 @@ pub(super) struct State {
     counters: Counters,
     journal: Option<LaneJournal>,
     clock: Arc<dyn Clock>,
-    /// Where it tells that its credential is refused.
-    refusals: Refusals,
 }
 
 impl std::fmt::Debug for State {
@@ -100,10 +94,18 @@ pub(super) struct Retirement {
     pub(super) reason: Discard,
 }
 
+/// Somebody who takes nothing just now.
+#[derive(Debug)]
+struct Fault {
+    kind: FaultKind,
+    /// Faults in a row.
+    count: u32,
+    until: Instant,
+}
+
 /// What the loop is to do next.
 pub(super) enum Step {
     Send(Flight),
-    Probe(Probe),
     Upload(Box<Upload>),
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
@@ -147,7 +149,6 @@ impl State {
         setup: Setup,
         origin: Origin,
         refusing: Arc<AtomicBool>,
-        refusals: Refusals,
     ) -> Self {
         let now = Instant::now();
         let wall = origin.clock.now();
@@ -183,7 +184,6 @@ impl State {
             store_error: String::new(),
             awaited: HashMap::new(),
             refusing,
-            refusals,
             chance: fastrand::Rng::new(),
         };
         state.counters.go_on(&state.ledger);
@@ -339,11 +339,6 @@ impl State {
         let go = due.is_some_and(|due| due <= now)
             || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
         if go {
-            match self.before_sending() {
-                First::Probe(probe) => return Step::Probe(probe),
-                First::Wait => return Step::Wait(others),
-                First::Nothing => {}
-            }
             let batch = self.queue.take(room, now);
             if !batch.is_empty() {
                 return Step::Send(self.launch(batch, now));
@@ -362,11 +357,6 @@ impl State {
         limits.in_flight_max.clamp(1, most)
     }
 
-    /// The sink keeps its own time; this is for one that does not.
-    fn flight_time_max(&self) -> Duration {
-        self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
-    }
-
     fn launch(&mut self, batch: Vec<Waiting>, now: Instant) -> Flight {
         let id = self.flights_begun;
         self.flights_begun += 1;
@@ -377,7 +367,8 @@ impl State {
             sink: Arc::clone(&self.setup.sink),
             batch,
             disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
-            deadline: self.flight_time_max(),
+            // The sink keeps its own time; this is for one that does not.
+            deadline: self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10),
             begun: now,
             company: self.flights.len(),
             epoch: self.epoch,
