@@ -102,22 +102,16 @@ impl Denied {
     /// The status of an answer that says so.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Missing
-            | Self::NotBearer
-            | Self::Invalid
-            | Self::Expired
-            | Self::NotYetValid
-            | Self::WrongIssuer
-            | Self::WrongAudience => StatusCode::UNAUTHORIZED,
-            Self::NoRole { .. } | Self::RoleTooLow { .. } => StatusCode::FORBIDDEN,
-            Self::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.answer().0
     }
 
     /// The code in the APIs that are our own, which do not tell kinds of bad tokens apart.
     #[must_use]
     pub fn short_code(&self) -> &'static str {
+        self.answer().1
+    }
+
+    fn answer(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Missing
             | Self::NotBearer
@@ -125,9 +119,12 @@ impl Denied {
             | Self::Expired
             | Self::NotYetValid
             | Self::WrongIssuer
-            | Self::WrongAudience => "Unauthorized",
-            Self::NoRole { .. } | Self::RoleTooLow { .. } => "Forbidden",
-            Self::KeysUnavailable => "IdentityProviderUnavailable",
+            | Self::WrongAudience => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::NoRole { .. } | Self::RoleTooLow { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::KeysUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "IdentityProviderUnavailable",
+            ),
         }
     }
 
