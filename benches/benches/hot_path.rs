@@ -290,6 +290,7 @@ fn definitions(endpoints: usize, text: &str, key: &str) -> Definitions {
         name: InstanceName::new("default").expect("a legal name"),
         endpoints: (0..endpoints).map(endpoint).collect(),
         routes: (0..endpoints).map(route).collect(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],

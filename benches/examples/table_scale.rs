@@ -19,12 +19,12 @@ use twinroute_model::endpoint;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
+use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{Disk, Settings};
 use twinroute_router::Router;
 use twinroute_router::source::Definitions;
 use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 const ENDPOINTS: usize = 10_000;
 /// Tables that are applied for one figure.
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     metrics::set_global_recorder(recorder).map_err(|_| "there is a recorder already")?;
-    let connector = Connector::new(Arc::new(SystemClock), tls::platform()?);
+    let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
     let mut builder = Router::builder().connect(connector);
     if let Some(folder) = arguments.next() {
         let folder = Folder::create(Path::new(&folder))?;
@@ -112,6 +112,7 @@ fn definitions(endpoints: usize, text: &str, key: &str) -> Definitions {
         name: InstanceName::new("default").expect("a legal name"),
         endpoints: (0..endpoints).map(endpoint).collect(),
         routes: (0..endpoints).map(route).collect(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],

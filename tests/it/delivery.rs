@@ -15,12 +15,12 @@ use twinroute_model::event::{Event, Limits};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::source::Definitions;
 use twinroute_router::status::EndpointStatus;
 use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,6 +71,7 @@ fn definitions(emulator: &Emulator) -> Definitions {
         name: InstanceName::new("default").unwrap(),
         endpoints: bodies.iter().map(endpoint).collect(),
         routes: bodies.iter().map(route).collect(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],
@@ -79,7 +80,7 @@ fn definitions(emulator: &Emulator) -> Definitions {
 }
 
 fn router(emulator: &Emulator) -> Router {
-    let connector = Connector::new(Arc::new(SystemClock), tls::platform().unwrap());
+    let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment().unwrap());
     Router::builder()
         .connect(connector)
         .definitions(definitions(emulator))

@@ -6,5 +6,7 @@
 )]
 
 mod delivery;
+mod logins;
 mod probe;
 mod tidy;
+mod websocket;

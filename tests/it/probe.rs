@@ -8,12 +8,12 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::Connect;
 use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 async fn probe(body: &str) -> &'static str {
-    let connector = Connector::new(Arc::new(SystemClock), tls::platform().unwrap());
+    let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment().unwrap());
     let name = EndpointName::new("probed").unwrap();
     let body = format!(r#"{{"properties":{{{body}}}}}"#);
     let endpoint = endpoint::parse(&name, &body).unwrap();

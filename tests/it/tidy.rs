@@ -9,18 +9,26 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("filter", &["model"]),
     ("retry", &["model"]),
     ("router", &["filter", "retry", "model"]),
     ("credential", &["model"]),
-    ("sinks", &["router", "credential", "model"]),
-    ("listen", &["model"]),
+    ("outgoing", &["model"]),
+    ("sinks", &["router", "credential", "outgoing", "model"]),
+    ("listen", &["outgoing", "model"]),
     ("ingress", &["listen", "router", "model"]),
     (
         "management",
-        &["listen", "credential", "router", "filter", "model"],
+        &[
+            "listen",
+            "credential",
+            "outgoing",
+            "router",
+            "filter",
+            "model",
+        ],
     ),
     ("admin", &["listen", "router", "retry", "filter", "model"]),
     ("emulator", &["listen", "model"]),

@@ -1,3 +1,4 @@
 //! What takes several rooms to test, for tests and for `cargo xtask`.
 
 pub mod crash;
+pub mod rotation;

@@ -12,7 +12,12 @@ import threading
 import time
 import uuid
 
-from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
+from azure.eventhub import (
+    EventData,
+    EventHubConsumerClient,
+    EventHubProducerClient,
+    TransportType,
+)
 from azure.eventhub.exceptions import EventHubError
 
 RUN_SECONDS_MAX = 120
@@ -23,6 +28,12 @@ hub = addresses["hub"]
 # The client logs the errors that these checks provoke.
 logging.getLogger("azure").setLevel(logging.CRITICAL)
 run = uuid.uuid4().hex
+over = {}
+if "websocket" in addresses:
+    over = {
+        "transport_type": TransportType.AmqpOverWebsocket,
+        "custom_endpoint_address": f"sb://{addresses['websocket']}",
+    }
 
 
 def ok(name):
@@ -31,7 +42,7 @@ def ok(name):
 
 def producer(**options):
     return EventHubProducerClient.from_connection_string(
-        hub["connectionString"], retry_total=0, **options
+        hub["connectionString"], retry_total=0, **over, **options
     )
 
 
@@ -46,7 +57,7 @@ def receive(partition, wanted=None, last=None, contexts=None, **options):
     events, done = [], threading.Event()
     options.setdefault("starting_position", "-1")
     consumer = EventHubConsumerClient.from_connection_string(
-        hub["connectionString"], consumer_group="$Default", retry_total=0
+        hub["connectionString"], consumer_group="$Default", retry_total=0, **over
     )
 
     def on_batch(context, batch):
@@ -204,7 +215,7 @@ def epoch():
 
     def start(level, on_error):
         client = EventHubConsumerClient.from_connection_string(
-            hub["connectionString"], consumer_group="$Default", retry_total=0
+            hub["connectionString"], consumer_group="$Default", retry_total=0, **over
         )
         clients.append(client)
         threading.Thread(
@@ -227,7 +238,7 @@ def epoch():
 
 def refused():
     wrong = hub["connectionString"].replace("SharedAccessKey=", "SharedAccessKey=x")
-    client = EventHubProducerClient.from_connection_string(wrong, retry_total=0)
+    client = EventHubProducerClient.from_connection_string(wrong, retry_total=0, **over)
     try:
         client.send_event(EventData("x"))
         raise AssertionError("a wrong key was taken")
@@ -237,7 +248,7 @@ def refused():
         client.close()
     ok("a wrong key is refused")
     absent = hub["connectionString"].replace(f"EntityPath={hub['name']}", "EntityPath=absent")
-    client = EventHubProducerClient.from_connection_string(absent, retry_total=0)
+    client = EventHubProducerClient.from_connection_string(absent, retry_total=0, **over)
     try:
         client.send_event(EventData("x"))
         raise AssertionError("an absent hub was taken")

@@ -7,6 +7,7 @@ mod http;
 mod peers;
 mod process;
 mod programs;
+mod rotate;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ usage: cargo xtask peers [--only NAME] [--list]
        cargo xtask conformance --specs DIR [--only NAME]
        cargo xtask conformance --faults
        cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
+       cargo xtask rotate [--seconds N] [--every N]
        cargo xtask deny
 
   peers          installs the pinned real peers and runs every check against them
@@ -51,6 +53,14 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(),
         ["crash", options @ ..] => match crash::Options::parse(options) {
             Ok(options) => crash::run(&options),
+            Err(error) => {
+                eprintln!("xtask: {error:#}");
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
+        ["rotate", options @ ..] => match rotate::Options::parse(options) {
+            Ok(options) => rotate::run(&options),
             Err(error) => {
                 eprintln!("xtask: {error:#}");
                 eprint!("{USAGE}");

@@ -5,6 +5,7 @@ use crate::place::Step;
 use crate::refusal::Refusal;
 use http::Response;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use twinroute_listen::Body;
 use twinroute_model::name::EndpointName;
 use twinroute_router::Router;
@@ -24,34 +25,73 @@ struct PurgeRequest {
 #[serde(default, deny_unknown_fields)]
 struct Nothing {}
 
+/// A step that can be taken.
+pub(crate) enum Steer {
+    Pause,
+    Resume,
+    RetryNow,
+    Purge { dead_letters: bool },
+}
+
+impl Steer {
+    /// Reads what is asked for.
+    pub(crate) fn read(
+        router: &Router,
+        (instance, endpoint): (&str, &str),
+        step: Step,
+        body: &[u8],
+    ) -> Result<Self, Refusal> {
+        if router.endpoint(Some(instance), endpoint).is_none() {
+            let name = format!("{instance}/{endpoint}");
+            return Err(Refusal::unknown_endpoint(router, name));
+        }
+        if step == Step::Purge {
+            let request: PurgeRequest = parse(body)?;
+            let confirmed = EndpointName::new(&request.confirm);
+            let (Ok(confirmed), Ok(name)) = (confirmed, EndpointName::new(endpoint)) else {
+                return Err(unconfirmed(endpoint));
+            };
+            if confirmed != name {
+                return Err(unconfirmed(endpoint));
+            }
+            let dead_letters = request.dead_letters;
+            return Ok(Self::Purge { dead_letters });
+        }
+        let Nothing {} = parse(body)?;
+        Ok(match step {
+            Step::Pause => Self::Pause,
+            Step::Resume => Self::Resume,
+            Step::RetryNow | Step::Purge => Self::RetryNow,
+        })
+    }
+
+    /// What the audit log says of it beside its name.
+    pub(crate) fn noted(&self) -> Option<Value> {
+        match self {
+            Self::Purge { dead_letters } => Some(json!({ "dead_letters": dead_letters })),
+            Self::Pause | Self::Resume | Self::RetryNow => None,
+        }
+    }
+}
+
 /// Takes the step; answers with the endpoint's status after it, a purge with what it gave up.
 pub(crate) fn steer(
     router: &Router,
     (instance, endpoint): (&str, &str),
-    step: Step,
-    body: &[u8],
+    steer: &Steer,
     pretty: bool,
 ) -> Result<Response<Body>, Refusal> {
     let Some(handle) = router.endpoint(Some(instance), endpoint) else {
         let name = format!("{instance}/{endpoint}");
         return Err(Refusal::unknown_endpoint(router, name));
     };
-    if step == Step::Purge {
-        let request: PurgeRequest = parse(body)?;
-        let confirmed = EndpointName::new(&request.confirm);
-        let (Ok(confirmed), Ok(name)) = (confirmed, EndpointName::new(endpoint)) else {
-            return Err(unconfirmed(endpoint));
-        };
-        if confirmed != name {
-            return Err(unconfirmed(endpoint));
+    match steer {
+        Steer::Pause => handle.pause(),
+        Steer::Resume => handle.resume(),
+        Steer::RetryNow => handle.retry_now(),
+        Steer::Purge { dead_letters } => {
+            return Ok(answer::json(&handle.purge(*dead_letters), pretty));
         }
-        return Ok(answer::json(&handle.purge(request.dead_letters), pretty));
-    }
-    let Nothing {} = parse(body)?;
-    match step {
-        Step::Pause => handle.pause(),
-        Step::Resume => handle.resume(),
-        Step::RetryNow | Step::Purge => handle.retry_now(),
     }
     let status = router.status();
     let instances = status.instances.iter();

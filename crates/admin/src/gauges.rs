@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 use twinroute_router::sink::FaultKind;
-use twinroute_router::status::{EndpointStatus, STATES, SourceStatus, Status};
+use twinroute_router::status::{CredentialStatus, EndpointStatus, STATES, SourceStatus, Status};
 
 /// One endpoint with its instance.
 type Of<'a> = (&'a str, &'a EndpointStatus);
@@ -42,6 +42,7 @@ pub(crate) fn render(status: &Status) -> String {
         "Until the credential of the dead-letter container ends, where that is known",
         |of| of.dead_letters.expires_in_s,
     );
+    page.credentials();
     page.gauge(
         "unaccounted_deliveries",
         "Deliveries in no known state: must be 0",
@@ -133,6 +134,30 @@ impl Page<'_> {
             {
                 let value = u8::from(present == state);
                 self.line("endpoint_state", index, Some(("state", state)), value);
+            }
+        }
+    }
+
+    /// The credentials of endpoints: one label value each.
+    fn credentials(&mut self) {
+        self.head(
+            "credential_active",
+            "1 for the credential that an endpoint uses, 0 for its others",
+        );
+        self.each_credential("credential_active", |of| Some(i64::from(of.active)));
+        self.head(
+            "credential_expiry_seconds",
+            "Until a credential of an endpoint ends, where that is known",
+        );
+        self.each_credential("credential_expiry_seconds", |of| of.expires_in_s);
+    }
+
+    fn each_credential(&mut self, name: &str, value: impl Fn(&CredentialStatus) -> Option<i64>) {
+        for index in 0..self.endpoints.len() {
+            for credential in &self.endpoints[index].1.credentials {
+                if let Some(value) = value(credential) {
+                    self.line(name, index, Some(("slot", &credential.slot)), value);
+                }
             }
         }
     }

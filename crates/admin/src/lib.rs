@@ -5,6 +5,7 @@
 //! changes definitions.
 
 mod answer;
+mod changes;
 pub mod client;
 mod dead_letters;
 mod endpoints;

@@ -1,6 +1,7 @@
 //! What a path names, and which methods are taken there.
 
 use http::Method;
+use twinroute_listen::audit::Change;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,33 @@ impl<'a> Place<'a> {
 
     pub(crate) fn takes(&self, method: &Method) -> bool {
         self.allow().split(", ").any(|taken| taken == method)
+    }
+
+    /// What it is called in the audit log, and what it is done to, if `method` changes something here.
+    pub(crate) fn change(&self, method: &Method) -> Option<Change> {
+        match (self, method) {
+            (
+                Self::Endpoint {
+                    instance,
+                    endpoint,
+                    step,
+                },
+                &Method::POST,
+            ) => {
+                let step = match step {
+                    Step::Pause => "endpoint/pause",
+                    Step::Resume => "endpoint/resume",
+                    Step::RetryNow => "endpoint/retry-now",
+                    Step::Purge => "endpoint/purge",
+                };
+                Some(Change::step(step, format!("{instance}/{endpoint}")))
+            }
+            (Self::Replays, &Method::POST) => Some(Change::step("replay/begin", "")),
+            (Self::Replay(number), &Method::DELETE) => {
+                Some(Change::step("replay/cancel", number.to_string()))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is for those who start, stop and balance programs, and hold no token.

@@ -3,6 +3,7 @@
 use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
 use twinroute_listen::access::Denied;
+use twinroute_listen::audit::AuditError;
 use twinroute_listen::{Body, BodyError, Foreign};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;
@@ -50,6 +51,8 @@ pub(crate) enum Refusal {
          \"confirm\": \"{endpoint}\""
     )]
     Unconfirmed { endpoint: String },
+    #[error("this cannot be noted in the audit log, so it is not done: {}", .0.told())]
+    Audit(#[source] AuditError),
     #[error("{0}")]
     InvalidReplay(String),
     #[error("{0}")]
@@ -95,6 +98,14 @@ impl Refusal {
         }
     }
 
+    /// Whom it names as the sender.
+    pub(crate) fn named(&self) -> Option<&str> {
+        match self {
+            Self::Denied(Denied::NoRole { name } | Denied::RoleTooLow { name }) => Some(name),
+            _ => None,
+        }
+    }
+
     pub(crate) fn answer(&self) -> Response<Body> {
         let (status, code) = self.status_and_code();
         let mut response = answer::refusal(status, code, &self.to_string());
@@ -112,7 +123,7 @@ impl Refusal {
         response
     }
 
-    fn status_and_code(&self) -> (StatusCode, &'static str) {
+    pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
@@ -137,6 +148,7 @@ impl Refusal {
             Self::UnknownDeadLetter { .. } => (StatusCode::NOT_FOUND, "UnknownDeadLetter"),
             Self::UnknownReplay(_) => (StatusCode::NOT_FOUND, "UnknownReplay"),
             Self::Unconfirmed { .. } => (StatusCode::BAD_REQUEST, "Unconfirmed"),
+            Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "AuditUnavailable"),
             Self::InvalidReplay(_) => (StatusCode::BAD_REQUEST, "InvalidReplay"),
             Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
             Self::ReplayNotNoted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotNoted"),

@@ -1,7 +1,6 @@
 //! Replays: begin, look, end.
 
 use crate::answer;
-use crate::endpoints::parse;
 use crate::refusal::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -17,10 +16,9 @@ struct Replays {
 
 pub(crate) async fn begin(
     router: &Router,
-    body: &[u8],
+    request: ReplayRequest,
     pretty: bool,
 ) -> Result<Response<Body>, Refusal> {
-    let request: ReplayRequest = parse(body)?;
     let begun = router.replay(request).await;
     let status = begun.map_err(|error| Refusal::replay(router, error))?;
     let mut response = answer::json(&status, pretty);

@@ -1,23 +1,25 @@
 //! The server: what is at each path.
 
 use crate::answer::{self, INDEX};
+use crate::changes::Asked;
 use crate::guard::{self, Caller, Reach};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::refusal::Refusal;
 use crate::settings::Changes;
-use crate::{dead_letters, endpoints, gauges, query, remind, replays};
+use crate::{dead_letters, gauges, query, remind, replays};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::join;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use twinroute_listen::access::{Gate, Role};
+use twinroute_listen::audit::Audit;
 use twinroute_listen::{
     Body, Budget, Limits, Listener, Peer, Scheme, discard, read_body_within, serve,
 };
@@ -34,6 +36,7 @@ pub struct Admin {
     changes: Changes,
     /// Nothing where no tokens are asked for.
     gate: Option<Arc<Gate>>,
+    audit: Audit,
 }
 
 /// How much is told.
@@ -42,6 +45,12 @@ enum Shown {
     All,
     /// Whether it runs and is ready, but not why not.
     Probe,
+}
+
+/// What a request may be told, and who sent it.
+struct Admitted {
+    shown: Shown,
+    name: String,
 }
 
 /// What the requests of one group of listeners share.
@@ -61,6 +70,7 @@ impl Admin {
             metrics,
             changes: Changes::Local,
             gate: None,
+            audit: Audit::off(),
         }
     }
 
@@ -72,6 +82,12 @@ impl Admin {
             gate: gate.is_configured().then(|| Arc::new(gate)),
             ..self
         }
+    }
+
+    /// Notes changes in `audit` before they are made; what cannot be noted is refused.
+    #[must_use]
+    pub fn audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Says on which listeners changes are taken.
@@ -140,9 +156,13 @@ impl Desk {
             let allow = place.allow();
             return Err(Refusal::MethodNotAllowed { allow });
         }
-        let shown = match self.admit(&place, &head, peer).await {
-            Ok(shown) => shown,
+        let asked = Asked::of(&self.admin.audit, &place, &head, peer);
+        let Admitted { shown, name } = match self.admit(&place, &head, peer).await {
+            Ok(admitted) => admitted,
             Err(refusal) => {
+                if let Some(asked) = asked {
+                    asked.denied(&refusal);
+                }
                 discard(body, head.version).await;
                 return Err(refusal);
             }
@@ -150,7 +170,11 @@ impl Desk {
         let router = &self.admin.router;
         let query = head.uri.query();
         let pretty = query::pretty(query);
-        match (place, head.method) {
+        if let Some(asked) = asked {
+            let body = self.body(body).await;
+            return asked.make((router, place), &name, body, pretty).await;
+        }
+        match (place, &head.method) {
             (Place::Index, _) => Ok(answer::text(INDEX)),
             (Place::Live, _) => Ok(answer::text("ok\n")),
             (Place::Ready, _) => Ok(self.ready(shown)),
@@ -161,17 +185,6 @@ impl Desk {
             }
             (Place::Status, _) => Ok(answer::json(&router.status(), pretty)),
             (Place::Ledger, _) => Ok(answer::json(&Ledger::of(&router.status()), pretty)),
-            (
-                Place::Endpoint {
-                    instance,
-                    endpoint,
-                    step,
-                },
-                _,
-            ) => {
-                let body = self.body(body).await?;
-                endpoints::steer(router, (instance, endpoint), step, &body, pretty)
-            }
             (Place::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (Place::Export, _) => dead_letters::export(router, query),
             (
@@ -182,19 +195,22 @@ impl Desk {
                 },
                 _,
             ) => dead_letters::one(router, (instance, endpoint), sequence).await,
-            (Place::Replays, Method::POST) => {
-                let body = self.body(body).await?;
-                replays::begin(router, &body, pretty).await
-            }
+            // Changes all of them.
+            (Place::Endpoint { .. }, _) => Err(Refusal::UnknownPath),
             (Place::Replays, _) => Ok(replays::all(router, pretty)),
-            (Place::Replay(number), Method::DELETE) => replays::end(router, number, pretty),
             (Place::Replay(number), _) => replays::one(router, number, pretty),
         }
     }
 
     /// Lets a request pass: by its token where tokens are asked for, else by where it comes from. Dropping the
     /// future loses nothing.
-    async fn admit(&self, place: &Place<'_>, head: &Parts, peer: Peer) -> Result<Shown, Refusal> {
+    async fn admit(
+        &self,
+        place: &Place<'_>,
+        head: &Parts,
+        peer: Peer,
+    ) -> Result<Admitted, Refusal> {
+        let admitted = |shown, name| Ok(Admitted { shown, name });
         let Some(gate) = self.admin.gate.as_ref().filter(|_| peer != Peer::Unix) else {
             let caller = Caller {
                 reach: self.reach,
@@ -204,22 +220,22 @@ impl Desk {
                 headers: &head.headers,
             };
             guard::check(place, &head.method, self.admin.changes, &caller)?;
-            return Ok(Shown::All);
+            return admitted(Shown::All, "local".to_owned());
         };
         let token = head.headers.get(header::AUTHORIZATION);
         if token.is_none() && place.is_probe() {
-            return Ok(Shown::Probe);
+            return admitted(Shown::Probe, "anybody".to_owned());
         }
         let caller = gate.admit(token).await?;
         if !guard::changes(&head.method) {
             caller.require(Role::Read)?;
-            return Ok(Shown::All);
+            return admitted(Shown::All, caller.name);
         }
         caller.require(Role::Write)?;
         guard::check_type(&head.method, &head.headers)?;
         let (name, path) = (caller.name, head.uri.path());
         tracing::info!(caller = name, method = %head.method, path, "a change is asked for");
-        Ok(Shown::All)
+        admitted(Shown::All, name)
     }
 
     /// Collects a body. What it holds of the budget is given back when it is read, since what is made of it

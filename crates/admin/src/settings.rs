@@ -1,8 +1,12 @@
 //! The TOML table `[admin]`.
 
 use serde::Deserialize;
+use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
-use twinroute_listen::{Address, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+use twinroute_listen::{Address, IpRule, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+
+/// Who is warned for longer stops to listen.
+const EXPIRY_WARNING_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Where the operational API is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,12 +16,17 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// Where to listen for HTTPS; nowhere when empty.
     pub listen_tls: Vec<Address>,
+    /// From which addresses connections are taken, on all TCP listeners.
+    pub ip_rules: Vec<IpRule>,
     /// The certificate, and whose clients get a connection.
     pub tls: Option<MutualTlsSettings>,
     /// Who may ask, and for what; not looked at on unix sockets.
     pub access: AccessSettings,
     /// Whether listeners that other machines reach take changes too, where `access` is empty.
     pub allow_changes: bool,
+    /// How long before its end a credential or a certificate is warned about.
+    #[serde(with = "humantime_serde")]
+    pub expiry_warning: Duration,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// Limits of the server.
@@ -38,9 +47,11 @@ impl Default for Settings {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8081).into())],
             listen_tls: Vec::new(),
+            ip_rules: Vec::new(),
             tls: None,
             access: AccessSettings::default(),
             allow_changes: false,
+            expiry_warning: Duration::from_secs(7 * 24 * 60 * 60),
             unix_mode: SocketMode::default(),
             limits: Limits::default(),
         }
@@ -53,20 +64,27 @@ impl Settings {
     /// # Errors
     /// The first value that cannot be used, by its key.
     pub fn check(&self) -> Result<Vec<String>, String> {
+        if self.expiry_warning > EXPIRY_WARNING_MAX {
+            return Err("expiry_warning must be 0s to 90d".to_owned());
+        }
         self.limits
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
         self.access
             .check()
             .map_err(|rule| format!("access.{rule}"))?;
+        let listened = self.listen.iter().chain(&self.listen_tls);
+        let mut warnings = IpRule::check(&self.ip_rules, listened)?;
         let plain = self.listen.iter().filter(|address| !address.is_local());
         if self.access.is_configured() {
-            return Ok(plain.map(in_the_clear).collect());
+            warnings.extend(plain.map(in_the_clear));
+            return Ok(warnings);
         }
         let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let tls = self.listen_tls.iter();
         let tls = tls.filter(|address| !address.is_local() && !asks_for_certificates);
-        Ok(plain.chain(tls).map(|address| self.open(address)).collect())
+        warnings.extend(plain.chain(tls).map(|address| self.open(address)));
+        Ok(warnings)
     }
 
     fn open(&self, address: &Address) -> String {
@@ -125,6 +143,17 @@ mod tests {
         assert_eq!(open.changes(), Changes::Everywhere);
         assert_eq!(Settings::default().check(), Ok(vec![]));
         assert_eq!(Settings::default().changes(), Changes::Local);
+    }
+
+    #[test]
+    fn warnings_come_days_before_and_not_years() {
+        let settings: Settings = toml::from_str("expiry_warning = \"30d\"").unwrap();
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(settings.expiry_warning, 30 * day);
+        assert_eq!(Settings::default().expiry_warning, 7 * day);
+        let long: Settings = toml::from_str("expiry_warning = \"1y\"").unwrap();
+        let rule = "expiry_warning must be 0s to 90d".to_owned();
+        assert_eq!(long.check(), Err(rule));
     }
 
     #[test]

@@ -28,6 +28,21 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
+    /// Another key is about to take its place.
+    #[error(
+        "key file {}: a change of the key was interrupted; finish it with `twinroute management \
+         rotate-key`", path.display()
+    )]
+    Rotating {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is none that another could take the place of.
+    #[error("key file {}: there is no such file, so there is nothing to rotate", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
     /// What it holds is no key.
     #[error("{place}: {reason}")]
     Malformed {
@@ -54,8 +69,95 @@ pub fn from_variable(name: &str, value: &Secret) -> Result<SealKey, KeyError> {
 /// Blocks on the file system. A new key is on disk, folder included, when this returns.
 ///
 /// # Errors
-/// [`KeyError`]; a file that others may read is refused.
+/// [`KeyError`]; a file that others may read is refused, and one that a [`Rotation`] left between two keys.
 pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
+    if beside(path, "next").exists() {
+        let path = path.to_owned();
+        return Err(KeyError::Rotating { path });
+    }
+    load(path, make)
+}
+
+/// Two keys of one file: what was sealed with the old one is to be sealed with the new one, and then the new one
+/// takes its place.
+///
+/// The new one stands beside the file, as `<name>.next`, until [`Rotation::finish`]. Whoever is interrupted begins
+/// again, and gets the same two keys.
+#[derive(Debug)]
+pub struct Rotation {
+    /// In the file.
+    pub old: SealKey,
+    /// Beside it.
+    pub new: SealKey,
+    path: PathBuf,
+}
+
+impl Rotation {
+    /// Makes a new key beside the one in `path`, or takes the one that an interrupted rotation made.
+    ///
+    /// Blocks on the file system. Both keys are on disk when this returns.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn begin(path: &Path) -> Result<Self, KeyError> {
+        let missing = |path: &Path| {
+            let path = path.to_owned();
+            Err(KeyError::Missing { path })
+        };
+        Ok(Self {
+            old: load(path, missing)?,
+            new: load(&beside(path, "next"), make)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Puts the new key in the file's place, and the old one beside it, as `<name>.old`; gives that path. One that
+    /// stood there goes. In this order, so that the file always holds a key.
+    ///
+    /// Blocks on the file system.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`].
+    pub fn finish(self) -> Result<PathBuf, KeyError> {
+        let at = |step| {
+            let path = self.path.clone();
+            move |source| KeyError::Io { path, step, source }
+        };
+        let old = beside(&self.path, "old");
+        match fs::remove_file(&old) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at("remove the key before it")(error)),
+        }
+        fs::hard_link(&self.path, &old).map_err(at("keep it"))?;
+        fs::rename(beside(&self.path, "next"), &self.path).map_err(at("replace it"))?;
+        fs::File::open(folder_of(&self.path))
+            .and_then(|folder| folder.sync_all())
+            .map_err(at("sync its folder"))?;
+        Ok(old)
+    }
+}
+
+/// A file that stands beside a key file.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Reads a key; where there is no file, once `absent` has made one.
+fn load(
+    path: &Path,
+    absent: impl FnOnce(&Path) -> Result<(), KeyError>,
+) -> Result<SealKey, KeyError> {
     let at = |step| {
         move |source| KeyError::Io {
             path: path.to_owned(),
@@ -71,7 +173,7 @@ pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
                 return Err(KeyError::Open { path, mode });
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => absent(path)?,
         Err(error) => return Err(at("look at it")(error)),
     }
     let text = Secret::new(fs::read_to_string(path).map_err(at("read it"))?);
@@ -94,12 +196,9 @@ fn make(path: &Path) -> Result<(), KeyError> {
         place: format!("key file {}", path.display()),
         reason,
     })?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(at("make its folder"))?;
-    let draft = path.with_extension("new");
+    let draft = beside(path, "new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&draft).map_err(at("make it"))?;
@@ -129,6 +228,41 @@ mod tests {
         let sealed = made.seal(b"x", b"plain").unwrap();
         let read = load_or_make(&path).unwrap();
         assert_eq!(read.open(b"x", &sealed).unwrap(), b"plain");
+    }
+
+    #[test]
+    fn a_rotation_that_is_interrupted_goes_on_with_the_same_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.key");
+        let error = Rotation::begin(&path).unwrap_err();
+        assert!(matches!(error, KeyError::Missing { .. }), "{error}");
+        let sealed = load_or_make(&path).unwrap().seal(b"x", b"old").unwrap();
+        let first = Rotation::begin(&path).unwrap();
+        let new = first.new.seal(b"x", b"new").unwrap();
+        // Here it dies, and whoever starts is told.
+        drop(first);
+        let error = load_or_make(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with("`twinroute management rotate-key`"),
+            "{error}"
+        );
+        let second = Rotation::begin(&path).unwrap();
+        assert_eq!(second.old.open(b"x", &sealed).unwrap(), b"old");
+        assert_eq!(second.new.open(b"x", &new).unwrap(), b"new");
+        assert!(second.new.open(b"x", &sealed).is_err());
+        // It dies once more, when the old key is kept and the new one is not in its place yet.
+        fs::hard_link(&path, folder.path().join("store.key.old")).unwrap();
+        let old = second.finish().unwrap();
+        assert_eq!(
+            load_or_make(&path).unwrap().open(b"x", &new).unwrap(),
+            b"new"
+        );
+        assert_eq!(
+            load_or_make(&old).unwrap().open(b"x", &sealed).unwrap(),
+            b"old"
+        );
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
     }
 
     #[test]

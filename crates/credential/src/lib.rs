@@ -1,10 +1,14 @@
 //! Where tokens and secrets come from: keys on disk, environment, mounted files, managed identities.
 
 mod app_service;
+mod bounded;
+mod certificate;
 pub mod identity;
 pub mod key_file;
+pub mod key_vault;
 mod login;
 pub mod overlay;
 mod reason;
 pub mod settings;
 pub mod token;
+mod token_file;

@@ -1,27 +1,38 @@
 //! From a login to azure_identity's credential.
 
 use crate::app_service::{AppService, Place};
+use crate::certificate::Certificate;
 use crate::token::Login;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, HttpClient, Transport};
 use azure_identity::{
-    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredentialOptions,
-    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use std::sync::Arc;
+use twinroute_model::clock::Clock;
+
+/// Entra of the public cloud.
+const AUTHORITY: &str = "https://login.microsoftonline.com";
+
+/// Azure's own variable for another authority.
+const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
 
 /// A new credential, with an empty cache. Reads variables of the environment, and the token file of a
 /// workload identity.
 pub(crate) fn credential(
     login: &Login,
     http: &Arc<dyn HttpClient>,
+    clock: &Arc<dyn Clock>,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
     let client_options = ClientOptions {
         transport: Some(Transport::new(Arc::clone(http))),
         ..ClientOptions::default()
     };
+    let at = |authority: &Option<String>| in_cloud(&client_options, authority.as_deref());
     Ok(match login {
         Login::Token(_) | Login::TokenFile(_) => {
             let text = "a ready token needs no credential";
@@ -30,31 +41,20 @@ pub(crate) fn credential(
         }
         Login::ManagedIdentity { client_id } => {
             let user_assigned_id = client_id.clone().map(UserAssignedId::ClientId);
-            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id,
-                client_options,
-            }))?
+            managed(user_assigned_id, client_options)?
         }
         Login::UserAssignedIdentity { resource_id } => {
-            if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
-                return Ok(Arc::new(AppService {
-                    place,
-                    resource_id: resource_id.clone(),
-                    http: Arc::clone(http),
-                }));
-            }
-            let user_assigned_id = Some(UserAssignedId::ResourceId(resource_id.clone()));
-            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id,
-                client_options,
-            }))?
+            user_assigned(resource_id, http, client_options)?
         }
         Login::WorkloadIdentity {
             tenant_id,
             client_id,
             token_file,
+            authority,
         } => WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
-            credential_options: ClientAssertionCredentialOptions { client_options },
+            credential_options: ClientAssertionCredentialOptions {
+                client_options: at(authority),
+            },
             client_id: client_id.clone(),
             tenant_id: tenant_id.clone(),
             token_file_path: token_file.clone(),
@@ -63,12 +63,33 @@ pub(crate) fn credential(
             tenant_id,
             client_id,
             secret,
+            authority,
         } => ClientSecretCredential::new(
             tenant_id,
             client_id.clone(),
             Secret::new(secret.expose().to_owned()),
-            Some(ClientSecretCredentialOptions { client_options }),
+            Some(ClientSecretCredentialOptions {
+                client_options: at(authority),
+            }),
         )?,
+        Login::ClientCertificate {
+            tenant_id,
+            client_id,
+            certificate_file,
+            authority,
+        } => {
+            let certificate = Certificate {
+                file: certificate_file.clone(),
+                client_id: client_id.clone(),
+                audience: token_endpoint(authority.as_deref(), tenant_id),
+                clock: Arc::clone(clock),
+            };
+            let options = ClientAssertionCredentialOptions {
+                client_options: at(authority),
+            };
+            let (tenant_id, client_id) = (tenant_id.clone(), client_id.clone());
+            ClientAssertionCredential::new(tenant_id, client_id, certificate, Some(options))?
+        }
         Login::AzureCli { tenant_id } => {
             AzureCliCredential::new(Some(AzureCliCredentialOptions {
                 tenant_id: tenant_id.clone(),
@@ -76,6 +97,59 @@ pub(crate) fn credential(
             }))?
         }
     })
+}
+
+/// Where tokens of a tenant are, as azure_identity works it out.
+fn token_endpoint(authority: Option<&str>, tenant_id: &str) -> String {
+    let host = authority.map(str::to_owned);
+    let host = host.or_else(|| std::env::var(AUTHORITY_VARIABLE).ok());
+    let host = host.unwrap_or_else(|| AUTHORITY.to_owned());
+    format!(
+        "{}/{tenant_id}/oauth2/v2.0/token",
+        host.trim_end_matches('/')
+    )
+}
+
+/// The same options for an authority that is named.
+fn in_cloud(options: &ClientOptions, authority: Option<&str>) -> ClientOptions {
+    let cloud = authority.map(|authority| {
+        let mut cloud = CustomConfiguration::default();
+        authority.clone_into(&mut cloud.authority_host);
+        Arc::new(CloudConfiguration::from(cloud))
+    });
+    ClientOptions {
+        cloud,
+        ..options.clone()
+    }
+}
+
+/// Asks by ARM id: App Service by a request of ours, the service of virtual machines by azure_identity's.
+fn user_assigned(
+    resource_id: &str,
+    http: &Arc<dyn HttpClient>,
+    client_options: ClientOptions,
+) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
+        return Ok(Arc::new(AppService {
+            place,
+            resource_id: resource_id.to_owned(),
+            http: Arc::clone(http),
+        }));
+    }
+    let user_assigned_id = Some(UserAssignedId::ResourceId(resource_id.to_owned()));
+    managed(user_assigned_id, client_options)
+}
+
+/// A managed identity, as azure_identity asks for it.
+fn managed(
+    user_assigned_id: Option<UserAssignedId>,
+    client_options: ClientOptions,
+) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let options = ManagedIdentityCredentialOptions {
+        user_assigned_id,
+        client_options,
+    };
+    Ok(ManagedIdentityCredential::new(Some(options))?)
 }
 
 #[cfg(test)]
@@ -131,6 +205,7 @@ mod tests {
             tenant_id: "tenant-1".to_owned(),
             client_id: "app-1".to_owned(),
             secret: "s3cret".into(),
+            authority: None,
         })
         .await;
         let head = "POST https://login.microsoftonline.com/tenant-1/oauth2/v2.0/token ";
@@ -177,9 +252,11 @@ mod tests {
             tenant_id: Some("tenant-1".to_owned()),
             client_id: Some("app-1".to_owned()),
             token_file: Some(path),
+            authority: Some("https://login.microsoftonline.us".to_owned()),
         })
         .await;
-        assert!(asked.contains("/tenant-1/oauth2/v2.0/token "), "{asked}");
+        let head = "POST https://login.microsoftonline.us/tenant-1/oauth2/v2.0/token ";
+        assert!(asked.starts_with(head), "{asked}");
         assert!(asked.contains("client_assertion=assertion-1"), "{asked}");
     }
 
@@ -190,6 +267,7 @@ mod tests {
             tenant_id: "tenant/1".to_owned(),
             client_id: "app-1".to_owned(),
             secret: "s3cret".into(),
+            authority: None,
         };
         let clock = ManualClock::new(Timestamp::from_unix_millis(0));
         let error = TokenSource::new(login, http, Arc::new(clock))

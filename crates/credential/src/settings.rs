@@ -14,17 +14,22 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 pub struct LoginSettings {
     /// How; none when nothing shall log in.
     pub credential: Option<Credential>,
-    /// The Entra tenant: for `client-secret`; for `workload-identity` and `azure-cli` where it is not
+    /// The Entra tenant: for `client-secret` and `client-certificate`; for `workload-identity` and `azure-cli` where it is not
     /// theirs by default.
     pub tenant_id: Option<String>,
-    /// The application: for `client-secret`; for `workload-identity` where its variables say otherwise;
+    /// The application: for `client-secret` and `client-certificate`; for `workload-identity` where its variables say otherwise;
     /// for `managed-identity` the user-assigned one.
     pub client_id: Option<String>,
     /// The file with the application's secret; else it comes from a variable.
     pub client_secret_file: Option<PathBuf>,
+    /// For `client-certificate`, the PEM file of the application's certificate and its RSA key; read again
+    /// for each token.
+    pub certificate_file: Option<PathBuf>,
     /// For `token` the file with the token, read again every minute; else it comes from a variable. For
     /// `workload-identity` the service account's token file.
     pub token_file: Option<PathBuf>,
+    /// Entra's URL in another cloud, for `client-secret`, `client-certificate` and `workload-identity`.
+    pub authority: Option<String>,
 }
 
 /// How to log in.
@@ -39,6 +44,8 @@ pub enum Credential {
     WorkloadIdentity,
     /// As an application with its secret.
     ClientSecret,
+    /// As an application with its certificate.
+    ClientCertificate,
     /// With a ready token.
     Token,
 }
@@ -63,12 +70,10 @@ impl LoginSettings {
             self.credential
                 .is_some_and(|credential| kinds.contains(&credential))
         };
-        let tenants = is(&[Kind::ClientSecret, Kind::WorkloadIdentity, Kind::AzureCli]);
-        let clients = is(&[
-            Kind::ClientSecret,
-            Kind::WorkloadIdentity,
-            Kind::ManagedIdentity,
-        ]);
+        let applications = is(&[Kind::ClientSecret, Kind::ClientCertificate]);
+        let entra = applications || is(&[Kind::WorkloadIdentity]);
+        let tenants = entra || is(&[Kind::AzureCli]);
+        let clients = entra || is(&[Kind::ManagedIdentity]);
         let files = is(&[Kind::Token, Kind::WorkloadIdentity]);
         for (key, given, fits) in [
             ("tenant_id", self.tenant_id.is_some(), tenants),
@@ -78,7 +83,13 @@ impl LoginSettings {
                 self.client_secret_file.is_some(),
                 is(&[Kind::ClientSecret]),
             ),
+            (
+                "certificate_file",
+                self.certificate_file.is_some(),
+                is(&[Kind::ClientCertificate]),
+            ),
             ("token_file", self.token_file.is_some(), files),
+            ("authority", self.authority.is_some(), entra),
         ] {
             if given && self.credential.is_none() {
                 return Err(format!("{key} is set, but credential is missing"));
@@ -87,19 +98,23 @@ impl LoginSettings {
                 return Err(format!("{key} does not belong to this credential"));
             }
         }
-        if self.credential == Some(Kind::ClientSecret) {
-            for (key, value) in [
-                ("tenant_id", &self.tenant_id),
-                ("client_id", &self.client_id),
-            ] {
-                if value.is_none() {
-                    return Err(format!(
-                        "{key} is missing for credential = \"client-secret\""
-                    ));
-                }
+        let certificate = self.credential == Some(Kind::ClientCertificate);
+        for (key, missing) in [
+            ("tenant_id", applications && self.tenant_id.is_none()),
+            ("client_id", applications && self.client_id.is_none()),
+            (
+                "certificate_file",
+                certificate && self.certificate_file.is_none(),
+            ),
+        ] {
+            if missing {
+                let name = if certificate { "certificate" } else { "secret" };
+                return Err(format!(
+                    "{key} is missing for credential = \"client-{name}\""
+                ));
             }
         }
-        Ok(())
+        self.authority.as_deref().map_or(Ok(()), check_authority)
     }
 
     /// How to log in, `None` where no credential is chosen; `variable` reads the environment. Blocks on
@@ -128,6 +143,14 @@ impl LoginSettings {
                 tenant_id: self.tenant_id.clone(),
                 client_id: self.client_id.clone(),
                 token_file: self.token_file.clone(),
+                authority: self.authority.clone(),
+            },
+            Credential::ClientCertificate => Login::ClientCertificate {
+                tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
+                client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
+                certificate_file: (self.certificate_file.clone())
+                    .ok_or_else(|| missing("certificate_file"))?,
+                authority: self.authority.clone(),
             },
             Credential::ClientSecret => Login::ClientSecret {
                 tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
@@ -139,6 +162,7 @@ impl LoginSettings {
                         format!("set client_secret_file, or the variable {name}")
                     })?,
                 },
+                authority: self.authority.clone(),
             },
             Credential::Token => {
                 match &self.token_file {
@@ -150,6 +174,22 @@ impl LoginSettings {
             }
         }))
     }
+}
+
+/// Secrets and assertions go there, so nothing but https will do.
+fn check_authority(text: &str) -> Result<(), String> {
+    let url = azure_core::http::Url::parse(text).ok();
+    let good = url.is_some_and(|url| {
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        url.scheme() == "https" && bare && url.username().is_empty()
+    });
+    if good {
+        return Ok(());
+    }
+    Err(
+        "authority must be https:// and a host, such as https://login.microsoftonline.us"
+            .to_owned(),
+    )
 }
 
 fn secret(path: &Path) -> Result<Secret, String> {
@@ -203,5 +243,43 @@ mod tests {
         };
         let error = secret.login(NAMES, |_| None).unwrap_err();
         assert_eq!(error, "set client_secret_file, or the variable THE_SECRET");
+    }
+
+    #[test]
+    fn a_certificate_needs_its_file_and_other_clouds_their_https_url() {
+        let good = LoginSettings {
+            credential: Some(Credential::ClientCertificate),
+            tenant_id: Some("t".to_owned()),
+            client_id: Some("c".to_owned()),
+            certificate_file: Some("app.pem".into()),
+            authority: Some("https://login.microsoftonline.us".to_owned()),
+            ..LoginSettings::default()
+        };
+        let login = good.login(NAMES, |_| None);
+        assert!(matches!(login, Ok(Some(Login::ClientCertificate { .. }))));
+        let refused = |change: fn(&mut LoginSettings)| {
+            let mut settings = good.clone();
+            change(&mut settings);
+            settings.check().unwrap_err()
+        };
+        let error = refused(|settings| settings.certificate_file = None);
+        let expect = "certificate_file is missing for credential = \"client-certificate\"";
+        assert_eq!(error, expect);
+        let error = refused(|settings| settings.credential = Some(Credential::ClientSecret));
+        assert_eq!(error, "certificate_file does not belong to this credential");
+        for text in [
+            "http://login.example",
+            "login.example",
+            "https://h/path",
+            "https://u@h",
+        ] {
+            let mut settings = good.clone();
+            settings.authority = Some(text.to_owned());
+            let error = settings.check().unwrap_err();
+            assert!(
+                error.starts_with("authority must be https://"),
+                "{text}: {error}"
+            );
+        }
     }
 }

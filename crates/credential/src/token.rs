@@ -5,13 +5,15 @@
 //! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
+use crate::bounded::Bounded;
 use crate::reason::{chain, unanswered};
+use crate::token_file;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use azure_core::http::HttpClient;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -46,9 +48,6 @@ const SCOPES_MAX: usize = 64;
 /// A file that holds a token is read again after this.
 const FILE_EVERY: Duration = Duration::from_secs(60);
 
-/// No token is larger; those of users in many groups have some 20 KB.
-const TOKEN_BYTES_MAX: u64 = 64 << 10;
-
 /// How to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
@@ -76,6 +75,8 @@ pub enum Login {
         client_id: Option<String>,
         /// Where Kubernetes keeps the service account's token.
         token_file: Option<PathBuf>,
+        /// Entra's URL; that of the public cloud, or of the variable `AZURE_AUTHORITY_HOST`, when `None`.
+        authority: Option<String>,
     },
     /// As an application with its secret.
     ClientSecret {
@@ -85,6 +86,19 @@ pub enum Login {
         client_id: String,
         /// One of the application's secrets.
         secret: Secret,
+        /// As for [`Login::WorkloadIdentity`].
+        authority: Option<String>,
+    },
+    /// As an application with its certificate.
+    ClientCertificate {
+        /// The Entra tenant.
+        tenant_id: String,
+        /// The application's.
+        client_id: String,
+        /// The PEM file of the certificate and its RSA key, which is read for each renewal.
+        certificate_file: PathBuf,
+        /// As for [`Login::WorkloadIdentity`].
+        authority: Option<String>,
     },
     /// As the user that `az login` logged in; for trying things out.
     AzureCli {
@@ -208,10 +222,15 @@ impl TokenSource {
     /// use a proxy: the identity service is on the machine.
     #[must_use]
     pub fn new(login: Login, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+        let http: Arc<dyn HttpClient> = Arc::new(Bounded(http));
         let origin = match login {
             Login::Token(secret) => Origin::Fixed(secret),
             Login::TokenFile(path) => Origin::File(path),
-            login => Origin::Azure(Box::new(move || crate::login::credential(&login, &http))),
+            login => {
+                let clock = Arc::clone(&clock);
+                let make = move || crate::login::credential(&login, &http, &clock);
+                Origin::Azure(Box::new(make))
+            }
         };
         Self::of(origin, clock)
     }
@@ -361,7 +380,7 @@ impl Inner {
             }),
             Origin::File(path) => {
                 let read = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_token(&read)).await;
+                let read = tokio::task::spawn_blocking(move || token_file::read(&read)).await;
                 let read = read.unwrap_or_else(|error| Err(error.to_string()));
                 let secret = read.map_err(|reason| {
                     refused(scope, &format!("token file {}: {reason}", path.display()))
@@ -432,19 +451,6 @@ fn refused(scope: &str, reason: &str) -> TokenError {
         scope: scope.to_owned(),
         reason: reason.to_owned(),
     }
-}
-
-fn read_token(path: &Path) -> Result<Secret, String> {
-    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if bytes.len() > TOKEN_BYTES_MAX {
-        return Err(format!("is larger than {TOKEN_BYTES_MAX} bytes"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("holds no token: one line without blanks".to_owned());
-    }
-    Ok(Secret::new(token))
 }
 
 /// For clients of other Azure services, so that they share the cache.

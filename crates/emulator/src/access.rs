@@ -1,8 +1,9 @@
 //! Who may attach: shared access keys, tokens put to `$cbs`, and what they cover.
 
+use crate::identity::Issuer;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::sync::{Mutex, PoisonError};
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::ServiceBusToken;
 
@@ -23,18 +24,74 @@ pub(crate) struct AccessRule {
 
 #[derive(Clone, Debug)]
 struct Keys {
-    both: [String; 2],
-    generation: u64,
+    both: [Key; 2],
+    /// Keys that there have been.
+    count: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    text: String,
+    /// Tells keys apart that came one after the other.
+    number: u64,
+}
+
+/// One of the two keys of a rule or topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySlot {
+    /// The first one.
+    Primary,
+    /// The second one.
+    Secondary,
+}
+
+impl KeySlot {
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Primary => 0,
+            Self::Secondary => 1,
+        }
+    }
+}
+
+/// A key as the service makes one; no two are the same.
+pub(crate) fn made_key(number: u64) -> String {
+    BASE64.encode(format!("regenerated key number {number}"))
+}
+
+/// The numbers of the keys that are good now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LiveKeys([u64; 2]);
+
+/// By what a grant was proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The key of this number: void once that is replaced.
+    Key(u64),
+    /// An Entra token, which no key matters to.
+    Token,
+}
+
+impl Proof {
+    fn holds(self, live: LiveKeys) -> bool {
+        match self {
+            Self::Key(number) => live.0.contains(&number),
+            Self::Token => true,
+        }
+    }
 }
 
 impl AccessRule {
     pub(crate) fn new(name: &str, primary: &str, secondary: &str) -> Self {
-        let both = [primary.to_owned(), secondary.to_owned()];
+        let key = |text: &str, number| Key {
+            text: text.to_owned(),
+            number,
+        };
         Self {
             name: name.to_owned(),
             keys: Mutex::new(Keys {
-                both,
-                generation: 0,
+                both: [key(primary, 0), key(secondary, 1)],
+                count: 2,
             }),
         }
     }
@@ -44,37 +101,44 @@ impl AccessRule {
     }
 
     pub(crate) fn set(&self, primary: &str, secondary: &str) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.both = [primary.to_owned(), secondary.to_owned()];
-        keys.generation += 1;
+        self.replace(KeySlot::Primary, primary.to_owned());
+        self.replace(KeySlot::Secondary, secondary.to_owned());
     }
 
-    pub(crate) fn primary(&self) -> String {
-        self.keys().both[0].clone()
+    /// Replaces one key; the other one stays good.
+    pub(crate) fn replace(&self, slot: KeySlot, text: String) {
+        let mut keys = self.lock();
+        let number = keys.count;
+        keys.count += 1;
+        keys.both[slot.index()] = Key { text, number };
     }
 
-    /// Changes with every change of the keys.
-    pub(crate) fn generation(&self) -> u64 {
-        self.keys().generation
+    pub(crate) fn key(&self, slot: KeySlot) -> String {
+        self.lock().both[slot.index()].text.clone()
     }
 
-    /// Whether a SASL PLAIN response `\0name\0key` names this rule and one of its keys.
-    pub(crate) fn plain(&self, response: &[u8]) -> bool {
+    pub(crate) fn live(&self) -> LiveKeys {
+        let keys = self.lock();
+        LiveKeys([keys.both[0].number, keys.both[1].number])
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a SASL PLAIN response `\0name\0key` lets a connection do, if it names this rule and one of its
+    /// keys.
+    pub(crate) fn plain(&self, response: &[u8]) -> Option<PlainGrant> {
         let mut parts = response.split(|byte| *byte == 0).skip(1);
-        let (name, key) = (parts.next(), parts.next());
-        name == Some(self.name.as_bytes())
-            && self
-                .keys()
-                .both
-                .iter()
-                .any(|known| key == Some(known.as_bytes()))
+        let (name, key) = (parts.next()?, parts.next()?);
+        let keys = self.keys();
+        let mut known = keys.both.iter().filter(|_| name == self.name.as_bytes());
+        let key = known.find(|known| key == known.text.as_bytes())?;
+        Some(PlainGrant(Proof::Key(key.number)))
     }
 
     fn keys(&self) -> Keys {
-        self.keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock().clone()
     }
 
     /// Checks a token that was put for `audience`.
@@ -84,28 +148,27 @@ impl AccessRule {
         &self,
         token: &str,
         audience: &str,
+        issuer: Option<&Issuer>,
         now: Timestamp,
     ) -> Result<Grant, String> {
         let keys = self.keys();
         let path = normal_path(audience);
         if !token.starts_with("SharedAccessSignature ") {
-            let expiry = jwt_expiry(token, &JWT_AUDIENCES)?;
-            if expiry <= now {
-                return Err("the token has expired".to_owned());
-            }
+            let expiry = bearer(issuer, token, &JWT_AUDIENCES, now)?;
             return Ok(Grant {
                 path,
                 expiry,
-                generation: keys.generation,
+                proof: Proof::Token,
             });
         }
         let parsed = ServiceBusToken::parse(token).map_err(|refusal| refusal.to_string())?;
         if parsed.key_name() != self.name {
             return Err(format!("there is no rule {}", parsed.key_name()));
         }
-        let first = parsed.verify(&keys.both[0], now);
-        first
-            .or_else(|_| parsed.verify(&keys.both[1], now))
+        let [first, second] = &keys.both;
+        let signed = |key: &Key| parsed.verify(&key.text, now).map(|()| key.number);
+        let number = signed(first)
+            .or_else(|_| signed(second))
             .map_err(|why| why.to_string())?;
         if !covers(&normal_path(&parsed.resource()), &path) {
             return Err(format!("the signature does not cover {audience}"));
@@ -113,7 +176,7 @@ impl AccessRule {
         Ok(Grant {
             path,
             expiry: parsed.expiry(),
-            generation: keys.generation,
+            proof: Proof::Key(number),
         })
     }
 }
@@ -123,16 +186,19 @@ impl AccessRule {
 pub(crate) struct Grant {
     path: String,
     expiry: Timestamp,
-    generation: u64,
+    proof: Proof,
 }
+
+/// What SASL PLAIN lets a connection do: everything, until its key is replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainGrant(Proof);
 
 /// The tokens of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     /// Set when no tokens are required.
     everything: bool,
-    /// The generation of the keys that SASL PLAIN was checked with.
-    plain: Option<u64>,
+    plain: Option<PlainGrant>,
     list: Vec<Grant>,
 }
 
@@ -144,9 +210,8 @@ impl Grants {
         }
     }
 
-    /// SASL PLAIN covers everything until the keys change.
-    pub(crate) fn add_plain(&mut self, generation: u64) {
-        self.plain = Some(generation);
+    pub(crate) fn add_plain(&mut self, grant: PlainGrant) {
+        self.plain = Some(grant);
     }
 
     pub(crate) fn add(&mut self, grant: Grant) -> Result<(), String> {
@@ -163,13 +228,13 @@ impl Grants {
     }
 
     /// Whether a live token covers `address`. `$management` of the namespace needs any live token.
-    pub(crate) fn allow(&self, address: &str, now: Timestamp, generation: u64) -> bool {
+    pub(crate) fn allow(&self, address: &str, now: Timestamp, live: LiveKeys) -> bool {
         let path = normal_path(address);
         self.everything
-            || self.plain == Some(generation)
+            || self.plain.is_some_and(|plain| plain.0.holds(live))
             || self.list.iter().any(|grant| {
                 grant.expiry > now
-                    && grant.generation == generation
+                    && grant.proof.holds(live)
                     && (path.is_empty() || covers(&grant.path, &path))
             })
     }
@@ -193,8 +258,25 @@ fn covers(granted: &str, path: &str) -> bool {
         .is_some_and(|rest| granted.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Reads expiry and audience of a JWT. Its signature is not checked: no issuer is at hand.
-pub(crate) fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
+/// When a token of Microsoft Entra for one of `audiences` ends. Without an issuer at hand its signature is
+/// not checked.
+pub(crate) fn bearer(
+    issuer: Option<&Issuer>,
+    token: &str,
+    audiences: &[&str],
+    now: Timestamp,
+) -> Result<Timestamp, String> {
+    if let Some(issuer) = issuer {
+        return issuer.check(token, audiences, now);
+    }
+    let expiry = jwt_expiry(token, audiences)?;
+    if expiry <= now {
+        return Err("the token has expired".to_owned());
+    }
+    Ok(expiry)
+}
+
+fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
     #[derive(serde::Deserialize)]
     struct Claims {
         aud: String,
@@ -229,7 +311,7 @@ mod tests {
         let audience = "sb://127.0.0.1:5672/Hub";
         let token = service_bus_token(audience, "Root", "two", LATER);
         grants
-            .add(rule.check(&token, audience, NOW).unwrap())
+            .add(rule.check(&token, audience, None, NOW).unwrap())
             .unwrap();
         for (address, allowed) in [
             ("hub", true),
@@ -239,17 +321,26 @@ mod tests {
             ("hubs", false),
             ("other", false),
         ] {
-            assert_eq!(grants.allow(address, NOW, 0), allowed, "{address}");
+            assert_eq!(
+                grants.allow(address, NOW, rule.live()),
+                allowed,
+                "{address}"
+            );
         }
-        assert!(!grants.allow("hub", LATER, 0));
-        assert!(!grants.allow("hub", NOW, 1));
+        assert!(!grants.allow("hub", LATER, rule.live()));
+        rule.replace(KeySlot::Primary, "uno".to_owned());
         assert!(
-            rule.check(&token, "sb://127.0.0.1:5672/other", NOW)
+            grants.allow("hub", NOW, rule.live()),
+            "signed with the other"
+        );
+        assert!(
+            rule.check(&token, "sb://127.0.0.1:5672/other", None, NOW)
                 .is_err()
         );
-        assert!(rule.check(&token, audience, LATER).is_err());
-        rule.set("three", "four");
-        assert!(rule.check(&token, audience, NOW).is_err());
+        assert!(rule.check(&token, audience, None, LATER).is_err());
+        rule.replace(KeySlot::Secondary, "dos".to_owned());
+        assert!(!grants.allow("hub", NOW, rule.live()));
+        assert!(rule.check(&token, audience, None, NOW).is_err());
     }
 
     #[test]
@@ -260,26 +351,36 @@ mod tests {
             format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
         };
         assert!(
-            rule.check(&token("https://eventhubs.azure.net/"), "sb://h/x", NOW)
-                .is_ok()
+            rule.check(
+                &token("https://eventhubs.azure.net/"),
+                "sb://h/x",
+                None,
+                NOW
+            )
+            .is_ok()
         );
         assert!(
-            rule.check(&token("https://storage.azure.com"), "sb://h/x", NOW)
+            rule.check(&token("https://storage.azure.com"), "sb://h/x", None, NOW)
                 .is_err()
         );
         assert!(
-            rule.check(&token("https://servicebus.azure.net"), "sb://h/x", LATER)
-                .is_err()
+            rule.check(
+                &token("https://servicebus.azure.net"),
+                "sb://h/x",
+                None,
+                LATER
+            )
+            .is_err()
         );
-        assert!(rule.check("nonsense", "sb://h/x", NOW).is_err());
+        assert!(rule.check("nonsense", "sb://h/x", None, NOW).is_err());
     }
 
     #[test]
     fn plain_needs_the_rule_and_one_of_its_keys() {
         let rule = AccessRule::new("Root", "one", "two");
-        assert!(rule.plain(b"\0Root\0two"));
-        assert!(!rule.plain(b"\0Root\0three"));
-        assert!(!rule.plain(b"\0Root"));
-        assert!(!rule.plain(b""));
+        let known = |response| rule.plain(response).is_some();
+        assert!(known(b"\0Root\0two"));
+        assert!(!known(b"\0Root\0three") && !known(b"\0Toor\0two"));
+        assert!(!known(b"\0Root") && !known(b""));
     }
 }

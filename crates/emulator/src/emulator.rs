@@ -1,11 +1,14 @@
 //! Starting and stopping the servers.
 
+use crate::access::KeySlot;
 use crate::faults::Faults;
+use crate::front::{Tls, TlsError};
 use crate::settings::Settings;
 use crate::store::{SettingsError, Store};
-use crate::{blob, grid, server};
+use crate::{blob, grid, identity, server};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
@@ -26,6 +29,17 @@ pub struct Emulator {
     amqp: Server,
     http: Server,
     blob: Server,
+    identity: Option<Server>,
+    fronts: Option<Box<Fronts>>,
+}
+
+/// TLS before the others.
+#[derive(Debug)]
+struct Fronts {
+    tls: Tls,
+    amqp: Server,
+    blob: Server,
+    identity: Option<Server>,
 }
 
 /// Why an emulator did not start.
@@ -34,6 +48,9 @@ pub enum StartError {
     /// The settings contradict themselves.
     #[error("the settings cannot be served")]
     Settings(#[from] SettingsError),
+    /// TLS was asked for and cannot be had.
+    #[error("TLS cannot be served")]
+    Tls(#[from] TlsError),
     /// A port could not be bound.
     #[error("port {port} of 127.0.0.1 could not be bound")]
     Bind {
@@ -50,13 +67,18 @@ pub enum StartError {
 pub struct Stopped {
     store: Arc<Store>,
     ports: Ports,
+    tls: Option<Tls>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Ports {
     amqp: u16,
     http: u16,
     blob: u16,
+    identity: u16,
+    amqp_tls: u16,
+    blob_tls: u16,
+    identity_tls: u16,
 }
 
 #[derive(Debug)]
@@ -69,28 +91,64 @@ struct Server {
 impl Emulator {
     /// Binds the ports and serves until shut down.
     ///
+    /// Where TLS is asked for, it blocks on the file system for a moment.
+    ///
     /// # Errors
     /// [`StartError`] when the settings contradict themselves or a port is taken.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let ports = Ports {
+        let mut ports = Ports {
             amqp: settings.amqp_port,
             http: settings.http_port,
             blob: settings.blob_port,
+            identity: settings
+                .identity
+                .as_ref()
+                .map_or(0, |identity| identity.port),
+            ..Ports::default()
         };
+        let mut tls = None;
+        if let Some(wanted) = &settings.tls {
+            ports.amqp_tls = wanted.amqp_port;
+            ports.blob_tls = wanted.blob_port;
+            ports.identity_tls = wanted.identity_port;
+            tls = Some(Tls::open(&wanted.folder)?);
+        }
         let store = Arc::new(Store::new(settings, clock)?);
-        Stopped { store, ports }.restart().await
+        Stopped { store, ports, tls }.restart().await
     }
 
     /// Drops every connection at once, frees the ports and keeps what was stored.
     pub async fn shutdown(self) -> Stopped {
-        let ports = Ports {
+        let mut ports = Ports {
             amqp: self.amqp.address.port(),
             http: self.http.address.port(),
             blob: self.blob.address.port(),
+            ..Ports::default()
         };
         let store = Arc::clone(&self.store);
-        tokio::join!(self.amqp.stop(), self.http.stop(), self.blob.stop());
-        Stopped { store, ports }
+        let mut tls = None;
+        let mut servers = vec![self.amqp, self.http, self.blob];
+        if let Some(fronts) = self.fronts {
+            let fronts = *fronts;
+            ports.amqp_tls = fronts.amqp.address.port();
+            ports.blob_tls = fronts.blob.address.port();
+            ports.identity_tls = (fronts.identity.as_ref()).map_or(0, |front| front.address.port());
+            servers.extend([fronts.amqp, fronts.blob]);
+            servers.extend(fronts.identity);
+            tls = Some(fronts.tls);
+        }
+        if let Some(identity) = self.identity {
+            ports.identity = identity.address.port();
+            servers.push(identity);
+        }
+        // All are told before one is waited for.
+        for server in &mut servers {
+            drop(server.stop.take());
+        }
+        for server in servers {
+            server.stop().await;
+        }
+        Stopped { store, ports, tls }
     }
 
     /// The entities, their messages, keys and faults.
@@ -121,6 +179,54 @@ impl Emulator {
     #[must_use]
     pub fn blob_address(&self) -> SocketAddr {
         self.blob.address
+    }
+
+    /// Where the identity service and the vault listen, when the settings have them.
+    #[must_use]
+    pub fn identity_address(&self) -> Option<SocketAddr> {
+        self.identity.as_ref().map(|server| server.address)
+    }
+
+    /// The URL of Entra: with TLS where it is spoken. The vault is there too.
+    #[must_use]
+    pub fn authority_url(&self) -> Option<String> {
+        let front = self
+            .fronts
+            .as_ref()
+            .and_then(|front| front.identity.as_ref());
+        match front {
+            Some(front) => Some(format!("https://localhost:{}", front.address.port())),
+            None => Some(format!("http://{}", self.identity_address()?)),
+        }
+    }
+
+    /// Where Event Hubs and Service Bus speak TLS, as `localhost`.
+    #[must_use]
+    pub fn amqp_tls_port(&self) -> Option<u16> {
+        self.fronts
+            .as_ref()
+            .map(|fronts| fronts.amqp.address.port())
+    }
+
+    /// Where the blob containers speak TLS, as `localhost`.
+    #[must_use]
+    pub fn blob_tls_port(&self) -> Option<u16> {
+        self.fronts
+            .as_ref()
+            .map(|fronts| fronts.blob.address.port())
+    }
+
+    /// The PEM file of the authority that clients must trust where TLS is spoken.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.fronts.as_ref().map(|fronts| fronts.tls.ca.as_path())
+    }
+
+    /// The https URL of a blob container, as `deadLetterUri` has it.
+    #[must_use]
+    pub fn container_tls_url(&self, container: &str) -> Option<String> {
+        let (account, port) = (&self.store.blobs.name, self.blob_tls_port()?);
+        Some(format!("https://localhost:{port}/{account}/{container}"))
     }
 
     /// The URL of a blob container, without a signature.
@@ -163,13 +269,13 @@ impl Emulator {
     /// A connection string for a hub, as the Azure clients take it, with the present primary key.
     #[must_use]
     pub fn event_hubs_connection_string(&self, hub: &str) -> String {
-        self.connection_string(hub)
+        self.connection_string(hub, KeySlot::Primary)
     }
 
     /// A connection string for a Service Bus topic or queue.
     #[must_use]
     pub fn service_bus_connection_string(&self, entity: &str) -> String {
-        self.connection_string(entity)
+        self.connection_string(entity, KeySlot::Primary)
     }
 
     /// Where to post events for an Event Grid topic, without the api-version.
@@ -205,14 +311,16 @@ impl Emulator {
         second
     }
 
-    fn connection_string(&self, entity: &str) -> String {
+    /// A connection string for a hub, topic or queue with one of the present keys.
+    #[must_use]
+    pub fn connection_string(&self, entity: &str, slot: KeySlot) -> String {
         let rule = &self.store.rule;
         format!(
             "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};\
              UseDevelopmentEmulator=true;EntityPath={entity}",
             self.amqp.address,
             rule.name(),
-            rule.primary(),
+            rule.key(slot),
         )
     }
 }
@@ -233,10 +341,41 @@ impl Stopped {
         let http = bind(self.ports.http)?;
         let blob = bind(self.ports.blob)?;
         let store = self.store;
+        let amqp = Server::spawn(amqp, &store, server::run)?;
+        let blob = Server::spawn(blob, &store, blob::run)?;
+        let identity = match &store.identity {
+            Some(_) => Some(Server::spawn(
+                bind(self.ports.identity)?,
+                &store,
+                identity::run,
+            )?),
+            None => None,
+        };
+        let fronts = match self.tls {
+            Some(tls) => Some(Box::new(Fronts {
+                amqp: Server::front(bind(self.ports.amqp_tls)?, &store, &tls, &amqp)?,
+                blob: Server::front(bind(self.ports.blob_tls)?, &store, &tls, &blob)?,
+                identity: match &identity {
+                    Some(plain) => {
+                        let listener = bind(self.ports.identity_tls)?;
+                        Some(Server::front(listener, &store, &tls, plain)?)
+                    }
+                    None => None,
+                },
+                tls,
+            })),
+            None => None,
+        };
+        if let (Some(service), Some(fronts)) = (&store.identity, &fronts) {
+            let front = fronts.identity.as_ref();
+            service.set_tls_port(front.map_or(0, |front| front.address.port()));
+        }
         Ok(Emulator {
-            amqp: Server::spawn(amqp, &store, server::run)?,
+            amqp,
             http: Server::spawn(http, &store, grid::run)?,
-            blob: Server::spawn(blob, &store, blob::run)?,
+            blob,
+            identity,
+            fronts,
             store,
         })
     }
@@ -260,6 +399,19 @@ impl Server {
             address,
             stop: Some(stop),
             task,
+        })
+    }
+
+    /// TLS before `plain`.
+    fn front(
+        listener: TcpListener,
+        store: &Arc<Store>,
+        tls: &Tls,
+        plain: &Self,
+    ) -> Result<Self, StartError> {
+        let (tls, target) = (tls.clone(), plain.address);
+        Self::spawn(listener, store, move |listener, store, stop| {
+            tls.run(listener, target, store, stop)
         })
     }
 

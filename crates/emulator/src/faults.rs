@@ -1,4 +1,5 @@
-//! Scripted faults: what the next sends, attaches, connections, posts or requests for blobs are answered with.
+//! Scripted faults: what the next sends, attaches, connections, posts, requests for blobs, tokens or secrets
+//! are answered with.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -82,6 +83,38 @@ impl BlobAnswer {
     }
 }
 
+/// How a request for a token is answered instead of being granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenAnswer {
+    /// This status, and a `Retry-After` in seconds if given.
+    Status(u16, Option<u64>),
+    /// The no that is for good: the identity is not known, the application's secret has expired.
+    Refuse,
+    /// No answer at all.
+    Stall,
+    /// The token comes after this time.
+    AnswerAfter(Duration),
+    /// The connection is dropped.
+    Drop,
+    /// A token for another audience than was asked for.
+    Audience(String),
+    /// A token that ends after this time.
+    Life(Duration),
+}
+
+/// How a request to the vault is answered instead of being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultAnswer {
+    /// This status, and a `Retry-After` in seconds if given. A vault that is throttled says 429.
+    Status(u16, Option<u64>),
+    /// No answer at all.
+    Stall,
+    /// The answer comes after this time.
+    AnswerAfter(Duration),
+    /// The connection is dropped.
+    Drop,
+}
+
 /// The script. Faults of one entity are used up in the order they were added.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Script>);
@@ -92,6 +125,8 @@ struct Script {
     attaches: Queues<String>,
     posts: Queues<PostAnswer>,
     blobs: Queues<BlobAnswer>,
+    tokens: Queues<TokenAnswer>,
+    vault: Queues<VaultAnswer>,
     refused_connections: usize,
 }
 
@@ -100,6 +135,9 @@ type Queues<T> = HashMap<String, VecDeque<(T, usize)>>;
 impl Faults {
     /// A count that is never used up: the fault lasts until [`Faults::clear`] or the `clear_…` of its kind.
     pub const ALWAYS: usize = usize::MAX;
+
+    /// Stands for every resource.
+    pub const ANY: &str = "*";
 
     /// The next `count` transfers to the hub, queue or topic `entity` are answered so.
     pub fn sends(&self, entity: &str, answer: SendAnswer, count: usize) {
@@ -126,6 +164,34 @@ impl Faults {
         self.with(|script| script.blobs.remove(&container.to_ascii_lowercase()));
     }
 
+    /// The next `count` requests for tokens for `resource`, such as `https://eventhubs.azure.net`, are
+    /// answered so; those for any resource when it is [`Faults::ANY`].
+    pub fn tokens(&self, resource: &str, answer: TokenAnswer, count: usize) {
+        let resource = resource.trim_end_matches('/');
+        self.with(|script| push(&mut script.tokens, resource, answer, count));
+    }
+
+    /// Forgets the faults of tokens that have not happened yet.
+    pub fn clear_tokens(&self) {
+        self.with(|script| script.tokens.clear());
+    }
+
+    /// Forgets those of one resource, or those of any when it is [`Faults::ANY`].
+    pub fn clear_tokens_of(&self, resource: &str) {
+        let resource = resource.trim_end_matches('/').to_ascii_lowercase();
+        self.with(|script| script.tokens.remove(&resource));
+    }
+
+    /// The next `count` requests to the vault are answered so.
+    pub fn vault(&self, answer: VaultAnswer, count: usize) {
+        self.with(|script| push(&mut script.vault, Self::ANY, answer, count));
+    }
+
+    /// Forgets the faults of the vault that have not happened yet.
+    pub fn clear_vault(&self) {
+        self.with(|script| script.vault.clear());
+    }
+
     /// The next `count` AMQP connections are dropped when they are accepted.
     pub fn connections(&self, count: usize) {
         self.with(|script| script.refused_connections += count);
@@ -150,6 +216,18 @@ impl Faults {
 
     pub(crate) fn next_blob(&self, container: &str) -> Option<BlobAnswer> {
         self.with(|script| pop(&mut script.blobs, container))
+    }
+
+    pub(crate) fn next_token(&self, resource: &str) -> Option<TokenAnswer> {
+        let resource = resource.trim_end_matches('/');
+        self.with(|script| {
+            let own = pop(&mut script.tokens, resource);
+            own.or_else(|| pop(&mut script.tokens, Self::ANY))
+        })
+    }
+
+    pub(crate) fn next_vault(&self) -> Option<VaultAnswer> {
+        self.with(|script| pop(&mut script.vault, Self::ANY))
     }
 
     pub(crate) fn next_connection_refused(&self) -> bool {

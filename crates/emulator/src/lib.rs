@@ -1,4 +1,4 @@
-//! Local stand-ins for Event Grid topics, Event Hubs, Service Bus and blob containers.
+//! Local stand-ins for Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
 //! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
@@ -11,20 +11,27 @@ mod blob;
 mod broker;
 mod emulator;
 mod faults;
+mod front;
 mod grid;
+mod identity;
 mod received;
 mod server;
 mod settings;
 mod store;
+mod vault;
 mod web;
 
+pub use access::KeySlot;
 pub use amqp::value::Value;
 pub use blob::StoredBlob;
 pub use emulator::{Emulator, StartError, Stopped};
-pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer};
+pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
+pub use front::TlsError;
 pub use grid::topic::GridEvent;
+pub use identity::{Door, TokenRequest};
 pub use received::ReceivedMessage;
 pub use settings::{
-    EventGridSchema, EventGridSettings, HubSettings, Limits, QueueSettings, Settings, TopicSettings,
+    ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings, IdentitySettings, Limits,
+    ManagedIdentitySettings, QueueSettings, Settings, TlsPorts, TopicSettings,
 };
 pub use store::{Counts, SettingsError, Store, TimedOut};

@@ -1,6 +1,7 @@
 //! What an emulator serves, and its limits.
 
 use crate::blob::{ACCOUNT, ACCOUNT_KEY};
+use std::path::PathBuf;
 use std::time::Duration;
 use twinroute_model::secret::Secret;
 
@@ -35,6 +36,10 @@ pub struct Settings {
     pub blob_account_key: Secret,
     /// The blob containers that are there from the start; clients may create more.
     pub blob_containers: Vec<String>,
+    /// The identity service with the vault beside it; none of them by default.
+    pub identity: Option<IdentitySettings>,
+    /// Ports where TLS is spoken too; nowhere by default.
+    pub tls: Option<TlsPorts>,
     /// Bounds that a test may want to reach.
     pub limits: Limits,
 }
@@ -56,7 +61,101 @@ impl Default for Settings {
             blob_account: ACCOUNT.to_owned(),
             blob_account_key: Secret::from(ACCOUNT_KEY),
             blob_containers: Vec::new(),
+            identity: None,
+            tls: None,
             limits: Limits::default(),
+        }
+    }
+}
+
+/// The identity service: whom it knows.
+#[derive(Clone, Debug)]
+pub struct IdentitySettings {
+    /// Its port on 127.0.0.1; 0 lets the system choose.
+    pub port: u16,
+    /// The Entra tenant of all.
+    pub tenant_id: String,
+    /// What programs of App Service know and put into `X-IDENTITY-HEADER`.
+    pub header: Secret,
+    /// How long tokens are good.
+    pub token_life: Duration,
+    /// What the machine is known as.
+    pub managed: Vec<ManagedIdentitySettings>,
+    /// Applications that log in by themselves.
+    pub applications: Vec<ApplicationSettings>,
+    /// Secrets of the vault from the start, by name.
+    pub vault_secrets: Vec<(String, Secret)>,
+}
+
+impl Default for IdentitySettings {
+    /// A machine with a system-assigned identity, and nobody else.
+    fn default() -> Self {
+        Self {
+            port: 0,
+            tenant_id: "70000000-0000-4000-8000-000000000001".to_owned(),
+            header: Secret::from("the-header-of-the-emulator"),
+            token_life: Duration::from_secs(60 * 60),
+            managed: vec![ManagedIdentitySettings {
+                client_id: "71000000-0000-4000-8000-000000000001".to_owned(),
+                object_id: "72000000-0000-4000-8000-000000000001".to_owned(),
+                resource_id: None,
+            }],
+            applications: Vec::new(),
+            vault_secrets: Vec::new(),
+        }
+    }
+}
+
+/// A managed identity.
+#[derive(Clone, Debug)]
+pub struct ManagedIdentitySettings {
+    /// Its client id, a GUID.
+    pub client_id: String,
+    /// Its object id, a GUID, also called the principal's.
+    pub object_id: String,
+    /// The ARM id of one that is user-assigned; `None` for the system-assigned one.
+    pub resource_id: Option<String>,
+}
+
+/// An application with what proves that it is.
+#[derive(Clone, Debug)]
+pub struct ApplicationSettings {
+    /// Its client id, a GUID.
+    pub client_id: String,
+    /// The object id of its service principal, a GUID.
+    pub object_id: String,
+    /// Its secret, if it has one.
+    pub secret: Option<Secret>,
+    /// Its certificates, DER.
+    pub certificates: Vec<Vec<u8>>,
+    /// Kubernetes service accounts that may log in as it, such as
+    /// `system:serviceaccount:default:twinroute`.
+    pub service_accounts: Vec<String>,
+    /// Roles that its tokens name.
+    pub roles: Vec<String>,
+}
+
+/// Where TLS is spoken, as `localhost` and 127.0.0.1; ports on 127.0.0.1, 0 lets the system choose.
+#[derive(Clone, Debug)]
+pub struct TlsPorts {
+    /// The folder of certificate and authority, which are made where they are missing.
+    pub folder: PathBuf,
+    /// For Event Hubs and Service Bus.
+    pub amqp_port: u16,
+    /// For the blob containers.
+    pub blob_port: u16,
+    /// For the identity service and the vault.
+    pub identity_port: u16,
+}
+
+impl TlsPorts {
+    /// Ports that the system chooses, with the authority in `folder`.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            amqp_port: 0,
+            blob_port: 0,
+            identity_port: 0,
         }
     }
 }

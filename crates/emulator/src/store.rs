@@ -1,6 +1,6 @@
 //! What an emulator holds, with or without its servers running.
 
-use crate::access::AccessRule;
+use crate::access::{self, AccessRule, KeySlot};
 use crate::blob::StoredBlob;
 use crate::blob::account::Account;
 use crate::broker::Tally;
@@ -10,8 +10,10 @@ use crate::broker::stored::Tokens;
 use crate::broker::topic::Topic;
 use crate::faults::Faults;
 use crate::grid::topic::{GridEvent, GridTopic};
+use crate::identity::{Issuer, Service, TokenRequest};
 use crate::received::ReceivedMessage;
 use crate::settings::Settings;
+use crate::vault::Vault;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,8 +33,11 @@ pub struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) grid: Vec<GridTopic>,
     pub(crate) blobs: Account,
+    pub(crate) identity: Option<Service>,
+    pub(crate) vault: Vault,
     pub(crate) open_connections: AtomicUsize,
     connections: AtomicU64,
+    keys_made: AtomicU64,
     faults: Faults,
     entities: HashMap<String, Entity>,
     arrivals: AtomicU64,
@@ -60,6 +65,9 @@ pub enum SettingsError {
         "the container name {0:?} is not 3 to 63 lower-case letters, digits and single hyphens"
     )]
     ContainerName(String),
+    /// The system gives no random bytes for the identity service's key.
+    #[error("the identity service has no key: the system gives no random bytes")]
+    NoKey,
     /// A hub without partitions.
     #[error("hub {0} has no partitions")]
     NoPartitions(String),
@@ -135,7 +143,12 @@ impl Store {
             &settings.secondary_shared_access_key,
         );
         let blobs = Account::new(&settings, now)?;
+        let identity = settings.identity.as_ref();
+        let vault = Vault::new(identity, now);
+        let identity = identity.map(|identity| Service::new(identity).ok_or(SettingsError::NoKey));
         Ok(Self {
+            identity: identity.transpose()?,
+            vault,
             rule,
             blobs,
             clock,
@@ -146,6 +159,7 @@ impl Store {
             arrivals: AtomicU64::new(0),
             open_connections: AtomicUsize::new(0),
             connections: AtomicU64::new(0),
+            keys_made: AtomicU64::new(1),
         })
     }
 
@@ -159,6 +173,27 @@ impl Store {
     /// with `amqp:unauthorized-access`, and new tokens need a new key.
     pub fn set_shared_access_keys(&self, primary: &str, secondary: &str) {
         self.rule.set(primary, secondary);
+    }
+
+    /// Makes a new shared access key in one place and gives it, as the service's regenerateKeys does. Links
+    /// whose token was signed with the one before are detached with `amqp:unauthorized-access` within 200 ms;
+    /// whether the service waits for the end of the token instead is published nowhere.
+    pub fn regenerate_shared_access_key(&self, slot: KeySlot) -> String {
+        let key = self.made_key();
+        self.rule.replace(slot, key.clone());
+        key
+    }
+
+    /// Makes a new access key of an Event Grid topic in one place and gives it; the one before is refused
+    /// from now on.
+    pub fn regenerate_topic_key(&self, topic: &str, slot: KeySlot) -> String {
+        let key = self.made_key();
+        self.grid_topic(topic).set_key(slot, &key);
+        key
+    }
+
+    fn made_key(&self) -> String {
+        access::made_key(self.keys_made.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Replaces both keys of an Event Grid topic.
@@ -224,6 +259,45 @@ impl Store {
     /// Replaces the key of the storage account; signatures made with the old one are void.
     pub fn set_blob_account_key(&self, key: Secret) {
         self.blobs.set_key(key);
+    }
+
+    /// The requests for tokens so far, the last thousand of them, in order.
+    #[must_use]
+    pub fn token_requests(&self) -> Vec<TokenRequest> {
+        let asked = self.identity.as_ref().map(Service::asked);
+        asked.unwrap_or_default()
+    }
+
+    /// A token of the Kubernetes service account `subject`, as its API server writes it to a file.
+    ///
+    /// # Panics
+    /// When the settings have no identity service.
+    #[must_use]
+    pub fn service_account_token(&self, subject: &str) -> String {
+        let service = self.identity.as_ref();
+        let service = service.expect("the settings have an identity service");
+        service.service_account_token(subject, self.now())
+    }
+
+    /// Puts a secret, or a new version of it, into the vault.
+    pub fn set_vault_secret(&self, name: &str, value: Secret) {
+        self.vault.set(name, value, self.now());
+    }
+
+    /// Takes a secret out of the vault.
+    pub fn delete_vault_secret(&self, name: &str) {
+        self.vault.delete(name);
+    }
+
+    /// The requests to the vault so far: `list`, or the name of the secret that was asked for.
+    #[must_use]
+    pub fn vault_requests(&self) -> Vec<String> {
+        self.vault.asked()
+    }
+
+    /// Who signs tokens, where there is an identity service.
+    pub(crate) fn issuer(&self) -> Option<&Issuer> {
+        self.identity.as_ref().map(|service| &service.issuer)
     }
 
     /// Makes a blob container.

@@ -1,10 +1,13 @@
-//! Who may send: access keys, shared access signatures, bearer tokens, the code of a webhook.
+//! Who may send: access keys, shared access signatures, bearer tokens, certificates of callers, the code of a
+//! webhook.
 
+use crate::allowance::Allowance;
 use crate::settings::Settings;
 use crate::target::query;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use twinroute_listen::access::{Denied, Gate, Role};
 use twinroute_listen::{ClientCertificate, Peer};
 use twinroute_model::clock::{Clock, Timestamp};
@@ -36,11 +39,20 @@ pub(crate) enum Unauthorized {
     Resource,
     #[error("no access keys are configured, so only clients on the same machine may send")]
     Remote,
+    #[error("only callers that show a certificate named in [[ingress.callers]] may send")]
+    NoCaller,
 }
+
+/// The caller that a credential belongs to; nothing for one that belongs to none, which has no limits of its own.
+pub(crate) type Who<'a> = Option<&'a Allowance>;
 
 /// What is compared with what a request shows.
 pub(crate) struct Credentials {
     keys: Vec<Key>,
+    callers: Vec<Allowance>,
+    /// Callers, by their place, by the name of a token and by a name of a certificate.
+    tokens: HashMap<String, usize>,
+    subjects: HashMap<String, usize>,
     code: Option<Key>,
     allow_anonymous: bool,
     /// Whether bearer tokens are taken. The settings say so, not the gate: with none nobody passes.
@@ -53,60 +65,95 @@ pub(crate) struct Credentials {
 struct Key {
     secret: Secret,
     digest: [u8; 32],
+    /// The place of the caller that it belongs to.
+    caller: Option<usize>,
 }
 
 impl Key {
-    fn new(secret: &Secret) -> Self {
+    fn new(secret: &Secret, caller: Option<usize>) -> Self {
         Self {
             secret: secret.clone(),
             digest: Sha256::digest(secret.expose()).into(),
+            caller,
         }
     }
 }
 
-fn any_is(keys: &[Key], shown: &str) -> bool {
+/// The key that is shown. All are looked at, whichever it is.
+fn find<'a>(keys: &'a [Key], shown: &str) -> Option<&'a Key> {
     let shown: [u8; 32] = Sha256::digest(shown).into();
-    keys.iter()
-        .fold(false, |found, key| found | (key.digest == shown))
+    keys.iter().fold(None, |found, key| {
+        if key.digest == shown {
+            Some(key)
+        } else {
+            found
+        }
+    })
 }
 
 impl Credentials {
     pub(crate) fn new(settings: &Settings, gate: Option<Gate>) -> Self {
+        let mut keys: Vec<_> = settings
+            .access_keys
+            .iter()
+            .map(|key| Key::new(key, None))
+            .collect();
+        let (mut tokens, mut subjects) = (HashMap::new(), HashMap::new());
+        for (place, caller) in settings.callers.iter().enumerate() {
+            keys.extend(caller.keys.iter().map(|key| Key::new(key, Some(place))));
+            tokens.extend(caller.tokens.iter().map(|name| (name.clone(), place)));
+            subjects.extend(caller.subjects.iter().map(|name| (name.clone(), place)));
+        }
         Self {
             takes_tokens: settings.access.is_configured(),
             gate: gate.filter(Gate::is_configured),
-            keys: settings.access_keys.iter().map(Key::new).collect(),
-            code: settings.webhook_code.as_ref().map(Key::new),
+            keys,
+            callers: settings.callers.iter().map(Allowance::new).collect(),
+            tokens,
+            subjects,
+            code: settings
+                .webhook_code
+                .as_ref()
+                .map(|code| Key::new(code, None)),
             allow_anonymous: settings.allow_anonymous,
         }
     }
 
-    /// Lets a request in that shows one right credential, whatever else it shows. Waits only for the keys of
-    /// an identity provider; dropping the future loses nothing.
+    /// Lets a request in that shows one right credential, whatever else it shows, and says whose it is. Of
+    /// several that are right, a key counts before a certificate and that before a token, and one that belongs to
+    /// a caller before one that belongs to none. Waits only for the keys of an identity provider; dropping the
+    /// future loses nothing.
     pub(crate) async fn check(
         &self,
         head: &Parts,
         peer: Peer,
         clock: &dyn Clock,
-    ) -> Result<(), Unauthorized> {
+    ) -> Result<Who<'_>, Unauthorized> {
+        let certificate = ClientCertificate::noted(&head.extensions);
         let asks_for_keys = !self.keys.is_empty() || self.code.is_some();
-        if !asks_for_keys && !self.takes_tokens {
+        if !asks_for_keys && !self.takes_tokens && self.callers.is_empty() {
             // A certificate that the listener took is a credential too.
-            let open = self.allow_anonymous
-                || peer.is_local()
-                || ClientCertificate::noted(&head.extensions).is_some();
+            let open = self.allow_anonymous || peer.is_local() || certificate.is_some();
             return if open {
-                Ok(())
+                Ok(None)
             } else {
                 Err(Unauthorized::Remote)
             };
         }
+        let named = certificate.and_then(|certificate| self.certified(certificate));
         let refusal = match self.check_keys(head, clock) {
-            Ok(()) => return Ok(()),
+            Ok(who) => return Ok(who.or(named)),
             Err(refusal) => refusal,
         };
+        if named.is_some() {
+            return Ok(named);
+        }
         if !self.takes_tokens {
-            return Err(refusal);
+            return Err(if asks_for_keys {
+                refusal
+            } else {
+                Unauthorized::NoCaller
+            });
         }
         match self.check_token(head).await {
             Err(Denied::Missing | Denied::NotBearer) if refusal != Unauthorized::Missing => {
@@ -117,23 +164,34 @@ impl Credentials {
         }
     }
 
-    /// To send is to change something.
-    async fn check_token(&self, head: &Parts) -> Result<(), Denied> {
-        let gate = self.gate.as_ref().ok_or(Denied::Invalid)?;
-        let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await?;
-        caller.require(Role::Write)
+    /// The caller whose certificate it is.
+    fn certified(&self, certificate: &ClientCertificate) -> Who<'_> {
+        let mut names = certificate.names();
+        let place = names.find_map(|name| self.subjects.get(name))?;
+        self.callers.get(*place)
     }
 
-    fn check_keys(&self, head: &Parts, clock: &dyn Clock) -> Result<(), Unauthorized> {
+    /// To send is to change something.
+    async fn check_token(&self, head: &Parts) -> Result<Who<'_>, Denied> {
+        let gate = self.gate.as_ref().ok_or(Denied::Invalid)?;
+        let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await?;
+        caller.require(Role::Write)?;
+        let place = self.tokens.get(&caller.name);
+        Ok(place.and_then(|place| self.callers.get(*place)))
+    }
+
+    fn check_keys(&self, head: &Parts, clock: &dyn Clock) -> Result<Who<'_>, Unauthorized> {
+        let mut passed = None;
         let mut refusal = Unauthorized::Missing;
         for checked in self.shown(head, clock) {
             match checked {
-                Ok(()) => return Ok(()),
+                Ok(Some(caller)) => return Ok(Some(caller)),
+                Ok(None) => passed = Some(None),
                 Err(error) if refusal == Unauthorized::Missing => refusal = error,
                 Err(_) => {}
             }
         }
-        Err(refusal)
+        passed.ok_or(refusal)
     }
 
     /// Whether a webhook handshake may be answered: those who know the code, or all if there is
@@ -141,16 +199,19 @@ impl Credentials {
     pub(crate) fn check_code(&self, head: &Parts) -> Result<(), Unauthorized> {
         match &self.code {
             None => Ok(()),
-            Some(_) => self.code(head).unwrap_or(Err(Unauthorized::Missing)),
+            Some(_) => self
+                .code(head)
+                .unwrap_or(Err(Unauthorized::Missing))
+                .map(drop),
         }
     }
 
     /// The outcome for each credential that a request shows.
-    fn shown<'a>(
-        &'a self,
+    fn shown<'a, 's: 'a>(
+        &'s self,
         head: &'a Parts,
         clock: &'a dyn Clock,
-    ) -> impl Iterator<Item = Result<(), Unauthorized>> + 'a {
+    ) -> impl Iterator<Item = Result<Who<'s>, Unauthorized>> + 'a {
         let header = |name: &str| head.headers.get(name).map(text);
         let key = |shown: &str| self.key(shown);
         let token = |shown: &str| self.token(shown, head.uri.path(), clock.now());
@@ -176,30 +237,27 @@ impl Credentials {
         .flatten()
     }
 
-    fn key(&self, shown: &str) -> Result<(), Unauthorized> {
-        if any_is(&self.keys, shown) {
-            Ok(())
-        } else {
-            Err(Unauthorized::Key)
-        }
+    fn owner(&self, key: &Key) -> Who<'_> {
+        self.callers.get(key.caller?)
     }
 
-    fn code(&self, head: &Parts) -> Option<Result<(), Unauthorized>> {
+    fn key(&self, shown: &str) -> Result<Who<'_>, Unauthorized> {
+        let found = find(&self.keys, shown).ok_or(Unauthorized::Key)?;
+        Ok(self.owner(found))
+    }
+
+    fn code(&self, head: &Parts) -> Option<Result<Who<'_>, Unauthorized>> {
         let code = std::slice::from_ref(self.code.as_ref()?);
         let shown = query(&head.uri, "code")?;
-        let right = any_is(code, &shown);
-        Some(if right {
-            Ok(())
-        } else {
-            Err(Unauthorized::Code)
-        })
+        let found = find(code, &shown).ok_or(Unauthorized::Code);
+        Some(found.map(|_| None))
     }
 
-    fn token(&self, token: &str, path: &str, now: Timestamp) -> Result<(), Unauthorized> {
+    fn token(&self, token: &str, path: &str, now: Timestamp) -> Result<Who<'_>, Unauthorized> {
         let mut refusal = Unauthorized::Signature(sas::Refusal::Mismatch);
         for key in &self.keys {
             match sas::verify_event_grid_token(token, key.secret.expose(), now) {
-                Ok(resource) if covers(&resource, path) => return Ok(()),
+                Ok(resource) if covers(&resource, path) => return Ok(self.owner(key)),
                 Ok(_) => refusal = Unauthorized::Resource,
                 Err(sas::Refusal::Mismatch) => {}
                 Err(error) => refusal = error.into(),

@@ -1,5 +1,6 @@
 //! Refusals and how each surface words them.
 
+use crate::allowance::{Exceeded, seconds};
 use crate::answer;
 use crate::credentials::Unauthorized;
 use crate::event_grid::API_VERSIONS;
@@ -8,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 use twinroute_listen::access::Denied;
-use twinroute_listen::{Body, BodyError, InflateError};
+use twinroute_listen::{Body, BodyError, Closed, InflateError};
 use twinroute_model::event::Invalid;
 use twinroute_router::accept::AcceptError;
 
@@ -22,6 +23,8 @@ pub(crate) enum Refusal {
     UnknownPath,
     #[error("method {found} is not taken here; taken are POST and, from webhooks, OPTIONS")]
     Method { found: String },
+    #[error(transparent)]
+    Closed(#[from] Closed),
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
     #[error("header webhook-request-origin: required to ask whether events may be delivered here")]
@@ -63,6 +66,8 @@ pub(crate) enum Refusal {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+    #[error(transparent)]
     Accept(#[from] AcceptError),
 }
 
@@ -79,10 +84,26 @@ impl Refusal {
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::Closed(closed) => (StatusCode::FORBIDDEN, closed.code()),
             Self::Unauthorized(Unauthorized::Denied(denied)) => {
                 (denied.status(), denied.short_code())
             }
+            Self::Unauthorized(Unauthorized::NoCaller) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Exceeded(Exceeded::Prefix { attribute, .. }) => {
+                let code = match *attribute {
+                    "source" => "SourceNotAllowed",
+                    _ => "TypeNotAllowed",
+                };
+                (StatusCode::FORBIDDEN, code)
+            }
+            // To send it again would not help: it must be smaller.
+            Self::Exceeded(Exceeded::Burst { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "BatchAboveBurst")
+            }
+            Self::Exceeded(Exceeded::Rate { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "RateExceeded")
+            }
             Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
             Self::Origin => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
             Self::ContentType { .. } => {
@@ -152,6 +173,7 @@ impl Refusal {
             Self::Unauthorized(Unauthorized::Denied(Denied::KeysUnavailable)) => {
                 Some(retry(Duration::from_secs(5)))
             }
+            Self::Unauthorized(Unauthorized::NoCaller) => None,
             Self::Unauthorized(refused) => {
                 let schemes = match refused {
                     // RFC 6750 §3.
@@ -162,6 +184,7 @@ impl Refusal {
                     | Unauthorized::Code
                     | Unauthorized::Signature(_)
                     | Unauthorized::Resource
+                    | Unauthorized::NoCaller
                     | Unauthorized::Remote => "SharedAccessKey, SharedAccessSignature",
                 };
                 let schemes = HeaderValue::from_static(schemes);
@@ -171,6 +194,7 @@ impl Refusal {
                 AcceptError::Full { retry_after, .. }
                 | AcceptError::EndpointFull { retry_after, .. },
             ) => Some(retry(*retry_after)),
+            Self::Exceeded(Exceeded::Rate { after, .. }) => Some(retry(*after)),
             Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),
             Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
                 Some(retry(Duration::from_secs(5)))
@@ -183,6 +207,7 @@ impl Refusal {
                 Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")))
             }
             Self::UnknownPath
+            | Self::Closed(_)
             | Self::NoOrigin
             | Self::ContentType { .. }
             | Self::LengthRequired
@@ -197,6 +222,7 @@ impl Refusal {
             | Self::UnknownDelivery { .. }
             | Self::Handshake { .. }
             | Self::Invalid(_)
+            | Self::Exceeded(Exceeded::Prefix { .. } | Exceeded::Burst { .. })
             | Self::Accept(
                 AcceptError::UnknownInstance { .. }
                 | AcceptError::TooLarge { .. }
@@ -232,6 +258,9 @@ impl Refusal {
         }
         let (index, attribute) = match self {
             Self::Invalid(invalid) => (invalid.index, invalid.problem.attribute_name()),
+            Self::Exceeded(Exceeded::Prefix {
+                index, attribute, ..
+            }) => (Some(*index), Some(*attribute)),
             _ => (None, None),
         };
         to_json(&Outer {
@@ -283,8 +312,7 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn retry(after: Duration) -> (header::HeaderName, HeaderValue) {
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    (header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    (header::RETRY_AFTER, HeaderValue::from(seconds(after)))
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use twinroute_listen::access::Gate;
 use twinroute_listen::{
-    Body, BodyError, Budget, Encoding, Hold, Limits, Listener, Peer, discard, inflate,
-    read_body_within, serve,
+    Body, BodyError, Budget, Encoding, Hold, Limits, Listener, Network, Peer, PrivateWay, discard,
+    inflate, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
@@ -34,6 +34,7 @@ pub struct Ingress(Arc<Inner>);
 struct Inner {
     router: Router,
     clock: Arc<dyn Clock>,
+    network: Network,
     credentials: Credentials,
     counters: Counters,
     ack: AckLevel,
@@ -68,30 +69,34 @@ enum Form {
 
 impl Ingress {
     /// Uses settings that were checked. Counters go to the `metrics` recorder installed before.
-    /// Without a gate, no bearer token is a good one.
+    /// Without a gate, no bearer token is a good one; without a network, instances are open to everybody and
+    /// private listeners to nobody.
     #[must_use]
     pub fn new(settings: &Settings, router: Router, clock: Arc<dyn Clock>) -> Self {
-        Self::build(settings, router, clock, None)
+        Self::build(settings, router, clock, (None, Network::default()))
     }
 
-    /// As [`Ingress::new`], with a gate that was made from [`Settings::access`].
+    /// As [`Ingress::new`], with a gate that was made from [`Settings::access`], and with what holds of each
+    /// instance.
     #[must_use]
     pub fn with_gate(
         settings: &Settings,
         router: Router,
         clock: Arc<dyn Clock>,
         gate: Gate,
+        network: Network,
     ) -> Self {
-        Self::build(settings, router, clock, Some(gate))
+        Self::build(settings, router, clock, (Some(gate), network))
     }
 
     fn build(
         settings: &Settings,
         router: Router,
         clock: Arc<dyn Clock>,
-        gate: Option<Gate>,
+        (gate, network): (Option<Gate>, Network),
     ) -> Self {
         Self(Arc::new(Inner {
+            network,
             ack: settings.ack.unwrap_or_else(|| router.default_level()),
             ack_deadline: settings.ack_deadline,
             closing: watch::Sender::new(false),
@@ -136,15 +141,13 @@ impl Ingress {
         let counters = self.0.counters.of(surface);
         let answer = match target {
             None => Err(Refusal::UnknownPath),
-            Some(target) if head.method == Method::POST => {
-                self.0.post(&head, body, peer, target, counters).await
-            }
-            Some(_) if head.method == Method::OPTIONS => {
-                event_grid::consent(&head, &self.0.webhook_origins, &self.0.credentials)
-            }
-            Some(_) => Err(Refusal::Method {
-                found: shown(head.method.as_str().as_bytes()),
-            }),
+            Some(target) => match self.0.reached(&head, target) {
+                Ok(()) => self.0.reply(&head, body, peer, target, counters).await,
+                Err(refusal) => {
+                    discard(body, head.version).await;
+                    Err(refusal)
+                }
+            },
         };
         let response = answer.unwrap_or_else(|refusal| refusal.answer(surface));
         counters.answered(response.status());
@@ -153,6 +156,36 @@ impl Ingress {
 }
 
 impl Inner {
+    /// Whether the instance is reached over the listener that the request came by. Looked at for each request,
+    /// so that a change acts on open connections.
+    fn reached(&self, head: &Parts, target: Target<'_>) -> Result<(), Refusal> {
+        let way = PrivateWay::noted(&head.extensions);
+        let default = || self.router.default_instance().as_str();
+        let instance = target.instance.unwrap_or_else(default);
+        Ok(self.network.check(way, instance)?)
+    }
+
+    async fn reply<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        peer: Peer,
+        target: Target<'_>,
+        counters: &Of,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match head.method {
+            Method::POST => self.post(head, body, peer, target, counters).await,
+            Method::OPTIONS => event_grid::consent(head, &self.webhook_origins, &self.credentials),
+            _ => Err(Refusal::Method {
+                found: shown(head.method.as_str().as_bytes()),
+            }),
+        }
+    }
+
     async fn post<B>(
         &self,
         head: &Parts,
@@ -166,10 +199,11 @@ impl Inner {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
-        let looked = checked
-            .map_err(Refusal::from)
-            .and_then(|()| self.look(head, &body, target));
-        let (ack, form, encoding) = match looked {
+        let looked = checked.map_err(Refusal::from).and_then(|who| {
+            let (ack, form, encoding) = self.look(head, &body, target)?;
+            Ok((who, ack, form, encoding))
+        });
+        let (who, ack, form, encoding) = match looked {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -181,6 +215,8 @@ impl Inner {
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
         let body = inflate(encoding, body, self.limits.body_bytes(), &mut hold).await?;
+        // What is inflated counts: that is what has to be stored.
+        let bytes = body.len();
         let events = match form {
             Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
             Form::EventGrid(format) => {
@@ -189,6 +225,10 @@ impl Inner {
             Form::Validation => return event_grid::validate(&body),
             Form::Deletion => return Ok(answer::empty()),
         };
+        // Before anything is stored: a batch is taken whole or not at all.
+        if let Some(caller) = who {
+            caller.take(&events, bytes)?;
+        }
         if ack.level == AckLevel::Delivered {
             drop(hold);
         }

@@ -4,7 +4,9 @@
 //! Nothing here knows routes, endpoints or the journal; see [`Ingress::handle`] for a request's
 //! way.
 
+mod allowance;
 mod answer;
+mod callers;
 mod cloudevents;
 mod counters;
 mod credentials;
@@ -14,5 +16,6 @@ mod ingress;
 mod settings;
 mod target;
 
+pub use callers::CallerSettings;
 pub use ingress::Ingress;
 pub use settings::Settings;

@@ -1,10 +1,13 @@
 //! The TOML table `[ingress]`.
 
+use crate::callers::{Beside, CallerSettings};
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
-use twinroute_listen::{Address, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+use twinroute_listen::{
+    Address, IpRule, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+};
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
 use twinroute_router::accept::AckLevel;
@@ -20,6 +23,10 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// Where to listen for HTTPS.
     pub listen_tls: Vec<Address>,
+    /// Listeners that stand for private endpoint connections.
+    pub private: Vec<PrivateSettings>,
+    /// From which addresses connections are taken, on all TCP listeners.
+    pub ip_rules: Vec<IpRule>,
     /// The certificate, and whose clients get a connection.
     pub tls: Option<MutualTlsSettings>,
     /// Permissions of unix sockets.
@@ -37,6 +44,8 @@ pub struct Settings {
     pub access_keys: Vec<Secret>,
     /// Bearer tokens that a request may show instead; they need the role write.
     pub access: AccessSettings,
+    /// Who sends, each with credentials and limits of its own.
+    pub callers: Vec<CallerSettings>,
     /// What a webhook delivery may show instead, as `?code=`.
     pub webhook_code: Option<Secret>,
     /// Who may ask to deliver here (CloudEvents HTTP 1.1 web hooks, abuse protection); `*` is
@@ -58,12 +67,15 @@ impl Default for Settings {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             listen_tls: Vec::new(),
+            private: Vec::new(),
+            ip_rules: Vec::new(),
             tls: None,
             unix_mode: SocketMode::default(),
             ack: None,
             ack_deadline: Duration::from_secs(30),
             access_keys: Vec::new(),
             access: AccessSettings::default(),
+            callers: Vec::new(),
             webhook_code: None,
             webhook_origins: vec!["eventgrid.azure.net".to_owned()],
             allow_anonymous: false,
@@ -84,9 +96,7 @@ impl Settings {
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
         let ceiling = event::Limits::EVENT_BYTES_CEILING as u64;
-        if self.listen.is_empty() && self.listen_tls.is_empty() {
-            return Err("listen or listen_tls must name at least one address".to_owned());
-        }
+        PrivateSettings::check(&self.private)?;
         if !(1..=ceiling).contains(&self.event_bytes_max.as_u64()) {
             return Err("event_bytes_max must be 1 B to 64 MiB".to_owned());
         }
@@ -106,7 +116,25 @@ impl Settings {
                 ));
             }
         }
-        self.check_open_doors()
+        let beside = Beside {
+            access_keys: &self.access_keys,
+            tokens: self.access.is_configured(),
+            certificates: self.asks_for_certificates(),
+        };
+        CallerSettings::check(&self.callers, beside)?;
+        let mut warnings = IpRule::check(&self.ip_rules, self.addresses())?;
+        warnings.extend(self.check_open_doors()?);
+        Ok(warnings)
+    }
+
+    fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let private = self.private.iter();
+        let private = private.flat_map(|private| private.listen.iter().chain(&private.listen_tls));
+        self.listen.iter().chain(&self.listen_tls).chain(private)
     }
 
     fn check_open_doors(&self) -> Result<Vec<String>, String> {
@@ -114,18 +142,21 @@ impl Settings {
             .check()
             .map_err(|rule| format!("access.{rule}"))?;
         let remote = |address: &&Address| !address.is_local();
-        let plain = self.listen.iter().filter(remote);
+        let private = || self.private.iter();
+        let plain = private().flat_map(|private| &private.listen);
+        let plain = self.listen.iter().chain(plain).filter(remote);
         if self.access.is_configured() {
             return Ok(plain.map(in_the_clear).collect());
         }
-        if self.secrets().next().is_some() {
+        // Whoever is no caller shows something else or is refused.
+        if self.secrets().next().is_some() || !self.callers.is_empty() {
             return Ok(Vec::new());
         }
         let open =
             |address: &Address| format!("{address} takes events from everybody who reaches it");
-        let asks_for_certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let tls = self.listen_tls.iter().filter(remote);
-        let tls = tls.filter(|_| !asks_for_certificates);
+        let tls = private().flat_map(|private| &private.listen_tls);
+        let tls = self.listen_tls.iter().chain(tls).filter(remote);
+        let tls = tls.filter(|_| !self.asks_for_certificates());
         let warnings: Vec<(&str, String)> = plain
             .map(|address| ("listen", open(address)))
             .chain(tls.map(|address| ("listen_tls", open(address))))
@@ -141,6 +172,12 @@ impl Settings {
     fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
         let keys = self.access_keys.iter().map(|key| ("access_keys", key));
         keys.chain(self.webhook_code.iter().map(|code| ("webhook_code", code)))
+    }
+
+    /// Whether events come in anywhere.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        !self.listen.is_empty() || !self.listen_tls.is_empty() || !self.private.is_empty()
     }
 
     /// How the sockets are opened.
@@ -189,6 +226,8 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         assert_eq!(check(""), Ok(vec![]));
+        // Whether there is any listener at all is told where all servers are seen.
+        assert_eq!(check("listen = []"), Ok(vec![]));
         assert_eq!(
             check("listen = [\"unix:/run/t.sock\"]\nunix_mode = \"0600\""),
             Ok(vec![])
@@ -217,10 +256,6 @@ mod tests {
             (
                 "[access]\ntokens = [{ name = \"\", role = \"write\", token_env = \"A\" }]",
                 "access.tokens[0].name must have 1 to 512 bytes and no control characters",
-            ),
-            (
-                "listen = []",
-                "listen or listen_tls must name at least one address",
             ),
             (
                 "ack = \"fast\"",
@@ -257,6 +292,19 @@ mod tests {
         ] {
             assert_eq!(check(toml), Err(expect.to_owned()), "{toml}");
         }
+    }
+
+    #[test]
+    fn private_listeners_are_doors_too() {
+        let open = "listen: 10.0.0.4:8080 takes events from everybody who reaches it; set access_keys or \
+                    access, or allow_anonymous = true if that is meant";
+        let private = "[[private]]\nconnection = \"c\"\n";
+        let listen = "listen = [\"10.0.0.4:8080\"]";
+        assert_eq!(check(&format!("{private}{listen}")), Err(open.to_owned()));
+        let nowhere = "private[0].listen or listen_tls must name at least one address";
+        assert_eq!(check(private), Err(nowhere.to_owned()));
+        let keys = "access_keys = [\"a2V5\"]\nlisten = []\n";
+        assert_eq!(check(&format!("{keys}{private}{listen}")), Ok(vec![]));
     }
 
     #[test]

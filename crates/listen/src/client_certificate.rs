@@ -11,9 +11,14 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use std::path::Path;
 use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 
 /// Authorities of one listener.
 pub(crate) const AUTHORITIES_MAX: usize = 100;
+
+/// Alternative names of one certificate that are looked at.
+const NAMES_MAX: usize = 100;
 
 /// Bytes of a name that is shown.
 const NAME_BYTES_MAX: usize = 512;
@@ -22,6 +27,8 @@ const NAME_BYTES_MAX: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     name: Option<Arc<str>>,
+    /// The alternative names of its subject.
+    others: Arc<[Box<str>]>,
 }
 
 impl ClientCertificate {
@@ -45,19 +52,52 @@ impl ClientCertificate {
         self.name.as_deref()
     }
 
+    /// The names of its subject: the common name and the alternative names that are DNS names, URIs or mail
+    /// addresses (RFC 5280 §4.2.1.6), at most 100. No control characters, each at most 512 bytes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.name()
+            .into_iter()
+            .chain(self.others.iter().map(|name| &**name))
+    }
+
     /// Reads a certificate that was verified.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Self {
-        let name = x509_parser::parse_x509_certificate(certificate)
-            .ok()
-            .and_then(|(_, certificate)| {
-                let name = certificate.subject().iter_common_name().next()?;
-                name.as_str().ok().map(Arc::from)
-            })
-            .filter(|name: &Arc<str>| {
-                (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
-            });
-        Self { name }
+        match x509_parser::parse_x509_certificate(certificate) {
+            Ok((_, certificate)) => Self {
+                name: common_name(&certificate),
+                others: alternative_names(&certificate),
+            },
+            Err(_) => Self {
+                name: None,
+                others: Arc::default(),
+            },
+        }
     }
+}
+
+fn common_name(certificate: &X509Certificate<'_>) -> Option<Arc<str>> {
+    let name = certificate.subject().iter_common_name().next()?;
+    name.as_str()
+        .ok()
+        .filter(|name| is_plain(name))
+        .map(Arc::from)
+}
+
+fn alternative_names(certificate: &X509Certificate<'_>) -> Arc<[Box<str>]> {
+    let found = certificate.subject_alternative_name().ok().flatten();
+    let names = found.iter().flat_map(|found| &found.value.general_names);
+    let texts = names.filter_map(|name| match name {
+        GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
+            Some(*text)
+        }
+        _ => None,
+    });
+    let plain = texts.filter(|text| is_plain(text)).take(NAMES_MAX);
+    plain.map(Box::from).collect()
+}
+
+fn is_plain(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// Takes certificates that an authority in the file `ca` signed, and no connection without one. Blocks on the

@@ -6,6 +6,7 @@
 use crate::body::Body;
 use crate::io::Io;
 use crate::limits::Limits;
+use crate::network::PrivateWay;
 use crate::socket::{Accepted, Peer, Scheme, Stream};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -88,6 +89,7 @@ impl Drop for RequestGuard {
 pub(crate) async fn run<S, F>(
     accepted: Accepted,
     peer: Peer,
+    way: Option<PrivateWay>,
     limits: Arc<Limits>,
     service: S,
     mut stop: watch::Receiver<bool>,
@@ -119,6 +121,9 @@ pub(crate) async fn run<S, F>(
         }
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
+        }
+        if let Some(way) = &way {
+            request.extensions_mut().insert(way.clone());
         }
         async move {
             let response = if request.headers().len() > headers_max {

@@ -1,4 +1,4 @@
-//! What every server of twinroute shares: sockets, TLS, who may ask, limits, shutdown.
+//! What every server of twinroute shares: sockets, TLS, who may ask and from where, limits, shutdown.
 //!
 //! [`Listener::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
 //! one async function, and [`read_body`] collects a request's body within its limits. The caller
@@ -6,8 +6,10 @@
 
 pub mod access;
 mod address;
+pub mod audit;
 mod body;
 mod budget;
+mod certificate_end;
 mod client_certificate;
 mod connection;
 pub mod development;
@@ -15,7 +17,9 @@ mod file;
 mod foreign;
 mod inflate;
 mod io;
+mod ip_rules;
 mod limits;
+mod network;
 mod serve;
 mod socket;
 mod tls;
@@ -23,10 +27,13 @@ mod tls;
 pub use address::{Address, InvalidAddress};
 pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within};
 pub use budget::{Budget, Hold};
+pub use certificate_end::CertificateEnd;
 pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};
 pub use inflate::{Encoding, InflateError, inflate};
+pub use ip_rules::{Action, IpRule, IpRules, Mask};
 pub use limits::Limits;
+pub use network::{Closed, Network, PrivateSettings, PrivateWay};
 pub use serve::serve;
 pub use socket::{BindError, Listener, Peer, Scheme, SocketMode, SocketSettings};
 pub use tls::{MutualTlsSettings, Reloaded, Tls, TlsError, TlsSettings};

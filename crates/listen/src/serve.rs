@@ -16,9 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Pause after the system refused to accept, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that a rule rejects are logged this often at most, by listener.
+const REJECTION_EVERY: Duration = Duration::from_secs(60);
 
 /// Answers every request on `listeners` with `service` until `shutdown` completes.
 ///
@@ -61,6 +65,7 @@ async fn serve_one<S, F>(
     let mut shutdown = pin!(shutdown);
     let mut certificates = pin!(follow(listener.tls().cloned()));
     let mut refusing = false;
+    let mut rejections = Rejections::default();
     tracing::debug!(address = %listener.address(), "listening");
     loop {
         tokio::select! {
@@ -72,9 +77,14 @@ async fn serve_one<S, F>(
                 match accepted {
                     Ok((accepted, peer)) => {
                         refusing = false;
+                        if let Some(rule) = listener.reject(peer) {
+                            rejections.note(&listener, peer, rule);
+                            continue;
+                        }
                         let (limits, service) = (Arc::clone(&limits), service.clone());
-                        let stopping = stopping.clone();
-                        connections.spawn(connection::run(accepted, peer, limits, service, stopping));
+                        let (way, stopping) = (listener.private().cloned(), stopping.clone());
+                        let serving = connection::run(accepted, peer, way, limits, service, stopping);
+                        connections.spawn(serving);
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut refusing, true) {
@@ -103,6 +113,22 @@ async fn serve_one<S, F>(
         connections.shutdown().await;
     }
     tracing::info!(%address, "stopped listening");
+}
+
+/// When the log was last told of a connection that a rule rejects: whoever is kept out may try all day.
+#[derive(Default)]
+struct Rejections(Option<Instant>);
+
+impl Rejections {
+    fn note(&mut self, listener: &Listener, peer: Peer, rule: &str) {
+        let now = Instant::now();
+        let due = self.0.is_none_or(|last| now - last >= REJECTION_EVERY);
+        if due {
+            self.0 = Some(now);
+            tracing::warn!(address = %listener.address(), ?peer, rule,
+                "connections are closed by ip_rules; this one and more are counted in metrics");
+        }
+    }
 }
 
 async fn follow(tls: Option<Tls>) -> Infallible {

@@ -2,6 +2,8 @@
 
 use crate::address::Address;
 use crate::client_certificate::ClientCertificate;
+use crate::ip_rules::IpRules;
+use crate::network::PrivateWay;
 use crate::tls::Tls;
 use http::{Extensions, Request};
 use serde::{Deserialize, Deserializer};
@@ -106,6 +108,8 @@ pub struct Listener {
     socket: Accepting,
     address: Address,
     tls: Option<Tls>,
+    way: Option<PrivateWay>,
+    rules: Option<IpRules>,
     _file: Option<SocketFile>,
 }
 
@@ -240,7 +244,38 @@ impl Listener {
         Self { tls, ..self }
     }
 
-    pub(crate) fn tls(&self) -> Option<&Tls> {
+    /// Stands for a private endpoint connection from now on: requests say so by [`PrivateWay::of`].
+    #[must_use]
+    pub fn with_private(self, way: &PrivateWay) -> Self {
+        Self {
+            way: Some(way.clone()),
+            ..self
+        }
+    }
+
+    /// Closes connections that a rule rejects from now on, before anything of them is read.
+    #[must_use]
+    pub fn with_rules(self, rules: &IpRules) -> Self {
+        Self {
+            rules: Some(rules.clone()),
+            ..self
+        }
+    }
+
+    /// The name of the rule that keeps `peer` out.
+    pub(crate) fn reject(&self, peer: Peer) -> Option<&str> {
+        self.rules.as_ref()?.reject(peer)
+    }
+
+    /// The private endpoint connection that it stands for.
+    #[must_use]
+    pub fn private(&self) -> Option<&PrivateWay> {
+        self.way.as_ref()
+    }
+
+    /// Its TLS, if it speaks that.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
@@ -285,6 +320,8 @@ fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindEr
         socket: Accepting::Tcp(listener),
         address: Address::Tcp(address),
         tls: None,
+        way: None,
+        rules: None,
         _file: None,
     })
 }
@@ -317,6 +354,8 @@ fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindErr
         socket: Accepting::Unix(listener),
         address,
         tls: None,
+        way: None,
+        rules: None,
         _file: Some(file),
     })
 }

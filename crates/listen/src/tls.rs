@@ -1,5 +1,6 @@
 //! TLS of a listener: its certificate, and how a renewed one takes the old one's place.
 
+use crate::certificate_end::CertificateEnd;
 use crate::client_certificate::{self, AUTHORITIES_MAX};
 use crate::file::{self, Stamp};
 use arc_swap::ArcSwap;
@@ -134,6 +135,7 @@ struct Inner {
     /// The files that were tried last, so that a broken pair is tried, and logged, once.
     tried: Mutex<Stamps>,
     config: ArcSwap<ServerConfig>,
+    ends: ArcSwap<Vec<CertificateEnd>>,
 }
 
 type Stamps = [Option<Stamp>; 3];
@@ -170,7 +172,15 @@ impl Tls {
             current,
             tried: Mutex::new(tried),
             config: ArcSwap::from_pointee(config),
+            ends: ArcSwap::from_pointee(ends(settings)),
         })))
+    }
+
+    /// When the certificates end that are in use: the listener's own, those between it and the authority, and
+    /// the authorities of clients.
+    #[must_use]
+    pub fn ends(&self) -> Vec<CertificateEnd> {
+        self.0.ends.load().to_vec()
     }
 
     /// Reads the files again if they changed. Blocks on the file system.
@@ -195,6 +205,7 @@ impl Tls {
             inner.config.store(Arc::new(config));
         }
         inner.current.0.store(Arc::new(renewed));
+        inner.ends.store(Arc::new(ends(&inner.settings)));
         Ok(Reloaded::Renewed)
     }
 
@@ -221,6 +232,13 @@ impl Tls {
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.config.load_full())
     }
+}
+
+fn ends(settings: &MutualTlsSettings) -> Vec<CertificateEnd> {
+    let client_ca = settings.client_ca.as_deref();
+    let own = CertificateEnd::of("certificate", &settings.certificate);
+    let authorities = client_ca.and_then(|ca| CertificateEnd::of("client_ca", ca));
+    own.into_iter().chain(authorities).collect()
 }
 
 fn stamps(settings: &MutualTlsSettings) -> Stamps {

@@ -145,3 +145,37 @@ fn settings_are_both_or_an_error() {
         assert!(toml::from_str::<TlsSettings>(text).is_err(), "{text}");
     }
 }
+
+/// A certificate that ends in that year, and its key.
+fn ends_in(year: i32) -> (String, String) {
+    let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(year, 6, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+#[test]
+fn the_end_of_the_first_certificate_to_end_is_told_and_that_of_a_renewed_one() {
+    let files = files();
+    let (leaf, key) = ends_in(2041);
+    let (issuer, _) = ends_in(2039);
+    files.write(&format!("{leaf}{issuer}"), &key);
+    let ca = files.folder.path().join("ca.pem");
+    fs::write(&ca, ends_in(2050).0).unwrap();
+    let settings = MutualTlsSettings {
+        client_ca: Some(ca),
+        ..files.settings.clone().into()
+    };
+    let tls = Tls::load_mutual(&settings).unwrap();
+    let shown = || {
+        let ends = tls.ends().into_iter();
+        let shown = ends.map(|end| format!("{} {}", end.what, &end.ends_at.rfc3339()[..10]));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), ["certificate 2039-06-01", "client_ca 2050-06-01"]);
+    let (leaf, key) = ends_in(2045);
+    files.write(&leaf, &key);
+    assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
+    assert_eq!(shown()[0], "certificate 2045-06-01");
+}

@@ -58,9 +58,9 @@ impl Admission {
     }
 }
 
-/// What a caller must be to ask this; `path` is in lower case. To ask whether a name is free is a POST that
+/// What a caller must be to ask this; `path`, or its last segment, is in lower case. To ask whether a name is free is a POST that
 /// changes nothing. Only as a POST: any resource may be named so.
-fn role(method: &Method, path: &str) -> Role {
+pub(crate) fn role(method: &Method, path: &str) -> Role {
     let last = path.rsplit('/').next().unwrap_or_default();
     let asks_for_name = matches!(
         last,

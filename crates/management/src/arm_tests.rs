@@ -278,6 +278,7 @@ async fn definitions_of_another_source_are_shown_and_cannot_be_changed() {
         name: instance,
         endpoints: vec![endpoint],
         routes: vec![],
+        network: twinroute_model::network::NetworkAccess::default(),
     }]);
     let sub = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/twinroute";
     let hub = format!(

@@ -3,6 +3,7 @@
 use crate::arm::id::{Kind, ResourceId};
 use crate::desk::Desk;
 use crate::digital_twins::endpoints;
+use crate::store::State;
 use crate::store::record::Record;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use twinroute_model::endpoint::{
 };
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::network::{Connection, NetworkAccess};
 use twinroute_model::route::Route;
 use twinroute_model::secret::Secret;
 
@@ -34,9 +36,25 @@ pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
             name,
             endpoints,
             routes,
+            network: network(&state, &record),
         });
     }
     instances
+}
+
+/// From which networks the instance of that record is reached.
+pub(crate) fn network(state: &State, instance: &Record) -> NetworkAccess {
+    let (access, _) = NetworkAccess::read(&instance.body);
+    let prefix = instance.id.children(Kind::Connection);
+    let connections = state.range(&prefix, None);
+    let read = |record: Record| match record.render() {
+        Value::Object(resource) => Connection::read(&resource),
+        _ => None,
+    };
+    NetworkAccess {
+        connections: connections.filter_map(read).collect(),
+        ..access
+    }
 }
 
 /// The route that a record defines.
@@ -65,9 +83,21 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
         let id = ResourceId::top(Kind::Instance, subscription, group, instance.name.as_str());
         let body = json!({
             "location": settings.location, "tags": null,
-            "properties": { "provisioningState": "Succeeded", "publicNetworkAccess": "Enabled" },
+            "properties": {
+                "provisioningState": "Succeeded", "publicNetworkAccess": instance.network.public.as_str(),
+            },
         });
         records.push(record(id.clone(), body, BTreeMap::new()));
+        for connection in &instance.network.connections {
+            let body = json!({ "properties": {
+                "provisioningState": "Succeeded",
+                "privateLinkServiceConnectionState": {
+                    "status": connection.status.as_str(), "description": "", "actionsRequired": "None",
+                },
+            } });
+            let id = id.child(Kind::Connection, &connection.name);
+            records.push(record(id, body, BTreeMap::new()));
+        }
         for endpoint in &instance.endpoints {
             records.push(show(
                 id.child(Kind::Endpoint, endpoint.name.as_str()),

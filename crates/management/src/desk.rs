@@ -1,6 +1,7 @@
 //! What every request needs: the store, how destinations are asked, the clock, the settings.
 
 use crate::arm::error::Error;
+use crate::cause::{self, Cause};
 use crate::operations::{Expiry, Operation};
 use crate::provision::{self, Verdict};
 use crate::settings::Settings;
@@ -8,6 +9,7 @@ use crate::store::{Change, State, Store};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
+use twinroute_listen::audit::Audit;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::Connect;
@@ -28,6 +30,8 @@ pub(crate) struct Desk {
     /// What stands beside definitions: `[endpoints."name"]`.
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
+    /// Where changes are noted before they are made.
+    pub(crate) audit: ArcSwap<Audit>,
     expiry: Expiry,
     /// Operations whose end is known and not stored yet.
     ended: Mutex<Vec<(Uuid, Verdict)>>,
@@ -51,6 +55,7 @@ impl Desk {
             clock,
             beside: ArcSwap::default(),
             probes: Semaphore::new(PROBES_MAX),
+            audit: ArcSwap::default(),
             expiry: Expiry::default(),
             ended: Mutex::default(),
             ending: tokio::sync::Mutex::default(),
@@ -62,29 +67,32 @@ impl Desk {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides and stores, off the threads that serve requests.
+    /// Decides and stores, off the threads that serve requests; with a cause, notes it in the audit log first.
     ///
     /// Dropping the future does not undo the change.
     pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
+        cause: Option<&Cause>,
         decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, T), Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let desk = Arc::clone(self);
-        let changed =
-            tokio::task::spawn_blocking(move || desk.store.change(|state| decide(&desk, state)));
+        let (desk, cause) = (Arc::clone(self), cause.cloned());
+        let changed = tokio::task::spawn_blocking(move || {
+            desk.store_noted(cause.as_ref(), |state| decide(&desk, state))
+        });
         changed.await.unwrap_or_else(failed)
     }
 
     /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
     pub(crate) async fn begin<T: Send + 'static>(
         self: &Arc<Self>,
+        cause: &Cause,
         decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, Option<Operation>, T), Error>
         + Send
         + 'static,
     ) -> Result<T, Error> {
-        let desk = Arc::clone(self);
+        let (desk, cause) = (Arc::clone(self), cause.clone());
         let begun = tokio::task::spawn_blocking(move || {
-            let (operation, outcome) = desk.store.change(|state| {
+            let (operation, outcome) = desk.store_noted(Some(&cause), |state| {
                 let (mut changes, operation, outcome) = decide(&desk, state)?;
                 if let Some(operation) = &operation {
                     changes.extend(desk.expiry.due(state, desk.clock.now()));
@@ -100,6 +108,33 @@ impl Desk {
             Ok(outcome)
         });
         begun.await.unwrap_or_else(failed)
+    }
+
+    /// Stores what is decided once it is noted. Blocks on the disk.
+    fn store_noted<T>(
+        &self,
+        cause: Option<&Cause>,
+        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+    ) -> Result<T, Error> {
+        let audit = self.audit.load();
+        let Some(cause) = cause.filter(|_| audit.is_on()) else {
+            return self.store.change(decide);
+        };
+        let mut noted = Vec::new();
+        let stored = self.store.change_noted(decide, |state, changes| {
+            let changes = cause.changes(state, changes);
+            let accepted = audit.accept(cause.author(), &changes);
+            accepted.map_err(|error| cause::unnoted(&error))?;
+            noted = changes;
+            Ok(())
+        });
+        // Nothing else refuses what was noted.
+        if let Err(error) = stored.as_ref()
+            && !noted.is_empty()
+        {
+            audit.failed(cause.author(), &noted, error.code());
+        }
+        stored
     }
 
     /// Goes on with operations that a stop interrupted.

@@ -38,7 +38,11 @@ pub(crate) async fn answer(
     rest: &[String],
 ) -> Result<Answer, Error> {
     check_version(request)?;
+    let (network, way) = (desk.store.network(), request.way.as_ref());
+    // Before anything is looked up: nobody learns which instances there are over a way that is not open.
+    network.check_way(way).map_err(Error::Closed)?;
     let instance = find(desk, request, instance)?;
+    network.check(way, &instance.name).map_err(Error::Closed)?;
     match rest {
         [] => {
             only(request, &[Method::GET], "GET")?;
@@ -47,7 +51,7 @@ pub(crate) async fn answer(
         [id] => match request.method {
             Method::GET => get(desk, &instance, id),
             Method::PUT => put(desk, request, instance, id).await,
-            Method::DELETE => delete(desk, instance, id).await,
+            Method::DELETE => delete(desk, request, instance, id).await,
             _ => Err(not_taken(request, "GET, PUT and DELETE")),
         },
         _ => Err(Error::UnknownPath {
@@ -168,7 +172,7 @@ async fn put(
     })?;
     let id = instance.child(Kind::Route, id);
     let (caller, now) = (request.caller.clone(), request.now);
-    desk.change(move |desk, state| {
+    desk.change(Some(&request.cause), move |desk, state| {
         let name = active(state, &instance, &endpoint)?;
         life::idle(state, &instance)?;
         let before = state.get(&id);
@@ -208,9 +212,14 @@ fn active(state: &State, instance: &ResourceId, endpoint: &str) -> Result<String
     }
 }
 
-async fn delete(desk: &Arc<Desk>, instance: ResourceId, id: &str) -> Result<Answer, Error> {
+async fn delete(
+    desk: &Arc<Desk>,
+    request: &Request,
+    instance: ResourceId,
+    id: &str,
+) -> Result<Answer, Error> {
     let id = instance.child(Kind::Route, id);
-    desk.change(move |_, state| {
+    desk.change(Some(&request.cause), move |_, state| {
         state.get(&id).ok_or(Error::RouteNotFound)?;
         Ok((vec![Change::Remove(id.key())], ()))
     })

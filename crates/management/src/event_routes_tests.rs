@@ -165,3 +165,23 @@ async fn the_token_of_a_page_knows_its_size() {
     assert_eq!(sizes, [2, 2, 1]);
     assert_eq!(ids, ["r0", "r1", "r2", "r3", "r4"]);
 }
+
+#[tokio::test]
+async fn routes_are_closed_to_public_networks_with_their_instance() {
+    let client = client().await;
+    let close = json!({ "properties": { "publicNetworkAccess": "Disabled" } });
+    let path = format!("{}{ARM}", instance("one"));
+    assert_eq!(client.patch(&path, &close).await.status, 202);
+    for method in ["GET", "PUT", "DELETE"] {
+        let body = (method == "PUT").then(|| route("true"));
+        let path = "/instances/ONE/eventroutes/all";
+        let refused = client.send(method, path, &[], body.as_ref()).await;
+        assert_eq!(refused.status, 403);
+        assert_eq!(
+            refused.header("x-ms-error-code"),
+            "PublicNetworkAccessDisabled"
+        );
+    }
+    assert_eq!(client.get("/instances/two/eventroutes").await.status, 200);
+    assert_eq!(client.get(&path).await.status, 200);
+}

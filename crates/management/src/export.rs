@@ -6,6 +6,7 @@
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::versions;
+use crate::cause::Cause;
 use crate::desk::Desk;
 use crate::operations::{Operation, Step};
 use crate::server::{self, Caller};
@@ -18,6 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
+use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
 
@@ -140,6 +142,7 @@ pub(crate) async fn import(
     desk: &Arc<Desk>,
     document: &Value,
     existing: Existing,
+    author: &Author,
 ) -> Result<Imported, ImportError> {
     let changes = desk.store.changes();
     let given = read(document)?;
@@ -174,7 +177,8 @@ pub(crate) async fn import(
         return Err(ImportError::Refused(refused));
     }
     let outcome = outcome(desk, &copy, &taken);
-    let stored = desk.change(move |_, state| {
+    let cause = Cause::command(author);
+    let stored = desk.change(Some(&cause), move |_, state| {
         // What was checked was checked against what was there then.
         if changes.has_changed().unwrap_or(true) {
             let text = "The store changed meanwhile; nothing was imported: import again.";
@@ -343,6 +347,8 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
     let caller = Caller {
         name: "import".to_owned(),
         scheme: "http",
+        // The copy notes nothing.
+        author: Author::command("command", "import"),
     };
     let (head, ()) = request.into_parts();
     let body = resource.body.to_string();

@@ -10,6 +10,10 @@ const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourc
 const HUB: &str =
     "Endpoint=sb://ns/;SharedAccessKeyName=n;SharedAccessKey=a2V5LW9mLWh1Yg==;EntityPath=hub";
 
+fn author() -> Author {
+    Author::command("command", "tests")
+}
+
 fn instance() -> String {
     format!("{GROUP}/providers/Microsoft.DigitalTwins/digitalTwinsInstances/plant")
 }
@@ -61,7 +65,10 @@ fn ids(export: &Value) -> Vec<&str> {
 }
 
 async fn refused(management: &Management, document: &Value) -> Vec<Refused> {
-    match management.import(document, Existing::Replace).await {
+    match management
+        .import(document, Existing::Replace, &author())
+        .await
+    {
         Err(ImportError::Refused(refused)) => refused,
         other => panic!("{other:?}"),
     }
@@ -70,7 +77,10 @@ async fn refused(management: &Management, document: &Value) -> Vec<Refused> {
 #[tokio::test]
 async fn an_export_with_secrets_makes_the_same_store_again() {
     let first = management();
-    let imported = first.import(&document(), Existing::Keep).await.unwrap();
+    let imported = first
+        .import(&document(), Existing::Keep, &author())
+        .await
+        .unwrap();
     assert_eq!(imported.created.len(), 5, "{imported:?}");
     let export = first.export(Secrets::Revealed);
     let (instance, service) = (instance(), service());
@@ -93,7 +103,10 @@ async fn an_export_with_secrets_makes_the_same_store_again() {
     assert_eq!(idscope, "0ne0000ABCD");
 
     let second = management();
-    second.import(&export, Existing::Keep).await.unwrap();
+    second
+        .import(&export, Existing::Keep, &author())
+        .await
+        .unwrap();
     let again = second.export(Secrets::Revealed);
     let bare = |export: &Value| {
         let mut export = export.clone();
@@ -115,7 +128,7 @@ async fn an_export_with_secrets_makes_the_same_store_again() {
 async fn endpoints_are_provisioned_once_the_store_is_served() {
     let management = management();
     management
-        .import(&document(), Existing::Keep)
+        .import(&document(), Existing::Keep, &author())
         .await
         .unwrap();
     let state = || {
@@ -133,7 +146,10 @@ async fn endpoints_are_provisioned_once_the_store_is_served() {
 #[tokio::test]
 async fn masks_show_no_secret_and_are_refused() {
     let first = management();
-    first.import(&document(), Existing::Keep).await.unwrap();
+    first
+        .import(&document(), Existing::Keep, &author())
+        .await
+        .unwrap();
     let export = first.export(Secrets::Masked);
     let text = export.to_string();
     assert!(text.contains("***"), "{text}");
@@ -210,7 +226,9 @@ async fn one_bad_resource_keeps_all_out() {
             "has no `id`"
         ]
     );
-    let error = management.import(&json!([]), Existing::Keep).await;
+    let error = management
+        .import(&json!([]), Existing::Keep, &author())
+        .await;
     assert_eq!(
         error.unwrap_err().to_string(),
         "the document is no export: it has no list `resources`"
@@ -221,7 +239,7 @@ async fn one_bad_resource_keeps_all_out() {
 async fn what_is_there_stays_unless_it_is_to_be_replaced() {
     let management = management();
     management
-        .import(&document(), Existing::Keep)
+        .import(&document(), Existing::Keep, &author())
         .await
         .unwrap();
     management.resume();
@@ -234,10 +252,16 @@ async fn what_is_there_stays_unless_it_is_to_be_replaced() {
         let export = management.export(Secrets::Masked);
         of(&export, &format!("{}/eventRoutes/All", instance()))["filter"].clone()
     };
-    let kept = management.import(&other, Existing::Keep).await.unwrap();
+    let kept = management
+        .import(&other, Existing::Keep, &author())
+        .await
+        .unwrap();
     assert_eq!((kept.kept.len(), kept.created.len()), (1, 0));
     assert_eq!(filter(), "true");
-    let replaced = management.import(&other, Existing::Replace).await.unwrap();
+    let replaced = management
+        .import(&other, Existing::Replace, &author())
+        .await
+        .unwrap();
     assert_eq!((replaced.replaced.len(), replaced.created.len()), (1, 0));
     assert_eq!(filter(), "false");
 }
@@ -246,7 +270,7 @@ async fn what_is_there_stays_unless_it_is_to_be_replaced() {
 async fn what_is_being_deleted_is_not_exported_with_what_belongs_to_it() {
     let management = management();
     management
-        .import(&document(), Existing::Keep)
+        .import(&document(), Existing::Keep, &author())
         .await
         .unwrap();
     let path = instance();
@@ -278,7 +302,10 @@ async fn an_import_outlives_the_process() {
         Management::open_offline(&settings, backing, name, Arc::new(Answers), clock).unwrap()
     };
     let first = open();
-    first.import(&document(), Existing::Keep).await.unwrap();
+    first
+        .import(&document(), Existing::Keep, &author())
+        .await
+        .unwrap();
     let export = first.export(Secrets::Revealed);
     drop(first);
     assert_eq!(open().export(Secrets::Revealed), export);

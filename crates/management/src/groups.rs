@@ -115,7 +115,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let location = body.text("location")?.map(str::to_owned);
     let new_tags = tags(&body)?;
     let (status, record) = desk
-        .change(move |_, state| {
+        .change(Some(&request.cause), move |_, state| {
             let before = state.get(&id);
             let before = before.as_ref();
             let mut record = match before {
@@ -140,7 +140,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
 
 /// Deletes a group with everything in it, as Azure does.
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    let deleted = life::delete(desk, id.clone(), request.now, |_, _| Ok(())).await?;
+    let deleted = life::delete(desk, request, id.clone(), |_, _| Ok(())).await?;
     let (operation, record) = deleted.ok_or_else(|| Error::GroupNotFound {
         group: id.name.clone(),
     })?;

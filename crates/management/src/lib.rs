@@ -4,6 +4,7 @@ mod admission;
 mod arm;
 #[cfg(test)]
 mod arm_tests;
+mod cause;
 pub mod client;
 mod definitions;
 mod desk;

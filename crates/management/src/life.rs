@@ -2,12 +2,12 @@
 
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
+use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::operations::{Operation, Step};
 use crate::store::record::Record;
 use crate::store::{Change, State};
 use std::sync::Arc;
-use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
 /// Refuses a change while an operation runs on the resource.
@@ -35,11 +35,12 @@ pub(crate) fn staying(state: &State, owner: &ResourceId) -> Result<Record, Error
 /// under way, if it is being deleted already.
 pub(crate) async fn delete(
     desk: &Arc<Desk>,
+    request: &Request,
     id: ResourceId,
-    now: Timestamp,
     may: impl FnOnce(&State, &Record) -> Result<(), Error> + Send + 'static,
 ) -> Result<Option<(Uuid, Record)>, Error> {
-    desk.begin(move |_, state| {
+    let now = request.now;
+    desk.begin(&request.cause, move |_, state| {
         let Some(before) = &state.get(&id) else {
             return Ok((Vec::new(), None, None));
         };

@@ -1,7 +1,8 @@
 //! The management API as a part of a daemon: opened, asked for definitions, served.
 
-use crate::admission::Admission;
+use crate::admission::{self, Admission};
 use crate::arm::error::Error;
+use crate::cause::Cause;
 use crate::definitions;
 use crate::desk::Desk;
 use crate::export::{self, Existing, ImportError, Imported, Secrets};
@@ -9,16 +10,18 @@ use crate::server::{self, Caller};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::disk::{Disk, StoreError};
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use serde_json::Value;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
-use twinroute_listen::access::Gate;
+use twinroute_listen::access::{Gate, Role};
+use twinroute_listen::audit::{Audit, Author};
 use twinroute_listen::{
-    Body, BodyError, Budget, Listener, Peer, Scheme, discard, read_body_within, serve,
+    Body, BodyError, Budget, Listener, Network, Peer, Scheme, discard, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
@@ -67,6 +70,18 @@ impl Management {
         Ok(management)
     }
 
+    /// Seals the store in the file at `path` with `new` instead of `old`; gives how many values are in it. No process
+    /// may have it open. Blocks on the disk.
+    ///
+    /// Whatever interrupts it leaves a store that opens with one of the two keys, and to be asked again; one that is
+    /// sealed with `new` stays as it is.
+    ///
+    /// # Errors
+    /// When the store cannot be opened with either key, or not be written.
+    pub fn reseal(path: &Path, old: &SealKey, new: &SealKey) -> Result<usize, StoreError> {
+        Disk::reseal(path, old, new)
+    }
+
     /// As [`Self::open`], but nothing goes on: for commands that look at a store, or change it, while nobody
     /// serves it. Operations wait until it is opened to be served. Needs no tokio runtime.
     ///
@@ -104,7 +119,7 @@ impl Management {
     /// Takes in what [`Self::export`] gave, with the checks that each PUT makes: all of it or nothing.
     ///
     /// Endpoints are `Provisioning` then, until the store is opened to be served or [`Self::resume`] is
-    /// called. Dropping the future may leave it done or not, but not by half.
+    /// called. `author` is who the audit log names. Dropping the future may leave it done or not, but not by half.
     ///
     /// # Errors
     /// [`ImportError`], with all that is wrong; masks for secrets are.
@@ -112,8 +127,9 @@ impl Management {
         &self,
         document: &Value,
         existing: Existing,
+        author: &Author,
     ) -> Result<Imported, ImportError> {
-        export::import(&self.desk, document, existing).await
+        export::import(&self.desk, document, existing, author).await
     }
 
     /// What the table is to be made of: complete.
@@ -128,6 +144,12 @@ impl Management {
         self.desk.store.changes()
     }
 
+    /// From which networks the instances are reached: as what is stored, or shown, has it at any moment.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        self.desk.store.network().clone()
+    }
+
     /// Shows definitions of another source; for [`Backing::Mirror`].
     pub fn show(&self, instances: &[Instance]) {
         let records = definitions::records(&self.desk, instances);
@@ -137,6 +159,17 @@ impl Management {
     /// What stands beside the definitions, so that an endpoint is checked with what it will run with.
     pub fn set_beside(&self, settings: source::Settings) {
         self.desk.beside.store(Arc::new(settings));
+    }
+
+    /// Notes changes in `audit` from now on, before they are made; what cannot be noted is refused.
+    pub fn set_audit(&self, audit: Audit) {
+        self.desk.audit.store(Arc::new(audit));
+    }
+
+    /// Where changes are noted.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit::clone(&self.desk.audit.load())
     }
 
     /// Answers on `listeners` until `shutdown` completes.
@@ -171,9 +204,16 @@ async fn take(
 ) -> Response<Body> {
     let scheme = Scheme::of(&request);
     let (head, body) = request.into_parts();
+    let author =
+        |name| Author::of_request("management", name, peer, &head.headers, &head.extensions);
     let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
         Err(error) => {
+            let known = match &error {
+                Error::NotAuthorized { client, .. } => Some(client.as_str()),
+                _ => None,
+            };
+            note_refused(desk, &head, &author(known), &error);
             discard(body, head.version).await;
             return server::refuse(&head, error);
         }
@@ -189,19 +229,28 @@ async fn take(
     .await;
     match body {
         Ok(body) => {
-            server::reply(
-                desk,
-                head,
-                body,
-                Caller {
-                    name,
-                    scheme: scheme.as_str(),
-                },
-            )
-            .await
+            let caller = Caller {
+                author: author(Some(&name)),
+                name,
+                scheme: scheme.as_str(),
+            };
+            server::reply(desk, head, body, caller).await
         }
         Err(error) => server::refuse(&head, broken(&error)),
     }
+}
+
+/// Who may not change anything, or cannot be told, is noted when they try to.
+fn note_refused(desk: &Desk, head: &Parts, author: &Author, error: &Error) {
+    let path = head.uri.path();
+    let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
+    let last = words.last().map_or("", String::as_str);
+    if admission::role(&head.method, last) < Role::Write {
+        return;
+    }
+    let change = Cause::of(author.clone(), &head.method, &words).asked(path);
+    let (status, code) = (error.status().as_u16(), error.code());
+    desk.audit.load().refuse(author, &change, status, code);
 }
 
 fn broken(error: &BodyError) -> Error {
@@ -225,6 +274,7 @@ pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>)
     let caller = Caller {
         name: "tests".to_owned(),
         scheme: "http",
+        author: Author::command("management", "tests"),
     };
     server::reply(&management.desk, head, body, caller).await
 }

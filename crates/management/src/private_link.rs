@@ -66,7 +66,7 @@ pub(crate) async fn put(
     let state = read(&Object::body(&body)?)?;
     let (caller, now) = (request.caller.clone(), request.now);
     let (step, operation, record) = desk
-        .begin(move |_, stored| {
+        .begin(&request.cause, move |_, stored| {
             life::staying(stored, &owner)?;
             life::idle(stored, &id)?;
             let before = stored.get(&id);
@@ -149,7 +149,7 @@ pub(crate) async fn delete(
 ) -> Result<Option<Begun>, Error> {
     let owner = id.owner().expect("a connection belongs to something");
     let parent = need_parent(desk, &owner)?;
-    let deleted = life::delete(desk, id, request.now, |_, _| Ok(())).await?;
+    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
     Ok(deleted.map(|(operation, record)| Begun {
         record,
         step: Step::Delete,

@@ -56,7 +56,7 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
         return;
     }
     let ended = desk
-        .change(move |desk, state| {
+        .change(None, move |desk, state| {
             let now = desk.clock.now();
             let present = |id: Uuid| state.operation(id).filter(|found| found.is_running());
             let waiting = waiting.into_iter();

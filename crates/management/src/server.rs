@@ -5,13 +5,16 @@ use crate::arm::error::Error;
 use crate::arm::request::{Arrival, Request};
 use crate::desk::Desk;
 use crate::lookup::{Scope, only};
-use crate::{digital_twins, event_routes, groups, openapi, operations, provisioning_services};
+use crate::{admission, cause, digital_twins, event_routes, groups};
+use crate::{openapi, operations, provisioning_services};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 use serde_json::json;
 use std::sync::Arc;
 use twinroute_listen::Body;
+use twinroute_listen::access::Role;
+use twinroute_listen::audit::Author;
 use uuid::Uuid;
 
 /// Who asks, and over what.
@@ -19,6 +22,8 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// For the audit log.
+    pub(crate) author: Author,
 }
 
 /// Answers one request of a caller who may ask it.
@@ -32,13 +37,25 @@ pub(crate) async fn reply(
     let arrival = Arrival {
         scheme: caller.scheme,
         caller: caller.name,
+        author: caller.author,
         now: desk.clock.now(),
         body,
     };
     let result = match Request::new(head, arrival) {
         Ok(request) => {
             tracking.request = request.id;
-            let result = answer(desk, &request).await;
+            let mut result = answer(desk, &request).await;
+            if result.is_ok() && shows_keys(&request) {
+                result = note_keys(desk, &request).await.and(result);
+            }
+            if let Err(error) = &result
+                && changes(&request)
+            {
+                let change = request.cause.asked(&request.path());
+                let (status, code) = (error.status().as_u16(), error.code());
+                let audit = desk.audit.load();
+                audit.refuse(request.cause.author(), &change, status, code);
+            }
             log(&request, &result);
             result
         }
@@ -53,12 +70,30 @@ pub(crate) fn refuse(head: &Parts, error: Error) -> Response<Body> {
     respond(Err(error), &tracking)
 }
 
+/// Whether it asks for a change. A question put as a POST is none.
+fn changes(request: &Request) -> bool {
+    let last = request.words.last().map_or("", String::as_str);
+    admission::role(&request.method, last) == Role::Write
+}
+
+fn shows_keys(request: &Request) -> bool {
+    request.words.last().is_some_and(|word| word == "listkeys")
+}
+
+/// Keys are not shown before it is noted that they were.
+async fn note_keys(desk: &Desk, request: &Request) -> Result<(), Error> {
+    let audit = desk.audit.load_full();
+    let shown = request.cause.asked(&request.path());
+    let noted = audit.accept_one(request.cause.author(), shown).await;
+    noted.map_err(|error| cause::unnoted(&error))
+}
+
 /// What changed, and what failed on our side. Bodies are never logged: they hold secrets.
 fn log(request: &Request, result: &Result<Answer, Error>) {
     let (method, path) = (&request.method, request.path());
     let (caller, id) = (&request.caller, request.id);
     match result {
-        Ok(_) if request.words.last().is_some_and(|word| word == "listkeys") => {
+        Ok(_) if shows_keys(request) => {
             tracing::info!(path, caller, request = %id, "keys were shown");
         }
         Ok(answer) if matches!(*method, Method::PUT | Method::PATCH | Method::DELETE) => {

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use std::path::PathBuf;
 use twinroute_listen::access::{AccessSettings, Anonymous, require_configured};
-use twinroute_listen::{Address, Limits, SocketMode, SocketSettings, TlsSettings};
+use twinroute_listen::{
+    Address, IpRule, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+};
 
 /// Where and how the management API is served.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,8 +15,13 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// Where to listen for HTTPS, which the Azure SDKs insist on; nowhere when empty.
     pub listen_tls: Vec<Address>,
-    /// The certificate; one is made for development where none is set.
-    pub tls: Option<TlsSettings>,
+    /// Listeners that stand for private endpoint connections: for the paths of event routes.
+    pub private: Vec<PrivateSettings>,
+    /// From which addresses connections are taken, on all TCP listeners.
+    pub ip_rules: Vec<IpRule>,
+    /// The certificate, and whose clients get a connection; a certificate is made for development where none is
+    /// set.
+    pub tls: Option<MutualTlsSettings>,
     /// Names, beside localhost, that the certificate for development is for.
     pub tls_names: Vec<String>,
     /// Permissions of unix sockets.
@@ -65,6 +72,8 @@ impl Default for Settings {
         Self {
             listen: Vec::new(),
             listen_tls: Vec::new(),
+            private: Vec::new(),
+            ip_rules: Vec::new(),
             tls: None,
             tls_names: Vec::new(),
             unix_mode: SocketMode::default(),
@@ -120,16 +129,31 @@ impl Settings {
         } else {
             Anonymous::Local
         };
-        let mut warnings = Vec::new();
-        for addresses in [&self.listen, &self.listen_tls] {
+        PrivateSettings::check(&self.private)?;
+        let private = self.private.iter();
+        let private = private.flat_map(|private| [&private.listen, &private.listen_tls]);
+        let listened: Vec<_> = [&self.listen, &self.listen_tls]
+            .into_iter()
+            .chain(private)
+            .collect();
+        let mut warnings = IpRule::check(&self.ip_rules, listened.iter().copied().flatten())?;
+        for addresses in listened {
             require_configured(addresses, &self.access, anonymous)
                 .map_err(|error| error.to_string())?;
         }
-        let remote = self.listen.iter().filter(|address| !address.is_local());
+        let private = self.private.iter().flat_map(|private| &private.listen);
+        let plain = self.listen.iter().chain(private);
+        let remote = plain.filter(|address| !address.is_local());
         warnings.extend(remote.map(|address| {
             format!("{address} takes secrets and tokens over plain HTTP from other machines; use listen_tls")
         }));
         Ok(warnings)
+    }
+
+    /// Whether it is served anywhere.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        !self.listen.is_empty() || !self.listen_tls.is_empty() || !self.private.is_empty()
     }
 
     /// How the sockets are opened.

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::sync::Arc;
+use twinroute_listen::audit::Audit;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::name::InstanceName;
@@ -112,6 +113,11 @@ impl Client {
             headers: head.headers,
             json,
         }
+    }
+
+    /// Has changes noted.
+    pub(crate) fn note_in(&self, audit: Audit) {
+        self.management.set_audit(audit);
     }
 
     /// Has an operation run on a resource that does not end.

@@ -20,7 +20,7 @@ use twinroute_listen::access::{AccessSettings, Gate, Role, TokenSettings};
 use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
 use twinroute_management::client::api::Api;
 use twinroute_management::client::error::Error;
-use twinroute_management::client::http::{Proxies, client};
+use twinroute_management::client::http::client;
 use twinroute_management::client::source::{AzureSettings, AzureSource};
 use twinroute_management::{Backing, Checks, Management, Settings};
 use twinroute_model::clock::SystemClock;
@@ -187,7 +187,7 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     let server = Server::start();
     let settings = settings(&server.url);
     let path = settings.path();
-    let http = client(None, Proxies::None).unwrap();
+    let http = client(&outgoing(), None).unwrap();
     let clock = Arc::new(SystemClock);
     let api = Api::new(&server.url, "scope", tokens(), http, clock.clone()).unwrap();
     define(&api, &path).await;
@@ -199,7 +199,7 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
 
     let folder = tempfile::tempdir().unwrap();
     let overlay = Overlay::new(Some(folder.path().to_owned()), []);
-    let source = AzureSource::open(&settings, tokens(), overlay, None, clock).unwrap();
+    let source = AzureSource::open(&settings, tokens(), overlay, None, clock, &outgoing()).unwrap();
     let source = Arc::new(source);
     let running = tokio::spawn({
         let source = Arc::clone(&source);
@@ -271,7 +271,7 @@ async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
     let server = Server::listening(Some(&tls));
     let ca_file = folder.path().join("ca.pem");
     let ask = async |ca_file, token: &'static str| {
-        let http = client(ca_file, Proxies::None).unwrap();
+        let http = client(&outgoing(), ca_file).unwrap();
         let clock = Arc::new(SystemClock);
         let tokens = TokenSource::fixed(token.into(), clock.clone());
         let api = Api::new(&server.url, "scope", tokens, http, clock).unwrap();
@@ -290,7 +290,7 @@ async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
 #[tokio::test]
 async fn hostile_requests_are_answered_and_change_nothing() {
     let server = Server::start();
-    let http = client(None, Proxies::None).unwrap();
+    let http = client(&outgoing(), None).unwrap();
     let instance = format!(
         "{}/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances",
         server.url
@@ -342,4 +342,8 @@ async fn hostile_requests_are_answered_and_change_nothing() {
     let list = list.send().await.unwrap();
     assert_eq!(list.status().as_u16(), 404, "no group was made");
     server.end().await;
+}
+
+fn outgoing() -> twinroute_outgoing::Outgoing {
+    twinroute_outgoing::Outgoing::of_environment().unwrap()
 }

@@ -13,6 +13,7 @@ pub mod event_grid_schema;
 mod fixtures;
 pub mod instance;
 pub mod name;
+pub mod network;
 pub mod route;
 pub mod sas;
 pub mod seal;

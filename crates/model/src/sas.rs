@@ -117,6 +117,17 @@ impl ServiceBusToken {
     }
 }
 
+/// When a ready-made `SharedAccessSignature` ends (its `se`), where that can be read; the rest of it is not
+/// looked at.
+#[must_use]
+pub fn service_bus_expiry(token: &str) -> Option<Timestamp> {
+    let (_, parts) = token.trim().split_once(' ')?;
+    let mut pairs = parts.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, seconds) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("se"))?;
+    let seconds: i64 = seconds.trim().parse().ok()?;
+    Some(Timestamp::from_unix_millis(seconds.saturating_mul(1000)))
+}
+
 /// Checks an Event Grid `aeg-sas-token`: `r=<resource>&e=<expiry>&s=<signature>`.
 ///
 /// The resource is returned so that the caller can compare it with the address it serves. Clients write
@@ -205,6 +216,23 @@ mod tests {
         assert_eq!(parsed.verify("other", NOW), Err(Refusal::Mismatch));
         assert_eq!(parsed.verify("secret", LATER), Err(Refusal::Expired));
         assert_eq!(ServiceBusToken::parse("Bearer x"), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn the_end_of_a_ready_made_signature_is_read_and_nothing_else_of_it() {
+        let token = service_bus_token("sb://ns/hub", "Root", "secret", LATER);
+        assert_eq!(service_bus_expiry(&token), Some(LATER));
+        for (text, seconds) in [
+            ("SharedAccessSignature sr=x&sig=y&se=12&skn=z", Some(12)),
+            ("sharedaccesssignature SE=7", Some(7)),
+            ("SharedAccessSignature sr=x&sig=y&skn=z", None),
+            ("SharedAccessSignature se=soon", None),
+            ("se=12", None),
+            ("", None),
+        ] {
+            let end = service_bus_expiry(text).map(Timestamp::unix_seconds);
+            assert_eq!(end, seconds, "{text:?}");
+        }
     }
 
     #[test]

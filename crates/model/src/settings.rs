@@ -19,6 +19,8 @@ pub struct EndpointSettings {
     pub session: Session,
     /// How an AMQP connection authenticates.
     pub amqp_auth: AmqpAuth,
+    /// What AMQP connections run over.
+    pub amqp_transport: AmqpTransport,
     /// Whether AMQP transfers carry many events (message-format `0x80013700`); only Event Hubs and
     /// Service Bus understand that.
     pub batch: bool,
@@ -74,6 +76,7 @@ impl Default for EndpointSettings {
             partition_key: PartitionKey::Bucket,
             session: Session::None,
             amqp_auth: AmqpAuth::Cbs,
+            amqp_transport: AmqpTransport::Tcp,
             batch: true,
             batches_in_flight_max: 4,
             queue_bytes_max: ByteSize::mib(64),
@@ -243,6 +246,16 @@ pub enum Session {
     None,
     /// The twin.
     Twin,
+}
+
+/// What AMQP connections run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AmqpTransport {
+    /// TCP, on AMQP's own port.
+    Tcp,
+    /// WebSockets on port 443, through proxies.
+    Websocket,
 }
 
 /// How an AMQP connection authenticates.

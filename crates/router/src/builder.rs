@@ -1,6 +1,7 @@
 //! What a router is made of, before it runs.
 
 use crate::duplicates::DuplicateWindow;
+use crate::expiry::WARNING_BEFORE;
 use crate::live::{Durable, Live};
 use crate::plan::Custom;
 use crate::replay::Replays;
@@ -28,6 +29,7 @@ pub struct Builder {
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
     removed_grace: Duration,
+    expiry_warning: Duration,
     custom: Vec<(String, Custom)>,
     definitions: Definitions,
     routes: Vec<(String, String, String)>,
@@ -82,6 +84,7 @@ impl Builder {
             replay_notes: None,
             duplicates: None,
             removed_grace: Duration::from_secs(5 * 60),
+            expiry_warning: WARNING_BEFORE,
             custom: Vec::new(),
             definitions: Definitions::default(),
             routes: Vec::new(),
@@ -152,6 +155,13 @@ impl Builder {
     #[must_use]
     pub fn removed_grace(mut self, grace: Duration) -> Self {
         self.removed_grace = grace;
+        self
+    }
+
+    /// How long before its end a credential or a certificate is warned about; 7 days unless set.
+    #[must_use]
+    pub fn expiry_warning(mut self, before: Duration) -> Self {
+        self.expiry_warning = before;
         self
     }
 
@@ -251,6 +261,12 @@ impl Builder {
             Some(folder) => Replays::noted(folder.clone())
                 .map_err(|source| BuildError::ReplayNotes { folder, source })?,
         };
-        Ok(Router::start(live, journal, replays, self.duplicates))
+        Ok(Router::start(
+            live,
+            journal,
+            replays,
+            self.duplicates,
+            self.expiry_warning,
+        ))
     }
 }

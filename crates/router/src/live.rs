@@ -9,6 +9,7 @@ use crate::made_of::{Known, KnownEndpoint};
 use crate::plan::{
     Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, overcommitted,
 };
+use crate::refusals::{Looks, Refusals};
 use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
@@ -20,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_model::clock::Clock;
+use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
@@ -87,6 +88,8 @@ struct Running {
     durable: Option<Durable>,
     faults: Vec<String>,
     stopping: bool,
+    /// Where lanes tell that their credential is refused.
+    refusals: Refusals,
 }
 
 impl Live {
@@ -325,6 +328,15 @@ impl Live {
         running.lanes.get(key).map(Arc::clone)
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Says when the sources of secrets are to be looked at.
+    pub(crate) fn looks(&self) -> Looks {
+        self.running().refusals.looks()
+    }
+
     /// Retires every lane; definitions change nothing from here on.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut running = self.running();
@@ -424,7 +436,8 @@ impl Running {
         if let Some(ledger) = over {
             origin.ledger = ledger;
         }
-        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin);
+        let refusals = self.refusals.clone();
+        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refusals);
         drop(lane::spawn(Arc::clone(&lane)));
         self.lanes.insert(key, Arc::clone(&lane));
         lane

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 
@@ -101,6 +102,7 @@ impl Planner<'_> {
                 name,
                 endpoints: Vec::new(),
                 routes: Vec::new(),
+                network: NetworkAccess::default(),
             };
             Some(&empty)
         };

@@ -53,6 +53,7 @@ pub(super) fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> 
         name: InstanceName::new("default").unwrap(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         routes: routes.iter().map(route).collect(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],

@@ -4,13 +4,15 @@ use crate::accept::{AcceptError, AckLevel};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
+use crate::expiry::{self, Expiry};
 use crate::intake::Drain;
 use crate::lane::Lane;
 use crate::live::Live;
 use crate::receipt::Tally;
+use crate::refusals::Looks;
 use crate::replay::Replays;
 use crate::source::{Definitions, Faults};
-use crate::status::{JournalStatus, Readiness, SourceStatus, Status, expiring};
+use crate::status::{InstanceStatus, JournalStatus, Readiness, SourceStatus, Status};
 use crate::table::CompiledInstance;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,10 +56,17 @@ pub(crate) struct Shared {
     replays: Replays,
     /// How the source of definitions goes.
     source: OnceLock<ShowSource>,
+    /// What ends beside credentials of endpoints.
+    expiries: OnceLock<ShowExpiries>,
+    /// How long before its end something is warned about.
+    expiry_warning: Duration,
 }
 
 /// Tells how the source of definitions goes.
 type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
+
+/// Tells what ends.
+type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
 
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -75,6 +84,7 @@ impl Router {
         journal: Journal,
         replays: Replays,
         duplicates: Option<DuplicateWindow>,
+        expiry_warning: Duration,
     ) -> Self {
         let lost = Arc::new(AtomicU64::new(0));
         let disk = journal.disk().cloned();
@@ -90,6 +100,8 @@ impl Router {
             commits,
             replays,
             source: OnceLock::new(),
+            expiries: OnceLock::new(),
+            expiry_warning,
             journal_kind: journal.kind(),
             gauge: journal.gauge(),
             journal: Mutex::new(journal),
@@ -104,6 +116,12 @@ impl Router {
         };
         router.resume_replays();
         router
+    }
+
+    /// The instance of events that name none.
+    #[must_use]
+    pub fn default_instance(&self) -> &InstanceName {
+        self.shared.live.default_instance()
     }
 
     /// The level that requests get which ask for none: the strongest that the journal gives at once.
@@ -258,10 +276,33 @@ impl Router {
         }
     }
 
+    /// Says when the sources of secrets and definitions are to be looked at again, because an endpoint
+    /// refuses its credential. For one caller, who looks and has [`Router::apply`] use what is new.
+    #[must_use]
+    pub fn looks(&self) -> Looks {
+        self.shared.live.looks()
+    }
+
     /// Has the status show how the source of definitions goes; the first call counts. `show` is asked at each
     /// snapshot, so it must be quick.
     pub fn show_source(&self, show: impl Fn() -> SourceStatus + Send + Sync + 'static) {
         drop(self.shared.source.set(Box::new(show)));
+    }
+
+    /// Has the status warn about what else ends, such as certificates; the first call counts. `ends` is asked
+    /// at each snapshot, so it must be quick.
+    pub fn show_expiries(&self, ends: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
+        drop(self.shared.expiries.set(Box::new(ends)));
+    }
+
+    fn warnings(&self, instances: &[InstanceStatus]) -> Vec<String> {
+        let before = self.shared.expiry_warning;
+        let mut warnings = expiry::of_endpoints(instances, before);
+        if let Some(ends) = self.shared.expiries.get() {
+            let now = self.shared.live.now();
+            warnings.extend(expiry::warnings(ends(), now, before));
+        }
+        warnings
     }
 
     /// A snapshot of everything.
@@ -280,7 +321,7 @@ impl Router {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
-            warnings: expiring(&instances),
+            warnings: self.warnings(&instances),
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),
@@ -367,3 +408,7 @@ mod durable_tests;
 #[cfg(test)]
 #[path = "dead_letter_tests.rs"]
 mod dead_letter_tests;
+
+#[cfg(test)]
+#[path = "refused_tests.rs"]
+mod refused_tests;

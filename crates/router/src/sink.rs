@@ -37,6 +37,45 @@ pub trait Sink: Send + Sync + 'static {
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
         ready(Ok(())).boxed()
     }
+
+    /// The credentials it has, and which of them it uses; asked at each snapshot, so it must be quick.
+    fn credentials(&self) -> Vec<CredentialState> {
+        Vec::new()
+    }
+}
+
+/// A credential of an endpoint as its sink knows it. Holds no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialState {
+    /// Which one.
+    pub slot: Slot,
+    /// Whether it is the one in use; while all are refused, the one that is tried first.
+    pub active: bool,
+    /// When it ends, where that is known. That of an identity is the token's, which is renewed.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The place of a credential in an endpoint's definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// The first key or connection string.
+    Primary,
+    /// The second one.
+    Secondary,
+    /// An identity's token.
+    Identity,
+}
+
+impl Slot {
+    /// The word for metrics and `/status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+            Self::Identity => "identity",
+        }
+    }
 }
 
 /// Makes the sink of an endpoint.

@@ -120,6 +120,12 @@ pub struct EndpointStatus {
     /// `throttled`, `unauthorized`, `gone`, `unsupported`), or why it ends: `removed`, `stopped`. All of them
     /// are [`STATES`] and [`FaultKind::ALL`](crate::sink::FaultKind::ALL).
     pub state: String,
+    /// Since when this kind of fault holds it back, RFC 3339; empty where none does.
+    #[serde(default)]
+    pub since: String,
+    /// Its credentials, where its sink knows them.
+    #[serde(default)]
+    pub credentials: Vec<CredentialStatus>,
     /// Why it is sent nothing, where its state says so; else the last failure in words, also when it is over.
     /// Empty when there was none.
     pub last_error: String,
@@ -157,6 +163,20 @@ pub struct EndpointStatus {
     pub batches_in_flight_max: u64,
     /// How it is tried again.
     pub retry: RetryStatus,
+}
+
+/// A credential of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialStatus {
+    /// `primary`, `secondary` or `identity`.
+    pub slot: String,
+    /// Whether it is the one in use; while all are refused, the one that is tried first.
+    pub active: bool,
+    /// When it ends, RFC 3339; empty where it does not, or nobody knows. That of an identity is its token's,
+    /// which is renewed before.
+    pub expires_at: String,
+    /// Seconds until then; negative when that is over.
+    pub expires_in_s: Option<i64>,
 }
 
 /// All states of endpoints that are no faults.
@@ -244,30 +264,6 @@ impl EndpointStatus {
         let made = self.matched + self.replayed;
         i64::try_from(made).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX)
     }
-}
-
-/// How long before its end a credential is warned about, in seconds.
-const EXPIRY_WARNING_S: i64 = 7 * 24 * 60 * 60;
-
-/// Warns about dead-letter credentials that end soon. The words stay the same from look to look.
-pub(crate) fn expiring(instances: &[InstanceStatus]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for instance in instances {
-        for endpoint in &instance.endpoints {
-            let dead = &endpoint.dead_letters;
-            let ends = match dead.expires_in_s {
-                Some(left) if left <= 0 => "ended",
-                Some(left) if left < EXPIRY_WARNING_S => "ends",
-                Some(_) | None => continue,
-            };
-            warnings.push(format!(
-                "endpoint {}/{}: the credential of its dead-letter container {ends} at {}; put a new \
-                 SAS into the definition",
-                instance.name, endpoint.name, dead.expires_at
-            ));
-        }
-    }
-    warnings
 }
 
 /// Deliveries given up, by reason; reasons that never came up are left out.

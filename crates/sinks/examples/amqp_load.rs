@@ -23,9 +23,9 @@ use twinroute_model::event::{Limits, Parts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{EndpointSettings, PartitionKey};
 use twinroute_model::twin::TwinKey;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::{Connect, Delivery, Outcome, Sink};
 use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 const TWINS: usize = 10_000;
 const DATA_BYTES: usize = 1_024;
@@ -121,8 +121,8 @@ fn sink(address: &str, partition_key: PartitionKey) -> Arc<dyn Sink> {
         partition_key,
         ..EndpointSettings::default()
     };
-    let tls = tls::platform().expect("the trust store");
-    Connector::new(Arc::new(SystemClock), tls)
+    let outgoing = Outgoing::of_environment().expect("the trust store");
+    Connector::new(Arc::new(SystemClock), outgoing)
         .connect(&endpoint, &settings)
         .expect("a sink")
 }

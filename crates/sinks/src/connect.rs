@@ -7,13 +7,13 @@ use crate::event_grid::{Clients, EventGrid};
 use crate::{event_hubs, service_bus};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rustls::ClientConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_credential::identity::{EVENT_HUBS_SCOPE, Identities, NoIdentity, SERVICE_BUS_SCOPE};
 use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint, authority};
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
+use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::{
     BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
 };
@@ -23,14 +23,15 @@ use twinroute_router::sink::{
 /// ```no_run
 /// use std::sync::Arc;
 /// use twinroute_model::clock::SystemClock;
-/// use twinroute_sinks::{connect::Connector, tls};
+/// use twinroute_outgoing::{Error, Outgoing};
+/// use twinroute_sinks::connect::Connector;
 ///
-/// let connector = Connector::new(Arc::new(SystemClock), tls::platform()?);
-/// # Ok::<(), tls::Error>(())
+/// let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
+/// # Ok::<(), Error>(())
 /// ```
 pub struct Connector {
     clock: Arc<dyn Clock>,
-    tls: Arc<ClientConfig>,
+    outgoing: Outgoing,
     clients: Clients,
     identities: Identities,
     made: AtomicU64,
@@ -43,14 +44,13 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Sinks that tell the time by `clock` and trust what `tls` trusts; see
-    /// [`crate::tls::platform`].
+    /// Sinks that tell the time by `clock` and connect as `outgoing` says.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, tls: Arc<ClientConfig>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, outgoing: Outgoing) -> Self {
         Self {
             clock,
-            clients: Clients::new(Arc::clone(&tls)),
-            tls,
+            clients: Clients::new(outgoing.clone()),
+            outgoing,
             identities: Identities::none(),
             made: AtomicU64::new(0),
         }
@@ -92,13 +92,15 @@ impl Connector {
             if settings.amqp_auth == AmqpAuth::Plain && !key {
                 return Err(refused(endpoint, PLAIN_NEEDS_KEY.to_owned()));
             }
-            Ok(Target::new(
+            let mut target = Target::new(
                 entity,
                 settings.amqp_auth,
                 container_id.clone(),
-                Arc::clone(&self.tls),
+                self.outgoing.clone(),
                 Arc::clone(&self.clock),
-            ))
+            );
+            target.transport = settings.amqp_transport;
+            Ok(target)
         };
         let targets = entities.into_iter().map(target);
         let targets = targets.collect::<Result<Vec<_>, _>>()?;

@@ -8,15 +8,16 @@
 //! use std::time::Duration;
 //! use twinroute_model::clock::SystemClock;
 //! use twinroute_model::name::InstanceName;
+//! use twinroute_outgoing::Outgoing;
 //! use twinroute_router::Router;
 //! use twinroute_router::source::{Definitions, Folder};
-//! use twinroute_sinks::{connect::Connector, tls};
+//! use twinroute_sinks::connect::Connector;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = Folder::new("definitions", InstanceName::new("demo")?);
 //! let router = Router::builder()
-//!     .connect(Connector::new(Arc::new(SystemClock), tls::platform()?))
+//!     .connect(Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?))
 //!     .default_instance("demo")
 //!     .definitions(Definitions {
 //!         instances: folder.read()?,
@@ -36,4 +37,3 @@ mod event_grid;
 mod event_hubs;
 mod service_bus;
 pub mod status;
-pub mod tls;

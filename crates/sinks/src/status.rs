@@ -90,6 +90,23 @@ pub fn cbs_fault(status: i32, description: &str) -> EndpointFault {
     }
 }
 
+/// The fault of an endpoint that answers a WebSocket handshake with a status other than 101.
+#[must_use]
+pub fn websocket_fault(status: u16) -> EndpointFault {
+    let kind = match status {
+        401 | 403 => FaultKind::Unauthorized,
+        404 | 410 => FaultKind::Gone,
+        429 | 503 => FaultKind::Throttled,
+        _ => FaultKind::Unreachable,
+    };
+    let detail = "the answer to the WebSocket handshake; redirects are not followed";
+    EndpointFault {
+        kind,
+        after: (kind == FaultKind::Throttled).then_some(BUSY),
+        reason: Reason::new(format!("websocket-{status}"), detail),
+    }
+}
+
 /// No connection, or no answer.
 #[must_use]
 pub fn unreachable(code: &'static str, detail: impl Into<String>) -> EndpointFault {
@@ -126,12 +143,14 @@ fn kind(condition: &str) -> Option<FaultKind> {
     })
 }
 
-/// A condition without its name space.
+/// A condition without its name space; what cannot be one is `closed`.
 fn word(condition: &str) -> &str {
-    match condition.rsplit(':').next() {
-        Some(word) if !word.is_empty() => word,
-        _ => "closed",
-    }
+    const BYTES_MAX: usize = 64;
+    let legal = |word: &&str| {
+        (1..=BYTES_MAX).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let word = condition.rsplit(':').next();
+    word.filter(legal).unwrap_or("closed")
 }
 
 /// Service Bus throttling texts end in `Please wait 2 seconds and try again.`
@@ -231,6 +250,15 @@ mod tests {
     fn what_ends_a_link_is_the_endpoints() {
         assert_eq!(fault("amqp:not-allowed", "").kind, FaultKind::Unreachable);
         assert_eq!(fault("", "").reason.code, "closed");
+    }
+
+    #[test]
+    fn a_condition_becomes_a_code_only_where_it_can_be_one() {
+        for condition in ["x".repeat(65), "amqp:a b".to_owned(), "é".to_owned()] {
+            assert_eq!(fault(&condition, "").reason.code, "closed");
+        }
+        let text = "x".repeat(1 << 16);
+        assert_eq!(fault("x:y", &text).reason.detail.len(), 1_000);
     }
 
     #[test]

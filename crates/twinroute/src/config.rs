@@ -7,12 +7,15 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::Login;
+use twinroute_listen::audit::AuditSettings;
 use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal;
 use twinroute_router::DuplicateWindow;
 use twinroute_router::accept::AckLevel;
@@ -49,8 +52,11 @@ pub(crate) struct Config {
     pub(crate) table: Table,
     pub(crate) azure: AzureSettings,
     pub(crate) identity: LoginSettings,
+    pub(crate) secrets: SecretsSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: Journal,
+    pub(crate) audit: AuditSettings,
+    pub(crate) outgoing: twinroute_outgoing::Settings,
     pub(crate) log: Log,
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
 }
@@ -67,8 +73,11 @@ impl Default for Config {
             table: Table::default(),
             azure: AzureSettings::default(),
             identity: LoginSettings::default(),
+            secrets: SecretsSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: Journal::default(),
+            audit: AuditSettings::default(),
+            outgoing: twinroute_outgoing::Settings::default(),
             log: Log::default(),
             endpoints: BTreeMap::new(),
         }
@@ -93,6 +102,13 @@ impl Config {
                 Err(error) => errors.push(format!("[{table}]: {error}")),
             }
         }
+        if !self.ingress.is_served() && !self.management.is_served() {
+            errors.push(
+                "[ingress]: listen or listen_tls must name at least one address, unless the management API \
+                 is served ([management] listen)"
+                    .to_owned(),
+            );
+        }
         if self.table.source == Kind::Azure {
             match self.azure.check() {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[azure]: {text}"))),
@@ -101,6 +117,12 @@ impl Config {
         }
         if let Err(error) = self.identity.check() {
             errors.push(format!("[identity]: {error}"));
+        }
+        if let Err(error) = self.check_secrets() {
+            errors.push(format!("[secrets]: {error}"));
+        }
+        if let Err(error) = self.outgoing.check() {
+            errors.push(format!("[outgoing]: {error}"));
         }
         match self.ingress.ack {
             None | Some(AckLevel::Memory | AckLevel::Delivered) => {}
@@ -112,6 +134,9 @@ impl Config {
             ),
         }
         self.journal.check(&mut errors);
+        if let Err(error) = self.audit.check() {
+            errors.push(format!("[audit]: {error}"));
+        }
         if let Err(error) = logging::filter(&self.log.filter) {
             errors.push(format!("[log]: {error}"));
         }
@@ -120,6 +145,25 @@ impl Config {
         } else {
             Err(errors)
         }
+    }
+}
+
+impl Config {
+    fn check_secrets(&self) -> Result<(), String> {
+        let Some(vault) = self.secrets.vault() else {
+            return Ok(());
+        };
+        if self.table.source != Kind::Azure {
+            return Err(
+                "key_vault is for definitions that come without their secrets: it needs source = \
+                 \"azure\" in [table]"
+                    .to_owned(),
+            );
+        }
+        if self.identity.credential.is_none() {
+            return Err("key_vault needs a credential in [identity]".to_owned());
+        }
+        vault.check()
     }
 }
 
@@ -300,6 +344,7 @@ impl Loaded {
         for path in [
             &mut settings.ca_file,
             &mut settings.client_secret_file,
+            &mut settings.certificate_file,
             &mut settings.token_file,
             &mut settings.secrets_folder,
         ] {
@@ -314,12 +359,31 @@ impl Loaded {
     /// What is missing, by its key, or why a file cannot be read.
     pub(crate) fn login(&self) -> anyhow::Result<Option<Login>> {
         let mut settings = self.config.identity.clone();
-        for path in [&mut settings.client_secret_file, &mut settings.token_file] {
+        for path in [
+            &mut settings.client_secret_file,
+            &mut settings.certificate_file,
+            &mut settings.token_file,
+        ] {
             *path = path.as_deref().map(|path| self.path(path));
         }
         let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
         let login = settings.login(IDENTITY_VARIABLES, variable);
         login.map_err(|error| anyhow::anyhow!("[identity]: {error}"))
+    }
+
+    /// Whom outgoing connections trust and which proxy they take. Blocks on the file system.
+    ///
+    /// # Errors
+    /// The file, key or variable that cannot be used.
+    pub(crate) fn outgoing(&self) -> anyhow::Result<Outgoing> {
+        let mut settings = self.config.outgoing.clone();
+        for path in &mut settings.ca_files {
+            *path = self.path(path);
+        }
+        settings
+            .check()
+            .map_err(|error| anyhow::anyhow!("[outgoing]: {error}"))?;
+        Outgoing::new(&settings).context("[outgoing]")
     }
 
     /// The folder of the journal on disk, where there is to be one.
@@ -435,6 +499,45 @@ mod tests {
             refusal.starts_with("line 2: ") && !refusal.contains("marked"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn a_file_of_certificates_that_cannot_be_used_is_refused_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("twinroute.toml");
+        std::fs::write(folder.path().join("corp.pem"), "none").unwrap();
+        std::fs::write(&file, "[outgoing]\nca_files = ['corp.pem']").unwrap();
+        let refused = Loaded::read(&file).unwrap().outgoing().unwrap_err();
+        let path = folder.path().join("corp.pem");
+        let expect = format!("[outgoing]: certificates of {}: holds no", path.display());
+        let refused = format!("{refused:#}");
+        assert!(refused.starts_with(&expect), "{refused}");
+    }
+
+    #[test]
+    fn a_key_vault_needs_a_source_without_secrets_and_somebody_who_reads_it() {
+        let refused = |text: &str| {
+            let errors = parse(text, |_| None).unwrap().check().unwrap_err();
+            let mut secrets = errors
+                .into_iter()
+                .filter(|error| error.starts_with("[secrets]"));
+            secrets.next().unwrap()
+        };
+        let vault = "[secrets]\nkey_vault = 'https://v.vault.azure.net'\n";
+        let error = refused(vault);
+        assert!(
+            error.contains("needs source = \"azure\" in [table]"),
+            "{error}"
+        );
+        let azure = format!("{vault}[table]\nsource = 'azure'\n");
+        let error = refused(&azure);
+        assert_eq!(
+            error,
+            "[secrets]: key_vault needs a credential in [identity]"
+        );
+        let azure = format!("{azure}[identity]\ncredential = 'managed-identity'\n");
+        let error = refused(&azure.replace("https:", "http:"));
+        assert!(error.contains("key_vault must be https://"), "{error}");
     }
 
     #[test]

@@ -104,14 +104,18 @@ fn the_page_shows_the_defaults() {
         identity.tenant_id.take().is_some(),
         identity.client_id.take().is_some(),
         identity.client_secret_file.take().is_some(),
+        identity.certificate_file.take().is_some(),
         identity.token_file.take().is_some(),
+        identity.authority.take().is_some(),
     ] {
         assert!(given);
     }
+    assert!(shown.secrets.key_vault.take().is_some());
     let azure = &mut shown.azure;
     for file in [
         &mut azure.ca_file,
         &mut azure.client_secret_file,
+        &mut azure.certificate_file,
         &mut azure.token_file,
         &mut azure.secrets_folder,
     ] {
@@ -121,8 +125,10 @@ fn the_page_shows_the_defaults() {
         &mut azure.routes_url,
         &mut azure.tenant_id,
         &mut azure.client_id,
+        &mut azure.authority,
     ] {
         assert!(text.take().is_some());
     }
+    assert!(shown.outgoing.proxy.take().is_some());
     same(&shown, &Config::default());
 }

@@ -2,10 +2,7 @@
 
 use anyhow::Context as _;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use reqwest::redirect;
-use rustls::ClientConfig;
 use std::sync::Arc;
-use std::time::Duration;
 use twinroute_credential::identity::Identities;
 use twinroute_credential::token::Login;
 use twinroute_model::clock::{Clock, SystemClock, Timestamp};
@@ -13,6 +10,7 @@ use twinroute_model::endpoint::location::{Access, Location};
 use twinroute_model::endpoint::{Access as Door, Destination, Endpoint, Identity};
 use twinroute_model::event::Limits;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_outgoing::Outgoing;
 use twinroute_retry::dead_letter::DeadLetter;
 use twinroute_retry::dead_letter::container::{Client, Container};
 use twinroute_retry::dead_letter::fault::{Kind, StoreFault};
@@ -22,10 +20,6 @@ use twinroute_router::sink::{
     StoredLetter, StoredPage,
 };
 use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
-
-/// The longest that connecting to a container takes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a blob of several events may hold.
 const READ_LIMITS: Limits = Limits {
@@ -37,54 +31,30 @@ const READ_LIMITS: Limits = Limits {
 pub(crate) struct Endpoints {
     sinks: Connector,
     identities: Identities,
-    trust: Arc<ClientConfig>,
     clock: Arc<dyn Clock>,
-    https: Client,
     http: Client,
 }
 
 impl Endpoints {
-    /// With the machine's clock and trust. Endpoints with an identity log in as `login`; without one they
-    /// wait.
+    /// With the machine's clock, connecting as `outgoing` says. Endpoints with an identity log in as
+    /// `login`; without one they wait.
     ///
     /// # Errors
-    /// When the machine's certificates cannot be used.
-    pub(crate) fn new(login: Option<Login>) -> anyhow::Result<Self> {
+    /// When no HTTP client can be made.
+    pub(crate) fn new(login: Option<Login>, outgoing: &Outgoing) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let tls = tls::platform().context("the system's certificates cannot be used")?;
-        let client = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(ClientConfig::clone(&tls))
-                .http1_only()
-                .redirect(redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(CONNECT_TIMEOUT)
-        };
-        // A proxy would see the SAS of a request in the clear, which is for emulators alone.
-        let plain = client().no_proxy().build().context("an HTTP client")?;
-        let secure = client().build().context("an HTTP client")?;
+        let http = outgoing.http().build().context("an HTTP client")?;
         let identities = match login {
             None => Identities::none(),
-            // The identity service is on the machine; a proxy would be asked for its own identity.
-            Some(login @ Login::ManagedIdentity { .. }) => {
-                Identities::new(login, Arc::new(plain.clone()), Arc::clone(&clock))
-            }
-            Some(login) => Identities::new(login, Arc::new(secure.clone()), Arc::clone(&clock)),
+            Some(login) => Identities::new(login, Arc::new(http.clone()), Arc::clone(&clock)),
         };
-        let sinks = Connector::new(Arc::clone(&clock), Arc::clone(&tls));
+        let sinks = Connector::new(Arc::clone(&clock), outgoing.clone());
         Ok(Self {
             sinks: sinks.with_identities(identities.clone()),
             identities,
-            trust: tls,
             clock,
-            https: Client::new(Arc::new(secure)),
-            http: Client::new(Arc::new(plain)),
+            http: Client::new(Arc::new(http)),
         })
-    }
-
-    /// What the machine trusts, read once.
-    pub(crate) fn trust(&self) -> &ClientConfig {
-        &self.trust
     }
 }
 
@@ -109,11 +79,7 @@ impl Connect for Endpoints {
             reason: format!("dead letters: {reason}"),
         };
         let location = Location::of(dead_letter).map_err(|error| refused(error.to_string()))?;
-        let client = if location.container_url().starts_with("https://") {
-            &self.https
-        } else {
-            &self.http
-        };
+        let client = &self.http;
         let container = match location.access() {
             Access::Sas { .. } => Container::with_sas(client, location),
             Access::Identity => {

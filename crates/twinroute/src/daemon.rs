@@ -1,8 +1,9 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
+use crate::auditing;
 use crate::config::Loaded;
 use crate::containers::Endpoints;
-use crate::listeners::Server;
+use crate::listeners::{self, Server};
 use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
@@ -14,15 +15,17 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
+use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
+use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered};
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
-pub(crate) fn router() -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new(None)?))
+pub(crate) fn router(outgoing: &Outgoing) -> anyhow::Result<Builder> {
+    Ok(Router::builder().connect(Endpoints::new(None, outgoing)?))
 }
 
 /// A running daemon.
@@ -59,35 +62,47 @@ impl Daemon {
             tracing::warn!(warning, "about the configuration");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-        let endpoints = Arc::new(Endpoints::new(loaded.login()?)?);
+        let outgoing = loaded.outgoing()?;
+        let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
-        let source = Source::open(Arc::clone(&loaded), &endpoints)?;
+        let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
+        let audit = auditing::open(&loaded)?;
+        if let Some(management) = source.management() {
+            management.set_audit(audit.clone());
+        }
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
+        let definitions = source.definitions()?;
+        listeners::warn_of_unnamed(config, &definitions.instances);
         let builder = Router::builder()
             .connect(Arc::clone(&endpoints))
             .default_instance(&config.instance)
             .journal_bytes_max(config.journal.bytes_max.as_u64())
             .removed_grace(config.removed_grace)
-            .definitions(source.definitions()?);
+            .expiry_warning(config.admin.expiry_warning)
+            .definitions(definitions);
         let router = with_journal(builder, &loaded)?.build()?;
         source.show(&router);
         let listeners = Server::ingress(config).open(&loaded)?;
         let admin_listeners = Server::admin(config).open(&loaded)?;
         let management_listeners = Server::management(config).open(&loaded)?;
+        let servers = [&*listeners, &admin_listeners, &management_listeners];
+        router.show_expiries(listeners::expiries(servers));
         announce(&listeners, "takes events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
-        let gate = Server::ingress(config).gate(&loaded, endpoints.trust())?;
+        let gate = Server::ingress(config).gate(&loaded, &outgoing)?;
         let clock = Arc::new(SystemClock);
-        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate);
+        let network = source.network();
+        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate, network);
         let draining = until(Phase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
         let admin = Admin::new(router.clone(), metrics)
             .changes(config.admin.changes())
-            .gate(Server::admin(config).gate(&loaded, endpoints.trust())?);
+            .gate(Server::admin(config).gate(&loaded, &outgoing)?)
+            .audit(audit.clone());
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -96,7 +111,7 @@ impl Daemon {
         intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(Phase::Draining, phases.clone());
-            let gate = Server::management(config).gate(&loaded, endpoints.trust())?;
+            let gate = Server::management(config).gate(&loaded, &outgoing)?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));
@@ -104,7 +119,7 @@ impl Daemon {
         let draining = until(Phase::Draining, phases);
         intake.push(tokio::spawn(reload(
             source,
-            hangup,
+            (hangup, audit),
             router.clone(),
             draining,
         )));
@@ -167,7 +182,13 @@ fn ended(result: Result<(), tokio::task::JoinError>) {
 
 fn announce(listeners: &[Listener], what: &'static str) {
     for listener in listeners {
-        tracing::info!(address = %listener.address(), "{what}");
+        let address = listener.address();
+        match listener.private() {
+            None => tracing::info!(%address, "{what}"),
+            Some(connection) => {
+                tracing::info!(%address, %connection, "{what} over a private endpoint connection");
+            }
+        }
     }
 }
 
@@ -177,26 +198,53 @@ async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
     drop(phases.wait_for(|present| *present >= phase).await);
 }
 
-/// Applies the definitions again whenever their source changed, and on SIGHUP.
+/// Why definitions are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// They changed, or somebody says so.
+    Change,
+    /// An endpoint refuses its credential: there may be a new one.
+    Refusal,
+}
+
+/// Applies the definitions again whenever their source changed, on SIGHUP, and when an endpoint refuses its
+/// credential.
 async fn reload(
     mut source: Source,
-    mut hangup: Signal,
+    (mut hangup, audit): (Signal, Audit),
     router: Router,
     stopped: impl Future<Output = ()>,
 ) {
     tokio::pin!(stopped);
+    let mut looks = router.looks();
     loop {
-        tokio::select! {
-            () = source.changed() => {}
-            Some(()) = hangup.recv() => tracing::info!("SIGHUP: reading the definitions again"),
+        let occasion = tokio::select! {
+            () = source.changed() => Occasion::Change,
+            Some(()) = hangup.recv() => {
+                tracing::info!("SIGHUP: reading the definitions again");
+                let reload = Change::step("definitions/reload", "");
+                if let Err(error) = audit.accept_one(&auditing::signal(), reload).await {
+                    let error = error.told();
+                    tracing::error!(error, "the definitions stay as they are: it cannot be noted");
+                    continue;
+                }
+                Occasion::Change
+            }
+            () = looks.due() => {
+                tracing::info!("a credential is refused: definitions and secrets are looked at again");
+                source.look_now();
+                Occasion::Refusal
+            }
             () = &mut stopped => return,
-        }
+        };
         let router = router.clone();
         let applied = tokio::task::spawn_blocking(move || {
-            match source.definitions() {
+            match (source.definitions(), occasion) {
                 // The router logs and shows what is wrong.
-                Ok(definitions) => drop(router.apply(&definitions)),
-                Err(faults) => router.refuse(&faults),
+                (Ok(definitions), _) => drop(router.apply(&definitions)),
+                (Err(faults), Occasion::Change) => router.refuse(&faults),
+                // Somebody may be about to write them; then their change is told.
+                (Err(_), Occasion::Refusal) => {}
             }
             source
         });

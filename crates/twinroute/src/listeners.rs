@@ -3,18 +3,26 @@
 use crate::config::{Config, Loaded};
 use crate::serving;
 use anyhow::Context as _;
-use rustls::ClientConfig;
 use std::sync::Arc;
 use twinroute_listen::access::{AccessSettings, Gate};
 use twinroute_listen::development;
-use twinroute_listen::{Address, Listener, MutualTlsSettings, SocketSettings, Tls};
+use twinroute_listen::{
+    Address, CertificateEnd, IpRule, IpRules, Listener, MutualTlsSettings, PrivateSettings,
+    PrivateWay, SocketSettings, Tls,
+};
 use twinroute_model::clock::SystemClock;
+use twinroute_model::instance::Instance;
+use twinroute_model::name::InstanceName;
+use twinroute_outgoing::Outgoing;
+use twinroute_router::expiry::Expiry;
 
 /// A server as its table of the configuration says.
 pub(crate) struct Server<'a> {
     table: &'static str,
     listen: &'a [Address],
     listen_tls: &'a [Address],
+    private: &'a [PrivateSettings],
+    ip_rules: &'a [IpRule],
     sockets: SocketSettings,
     tls: Option<MutualTlsSettings>,
     access: &'a AccessSettings,
@@ -27,6 +35,8 @@ impl<'a> Server<'a> {
             table: "ingress",
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
+            private: &settings.private,
+            ip_rules: &settings.ip_rules,
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -39,6 +49,8 @@ impl<'a> Server<'a> {
             table: "admin",
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
+            private: &[],
+            ip_rules: &settings.ip_rules,
             sockets: settings.sockets(),
             tls: settings.tls.clone(),
             access: &settings.access,
@@ -51,31 +63,63 @@ impl<'a> Server<'a> {
             table: "management",
             listen: &settings.listen,
             listen_tls: &settings.listen_tls,
+            private: &settings.private,
+            ip_rules: &settings.ip_rules,
             sockets: settings.sockets(),
-            tls: settings.tls.clone().map(Into::into),
+            tls: settings.tls.clone(),
             access: &settings.access,
         }
     }
 
-    /// Who may ask; the keys of an identity provider are fetched with `trust`. Blocks on the file system.
-    pub(crate) fn gate(&self, loaded: &Loaded, trust: &ClientConfig) -> anyhow::Result<Gate> {
+    /// Who may ask; the keys of an identity provider are fetched as `outgoing` says. Blocks on the file system.
+    pub(crate) fn gate(&self, loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<Gate> {
         let mut access = self.access.clone();
         for token in &mut access.tokens {
             token.token_file = token.token_file.as_deref().map(|file| loaded.path(file));
         }
-        let gate = Gate::new(&access, Arc::new(SystemClock), trust);
+        let gate = Gate::with_outgoing(&access, Arc::new(SystemClock), outgoing);
         gate.with_context(|| format!("[{}]", self.table))
     }
 
-    /// Opens the listeners, those with TLS too. Blocks on the file system.
+    /// Opens the listeners, those with TLS and those of private endpoint connections too; the public ones come
+    /// first. Blocks on the file system.
     pub(crate) fn open(&self, loaded: &Loaded) -> anyhow::Result<Vec<Listener>> {
-        let mut listeners = Listener::bind_all(self.listen, &self.sockets)?;
-        if self.listen_tls.is_empty() {
+        let asked = self.private.iter().any(|one| !one.listen_tls.is_empty());
+        let tls = if asked || !self.listen_tls.is_empty() {
+            Some(self.tls(loaded)?)
+        } else {
+            None
+        };
+        let bind = |plain, secure| self.bind(plain, secure, tls.as_ref());
+        let mut listeners = bind(self.listen, self.listen_tls)?;
+        for private in self.private {
+            let name = private.instance.as_ref();
+            let name = name.unwrap_or(&loaded.config.instance);
+            let way = PrivateWay::new(InstanceName::new(name)?, &private.connection);
+            let bound = bind(&private.listen, &private.listen_tls)?;
+            let each = bound.into_iter();
+            listeners.extend(each.map(|listener| listener.with_private(&way)));
+        }
+        if self.ip_rules.is_empty() {
             return Ok(listeners);
         }
-        let tls = self.tls(loaded)?;
-        for listener in Listener::bind_all(self.listen_tls, &self.sockets)? {
-            listeners.push(listener.with_tls(&tls));
+        let rules = IpRules::new(self.ip_rules, self.table);
+        let listeners = listeners.into_iter();
+        Ok(listeners
+            .map(|listener| listener.with_rules(&rules))
+            .collect())
+    }
+
+    fn bind(
+        &self,
+        plain: &[Address],
+        secure: &[Address],
+        tls: Option<&Tls>,
+    ) -> anyhow::Result<Vec<Listener>> {
+        let mut listeners = Listener::bind_all(plain, &self.sockets)?;
+        for listener in Listener::bind_all(secure, &self.sockets)? {
+            let tls = tls.context("listen_tls has no certificate")?;
+            listeners.push(listener.with_tls(tls));
         }
         Ok(listeners)
     }
@@ -90,6 +134,61 @@ impl<'a> Server<'a> {
             None => development(loaded, self.table)?,
         };
         Tls::load_mutual(&files).with_context(|| format!("[{}] tls", self.table))
+    }
+}
+
+/// Warnings about private listeners whose connection no definition names: they answer nobody.
+pub(crate) fn unnamed(config: &Config, instances: &[Instance]) -> Vec<String> {
+    let servers = [Server::ingress(config), Server::management(config)];
+    let all = servers.iter().flat_map(|server| {
+        let each = server.private.iter();
+        each.map(move |private| (server.table, private))
+    });
+    let warning = |(table, private): (&str, &PrivateSettings)| {
+        let (name, connection) = (private.instance.as_ref(), &private.connection);
+        let name = name.unwrap_or(&config.instance);
+        let mut same = instances
+            .iter()
+            .filter(|instance| instance.name.as_str().eq_ignore_ascii_case(name));
+        let named = same.any(|instance| instance.network.connection(connection).is_some());
+        (!named).then(|| {
+            format!(
+                "[{table}]: no definition names the private endpoint connection {name}/{connection}, so its \
+                 listeners answer nobody"
+            )
+        })
+    };
+    all.filter_map(warning).collect()
+}
+
+pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
+    for warning in unnamed(config, instances) {
+        tracing::warn!(warning, "about private listeners");
+    }
+}
+
+/// Tells when the certificates of the servers `ingress`, `admin` and `management` end.
+pub(crate) fn expiries(
+    servers: [&[Listener]; 3],
+) -> impl Fn() -> Vec<Expiry> + Send + Sync + use<> {
+    let tables = ["ingress", "admin", "management"];
+    // The listeners of a server share one.
+    let shared = |listeners: &[Listener]| listeners.iter().find_map(Listener::tls).cloned();
+    let known = servers.map(shared);
+    move || {
+        let known = tables.iter().zip(&known);
+        let ends = known.filter_map(|(table, tls)| Some((table, tls.as_ref()?.ends())));
+        ends.flat_map(|(table, ends)| ends.into_iter().map(move |end| expiry(table, &end)))
+            .collect()
+    }
+}
+
+fn expiry(table: &str, end: &CertificateEnd) -> Expiry {
+    let (what, path) = (end.what, end.path.display());
+    Expiry {
+        what: format!("[{table}.tls]: the {what} in {path}"),
+        ends_at: end.ends_at,
+        way_out: "put a renewed one there".to_owned(),
     }
 }
 

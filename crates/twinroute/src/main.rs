@@ -1,11 +1,13 @@
 //! The `twinroute` command.
 
+mod auditing;
 mod cli;
 mod config;
 mod containers;
 mod daemon;
 mod listeners;
 mod logging;
+mod rotation;
 mod scene;
 mod serving;
 mod source;

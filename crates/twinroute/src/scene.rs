@@ -1,5 +1,9 @@
 //! The demo's scene: its emulated endpoints, its definitions, its building of twins.
 
+mod identities;
+
+pub(crate) use identities::{identity_settings, user_assigned, variables, write_token};
+
 use serde_json::json;
 use std::fmt::Write as _;
 use twinroute_emulator::{
@@ -9,6 +13,7 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
+use twinroute_model::network::NetworkAccess;
 use twinroute_model::route;
 use twinroute_router::source::Definitions;
 
@@ -98,6 +103,7 @@ pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
         name: InstanceName::new(INSTANCE).expect("the demo's instance has a legal name"),
         endpoints: ENDPOINTS.iter().map(endpoint).collect(),
         routes: ROUTES.iter().map(route).collect(),
+        network: NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],
@@ -205,6 +211,7 @@ pub(crate) fn addresses_json(
     });
     json!({
         "amqp": emulator.amqp_address().to_string(),
+        "identity": identities::addresses_json(emulator, settings),
         "http": http,
         "hubs": hubs.collect::<Vec<_>>(),
         "topics": topics.collect::<Vec<_>>(),

@@ -1,11 +1,12 @@
 //! Wiring: the management API, its store and its key.
 
+use crate::auditing;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use anyhow::{Context as _, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
-use twinroute_credential::key_file;
+use twinroute_credential::key_file as keys;
 use twinroute_management::{Backing, Management, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
@@ -18,7 +19,7 @@ pub(crate) fn open(
     endpoints: &Arc<Endpoints>,
 ) -> anyhow::Result<Option<Management>> {
     let settings = &loaded.config.management;
-    let served = !settings.listen.is_empty() || !settings.listen_tls.is_empty();
+    let served = settings.is_served();
     let backing = match loaded.config.table.source {
         Kind::Store => Backing::Disk {
             path: store_file(loaded),
@@ -56,7 +57,7 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
     };
     let settings = &loaded.config.management;
     let default_instance = InstanceName::new(&loaded.config.instance)?;
-    let connect = Arc::new(Endpoints::new(None)?);
+    let connect = Arc::new(Endpoints::new(None, &loaded.outgoing()?)?);
     let clock = Arc::new(SystemClock);
     let opened = Management::open_offline(settings, backing, default_instance, connect, clock);
     let management = opened.map_err(|error| {
@@ -67,6 +68,7 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
         anyhow::Error::from(error).context(hint)
     })?;
     management.set_beside(loaded.settings()?);
+    management.set_audit(auditing::open(loaded)?);
     Ok(management)
 }
 
@@ -84,16 +86,28 @@ pub(crate) fn folder(loaded: &Loaded) -> PathBuf {
 pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
     let settings = &loaded.config.management;
     if !settings.key_variable.is_empty() {
-        let name = &settings.key_variable;
-        let value = std::env::var(name).with_context(|| {
-            format!("[management] key_variable: the environment variable {name}")
-        })?;
-        return Ok(key_file::from_variable(name, &Secret::new(value))?);
+        return key_of_variable(&settings.key_variable);
     }
-    let path = if settings.key_file.as_os_str().is_empty() {
-        folder(loaded).join("store.key")
-    } else {
-        loaded.path(&settings.key_file)
-    };
-    Ok(key_file::load_or_make(&path)?)
+    Ok(keys::load_or_make(&key_file(loaded))?)
+}
+
+/// The key in a variable of the environment.
+pub(crate) fn key_of_variable(name: &str) -> anyhow::Result<SealKey> {
+    let value = std::env::var(name)
+        .with_context(|| format!("[management] key_variable: the environment variable {name}"))?;
+    Ok(keys::from_variable(name, &Secret::new(value))?)
+}
+
+/// The file that holds the key, unless a variable does.
+pub(crate) fn key_file(loaded: &Loaded) -> PathBuf {
+    let named = &loaded.config.management.key_file;
+    if named.as_os_str().is_empty() {
+        return folder(loaded).join("store.key");
+    }
+    loaded.path(named)
+}
+
+/// The file of the last good listing of Azure.
+pub(crate) fn saved_file(loaded: &Loaded) -> PathBuf {
+    folder(loaded).join("azure.saved")
 }

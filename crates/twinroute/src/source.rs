@@ -8,11 +8,15 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use twinroute_credential::key_vault::KeyVault;
 use twinroute_credential::overlay::Overlay;
+use twinroute_credential::token::TokenSource;
+use twinroute_listen::Network;
 use twinroute_management::Management;
 use twinroute_management::client::source::{AzureSource, SavedFile};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::Router;
 use twinroute_router::source::{Definitions, Faults, Strays, Watch};
 use twinroute_router::status::SourceStatus;
@@ -31,11 +35,17 @@ pub(crate) struct Source {
     stored: Option<watch::Receiver<u64>>,
     azure: Option<Arc<AzureSource>>,
     watch: Option<Watch>,
+    /// From which networks instances are reached; where there is a management API, it keeps this.
+    network: Network,
 }
 
 impl Source {
     /// Opens it. Blocks on the disk.
-    pub(crate) fn open(loaded: Arc<Loaded>, endpoints: &Arc<Endpoints>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        loaded: Arc<Loaded>,
+        endpoints: &Arc<Endpoints>,
+        outgoing: &Outgoing,
+    ) -> anyhow::Result<Self> {
         let kind = loaded.config.table.source;
         // Watched before anything is read, so that no change falls between the two.
         let trees = match kind {
@@ -55,16 +65,25 @@ impl Source {
         let management = serving::open(&loaded, endpoints)?;
         let stored = management.as_ref().filter(|_| kind == Kind::Store);
         let azure = match kind {
-            Kind::Azure => Some(Arc::new(open_azure(&loaded)?)),
+            Kind::Azure => Some(Arc::new(open_azure(&loaded, outgoing)?)),
             Kind::Files | Kind::Store => None,
         };
         Ok(Self {
             stored: stored.map(Management::changes),
+            network: management
+                .as_ref()
+                .map(Management::network)
+                .unwrap_or_default(),
             loaded,
             management,
             azure,
             watch,
         })
+    }
+
+    /// From which networks instances are reached, at any moment.
+    pub(crate) fn network(&self) -> Network {
+        self.network.clone()
     }
 
     /// The management API, where it is served or is the source.
@@ -137,13 +156,28 @@ impl Source {
             }
             _ => self.loaded.definitions()?,
         };
-        if let Some(management) = &self.management {
-            management.set_beside(definitions.settings.clone());
-            if self.stored.is_none() {
-                management.show(&definitions.instances);
+        match &self.management {
+            Some(management) => {
+                management.set_beside(definitions.settings.clone());
+                if self.stored.is_none() {
+                    management.show(&definitions.instances);
+                }
+            }
+            None => {
+                let instances = definitions.instances.iter();
+                let each = instances.map(|instance| (&instance.name, &instance.network));
+                self.network.set(each);
             }
         }
         Ok(definitions)
+    }
+
+    /// Has what is polled looked at now: an endpoint refuses the credential it was given. Files are read again
+    /// by [`Source::definitions`].
+    pub(crate) fn look_now(&self) {
+        if let Some(azure) = &self.azure {
+            azure.look_now();
+        }
     }
 
     /// Resolves after a change, once what changed can be read. Dropping the future loses no change.
@@ -175,18 +209,34 @@ impl Source {
     }
 }
 
-fn open_azure(loaded: &Loaded) -> anyhow::Result<AzureSource> {
+fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSource> {
     let settings = &loaded.azure();
     let clock = Arc::new(SystemClock);
     let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
-    let tokens = settings.tokens(variable, clock.clone());
+    let tokens = settings.tokens(variable, clock.clone(), outgoing);
     let tokens = tokens.map_err(|error| anyhow::anyhow!("[azure]: {error}"))?;
-    let overlay = Overlay::from_environment(settings.secrets_folder.clone());
+    let mut overlay = Overlay::from_environment(settings.secrets_folder.clone());
+    if let Some(vault) = open_vault(loaded, outgoing)? {
+        overlay = overlay.with_key_vault(vault);
+    }
     let saved = SavedFile {
-        path: serving::folder(loaded).join("azure.saved"),
+        path: serving::saved_file(loaded),
         key: serving::key(loaded)?,
     };
-    AzureSource::open(settings, tokens, overlay, Some(saved), clock).context("[azure]")
+    AzureSource::open(settings, tokens, overlay, Some(saved), clock, outgoing).context("[azure]")
+}
+
+/// The key vault of `[secrets]`, which is read as who stands in `[identity]`.
+fn open_vault(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<Option<KeyVault>> {
+    let Some(settings) = loaded.config.secrets.vault() else {
+        return Ok(None);
+    };
+    let login = loaded.login()?;
+    let login = login.context("[secrets]: key_vault needs a credential in [identity]")?;
+    let http = outgoing.http().build().context("an HTTP client")?;
+    let clock = Arc::new(SystemClock);
+    let tokens = TokenSource::new(login, Arc::new(http.clone()), clock.clone());
+    Ok(Some(KeyVault::new(settings, tokens, Arc::new(http), clock)))
 }
 
 fn status(azure: &AzureSource) -> SourceStatus {

@@ -20,7 +20,7 @@ const PAGE: u64 = 500;
 /// # Errors
 /// The process does not answer, or an endpoint is not in the answer.
 pub(super) async fn ledgers(admin: SocketAddr) -> anyhow::Result<[Ledger; 3]> {
-    let body = Conversation::open(admin).await?.get("/status").await?;
+    let body = get(admin, "/status").await?;
     let status: Value = serde_json::from_slice(&body)?;
     let told = status["instances"][0]["endpoints"].as_array();
     let told = told.context("/status names no endpoints")?;
@@ -152,6 +152,14 @@ pub(super) async fn kept(admin: SocketAddr) -> anyhow::Result<Vec<Letter>> {
         }
         after = format!("&after={}", page.next);
     }
+}
+
+/// Asks once.
+///
+/// # Errors
+/// The process does not answer, or not with 200.
+pub(crate) async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
+    Conversation::open(admin).await?.get(path).await
 }
 
 /// Requests over one connection.

@@ -13,16 +13,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
 /// Longer than any step takes, so that a hang is a failure and not a wait.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a process is asked whether it has ended.
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// The log of all lives, beside the journal.
-pub(super) const LOG: &str = "twinroute.log";
+pub(crate) const LOG: &str = "twinroute.log";
 
 /// One life; killed when dropped.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     lines: UnboundedReceiver<String>,
     started: Instant,
@@ -30,9 +30,9 @@ pub(super) struct Daemon {
 
 /// Where a process that is ready listens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
-    pub(super) ingress: SocketAddr,
-    pub(super) admin: SocketAddr,
+pub(crate) struct Addresses {
+    pub(crate) ingress: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Drop for Daemon {
@@ -45,7 +45,7 @@ impl Drop for Daemon {
 
 impl Daemon {
     /// Starts a life with the configuration in `folder`.
-    pub(super) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(LOG);
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let started = Instant::now();
@@ -68,7 +68,7 @@ impl Daemon {
     }
 
     /// Waits until events are taken; gives also how long that took since the start.
-    pub(super) async fn ready(&mut self) -> anyhow::Result<(Addresses, Duration)> {
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<(Addresses, Duration)> {
         let addresses = Addresses {
             ingress: self.address("takes events").await?,
             admin: self.address("/status").await?,
@@ -96,21 +96,21 @@ impl Daemon {
     }
 
     /// Ends it with SIGKILL.
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
     /// Asks it to stop: SIGTERM.
-    pub(super) fn ask_to_stop(&self) -> anyhow::Result<()> {
+    pub(crate) fn ask_to_stop(&self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.context("the process has no id")?;
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
     /// Asks it to stop and waits until it has.
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.ask_to_stop()?;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -128,7 +128,7 @@ impl Daemon {
     }
 
     /// How it ended, if it did by itself.
-    pub(super) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 }
@@ -146,7 +146,7 @@ fn copy(stderr: ChildStderr, mut log: File, lines: &UnboundedSender<String>) {
 }
 
 /// Runs `twinroute journal verify`.
-pub(super) fn verify(program: &Path, folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn verify(program: &Path, folder: &Path) -> anyhow::Result<()> {
     let output = Command::new(program)
         .args(["journal", "verify", "data"])
         .current_dir(folder)

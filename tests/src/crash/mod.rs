@@ -7,9 +7,9 @@
 //! A loss of power is not what a kill is: what was written survives in the system's cache. That part is
 //! the simulated disk's (`twinroute-retry`, `journal::sim`).
 
-mod admin;
+pub(crate) mod admin;
 mod content;
-mod daemon;
+pub(crate) mod daemon;
 mod destinations;
 pub mod history;
 pub mod oracle;
@@ -18,7 +18,7 @@ mod produce;
 mod report;
 mod run;
 mod scene;
-mod wire;
+pub(crate) mod wire;
 
 pub use report::Report;
 pub use run::{Options, run};

@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 /// Bytes of an answer's body that are taken.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-pub(super) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
@@ -22,7 +22,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection ended, or the answer is not one.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> Result<(u16, Vec<u8>)> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<(u16, Vec<u8>)> {
         self.0.get_mut().write_all(request).await?;
         let first = self.line().await?;
         let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());

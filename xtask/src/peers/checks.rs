@@ -3,7 +3,8 @@
 use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
-use super::install::Peer::{Azurite, Curl, Node, Proton, Python};
+use super::identities;
+use super::install::Peer::{Azurite, Curl, Node, OpenSsl, Proton, Python};
 use super::management;
 use super::management_kill;
 use super::scene::{self, Emulator, Router, json_line, route};
@@ -11,6 +12,7 @@ use super::{Check, Stage};
 use crate::process::Process;
 use anyhow::ensure;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,6 +31,18 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator(stage, "service_bus.py"),
+    },
+    Check {
+        name: "emulator-event-hubs-python-websocket",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: |stage| emulator_over_websockets(stage, "event_hubs.py"),
+    },
+    Check {
+        name: "emulator-service-bus-python-websocket",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: |stage| emulator_over_websockets(stage, "service_bus.py"),
     },
     Check {
         name: "emulator-event-grid-python",
@@ -79,6 +93,12 @@ pub(super) const ALL: &[Check] = &[
         run: sink_to_proton,
     },
     Check {
+        name: "sink-to-proton-websocket",
+        needs: &[Python, Proton],
+        time_max: MINUTE.saturating_mul(2),
+        run: sink_to_proton_over_websockets,
+    },
+    Check {
         name: "publishers-to-ingress",
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(2),
@@ -95,6 +115,30 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Azurite],
         time_max: MINUTE,
         run: daemon_dead_letters::through_the_daemon,
+    },
+    Check {
+        name: "identities-python",
+        needs: &[Python],
+        time_max: MINUTE,
+        run: identities::azure_identity,
+    },
+    Check {
+        name: "tokens-at-the-ingress",
+        needs: &[Python],
+        time_max: MINUTE,
+        run: identities::gate,
+    },
+    Check {
+        name: "client-certificates-at-the-ingress",
+        needs: &[Python, Curl, OpenSsl],
+        time_max: MINUTE,
+        run: identities::mutual_tls,
+    },
+    Check {
+        name: "dead-letter-to-azurite-with-a-token",
+        needs: &[Azurite, Curl],
+        time_max: MINUTE,
+        run: identities::dead_letter,
     },
     Check {
         name: "kill-emulator",
@@ -160,6 +204,15 @@ fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
     stage.play(script, &addresses)
 }
 
+/// The same with a client that speaks AMQP within WebSockets.
+fn emulator_over_websockets(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
+    let serve = Command::new(stage.program("examples/serve"));
+    let mut serve = Process::start("emulator", &serve, &stage.folder)?;
+    let mut addresses = serve.await_line("its addresses", stage.deadline, json_line)?;
+    addresses["websocket"] = addresses["amqp"].clone();
+    stage.play(script, &addresses)
+}
+
 /// Real readers take from the emulator what the router sent it.
 fn router_to_sdk(stage: &Stage<'_>) -> anyhow::Result<()> {
     let emulator = Emulator::start(stage)?;
@@ -184,13 +237,34 @@ fn router_to_sdk(stage: &Stage<'_>) -> anyhow::Result<()> {
 /// Another AMQP 1.0 broker, which knows neither tokens nor batches.
 fn sink_to_proton(stage: &Stage<'_>) -> anyhow::Result<()> {
     let (_broker, address) = scene::broker(stage)?;
+    to_proton(stage, address, &address.to_string(), "")
+}
+
+/// The same through WebSockets that are not ours.
+fn sink_to_proton_over_websockets(stage: &Stage<'_>) -> anyhow::Result<()> {
+    let (_broker, address) = scene::broker(stage)?;
+    let scene = json!({ "broker": address.to_string() });
+    let relay = stage.script("websocket_relay.py", &scene);
+    let mut relay = Process::start("relay", &relay, &stage.folder)?;
+    let told = relay.await_line("its address", stage.deadline, json_line)?;
+    let at = scene::text(&told["relay"])?;
+    to_proton(stage, address, at, "amqp_transport = \"websocket\"\n")
+}
+
+/// Sends to the broker by way of another address, and reads there.
+fn to_proton(
+    stage: &Stage<'_>,
+    address: SocketAddr,
+    by_way_of: &str,
+    setting: &str,
+) -> anyhow::Result<()> {
     let hub = scene::event_hub(&json!(format!(
-        "Endpoint=sb://{address};SharedAccessKeyName=none;SharedAccessKey=bm9uZQ==;\
+        "Endpoint=sb://{by_way_of};SharedAccessKeyName=none;SharedAccessKey=bm9uZQ==;\
          UseDevelopmentEmulator=true;EntityPath=twins"
     )));
-    let settings = "[endpoints.hub]\namqp_auth = \"anonymous\"\nbatch = false\n";
+    let settings = format!("[endpoints.hub]\namqp_auth = \"anonymous\"\nbatch = false\n{setting}");
     let routes = [("all", route("hub", "true"))];
-    let router = Router::start(stage, &[("hub", hub)], &routes, "", settings)?;
+    let router = Router::start(stage, &[("hub", hub)], &routes, "", &settings)?;
     let scene = json!({
         "ingress": router.ingress,
         "broker": address.to_string(),

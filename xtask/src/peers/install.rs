@@ -19,6 +19,8 @@ pub(super) enum Peer {
     Azurite,
     /// What people ask with by hand.
     Curl,
+    /// The client of OpenSSL.
+    OpenSsl,
 }
 
 /// Where peers are installed and where their scripts stand.
@@ -42,12 +44,13 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(300);
 const STEP_MAX: Duration = Duration::from_secs(90);
 
 impl Peer {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Python,
         Self::Node,
         Self::Proton,
         Self::Azurite,
         Self::Curl,
+        Self::OpenSsl,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Peer {
             Self::Proton => "install-proton",
             Self::Azurite => "install-azurite",
             Self::Curl => "install-curl",
+            Self::OpenSsl => "install-openssl",
         }
     }
 
@@ -68,6 +72,8 @@ impl Peer {
             Self::Proton => proton(places),
             Self::Curl if works(Command::new("curl").arg("--version")) => Ok(()),
             Self::Curl => apt(&places.home, &["curl"]),
+            Self::OpenSsl if works(Command::new("openssl").arg("version")) => Ok(()),
+            Self::OpenSsl => apt(&places.home, &["openssl"]),
             Self::Azurite => {
                 let scripts = places.scripts.join("azurite");
                 node(&scripts, &places.azurite(), AZURITE_PINS, places)

@@ -7,6 +7,7 @@ mod checks;
 mod daemon_dead_letters;
 mod dead_letters;
 mod flow;
+mod identities;
 pub(crate) mod install;
 mod managed;
 mod management;

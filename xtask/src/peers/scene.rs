@@ -122,6 +122,18 @@ impl Router {
         ingress: &str,
         endpoint_settings: &str,
     ) -> anyhow::Result<Self> {
+        Self::start_with(stage, &[], endpoints, routes, ingress, endpoint_settings)
+    }
+
+    /// The same with variables of the environment.
+    pub(super) fn start_with(
+        stage: &Stage<'_>,
+        variables: &[(&str, String)],
+        endpoints: &[(&str, Value)],
+        routes: &[(&str, Value)],
+        ingress: &str,
+        endpoint_settings: &str,
+    ) -> anyhow::Result<Self> {
         // Beside busy logs, which must not pass for changes of the configuration.
         let definitions = stage.folder.join("definitions");
         for folder in ["endpoints", "routes"] {
@@ -146,6 +158,7 @@ impl Router {
         std::fs::write(&config, text)?;
         let mut command = Command::new(stage.program("twinroute"));
         command.arg("run").arg("--config").arg(&config);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start("router", &command, &stage.folder)?;
         let mut address = |message: &'static str| {
             process.await_line(message, stage.deadline, |line| {

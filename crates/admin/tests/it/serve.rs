@@ -9,7 +9,11 @@ use twinroute_admin::ledger::Ledger;
 use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
-use twinroute_router::sink::{DeadLetterStore, EndpointFault, Letter, Outcome};
+use twinroute_router::Router;
+use twinroute_router::sink::{
+    BatchLimits, CredentialState, DeadLetterStore, Delivery, EndpointFault, Letter, Outcome, Sink,
+    Slot,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -320,5 +324,74 @@ async fn a_credential_that_ends_within_a_week_is_warned_about() {
     assert!(metrics.contains(&expiry), "{metrics}");
     clock.advance(7 * DAY);
     assert_eq!(told().await, expect("ended"));
+    server.stop().await;
+}
+
+/// A sink with a signature that ends, and a key.
+struct Signed(Timestamp);
+
+impl Sink for Signed {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 1,
+            bytes_max: 1,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    }
+
+    fn credentials(&self) -> Vec<CredentialState> {
+        let state = |slot, active, expires_at| CredentialState {
+            slot,
+            active,
+            expires_at,
+        };
+        vec![
+            state(Slot::Primary, false, Some(self.0)),
+            state(Slot::Secondary, true, None),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_shown_with_their_ends() {
+    let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-11-01T00:00:00Z").unwrap());
+    let end = clock.now().after(Duration::from_secs(90));
+    let router = Router::builder()
+        .default_instance("demo")
+        .sink("hub-1", Signed(end))
+        .clock(clock);
+    let server = Server::start(router);
+    let status = server.json("/status").await;
+    let shown = &status["instances"][0]["endpoints"][0]["credentials"];
+    let expect = serde_json::json!([
+        { "slot": "primary", "active": false, "expires_at": "2026-11-01T00:01:30Z", "expires_in_s": 90 },
+        { "slot": "secondary", "active": true, "expires_at": "", "expires_in_s": null },
+    ]);
+    assert_eq!(*shown, expect);
+    let warning = status["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("its primary connection string ends at"),
+        "{warning}"
+    );
+    let metrics = server.get("/metrics").await.body;
+    let of = "adt_instance=\"demo\",endpoint=\"hub-1\"";
+    for line in [
+        format!("twinroute_credential_active{{{of},slot=\"primary\"}} 0"),
+        format!("twinroute_credential_active{{{of},slot=\"secondary\"}} 1"),
+        format!("twinroute_credential_expiry_seconds{{{of},slot=\"primary\"}} 90"),
+    ] {
+        assert!(
+            metrics.contains(&format!("{line}\n")),
+            "{line} in {metrics}"
+        );
+    }
+    assert!(
+        !metrics
+            .contains("expiry_seconds{adt_instance=\"demo\",endpoint=\"hub-1\",slot=\"secondary")
+    );
     server.stop().await;
 }

@@ -7,6 +7,8 @@
 //! | variable `TWINROUTE_SECRET_<ENDPOINT>__<FIELD>` | endpoints of that name in every instance |
 //! | file `<folder>/<endpoint>/<field>` | the same |
 //!
+//! A secret of a [key vault](crate::key_vault) comes after the file that is for the same.
+//!
 //! An upper place wins. In variables names are in upper case with `_` for `-`; two underscores stand
 //! between the parts. `<FIELD>` is the field's name in upper case; underscores in it do not count, so
 //! `ACCESSKEY1` and `ACCESS_KEY1` are one. A variable that could mean two endpoints (`a--b`, and `b` of
@@ -14,12 +16,16 @@
 //! are passed over, as Kubernetes keeps its own there. A line break at the end is no part of a secret.
 
 mod folder;
+mod stored;
 mod watch;
 
 pub use watch::Watch;
 
+use crate::key_vault::{KeyVault, RefreshError};
 use std::collections::{HashMap, HashSet};
+use std::future::pending;
 use std::path::{Path, PathBuf};
+use stored::Stored;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 
@@ -94,6 +100,7 @@ pub struct Overlay {
     /// By names (`HUB_1`, `MAIN__HUB_1`) and field.
     variables: HashMap<(String, Field), Variable>,
     folder: Option<PathBuf>,
+    vault: Option<KeyVault>,
     problems: Vec<String>,
 }
 
@@ -135,6 +142,7 @@ impl Overlay {
         let mut overlay = Self {
             variables: HashMap::new(),
             folder,
+            vault: None,
             problems: Vec::new(),
         };
         let mut variables: Vec<_> = variables.into_iter().collect();
@@ -166,16 +174,47 @@ impl Overlay {
         Ok(())
     }
 
+    /// Looks into `vault` too.
+    #[must_use]
+    pub fn with_key_vault(self, vault: KeyVault) -> Self {
+        Self {
+            vault: Some(vault),
+            ..self
+        }
+    }
+
+    /// Keeps what is known of the key vault current; without one it waits for ever. Dropping the future
+    /// stops that.
+    pub async fn keep(&self) {
+        match &self.vault {
+            Some(vault) => match vault.run().await {},
+            None => pending().await,
+        }
+    }
+
+    /// Has the key vault looked at, while [`Overlay::keep`] runs, and waits a bounded time for the end of
+    /// that; at once where there is none. Folder and variables need no asking.
+    ///
+    /// # Errors
+    /// [`RefreshError`]: the values of before are used.
+    pub async fn refresh(&self) -> Result<(), RefreshError> {
+        match &self.vault {
+            Some(vault) => vault.refresh().await,
+            None => Ok(()),
+        }
+    }
+
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
-    /// Tells when the folder changes. Variables never do.
+    /// Tells when folder or key vault change. Variables never do.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch::new(self.folder.as_deref())
+        let vault = self.vault.as_ref().map(KeyVault::changes);
+        Watch::new(self.folder.as_deref(), vault)
     }
 
     /// The secrets of these endpoints as they are now. Blocks on the file system.
@@ -190,6 +229,7 @@ impl Overlay {
             found: HashMap::new(),
             problems: self.problems.clone(),
             folder: self.folder.clone(),
+            vault: self.vault.clone(),
         };
         let files = match &self.folder {
             Some(folder) => folder::read(folder, &mut secrets.problems),
@@ -197,28 +237,35 @@ impl Overlay {
         };
         let endpoints: Vec<_> = endpoints.into_iter().collect();
         let ambiguous = self.ambiguous(&endpoints, &mut secrets.problems);
+        let stored = self.vault.as_ref();
+        let stored = stored.map(|vault| Stored::new(vault, &endpoints, &mut secrets.problems));
         let mut used = HashSet::new();
         for (instance, endpoint) in endpoints {
             let [narrow, wide] = keys(instance, endpoint);
             let lower = endpoint.as_str().to_ascii_lowercase();
             let narrow_file = format!("{}/{lower}", instance.as_str().to_ascii_lowercase());
+            let narrow_name = narrow_file.replace('/', "--");
             for field in Field::ALL {
                 let mut found = None;
-                for (key, path) in [(&narrow, &narrow_file), (&wide, &lower)] {
+                for (key, path, name) in [
+                    (&narrow, &narrow_file, &narrow_name),
+                    (&wide, &lower, &lower),
+                ] {
                     let key = (key.clone(), field);
                     let variable = self.variables.get(&key);
                     if variable.is_some() {
                         used.insert(key.clone());
                     }
                     let variable = variable.filter(|_| !ambiguous.contains(&key.0));
-                    let variable = variable.map(|variable| &variable.secret);
+                    let variable = variable.map(|variable| variable.secret.clone());
                     found = found
                         .or(variable)
-                        .or_else(|| files.get(&(path.clone(), field)));
+                        .or_else(|| files.get(&(path.clone(), field)).cloned())
+                        .or_else(|| stored.as_ref()?.find(name, field));
                 }
                 if let Some(secret) = found {
                     let key = (instance.clone(), endpoint.clone(), field);
-                    secrets.found.insert(key, secret.clone());
+                    secrets.found.insert(key, secret);
                 }
             }
         }
@@ -276,6 +323,7 @@ pub struct Secrets {
     found: HashMap<(InstanceName, EndpointName, Field), Secret>,
     problems: Vec<String>,
     folder: Option<PathBuf>,
+    vault: Option<KeyVault>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -322,10 +370,17 @@ impl Secrets {
                 )
             },
         );
-        format!(
+        let text = format!(
             "the environment variable {PREFIX}{wide}__{variable} (or \
              {PREFIX}{narrow}__{variable}) or {file}"
-        )
+        );
+        match &self.vault {
+            Some(vault) => {
+                let name = vault.name(&endpoint.as_str().to_ascii_lowercase(), field);
+                format!("{text} or the secret {name} of the key vault")
+            }
+            None => text,
+        }
     }
 }
 

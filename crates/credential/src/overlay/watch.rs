@@ -1,10 +1,10 @@
-//! Tells when the folder of secrets changes.
+//! Tells when the folder of secrets or the key vault changes.
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// A burst of changes is one change: quiet for this long ends it.
@@ -17,10 +17,12 @@ const BURST_MAX: Duration = Duration::from_secs(2);
 /// whole), a look is taken this often.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Watches one folder, or nothing. Stops when dropped.
+/// Watches one folder and one key vault, or nothing. Stops when dropped.
 #[derive(Debug)]
 pub struct Watch {
     folder: Option<PathBuf>,
+    /// Counts changes of what is known of the key vault.
+    vault: Option<watch::Receiver<u64>>,
     seen: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     aim: Aim,
@@ -37,9 +39,10 @@ enum Aim {
 }
 
 impl Watch {
-    pub(super) fn new(folder: Option<&Path>) -> Self {
+    pub(super) fn new(folder: Option<&Path>, vault: Option<watch::Receiver<u64>>) -> Self {
         let mut watch = Self {
             folder: folder.map(Path::to_owned),
+            vault,
             seen: Arc::default(),
             watcher: None,
             aim: Aim::Folder,
@@ -87,10 +90,31 @@ impl Watch {
     }
 
     /// Resolves when secrets may have changed: after a change, once it has been quiet for a moment, and
-    /// in turns of half a minute. Never, where there is no folder.
+    /// in turns of half a minute; after each change of the key vault. Never, where there is neither.
     ///
     /// Dropping the future loses no change.
     pub async fn changed(&mut self) {
+        // A copy that has seen as much: dropping this future must not lose the receiver.
+        let mut vault = self.vault.clone();
+        let stored = async {
+            let changed = match &mut vault {
+                Some(vault) => vault.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = stored => {}
+            () = self.folder_changed() => {}
+        }
+        if let Some(vault) = &mut self.vault {
+            vault.mark_unchanged();
+        }
+    }
+
+    async fn folder_changed(&mut self) {
         if self.folder.is_none() {
             return std::future::pending().await;
         }
@@ -123,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_is_told_also_when_a_caller_went_away() {
         let root = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(Some(root.path()));
+        let mut watch = Watch::new(Some(root.path()), None);
         fs::write(root.path().join("accessKey1"), b"k").unwrap();
         // The caller leaves while the burst is still on.
         watch.seen.notified().await;
@@ -139,7 +163,7 @@ mod tests {
     async fn a_folder_that_is_made_later_is_seen_at_once() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("secrets/inner");
-        let mut watch = Watch::new(Some(&folder));
+        let mut watch = Watch::new(Some(&folder), None);
         assert_eq!(watch.aim, Aim::Above);
         fs::write(root.path().join("beside"), b"x").unwrap();
         fs::create_dir_all(&folder).unwrap();
@@ -154,11 +178,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_look_is_taken_in_turns_and_never_without_a_folder() {
         let root = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(Some(root.path()));
+        let mut watch = Watch::new(Some(root.path()), None);
         let started = Instant::now();
         watch.changed().await;
         assert!(started.elapsed() >= POLL);
-        let mut never = Watch::new(None);
+        let mut never = Watch::new(None, None);
         let limit = Duration::from_secs(3_600);
         assert!(timeout(limit, never.changed()).await.is_err());
     }

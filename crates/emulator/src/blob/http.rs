@@ -94,7 +94,7 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     }
     let endpoint = common.endpoint.clone();
     let done = Call::read(&account.name, parts).and_then(|call| {
-        let rights = access::check(account, &call, store.now())?;
+        let rights = access::check(account, &call, store.issuer(), store.now())?;
         operations::perform(account, &call, body, rights, &endpoint, store.now())
     });
     drop(permit);

@@ -1,5 +1,6 @@
 //! What one Event Grid topic holds.
 
+use crate::access::KeySlot;
 use crate::broker::{Tally, lock};
 use crate::settings::{EventGridSchema, EventGridSettings, Limits};
 use crate::store::Counts;
@@ -79,6 +80,10 @@ impl GridTopic {
 
     pub(crate) fn set_keys(&self, key1: &str, key2: &str) {
         *lock(&self.keys) = [key1.to_owned(), key2.to_owned()];
+    }
+
+    pub(crate) fn set_key(&self, slot: KeySlot, key: &str) {
+        key.clone_into(&mut lock(&self.keys)[slot.index()]);
     }
 
     /// Counts a post and returns its number.

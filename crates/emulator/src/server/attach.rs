@@ -68,11 +68,11 @@ pub(super) fn detach(
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
 pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16) {
     let now = context.store.now();
-    let generation = context.store.rule.generation();
+    let live = context.store.rule.live();
     let mut lost = Vec::new();
     for (handle, link) in &session.links {
         let open = address::path(link.address()).eq_ignore_ascii_case("$cbs");
-        if !open && !context.grants.allow(link.address(), now, generation) {
+        if !open && !context.grants.allow(link.address(), now, live) {
             lost.push((
                 *handle,
                 Problem::new("amqp:unauthorized-access", "the token has ended"),
@@ -159,8 +159,8 @@ fn make(
     };
     let node = address::resolve(&context.store, address).ok_or_else(not_found)?;
     let now = context.store.now();
-    let generation = context.store.rule.generation();
-    if !matches!(node, Node::Cbs) && !context.grants.allow(address, now, generation) {
+    let live = context.store.rule.live();
+    if !matches!(node, Node::Cbs) && !context.grants.allow(address, now, live) {
         let text = format!(
             "no token on this connection covers {}",
             address::path(address)

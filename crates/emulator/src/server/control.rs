@@ -90,10 +90,10 @@ fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, 
         Body::Value(Value::String(token)) => token,
         _ => return (status(400, "the token is missing"), Value::Null),
     };
-    let checked = context
-        .store
+    let store = &context.store;
+    let checked = store
         .rule
-        .check(token, audience, context.store.now());
+        .check(token, audience, store.issuer(), store.now());
     match checked.and_then(|grant| context.grants.add(grant)) {
         Ok(()) => (status(200, "OK"), Value::Null),
         Err(why) => refused(&why),

@@ -1,4 +1,5 @@
-//! The AMQP server: one task per connection, which owns its socket and its protocol state.
+//! The AMQP server, over TCP and over WebSockets: one task per connection, which owns its socket and its
+//! protocol state.
 
 mod address;
 mod attach;
@@ -10,6 +11,7 @@ mod peer;
 mod reader;
 mod session;
 mod settle;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -52,7 +54,7 @@ pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: ones
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "socket option refused");
                     }
-                    connections.spawn(serve(stream, Arc::clone(&store)));
+                    connections.spawn(enter(stream, Arc::clone(&store)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -70,6 +72,14 @@ struct Open(Arc<Store>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn enter(stream: TcpStream, store: Arc<Store>) {
+    match websocket::is_http(&stream).await {
+        Some(true) => websocket::serve(stream, store).await,
+        Some(false) => serve(stream, store).await,
+        None => tracing::debug!("a connection on which nothing came"),
     }
 }
 

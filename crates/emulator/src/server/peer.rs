@@ -274,12 +274,11 @@ impl Peer {
         };
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
-                let known = self.context.store.rule.plain(&response);
-                if known {
-                    let generation = self.context.store.rule.generation();
-                    self.context.grants.add_plain(generation);
+                let grant = self.context.store.rule.plain(&response);
+                if let Some(grant) = grant {
+                    self.context.grants.add_plain(grant);
                 }
-                known
+                grant.is_some()
             }
             other => MECHANISMS.contains(&other),
         };

@@ -6,6 +6,7 @@ use fe2o3_amqp::types::messaging::{Body, Outcome};
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Receiver, Sender};
 use std::time::Duration;
+use twinroute_emulator::KeySlot;
 
 #[tokio::test]
 async fn a_batch_is_unpacked_and_read_back() {
@@ -191,6 +192,29 @@ async fn new_keys_detach_links_and_refuse_old_tokens() {
         .send(message("m", b"x"))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_is_regenerated_ends_its_own_links_and_no_others() {
+    let emulator = client::emulator().await;
+    let store = emulator.store();
+    let mut client = Client::connect(&emulator).await;
+    let mut sender = client.sender("hub").await;
+    let fresh = store.regenerate_shared_access_key(KeySlot::Secondary);
+    let text = emulator.connection_string("hub", KeySlot::Secondary);
+    assert!(
+        text.contains(&format!("SharedAccessKey={fresh};")),
+        "{text}"
+    );
+    // Longer than links are left that lost their key; there is nothing else to wait for.
+    let kept = tokio::time::timeout(Duration::from_millis(500), sender.on_detach()).await;
+    assert!(kept.is_err(), "the primary key signed its token");
+    sender.send(message("m", b"x")).await.unwrap();
+    let next = store.regenerate_shared_access_key(KeySlot::Primary);
+    assert_ne!(next, fresh);
+    let error = tokio::time::timeout(WAIT, sender.on_detach()).await;
+    let error = format!("{:?}", error.unwrap());
+    assert!(error.contains("UnauthorizedAccess"), "{error}");
 }
 
 #[tokio::test]

@@ -7,4 +7,5 @@ mod client;
 mod event_grid;
 mod event_hubs;
 mod faults;
+mod identity;
 mod service_bus;

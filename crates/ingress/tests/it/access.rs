@@ -4,7 +4,7 @@ use super::{EVENT, Seen, Server, check_with, post, start, start_on};
 use expect_test::expect;
 use http::Request;
 use http_body_util::BodyExt as _;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -195,8 +195,15 @@ fn authority() -> Authority {
 
 /// A client that trusts the file `ca` and shows a certificate of `issuer`.
 fn known(ca: &Path, issuer: &Authority) -> ClientConfig {
+    named(ca, issuer, "nobody", &[])
+}
+
+/// As [`known`], with these names on the certificate.
+fn named(ca: &Path, issuer: &Authority, name: &str, others: &[&str]) -> ClientConfig {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([]).unwrap();
+    let others: Vec<_> = others.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(others).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.signed_by(&key, issuer).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -260,5 +267,24 @@ async fn a_certificate_that_was_taken_is_a_credential() {
         (keys, &mutual, known(&made.ca, &ours), "401"),
     ] {
         assert_eq!(from_afar(settings, tls, client).await, expect);
+    }
+    let caller = |sources| {
+        format!(
+            "{keys}\n[[callers]]\nname = 'p'\nsubjects = ['press-7.plant']\nsources = ['{sources}']"
+        )
+    };
+    let certificates_alone = caller("s").replace(keys, "");
+    for (settings, name, others, expect) in [
+        (caller("s"), "press-7.plant", &[][..], "202"),
+        // The second of the other names will do.
+        (caller("s"), "x", &["a.plant", "press-7.plant"][..], "202"),
+        (caller("other"), "press-7.plant", &[], "403"),
+        (caller("s"), "press-8.plant", &[], "401"),
+        (certificates_alone.clone(), "press-8.plant", &[], "403"),
+        (certificates_alone, "press-7.plant", &[], "202"),
+    ] {
+        let client = named(&made.ca, &ours, name, others);
+        let answer = from_afar(&settings, &mutual, client).await;
+        assert_eq!(answer, expect, "{name} {others:?} {settings}");
     }
 }

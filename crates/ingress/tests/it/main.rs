@@ -5,9 +5,11 @@ mod abuse;
 mod access;
 mod ack;
 mod any_bytes;
+mod callers;
 mod cloudevents;
 mod credentials;
 mod event_grid;
+mod network;
 mod refusals;
 mod webhook;
 
@@ -19,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use twinroute_ingress::{Ingress, Settings};
 use twinroute_listen::access::Gate;
-use twinroute_listen::{Address, Listener, Tls};
+use twinroute_listen::{Address, Listener, Network, Tls};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
@@ -98,6 +100,7 @@ fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Serve
         name: InstanceName::new("plant-1").unwrap(),
         endpoints: Vec::new(),
         routes: Vec::new(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     let definitions = Definitions {
         instances: vec![plant],
@@ -111,7 +114,7 @@ fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Serve
     let (stop, stopped) = oneshot::channel::<()>();
     let clock = Arc::new(ManualClock::new(NOW));
     let gate = Gate::new(&settings.access, clock.clone(), &access::trust(None)).unwrap();
-    let ingress = Ingress::with_gate(&settings, router.clone(), clock, gate);
+    let ingress = Ingress::with_gate(&settings, router.clone(), clock, gate, Network::default());
     let task = tokio::spawn(async move {
         ingress
             .serve(listeners, async { stopped.await.unwrap_or_default() })

@@ -9,11 +9,11 @@ use super::settings::JwtSettings;
 use super::{Caller, Denied, GateError, Role};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use twinroute_model::clock::Timestamp;
+use twinroute_outgoing::Outgoing;
 
 /// Characters of a caller's name that are kept.
 const NAME_CHARS_MAX: usize = 128;
@@ -46,9 +46,9 @@ struct Header {
 }
 
 impl Verifier {
-    pub(super) fn new(settings: &JwtSettings, tls: &ClientConfig) -> Result<Self, GateError> {
+    pub(super) fn new(settings: &JwtSettings, outgoing: &Outgoing) -> Result<Self, GateError> {
         Ok(Self {
-            provider: Provider::new(settings, tls)?,
+            provider: Provider::new(settings, outgoing)?,
             settings: settings.clone(),
         })
     }

@@ -18,6 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
+use twinroute_outgoing::Outgoing;
 
 pub use self::settings::{
     AccessSettings, Anonymous, JwtSettings, OpenListener, TokenSettings, require_configured,
@@ -203,8 +204,7 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// Reads tokens from where the settings say; keys of an identity provider are got, with the trust of
-    /// `tls`, when the first signed token comes. Blocks on the file system.
+    /// As [`Gate::with_outgoing`], with the trust of `tls` and no proxy.
     ///
     /// # Errors
     /// [`GateError`], naming key, file or variable, never what it holds.
@@ -213,11 +213,24 @@ impl Gate {
         clock: Arc<dyn Clock>,
         tls: &ClientConfig,
     ) -> Result<Self, GateError> {
+        Self::with_outgoing(settings, clock, &Outgoing::direct(Arc::new(tls.clone())))
+    }
+
+    /// Reads tokens from where the settings say; keys of an identity provider are got, connecting as
+    /// `outgoing` says, when the first signed token comes. Blocks on the file system.
+    ///
+    /// # Errors
+    /// [`GateError`], naming key, file or variable, never what it holds.
+    pub fn with_outgoing(
+        settings: &AccessSettings,
+        clock: Arc<dyn Clock>,
+        outgoing: &Outgoing,
+    ) -> Result<Self, GateError> {
         settings.check().map_err(GateError::Settings)?;
         let jwt = settings.jwt.as_ref();
         Ok(Self {
             tokens: Tokens::new(&settings.tokens)?,
-            jwt: jwt.map(|jwt| Verifier::new(jwt, tls)).transpose()?,
+            jwt: jwt.map(|jwt| Verifier::new(jwt, outgoing)).transpose()?,
             open: !settings.is_configured(),
             clock,
         })

@@ -9,14 +9,14 @@ use super::settings::{self, JwtSettings};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use reqwest::{Client, StatusCode, Url, redirect};
-use rustls::ClientConfig;
+use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use twinroute_outgoing::Outgoing;
 
 /// Between two requests while there are keys.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -74,14 +74,6 @@ enum Place {
     Discovery { url: Url, issuer: String },
 }
 
-impl Place {
-    fn url(&self) -> &Url {
-        match self {
-            Self::Keys(url) | Self::Discovery { url, .. } => url,
-        }
-    }
-}
-
 pub(super) struct Provider {
     source: Arc<Source>,
     cache: Duration,
@@ -113,7 +105,7 @@ type Fetch = Shared<BoxFuture<'static, ()>>;
 
 impl Provider {
     /// Asks nobody yet.
-    pub(super) fn new(settings: &JwtSettings, tls: &ClientConfig) -> Result<Self, GateError> {
+    pub(super) fn new(settings: &JwtSettings, outgoing: &Outgoing) -> Result<Self, GateError> {
         let url = |text: &str| {
             settings::url(text).map_err(|rule| GateError::Settings(format!("jwt: {text} {rule}")))
         };
@@ -124,18 +116,11 @@ impl Provider {
                 issuer: settings.issuer.clone(),
             },
         };
-        let mut http = Client::builder()
-            .tls_backend_preconfigured(tls.clone())
-            // A redirect could lead from https to http.
-            .redirect(redirect::Policy::none())
-            .referer(false)
+        let http = outgoing
+            .http()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(0);
-        if place.url().scheme() == "http" {
-            // A proxy could answer with keys of its own.
-            http = http.no_proxy();
-        }
         let source = Source {
             http: http.build().map_err(GateError::Client)?,
             place,

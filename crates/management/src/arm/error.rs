@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
+use twinroute_listen::Closed;
 use twinroute_listen::access::Denied;
 use twinroute_model::endpoint::FieldError;
 
@@ -27,6 +28,8 @@ pub(crate) enum Error {
     },
     #[error("{reason}")]
     ForeignCaller { reason: String },
+    #[error("{0}")]
+    Closed(Closed),
     #[error("The api-version query parameter (?api-version=) is required for all requests.")]
     MissingApiVersion,
     #[error("The api-version '{version}' is invalid. The supported versions are '{}'.", .supported.join(","))]
@@ -133,6 +136,8 @@ pub(crate) enum Error {
     ReadOnly { reason: String },
     #[error("The store failed: {reason}. Nothing was changed.")]
     Store { reason: String },
+    #[error("The change cannot be noted, so it is not made: {reason}.")]
+    Audit { reason: String },
     #[error(
         "There is no route available that matches the provided input. Check for all valid event routes by calling EventRoute_List. See Swagger example (https://aka.ms/RouteSwSmpl)."
     )]
@@ -206,6 +211,7 @@ impl Error {
             Self::Denied(denied) => (denied.status(), denied.code()),
             Self::NotAuthorized { .. } => (S::FORBIDDEN, "AuthorizationFailed"),
             Self::ForeignCaller { .. } => (S::FORBIDDEN, "ForeignCaller"),
+            Self::Closed(closed) => (S::FORBIDDEN, closed.code()),
             Self::MissingApiVersion => (S::BAD_REQUEST, "MissingApiVersionParameter"),
             Self::InvalidApiVersion { .. } => (S::BAD_REQUEST, "InvalidApiVersionParameter"),
             Self::NoRegisteredProvider { .. } => (S::BAD_REQUEST, "NoRegisteredProviderFound"),
@@ -237,7 +243,9 @@ impl Error {
             Self::LimitReached { .. } => (S::BAD_REQUEST, "LimitExceeded"),
             // What ARM answers under a read-only lock.
             Self::ReadOnly { .. } => (S::CONFLICT, "ScopeLocked"),
-            Self::Store { .. } => (S::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::Store { .. } | Self::Audit { .. } => {
+                (S::SERVICE_UNAVAILABLE, "ServiceUnavailable")
+            }
             Self::RouteNotFound => (S::NOT_FOUND, "EventRouteNotFound"),
             Self::RouteEndpoint => (S::BAD_REQUEST, "EventRouteEndpointInvalid"),
             Self::RouteFilter { .. } => (S::BAD_REQUEST, "EventRouteFilterInvalid"),
@@ -280,9 +288,10 @@ impl Error {
     /// What to wait before the next try, where that helps.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Crowded { .. } | Self::Store { .. } | Self::Denied(Denied::KeysUnavailable) => {
-                Some(Duration::from_secs(5))
-            }
+            Self::Crowded { .. }
+            | Self::Store { .. }
+            | Self::Audit { .. }
+            | Self::Denied(Denied::KeysUnavailable) => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

@@ -3,11 +3,14 @@
 use super::error::Error;
 use super::json;
 use super::versions;
+use crate::cause::Cause;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use twinroute_listen::PrivateWay;
+use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
@@ -33,7 +36,11 @@ pub(crate) struct Request {
     /// The caller's name, for `systemData` and the log.
     pub(crate) caller: String,
     pub(crate) id: Uuid,
+    /// For the audit log, if it changes something.
+    pub(crate) cause: Cause,
     pub(crate) now: Timestamp,
+    /// The private endpoint connection that the listener stands for.
+    pub(crate) way: Option<PrivateWay>,
     body: Bytes,
 }
 
@@ -42,6 +49,7 @@ pub(crate) struct Arrival {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) caller: String,
+    pub(crate) author: Author,
     pub(crate) now: Timestamp,
     pub(crate) body: Bytes,
 }
@@ -52,9 +60,13 @@ impl Request {
     pub(crate) fn new(head: Parts, arrival: Arrival) -> Result<Self, Error> {
         let segments = segments(head.uri.path())?;
         let words = segments.iter().map(|segment| segment.to_ascii_lowercase());
-        let words = words.collect();
+        let words: Vec<String> = words.collect();
+        let id = Uuid::new_v4();
+        let cause = Cause::of(arrival.author.request(id), &head.method, &words);
         let base = base(&head, arrival.scheme);
+        let way = PrivateWay::noted(&head.extensions).cloned();
         Ok(Self {
+            way,
             words,
             segments,
             query: query(head.uri.query().unwrap_or_default()),
@@ -66,7 +78,8 @@ impl Request {
             headers: head.headers,
             base,
             caller: arrival.caller,
-            id: Uuid::new_v4(),
+            id,
+            cause,
             now: arrival.now,
             body: arrival.body,
         })
@@ -218,6 +231,7 @@ pub(crate) mod tests {
         let arrival = Arrival {
             scheme: "http",
             caller: "tests".to_owned(),
+            author: Author::command("management", "tests"),
             now: Timestamp::from_unix_millis(0),
             body: Bytes::copy_from_slice(body.as_bytes()),
         };

@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::error::Error;
 use super::fake::{Fake, Reply};
-use super::http::{Proxies, client};
+use super::http::client;
 use reqwest::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn api(base: &str) -> Api {
     let clock = Arc::new(SystemClock);
     let tokens = TokenSource::fixed("s3cret".into(), clock.clone());
-    let http = client(None, Proxies::None).unwrap();
+    let http = client(&outgoing(), None).unwrap();
     Api::new(base, "scope", tokens, http, clock)
         .unwrap()
         .hurried()
@@ -184,7 +184,7 @@ async fn a_401_costs_one_request_with_a_new_token_where_there_is_one() {
     })
     .await;
     let clock = Arc::new(SystemClock);
-    let http = client(None, Proxies::None).unwrap();
+    let http = client(&outgoing(), None).unwrap();
     let login = twinroute_credential::token::Login::TokenFile(path);
     let tokens = TokenSource::new(login, Arc::new(http.clone()), clock.clone());
     let renewing = Api::new(&fake.url, "scope", tokens, http, clock).unwrap();
@@ -225,7 +225,7 @@ async fn addresses_are_checked() {
     let refuse = |base: &str| {
         let clock = Arc::new(SystemClock);
         let tokens = TokenSource::fixed("t".into(), clock.clone());
-        let http = client(None, Proxies::None).unwrap();
+        let http = client(&outgoing(), None).unwrap();
         Api::new(base, "s", tokens, http, clock)
             .unwrap_err()
             .to_string()
@@ -382,4 +382,8 @@ async fn an_operation_is_waited_for_only_so_long() {
     let error = end.await.unwrap_err();
     assert_eq!(fake.arrived()[0].body, "{}");
     assert!(matches!(error, Error::Unfinished { .. }), "{error}");
+}
+
+fn outgoing() -> twinroute_outgoing::Outgoing {
+    twinroute_outgoing::Outgoing::of_environment().unwrap()
 }

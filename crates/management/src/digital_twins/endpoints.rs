@@ -80,7 +80,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (status, operation, record) = desk
-        .begin(move |desk, state| {
+        .begin(&request.cause, move |desk, state| {
             let before = admit(desk, state, &owner, &id)?;
             let before = before.as_ref();
             if let Some(before) = before {
@@ -289,7 +289,7 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
             routes,
         })
     };
-    let deleted = life::delete(desk, id.clone(), request.now, unused).await?;
+    let deleted = life::delete(desk, request, id.clone(), unused).await?;
     let Some((operation, record)) = deleted else {
         return Ok(Answer::no_content());
     };

@@ -80,7 +80,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (status, operation, record) = desk
-        .begin(move |desk, state| {
+        .begin(&request.cause, move |desk, state| {
             let before = state.get(&id);
             let before = before.as_ref();
             let location = place(desk, state, &id, before, wanted.location.as_deref())?;
@@ -201,7 +201,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
     let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (status, operation, record) = desk
-        .begin(move |_, state| {
+        .begin(&request.cause, move |_, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
             life::idle(state, &id)?;
             let mut record = Record::clone(before);
@@ -241,7 +241,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
 
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     need_group(desk, &id.subscription, &id.group)?;
-    let deleted = life::delete(desk, id.clone(), request.now, |_, _| Ok(())).await?;
+    let deleted = life::delete(desk, request, id.clone(), |_, _| Ok(())).await?;
     let Some((operation, record)) = deleted else {
         return Ok(Answer::no_content());
     };

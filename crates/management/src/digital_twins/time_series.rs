@@ -106,7 +106,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (operation, record) = desk
-        .begin(move |_, state| {
+        .begin(&request.cause, move |_, state| {
             life::staying(state, &owner)?;
             life::idle(state, &id)?;
             let before = state.get(&id);
@@ -137,7 +137,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     let owner = id.owner().expect("a connection belongs to an instance");
     let parent = need_parent(desk, &owner)?;
-    let deleted = life::delete(desk, id.clone(), request.now, |_, _| Ok(())).await?;
+    let deleted = life::delete(desk, request, id.clone(), |_, _| Ok(())).await?;
     let Some((operation, record)) = deleted else {
         return Ok(Answer::no_content());
     };

@@ -92,7 +92,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let demand = Demand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
     let record = desk
-        .change(move |_, state| {
+        .change(Some(&request.cause), move |_, state| {
             life::staying(state, &owner)?;
             let before = state.get(&id);
             let before = before.as_ref();
@@ -196,7 +196,7 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     need_parent(desk, &owner)?;
     let demand = Demand::of(request, None);
     let gone = desk
-        .change(move |_, state| {
+        .change(Some(&request.cause), move |_, state| {
             let Some(before) = &state.get(&id) else {
                 return Ok((Vec::new(), false));
             };
@@ -221,7 +221,7 @@ async fn change(
     need(desk, &id)?;
     let demand = Demand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
-    desk.change(move |_, state| {
+    desk.change(Some(&request.cause), move |_, state| {
         let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
         demand.require(before, &id.name)?;
         let mut record = Record::clone(before);

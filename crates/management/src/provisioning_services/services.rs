@@ -68,7 +68,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let (caller, now) = (request.caller.clone(), request.now);
     let asked = id.clone();
     let (operation, record) = desk
-        .begin(move |_, state| {
+        .begin(&request.cause, move |_, state| {
             life::idle(state, &id)?;
             let before = state.get(&id);
             let before = before.as_ref();
@@ -190,7 +190,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
     let demand = Demand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
     let record = desk
-        .change(move |_, state| {
+        .change(Some(&request.cause), move |_, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
             life::idle(state, &id)?;
             demand.check(Some(before), &id.name)?;
@@ -215,7 +215,7 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     need_group(desk, &id.subscription, &id.group)?;
     let demand = Demand::of(request, None);
     let as_read = move |_: &State, before: &Record| demand.check(Some(before), &before.id.name);
-    let deleted = life::delete(desk, id.clone(), request.now, as_read).await?;
+    let deleted = life::delete(desk, request, id.clone(), as_read).await?;
     let Some((operation, _)) = deleted else {
         return Ok(Answer::no_content());
     };

@@ -123,13 +123,7 @@ impl Disk {
                 source: Box::new(other.into()),
             },
         })?;
-        // A file that is not in its folder yet would be gone after a loss of power.
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        fs::File::open(folder.unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed("sync its folder"))?;
+        sync_folder(path).map_err(failed("sync its folder"))?;
         let disk = Self {
             database,
             key,
@@ -179,6 +173,45 @@ impl Disk {
             });
         }
         self.open_value("key", &key).map(drop)
+    }
+
+    /// Seals all that is in the file at `path` with `new` instead of `old`: into a file of its own, which takes the
+    /// place of the other at once. So nothing that is sealed with the old key is left in it. Does nothing to one
+    /// that is sealed with `new`. Gives how many values there are.
+    ///
+    /// Whatever interrupts it leaves a file that opens with one of the two.
+    pub(crate) fn reseal(path: &Path, old: &SealKey, new: &SealKey) -> Result<usize, StoreError> {
+        let source = match Self::open(path, new.clone()) {
+            Err(StoreError::Sealed { .. }) => Self::open(path, old.clone())?,
+            opened => {
+                let mut values = 0;
+                opened?.load(|_| values += 1)?;
+                return Ok(values);
+            }
+        };
+        let failed = |step| {
+            move |source| StoreError::Io {
+                path: path.to_owned(),
+                step,
+                source,
+            }
+        };
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".next");
+        let draft = PathBuf::from(draft);
+        match fs::remove_file(&draft) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("remove what an earlier change left")(error)),
+        }
+        let mut changes = Vec::new();
+        source.load(|change| changes.push(change))?;
+        let copy = Self::open(&draft, new.clone())?;
+        copy.commit(&changes)?;
+        // Both are held until the one stands for the other, so that nobody writes to what goes.
+        fs::rename(&draft, path).map_err(failed("replace it"))?;
+        sync_folder(path).map_err(failed("sync its folder"))?;
+        Ok(changes.len())
     }
 
     /// Gives everything, as changes to an empty state.
@@ -269,4 +302,12 @@ impl Disk {
             reason,
         }
     }
+}
+
+/// A file that is not in its folder yet would be gone after a loss of power.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

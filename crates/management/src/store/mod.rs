@@ -9,6 +9,7 @@ pub(crate) mod record;
 
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
+use crate::definitions;
 use crate::operations::Operation;
 use disk::Disk;
 use kept::Kept;
@@ -17,7 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
+use twinroute_listen::Network;
 use twinroute_model::endpoint::Endpoint;
+use twinroute_model::name::InstanceName;
 use twinroute_model::route::Route;
 use uuid::Uuid;
 
@@ -33,6 +36,11 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn get(&self, id: &ResourceId) -> Option<Record> {
         self.records.get(id.key().as_str()).map(Kept::record)
+    }
+
+    /// The record that is found by a key.
+    pub(crate) fn by_key(&self, key: &str) -> Option<Record> {
+        self.records.get(key).map(Kept::record)
     }
 
     pub(crate) fn has(&self, id: &ResourceId) -> bool {
@@ -167,6 +175,29 @@ pub(crate) enum Change {
     Forget(Uuid),
 }
 
+impl Change {
+    /// Whether it may change from which networks an instance is reached.
+    fn is_of_network(&self) -> bool {
+        const KINDS: [Kind; 2] = [Kind::Instance, Kind::Connection];
+        match self {
+            Self::Put(record) => KINDS.contains(&record.id.kind),
+            Self::Remove(key) => KINDS
+                .iter()
+                .any(|kind| key.starts_with(&ResourceId::kind_prefix(*kind))),
+            Self::Note(_) | Self::Forget(_) => false,
+        }
+    }
+}
+
+fn publish(state: &State, network: &Network) {
+    let instances = state.kind(Kind::Instance).filter_map(|record| {
+        let name = InstanceName::new(&record.id.name).ok()?;
+        Some((name, definitions::network(state, &record)))
+    });
+    let instances: Vec<_> = instances.collect();
+    network.set(instances.iter().map(|(name, access)| (name, access)));
+}
+
 /// Where changes go beside memory.
 enum Backing {
     Disk(Box<Disk>),
@@ -178,6 +209,8 @@ enum Backing {
 /// The store. Shared by reference.
 pub(crate) struct Store {
     state: RwLock<State>,
+    /// From which networks the instances are reached; as current as `state`.
+    network: Network,
     backing: Backing,
     writing: Mutex<()>,
     changes: watch::Sender<u64>,
@@ -202,8 +235,11 @@ impl Store {
     }
 
     fn with(state: State, backing: Backing) -> Self {
+        let network = Network::default();
+        publish(&state, &network);
         Self {
             state: RwLock::new(state),
+            network,
             backing,
             writing: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -218,6 +254,12 @@ impl Store {
     /// Tells of each change of records.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// From which networks the instances are reached. What was changed holds there before the change is
+    /// answered.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
     }
 
     pub(crate) fn is_read_only(&self) -> Result<(), Error> {
@@ -238,12 +280,25 @@ impl Store {
         &self,
         decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
     ) -> Result<T, Error> {
+        self.change_noted(decide, |_, _| Ok(()))
+    }
+
+    /// As [`Self::change`]; `note` sees what was decided before anything is stored, and may refuse it.
+    ///
+    /// # Errors
+    /// As [`Self::change`], and what `note` refuses.
+    pub(crate) fn change_noted<T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+        note: impl FnOnce(&State, &[Change]) -> Result<(), Error>,
+    ) -> Result<T, Error> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (changes, outcome) = decide(&self.read())?;
         if changes.is_empty() {
             return Ok(outcome);
         }
         self.is_read_only()?;
+        note(&self.read(), &changes)?;
         if let Backing::Disk(disk) = &self.backing {
             disk.commit(&changes).map_err(|error| {
                 tracing::error!(
@@ -263,15 +318,22 @@ impl Store {
     pub(crate) fn show(&self, records: Vec<Record>) {
         let mut state = State::default();
         state.apply(records.into_iter().map(Change::Put).collect());
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        let mut present = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        publish(&state, &self.network);
+        *present = state;
+        drop(present);
         self.changes.send_modify(|count| *count += 1);
     }
 
     fn adopt(&self, changes: Vec<Change>) {
         let mut records = changes.iter();
         let records = records.any(|change| matches!(change, Change::Put(_) | Change::Remove(_)));
+        let network = changes.iter().any(Change::is_of_network);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.apply(changes);
+        if network {
+            publish(&state, &self.network);
+        }
         drop(state);
         if records {
             self.changes.send_modify(|count| *count += 1);

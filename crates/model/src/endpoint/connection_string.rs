@@ -1,5 +1,7 @@
 //! Connection strings of Event Hubs and Service Bus.
 
+use crate::clock::Timestamp;
+use crate::sas;
 use crate::secret::Secret;
 use std::sync::Arc;
 
@@ -141,6 +143,15 @@ impl ConnectionString {
     #[must_use]
     pub fn credential(&self) -> &Credential {
         &self.0.credential
+    }
+
+    /// When its credential ends: that of a ready-made signature, where it can be read. A key does not end.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match &self.0.credential {
+            Credential::Signature(signature) => sas::service_bus_expiry(signature.expose()),
+            Credential::Key { .. } => None,
+        }
     }
 
     /// Whether it is for a development emulator: plain TCP, port 5672 unless named.

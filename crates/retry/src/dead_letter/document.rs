@@ -129,7 +129,7 @@ fn event_grid_outcome(outcome: &str) -> &str {
         "http-404" | "http-410" | "cbs-404" | "not-found" => "NotFound",
         "payload-too-large" => "PayloadTooLarge",
         "http-408" | "timeout" | "sink-timeout" | "cbs-timeout" | "connect-timeout"
-        | "tls-timeout" => "TimedOut",
+        | "tls-timeout" | "websocket-timeout" => "TimedOut",
         "http-429" | "http-503" | "cbs-503" | "server-busy" => "Busy",
         "resource-limit-exceeded" => "Full",
         "entity-disabled" => "Disabled",

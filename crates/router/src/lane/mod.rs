@@ -18,6 +18,7 @@ pub(crate) use run::spawn;
 pub(crate) use state::Purged;
 
 use crate::awaited::Awaited;
+use crate::refusals::Refusals;
 use crate::sink::{DeadLetterStore, Sink};
 use crate::status::EndpointStatus;
 use durable::Origin;
@@ -97,10 +98,18 @@ impl Lane {
         name: EndpointName,
         setup: Setup,
         origin: Origin,
+        refusals: Refusals,
     ) -> Arc<Self> {
         let refusing = Arc::new(AtomicBool::new(false));
         let disk = origin.disk();
-        let state = State::new(&instance, &name, setup, origin, Arc::clone(&refusing));
+        let state = State::new(
+            &instance,
+            &name,
+            setup,
+            origin,
+            Arc::clone(&refusing),
+            refusals,
+        );
         let number = state.number();
         Arc::new(Self {
             instance,

@@ -1,7 +1,7 @@
 //! The lane's loop: does what the state decides, and nothing of its own.
 
 use super::Lane;
-use super::state::{Flight, Step, Stored, Upload};
+use super::state::{Flight, Probe, Step, Stored, Upload};
 use crate::sink::{EndpointFault, FaultKind, Letter, Outcome, Reason};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -19,6 +19,7 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// What came back.
 enum Landed {
     Batch(Flight, Vec<Option<Outcome>>),
+    Probe(Probe, Result<(), EndpointFault>),
     Upload(Box<Upload>, Stored),
 }
 
@@ -36,6 +37,10 @@ async fn run(lane: Arc<Lane>) {
                 flights.push(send(flight).boxed());
                 continue;
             }
+            Step::Probe(probe) => {
+                flights.push(ask(probe).boxed());
+                continue;
+            }
             Step::Upload(upload) => {
                 flights.push(store(upload).boxed());
                 continue;
@@ -50,6 +55,7 @@ async fn run(lane: Arc<Lane>) {
                 let now = Instant::now();
                 match landed {
                     Landed::Batch(flight, outcomes) => lane.lock().finish(flight, outcomes, now),
+                    Landed::Probe(probe, said) => lane.lock().probed(&probe, said, now),
                     Landed::Upload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
                 }
                 lane.settled.notify_waiters();
@@ -88,6 +94,17 @@ async fn send(mut flight: Flight) -> Landed {
         outcomes.into_iter().map(Some).collect()
     };
     Landed::Batch(flight, outcomes)
+}
+
+/// Asks a destination whether it takes the credential.
+async fn ask(probe: Probe) -> Landed {
+    let asking = AssertUnwindSafe(probe.sink.probe()).catch_unwind();
+    let said = match timeout(probe.deadline, asking).await {
+        Ok(Ok(said)) => said,
+        Ok(Err(_panic)) => Err(unreachable("sink-panicked", "the sink panicked")),
+        Err(_) => Err(unreachable("sink-timeout", "the sink did not end in time")),
+    };
+    Landed::Probe(probe, said)
 }
 
 /// Reads the events that are on disk only; true when some are not given back.

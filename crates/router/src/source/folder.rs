@@ -1,7 +1,8 @@
 //! Definitions from a folder: one JSON body a file, in exactly the shape of Azure's APIs.
 //!
 //! `endpoints/<name>.json` and `routes/<id>.json` are the default instance's;
-//! `instances/<instance>/endpoints/…` and `…/routes/…` those of others.
+//! `instances/<instance>/endpoints/…` and `…/routes/…` those of others. `instance.json` beside them, where it is,
+//! says from which networks the instance is reached.
 
 use super::{Fault, Faults};
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use twinroute_filter::{Filter, Options};
 use twinroute_model::endpoint::{self, Endpoint, FieldError};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
+use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::{self, Route};
 
 /// No definition is larger; Azure's limit for a request is 32 KB.
@@ -145,11 +147,37 @@ fn read_instance(folder: &Path, name: InstanceName, faults: &mut Vec<Fault>) -> 
         |route: &Route| route.id.to_string(),
         faults,
     );
+    let network = read_network(&folder.join("instance.json"), faults);
     Instance {
         name,
         endpoints,
         routes,
+        network,
     }
+}
+
+/// From which networks an instance is reached: from everywhere, where no file says.
+fn read_network(path: &Path, faults: &mut Vec<Fault>) -> NetworkAccess {
+    let text = match read_file(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return NetworkAccess::default(),
+        Err(error) => {
+            faults.push(at(path, "", &error.to_string()));
+            return NetworkAccess::default();
+        }
+    };
+    NetworkAccess::parse(&text).unwrap_or_else(|errors| {
+        faults.extend(errors.into_iter().map(|error| {
+            let last = error.field.rsplit('.').next().unwrap_or_default();
+            let member = last.split('[').next().unwrap_or_default();
+            let line = Some(line_of(&text, member));
+            Fault {
+                line,
+                ..at(path, "instance", &error.to_string())
+            }
+        }));
+        NetworkAccess::default()
+    })
 }
 
 /// Reads every JSON file of a folder as one kind of definition.

@@ -89,3 +89,25 @@ fn a_folder_that_is_not_there_is_an_error() {
         "{faults}"
     );
 }
+
+#[test]
+fn a_file_says_from_where_an_instance_is_reached() {
+    let root = tempfile::tempdir().unwrap();
+    let closed = r#"{"properties":{"publicNetworkAccess":"Disabled","privateEndpointConnections":[
+        {"name":"c1","properties":{"privateLinkServiceConnectionState":{"status":"Approved"}}}]}}"#;
+    write(root.path(), "instances/second/instance.json", closed);
+    let instances = folder(root.path()).read().unwrap();
+    assert_eq!(instances[0].network, NetworkAccess::default());
+    let found: Vec<_> = instances[1].network.connections.iter().collect();
+    assert_eq!((found.len(), found[0].name.as_str()), (1, "c1"));
+    let wrong = "{\"properties\":\n{\"publicNetworkAccess\":\n\"Open\"}}";
+    write(root.path(), "instance.json", wrong);
+    let faults = folder(root.path()).read().unwrap_err().to_string();
+    assert!(
+        faults.ends_with(
+            "instance.json:2: instance: `properties.publicNetworkAccess`: must be Enabled or Disabled; taken \
+             as Disabled"
+        ),
+        "{faults}"
+    );
+}

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::network::NetworkAccess;
 use twinroute_model::settings::EndpointSettings;
 
 /// A complete listing from one source, with the settings that go with it.
@@ -40,6 +41,7 @@ impl Definitions {
                 name,
                 endpoints: Vec::new(),
                 routes: Vec::new(),
+                network: NetworkAccess::default(),
             });
             self.instances.len() - 1
         });

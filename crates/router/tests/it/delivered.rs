@@ -143,6 +143,7 @@ fn definitions(endpoints: &[&str]) -> Definitions {
         name: InstanceName::new("default").unwrap(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         routes: endpoints.iter().map(route).collect(),
+        network: twinroute_model::network::NetworkAccess::default(),
     };
     Definitions {
         instances: vec![instance],

@@ -88,7 +88,10 @@ impl Cbs {
                 Err(status::unreachable("cbs-timeout", detail))
             });
         match &put {
-            Ok(()) => self.token = token,
+            Ok(()) => {
+                self.tokens.put(&token);
+                self.token = token;
+            }
             Err(fault) if fault.kind == FaultKind::Unauthorized => self.tokens.refused(&token),
             Err(_) => {}
         }
@@ -136,15 +139,25 @@ impl Cbs {
 
     /// Renews the token for as long as that works, then tells why it does not.
     ///
-    /// A ready-made signature cannot be renewed: the future then never ends, and the broker ends
-    /// the link. After a time-out the client must not be used again, so the first one ends the
+    /// A ready-made signature cannot be renewed: it is told when that is over, where it says so; else the
+    /// future never ends, and the broker ends the link. After a time-out the client must not be used again, so the first one ends the
     /// future too.
     pub(crate) async fn keep_renewed(&mut self) -> EndpointFault {
         match self.tokens.renewal() {
-            Renewal::Never => std::future::pending().await,
+            Renewal::Never => self.until_ended().await,
             Renewal::Made => self.keep_made().await,
             Renewal::Awaited => self.keep_awaited().await,
         }
+    }
+
+    async fn until_ended(&mut self) -> EndpointFault {
+        while let Some(left) = self.tokens.left(&self.token) {
+            if let Err(fault) = self.tokens.token().await {
+                return fault;
+            }
+            tokio::time::sleep(left).await;
+        }
+        std::future::pending().await
     }
 
     async fn keep_made(&mut self) -> EndpointFault {

@@ -6,8 +6,11 @@
 use super::batch::SizeLimits;
 use super::cbs::Cbs;
 use super::entity::Entity;
-use super::stream::{Cut, severable};
-use super::token::Tokens;
+use super::guard::FRAME_BYTES_MAX;
+use super::shared::Shared;
+use super::stream::{Cut, Severable, severable};
+use super::token::{Token, Tokens};
+use super::websocket::{self, Scheme};
 use crate::status;
 use fe2o3_amqp::connection::{ConnectionHandle, ConnectionStopReason, OpenError};
 use fe2o3_amqp::link::{
@@ -20,20 +23,15 @@ use fe2o3_amqp_types::definitions::{
     Error as AmqpError, ErrorCondition, Fields, ReceiverSettleMode, SenderSettleMode,
 };
 use fe2o3_amqp_types::primitives::{Symbol, Value};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Credential;
-use twinroute_model::settings::AmqpAuth;
+use twinroute_model::settings::{AmqpAuth, AmqpTransport};
+use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::tunnel::{self, Io, Way};
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
-/// Longest wait for TCP, and again for TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
 const IDLE_TIME_OUT_MILLIS: u32 = 60_000;
 /// Longest wait for an orderly close.
@@ -50,16 +48,17 @@ pub(crate) struct Target {
     pub(crate) entity: Entity,
     pub(crate) auth: AmqpAuth,
     pub(crate) container_id: String,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) outgoing: Outgoing,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) transport: Transport,
+    pub(crate) transport: AmqpTransport,
+    pub(crate) dial: Dial,
 }
 
-/// What a connection runs over.
+/// Where a connection's bytes go.
 #[derive(Clone)]
-pub(crate) enum Transport {
+pub(crate) enum Dial {
     /// TCP, with TLS unless the connection string is an emulator's.
-    Tcp,
+    Network,
     #[cfg(test)]
     Memory(MemoryDial),
 }
@@ -72,16 +71,17 @@ impl Target {
         entity: Entity,
         auth: AmqpAuth,
         container_id: String,
-        tls: Arc<ClientConfig>,
+        outgoing: Outgoing,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             entity,
             auth,
             container_id,
-            tls,
+            outgoing,
             clock,
-            transport: Transport::Tcp,
+            transport: AmqpTransport::Tcp,
+            dial: Dial::Network,
         }
     }
 
@@ -123,17 +123,37 @@ impl Link {
     /// Connects.
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
-    pub(crate) async fn open(target: &Target) -> Result<Self, EndpointFault> {
+    pub(crate) async fn open(target: &Target, shared: &Shared) -> Result<Self, EndpointFault> {
         // Before there is a connection: the broker gives it 20 s for its first token.
         let tokens = match target.auth {
             AmqpAuth::Cbs => {
-                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock));
+                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock), shared.clone());
                 let token = tokens.token().await?;
                 Some((tokens, token))
             }
             AmqpAuth::Plain | AmqpAuth::Anonymous => None,
         };
-        let (cut, mut connection) = open_transport(target).await?;
+        let stream = open_stream(target).await?;
+        let (stream, cut) = severable(stream);
+        let opened = Self::open_over(target, stream, tokens).await;
+        let (sender, cbs, session, connection) = opened.map_err(|fault| seen(&cut, fault))?;
+        let limits = size_limits(&sender);
+        Ok(Self {
+            sender,
+            cbs,
+            session,
+            connection,
+            limits,
+            cut,
+        })
+    }
+
+    async fn open_over(
+        target: &Target,
+        stream: Severable<Box<dyn Io>>,
+        tokens: Option<(Tokens, Token)>,
+    ) -> Result<(Sender, Option<Cbs>, SessionHandle<()>, ConnectionHandle<()>), EndpointFault> {
+        let mut connection = open_connection(target, stream).await?;
         let mut session = Session::begin(&mut connection)
             .await
             .map_err(|error| status::unreachable("begin", error.to_string()))?;
@@ -150,15 +170,12 @@ impl Link {
             .attach(&mut session)
             .await
             .map_err(|error| attach_fault(&error))?;
-        let limits = size_limits(&sender);
-        Ok(Self {
-            sender,
-            cbs,
-            session,
-            connection,
-            limits,
-            cut,
-        })
+        Ok((sender, cbs, session, connection))
+    }
+
+    /// A fault of this link, or what the peer sent that led to it.
+    pub(crate) fn seen(&self, fault: EndpointFault) -> EndpointFault {
+        seen(&self.cut, fault)
     }
 
     /// Ends link and session in order, within [`CLOSE_TIMEOUT`]; then cuts the connection.
@@ -209,64 +226,70 @@ fn batch_max_property(properties: &Fields) -> Option<usize> {
     .filter(|bytes| *bytes > 0)
 }
 
-/// The cut must live as long as the connection shall.
-async fn open_transport(target: &Target) -> Result<(Cut, ConnectionHandle<()>), EndpointFault> {
-    match &target.transport {
-        Transport::Tcp if target.entity.plain() => {
-            open_connection(target, dial(target).await?).await
-        }
-        Transport::Tcp => {
-            let stream = dial(target).await?;
-            open_connection(target, handshake(target, stream).await?).await
+fn seen(cut: &Cut, fault: EndpointFault) -> EndpointFault {
+    match cut.refusal() {
+        Some(refusal) => status::unreachable("broken-protocol", refusal),
+        None => fault,
+    }
+}
+
+async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
+    let (outgoing, entity) = (&target.outgoing, &target.entity);
+    let way = match target.transport {
+        // An HTTP proxy is for port 443.
+        AmqpTransport::Tcp => Way::Direct,
+        AmqpTransport::Websocket => Way::Proxied,
+    };
+    let port = entity.port(target.transport);
+    let stream = match &target.dial {
+        Dial::Network => {
+            let dialled = outgoing.dial(entity.host(), port, way).await;
+            let stream = dialled.map_err(|error| dial_fault(&error))?;
+            match entity.plain() {
+                true => stream,
+                false => {
+                    let secured = outgoing.secure(entity.host(), stream).await;
+                    secured.map_err(|error| dial_fault(&error))?
+                }
+            }
         }
         #[cfg(test)]
-        Transport::Memory(dial) => {
-            let stream =
-                dial().map_err(|error| status::unreachable("connect", error.to_string()))?;
-            open_connection(target, stream).await
+        Dial::Memory(dial) => {
+            let stream = dial();
+            Box::new(stream.map_err(|error| status::unreachable("connect", error.to_string()))?)
+        }
+    };
+    match target.transport {
+        AmqpTransport::Tcp => Ok(stream),
+        AmqpTransport::Websocket => {
+            let scheme = match entity.plain() {
+                true => Scheme::Ws,
+                false => Scheme::Wss,
+            };
+            let socket = websocket::connect(stream, scheme, entity.host(), port).await?;
+            Ok(Box::new(socket))
         }
     }
 }
 
-async fn dial(target: &Target) -> Result<TcpStream, EndpointFault> {
-    let address = (target.entity.host(), target.entity.port());
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
-        .await
-        .map_err(|_| status::unreachable("connect-timeout", "no TCP connection within 10 s"))?
-        .map_err(|error| status::unreachable("connect", error.to_string()))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    let socket = SockRef::from(&stream);
-    socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-        .map_err(|error| status::unreachable("socket", error.to_string()))?;
-    Ok(stream)
+fn dial_fault(error: &tunnel::Error) -> EndpointFault {
+    use tunnel::Error;
+    let code = match error {
+        Error::Connect(_) => "connect",
+        Error::ConnectTimeout => "connect-timeout",
+        Error::Name(_) | Error::Tls(_) => "tls",
+        Error::TlsTimeout => "tls-timeout",
+        // Never unauthorized: that would be the endpoint's credential.
+        Error::Proxy { .. } => "proxy",
+    };
+    status::unreachable(code, error.to_string())
 }
 
-async fn handshake(
+async fn open_connection(
     target: &Target,
-    stream: TcpStream,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, EndpointFault> {
-    let name = ServerName::try_from(target.entity.host().to_owned())
-        .map_err(|error| status::unreachable("tls", error.to_string()))?;
-    let connector = TlsConnector::from(Arc::clone(&target.tls));
-    tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream))
-        .await
-        .map_err(|_| status::unreachable("tls-timeout", "no TLS session within 10 s"))?
-        .map_err(|error| status::unreachable("tls", error.to_string()))
-}
-
-async fn open_connection<Io>(
-    target: &Target,
-    stream: Io,
-) -> Result<(Cut, ConnectionHandle<()>), EndpointFault>
-where
-    Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
-{
-    let (stream, cut) = severable(stream);
-    let connection = Connection::builder()
+    stream: Severable<Box<dyn Io>>,
+) -> Result<ConnectionHandle<()>, EndpointFault> {
+    Connection::builder()
         .container_id(target.container_id.as_str())
         // The namespace alone, as Azure's clients do; its port is not part of it.
         .hostname(Some(target.entity.host()))
@@ -274,10 +297,10 @@ where
         .scheme("amqp")
         .sasl_profile(target.sasl()?)
         .idle_time_out(IDLE_TIME_OUT_MILLIS)
+        .max_frame_size(FRAME_BYTES_MAX)
         .open_with_stream(stream)
         .await
-        .map_err(|error| open_fault(&error))?;
-    Ok((cut, connection))
+        .map_err(|error| open_fault(&error))
 }
 
 fn open_fault(error: &OpenError) -> EndpointFault {

@@ -2,11 +2,14 @@
 
 use twinroute_credential::token::TokenSource;
 use twinroute_model::endpoint::ConnectionString;
+use twinroute_model::settings::AmqpTransport;
 
 /// TLS from the start. Source: Azure Service Bus, "AMQP protocol guide".
 const TLS_PORT: u16 = 5671;
 /// Plain, for emulators only.
 const PLAIN_PORT: u16 = 5672;
+/// WebSockets over TLS. Source: the same guide.
+const WEBSOCKET_PORT: u16 = 443;
 
 /// One entity with one credential.
 #[derive(Clone)]
@@ -67,9 +70,16 @@ impl Entity {
         }
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        let default = if self.plain() { PLAIN_PORT } else { TLS_PORT };
-        self.written_port().unwrap_or(default)
+    pub(crate) fn port(&self, transport: AmqpTransport) -> u16 {
+        let written = self.written_port();
+        match (transport, self.plain()) {
+            (_, true) => written.unwrap_or(PLAIN_PORT),
+            (AmqpTransport::Tcp, false) => written.unwrap_or(TLS_PORT),
+            // Endpoint URIs may name the port of AMQP itself, which takes no WebSockets.
+            (AmqpTransport::Websocket, false) => written
+                .filter(|port| *port != TLS_PORT)
+                .unwrap_or(WEBSOCKET_PORT),
+        }
     }
 
     /// Whether there is no TLS. An identity's token never goes in the clear.

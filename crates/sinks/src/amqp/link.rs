@@ -6,23 +6,22 @@
 //! one exception: a transfer that never left because an idle link had ended is handed to a new
 //! connection.
 
-use super::batch::SizeLimits;
 use super::command::{Answer, Command, Course, Probe, Reply, Transfer, timed_out};
 use super::connection::{self, Link, Target};
+use super::shared::{self, Shared};
+use super::unsettled::{Failure, Unsettled};
 use crate::status;
 use fe2o3_amqp::link::SendError;
-use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
-use fe2o3_amqp_types::messaging::{Batch, Data, Outcome as AmqpOutcome};
+use fe2o3_amqp::link::delivery::Sendable;
+use fe2o3_amqp_types::messaging::{Batch, Data};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
-use twinroute_router::sink::{EndpointFault, FaultKind};
+use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// Transfers that may wait for the task.
 const COMMANDS_MAX: usize = 64;
@@ -34,18 +33,11 @@ pub(crate) struct Handle {
     commands: mpsc::Sender<Command>,
 }
 
-/// What the last link told about sizes; kept over reconnects.
-pub(crate) type SharedLimits = Arc<Mutex<SizeLimits>>;
-
 impl Handle {
     /// Starts the task; it ends when the handle is dropped.
-    pub(crate) fn start(targets: Vec<Target>, limits: SharedLimits) -> Self {
+    pub(crate) fn start(targets: Vec<Target>, shared: Shared) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let owner = Owner {
-            targets,
-            current: 0,
-            limits,
-        };
+        let owner = Owner { targets, shared };
         tokio::spawn(owner.run(inbox));
         Self { commands }
     }
@@ -96,9 +88,8 @@ impl Handle {
 struct Owner {
     /// With the primary and, where given, the secondary credential.
     targets: Vec<Target>,
-    /// The one that worked last.
-    current: usize,
-    limits: SharedLimits,
+    /// Knows which one worked last.
+    shared: Shared,
 }
 
 impl Owner {
@@ -128,7 +119,14 @@ impl Owner {
                 continue;
             };
             match self.connect(first.deadline()).await {
-                Ok(link) => held = serve(link, first, inbox).await,
+                Ok(link) => {
+                    let ended = serve(link, first, inbox, self.spare()).await;
+                    if ended.refused {
+                        // It would be refused once more.
+                        self.shared.set_current(self.next());
+                    }
+                    held = ended.held;
+                }
                 Err(fault) => {
                     first.fail(fault.clone());
                     while let Ok(command) = inbox.try_recv() {
@@ -141,79 +139,77 @@ impl Owner {
 
     /// Connects with the credential that worked last; one that is refused gives way to the other.
     async fn connect(&mut self, deadline: Instant) -> Result<Link, EndpointFault> {
-        let mut refused = None;
+        let first = self.shared.current();
+        let mut refused: Option<EndpointFault> = None;
         for turn in 0..self.targets.len() {
-            let index = (self.current + turn) % self.targets.len();
-            let opening = Link::open(&self.targets[index]);
+            let index = (first + turn) % self.targets.len();
+            let opening = Link::open(&self.targets[index], &self.shared);
             let opened = tokio::time::timeout_at(deadline, opening).await;
             match opened.unwrap_or_else(|_| Err(timed_out("no connection in time"))) {
                 Ok(link) => {
-                    self.current = index;
-                    *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = link.limits;
+                    if refused.is_some() {
+                        let slot = shared::slot(index).as_str();
+                        let entity = self.targets[index].entity.path();
+                        tracing::warn!(entity, slot, "a credential was refused; this one is used");
+                    }
+                    self.shared.set_current(index);
+                    self.shared.set_limits(link.limits);
                     return Ok(link);
                 }
-                Err(fault) if fault.kind == FaultKind::Unauthorized => refused = Some(fault),
+                Err(fault) if fault.kind == FaultKind::Unauthorized => {
+                    refused = Some(match refused {
+                        None => fault,
+                        Some(before) => both(before, &fault, index),
+                    });
+                }
                 Err(fault) => return Err(fault),
             }
         }
         Err(refused.unwrap_or_else(|| status::unreachable("no-target", "")))
     }
-}
 
-/// A transfer that the broker has not answered.
-struct Unsettled {
-    delivery: DeliveryFut<Result<AmqpOutcome, SendError>>,
-    deadline: Instant,
-    answer: Option<Reply>,
-}
+    /// The place of the credential to try after the one in use.
+    fn next(&self) -> usize {
+        (self.shared.current() + 1) % self.targets.len()
+    }
 
-impl Unsettled {
-    fn give(&mut self, answer: Answer) {
-        if let Some(waiting) = self.answer.take() {
-            waiting.give(answer);
+    fn spare(&self) -> Spare {
+        match self.targets.len() {
+            0 | 1 => Spare::None,
+            _ => Spare::Another,
         }
     }
 }
 
-impl Future for Unsettled {
-    /// What is left to be answered when the link ended.
-    type Output = Option<Failure>;
+/// Whether there is another credential beside the one in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spare {
+    None,
+    Another,
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.delivery).poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(outcome)) => {
-                self.give(Answer::Outcome(outcome));
-                Poll::Ready(None)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
-                fault: connection::send_fault(&error),
-                answer: self.answer.take(),
-            })),
+impl Spare {
+    /// What the lane is told of a link's end: that the credential was refused is the endpoint's last word
+    /// only if there is no other.
+    fn told(self, fault: EndpointFault) -> EndpointFault {
+        match (self, fault.kind) {
+            (Self::Another, FaultKind::Unauthorized) => EndpointFault {
+                kind: FaultKind::Unreachable,
+                ..fault
+            },
+            _ => fault,
         }
     }
 }
 
-/// A transfer that failed with its link.
-struct Failure {
-    fault: EndpointFault,
-    answer: Option<Reply>,
-}
-
-impl Failure {
-    fn give(self, answer: Answer) {
-        if let Some(waiting) = self.answer {
-            waiting.give(answer);
-        }
-    }
-}
-
-impl From<EndpointFault> for Failure {
-    fn from(fault: EndpointFault) -> Self {
-        Self {
-            fault,
-            answer: None,
-        }
+/// Both were refused: what was said to each.
+fn both(before: EndpointFault, fault: &EndpointFault, index: usize) -> EndpointFault {
+    let (said, second) = (&before.reason, &fault.reason);
+    let [first_slot, second_slot] = [1 - index.min(1), index].map(|at| shared::slot(at).as_str());
+    let detail = format!("{first_slot}: {said}; {second_slot}: {second}");
+    EndpointFault {
+        reason: Reason::new(before.reason.code.clone(), status::bounded(&detail)),
+        ..before
     }
 }
 
@@ -242,12 +238,22 @@ impl Next {
     }
 }
 
-/// Serves one link until it ends; gives back a transfer that a new link should take.
+/// How a link ended.
+#[derive(Default)]
+struct Ended {
+    /// A transfer that a new link should take.
+    held: Option<Transfer>,
+    /// Whether the broker refused the credential.
+    refused: bool,
+}
+
+/// Serves one link until it ends.
 async fn serve(
     mut link: Link,
     first: Command,
     inbox: &mut mpsc::Receiver<Command>,
-) -> Option<Transfer> {
+    spare: Spare,
+) -> Ended {
     let mut unsettled: FuturesUnordered<Unsettled> = FuturesUnordered::new();
     let mut cbs = link.cbs.take();
     let mut renewing = pin!(async {
@@ -266,19 +272,21 @@ async fn serve(
                 if unsettled.is_empty() {
                     check.as_mut().reset(transfer.deadline);
                 }
-                match hand_over(&mut link, transfer, &mut unsettled).await {
+                match hand_over(&mut link, transfer, &mut unsettled, spare).await {
                     HandedOver::Yes => Next::Again,
                     HandedOver::Lost(fault) => Next::Lost(fault.into()),
-                    HandedOver::Never(transfer) => return Some(transfer),
+                    HandedOver::Never(transfer, fault) => {
+                        return Ended {
+                            held: Some(transfer),
+                            refused: fault.kind == FaultKind::Unauthorized,
+                        };
+                    }
                 }
             }
-            Next::Lost(failure) => {
-                give_up(link, unsettled, failure);
-                return None;
-            }
+            Next::Lost(failure) => return give_up(link, unsettled, failure, spare),
             Next::Close => {
                 link.close().await;
-                return None;
+                return Ended::default();
             }
             Next::Drain(fault) => {
                 tracing::debug!(error = %fault.reason, "token not renewed");
@@ -287,7 +295,7 @@ async fn serve(
             }
             Next::Again if draining && unsettled.is_empty() => {
                 link.close().await;
-                return None;
+                return Ended::default();
             }
             Next::Again => {
                 let room = !draining && unsettled.len() < UNSETTLED_MAX;
@@ -333,7 +341,7 @@ enum HandedOver {
     Yes,
     Lost(EndpointFault),
     /// The link had ended before, while nothing was under way.
-    Never(Transfer),
+    Never(Transfer, EndpointFault),
 }
 
 /// Hands one transfer to the link, which waits for credit, until the transfer's deadline.
@@ -341,6 +349,7 @@ async fn hand_over(
     link: &mut Link,
     transfer: Transfer,
     unsettled: &mut FuturesUnordered<Unsettled>,
+    spare: Spare,
 ) -> HandedOver {
     let mut transfer = match transfer.stopped() {
         Ok(()) => return HandedOver::Yes,
@@ -362,7 +371,7 @@ async fn hand_over(
                 Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
                     if let Some(failure) = ended {
                         let fault = failure.fault.clone();
-                        failure.give(Answer::Lost(fault.clone()));
+                        failure.give(Answer::Lost(spare.told(fault.clone())));
                         break Err(Failed::Link(fault));
                     }
                 }
@@ -385,8 +394,8 @@ async fn hand_over(
             transfer.answer.give(Answer::TooLarge);
             return HandedOver::Yes;
         }
-        Err(Failed::Send(error)) => connection::send_fault(&error),
-        Err(Failed::Link(fault)) => fault,
+        Err(Failed::Send(error)) => link.seen(connection::send_fault(&error)),
+        Err(Failed::Link(fault)) => link.seen(fault),
     };
     if idle && too_large(&fault) {
         transfer.answer.give(Answer::TooLarge);
@@ -396,9 +405,9 @@ async fn hand_over(
     if idle && in_time && !transfer.held_over {
         tracing::debug!(error = %fault.reason, "idle link had ended");
         transfer.held_over = true;
-        return HandedOver::Never(transfer);
+        return HandedOver::Never(transfer, fault);
     }
-    transfer.fail(fault.clone());
+    transfer.fail(spare.told(fault.clone()));
     HandedOver::Lost(fault)
 }
 
@@ -411,7 +420,14 @@ enum Failed {
 ///
 /// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may
 /// never be ready.
-fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, failure: Failure) {
+fn give_up(
+    link: Link,
+    mut unsettled: FuturesUnordered<Unsettled>,
+    mut failure: Failure,
+    spare: Spare,
+) -> Ended {
+    let refused = failure.fault.kind == FaultKind::Unauthorized;
+    failure.fault = spare.told(link.seen(failure.fault));
     let fault = failure.fault.clone();
     let pending = unsettled.len() + usize::from(failure.answer.is_some());
     if pending == 0 {
@@ -434,6 +450,8 @@ fn give_up(link: Link, mut unsettled: FuturesUnordered<Unsettled>, failure: Fail
     for mut transfer in unsettled {
         transfer.give(answer());
     }
+    let held = None;
+    Ended { held, refused }
 }
 
 /// Whether the broker ended the link over the size of a message: some do not reject, they detach.

@@ -1,8 +1,9 @@
 //! What Event Hubs and Service Bus have in common: one AMQP 1.0 sink.
 //!
 //! `batch` groups and encodes, `link` owns the connection and does what a `command` says, `connection`
-//! and `cbs` make one, with an `entity`'s `token`. Everything that touches fe2o3-amqp is in this module. Its faults that the code here is
-//! built around (see `docs/decisions/0001-amqp-client.md`):
+//! and `cbs` make one, with an `entity`'s `token`, over TCP or a `websocket`. What a peer sends passes
+//! `guard` and `wire` before fe2o3-amqp sees it, and everything that touches fe2o3-amqp is in this
+//! module. Its faults that the code here is built around (see `docs/decisions/0001-amqp-client.md`):
 //!
 //! 1. Pending deliveries do not fail when the connection dies: one task owns the link, watches its
 //!    end, and answers them itself.
@@ -13,27 +14,41 @@
 //! 5. A connection that waits for its peer's close frame spins: it is cut instead, see `stream`.
 //! 6. Links are not resumed: a new link is made, and what was not answered is sent again by the
 //!    lane.
+//! 7. Its decoder trusts what a frame says of itself: see `wire`.
 
 mod batch;
 mod cbs;
 mod command;
 pub(crate) mod connection;
 pub(crate) mod entity;
+mod guard;
 mod link;
+mod shared;
 mod sink;
 mod stream;
 mod token;
+mod unsettled;
+mod websocket;
+mod wire;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
 
 #[cfg(test)]
+mod credential_tests;
+#[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod identity_tests;
 #[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
+mod puppet;
+#[cfg(test)]
 mod send_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod websocket_tests;

@@ -4,26 +4,24 @@
 use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits};
 use super::command::{Answer, Course};
 use super::connection::{Target, parts};
-use super::link::{Handle, SharedLimits, too_large};
+use super::link::{Handle, too_large};
+use super::shared::Shared;
 use crate::status;
 use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use twinroute_router::sink::{BatchLimits, Delivery, EndpointFault, Outcome, Reason, Sink};
+use twinroute_router::sink::{
+    BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink,
+};
 
 /// Why SASL PLAIN cannot be used.
 pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature or an identity";
 
-/// What is assumed before a link has told more: the size of Event Hubs Standard.
-const FIRST_LIMITS: SizeLimits = SizeLimits {
-    message_max: 1 << 20,
-    batch_max: 1 << 20,
-};
 /// Events of a lane's batch. Spread over 32 keys it still fills transfers.
 const EVENTS_MAX: usize = 2_000;
 /// Bytes of a lane's batch, however large messages may be.
@@ -39,7 +37,7 @@ pub(crate) struct AmqpSink {
     batched: bool,
     attempt_timeout: Duration,
     in_flight_max: usize,
-    limits: SharedLimits,
+    shared: Shared,
     link: OnceLock<Handle>,
     /// Set when the link ended over the size of one of several transfers: the next batch sends one at
     /// a time, so that the one at fault shows.
@@ -73,19 +71,19 @@ impl AmqpSink {
             batched: manner.batched,
             attempt_timeout: manner.attempt_timeout,
             in_flight_max: manner.in_flight_max,
-            limits: Arc::new(Mutex::new(FIRST_LIMITS)),
+            shared: Shared::new(),
             link: OnceLock::new(),
             one_at_a_time: AtomicBool::new(false),
         }
     }
 
     fn size_limits(&self) -> SizeLimits {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.limits()
     }
 
     fn link(&self) -> &Handle {
         self.link
-            .get_or_init(|| Handle::start(self.targets.clone(), Arc::clone(&self.limits)))
+            .get_or_init(|| Handle::start(self.targets.clone(), self.shared.clone()))
     }
 
     fn plan(&self, batch: &[Delivery], places: impl Iterator<Item = usize>) -> Plan {
@@ -200,6 +198,10 @@ impl Sink for AmqpSink {
 
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
         self.send_all(batch).boxed()
+    }
+
+    fn credentials(&self) -> Vec<CredentialState> {
+        self.shared.credentials(&self.targets)
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {

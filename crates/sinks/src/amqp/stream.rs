@@ -1,4 +1,4 @@
-//! A stream that can be cut from outside, and that gathers writes.
+//! A stream that can be cut from outside, that gathers writes, and whose reads go through a [`Guard`].
 //!
 //! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and
 //! written when the connection's task next reads, which its engine does before it ever waits (it
@@ -9,12 +9,13 @@
 //! a whole core for ever. So a connection is never left to itself: when its [`Cut`] is dropped,
 //! reads and writes fail, and the engine stops.
 
+use super::guard::{Guard, Meter};
 use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,6 +24,8 @@ struct Switch {
     cut: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// Why the guard let nothing pass any more.
+    refusal: OnceLock<String>,
 }
 
 impl Switch {
@@ -40,6 +43,13 @@ impl Switch {
 #[derive(Debug)]
 pub(super) struct Cut(Arc<Switch>);
 
+impl Cut {
+    /// What the peer sent that was not passed on.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.0.refusal.get().map(String::as_str)
+    }
+}
+
 impl Drop for Cut {
     fn drop(&mut self) {
         self.0.cut.store(true, Ordering::Release);
@@ -50,6 +60,8 @@ impl Drop for Cut {
 
 /// Bytes that are gathered before a write must take place.
 const GATHER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one read.
+const READ_BYTES: usize = 8 << 10;
 
 /// A stream under a [`Cut`].
 #[derive(Debug)]
@@ -57,6 +69,10 @@ pub(super) struct Severable<Io> {
     inner: Io,
     switch: Arc<Switch>,
     gathered: BytesMut,
+    guard: Guard,
+    meter: Meter,
+    /// What was just read.
+    chunk: Box<[u8]>,
 }
 
 /// Puts `inner` under a cut.
@@ -67,8 +83,19 @@ pub(super) fn severable<Io>(inner: Io) -> (Severable<Io>, Cut) {
         inner,
         switch,
         gathered: BytesMut::new(),
+        guard: Guard::new(),
+        meter: Meter::default(),
+        chunk: vec![0; READ_BYTES].into(),
     };
     (stream, cut)
+}
+
+impl<Io> Severable<Io> {
+    /// Takes note of what we send.
+    fn note(&mut self, bytes: &[u8]) {
+        let transfers = self.meter.count(bytes);
+        self.guard.sent(transfers);
+    }
 }
 
 impl<Io: AsyncWrite + Unpin> Severable<Io> {
@@ -96,7 +123,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Severable<Io> {
         if let Poll::Ready(Err(error)) = self.poll_drain(context) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let this = &mut *self;
+        loop {
+            let passed = this.guard.take(buffer.remaining());
+            if !passed.is_empty() {
+                buffer.put_slice(&passed);
+                return Poll::Ready(Ok(()));
+            }
+            let mut chunk = ReadBuf::new(&mut this.chunk);
+            ready!(Pin::new(&mut this.inner).poll_read(context, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = this.guard.put(chunk.filled()) {
+                // fe2o3-amqp keeps errors of its stream to itself.
+                this.switch.refusal.get_or_init(|| error.to_string());
+                return Poll::Ready(Err(error));
+            }
+        }
     }
 }
 
@@ -110,9 +154,12 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Severable<Io> {
         if self.gathered.len() + bytes.len() > GATHER_BYTES_MAX {
             ready!(self.poll_drain(context))?;
             if bytes.len() >= GATHER_BYTES_MAX {
-                return Pin::new(&mut self.inner).poll_write(context, bytes);
+                let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
+                self.note(&bytes[..written]);
+                return Poll::Ready(Ok(written));
             }
         }
+        self.note(bytes);
         self.gathered.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -1,11 +1,10 @@
 //! Sinks against a scripted broker over memory: time is paused, so nothing here waits in earnest.
 
 use super::batch::Routing;
-use super::connection::{Target, Transport};
+use super::connection::{Dial, Target};
 use super::entity::Entity;
 use super::sink::{AmqpSink, Manner};
 use broker::Broker;
-use rustls::ClientConfig;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use twinroute_model::event::{Limits, Parts};
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{AmqpAuth, PartitionKey};
 use twinroute_model::twin::TwinKey;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::{Delivery, Outcome};
 
 #[path = "../../tests/broker/mod.rs"]
@@ -109,13 +109,13 @@ async fn pump(
     to.shutdown().await.ok();
 }
 
-pub(crate) fn no_tls() -> Arc<ClientConfig> {
-    let config = ClientConfig::builder_with_provider(crate::tls::provider())
+pub(crate) fn no_tls() -> Outgoing {
+    let config = rustls::ClientConfig::builder_with_provider(twinroute_outgoing::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Arc::new(config)
+    Outgoing::direct(Arc::new(config))
 }
 
 pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> Target {
@@ -136,7 +136,7 @@ pub(crate) fn target_of(
     let container = "twinroute-test".to_owned();
     let mut target = Target::new(entity, auth, container, no_tls(), clock);
     let wire = Arc::clone(wire);
-    target.transport = Transport::Memory(Arc::new(move || wire.dial()));
+    target.dial = Dial::Memory(Arc::new(move || wire.dial()));
     target
 }
 

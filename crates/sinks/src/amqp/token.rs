@@ -1,6 +1,7 @@
 //! What is put to `$cbs`: signatures that are made here, ready-made ones, and an identity's tokens.
 
 use super::entity::{Entity, Place};
+use super::shared::Shared;
 use crate::status;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) struct Tokens {
     pub(crate) audience: String,
     entity: Entity,
     clock: Arc<dyn Clock>,
+    shared: Shared,
 }
 
 /// A token, and when it ends where we know.
@@ -59,11 +61,12 @@ pub(crate) enum Renewal {
 }
 
 impl Tokens {
-    pub(crate) fn new(entity: &Entity, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(entity: &Entity, clock: Arc<dyn Clock>, shared: Shared) -> Self {
         Self {
             audience: entity.audience(),
             entity: entity.clone(),
             clock,
+            shared,
         }
     }
 
@@ -86,7 +89,13 @@ impl Tokens {
             Entity::Keys(text) => text,
         };
         let (text, expires_at) = match text.credential() {
-            Credential::Signature(signature) => (signature.clone(), None),
+            Credential::Signature(signature) => {
+                let end = text.expires_at();
+                if let Some(end) = end.filter(|end| *end <= self.clock.now()) {
+                    return Err(ended(end));
+                }
+                (signature.clone(), end)
+            }
             Credential::Key { name, key } => {
                 let expiry = self.clock.now().after(SIGNATURE_LIFETIME);
                 let token = sas::service_bus_token(&self.audience, name, key.expose(), expiry);
@@ -98,6 +107,13 @@ impl Tokens {
             expires_at,
             kind: Kind::Signature,
         })
+    }
+
+    /// The broker took `token`.
+    pub(crate) fn put(&self, token: &Token) {
+        if let Entity::Identity(_) = &self.entity {
+            self.shared.set_token_end(token.expires_at);
+        }
     }
 
     /// The broker refused `token`: the next one shall be another, where there can be one.
@@ -115,6 +131,22 @@ impl Tokens {
     pub(crate) fn left(&self, token: &Token) -> Option<Duration> {
         let now = self.clock.now();
         token.expires_at.map(|expires_at| expires_at.since(now))
+    }
+}
+
+/// A ready-made signature is over: the broker need not be asked.
+fn ended(end: Timestamp) -> EndpointFault {
+    EndpointFault {
+        kind: FaultKind::Unauthorized,
+        after: None,
+        reason: Reason::new(
+            "sas-expired",
+            format!(
+                "the SharedAccessSignature of the connection string ended at {}; put a new one there, or \
+                 SharedAccessKeyName and SharedAccessKey",
+                end.rfc3339()
+            ),
+        ),
     }
 }
 
@@ -155,7 +187,7 @@ mod tests {
 
     fn tokens(text: &str) -> Tokens {
         let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
-        Tokens::new(&Entity::Keys(parsed), clock())
+        Tokens::new(&Entity::Keys(parsed), clock(), Shared::new())
     }
 
     #[tokio::test]
@@ -173,13 +205,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_ready_made_signature_is_used_as_it_is() {
-        let signature = "SharedAccessSignature sr=x&sig=y&se=1&skn=z";
+        let signature = "SharedAccessSignature sr=x&sig=y&se=1700000001&skn=z";
         let tokens = tokens(&format!(
             "Endpoint=sb://ns;SharedAccessSignature={signature};EntityPath=hub"
         ));
         let token = tokens.token().await.unwrap();
         assert_eq!(token.text.expose(), signature);
         assert_eq!(tokens.renewal(), Renewal::Never);
+        assert_eq!(tokens.left(&token), Some(Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn a_signature_that_is_over_is_known_without_asking() {
+        let over = |end: &str| {
+            let text = format!(
+                "Endpoint=sb://ns;SharedAccessSignature=SharedAccessSignature \
+                 sr=x&sig=hidden&se={end}&skn=z;EntityPath=hub"
+            );
+            tokens(&text)
+        };
+        let Err(fault) = over("1700000000").token().await else {
+            panic!("it ended in this very moment");
+        };
+        assert_eq!(fault.kind, FaultKind::Unauthorized);
+        let reason = fault.reason.to_string();
+        assert!(reason.starts_with("sas-expired: "), "{reason}");
+        assert!(reason.contains("2023-11-14T22:13:20Z"), "{reason}");
+        assert!(!reason.contains("hidden"), "{reason}");
+        // What cannot be read is the broker's to judge.
+        assert!(over("soon").token().await.is_ok());
     }
 
     #[tokio::test]
@@ -191,7 +245,7 @@ mod tests {
             source,
             "scope",
         );
-        let tokens = Tokens::new(&Entity::Identity(place), clock());
+        let tokens = Tokens::new(&Entity::Identity(place), clock(), Shared::new());
         assert_eq!(tokens.audience, "sb://ns.example:5673/hub");
         let token = tokens.token().await.unwrap();
         assert_eq!((token.text.expose(), token.kind.as_str()), ("a.b.c", "jwt"));

@@ -33,9 +33,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use request::Requests;
-use reqwest::{Client, ClientBuilder, Url, redirect};
+use reqwest::{Client, Url};
 use response::Answer;
-use rustls::ClientConfig;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,16 +44,20 @@ use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Topic;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_router::sink::{BatchLimits, Delivery, EndpointFault, Outcome, Reason, Sink};
+use twinroute_outgoing::Outgoing;
+use twinroute_router::sink::{
+    BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink, Slot,
+};
 
 /// Source: "Access keys and shared access signatures".
 const KEY_HEADER: HeaderName = HeaderName::from_static("aeg-sas-key");
 /// The version of the publish API.
 const API_VERSION: &str = "2018-01-01";
-/// Longest wait for TCP and TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections to one host that are kept. More than the 64 batches that may be in flight is of no use.
 const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// What the keys are called, by their place.
+const SLOTS: [Slot; 2] = [Slot::Primary, Slot::Secondary];
 
 /// The sink of one topic.
 pub(crate) struct EventGrid {
@@ -69,47 +72,29 @@ pub(crate) struct EventGrid {
     clock: Arc<dyn Clock>,
 }
 
-/// The HTTP clients that all topics share; each keeps connections by host.
+/// The HTTP client that all topics share; it keeps connections by host.
 pub(crate) struct Clients {
-    tls: Arc<ClientConfig>,
-    secure: OnceLock<Result<Client, String>>,
-    plain: OnceLock<Result<Client, String>>,
+    outgoing: Outgoing,
+    client: OnceLock<Result<Client, String>>,
 }
 
 impl Clients {
-    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(outgoing: Outgoing) -> Self {
         Self {
-            tls,
-            secure: OnceLock::new(),
-            plain: OnceLock::new(),
+            outgoing,
+            client: OnceLock::new(),
         }
     }
 
-    fn of(&self, url: &Url) -> Result<Client, String> {
-        let client = if url.scheme() == "http" {
-            // A proxy would see the key. Plain HTTP is for emulators, which need no proxy.
-            self.plain.get_or_init(|| build(self.builder().no_proxy()))
-        } else {
-            self.secure.get_or_init(|| build(self.builder()))
-        };
+    fn client(&self) -> Result<Client, String> {
+        let client = self.client.get_or_init(|| {
+            let http = self.outgoing.http();
+            http.pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+                .build()
+                .map_err(|error| format!("HTTP client: {error}"))
+        });
         client.clone()
     }
-
-    fn builder(&self) -> ClientBuilder {
-        Client::builder()
-            .tls_backend_preconfigured(ClientConfig::clone(&self.tls))
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-    }
-}
-
-fn build(builder: ClientBuilder) -> Result<Client, String> {
-    builder
-        .build()
-        .map_err(|error| format!("HTTP client: {error}"))
 }
 
 impl std::fmt::Debug for EventGrid {
@@ -138,7 +123,7 @@ impl EventGrid {
             .map(|(key, name)| key_header(key, name))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            client: clients.of(&url)?,
+            client: clients.client()?,
             url,
             keys,
             key: AtomicUsize::new(0),
@@ -212,6 +197,11 @@ impl EventGrid {
                 (401, answer) => refused = Some((401, answer)),
                 (0, answer) => return (0, answer),
                 answered => {
+                    if refused.is_some() {
+                        let slot = SLOTS[index].as_str();
+                        let host = self.url.host_str();
+                        tracing::warn!(host, slot, "a credential was refused; this one is used");
+                    }
                     self.key.store(index, Ordering::Relaxed);
                     return answered;
                 }
@@ -267,6 +257,17 @@ impl Sink for EventGrid {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
         self.ask().boxed()
+    }
+
+    fn credentials(&self) -> Vec<CredentialState> {
+        let active = self.key.load(Ordering::Relaxed);
+        let slots = SLOTS.into_iter().take(self.keys.len()).enumerate();
+        let state = |(index, slot)| CredentialState {
+            slot,
+            active: index == active,
+            expires_at: None,
+        };
+        slots.map(state).collect()
     }
 }
 

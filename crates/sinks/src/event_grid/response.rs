@@ -12,6 +12,8 @@ use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// Bytes of an error body that are looked at.
 const ERROR_BYTES_MAX: usize = 8 << 10;
+/// How long a body is waited for: the status is known and stands.
+const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// What an answer means for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,17 +31,21 @@ pub(crate) async fn read(mut response: reqwest::Response, clock: &dyn Clock) -> 
     let status = response.status().as_u16();
     let after = retry_after(response.headers(), clock);
     let mut body = Vec::new();
-    // A success has no body to speak of, but reading it to its end keeps the connection.
-    while body.len() < ERROR_BYTES_MAX {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
-                let room = ERROR_BYTES_MAX - body.len();
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    let collecting = async {
+        // A success has no body to speak of, but reading it to its end keeps the connection.
+        while body.len() < ERROR_BYTES_MAX {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    let room = ERROR_BYTES_MAX - body.len();
+                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                }
+                // The status stands, whatever became of the text behind it.
+                Ok(None) | Err(_) => break,
             }
-            // The status stands, whatever became of the text behind it.
-            Ok(None) | Err(_) => break,
         }
-    }
+    };
+    // Likewise.
+    tokio::time::timeout(BODY_WAIT, collecting).await.ok();
     (status, answer(status, after, &error_text(&body)))
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Sink};
+use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Sink, Slot};
 
 struct Seen {
     target: String,
@@ -173,6 +173,30 @@ async fn a_refused_key_gives_way_to_the_other_which_is_remembered() {
     assert_eq!(topic.requests(), 2);
     assert_eq!(short(&sink.send(&deliveries(1..2)).await), ["delivered"]);
     assert_eq!(topic.requests(), 3);
+}
+
+#[tokio::test]
+async fn the_first_key_is_tried_again_when_the_second_is_refused() {
+    let good = Arc::new(Mutex::new("key-two="));
+    let taken = Arc::clone(&good);
+    let topic = Topic::start(move |seen| {
+        let known = seen.headers["aeg-sas-key"] == *taken.lock().unwrap();
+        reply(if known { 200 } else { 401 })
+    })
+    .await;
+    let sink = topic.sink(&settings());
+    for (key, slot, requests) in [
+        ("key-two=", Slot::Secondary, 2),
+        ("key-two=", Slot::Secondary, 3),
+        ("key-one=", Slot::Primary, 5),
+        ("key-one=", Slot::Primary, 6),
+    ] {
+        *good.lock().unwrap() = key;
+        assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
+        assert_eq!(topic.requests(), requests);
+        let active = sink.credentials().into_iter().find(|one| one.active);
+        assert_eq!(active.map(|one| one.slot), Some(slot));
+    }
 }
 
 #[tokio::test]

@@ -5,5 +5,7 @@
 #[path = "../broker/mod.rs"]
 mod broker;
 mod event_grid;
+mod hostile_http;
+mod proxies;
 mod sockets;
 mod support;

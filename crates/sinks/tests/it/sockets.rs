@@ -1,14 +1,15 @@
 //! AMQP over TCP and TLS: connection strings, ports, trust, and a broker that comes and goes.
 
 use crate::broker::{Broker, Reply};
-use crate::support::{connect, connect_with, deliveries, hub, settings, short, trusting};
+use crate::support::{
+    certificate, connect, connect_with, deliveries, hub, settings, short, trusting,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
 use twinroute_router::sink::Sink;
 
@@ -37,21 +38,10 @@ async fn an_emulators_port_is_kept_and_no_tls_is_used() {
 async fn tls_broker(
     broker: &Arc<Broker>,
     name: &str,
-) -> (SocketAddr, rustls::RootCertStore, JoinSet<()>) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(twinroute_sinks::tls::provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
+) -> (SocketAddr, Arc<rustls::ClientConfig>, JoinSet<()>) {
+    let (trust, acceptor) = certificate(name);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
     let broker = Arc::clone(broker);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -66,7 +56,7 @@ async fn tls_broker(
             });
         }
     });
-    (address, roots, tasks)
+    (address, trust, tasks)
 }
 
 #[tokio::test]
@@ -76,12 +66,12 @@ async fn tls_is_used_and_the_name_is_checked() {
         ("localhost", "delivered"),
         ("elsewhere.example", "unreachable tls"),
     ] {
-        let (address, roots, _tasks) = tls_broker(&broker, name).await;
+        let (address, trust, _tasks) = tls_broker(&broker, name).await;
         let port = address.port();
         let properties = hub(&format!(
             "Endpoint=sb://localhost:{port}/;SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=hub"
         ));
-        let sink = connect_with(trusting(roots), &properties, &settings()).unwrap();
+        let sink = connect_with(trust, &properties, &settings()).unwrap();
         assert_eq!(
             short(&sink.send(&deliveries(0..1)).await),
             [expected],

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_model::endpoint;
+use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::{Connect, ConnectError, Delivery, Outcome, Sink};
 use twinroute_sinks::connect::Connector;
-use twinroute_sinks::tls;
 
 /// 1994-11-06T08:49:07Z.
 pub(crate) const NOW: i64 = 784_111_747_000;
@@ -23,7 +24,7 @@ pub(crate) fn settings() -> EndpointSettings {
 
 /// A TLS configuration that trusts `roots` alone.
 pub(crate) fn trusting(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
-    let config = rustls::ClientConfig::builder_with_provider(tls::provider())
+    let config = rustls::ClientConfig::builder_with_provider(twinroute_outgoing::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -31,16 +32,36 @@ pub(crate) fn trusting(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig
     Arc::new(config)
 }
 
+/// A server's certificate for `name`, and a client's trust in it alone.
+pub(crate) fn certificate(name: &str) -> (Arc<rustls::ClientConfig>, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(twinroute_outgoing::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    (trusting(roots), TlsAcceptor::from(Arc::new(config)))
+}
+
+pub(crate) fn endpoint(properties: &str) -> Endpoint {
+    let name = EndpointName::new("my-endpoint").unwrap();
+    let body = format!("{{\"properties\":{{{properties}}}}}");
+    endpoint::parse(&name, &body).unwrap()
+}
+
 pub(crate) fn connect_with(
     tls: Arc<rustls::ClientConfig>,
     properties: &str,
     settings: &EndpointSettings,
 ) -> Result<Arc<dyn Sink>, ConnectError> {
-    let name = EndpointName::new("my-endpoint").unwrap();
-    let body = format!("{{\"properties\":{{{properties}}}}}");
-    let endpoint = endpoint::parse(&name, &body).unwrap();
+    let endpoint = endpoint(properties);
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(NOW)));
-    Connector::new(clock, tls).connect(&endpoint, settings)
+    Connector::new(clock, Outgoing::direct(tls)).connect(&endpoint, settings)
 }
 
 pub(crate) fn connect(properties: &str, settings: &EndpointSettings) -> Arc<dyn Sink> {

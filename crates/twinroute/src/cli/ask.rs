@@ -14,8 +14,8 @@ use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::status::Status;
-use twinroute_sinks::tls;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Whom {
         let client = if self.admin.starts_with("https://") {
             let trust = match &self.admin_ca_file {
                 Some(file) => trust(file)?,
-                None => tls::platform().context("the system's certificates cannot be used")?,
+                None => Arc::clone(Outgoing::of_environment()?.tls()),
             };
             Client::https(&self.admin, trust).with_context(context)?
         } else {
@@ -140,7 +140,7 @@ fn trust(file: &Path) -> anyhow::Result<Arc<ClientConfig>> {
     if roots.is_empty() {
         bail!("{}: it holds no certificates in PEM", context());
     }
-    let config = ClientConfig::builder_with_provider(tls::provider())
+    let config = ClientConfig::builder_with_provider(twinroute_outgoing::provider())
         .with_safe_default_protocol_versions()
         .context("TLS protocol versions")?
         .with_root_certificates(roots)

@@ -19,6 +19,7 @@ use twinroute_emulator::Emulator;
 use twinroute_ingress::Ingress;
 use twinroute_listen::{Address, Listener};
 use twinroute_model::clock::{Clock as _, SystemClock};
+use twinroute_outgoing::Outgoing;
 use twinroute_router::Router;
 use twinroute_router::status::Status;
 
@@ -72,7 +73,7 @@ impl Stage {
     async fn set(port: u16) -> anyhow::Result<Self> {
         let settings = scene::emulator_settings();
         let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
-        let router = daemon::router()?
+        let router = daemon::router(&Outgoing::of_environment()?)?
             .default_instance(scene::instance())
             .definitions(scene::definitions(&emulator))
             .build()?;
@@ -252,9 +253,8 @@ struct Producer {
 
 impl Producer {
     fn new(url: &str) -> anyhow::Result<Self> {
-        let tls = twinroute_sinks::tls::platform()?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
+        let client = Outgoing::of_environment()?
+            .http()
             .timeout(Duration::from_secs(10))
             .build()?;
         Ok(Self {

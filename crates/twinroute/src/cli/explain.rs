@@ -28,7 +28,7 @@ pub(super) async fn run(
         Ok(definitions) => definitions,
         Err(faults) => return Ok(config_error(&faults.into())),
     };
-    let router = daemon::router()?
+    let router = daemon::router(&loaded.outgoing()?)?
         .default_instance(&loaded.config.instance)
         .definitions(definitions);
     let router = match router.build() {

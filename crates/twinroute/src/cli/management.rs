@@ -1,7 +1,9 @@
 //! `twinroute management`: the store of a twinroute that is stopped, as a document.
 
 use super::config_error;
+use crate::auditing;
 use crate::config::Loaded;
+use crate::rotation::{self, Rotated};
 use crate::serving;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use std::io::{IsTerminal as _, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use twinroute_listen::audit::Change;
 use twinroute_management::{Existing, ImportError, Imported, Secrets};
 
 /// No document is larger.
@@ -39,10 +42,21 @@ pub(crate) enum Step {
         /// The export: a file, or `-` for standard input.
         document: PathBuf,
     },
+    /// Seals all that is stored with a new key. Where it is interrupted, asking again goes on.
+    RotateKey {
+        /// The configuration file.
+        #[arg(long, short)]
+        config: PathBuf,
+        /// The environment variable that holds the new key, where `key_variable` names one for the present key.
+        #[arg(long, value_name = "NAME")]
+        new_key_variable: Option<String>,
+    },
 }
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
-    let (Step::Export { config, .. } | Step::Import { config, .. }) = step;
+    let (Step::Export { config, .. }
+    | Step::Import { config, .. }
+    | Step::RotateKey { config, .. }) = step;
     let loaded = match Loaded::read(config) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(config_error(&error)),
@@ -75,6 +89,13 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 print!("{}", told(&imported));
             }
         }
+        Step::RotateKey {
+            new_key_variable, ..
+        } => {
+            let variable = new_key_variable.as_deref();
+            let rotated = rotation::run(&loaded, variable, rotation::Step::Done)?;
+            print!("{}", rotated_told(&rotated));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,6 +109,11 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
         );
     }
     let management = serving::offline(loaded)?;
+    if secrets == Secrets::Revealed {
+        let shown = Change::step("store/export-with-secrets", store.display().to_string());
+        let audit = management.audit();
+        audit.accept(&auditing::author(), &[shown])?;
+    }
     let document = management.export(secrets);
     if secrets == Secrets::Revealed {
         let what = if std::io::stdout().is_terminal() {
@@ -104,7 +130,9 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
 async fn import(loaded: &Loaded, file: &Path, existing: Existing) -> anyhow::Result<Imported> {
     let document = document(file)?;
     let management = serving::offline(loaded)?;
-    let imported = management.import(&document, existing).await;
+    let imported = management
+        .import(&document, existing, &auditing::author())
+        .await;
     imported.map_err(|error| match error {
         ImportError::Refused(refused) => {
             for refused in &refused {
@@ -150,6 +178,28 @@ fn told(imported: &Imported) -> String {
     );
     if !imported.kept.is_empty() {
         text.push_str("--replace puts the imported ones in their place\n");
+    }
+    text
+}
+
+fn rotated_told(rotated: &Rotated) -> String {
+    let mut text = match rotated.values {
+        Some(values) => format!("the store is sealed with the new key: {values} values\n"),
+        None => "there is no store yet\n".to_owned(),
+    };
+    if rotated.saved {
+        text.push_str("so is the saved listing of Azure\n");
+    }
+    match &rotated.old_key {
+        Some(old) => {
+            let told = format!(
+                "the old key is in {}; remove it once no backup needs it\n",
+                old.display()
+            );
+            text.push_str(&told);
+        }
+        None => text
+            .push_str("set key_variable to the variable with the new key before the next start\n"),
     }
     text
 }

@@ -2,6 +2,7 @@
 
 mod arm;
 mod ask;
+mod audit;
 mod completions;
 mod dead_letters;
 mod demo;
@@ -99,6 +100,8 @@ enum Command {
     /// Reads and fills the store of a twinroute that is stopped.
     #[command(subcommand)]
     Management(management::Step),
+    /// Shows who changed what over the management and the admin API, and checks that the log of it is whole.
+    Audit(audit::Options),
     /// Looks at dead letters that are kept here, and replays them.
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letters::Step),
@@ -138,6 +141,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::PrivateEndpoint(step) => private_endpoint::run(&step).await,
         Command::Dps(step) => dps::run(&step).await,
         Command::Management(step) => management::run(&step).await,
+        Command::Audit(options) => audit::run(&options).await,
         Command::DeadLetter(step) => dead_letters::run(&step).await,
         Command::Replay(step) => replay::run(&step).await,
         Command::Journal(look) => journal::run(&look),

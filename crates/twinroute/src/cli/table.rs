@@ -35,6 +35,9 @@ pub(super) fn render(status: &Status) -> String {
             if !endpoint.last_error.is_empty() && endpoint.backing_off_ms > 0 {
                 line(&mut text, format_args!("    {}", endpoint.last_error));
             }
+            if let Some(credential) = credential_line(endpoint) {
+                line(&mut text, format_args!("    {credential}"));
+            }
         }
         line(
             &mut text,
@@ -108,6 +111,24 @@ fn endpoint_line(endpoint: &EndpointStatus) -> String {
         endpoint.latency_p99_ms,
         endpoint.state
     )
+}
+
+/// Which credential is in use, where that is not the first one, it ends, or it is refused.
+fn credential_line(endpoint: &EndpointStatus) -> Option<String> {
+    let used = endpoint.credentials.iter().find(|one| one.active)?;
+    let end = match used.expires_at.as_str() {
+        "" => String::new(),
+        end => format!(", ends {end}"),
+    };
+    if endpoint.state == "unauthorized" {
+        let since = &endpoint.since;
+        return Some(format!(
+            "refused since {since}; tried first: {}{end}",
+            used.slot
+        ));
+    }
+    let usual = used.slot == "primary" && end.is_empty();
+    (!usual).then(|| format!("credential: {}{end}", used.slot))
 }
 
 /// In the largest unit that leaves a number above one.

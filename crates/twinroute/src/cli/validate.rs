@@ -3,6 +3,7 @@
 use super::{EX_CONFIG, config_error};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
+use crate::listeners;
 use std::path::Path;
 use std::process::ExitCode;
 use twinroute_router::source::Faults;
@@ -19,6 +20,11 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
             .for_each(|warning| eprintln!("warning: {warning}")),
         Err(found) => errors.extend(found),
     }
+    let outgoing = match loaded.outgoing() {
+        Ok(outgoing) => outgoing,
+        // What else is wrong would be told of a table that was not looked at.
+        Err(error) => return Ok(config_error(&error)),
+    };
     let definitions = match loaded.config.table.source {
         Kind::Files => loaded.definitions().map(Some),
         // Settings alone: the definitions are where a running daemon has them.
@@ -30,10 +36,12 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new(None)?;
+            let connector = Endpoints::new(None, &outgoing)?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
-                Ok(warnings) => {
+                Ok(mut warnings) => {
+                    let private = listeners::unnamed(&loaded.config, &definitions.instances);
+                    warnings.extend(private);
                     warnings
                         .iter()
                         .for_each(|warning| eprintln!("warning: {warning}"));

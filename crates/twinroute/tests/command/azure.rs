@@ -3,12 +3,16 @@
 use crate::harness::{Daemon, PATIENCE, address, exchange, write};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
+use tokio::runtime::Runtime;
+use twinroute_emulator::{Emulator, Faults, IdentitySettings, Settings, TlsPorts, VaultAnswer};
+use twinroute_model::clock::SystemClock;
 
-const SUB: &str = "11111111-1111-1111-1111-111111111111";
+pub(crate) const SUB: &str = "11111111-1111-1111-1111-111111111111";
 
 /// A twinroute whose definitions are put over its management API.
-fn upstream(folder: &Path) -> (Daemon, String) {
+pub(crate) fn upstream(folder: &Path) -> (Daemon, String) {
     write(
         folder,
         "twinroute.toml",
@@ -24,7 +28,7 @@ fn upstream(folder: &Path) -> (Daemon, String) {
     (daemon, management)
 }
 
-fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let request = format!(
         "PUT {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer writer-0123456789\r\n\
@@ -38,7 +42,7 @@ fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
 }
 
 /// Puts an instance with an endpoint `grid-1` and a route.
-fn define(daemon: &mut Daemon, management: &str, name: &str) {
+pub(crate) fn define(daemon: &mut Daemon, management: &str, name: &str) {
     let instance = format!(
         "/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{name}"
     );
@@ -130,6 +134,77 @@ fn definitions_outlive_the_management_api_they_came_from() {
     assert_eq!(reader.status()["table"]["source"]["saved"], true);
     let log = reader.seen.join("\n");
     assert!(!log.contains("real-key") && !log.contains("writer-0123456789"));
+}
+
+#[test]
+fn a_key_vault_gives_what_the_management_api_does_not() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut source, management) = upstream(folder.path());
+    define(&mut source, &management, "demo");
+    let runtime = Runtime::new().unwrap();
+    let settings = Settings {
+        identity: Some(IdentitySettings {
+            vault_secrets: vec![("our-grid-1--accessKey1".to_owned(), "vault-key".into())],
+            ..IdentitySettings::default()
+        }),
+        tls: Some(TlsPorts::new(other.path().join("tls"))),
+        ..Settings::default()
+    };
+    let emulator = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)));
+    let emulator = emulator.unwrap();
+    let vault = emulator.authority_url().unwrap();
+    write(other.path(), "azure.token", "writer-0123456789");
+    write(
+        other.path(),
+        "twinroute.toml",
+        &format!(
+            "instance = 'demo'\n[table]\nsource = 'azure'\n\
+             [azure]\nmanagement_url = 'http://{management}'\nroutes_url = 'http://{management}'\n\
+             subscription = '{SUB}'\nresource_group = 'rg'\ninstance = 'demo'\n\
+             credential = 'token'\ntoken_file = 'azure.token'\n\
+             [identity]\ncredential = 'managed-identity'\n\
+             [secrets]\nkey_vault = '{vault}'\nkey_vault_prefix = 'our-'\nkey_vault_refresh = '10s'\n\
+             [outgoing]\nca_files = ['tls/ca.pem']\n\
+             [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n[log]\nformat = 'json'\n"
+        ),
+    );
+    let machine = emulator.identity_address().unwrap();
+    let mut reader = Daemon::start_in(
+        other.path(),
+        &[
+            ("IDENTITY_ENDPOINT", &format!("http://{machine}/msi/token")),
+            ("IDENTITY_HEADER", "the-header-of-the-emulator"),
+        ],
+    );
+    assert!(reader.post(1).starts_with("HTTP/1.1 202"));
+    // With its key it is sent, as far as nobody answers there.
+    reader.line("the endpoint takes no events");
+    assert_eq!(matched(&reader), 1);
+    assert_eq!(
+        emulator.store().vault_requests(),
+        ["list", "our-grid-1--accessKey1"]
+    );
+
+    let forbidden = VaultAnswer::Status(403, None);
+    emulator.faults().vault(forbidden, Faults::ALWAYS);
+    reader.line("the key vault cannot be read");
+    let started = Instant::now();
+    loop {
+        let status = reader.status();
+        let warnings = status["table"]["source"]["warnings"].to_string();
+        if warnings.contains("give it the role Key Vault Secrets User") {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{status:#}");
+        std::thread::yield_now();
+    }
+    let endpoint = &reader.status()["instances"][0]["endpoints"][0];
+    assert_ne!(
+        endpoint["state"], "waiting-for-secret",
+        "the last value is used"
+    );
+    let log = reader.seen.join("\n");
+    assert!(!log.contains("vault-key"));
 }
 
 #[test]

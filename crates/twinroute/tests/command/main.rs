@@ -6,12 +6,16 @@
 )]
 
 mod access;
+mod audit;
 mod azure;
 mod crash;
+mod credentials;
 mod durable;
 mod harness;
 mod identity;
 mod management;
+mod network;
+mod rotation;
 mod running;
 mod session;
 mod steering;

@@ -17,6 +17,7 @@ use twinroute_credential::overlay::Secrets;
 use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::network::NetworkAccess;
 use twinroute_router::source::Fault;
 
 /// An instance as it was answered, its lists complete.
@@ -123,11 +124,19 @@ pub fn read(instance: &InstanceName, listing: &Listing, secrets: &Secrets) -> Re
         }
     }
     drop(targets);
+    let (network, wrong) = NetworkAccess::read(&object(&listing.instance).unwrap_or_default());
+    let object = format!("instance {instance}");
+    warnings.extend(
+        wrong
+            .iter()
+            .map(|error| Fault::new(&*object, error.to_string())),
+    );
     Reading {
         instance: Instance {
             name: instance.clone(),
             endpoints: endpoints.into_values().collect(),
             routes: routes.into_values().collect(),
+            network,
         },
         warnings,
     }

@@ -15,7 +15,7 @@ pub use status::SourceStatus;
 
 use super::api::Api;
 use super::error::Error;
-use super::http::{self, Proxies};
+use super::http;
 use super::read::{self, Listing, Reading};
 use arc_swap::ArcSwapOption;
 use look::{digest, pause};
@@ -30,6 +30,7 @@ use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
+use twinroute_outgoing::Outgoing;
 use twinroute_router::source::Fault;
 
 /// Why there is no source.
@@ -40,7 +41,7 @@ pub enum OpenError {
     Settings(String),
     /// No HTTP client can be made.
     #[error("[azure]")]
-    Http(#[from] http::Error),
+    Http(#[from] twinroute_outgoing::Error),
     /// An address cannot be used.
     #[error("[azure]")]
     Address(#[source] Error),
@@ -86,6 +87,8 @@ pub struct AzureSource {
     current: ArcSwapOption<Snapshot>,
     progress: Mutex<Progress>,
     news: Notify,
+    /// Somebody wants a look before its turn: at the API, and at the secrets.
+    hurry: [Notify; 2],
     /// Looks that came to an end, good or bad.
     looks: watch::Sender<u64>,
 }
@@ -116,16 +119,12 @@ impl AzureSource {
         overlay: Overlay,
         saved: Option<SavedFile>,
         clock: Arc<dyn Clock>,
+        outgoing: &Outgoing,
     ) -> Result<Self, OpenError> {
         settings.check().map_err(OpenError::Settings)?;
         let instance = settings.instance_name().map_err(OpenError::Settings)?;
         let api = |url: &str, scope: &str| {
-            // Over plain HTTP a proxy would see the token.
-            let proxies = match url.starts_with("http:") {
-                true => Proxies::None,
-                false => Proxies::Environment,
-            };
-            let client = http::client(settings.ca_file.as_deref(), proxies)?;
+            let client = http::client(outgoing, settings.ca_file.as_deref())?;
             Api::new(url, scope, tokens.clone(), client, Arc::clone(&clock))
                 .map_err(OpenError::Address)
         };
@@ -146,6 +145,7 @@ impl AzureSource {
             current: ArcSwapOption::empty(),
             progress: Mutex::default(),
             news: Notify::new(),
+            hurry: Default::default(),
             looks: watch::Sender::new(0),
         };
         source.load();
@@ -163,6 +163,12 @@ impl AzureSource {
     /// Dropping the future loses no change.
     pub async fn changed(&self) {
         self.news.notified().await;
+    }
+
+    /// Has the API and the secrets looked at now and not in their turn, because an endpoint refuses what it was
+    /// given. While looks at the API fail, those wait for their turn all the same. Bound how often this is called.
+    pub fn look_now(&self) {
+        self.hurry.iter().for_each(Notify::notify_one);
     }
 
     /// Resolves when the first look has come to its end, good (its definitions are there then) or bad;
@@ -189,6 +195,7 @@ impl AzureSource {
             () = shutdown => {}
             () = self.look_in_turns(sender) => {}
             () = self.make(listings) => {}
+            () = self.overlay.keep() => {}
         }
     }
 
@@ -224,7 +231,10 @@ impl AzureSource {
             let after = error.as_ref().and_then(Error::refusal);
             let after = after.and_then(|refusal| refusal.retry_after);
             let wait = pause(self.poll, failures, after, fastrand::f64());
-            self.management.sleep(wait).await;
+            tokio::select! {
+                () = self.management.sleep(wait) => {}
+                () = self.hurry[0].notified(), if failures == 0 => {}
+            }
         }
     }
 
@@ -238,6 +248,11 @@ impl AzureSource {
                     None => return,
                 },
                 () = secrets.changed() => None,
+                () = async {
+                    self.hurry[1].notified().await;
+                    // Why a vault cannot be read is shown with its problems.
+                    drop(self.overlay.refresh().await);
+                } => None,
             };
             let done = fresh.map(|fresh| {
                 *self.listing() = Some((fresh.listing, fresh.digest));
@@ -303,7 +318,7 @@ impl AzureSource {
 
     /// What a saved file is sealed for.
     fn context(&self) -> String {
-        format!("azure {}{}", self.management.base(), self.path).to_ascii_lowercase()
+        saved::context(self.management.base(), &self.path)
     }
 
     fn load(&self) {

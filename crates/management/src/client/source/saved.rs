@@ -6,7 +6,10 @@
 //! Layout: `TWRAZURE` (8 bytes), version 1 (1 byte), a sealed value ([`twinroute_model::seal`]) whose
 //! context names the instance. Inside is JSON: `{"at": <RFC 3339>, "listing": <Listing>}`.
 
+use super::super::api::base_url;
 use super::super::read::Listing;
+use super::settings::AzureSettings;
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -50,6 +53,11 @@ struct Content {
     listing: Listing,
 }
 
+/// What the listing of the instance at `path` is sealed for.
+pub(super) fn context(base: &Url, path: &str) -> String {
+    format!("azure {base}{path}").to_ascii_lowercase()
+}
+
 impl SavedFile {
     /// Reads what is saved for `context`; `None` where there is no file.
     pub(super) fn load(
@@ -77,6 +85,37 @@ impl SavedFile {
             content.listing,
             Timestamp::parse_rfc3339(&content.at),
         )))
+    }
+
+    /// Seals what is saved with `new` instead of `self.key`; what is sealed with it already stays. Gives whether
+    /// anything is saved. Blocks on the file system.
+    ///
+    /// `settings` are those of the source that saved it. What opens with neither key, or for other settings, is of
+    /// no use to anybody, and stays.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or not be read.
+    pub fn reseal(&self, settings: &AzureSettings, new: &SealKey) -> io::Result<bool> {
+        let base = base_url(&settings.management_url).map_err(io::Error::other)?;
+        let context = context(&base, &settings.path());
+        let fresh = Self {
+            path: self.path.clone(),
+            key: new.clone(),
+        };
+        match fresh.load(&context) {
+            Ok(found) => return Ok(found.is_some()),
+            Err(Error::Io(error)) => return Err(error),
+            Err(_) => {}
+        }
+        match self.load(&context) {
+            Ok(Some((listing, at))) => {
+                let at = at.unwrap_or(Timestamp::from_unix_millis(0));
+                fresh.store(&context, &listing, at)?;
+                Ok(true)
+            }
+            Err(Error::Io(error)) => Err(error),
+            Ok(None) | Err(_) => Ok(false),
+        }
     }
 
     /// Saves `listing` for `context`; it is on disk when this returns. Blocks on the file system.
@@ -114,6 +153,45 @@ mod tests {
 
     fn key(byte: u8) -> SealKey {
         SealKey::new(&[byte; twinroute_model::seal::KEY_BYTES])
+    }
+
+    #[test]
+    fn another_key_takes_over_and_may_be_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = SavedFile {
+            path: folder.path().join("azure.saved"),
+            key: key(1),
+        };
+        let settings: AzureSettings = toml::from_str(
+            "subscription = '11111111-1111-1111-1111-111111111111'\nresource_group = 'g'\ninstance = 'i'",
+        )
+        .unwrap();
+        assert!(!saved.reseal(&settings, &key(2)).unwrap());
+        let base = base_url(&settings.management_url).unwrap();
+        let context = context(&base, &settings.path());
+        let listing = Listing {
+            instance: RawValue::from_string("{}".to_owned()).unwrap(),
+            endpoints: Vec::new(),
+            routes: Vec::new(),
+        };
+        let at = Timestamp::from_unix_millis(5);
+        saved.store(&context, &listing, at).unwrap();
+        for _ in 0..2 {
+            assert!(saved.reseal(&settings, &key(2)).unwrap());
+        }
+        assert!(matches!(saved.load(&context), Err(Error::Sealed(_))));
+        let fresh = SavedFile {
+            key: key(2),
+            ..saved.clone()
+        };
+        assert_eq!(fresh.load(&context).unwrap().unwrap().1, Some(at));
+        // For another instance it opens with neither, and is left alone.
+        let other = AzureSettings {
+            instance: "other".to_owned(),
+            ..settings
+        };
+        assert!(!fresh.reseal(&other, &key(3)).unwrap());
+        assert!(fresh.load(&context).unwrap().is_some());
     }
 
     #[test]

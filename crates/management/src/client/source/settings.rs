@@ -1,7 +1,7 @@
 //! The TOML table `[azure]`: which instance is read, and as whom.
 
 use super::super::api::{base_url, is_local};
-use super::super::http::{self, Proxies};
+use super::super::http;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use twinroute_credential::token::{Login, TokenSource};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::Outgoing;
 
 /// The variable that an application's secret comes from, where no file is named.
 pub const CLIENT_SECRET_VARIABLE: &str = "TWINROUTE_AZURE_CLIENT_SECRET";
@@ -60,17 +61,21 @@ pub struct AzureSettings {
     pub ca_file: Option<PathBuf>,
     /// How to log in; there is no default, since nothing is guessed.
     pub credential: Option<Credential>,
-    /// The Entra tenant: for `client-secret`; for `workload-identity` and `azure-cli` where it is not
+    /// The Entra tenant: for `client-secret` and `client-certificate`; for `workload-identity` and `azure-cli` where it is not
     /// theirs by default.
     pub tenant_id: Option<String>,
-    /// The application: for `client-secret`; for `workload-identity` where its variables say otherwise;
+    /// The application: for `client-secret` and `client-certificate`; for `workload-identity` where its variables say otherwise;
     /// for `managed-identity` the user-assigned one.
     pub client_id: Option<String>,
     /// The file with the application's secret; else it comes from [`CLIENT_SECRET_VARIABLE`].
     pub client_secret_file: Option<PathBuf>,
+    /// For `client-certificate`, the PEM file of the application's certificate and its RSA key.
+    pub certificate_file: Option<PathBuf>,
     /// For `token` the file with the token, read again every minute; else it comes from
     /// [`TOKEN_VARIABLE`]. For `workload-identity` the service account's token file.
     pub token_file: Option<PathBuf>,
+    /// Entra's URL in another cloud.
+    pub authority: Option<String>,
     /// The folder of the secret overlay.
     pub secrets_folder: Option<PathBuf>,
 }
@@ -91,7 +96,9 @@ impl Default for AzureSettings {
             tenant_id: None,
             client_id: None,
             client_secret_file: None,
+            certificate_file: None,
             token_file: None,
+            authority: None,
             secrets_folder: None,
         }
     }
@@ -106,7 +113,7 @@ impl AzureSettings {
         let Some(credential) = self.credential else {
             return Err(
                 "credential is missing: managed-identity, workload-identity, client-secret, \
-                        azure-cli or token"
+                        client-certificate, azure-cli or token"
                     .to_owned(),
             );
         };
@@ -177,7 +184,9 @@ impl AzureSettings {
             tenant_id: self.tenant_id.clone(),
             client_id: self.client_id.clone(),
             client_secret_file: self.client_secret_file.clone(),
+            certificate_file: self.certificate_file.clone(),
             token_file: self.token_file.clone(),
+            authority: self.authority.clone(),
         }
     }
 
@@ -220,14 +229,10 @@ impl AzureSettings {
         &self,
         variable: impl Fn(&str) -> Option<Secret>,
         clock: Arc<dyn Clock>,
+        outgoing: &Outgoing,
     ) -> Result<TokenSource, String> {
         let login = self.login(variable)?;
-        let proxies = match login {
-            // The identity service is on the machine; a proxy would be asked for its own identity.
-            Login::ManagedIdentity { .. } => Proxies::None,
-            _ => Proxies::Environment,
-        };
-        let http = http::client(self.ca_file.as_deref(), proxies);
+        let http = http::client(outgoing, self.ca_file.as_deref());
         let http = http.map_err(|error| format!("ca_file: {error}"))?;
         Ok(TokenSource::new(login, Arc::new(http), clock))
     }

@@ -108,12 +108,16 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+fn outgoing() -> twinroute_outgoing::Outgoing {
+    twinroute_outgoing::Outgoing::of_environment().unwrap()
+}
+
 fn open(url: &str, overlay: Overlay, saved: Option<SavedFile>) -> AzureSource {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(
         1_774_000_000_000,
     )));
     let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
-    let source = AzureSource::open(&settings(url), tokens, overlay, saved, clock);
+    let source = AzureSource::open(&settings(url), tokens, overlay, saved, clock, &outgoing());
     source.unwrap().hurried()
 }
 
@@ -173,6 +177,29 @@ fn names(snapshot: &Snapshot) -> String {
         .map(|endpoint| endpoint.name.as_str());
     let routes = instance.routes.iter().map(|route| route.id.as_str());
     endpoints.chain(routes).collect::<Vec<_>>().join(" ")
+}
+
+/// Its turn would come in an hour.
+#[tokio::test]
+async fn a_look_that_is_asked_for_comes_before_its_turn() {
+    let azure = Azure::new().await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
+    let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
+    let settings = AzureSettings {
+        poll: Duration::from_secs(3_600),
+        ..settings(&azure.fake.url)
+    };
+    let opened = AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing());
+    let running = start(opened.unwrap());
+    let first = running.changed().await;
+    assert_eq!(names(&first), "hub-1 hub-2 r1 r2");
+    azure.change(|world| world.routes = vec![ROUTE_1]);
+    let asked = azure.fake.targets().len();
+    running.source.look_now();
+    let second = running.changed().await;
+    assert_eq!(names(&second), "hub-1 hub-2 r1");
+    assert_eq!(azure.fake.targets().len(), asked + 4, "one look");
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -438,6 +465,7 @@ async fn settings_that_cannot_be_used_open_nothing() {
     settings.poll = Duration::ZERO;
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let tokens = TokenSource::fixed("t".into(), clock.clone());
-    let error = AzureSource::open(&settings, tokens, nothing(), None, clock).unwrap_err();
+    let error =
+        AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing()).unwrap_err();
     assert_eq!(error.to_string(), "[azure]: poll must be 1s to 1h");
 }

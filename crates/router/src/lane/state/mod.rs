@@ -3,15 +3,18 @@
 mod control;
 mod counters;
 mod deaths;
+mod fault;
 mod limits;
 mod outcomes;
 mod show;
 mod uploads;
 
 pub(crate) use control::Purged;
+pub(super) use fault::Probe;
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
+use self::fault::{Fault, First};
 use super::concurrency::Concurrency;
 use super::dead::DeadLetters;
 use super::durable::{LaneJournal, Origin, Wall};
@@ -20,7 +23,8 @@ use super::still::Still;
 use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
-use crate::sink::{Delivery, FaultKind, Sink};
+use crate::refusals::Refusals;
+use crate::sink::{Delivery, Sink};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -71,6 +75,8 @@ pub(super) struct State {
     counters: Counters,
     journal: Option<LaneJournal>,
     clock: Arc<dyn Clock>,
+    /// Where it tells that its credential is refused.
+    refusals: Refusals,
 }
 
 impl std::fmt::Debug for State {
@@ -94,18 +100,10 @@ pub(super) struct Retirement {
     pub(super) reason: Discard,
 }
 
-/// Somebody who takes nothing just now.
-#[derive(Debug)]
-struct Fault {
-    kind: FaultKind,
-    /// Faults in a row.
-    count: u32,
-    until: Instant,
-}
-
 /// What the loop is to do next.
 pub(super) enum Step {
     Send(Flight),
+    Probe(Probe),
     Upload(Box<Upload>),
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
@@ -149,6 +147,7 @@ impl State {
         setup: Setup,
         origin: Origin,
         refusing: Arc<AtomicBool>,
+        refusals: Refusals,
     ) -> Self {
         let now = Instant::now();
         let wall = origin.clock.now();
@@ -184,6 +183,7 @@ impl State {
             store_error: String::new(),
             awaited: HashMap::new(),
             refusing,
+            refusals,
             chance: fastrand::Rng::new(),
         };
         state.counters.go_on(&state.ledger);
@@ -339,6 +339,11 @@ impl State {
         let go = due.is_some_and(|due| due <= now)
             || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
         if go {
+            match self.before_sending() {
+                First::Probe(probe) => return Step::Probe(probe),
+                First::Wait => return Step::Wait(others),
+                First::Nothing => {}
+            }
             let batch = self.queue.take(room, now);
             if !batch.is_empty() {
                 return Step::Send(self.launch(batch, now));
@@ -357,6 +362,11 @@ impl State {
         limits.in_flight_max.clamp(1, most)
     }
 
+    /// The sink keeps its own time; this is for one that does not.
+    fn flight_time_max(&self) -> Duration {
+        self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
+    }
+
     fn launch(&mut self, batch: Vec<Waiting>, now: Instant) -> Flight {
         let id = self.flights_begun;
         self.flights_begun += 1;
@@ -367,8 +377,7 @@ impl State {
             sink: Arc::clone(&self.setup.sink),
             batch,
             disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
-            // The sink keeps its own time; this is for one that does not.
-            deadline: self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10),
+            deadline: self.flight_time_max(),
             begun: now,
             company: self.flights.len(),
             epoch: self.epoch,

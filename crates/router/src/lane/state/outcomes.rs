@@ -1,7 +1,7 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
 use super::super::queue::{Fate as Next, Waiting};
-use super::{DeathReason, End, Fault, Flight, State};
+use super::{DeathReason, End, Flight, State};
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -178,49 +178,6 @@ impl State {
                 ..waiting
             };
             self.die(waiting, death, Some(&reason.to_string()), now);
-        }
-    }
-
-    fn back_off(&mut self, fault: EndpointFault, now: Instant) {
-        let before = self.fault.as_ref();
-        let count = before.map_or(0, |fault| fault.count) + 1;
-        let other_kind = before.is_none_or(|before| before.kind != fault.kind);
-        let chance = self.chance.f64();
-        let delay = schedule::endpoint_delay(&self.setup.settings, count, fault.after, chance);
-        // What is to be done depends on the kind, so a new one is told too.
-        if other_kind {
-            tracing::warn!(
-                endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
-                "the endpoint takes no events; they wait and it is looked at again"
-            );
-        }
-        if self.journal.is_some() {
-            // They may wait for long, and others need the memory.
-            self.queue.shed();
-        }
-        self.counters.get().faults[fault.kind as usize].increment(1);
-        self.last_error = fault.reason.to_string();
-        self.fault = Some(Fault {
-            kind: fault.kind,
-            count,
-            until: now + delay,
-        });
-        self.epoch += 1;
-    }
-
-    fn recover(&mut self) {
-        if let Some(fault) = self.fault.take() {
-            self.epoch += 1;
-            tracing::info!(
-                endpoint = self.label,
-                probes = fault.count,
-                "the endpoint takes events again"
-            );
-        }
-        let settings = &self.setup.settings;
-        if self.overflowing && self.queue.queued() < settings.queue_events_max / 2 {
-            self.overflowing = false;
-            tracing::warn!(endpoint = self.label, "the endpoint's queue has room");
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use super::{DeathReason, State};
 use crate::lane::Hold;
-use crate::status::{DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by};
+use crate::sink::CredentialState;
+use crate::status::{
+    CredentialStatus, DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by,
+};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_model::clock::Timestamp;
 
 impl State {
     pub(in crate::lane) fn status(&self, now: Instant) -> EndpointStatus {
@@ -27,6 +31,8 @@ impl State {
             name: self.name.to_string(),
             endpoint_type: self.setup.endpoint_type.to_owned(),
             state: state.to_owned(),
+            since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
+            credentials: self.credentials(),
             last_error: self.last_error(),
             backing_off_ms: millis(until.unwrap_or_default()),
             matched: ledger.matched,
@@ -53,16 +59,36 @@ impl State {
         hold.map_or_else(|| self.last_error.clone(), Hold::why)
     }
 
+    fn credentials(&self) -> Vec<CredentialStatus> {
+        let status = |known: CredentialState| {
+            let (expires_at, expires_in_s) = self.end(known.expires_at);
+            CredentialStatus {
+                slot: known.slot.as_str().to_owned(),
+                active: known.active,
+                expires_at,
+                expires_in_s,
+            }
+        };
+        let known = self.setup.sink.credentials();
+        known.into_iter().map(status).collect()
+    }
+
+    /// When a credential ends, as text and in seconds from now.
+    fn end(&self, end: Option<Timestamp>) -> (String, Option<i64>) {
+        let left = |end: Timestamp| end.unix_millis() - self.clock.now().unix_millis();
+        (
+            end.map(Timestamp::rfc3339).unwrap_or_default(),
+            end.map(|end| left(end).div_euclid(1_000)),
+        )
+    }
+
     fn dead_letters(&self, now: Instant) -> DeadLetterStatus {
         let here = self.dead.len() as u64;
         let storable = self.dead.storable() as u64;
         let has_store = self.setup.store.is_some();
         let awaiting_upload = if has_store { storable } else { 0 };
-        let expires_at = self
-            .setup
-            .store
-            .as_ref()
-            .and_then(|store| store.expires_at());
+        let store = self.setup.store.as_ref();
+        let (expires_at, expires_in_s) = self.end(store.and_then(|store| store.expires_at()));
         let fault = self.store_fault.as_ref().filter(|_| has_store);
         let counts = self.dead_by_reason();
         let counted = DeathReason::ALL.map(|reason| (reason, counts[reason as usize]));
@@ -86,9 +112,8 @@ impl State {
             backing_off_ms: fault.map_or(0, |fault| {
                 millis(fault.until.saturating_duration_since(now))
             }),
-            expires_at: expires_at.map(|end| end.rfc3339()).unwrap_or_default(),
-            expires_in_s: expires_at
-                .map(|end| (end.unix_millis() - self.clock.now().unix_millis()).div_euclid(1_000)),
+            expires_at,
+            expires_in_s,
         }
     }
 

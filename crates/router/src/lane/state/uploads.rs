@@ -1,7 +1,8 @@
 //! Dead letters on their way to their store, and back into the queue.
 
 use super::super::dead::Dead;
-use super::{DeathReason, Fate, Fault, State};
+use super::fault::Fault;
+use super::{DeathReason, Fate, State};
 use crate::sink::{DeadLetterStore, EndpointFault, FaultKind};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -107,7 +108,8 @@ impl State {
             return;
         }
         let count = before.map_or(0, |before| before.count) + 1;
-        if before.is_none_or(|before| before.kind != fault.kind) {
+        let other_kind = before.is_none_or(|before| before.kind != fault.kind);
+        if other_kind {
             tracing::error!(endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
                 "the dead-letter store takes nothing; dead letters stay here and are tried again");
         }
@@ -115,11 +117,10 @@ impl State {
         let delay = schedule::endpoint_delay(&self.setup.settings, count, fault.after, chance);
         self.counters.get().store_faults.increment(1);
         self.store_error = fault.reason.to_string();
-        self.store_fault = Some(Fault {
-            kind: fault.kind,
-            count,
-            until: now + delay,
-        });
+        self.tell_refusal(fault.kind, other_kind);
+        let wall = self.clock.now();
+        let before = self.store_fault.as_ref();
+        self.store_fault = Some(Fault::after(before, fault.kind, now + delay, wall));
     }
 
     /// Takes a dead letter out for a replay; nothing when it is not here or on its way to its store.

@@ -14,9 +14,10 @@ use tokio::time::timeout;
 use twinroute_credential::token::{Login, TokenSource};
 use twinroute_management::client::api::{Answer, Api};
 use twinroute_management::client::error::Error;
-use twinroute_management::client::http::{self, Proxies};
+use twinroute_management::client::http;
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::Outgoing;
 
 const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
 const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
@@ -63,21 +64,15 @@ pub(crate) struct Client {
 }
 
 /// How to make clients for other addresses.
+#[derive(Clone)]
 struct Connections {
-    ca_file: Option<std::path::PathBuf>,
+    outgoing: Outgoing,
     clock: Arc<dyn Clock>,
 }
 
 impl Connections {
     fn api(&self, url: &str, scope: &str, tokens: Option<&TokenSource>) -> anyhow::Result<Api> {
-        // Over plain HTTP a proxy would see the token, and what is on this machine needs none.
-        let parsed = Url::parse(url).ok();
-        let direct = url.starts_with("http:") || parsed.as_ref().is_some_and(is_local);
-        let proxies = match direct {
-            true => Proxies::None,
-            false => Proxies::Environment,
-        };
-        let http = http::client(self.ca_file.as_deref(), proxies)?;
+        let http = http::client(&self.outgoing, None)?;
         let clock = Arc::clone(&self.clock);
         Ok(match tokens {
             Some(tokens) => Api::new(url, scope, tokens.clone(), http, clock)?,
@@ -89,8 +84,12 @@ impl Connections {
 impl Server {
     /// Makes a client. Asks nothing yet, but whether a server on this machine is there at all.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        let outgoing = Outgoing::of_environment()?;
         let connections = Connections {
-            ca_file: self.ca_file.clone(),
+            outgoing: match &self.ca_file {
+                Some(path) => outgoing.with_ca_file(path)?,
+                None => outgoing,
+            },
             clock: Arc::new(SystemClock),
         };
         let tokens = self.tokens(&connections)?;
@@ -120,7 +119,7 @@ impl Server {
             (None, true) => Login::AzureCli { tenant_id: None },
             (None, false) => return Ok(None),
         };
-        let http = http::client(self.ca_file.as_deref(), Proxies::Environment)?;
+        let http = http::client(&connections.outgoing, None)?;
         Ok(Some(TokenSource::new(login, Arc::new(http), clock)))
     }
 
@@ -245,10 +244,7 @@ impl Client {
             api: api.context("--routes-url")?,
             subscription: self.subscription.clone(),
             tokens: self.tokens.clone(),
-            http: Connections {
-                ca_file: self.http.ca_file.clone(),
-                clock: Arc::clone(&self.http.clock),
-            },
+            http: self.http.clone(),
         })
     }
 }

@@ -1,0 +1,162 @@
+//! Changes: what is asked for is checked, noted in the audit log, and only then done.
+
+use crate::endpoints::{self, Steer, parse};
+use crate::place::Place;
+use crate::refusal::Refusal;
+use crate::replays;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use serde_json::Value;
+use twinroute_listen::audit::{Audit, Author, Change};
+use twinroute_listen::{Body, Peer};
+use twinroute_router::Router;
+use twinroute_router::replay::ReplayRequest;
+use uuid::Uuid;
+
+/// The id of a change's request, as its answer and the audit log have it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+
+/// A change that somebody asked for.
+pub(crate) struct Asked<'a> {
+    audit: &'a Audit,
+    head: &'a Parts,
+    peer: Peer,
+    change: Change,
+    id: Uuid,
+}
+
+/// A change that can be made.
+enum Ready {
+    Steer(Steer),
+    Replay(Box<ReplayRequest>),
+    EndReplay,
+}
+
+impl<'a> Asked<'a> {
+    /// Nothing, if the request changes nothing.
+    pub(crate) fn of(
+        audit: &'a Audit,
+        place: &Place<'_>,
+        head: &'a Parts,
+        peer: Peer,
+    ) -> Option<Self> {
+        Some(Self {
+            audit,
+            head,
+            peer,
+            change: place.change(&head.method)?,
+            id: Uuid::new_v4(),
+        })
+    }
+
+    /// Notes that its sender may not.
+    pub(crate) fn denied(&self, refusal: &Refusal) {
+        self.refuse(&self.author(refusal.named()), refusal);
+    }
+
+    /// Makes the change for `name`, who may. `body` is what came with it, or why nothing did.
+    ///
+    /// Dropping the future may leave it made or not; noted it is, if it is made.
+    pub(crate) async fn make(
+        mut self,
+        (router, place): (&Router, Place<'_>),
+        name: &str,
+        body: Result<bytes::Bytes, Refusal>,
+        pretty: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let author = self.author(Some(name));
+        let ready = body.and_then(|body| {
+            let ready = Ready::read(router, &place, &body)?;
+            self.change.after = ready.noted(&body);
+            Ok(ready)
+        });
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(refusal) => {
+                self.refuse(&author, &refusal);
+                return Err(refusal);
+            }
+        };
+        let noted = self.audit.accept_one(&author, self.change.clone()).await;
+        noted.map_err(|error| {
+            let reason = error.told();
+            tracing::error!(
+                error = reason,
+                "a change was refused: it could not be noted"
+            );
+            Refusal::Audit(error)
+        })?;
+        let made = ready.make(router, &place, pretty).await;
+        if let Err(refusal) = &made {
+            let (_, code) = refusal.status_and_code();
+            self.audit.failed(&author, &[self.change], code);
+        }
+        made.map(|mut response| {
+            tell(self.id, response.headers_mut());
+            response
+        })
+    }
+
+    fn author(&self, name: Option<&str>) -> Author {
+        let (headers, extensions) = (&self.head.headers, &self.head.extensions);
+        Author::of_request("admin", name, self.peer, headers, extensions).request(self.id)
+    }
+
+    fn refuse(&self, author: &Author, refusal: &Refusal) {
+        let (status, code) = refusal.status_and_code();
+        let status = status.as_u16();
+        self.audit.refuse(author, &self.change, status, code);
+    }
+}
+
+impl Ready {
+    fn read(router: &Router, place: &Place<'_>, body: &[u8]) -> Result<Self, Refusal> {
+        match place {
+            Place::Endpoint {
+                instance,
+                endpoint,
+                step,
+            } => Steer::read(router, (instance, endpoint), *step, body).map(Self::Steer),
+            Place::Replays => Ok(Self::Replay(Box::new(parse(body)?))),
+            Place::Replay(number) => {
+                replays::one(router, *number, false)?;
+                Ok(Self::EndReplay)
+            }
+            _ => Err(Refusal::UnknownPath),
+        }
+    }
+
+    /// What the audit log says of it beside its name; of a replay what was asked for, which names dead letters.
+    fn noted(&self, body: &[u8]) -> Option<Value> {
+        match self {
+            Self::Steer(steer) => steer.noted(),
+            Self::Replay(_) => serde_json::from_slice(body).ok(),
+            Self::EndReplay => None,
+        }
+    }
+
+    async fn make(
+        self,
+        router: &Router,
+        place: &Place<'_>,
+        pretty: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        match (self, place) {
+            (
+                Self::Steer(steer),
+                Place::Endpoint {
+                    instance, endpoint, ..
+                },
+            ) => endpoints::steer(router, (instance, endpoint), &steer, pretty),
+            (Self::Replay(request), _) => replays::begin(router, *request, pretty).await,
+            (Self::EndReplay, Place::Replay(number)) => replays::end(router, *number, pretty),
+            (Self::Steer(_) | Self::EndReplay, _) => Err(Refusal::UnknownPath),
+        }
+    }
+}
+
+fn tell(id: Uuid, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+}

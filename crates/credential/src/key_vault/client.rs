@@ -1,0 +1,277 @@
+//! The two requests that a vault is asked.
+//!
+//! Source: Azure Key Vault REST API 7.4, "Get Secrets" (pages of at most 25, `nextLink`), "Get Secret", "Azure
+//! Key Vault throttling guidance" (429).
+
+use super::KeyVaultSettings;
+use crate::overlay::SECRET_BYTES_MAX;
+use crate::reason::chain;
+use crate::token::{Token, TokenError, TokenSource};
+use azure_core::http::headers::HeaderName;
+use azure_core::http::{HttpClient, Method, Request, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::secret::Secret;
+
+const API_VERSION: &str = "7.4";
+
+/// For one request with its answer.
+const REQUEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A page holds 25 names; a secret at most 25 KB.
+const ANSWER_BYTES_MAX: usize = 128 << 10;
+
+/// A mistyped vault must not be read for ever.
+const PAGES_MAX: usize = 400;
+
+const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
+
+/// Why a vault cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VaultError {
+    #[error("key vault {vault}: {source}")]
+    Token { vault: String, source: TokenError },
+    #[error("key vault {vault}: {reason}")]
+    Unanswered { vault: String, reason: String },
+    #[error("key vault {vault}: answered {status}{words}")]
+    Status {
+        vault: String,
+        status: u16,
+        words: &'static str,
+        retry_after: Option<Duration>,
+    },
+    #[error("key vault {vault}: {reason}")]
+    Malformed { vault: String, reason: String },
+}
+
+impl VaultError {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// A secret that can be read.
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) updated: Timestamp,
+}
+
+pub(super) struct Client {
+    vault: String,
+    base: Option<Url>,
+    scope: String,
+    tokens: TokenSource,
+    http: Arc<dyn HttpClient>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    value: Vec<Item>,
+    next_link: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    id: String,
+    attributes: Attributes,
+}
+
+#[derive(Deserialize)]
+struct Attributes {
+    #[serde(default = "enabled")]
+    enabled: bool,
+    #[serde(default)]
+    updated: i64,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    value: Secret,
+}
+
+/// What came back.
+enum Answer<T> {
+    Good(T),
+    Missing,
+}
+
+impl Client {
+    pub(super) fn new(
+        settings: &KeyVaultSettings,
+        tokens: TokenSource,
+        http: Arc<dyn HttpClient>,
+    ) -> Self {
+        Self {
+            vault: settings.vault.clone(),
+            base: settings.base(),
+            scope: settings.scope.clone(),
+            tokens,
+            http,
+        }
+    }
+
+    /// All secrets that are enabled, by name.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, VaultError> {
+        let mut listed = Vec::new();
+        let mut next = Some(self.url(&["secrets"])?);
+        for _ in 0..PAGES_MAX {
+            let Some(url) = next.take() else {
+                return Ok(listed);
+            };
+            let Answer::Good(page) = self.ask::<Page>(&url).await? else {
+                return Err(self.malformed("there is no vault at this URL"));
+            };
+            for item in page.value {
+                let id = Url::parse(&item.id).ok();
+                let name = id
+                    .as_ref()
+                    .and_then(|id| id.path().strip_prefix("/secrets/"));
+                let name = name.map(|name| name.split('/').next().unwrap_or(name));
+                let Some(name) = name.filter(|_| item.attributes.enabled) else {
+                    continue;
+                };
+                let updated = item.attributes.updated.saturating_mul(1_000);
+                listed.push(Listed {
+                    name: name.to_owned(),
+                    updated: Timestamp::from_unix_millis(updated),
+                });
+            }
+            next = match page.next_link.filter(|link| !link.is_empty()) {
+                Some(link) => Some(self.next(&link)?),
+                None => None,
+            };
+        }
+        let reason = format!("holds more than {PAGES_MAX} pages of secrets");
+        Err(self.malformed(reason))
+    }
+
+    /// The present value; `None` when it was deleted meanwhile.
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Secret>, VaultError> {
+        let url = self.url(&["secrets", name])?;
+        let Answer::Good(bundle) = self.ask::<Bundle>(&url).await? else {
+            return Ok(None);
+        };
+        let text = bundle.value.expose();
+        if text.is_empty() || text.len() > SECRET_BYTES_MAX || bundle.value.is_masked() {
+            let rule = format!("must have 1 to {SECRET_BYTES_MAX} bytes and be no mask");
+            return Err(self.malformed(format!("the secret {name} {rule}")));
+        }
+        Ok(Some(bundle.value))
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, VaultError> {
+        let base = self.base.clone();
+        let mut url = base.ok_or_else(|| self.malformed("is no https URL"))?;
+        url.path_segments_mut()
+            .map_err(|()| self.malformed("is no https URL"))?
+            .clear()
+            .extend(path);
+        url.query_pairs_mut()
+            .append_pair("api-version", API_VERSION);
+        Ok(url)
+    }
+
+    /// The next page must be the same vault's: the token goes there.
+    fn next(&self, link: &str) -> Result<Url, VaultError> {
+        let url = Url::parse(link).ok();
+        let same = |url: &Url| {
+            let base = self.base.as_ref();
+            base.is_some_and(|base| base.origin() == url.origin())
+        };
+        url.filter(same)
+            .ok_or_else(|| self.malformed("its next page is not its own"))
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, url: &Url) -> Result<Answer<T>, VaultError> {
+        let token = self.token().await?;
+        match self.send(url, &token).await {
+            Err(VaultError::Status { status: 401, .. })
+                if self.tokens.forget(&self.scope, &token) =>
+            {
+                let token = self.token().await?;
+                self.send(url, &token).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn token(&self) -> Result<Token, VaultError> {
+        let token = self.tokens.token(&self.scope).await;
+        token.map_err(|source| VaultError::Token {
+            vault: self.vault.clone(),
+            source,
+        })
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        token: &Token,
+    ) -> Result<Answer<T>, VaultError> {
+        let unanswered = |reason: String| VaultError::Unanswered {
+            vault: self.vault.clone(),
+            reason,
+        };
+        let mut request = Request::new(url.clone(), Method::Get);
+        request.insert_header("authorization", format!("Bearer {}", token.secret.expose()));
+        request.insert_header("accept", "application/json");
+        let asking = async {
+            let answer = self.http.execute_request(&request).await?;
+            let status = answer.status();
+            let after = answer.headers().get_optional_str(&RETRY_AFTER);
+            let after = after.and_then(|text| text.trim().parse().ok());
+            let mut body = zeroize::Zeroizing::new(vec![0; ANSWER_BYTES_MAX]);
+            let bytes = answer.into_body().collect_into(&mut body).await?;
+            body.truncate(bytes);
+            Ok::<_, azure_core::Error>((status, after.map(Duration::from_secs), body))
+        };
+        let asked = timeout(REQUEST_WAIT, asking).await;
+        let asked = asked.map_err(|_| {
+            let seconds = REQUEST_WAIT.as_secs();
+            unanswered(format!("no answer within {seconds} s"))
+        })?;
+        let (status, retry_after, body) = asked.map_err(|error| unanswered(chain(&error)))?;
+        match status {
+            StatusCode::Ok => {
+                // Not serde's words: the answer holds the secret.
+                let good = serde_json::from_slice(&body).ok();
+                let good = good.ok_or_else(|| self.malformed("gave an answer that is no secret's"));
+                good.map(Answer::Good)
+            }
+            StatusCode::NotFound => Ok(Answer::Missing),
+            status => Err(VaultError::Status {
+                vault: self.vault.clone(),
+                status: status.into(),
+                words: match u16::from(status) {
+                    401 => ", so it does not take the token of [identity]",
+                    403 => {
+                        ": the identity may not list or read secrets; give it the role Key Vault \
+                         Secrets User"
+                    }
+                    429 => ": too many requests",
+                    _ => "",
+                },
+                retry_after,
+            }),
+        }
+    }
+
+    fn malformed(&self, reason: impl Into<String>) -> VaultError {
+        VaultError::Malformed {
+            vault: self.vault.clone(),
+            reason: reason.into(),
+        }
+    }
+}

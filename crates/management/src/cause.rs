@@ -1,0 +1,145 @@
+//! Why the store changes: who asked, for the audit log; and what of a change is noted there.
+
+use crate::arm::error::Error;
+use crate::arm::id::{Kind, ResourceId};
+use crate::digital_twins::endpoints;
+use crate::store::record::Record;
+use crate::store::{Change, State};
+use http::Method;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use twinroute_listen::audit::{self, AuditError, Author};
+
+/// Resources of one change that are noted as they were and are; of more, only that they changed.
+const BODIES_MAX: usize = 1_000;
+
+/// What stands for a secret.
+const MASK: &str = "***";
+
+/// A request that changes something. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(Arc<Asked>);
+
+#[derive(Debug)]
+struct Asked {
+    author: Author,
+    /// What follows a type in the name of an operation: `write`, `delete`, `verify/action`.
+    action: String,
+}
+
+impl Cause {
+    /// Of a request whose path has these segments, in lower case.
+    pub(crate) fn of(author: Author, method: &Method, words: &[String]) -> Self {
+        let action = match *method {
+            Method::DELETE => "delete".to_owned(),
+            Method::POST => {
+                let last = words.last().map_or("", String::as_str);
+                format!("{last}/action")
+            }
+            _ => "write".to_owned(),
+        };
+        Self(Arc::new(Asked { author, action }))
+    }
+
+    /// Of a command.
+    pub(crate) fn command(author: &Author) -> Self {
+        Self(Arc::new(Asked {
+            author: author.clone(),
+            action: "write".to_owned(),
+        }))
+    }
+
+    pub(crate) fn author(&self) -> &Author {
+        &self.0.author
+    }
+
+    /// What is asked for at a path, before anything is known of it.
+    pub(crate) fn asked(&self, path: &str) -> audit::Change {
+        let action = &self.0.action;
+        let (kind, resource) = kind(path);
+        let operation = match kind {
+            Some(kind) => format!("{}/{action}", kind.type_name()),
+            None => action.clone(),
+        };
+        audit::Change::step(operation, resource)
+    }
+
+    /// What the log says of changes that are about to be made; nothing of operations, which only follow.
+    pub(crate) fn changes(&self, state: &State, changes: &[Change]) -> Vec<audit::Change> {
+        let mut noted = Vec::new();
+        for change in changes {
+            let (before, after) = match change {
+                Change::Put(record) => (state.get(&record.id), Some(record)),
+                Change::Remove(key) => (state.by_key(key), None),
+                Change::Note(_) | Change::Forget(_) => continue,
+            };
+            let Some(id) = after.or(before.as_ref()).map(|record| &record.id) else {
+                continue;
+            };
+            let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
+            let mut change = audit::Change::step(operation, id.to_string());
+            if noted.len() < BODIES_MAX {
+                change.before = before.as_ref().map(shown);
+                change.after = after.map(shown);
+            }
+            change.secrets_changed = secrets_changed(before.as_ref(), after);
+            noted.push(change);
+        }
+        noted
+    }
+}
+
+/// The kind of what a path leads to, by as much of it as is an id; and that part, or all of it.
+fn kind(path: &str) -> (Option<Kind>, &str) {
+    let mut end = path.len();
+    loop {
+        if let Some(id) = ResourceId::parse(&path[..end]) {
+            return (Some(id.kind), &path[..end]);
+        }
+        match path[..end].rfind('/') {
+            Some(slash) if slash > 0 => end = slash,
+            _ => break,
+        }
+    }
+    let lower = path.to_ascii_lowercase();
+    let route = lower.contains("/eventroutes/");
+    (route.then_some(Kind::Route), path)
+}
+
+/// A resource as reads show it.
+fn shown(record: &Record) -> Value {
+    match record.id.kind {
+        Kind::Endpoint => endpoints::render(record),
+        _ => record.render_masked(|_, _| MASK.to_owned()),
+    }
+}
+
+/// The places of secrets that are others than before.
+fn secrets_changed(before: Option<&Record>, after: Option<&Record>) -> Vec<String> {
+    let none = BTreeMap::new();
+    let before = before.map_or(&none, |record| &record.secrets);
+    let after = after.map_or(&none, |record| &record.secrets);
+    let places = before.keys().chain(after.keys());
+    let mut changed: Vec<String> = places
+        .filter(|place| before.get(*place) != after.get(*place))
+        .cloned()
+        .collect();
+    changed.sort();
+    changed.dedup();
+    changed
+}
+
+/// A change that cannot be noted is not made.
+pub(crate) fn unnoted(error: &AuditError) -> Error {
+    let reason = error.told();
+    tracing::error!(
+        error = reason,
+        "a change was refused: it could not be noted"
+    );
+    Error::Audit { reason }
+}
+
+#[cfg(test)]
+#[path = "cause_tests.rs"]
+mod tests;

@@ -1,0 +1,15 @@
+//! What every outgoing connection shares: whom it trusts, and which proxy it goes through.
+//!
+//! One [`Outgoing`] is made at the start and handed to all that connects: sinks, logins, Azure's
+//! management API, the keys of identity providers, containers. It knows no protocol of theirs.
+
+pub mod proxy;
+pub mod settings;
+pub mod tunnel;
+
+mod outgoing;
+mod trust;
+
+pub use outgoing::{Error, Outgoing};
+pub use settings::Settings;
+pub use trust::provider;

@@ -1,0 +1,41 @@
+//! Wiring: the audit log.
+
+use crate::config::{Kind, Loaded};
+use anyhow::Context as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use twinroute_listen::audit::{Audit, Author};
+use twinroute_model::clock::SystemClock;
+
+/// The folder of the log; none where nothing is kept on disk and none is named.
+pub(crate) fn folder(loaded: &Loaded) -> Option<PathBuf> {
+    let named = &loaded.config.audit.path;
+    if !named.as_os_str().is_empty() {
+        return Some(loaded.path(named));
+    }
+    match loaded.config.table.source {
+        Kind::Store => Some(crate::serving::folder(loaded).join("audit")),
+        Kind::Files | Kind::Azure => Some(loaded.journal_folder()?.join("audit")),
+    }
+}
+
+/// Opens it, if there is to be one. Blocks on the disk.
+pub(crate) fn open(loaded: &Loaded) -> anyhow::Result<Audit> {
+    let Some(folder) = folder(loaded) else {
+        tracing::info!("changes are not noted anywhere: set [audit] path to keep an audit log");
+        return Ok(Audit::off());
+    };
+    let clock = Arc::new(SystemClock);
+    Audit::open(&folder, &loaded.config.audit, clock).context("[audit]")
+}
+
+/// Who runs a command on the daemon's files: a user of this machine, by number.
+pub(crate) fn author() -> Author {
+    let user = rustix::process::getuid().as_raw();
+    Author::command("command", &format!("uid {user}"))
+}
+
+/// Whoever sent a signal, which does not say who that is.
+pub(crate) fn signal() -> Author {
+    Author::command("signal", "unknown")
+}

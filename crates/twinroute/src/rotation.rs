@@ -1,0 +1,193 @@
+//! Another key for what is stored: each step can be interrupted, and asking again goes on from there.
+//!
+//! The new key is on disk before anything is sealed with it, and the old one until nothing needs it.
+
+use crate::auditing;
+use crate::config::{Kind, Loaded};
+use crate::serving;
+use anyhow::{Context as _, bail};
+use std::path::PathBuf;
+use twinroute_credential::key_file::Rotation;
+use twinroute_listen::audit::Change;
+use twinroute_management::Management;
+use twinroute_management::client::source::SavedFile;
+use twinroute_model::seal::SealKey;
+
+/// What was done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rotated {
+    /// Values of the store; nothing where there is no store.
+    pub(crate) values: Option<usize>,
+    /// Whether a saved listing of Azure was sealed anew.
+    pub(crate) saved: bool,
+    /// Where the old key is now; nothing where keys stand in variables.
+    pub(crate) old_key: Option<PathBuf>,
+}
+
+/// The steps, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    /// Both keys are on disk, or in variables.
+    Keys,
+    /// The store is sealed with the new one.
+    Store,
+    /// So is the saved listing.
+    Saved,
+    /// The new key is in its place.
+    Done,
+}
+
+/// Seals what is stored with another key; `variable` holds it where `key_variable` holds the present one. Stops
+/// behind `last`, which is [`Step::Done`] but for tests. Blocks on the disk.
+pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow::Result<Rotated> {
+    let audit = auditing::open(loaded)?;
+    let keys = Keys::of(loaded, variable)?;
+    let folder = serving::folder(loaded).display().to_string();
+    audit.accept(
+        &auditing::author(),
+        &[Change::step("store/rotate-key", folder)],
+    )?;
+    let mut rotated = Rotated::default();
+    let (old, new) = keys.both();
+    if last >= Step::Store {
+        let store = serving::store_file(loaded);
+        if store.exists() {
+            let resealed = Management::reseal(&store, old, new);
+            rotated.values = Some(resealed.context("[management]")?);
+        }
+    }
+    if last >= Step::Saved && loaded.config.table.source == Kind::Azure {
+        let saved = SavedFile {
+            path: serving::saved_file(loaded),
+            key: old.clone(),
+        };
+        let resealed = saved.reseal(&loaded.azure(), new);
+        rotated.saved = resealed.with_context(|| saved.path.display().to_string())?;
+    }
+    if last >= Step::Done
+        && let Keys::Files(rotation) = keys
+    {
+        rotated.old_key = Some(rotation.finish()?);
+    }
+    Ok(rotated)
+}
+
+enum Keys {
+    Files(Box<Rotation>),
+    Variables(Box<SealKey>, Box<SealKey>),
+}
+
+impl Keys {
+    /// Makes the new key, where keys are in files.
+    fn of(loaded: &Loaded, variable: Option<&str>) -> anyhow::Result<Self> {
+        let present = &loaded.config.management.key_variable;
+        let of_variable = |name| serving::key_of_variable(name).map(Box::new);
+        match (present.as_str(), variable) {
+            ("", None) => {
+                let rotation = Rotation::begin(&serving::key_file(loaded))?;
+                Ok(Self::Files(Box::new(rotation)))
+            }
+            ("", Some(_)) => bail!(
+                "the key is in a file, and a new one is made beside it: leave --new-key-variable out"
+            ),
+            (present, Some(new)) => Ok(Self::Variables(of_variable(present)?, of_variable(new)?)),
+            (present, None) => bail!(
+                "the key is in the variable {present}: name one that holds the new key with \
+                 --new-key-variable"
+            ),
+        }
+    }
+
+    /// The old and the new one.
+    fn both(&self) -> (&SealKey, &SealKey) {
+        match self {
+            Self::Files(rotation) => (&rotation.old, &rotation.new),
+            Self::Variables(old, new) => (old, new),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+    use twinroute_listen::audit::Author;
+    use twinroute_management::{Existing, Secrets};
+
+    const KEY: &str = "bWFya2VkLWtleQ==";
+
+    fn loaded(folder: &Path) -> Loaded {
+        let file = folder.join("twinroute.toml");
+        fs::write(&file, "instance = 'plant'\n[table]\nsource = 'store'\n").unwrap();
+        Loaded::read(&file).unwrap()
+    }
+
+    fn document() -> serde_json::Value {
+        let plant = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/\
+                     Microsoft.DigitalTwins/digitalTwinsInstances/plant";
+        serde_json::json!({ "resources": [
+            { "id": plant, "location": "westus2" },
+            { "id": format!("{plant}/endpoints/grid-1"), "properties": {
+                "endpointType": "EventGrid", "TopicEndpoint": "https://t.example/api/events",
+                "accessKey1": KEY, "accessKey2": KEY } },
+        ] })
+    }
+
+    async fn fill(loaded: &Loaded) {
+        let management = serving::offline(loaded).unwrap();
+        let author = Author::command("command", "tests");
+        let imported = management
+            .import(&document(), Existing::Keep, &author)
+            .await;
+        imported.unwrap();
+    }
+
+    fn secrets(loaded: &Loaded) -> String {
+        let management = serving::offline(loaded).unwrap();
+        management.export(Secrets::Revealed).to_string()
+    }
+
+    #[tokio::test]
+    async fn interrupted_behind_any_step_it_goes_on_and_loses_nothing() {
+        for step in [Step::Keys, Step::Store, Step::Saved, Step::Done] {
+            let folder = tempfile::tempdir().unwrap();
+            let loaded = loaded(folder.path());
+            fill(&loaded).await;
+            let before = secrets(&loaded);
+            assert!(before.contains(KEY));
+            let old = fs::read(serving::key_file(&loaded)).unwrap();
+            run(&loaded, None, step).unwrap();
+            if step < Step::Done {
+                let error = serving::offline(&loaded).err().unwrap();
+                let told = format!("{error:#}");
+                assert!(told.contains("rotate-key"), "{step:?}: {told}");
+                let rotated = run(&loaded, None, Step::Done).unwrap();
+                let values = rotated.values.unwrap();
+                assert!(values > 2, "{rotated:?}");
+            }
+            assert_eq!(secrets(&loaded), before, "{step:?}");
+            assert_ne!(fs::read(serving::key_file(&loaded)).unwrap(), old);
+            let kept = serving::folder(&loaded).join("store.key.old");
+            assert_eq!(fs::read(&kept).unwrap(), old);
+            // The store does not open with the old key any more.
+            fs::copy(&kept, serving::key_file(&loaded)).unwrap();
+            let error = serving::offline(&loaded).err().unwrap();
+            assert!(format!("{error:#}").contains("another key"), "{error:#}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_in_use_keeps_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = loaded(folder.path());
+        fill(&loaded).await;
+        let held = serving::offline(&loaded).unwrap();
+        let error = run(&loaded, None, Step::Done).unwrap_err();
+        let told = format!("{error:#}");
+        assert!(told.contains("another process has it open"), "{told}");
+        drop(held);
+        run(&loaded, None, Step::Done).unwrap();
+        assert!(secrets(&loaded).contains(KEY));
+    }
+}
