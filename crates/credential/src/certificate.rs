@@ -3,6 +3,7 @@
 //! Source: "Microsoft identity platform application authentication certificate credentials": algorithm
 //! PS256, header `x5t#S256`, audience the token endpoint. azure_identity's own needs OpenSSL.
 
+use crate::file::exposure;
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::ClientMethodOptions;
@@ -16,7 +17,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,10 +122,8 @@ fn read(path: &Path) -> Result<Secret, String> {
     let failed = |error: std::io::Error| error.to_string();
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o007 != 0 {
-        let text = format!("has mode {mode:04o}, so everybody may use its key; chmod 0600 it");
-        return Err(text);
+    if let Some(exposure) = exposure(path, &metadata) {
+        return Err(exposure.to_string());
     }
     if metadata.len() > FILE_BYTES_MAX {
         return Err(format!("is larger than {FILE_BYTES_MAX} bytes"));

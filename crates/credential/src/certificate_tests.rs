@@ -1,6 +1,7 @@
 use super::*;
 use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 /// An RSA key of 2048 bits with its certificate, made for these tests alone.
 const PAIR: &str = include_str!("testdata/application.pem");
@@ -22,7 +23,7 @@ fn part(text: &str) -> serde_json::Value {
 async fn an_assertion_says_who_and_for_whom_and_is_signed_with_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = Certificate {
-        file: file(folder.path(), PAIR, 0o640),
+        file: file(folder.path(), PAIR, 0o400),
         client_id: "app-1".to_owned(),
         audience: "https://login/t/oauth2/v2.0/token".to_owned(),
         clock: Arc::new(twinroute_model::clock::ManualClock::new(NOW)),
@@ -60,7 +61,7 @@ fn what_cannot_be_used_is_told_without_what_it_holds() {
     let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
     let elliptic = format!("{}{}", other.signing_key.serialize_pem(), other.cert.pem());
     for (text, mode, expect) in [
-        (PAIR, 0o644, "has mode 0644, so everybody may use its key"),
+        (PAIR, 0o644, "has mode 0644, so everybody may use it"),
         (certificate, 0o600, "holds no key in PEM"),
         (
             key,

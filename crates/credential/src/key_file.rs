@@ -1,9 +1,11 @@
 //! The key that stored secrets are sealed with: from the environment, from a file, or made once.
 
+use crate::file::exposure;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use twinroute_model::exposure::Exposure;
 use twinroute_model::seal::{SealError, SealKey};
 use twinroute_model::secret::Secret;
 
@@ -21,12 +23,12 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Others may read it.
-    #[error("key file {}: has mode {mode:04o}, so others may read it; chmod 0600 it", path.display())]
+    #[error("key file {}: {exposure}", path.display())]
     Open {
         /// Which.
         path: PathBuf,
-        /// Its permissions.
-        mode: u32,
+        /// Who, and what to do about it.
+        exposure: Exposure,
     },
     /// Another key is about to take its place.
     #[error(
@@ -118,7 +120,7 @@ impl Rotation {
     ///
     /// # Errors
     /// [`KeyError::Io`].
-    pub fn finish(self) -> Result<PathBuf, KeyError> {
+    pub fn finish(&self) -> Result<PathBuf, KeyError> {
         let at = |step| {
             let path = self.path.clone();
             move |source| KeyError::Io { path, step, source }
@@ -167,10 +169,9 @@ fn load(
     };
     match fs::metadata(path) {
         Ok(metadata) => {
-            let mode = metadata.permissions().mode() & 0o7777;
-            if mode & 0o077 != 0 {
+            if let Some(exposure) = exposure(path, &metadata) {
                 let path = path.to_owned();
-                return Err(KeyError::Open { path, mode });
+                return Err(KeyError::Open { path, exposure });
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => absent(path)?,
@@ -197,7 +198,9 @@ fn make(path: &Path) -> Result<(), KeyError> {
         reason,
     })?;
     let folder = folder_of(path);
-    fs::create_dir_all(folder).map_err(at("make its folder"))?;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(at("make its folder"))?;
     let draft = beside(path, "new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -227,7 +230,7 @@ mod tests {
         assert_eq!(mode, 0o600);
         let sealed = made.seal(b"x", b"plain").unwrap();
         let read = load_or_make(&path).unwrap();
-        assert_eq!(read.open(b"x", &sealed).unwrap(), b"plain");
+        assert_eq!(read.open(b"x", &sealed).unwrap().as_slice(), b"plain");
     }
 
     #[test]
@@ -247,18 +250,26 @@ mod tests {
             "{error}"
         );
         let second = Rotation::begin(&path).unwrap();
-        assert_eq!(second.old.open(b"x", &sealed).unwrap(), b"old");
-        assert_eq!(second.new.open(b"x", &new).unwrap(), b"new");
+        assert_eq!(second.old.open(b"x", &sealed).unwrap().as_slice(), b"old");
+        assert_eq!(second.new.open(b"x", &new).unwrap().as_slice(), b"new");
         assert!(second.new.open(b"x", &sealed).is_err());
         // It dies once more, when the old key is kept and the new one is not in its place yet.
         fs::hard_link(&path, folder.path().join("store.key.old")).unwrap();
         let old = second.finish().unwrap();
         assert_eq!(
-            load_or_make(&path).unwrap().open(b"x", &new).unwrap(),
+            load_or_make(&path)
+                .unwrap()
+                .open(b"x", &new)
+                .unwrap()
+                .as_slice(),
             b"new"
         );
         assert_eq!(
-            load_or_make(&old).unwrap().open(b"x", &sealed).unwrap(),
+            load_or_make(&old)
+                .unwrap()
+                .open(b"x", &sealed)
+                .unwrap()
+                .as_slice(),
             b"old"
         );
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -272,10 +283,11 @@ mod tests {
         load_or_make(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = load_or_make(&path).unwrap_err().to_string();
-        assert!(
-            error.ends_with("has mode 0644, so others may read it; chmod 0600 it"),
-            "{error}"
+        let expect = format!(
+            "so everybody may use it; run: chmod 0600 {}",
+            path.display()
         );
+        assert!(error.contains(&expect), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "c2VjcmV0").unwrap();
         let error = load_or_make(&path).unwrap_err().to_string();

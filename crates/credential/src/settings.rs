@@ -1,5 +1,6 @@
 //! How to log in, as a table of a configuration says it.
 
+use crate::file::exposure;
 use crate::token::Login;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -195,6 +196,9 @@ fn check_authority(text: &str) -> Result<(), String> {
 fn secret(path: &Path) -> Result<Secret, String> {
     let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
     let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
+    if let Some(exposure) = exposure(path, &bytes) {
+        return Err(refuse(exposure.to_string()));
+    }
     if bytes.len() > SECRET_BYTES_MAX {
         return Err(refuse(format!("is larger than {SECRET_BYTES_MAX} bytes")));
     }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_rustls::TlsAcceptor;
+use twinroute_model::exposure::Exposure;
 
 /// How often the files are looked at. A renewed certificate is there days before the old one ends.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -72,12 +73,12 @@ pub enum TlsError {
         source: io::Error,
     },
     /// Others may read the key.
-    #[error("key file {}: has mode {mode:04o}, so everybody may use it; chmod 0600 it", path.display())]
+    #[error("key file {}: {exposure}", path.display())]
     Open {
         /// Which.
         path: PathBuf,
-        /// Its permissions.
-        mode: u32,
+        /// Who, and what to do about it.
+        exposure: Exposure,
     },
     /// The certificate file holds something else.
     #[error("certificate file {}: does not hold 1 to {CHAIN_MAX} certificates in PEM", path.display())]
@@ -285,8 +286,8 @@ fn read(settings: &MutualTlsSettings, provider: &CryptoProvider) -> Result<Certi
     }
     let (key, metadata) = file::read(&settings.key).map_err(at("key", &settings.key))?;
     let path = settings.key.clone();
-    if let Some(mode) = file::open_to_others(&metadata) {
-        return Err(TlsError::Open { path, mode });
+    if let Some(exposure) = file::exposure(&path, &metadata) {
+        return Err(TlsError::Open { path, exposure });
     }
     let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else {
         return Err(TlsError::NoKey { path });

@@ -29,7 +29,7 @@ impl Files {
     fn write(&self, certificate: &str, key: &str) {
         fs::write(&self.settings.certificate, certificate).unwrap();
         fs::write(&self.settings.key, key).unwrap();
-        fs::set_permissions(&self.settings.key, Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(&self.settings.key, Permissions::from_mode(0o400)).unwrap();
     }
 
     fn check(&self, expect: &Expect) {
@@ -88,7 +88,7 @@ fn what_is_wrong_with_which_file_is_said() {
     let files = files();
     fs::set_permissions(&files.settings.key, Permissions::from_mode(0o644)).unwrap();
     files.check(&expect![
-        "key file /tls/server.key: has mode 0644, so everybody may use it; chmod 0600 it"
+        "key file /tls/server.key: has mode 0644, so everybody may use it; run: chmod 0600 /tls/server.key (of a Kubernetes secret, set defaultMode: 0400)"
     ]);
     fs::remove_file(&files.settings.key).unwrap();
     files.check(&expect![

@@ -9,6 +9,7 @@ pub mod cloudevents;
 pub mod endpoint;
 pub mod event;
 pub mod event_grid_schema;
+pub mod exposure;
 #[cfg(test)]
 mod fixtures;
 pub mod instance;

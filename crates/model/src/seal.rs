@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -108,18 +109,18 @@ impl SealKey {
         Ok(sealed)
     }
 
-    /// Opens what was sealed for the same `context`.
+    /// Opens what was sealed for the same `context`; what is given is zeroed when it is dropped.
     ///
     /// # Errors
     /// [`SealError::Version`] or [`SealError::Broken`].
-    pub fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (version, rest) = sealed.split_first().ok_or(SealError::Version)?;
         if *version != VERSION || rest.len() < NONCE_LEN {
             return Err(SealError::Version);
         }
         let (nonce, rest) = rest.split_at(NONCE_LEN);
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Version)?;
-        let mut plain = rest.to_vec();
+        let mut plain = Zeroizing::new(rest.to_vec());
         let length = self
             .key
             .open_in_place(nonce, Aad::from(context), &mut plain)
@@ -161,7 +162,7 @@ mod tests {
         #[test]
         fn what_was_sealed_opens_there_and_nowhere_else(plain: Vec<u8>, flip: prop::sample::Index) {
             let mut sealed = key(1).seal(b"here", &plain).unwrap();
-            prop_assert_eq!(key(1).open(b"here", &sealed).unwrap(), plain);
+            prop_assert_eq!(&*key(1).open(b"here", &sealed).unwrap(), &plain);
             prop_assert_eq!(key(1).open(b"there", &sealed), Err(SealError::Broken));
             prop_assert_eq!(key(2).open(b"here", &sealed), Err(SealError::Broken));
             let at = flip.index(sealed.len());

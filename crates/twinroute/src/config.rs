@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) instance: String,
     /// The folder of definitions, relative to this file.
     pub(crate) definitions: PathBuf,
+    /// Whether the system may write core dumps, which hold secrets.
+    pub(crate) core_dumps: bool,
     /// How long lanes may finish at a stop.
     #[serde(with = "humantime_serde")]
     pub(crate) shutdown_grace: Duration,
@@ -66,6 +68,7 @@ impl Default for Config {
         Self {
             instance: "default".to_owned(),
             definitions: PathBuf::from("."),
+            core_dumps: false,
             shutdown_grace: Duration::from_secs(10),
             removed_grace: Duration::from_secs(300),
             ingress: twinroute_ingress::Settings::default(),

@@ -67,10 +67,7 @@ impl Daemon {
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
-        let audit = auditing::open(&loaded)?;
-        if let Some(management) = source.management() {
-            management.set_audit(audit.clone());
-        }
+        let audit = audited(&source, &loaded)?;
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
@@ -142,6 +139,15 @@ impl Daemon {
         ended(self.admin.await);
         status
     }
+}
+
+/// Opens the audit log, and has the management API note its changes there.
+fn audited(source: &Source, loaded: &Loaded) -> anyhow::Result<Audit> {
+    let audit = auditing::open(loaded)?;
+    if let Some(management) = source.management() {
+        management.set_audit(audit.clone());
+    }
+    Ok(audit)
 }
 
 /// Has the router keep its events where the configuration says.

@@ -7,6 +7,7 @@ mod containers;
 mod daemon;
 mod listeners;
 mod logging;
+mod process;
 mod rotation;
 mod scene;
 mod serving;

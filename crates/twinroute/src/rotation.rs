@@ -48,28 +48,43 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
         &[Change::step("store/rotate-key", folder)],
     )?;
     let mut rotated = Rotated::default();
-    let (old, new) = keys.both();
-    if last >= Step::Store {
-        let store = serving::store_file(loaded);
-        if store.exists() {
-            let resealed = Management::reseal(&store, old, new);
-            rotated.values = Some(resealed.context("[management]")?);
+    let steps = [Step::Keys, Step::Store, Step::Saved, Step::Done];
+    for step in steps.into_iter().take_while(|step| *step <= last) {
+        let (old, new) = keys.both();
+        match step {
+            // They are there.
+            Step::Keys => {}
+            Step::Store => rotated.values = store(loaded, old, new)?,
+            Step::Saved => rotated.saved = saved(loaded, old, new)?,
+            Step::Done => {
+                if let Keys::Files(rotation) = &keys {
+                    rotated.old_key = Some(rotation.finish()?);
+                }
+            }
         }
     }
-    if last >= Step::Saved && loaded.config.table.source == Kind::Azure {
-        let saved = SavedFile {
-            path: serving::saved_file(loaded),
-            key: old.clone(),
-        };
-        let resealed = saved.reseal(&loaded.azure(), new);
-        rotated.saved = resealed.with_context(|| saved.path.display().to_string())?;
-    }
-    if last >= Step::Done
-        && let Keys::Files(rotation) = keys
-    {
-        rotated.old_key = Some(rotation.finish()?);
-    }
     Ok(rotated)
+}
+
+fn store(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<Option<usize>> {
+    let store = serving::store_file(loaded);
+    if !store.exists() {
+        return Ok(None);
+    }
+    let resealed = Management::reseal(&store, old, new);
+    resealed.map(Some).context("[management]")
+}
+
+fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+    if loaded.config.table.source != Kind::Azure {
+        return Ok(false);
+    }
+    let saved = SavedFile {
+        path: serving::saved_file(loaded),
+        key: old.clone(),
+    };
+    let resealed = saved.reseal(&loaded.azure(), new);
+    resealed.with_context(|| saved.path.display().to_string())
 }
 
 enum Keys {

@@ -1,10 +1,10 @@
 //! Secrets in a folder, such as a mounted one.
 
 use super::{Field, SECRET_BYTES_MAX, checked};
+use crate::file::exposure;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use twinroute_model::secret::Secret;
 
@@ -21,32 +21,16 @@ pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> Found {
     let mut reader = Reader {
         found: HashMap::new(),
         paths: HashMap::new(),
-        readable: Vec::new(),
         left: ENTRIES_MAX,
         problems,
     };
     reader.level(root, "", 0);
-    let Reader {
-        found, readable, ..
-    } = reader;
-    if let Some(first) = readable.first() {
-        let more = match readable.len() {
-            1 => String::new(),
-            count => format!(" (and {} more)", count - 1),
-        };
-        let text = format!(
-            "{}{more}: everybody may read it; chmod o-r it",
-            first.display()
-        );
-        problems.push(text);
-    }
-    found
+    reader.found
 }
 
 struct Reader<'a> {
     found: Found,
     paths: HashMap<(String, Field), PathBuf>,
-    readable: Vec<PathBuf>,
     left: usize,
     problems: &'a mut Vec<String>,
 }
@@ -85,10 +69,10 @@ impl Reader<'_> {
                     "stands in no folder of an endpoint: <endpoint>/<field>",
                 );
             } else if let Some(field) = Field::of(&entry) {
-                if metadata.permissions().mode() & 0o004 != 0 {
-                    self.readable.push(path.clone());
+                match exposure(&path, &metadata) {
+                    Some(exposure) => self.problem(&path, &exposure.to_string()),
+                    None => self.file(path, (name.to_owned(), field)),
                 }
-                self.file(path, (name.to_owned(), field));
             } else {
                 self.problem(&path, "has the name of no secret field");
             }

@@ -112,13 +112,13 @@ fn what_cannot_be_used_is_named_without_its_value() {
 #[test]
 fn files_are_found_through_the_links_that_kubernetes_makes() {
     let root = tempfile::tempdir().unwrap();
-    write(root.path(), "..2026_11/hub-1/accessKey1", b"old\r\n", 0o640);
-    write(root.path(), "..2026_12/hub-1/accessKey1", b"new\n", 0o640);
+    write(root.path(), "..2026_11/hub-1/accessKey1", b"old\r\n", 0o400);
+    write(root.path(), "..2026_12/hub-1/accessKey1", b"new\n", 0o400);
     write(
         root.path(),
         "..2026_12/main/hub-1/accessKey2",
         b"narrow",
-        0o640,
+        0o400,
     );
     symlink("..2026_11", root.path().join("..data")).unwrap();
     symlink("..data/hub-1", root.path().join("hub-1")).unwrap();
@@ -144,10 +144,11 @@ fn files_are_found_through_the_links_that_kubernetes_makes() {
 fn strange_files_are_named_and_the_others_used() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "accessKey1", b"k", 0o600);
-    write(root.path(), "hub-1/accessKey1", b"k1", 0o644);
-    write(root.path(), "HUB-1/accesskey1", b"k2", 0o644);
+    write(root.path(), "hub-1/accessKey1", b"k1", 0o600);
+    write(root.path(), "HUB-1/accesskey1", b"k2", 0o600);
     write(root.path(), "hub-1/accessKey2", b"\xff\xfe", 0o600);
     write(root.path(), "hub-1/acesKey", b"k", 0o600);
+    write(root.path(), "hub-2/accessKey1", b"k", 0o644);
     write(
         root.path(),
         "hub-1/deadLetterSecret",
@@ -170,7 +171,8 @@ fn strange_files_are_named_and_the_others_used() {
         "hub-1/accessKey2: is not UTF-8 text",
         "hub-1/acesKey: has the name of no secret field",
         "hub-1/deadLetterSecret: is larger than 16384 bytes",
-        "HUB-1/accesskey1 (and 1 more): everybody may read it; chmod o-r it",
+        "hub-2/accessKey1: has mode 0644, so everybody may use it; run: chmod 0600 hub-2/accessKey1 (of a \
+         Kubernetes secret, set defaultMode: 0400)",
     ];
     assert_eq!(problems, expect);
 }

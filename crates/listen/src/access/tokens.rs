@@ -170,10 +170,8 @@ impl Entry {
 
 fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
     let (text, metadata) = file::read(path).map_err(|error| format!("cannot read it: {error}"))?;
-    if let Some(mode) = file::open_to_others(&metadata) {
-        return Err(format!(
-            "has mode {mode:04o}, so everybody may use it; chmod 0600 it"
-        ));
+    if let Some(exposure) = file::exposure(path, &metadata) {
+        return Err(exposure.to_string());
     }
     tag(text.expose().trim(), key).ok_or_else(|| TOKEN_BYTES.to_owned())
 }

@@ -113,7 +113,10 @@ fn tokens_that_cannot_be_had_are_named_and_never_shown() {
     assert_eq!(error(&file), short);
     write(&path, "marked-token-0123456789");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o604)).unwrap();
-    let open = format!("{place} has mode 0604, so everybody may use it; chmod 0600 it");
+    let open = format!(
+        "{place} has mode 0604, so everybody may use it; run: chmod 0600 /token (of a Kubernetes secret, set \
+         defaultMode: 0400)"
+    );
     assert_eq!(error(&file), open);
     let unset = "access: environment variable TWINROUTE_UNSET of \"ci\": must have 16 to 16384 \
                  visible ASCII characters";

@@ -213,7 +213,7 @@ fn check(name: &EndpointName, record: &Record) -> Result<Endpoint, Error> {
             "is for identity-based endpoints; set authenticationType to IdentityBased",
         );
     }
-    let parsed = endpoint::parse(name, &record.reveal().to_string());
+    let parsed = endpoint::parse(name, record.reveal_text().expose());
     let endpoint = match parsed {
         Ok(endpoint) if errors.is_empty() => endpoint,
         Ok(_) => return Err(Error::InvalidFields(errors)),
@@ -349,7 +349,7 @@ pub(crate) fn definition(record: &Record) -> Option<Endpoint> {
     let name = EndpointName::new(&record.id.name).ok()?;
     let reason = record.properties().get("provisioningError");
     let reason = reason.and_then(|reason| reason["message"].as_str());
-    match endpoint::parse(&name, &record.reveal().to_string()) {
+    match endpoint::parse(&name, record.reveal_text().expose()) {
         Ok(endpoint) => Some(Endpoint {
             provisioning_error: reason.map(str::to_owned),
             ..endpoint

@@ -10,9 +10,10 @@ use super::record::Record;
 use crate::operations::Operation;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use twinroute_model::seal::{SealError, SealKey};
+use zeroize::Zeroizing;
 
 const FORMAT: &[u8] = b"1";
 
@@ -101,7 +102,9 @@ impl Disk {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
         {
-            fs::create_dir_all(folder).map_err(failed("make its folder"))?;
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(folder).map_err(failed("make its folder"))?;
         }
         let mut options = OpenOptions::new();
         options
@@ -233,12 +236,11 @@ impl Disk {
     }
 
     fn read(&self, key: &str, sealed: &[u8]) -> Result<Change, StoreError> {
-        let mut plain = self.open_value(key, sealed)?;
+        let plain = self.open_value(key, sealed)?;
         let change = match Record::read(&plain) {
             Some(record) if record.id.key() == key => Some(Change::Put(record)),
             _ => Operation::read(&plain).map(Change::Note),
         };
-        zeroize::Zeroize::zeroize(&mut plain);
         change.ok_or_else(|| StoreError::Malformed {
             path: self.path.clone(),
             place: key.to_owned(),
@@ -252,9 +254,7 @@ impl Disk {
         for change in changes {
             match change {
                 Change::Put(record) => {
-                    let mut plain = record.write();
-                    let value = self.seal(&record.id.key(), &plain)?;
-                    zeroize::Zeroize::zeroize(&mut plain);
+                    let value = self.seal(&record.id.key(), &record.write())?;
                     records.push((record.id.key(), Some(value)));
                 }
                 Change::Remove(key) => records.push((key.clone(), None)),
@@ -289,7 +289,7 @@ impl Disk {
             .map_err(|reason| self.sealed(key, reason))
     }
 
-    fn open_value(&self, key: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn open_value(&self, key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         self.key
             .open(key.as_bytes(), sealed)
             .map_err(|reason| self.sealed(key, reason))

@@ -17,7 +17,9 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn new(record: &Record) -> Self {
-        let written = String::from_utf8(record.write()).expect("JSON is UTF-8");
+        // Taken out, not copied: the buffer itself becomes the secret.
+        let written = std::mem::take(&mut *record.write());
+        let written = String::from_utf8(written).expect("JSON is UTF-8");
         Self {
             written: Secret::new(written),
             endpoint: OnceLock::new(),

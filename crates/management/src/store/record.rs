@@ -7,9 +7,11 @@ use crate::arm::json::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::LazyLock;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// A resource.
 #[derive(Clone, Debug)]
@@ -22,12 +24,34 @@ pub(crate) struct Record {
 }
 
 /// A record as it is written, before it is sealed.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Written {
     id: String,
     body: Map<String, Value>,
     #[serde(default)]
-    secrets: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// The same, borrowed.
+#[derive(Serialize)]
+struct Writing<'a> {
+    id: String,
+    body: &'a Map<String, Value>,
+    secrets: BTreeMap<&'a str, &'a str>,
+}
+
+/// Counts what is written.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Record {
@@ -56,6 +80,17 @@ impl Record {
             put(&mut body, pointer, mask(pointer, secret).into());
         }
         body
+    }
+
+    /// [`Self::reveal`] as a text, zeroed when it is dropped, as are the copies that it is made by.
+    pub(crate) fn reveal_text(&self) -> Secret {
+        let mut body = self.reveal();
+        let mut counted = Counted(0);
+        serde_json::to_writer(&mut counted, &body).expect("a value is JSON");
+        let mut bytes = Vec::with_capacity(counted.0);
+        serde_json::to_writer(&mut bytes, &body).expect("a value is JSON");
+        wipe(&mut body);
+        Secret::new(String::from_utf8(bytes).expect("JSON is UTF-8"))
     }
 
     /// The body with its secrets. For exports, and for what reads definitions; never for an answer.
@@ -104,24 +139,39 @@ impl Record {
         self.body.get(name)?.as_str()
     }
 
-    pub(crate) fn write(&self) -> Vec<u8> {
+    /// As it is stored; zeroed when it is dropped.
+    pub(crate) fn write(&self) -> Zeroizing<Vec<u8>> {
         let secrets = self.secrets.iter();
-        let written = Written {
+        let written = Writing {
             id: self.id.to_string(),
-            body: self.body.clone(),
+            body: &self.body,
             secrets: secrets
-                .map(|(pointer, secret)| (pointer.clone(), secret.expose().to_owned()))
+                .map(|(pointer, secret)| (pointer.as_str(), secret.expose()))
                 .collect(),
         };
-        serde_json::to_vec(&written).expect("values and texts are JSON")
+        // Of a buffer that outgrows its place a copy stays behind, which nobody zeroes.
+        let mut counted = Counted(0);
+        serde_json::to_writer(&mut counted, &written).expect("values and texts are JSON");
+        let mut bytes = Zeroizing::new(Vec::with_capacity(counted.0));
+        serde_json::to_writer(&mut *bytes, &written).expect("values and texts are JSON");
+        bytes
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let written: Written = serde_json::from_slice(bytes).ok()?;
-        let secrets = written.secrets.into_iter();
-        let secrets = secrets.map(|(pointer, text)| (pointer, Secret::new(text)));
+        let secrets = written.secrets;
         let id = ResourceId::parse(&written.id)?;
-        Some(Self::new(id, written.body, secrets.collect()))
+        Some(Self::new(id, written.body, secrets))
+    }
+}
+
+/// Zeroes all texts.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -4,6 +4,7 @@ use super::{StopSignals, config_error, table};
 use crate::config::Loaded;
 use crate::daemon::Daemon;
 use crate::logging;
+use crate::process;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +15,9 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     };
     if let Err(error) = logging::install(loaded.config.log.format, &loaded.config.log.filter) {
         return Ok(config_error(&error));
+    }
+    if !loaded.config.core_dumps {
+        process::without_core_dumps();
     }
     let mut stop = StopSignals::new()?;
     let grace = loaded.config.shutdown_grace;

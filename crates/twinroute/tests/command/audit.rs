@@ -130,28 +130,31 @@ fn changes_and_attempts_are_noted_and_outlive_a_kill() {
         "{json}"
     );
     assert_eq!(audit(folder.path(), &["--verify"]).0, Some(0));
+    goes_on(folder.path());
+}
 
-    // What a kill tore is cut off at the next start, and named.
-    let file = folder.path().join("management/audit/audit-00000001.jsonl");
+/// What a kill tore is cut off at the next start, and named; what is changed later is seen.
+fn goes_on(folder: &Path) {
+    let file = folder.join("management/audit/audit-00000001.jsonl");
     let mut torn = fs::OpenOptions::new().append(true).open(&file).unwrap();
     torn.write_all(br#"{"n":99,"at":"20"#).unwrap();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = Daemon::start(folder);
     daemon
         .seen
         .iter()
         .find(|line| line.contains("ended within a line"))
         .unwrap();
-    let opened = rows(folder.path(), &["--resource", "management/audit"]);
+    let opened = rows(folder, &["--resource", "management/audit"]);
     assert!(opened[0].contains("audit/opened"), "{opened:#?}");
-    assert_eq!(audit(folder.path(), &["--verify"]).0, Some(0));
+    assert_eq!(audit(folder, &["--verify"]).0, Some(0));
     daemon.signal("-HUP");
     daemon.line("SIGHUP");
-    while rows(folder.path(), &["--who", "unknown"]).len() < 2 {}
+    while rows(folder, &["--who", "unknown"]).len() < 2 {}
     drop(daemon);
 
     let whole = fs::read_to_string(&file).unwrap();
     fs::write(&file, whole.replacen("steers", "looks!", 1)).unwrap();
-    let (code, said) = audit(folder.path(), &["--verify"]);
+    let (code, said) = audit(folder, &["--verify"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("IT WAS CHANGED\n  audit-00000001.jsonl line 1: was changed"),
