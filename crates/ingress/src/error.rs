@@ -90,20 +90,7 @@ impl Refusal {
             }
             Self::Unauthorized(Unauthorized::NoCaller) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::Exceeded(Exceeded::Prefix { attribute, .. }) => {
-                let code = match *attribute {
-                    "source" => "SourceNotAllowed",
-                    _ => "TypeNotAllowed",
-                };
-                (StatusCode::FORBIDDEN, code)
-            }
-            // To send it again would not help: it must be smaller.
-            Self::Exceeded(Exceeded::Burst { .. }) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "BatchAboveBurst")
-            }
-            Self::Exceeded(Exceeded::Rate { .. }) => {
-                (StatusCode::TOO_MANY_REQUESTS, "RateExceeded")
-            }
+            Self::Exceeded(exceeded) => exceeded_kind(exceeded),
             Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
             Self::Origin => (StatusCode::FORBIDDEN, "OriginNotAllowed"),
             Self::ContentType { .. } => {
@@ -271,6 +258,21 @@ impl Refusal {
                 attribute,
             },
         })
+    }
+}
+
+fn exceeded_kind(exceeded: &Exceeded) -> (StatusCode, &'static str) {
+    match exceeded {
+        Exceeded::Prefix { attribute, .. } => {
+            let code = match *attribute {
+                "source" => "SourceNotAllowed",
+                _ => "TypeNotAllowed",
+            };
+            (StatusCode::FORBIDDEN, code)
+        }
+        // To send it again would not help: it must be smaller.
+        Exceeded::Burst { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BatchAboveBurst"),
+        Exceeded::Rate { .. } => (StatusCode::TOO_MANY_REQUESTS, "RateExceeded"),
     }
 }
 

@@ -7,7 +7,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use reqwest::Method;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -223,7 +224,13 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     timeout(LIMIT, source.changed()).await.unwrap();
 
     std::fs::create_dir(folder.path().join("hub-1")).unwrap();
-    std::fs::write(folder.path().join("hub-1/connectionStringPrimaryKey"), HUB).unwrap();
+    let secret = folder.path().join("hub-1/connectionStringPrimaryKey");
+    let file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(secret);
+    file.unwrap().write_all(HUB.as_bytes()).unwrap();
     // A look between the two would find no secret, and the definitions as they were.
     timeout(LIMIT, source.changed()).await.unwrap();
     let snapshot = source.definitions().unwrap();

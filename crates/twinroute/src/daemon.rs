@@ -1,7 +1,7 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
 use crate::auditing;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::containers::Endpoints;
 use crate::listeners::{self, Server};
 use crate::source::Source;
@@ -20,6 +20,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered};
+use twinroute_router::source::Definitions;
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 
@@ -54,13 +55,7 @@ impl Daemon {
     pub(crate) async fn start(loaded: Loaded) -> anyhow::Result<Self> {
         // Before anything that counts is made.
         let metrics = Metrics::install()?;
-        let config = &loaded.config;
-        let warnings = config
-            .check()
-            .map_err(|errors| anyhow::anyhow!(errors.join("\n")))?;
-        for warning in warnings {
-            tracing::warn!(warning, "about the configuration");
-        }
+        check(&loaded.config)?;
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
         let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
@@ -71,16 +66,7 @@ impl Daemon {
         let (phase, phases) = watch::channel(Phase::Running);
         let keeping = source.keep(until(Phase::Draining, phases.clone()));
         source.ready().await?;
-        let definitions = source.definitions()?;
-        listeners::warn_of_unnamed(config, &definitions.instances);
-        let builder = Router::builder()
-            .connect(Arc::clone(&endpoints))
-            .default_instance(&config.instance)
-            .journal_bytes_max(config.journal.bytes_max.as_u64())
-            .removed_grace(config.removed_grace)
-            .expiry_warning(config.admin.expiry_warning)
-            .definitions(definitions);
-        let router = with_journal(builder, &loaded)?.build()?;
+        let router = built(&loaded, &endpoints, source.definitions()?)?;
         source.show(&router);
         let listeners = Server::ingress(config).open(&loaded)?;
         let admin_listeners = Server::admin(config).open(&loaded)?;
@@ -139,6 +125,33 @@ impl Daemon {
         ended(self.admin.await);
         status
     }
+}
+
+/// Refuses settings that cannot be used, and warns of others.
+fn check(config: &Config) -> anyhow::Result<()> {
+    let warnings = config.check();
+    for warning in warnings.map_err(|errors| anyhow::anyhow!(errors.join("\n")))? {
+        tracing::warn!(warning, "about the configuration");
+    }
+    Ok(())
+}
+
+/// The router with its journal and its first table.
+fn built(
+    loaded: &Loaded,
+    endpoints: &Arc<Endpoints>,
+    definitions: Definitions,
+) -> anyhow::Result<Router> {
+    let config = &loaded.config;
+    listeners::warn_of_unnamed(config, &definitions.instances);
+    let builder = Router::builder()
+        .connect(Arc::clone(endpoints))
+        .default_instance(&config.instance)
+        .journal_bytes_max(config.journal.bytes_max.as_u64())
+        .removed_grace(config.removed_grace)
+        .expiry_warning(config.admin.expiry_warning)
+        .definitions(definitions);
+    Ok(with_journal(builder, loaded)?.build()?)
 }
 
 /// Opens the audit log, and has the management API note its changes there.

@@ -6,6 +6,35 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::Instant;
 
+/// The soft and the hard limit of a daemon's core dumps.
+#[cfg(target_os = "linux")]
+fn core_limits(setting: &str) -> Vec<String> {
+    let folder = scene();
+    let file = folder.path().join("twinroute.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{setting}\n{settings}")).unwrap();
+    let daemon = Daemon::start(folder.path());
+    let limits = format!("/proc/{}/limits", daemon.child.id());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let words = line.unwrap().split_whitespace();
+    words.take(2).map(str::to_owned).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_daemon_leaves_no_core_dump_unless_told_to() {
+    assert_eq!(core_limits(""), ["0", "0"]);
+    let ours = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = ours
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let ours: Vec<&str> = line.unwrap().split_whitespace().take(2).collect();
+    assert_eq!(core_limits("core_dumps = true"), ours);
+}
+
 #[test]
 fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
     let folder = scene();

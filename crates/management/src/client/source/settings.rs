@@ -301,6 +301,8 @@ mod tests {
 
     #[test]
     fn secrets_come_from_files_or_from_named_variables() {
+        use std::os::unix::fs::PermissionsExt as _;
+
         let mut settings = good();
         settings.credential = Some(Credential::Token);
         let error = settings.login(|_| None).unwrap_err();
@@ -323,6 +325,14 @@ mod tests {
                 .contains("No such file")
         );
         std::fs::write(&path, "s3cret\n").unwrap();
+        let mode = |mode| {
+            let rights = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, rights).unwrap();
+        };
+        mode(0o644);
+        let refused = settings.login(|_| None).unwrap_err();
+        assert!(refused.contains("run: chmod 0600 "), "{refused}");
+        mode(0o600);
         let login = settings.login(|_| None).unwrap();
         assert!(
             matches!(&login, Login::ClientSecret { secret, .. } if secret.expose() == "s3cret")
