@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -27,9 +27,11 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) fn write(folder: &Path, file: &str, content: &str) {
     let path = folder.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, content).unwrap();
     // Some hold secrets, which must be for their owner alone.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(path).unwrap();
+    file.write_all(content.as_bytes()).unwrap();
 }
 
 /// A configuration on free ports whose endpoint nobody serves.

@@ -91,6 +91,32 @@ fn state(properties: &Map<String, Value>, notes: &mut Vec<String>) -> Option<Pro
     Some(known.map_or(State::Updating, |(_, state)| *state))
 }
 
+/// Whether the state that it says is one that passes by itself.
+pub(super) fn is_changing(object: &Map<String, Value>) -> bool {
+    use ProvisioningState as State;
+    let properties = object.get("properties").and_then(Value::as_object);
+    let state = properties.and_then(|properties| state(properties, &mut Vec::new()));
+    match state {
+        Some(
+            State::Provisioning
+            | State::Deleting
+            | State::Updating
+            | State::Suspending
+            | State::Restoring
+            | State::Moving,
+        ) => true,
+        Some(
+            State::Succeeded
+            | State::Failed
+            | State::Canceled
+            | State::Deleted
+            | State::Warning
+            | State::Disabled,
+        )
+        | None => false,
+    }
+}
+
 /// The secret fields of a type, the required one first.
 fn fields(endpoint_type: EndpointType) -> [Field; 2] {
     match endpoint_type {

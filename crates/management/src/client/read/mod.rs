@@ -51,6 +51,12 @@ impl Listing {
             .filter_map(|object| endpoint::name(&object).ok())
             .collect()
     }
+
+    /// Whether an endpoint is on its way to another state: who looks again soon sees which.
+    pub(super) fn is_changing(&self) -> bool {
+        let mut objects = self.endpoints.iter().filter_map(|item| object(item));
+        objects.any(|object| endpoint::is_changing(&object))
+    }
 }
 
 /// What a listing came to.

@@ -33,6 +33,10 @@ use twinroute_model::name::InstanceName;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::source::Fault;
 
+/// The longest between two looks while an endpoint is on its way to another state, such as `Provisioning`: its
+/// events wait for the end of that.
+const CHANGING_POLL: Duration = Duration::from_secs(5);
+
 /// Why there is no source.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -201,11 +205,16 @@ impl AzureSource {
 
     async fn look_in_turns(&self, listings: mpsc::Sender<Fresh>) {
         let mut last = self.listing().as_ref().map(|(_, digest)| digest.clone());
+        let mut poll = self.poll;
         loop {
             let error = match self.look().await {
                 Ok(listing) => {
                     self.progress().succeeded(self.clock.now());
                     let digest = digest(&listing);
+                    poll = match listing.is_changing() {
+                        true => self.poll.min(CHANGING_POLL),
+                        false => self.poll,
+                    };
                     if last.as_ref() != Some(&digest) {
                         last = Some(digest.clone());
                         let (done, taken) = oneshot::channel();
@@ -230,7 +239,7 @@ impl AzureSource {
             let failures = self.progress().failures();
             let after = error.as_ref().and_then(Error::refusal);
             let after = after.and_then(|refusal| refusal.retry_after);
-            let wait = pause(self.poll, failures, after, fastrand::f64());
+            let wait = pause(poll, failures, after, fastrand::f64());
             tokio::select! {
                 () = self.management.sleep(wait) => {}
                 () = self.hurry[0].notified(), if failures == 0 => {}

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use twinroute_credential::overlay::PREFIX;
 use twinroute_credential::settings::Credential;
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_model::endpoint::Destination;
+use twinroute_model::endpoint::{Destination, ProvisioningState};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 
 const HUB: &str = "Endpoint=sb://h/;SharedAccessKeyName=r;SharedAccessKey=s3cret;EntityPath=e";
@@ -61,6 +61,7 @@ impl World {
 }
 
 const HUB_1: &str = r#"{"name":"hub-1","properties":{"endpointType":"EventHub","connectionStringPrimaryKey":"***"}}"#;
+const HUB_1_MADE: &str = r#"{"name":"hub-1","properties":{"endpointType":"EventHub","connectionStringPrimaryKey":"***","provisioningState":"Provisioning"}}"#;
 const HUB_2: &str = r#"{"name":"hub-2","properties":{"endpointType":"EventHub","authenticationType":"IdentityBased","endpointUri":"sb://n","entityPath":"e"}}"#;
 const ROUTE_1: &str = r#"{"id":"r1","endpointName":"hub-1","filter":"true"}"#;
 const ROUTE_2: &str = r#"{"id":"r2","endpointName":"hub-2","filter":"true"}"#;
@@ -199,6 +200,29 @@ async fn a_look_that_is_asked_for_comes_before_its_turn() {
     let second = running.changed().await;
     assert_eq!(names(&second), "hub-1 hub-2 r1");
     assert_eq!(azure.fake.targets().len(), asked + 4, "one look");
+    running.stop().await;
+}
+
+/// Its turn would come in an hour, but its endpoint is on its way.
+#[tokio::test]
+async fn what_is_being_provisioned_is_looked_at_soon() {
+    let azure = Azure::new().await;
+    azure.change(|world| world.endpoints = vec![HUB_1_MADE, HUB_2]);
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
+    let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
+    let settings = AzureSettings {
+        poll: Duration::from_secs(3_600),
+        ..settings(&azure.fake.url)
+    };
+    let opened = AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing());
+    let running = start(opened.unwrap().hurried());
+    let state = |snapshot: &Snapshot| snapshot.instances[0].endpoints[0].provisioning_state;
+    let first = running.changed().await;
+    assert_eq!(state(&first), Some(ProvisioningState::Provisioning));
+    azure.change(|world| world.endpoints = vec![HUB_1, HUB_2]);
+    // Hurried, an hour is 36 seconds.
+    let second = tokio::time::timeout(Duration::from_secs(20), running.changed()).await;
+    assert_eq!(state(&second.unwrap()), None);
     running.stop().await;
 }
 
