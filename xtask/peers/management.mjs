@@ -69,6 +69,12 @@ async function endpointsLive() {
 
 async function eventRoutesLive(hostName) {
   const routes = new DigitalTwinsClient(`https://${hostName}`, credential);
+  // Closed to public networks since it was patched; the management API is not.
+  await refused(403, "PublicNetworkAccessDisabled", () => routes.getEventRoute("route-0"));
+  const opened = { properties: { publicNetworkAccess: "Enabled" } };
+  await instances.beginUpdateAndWait(GROUP, NAME, opened, wait);
+  await refused(404, null, () => routes.getEventRoute("route-0"));
+  ok("an instance that is closed to public networks refuses, and opens at once");
   for (let number = 0; number < 5; number += 1) {
     await routes.upsertEventRoute(`route-${number}`, "hub", `$body.number = ${number}`);
   }

@@ -116,6 +116,13 @@ def endpoints_live():
 
 def event_routes_live(host_name):
     routes = DigitalTwinsClient(arm.url(host_name), **arm.options())
+    # Closed to public networks since it was patched; the management API is not.
+    arm.refused(403, "PublicNetworkAccessDisabled", routes.get_event_route, "route-0")
+    opened = m.DigitalTwinsPatchDescription(
+        properties=m.DigitalTwinsPatchProperties(public_network_access="Enabled"))
+    instances.begin_update(GROUP, NAME, opened).result()
+    arm.refused(404, "EventRouteNotFound", routes.get_event_route, "route-0")
+    adt.ok("an instance that is closed to public networks refuses, and opens at once")
     for number in range(5):
         route = DigitalTwinsEventRoute(endpoint_name="hub", filter=f"$body.number = {number}")
         routes.upsert_event_route(f"route-{number}", route)
