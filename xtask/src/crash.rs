@@ -45,20 +45,16 @@ impl Options {
     }
 }
 
-/// Makes a run; true when no promise was broken. After a broken one what the router left stays below
-/// `crash` in the target folder.
+/// Makes a run; true when no promise was broken. After a broken one what the router left stays in
+/// `crash/SEED` in the target folder.
 pub(super) fn run(options: &Options) -> anyhow::Result<bool> {
     let programs = programs::folder()?;
     programs::build(&programs, &["crash"])?;
     let seed = options.seed.unwrap_or_else(any_seed);
-    let folder = programs.with_file_name("crash").join(seed.to_string());
-    // What an earlier run with this seed left.
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
+    let alone = programs::alone(&programs, &format!("crash/{seed}"))?;
     let status = Command::new(programs.join("examples/crash"))
         .arg(programs.join("twinroute"))
-        .arg(&folder)
+        .arg(&alone.folder)
         .args([seed, options.kills, options.seconds_max].map(|number| number.to_string()))
         .status()
         .context("cannot run the crash oracle")?;

@@ -31,6 +31,9 @@ usage: cargo xtask peers [--only NAME] [--list]
     --seed N     what is posted, what fails and when it is killed: another one each time
     --seconds-max N
                  after this long no more kills come: 300
+  rotate         rotates every key over and over under load and judges what arrived
+    --seconds N  for how long: 60
+    --every N    how many seconds lie between two rotations: 5
   deny           holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
 ";
 

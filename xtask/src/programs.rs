@@ -1,6 +1,7 @@
 //! The programs that chores start, built beside this one.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,4 +41,64 @@ pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo build: {status}");
     Ok(())
+}
+
+/// A folder that one run at a time has for itself; free again when this is dropped.
+pub(crate) struct Alone {
+    pub(crate) folder: PathBuf,
+    _lock: File,
+}
+
+/// Empties the folder `name` beside that of the programs, for a run that nobody shares it with: two would
+/// send their events to each other's receivers.
+///
+/// # Errors
+/// Another run has it, or it cannot be emptied.
+pub(crate) fn alone(programs: &Path, name: &str) -> anyhow::Result<Alone> {
+    let folder = programs.with_file_name(name);
+    let path = folder.with_extension("lock");
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let lock = File::create(&path).with_context(|| path.display().to_string())?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(
+            "another run is going in {}; wait for its end",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| path.display().to_string());
+        }
+    }
+    // What an earlier run left.
+    if folder.exists() {
+        let emptied = std::fs::remove_dir_all(&folder);
+        emptied.with_context(|| folder.display().to_string())?;
+    }
+    Ok(Alone {
+        folder,
+        _lock: lock,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_for_one_run_at_a_time_and_empty_for_each() {
+        let place = tempfile::tempdir().unwrap();
+        let programs = place.path().join("debug");
+        let first = alone(&programs, "rotate").unwrap();
+        std::fs::create_dir_all(first.folder.join("data")).unwrap();
+        let second = alone(&programs, "rotate").err().unwrap().to_string();
+        assert!(second.starts_with("another run is going in "), "{second}");
+        assert!(first.folder.join("data").exists());
+        let other = alone(&programs, "crash/7").unwrap();
+        assert_ne!(other.folder, first.folder);
+        drop(first);
+        let third = alone(&programs, "rotate").unwrap();
+        assert!(!third.folder.exists());
+    }
 }

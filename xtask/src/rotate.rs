@@ -47,14 +47,10 @@ impl Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<bool> {
     let programs = programs::folder()?;
     programs::build(&programs, &["rotate"])?;
-    let folder = programs.with_file_name("rotate");
-    // What an earlier run left.
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
+    let alone = programs::alone(&programs, "rotate")?;
     let status = Command::new(programs.join("examples/rotate"))
         .arg(programs.join("twinroute"))
-        .arg(&folder)
+        .arg(&alone.folder)
         .args([options.seconds, options.every_seconds].map(|number| number.to_string()))
         .status()
         .context("cannot run the rotations")?;

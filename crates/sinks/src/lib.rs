@@ -35,5 +35,8 @@ mod amqp;
 pub mod connect;
 mod event_grid;
 mod event_hubs;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod service_bus;
 pub mod status;

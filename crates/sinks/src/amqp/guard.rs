@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Bytes of a frame, which is what we announce. A sender is sent attaches, flows, dispositions and the
 /// answers of `$cbs`, all of a few hundred bytes.
-pub(super) const FRAME_BYTES_MAX: u32 = 64 << 10;
+pub(crate) const FRAME_BYTES_MAX: u32 = 64 << 10;
 /// Bytes of a SASL frame, and of the first AMQP frame (AMQP 1.0 part 2 §2.4.1: 512 until the open frames
 /// have been exchanged).
 const FIRST_FRAME_BYTES_MAX: usize = 512;
@@ -76,7 +76,7 @@ enum Phase {
 
 /// The bytes of one peer, looked over.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     phase: Phase,
     /// What was read: first what may pass, then a frame that is not whole yet.
     buffer: BytesMut,
@@ -93,7 +93,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Header,
             buffer: BytesMut::new(),
@@ -109,22 +109,22 @@ impl Guard {
     }
 
     /// Takes note of transfers of ours.
-    pub(super) fn sent(&mut self, transfers: u64) {
+    pub(crate) fn sent(&mut self, transfers: u64) {
         let more = |left: u64, each: u64| left.saturating_add(transfers.saturating_mul(each));
         self.frames.left = more(self.frames.left, FRAMES_FOR_ONE);
         self.states.left = more(self.states.left, STATES_FOR_ONE);
     }
 
     /// Moves what may pass, up to `bytes_max`.
-    pub(super) fn take(&mut self, bytes_max: usize) -> Bytes {
+    pub(crate) fn take(&mut self, bytes_max: usize) -> Bytes {
         let bytes = self.passed.min(bytes_max);
         self.passed -= bytes;
         self.buffer.split_to(bytes).freeze()
     }
 
     /// Bytes that are held.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn held(&self) -> usize {
         self.buffer.len()
     }
 
@@ -132,7 +132,7 @@ impl Guard {
     ///
     /// # Errors
     /// `InvalidData`, with what the peer did, now and ever after.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.buffer.extend_from_slice(bytes);
         let looked = match self.refused {
             Some(fault) => Err(fault),

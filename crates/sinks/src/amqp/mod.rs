@@ -21,7 +21,7 @@ mod cbs;
 mod command;
 pub(crate) mod connection;
 pub(crate) mod entity;
-mod guard;
+pub(crate) mod guard;
 mod link;
 mod shared;
 mod sink;
