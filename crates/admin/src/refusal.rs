@@ -137,9 +137,7 @@ impl Refusal {
             Self::Body(BodyError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
             }
-            Self::Body(BodyError::Crowded { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
-            }
+            Self::Body(BodyError::Crowded(_)) => (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies"),
             Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
             Self::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BodyBroken"),
             Self::InvalidBody(_) => (StatusCode::BAD_REQUEST, "InvalidBody"),

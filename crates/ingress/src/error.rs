@@ -105,7 +105,7 @@ impl Refusal {
             | Self::Inflate(InflateError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge")
             }
-            Self::Body(BodyError::Crowded { .. }) | Self::Inflate(InflateError::Crowded { .. }) => {
+            Self::Body(BodyError::Crowded(_)) | Self::Inflate(InflateError::Crowded(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "TooManyBodies")
             }
             Self::Body(BodyError::Timeout { .. }) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlow"),
@@ -186,7 +186,7 @@ impl Refusal {
             Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
                 Some(retry(Duration::from_secs(5)))
             }
-            Self::Body(BodyError::Crowded { .. }) | Self::Inflate(InflateError::Crowded { .. }) => {
+            Self::Body(BodyError::Crowded(_)) | Self::Inflate(InflateError::Crowded(_)) => {
                 Some(retry(Duration::from_secs(1)))
             }
             // RFC 9110 §15.5.16.

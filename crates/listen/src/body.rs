@@ -1,6 +1,6 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
-use crate::budget::{Budget, Hold};
+use crate::budget::{Budget, Crowded, Hold};
 use crate::connection::Activity;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, StreamExt as _};
@@ -121,11 +121,8 @@ pub enum BodyError {
         bytes_max: usize,
     },
     /// All bodies together hold as much as they may.
-    #[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
-    Crowded {
-        /// The limit.
-        bytes_max: usize,
-    },
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
     /// It did not arrive in time.
     #[error("the body did not arrive within {} ms, which is the limit", timeout.as_millis())]
     Timeout {
@@ -254,8 +251,7 @@ where
             Some(Err(error)) => return Err(BodyError::Broken(error.into())),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
-                    let crowded = |bytes_max| BodyError::Crowded { bytes_max };
-                    hold.grow(data.len()).map_err(crowded)?;
+                    hold.grow(data.len())?;
                     return Ok(Some(data));
                 }
             }

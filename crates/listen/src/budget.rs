@@ -11,6 +11,14 @@ pub struct Budget {
     bytes_max: usize,
 }
 
+/// All bodies together hold as much as they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
+pub struct Crowded {
+    /// The limit.
+    pub bytes_max: usize,
+}
+
 /// What one request holds of a [`Budget`]; given back on drop.
 #[derive(Debug)]
 pub struct Hold<'a> {
@@ -39,12 +47,13 @@ impl Budget {
 }
 
 impl Hold<'_> {
-    /// Takes `bytes` more, or nothing and gives the limit.
-    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), usize> {
+    /// Takes `bytes` more, or nothing.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Crowded> {
         let before = self.budget.held.fetch_add(bytes, Relaxed);
-        if before.saturating_add(bytes) > self.budget.bytes_max {
+        let bytes_max = self.budget.bytes_max;
+        if before.saturating_add(bytes) > bytes_max {
             self.budget.held.fetch_sub(bytes, Relaxed);
-            return Err(self.budget.bytes_max);
+            return Err(Crowded { bytes_max });
         }
         self.bytes += bytes;
         Ok(())
@@ -72,7 +81,7 @@ mod tests {
         let mut first = budget.hold();
         assert_eq!(first.grow(4), Ok(()));
         let mut second = budget.hold();
-        assert_eq!(second.grow(7), Err(10));
+        assert_eq!(second.grow(7), Err(Crowded { bytes_max: 10 }));
         assert_eq!(second.grow(6), Ok(()));
         drop(first);
         assert_eq!(second.grow(4), Ok(()));

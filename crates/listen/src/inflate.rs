@@ -3,7 +3,7 @@
 //! A few kilobytes of gzip can inflate to gigabytes. Here they inflate to the limit and no further, piece by
 //! piece, each counted against the budget that all bodies share, with a pause for other work after each.
 
-use crate::budget::Hold;
+use crate::budget::{Crowded, Hold};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
@@ -32,11 +32,8 @@ pub enum InflateError {
         bytes_max: usize,
     },
     /// All bodies together hold as much as they may.
-    #[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
-    Crowded {
-        /// The limit.
-        bytes_max: usize,
-    },
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
     /// It says gzip and is something else, or is cut off.
     #[error("the body is not what content-encoding: gzip says, or is cut off")]
     Broken(#[source] io::Error),
@@ -95,8 +92,7 @@ pub async fn inflate(
         if inflated.len() > bytes_max {
             return Err(InflateError::TooLarge { bytes_max });
         }
-        let crowded = |bytes_max| InflateError::Crowded { bytes_max };
-        hold.grow(read).map_err(crowded)?;
+        hold.grow(read)?;
         if read < room {
             return Ok(Bytes::from(inflated));
         }

@@ -26,7 +26,7 @@ mod tls;
 
 pub use address::{Address, InvalidAddress};
 pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within};
-pub use budget::{Budget, Hold};
+pub use budget::{Budget, Crowded, Hold};
 pub use certificate_end::CertificateEnd;
 pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};

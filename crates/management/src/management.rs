@@ -258,7 +258,7 @@ fn broken(error: &BodyError) -> Error {
         BodyError::TooLarge { bytes_max } => Error::TooLarge {
             bytes_max: *bytes_max,
         },
-        BodyError::Crowded { .. } => Error::Crowded {
+        BodyError::Crowded(_) => Error::Crowded {
             reason: error.to_string(),
         },
         BodyError::Timeout { .. } | BodyError::Broken(_) => Error::BrokenBody {
