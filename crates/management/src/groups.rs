@@ -13,7 +13,6 @@ use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{not_taken, only};
-use crate::operations;
 use crate::store::record::{Record, tags};
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
@@ -140,15 +139,10 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
 
 /// Deletes a group with everything in it, as Azure does.
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    let deleted = life::delete(desk, request, id.clone(), |_, _| Ok(())).await?;
-    let (operation, record) = deleted.ok_or_else(|| Error::GroupNotFound {
-        group: id.name.clone(),
-    })?;
-    let answer = Answer::new(StatusCode::ACCEPTED, None);
-    let location = record.text("location").unwrap_or_default();
-    Ok(operations::announce(
-        answer, request, &id, location, operation,
-    ))
+    let group = id.name.clone();
+    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
+    let begun = deleted.ok_or(Error::GroupNotFound { group })?;
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None))
 }
 
 fn group(id: &ResourceId) -> Record {

@@ -4,11 +4,10 @@ use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
 use crate::arm::request::Request;
 use crate::desk::Desk;
-use crate::operations::{Operation, Step};
+use crate::operations::{Begun, Operation, Step};
 use crate::store::record::Record;
 use crate::store::{Change, State};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// Refuses a change while an operation runs on the resource.
 pub(crate) fn idle(state: &State, id: &ResourceId) -> Result<(), Error> {
@@ -38,7 +37,7 @@ pub(crate) async fn delete(
     request: &Request,
     id: ResourceId,
     may: impl FnOnce(&State, &Record) -> Result<(), Error> + Send + 'static,
-) -> Result<Option<(Uuid, Record)>, Error> {
+) -> Result<Option<Begun>, Error> {
     let now = request.now;
     desk.begin(&request.cause, move |_, state| {
         let Some(before) = &state.get(&id) else {
@@ -47,7 +46,7 @@ pub(crate) async fn delete(
         if let Some(running) = state.running(&id)
             && running.step == Step::Delete
         {
-            let outcome = Some((running.id, Record::clone(before)));
+            let outcome = Some(Begun::new(running, Record::clone(before)));
             return Ok((Vec::new(), None, outcome));
         }
         idle(state, &id)?;
@@ -55,7 +54,7 @@ pub(crate) async fn delete(
         let mut record = Record::clone(before);
         record.set_state("Deleting");
         let operation = Operation::begin(&id, Step::Delete, now);
-        let outcome = Some((operation.id, record.clone()));
+        let outcome = Some(Begun::new(&operation, record.clone()));
         Ok((vec![Change::Put(record)], Some(operation), outcome))
     })
     .await

@@ -9,6 +9,7 @@ use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::page::{escape, url};
 use crate::arm::request::Request;
+use crate::store::record::Record;
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,16 @@ pub(crate) enum Step {
     Create,
     Update,
     Delete,
+}
+
+impl Step {
+    /// The step that puts something in the place of `before`.
+    pub(crate) fn over(before: Option<&Record>) -> Self {
+        match before {
+            Some(_) => Self::Update,
+            None => Self::Create,
+        }
+    }
 }
 
 /// How far it is.
@@ -117,10 +128,73 @@ impl Operation {
     }
 }
 
-/// Adds the headers by which a client follows an operation.
-///
-/// `location` is where the resource is: it stands in the URLs.
-pub(crate) fn announce(
+/// A change whose operation was begun, or was under way.
+pub(crate) struct Begun {
+    pub(crate) record: Record,
+    pub(crate) step: Step,
+    operation: Uuid,
+}
+
+impl Begun {
+    pub(crate) fn new(operation: &Operation, record: Record) -> Self {
+        Self {
+            record,
+            step: operation.step,
+            operation: operation.id,
+        }
+    }
+
+    /// An answer with the headers by which a client follows the change.
+    pub(crate) fn answer(
+        &self,
+        state: &State,
+        request: &Request,
+        status: StatusCode,
+        body: Option<Value>,
+    ) -> Answer {
+        let (answer, id) = (Answer::new(status, body), &self.record.id);
+        // What belongs to something is where that is.
+        let owner = id.owner().and_then(|owner| state.get(&owner));
+        let placed = owner.as_ref().unwrap_or(&self.record);
+        let location = placed.text("location").unwrap_or("global");
+        announce(answer, request, id, location, self.operation)
+    }
+}
+
+/// What became of a change.
+pub(crate) enum Outcome {
+    /// It was made at once, or everything was so already.
+    Done(Record),
+    /// It goes on.
+    Begun(Begun),
+}
+
+impl Outcome {
+    /// The resource as it is now.
+    pub(crate) fn record(&self) -> &Record {
+        match self {
+            Self::Done(record) => record,
+            Self::Begun(begun) => &begun.record,
+        }
+    }
+
+    /// 200 for what is done, `status` for what goes on.
+    pub(crate) fn answer(
+        &self,
+        state: &State,
+        request: &Request,
+        status: StatusCode,
+        body: Value,
+    ) -> Answer {
+        match self {
+            Self::Done(_) => Answer::ok(body),
+            Self::Begun(begun) => begun.answer(state, request, status, Some(body)),
+        }
+    }
+}
+
+/// Adds the headers by which a client follows an operation on a resource that is at `location`.
+fn announce(
     answer: Answer,
     request: &Request,
     id: &ResourceId,
@@ -145,16 +219,9 @@ pub(crate) fn announce(
     }
     let base = match owner.kind {
         Kind::Group => format!("/subscriptions/{subscription}"),
-        _ => {
-            let location = if location.is_empty() {
-                "global"
-            } else {
-                location
-            };
-            format!(
-                "/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}"
-            )
-        }
+        _ => format!(
+            "/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}"
+        ),
     };
     let status = url(request, &format!("{base}/operationStatuses/{operation}"));
     let result = url(request, &format!("{base}/operationResults/{operation}"));

@@ -12,14 +12,13 @@ use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{need_parent, only};
-use crate::operations::{self, Operation, Step};
+use crate::operations::{Begun, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
 const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
 
@@ -29,29 +28,6 @@ const DESCRIPTION_MAX: usize = 1024;
 /// Connections of one instance or service.
 const CONNECTIONS_MAX: usize = 1_000;
 
-/// A change that was begun, and what its answer is made of.
-pub(crate) struct Begun {
-    pub(crate) record: Record,
-    pub(crate) step: Step,
-    operation: Uuid,
-    /// The region of what the connection belongs to.
-    location: String,
-}
-
-impl Begun {
-    /// An answer with the headers by which a client follows the change.
-    pub(crate) fn answer(
-        &self,
-        request: &Request,
-        status: StatusCode,
-        body: Option<Value>,
-    ) -> Answer {
-        let answer = Answer::new(status, body);
-        let id = &self.record.id;
-        operations::announce(answer, request, id, &self.location, self.operation)
-    }
-}
-
 /// Makes a connection to the group `group` of private link resources, or changes a connection's state.
 pub(crate) async fn put(
     desk: &Arc<Desk>,
@@ -60,52 +36,40 @@ pub(crate) async fn put(
     group: &'static str,
 ) -> Result<Begun, Error> {
     let owner = id.owner().expect("a connection belongs to something");
-    let parent = need_parent(desk, &owner)?;
+    need_parent(desk, &owner)?;
     names::check_connection(&id.name)?;
     let body = request.json()?;
     let state = read(&Object::body(&body)?)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let (step, operation, record) = desk
-        .begin(&request.cause, move |_, stored| {
-            life::staying(stored, &owner)?;
-            life::idle(stored, &id)?;
-            let before = stored.get(&id);
-            let before = before.as_ref();
-            let prefix = owner.children(id.kind);
-            if before.is_none() && stored.keys(&prefix).count() >= CONNECTIONS_MAX {
-                return Err(Error::LimitReached {
-                    what: format!("resource '{}'", owner.name),
-                    kind: "private endpoint connections",
-                    limit: CONNECTIONS_MAX,
-                    way_out: "delete one.",
-                });
-            }
-            let mut record = match before {
-                Some(before) => Record::clone(before),
-                None => fresh(&id, group),
-            };
-            let step = if before.is_some() {
-                Step::Update
-            } else {
-                Step::Create
-            };
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            record
-                .properties_mut()
-                .insert("privateLinkServiceConnectionState".to_owned(), state);
-            record.set_state("Updating");
-            let operation = Operation::begin(&id, step, now);
-            let outcome = (step, operation.id, record.clone());
-            Ok((vec![Change::Put(record)], Some(operation), outcome))
-        })
-        .await?;
-    Ok(Begun {
-        record,
-        step,
-        operation,
-        location: parent.text("location").unwrap_or_default().to_owned(),
+    desk.begin(&request.cause, move |_, stored| {
+        life::staying(stored, &owner)?;
+        life::idle(stored, &id)?;
+        let before = stored.get(&id);
+        let before = before.as_ref();
+        let prefix = owner.children(id.kind);
+        if before.is_none() && stored.keys(&prefix).count() >= CONNECTIONS_MAX {
+            return Err(Error::LimitReached {
+                what: format!("resource '{}'", owner.name),
+                kind: "private endpoint connections",
+                limit: CONNECTIONS_MAX,
+                way_out: "delete one.",
+            });
+        }
+        let mut record = match before {
+            Some(before) => Record::clone(before),
+            None => fresh(&id, group),
+        };
+        let system = system_data(before, &caller, now);
+        record.body.insert("systemData".to_owned(), system);
+        record
+            .properties_mut()
+            .insert("privateLinkServiceConnectionState".to_owned(), state);
+        record.set_state("Updating");
+        let operation = Operation::begin(&id, Step::over(before), now);
+        let begun = Begun::new(&operation, record.clone());
+        Ok((vec![Change::Put(record)], Some(operation), begun))
     })
+    .await
 }
 
 /// A connection that nobody has made before, with the private endpoint that would have.
@@ -148,14 +112,8 @@ pub(crate) async fn delete(
     id: ResourceId,
 ) -> Result<Option<Begun>, Error> {
     let owner = id.owner().expect("a connection belongs to something");
-    let parent = need_parent(desk, &owner)?;
-    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
-    Ok(deleted.map(|(operation, record)| Begun {
-        record,
-        step: Step::Delete,
-        operation,
-        location: parent.text("location").unwrap_or_default().to_owned(),
-    }))
+    need_parent(desk, &owner)?;
+    life::delete(desk, request, id, |_, _| Ok(())).await
 }
 
 /// The one thing that a private endpoint of a resource connects to.

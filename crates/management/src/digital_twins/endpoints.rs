@@ -13,7 +13,7 @@ use crate::definitions;
 use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{child, need, need_parent, not_taken};
-use crate::operations::{self, Failure, Operation, Step};
+use crate::operations::{Begun, Failure, Operation, Outcome, Step};
 use crate::store::record::{Record, system_data};
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
@@ -23,7 +23,6 @@ use std::sync::Arc;
 use twinroute_model::endpoint::{self, Endpoint, EndpointType, FieldError};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
-use uuid::Uuid;
 
 const TYPES: &[&str] = &["EventHub", "EventGrid", "ServiceBus"];
 const AUTHENTICATION: &[&str] = &["KeyBased", "IdentityBased"];
@@ -78,19 +77,15 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let endpoint = check(&name, &wanted)?;
     connects(desk, &owner, &endpoint)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let asked = id.clone();
-    let (status, operation, record) = desk
+    let outcome = desk
         .begin(&request.cause, move |desk, state| {
             let before = admit(desk, state, &owner, &id)?;
             let before = before.as_ref();
             if let Some(before) = before {
                 keeps_authentication(before, &wanted)?;
                 if is_same(before, &wanted) && before.state() == "Succeeded" {
-                    return Ok((
-                        Vec::new(),
-                        None,
-                        (StatusCode::OK, None, Record::clone(before)),
-                    ));
+                    let done = Outcome::Done(Record::clone(before));
+                    return Ok((Vec::new(), None, done));
                 }
             }
             let created = before.and_then(|before| before.property("createdTime"));
@@ -100,17 +95,14 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let properties = wanted.properties_mut();
             properties.insert("createdTime".to_owned(), created.into());
             wanted.set_state("Provisioning");
-            let step = if before.is_some() {
-                Step::Update
-            } else {
-                Step::Create
-            };
-            let operation = Operation::begin(&id, step, now);
-            let outcome = (StatusCode::CREATED, Some(operation.id), wanted.clone());
-            Ok((vec![Change::Put(wanted)], Some(operation), outcome))
+            let operation = Operation::begin(&id, Step::over(before), now);
+            let begun = Begun::new(&operation, wanted.clone());
+            let put = vec![Change::Put(wanted)];
+            Ok((put, Some(operation), Outcome::Begun(begun)))
         })
         .await?;
-    Ok(accepted(desk, request, &asked, status, operation, &record))
+    let body = render(outcome.record());
+    Ok(outcome.answer(&desk.store.read(), request, StatusCode::CREATED, body))
 }
 
 /// Whether the endpoint may be made or changed now; gives the one that is there.
@@ -289,18 +281,12 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
             routes,
         })
     };
-    let deleted = life::delete(desk, request, id.clone(), unused).await?;
-    let Some((operation, record)) = deleted else {
+    let deleted = life::delete(desk, request, id, unused).await?;
+    let Some(begun) = deleted else {
         return Ok(Answer::no_content());
     };
-    Ok(accepted(
-        desk,
-        request,
-        &id,
-        StatusCode::ACCEPTED,
-        Some(operation),
-        &record,
-    ))
+    let body = Some(render(&begun.record));
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
 /// The ids of the routes that send to an endpoint.
@@ -310,23 +296,6 @@ fn routes_to(state: &State, owner: &ResourceId, endpoint: &str) -> Vec<String> {
     let sending =
         routes.filter(|route| route.endpoint_name.as_str().eq_ignore_ascii_case(endpoint));
     sending.map(|route| route.id.to_string()).collect()
-}
-
-fn accepted(
-    desk: &Desk,
-    request: &Request,
-    id: &ResourceId,
-    status: StatusCode,
-    operation: Option<Uuid>,
-    record: &Record,
-) -> Answer {
-    let answer = Answer::new(status, Some(render(record)));
-    let Some(operation) = operation else {
-        return answer;
-    };
-    let owner = id.owner().and_then(|owner| desk.store.read().get(&owner));
-    let location = owner.as_ref().and_then(|owner| owner.text("location"));
-    operations::announce(answer, request, id, location.unwrap_or_default(), operation)
 }
 
 /// What readers see: secrets as masks, and nothing at all of them while it provisions.

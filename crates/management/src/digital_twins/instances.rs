@@ -15,7 +15,7 @@ use crate::desk::Desk;
 use crate::groups;
 use crate::life;
 use crate::lookup::{need, need_group, not_found, not_taken};
-use crate::operations::{self, Operation, Step};
+use crate::operations::{Begun, Operation, Outcome, Step};
 use crate::store::record::{Record, system_data, tags};
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
@@ -78,8 +78,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             .unwrap_or("Enabled"),
     };
     let (caller, now) = (request.caller.clone(), request.now);
-    let asked = id.clone();
-    let (status, operation, record) = desk
+    let outcome = desk
         .begin(&request.cause, move |desk, state| {
             let before = state.get(&id);
             let before = before.as_ref();
@@ -100,28 +99,21 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                 && is_same(before, &record)
                 && before.state() == "Succeeded"
             {
-                return Ok((
-                    Vec::new(),
-                    None,
-                    (StatusCode::OK, None, Record::clone(before)),
-                ));
+                let done = Outcome::Done(Record::clone(before));
+                return Ok((Vec::new(), None, done));
             }
             record.set_state("Provisioning");
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
-            let step = if before.is_some() {
-                Step::Update
-            } else {
-                Step::Create
-            };
-            let operation = Operation::begin(&id, step, now);
+            let operation = Operation::begin(&id, Step::over(before), now);
             let mut changes = groups::made_with(state, &id, &caller, now);
             changes.push(Change::Put(record.clone()));
-            let outcome = (StatusCode::CREATED, Some(operation.id), record);
-            Ok((changes, Some(operation), outcome))
+            let begun = Outcome::Begun(Begun::new(&operation, record));
+            Ok((changes, Some(operation), begun))
         })
         .await?;
-    Ok(accepted(desk, request, &asked, status, operation, &record))
+    let body = render(desk, request, outcome.record());
+    Ok(outcome.answer(&desk.store.read(), request, StatusCode::CREATED, body))
 }
 
 /// Checks that the instance may be (or stay) where it is asked for; gives its location.
@@ -199,8 +191,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
         .word("publicNetworkAccess", ACCESS)?;
     need(desk, &id)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let asked = id.clone();
-    let (status, operation, record) = desk
+    let outcome = desk
         .begin(&request.cause, move |_, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
             life::idle(state, &id)?;
@@ -219,7 +210,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
                 properties.insert("publicNetworkAccess".to_owned(), access.into());
             }
             if is_same(before, &record) {
-                return Ok((Vec::new(), None, (StatusCode::OK, None, record)));
+                return Ok((Vec::new(), None, Outcome::Done(record)));
             }
             let properties = record.properties_mut();
             properties.insert("lastUpdatedTime".to_owned(), now.rfc3339().into());
@@ -228,49 +219,26 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
             // Tags alone are quick: Azure answers 200 at once.
             if !slow {
                 let put = Change::Put(record.clone());
-                return Ok((vec![put], None, (StatusCode::OK, None, record)));
+                return Ok((vec![put], None, Outcome::Done(record)));
             }
             record.set_state("Updating");
             let operation = Operation::begin(&id, Step::Update, now);
-            let outcome = (StatusCode::ACCEPTED, Some(operation.id), record.clone());
-            Ok((vec![Change::Put(record)], Some(operation), outcome))
+            let begun = Outcome::Begun(Begun::new(&operation, record.clone()));
+            Ok((vec![Change::Put(record)], Some(operation), begun))
         })
         .await?;
-    Ok(accepted(desk, request, &asked, status, operation, &record))
+    let body = render(desk, request, outcome.record());
+    Ok(outcome.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     need_group(desk, &id.subscription, &id.group)?;
-    let deleted = life::delete(desk, request, id.clone(), |_, _| Ok(())).await?;
-    let Some((operation, record)) = deleted else {
+    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
+    let Some(begun) = deleted else {
         return Ok(Answer::no_content());
     };
-    Ok(accepted(
-        desk,
-        request,
-        &id,
-        StatusCode::ACCEPTED,
-        Some(operation),
-        &record,
-    ))
-}
-
-fn accepted(
-    desk: &Desk,
-    request: &Request,
-    id: &ResourceId,
-    status: StatusCode,
-    operation: Option<Uuid>,
-    record: &Record,
-) -> Answer {
-    let answer = Answer::new(status, Some(render(desk, request, record)));
-    match operation {
-        Some(operation) => {
-            let location = record.text("location").unwrap_or_default();
-            operations::announce(answer, request, id, location, operation)
-        }
-        None => answer,
-    }
+    let body = Some(render(desk, request, &begun.record));
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.

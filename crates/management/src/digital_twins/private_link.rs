@@ -43,11 +43,16 @@ pub(crate) async fn connections(
         Method::GET => Ok(Answer::ok(need(desk, &id)?.render())),
         Method::PUT => {
             let begun = private_link::put(desk, request, id, GROUP).await?;
-            Ok(begun.answer(request, StatusCode::ACCEPTED, Some(begun.record.render())))
+            Ok(begun.answer(
+                &desk.store.read(),
+                request,
+                StatusCode::ACCEPTED,
+                Some(begun.record.render()),
+            ))
         }
         // Its 202 has no body.
         Method::DELETE => Ok(match private_link::delete(desk, request, id).await? {
-            Some(begun) => begun.answer(request, StatusCode::ACCEPTED, None),
+            Some(begun) => begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None),
             None => Answer::no_content(),
         }),
         _ => Err(not_taken(request, "GET, PUT and DELETE")),

@@ -11,7 +11,7 @@ use crate::arm::request::Request;
 use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{child, need, need_parent, not_taken};
-use crate::operations::{self, Operation, Step};
+use crate::operations::{Begun, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
 use http::{Method, StatusCode};
@@ -99,13 +99,12 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
 
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     let owner = id.owner().expect("a connection belongs to an instance");
-    let parent = need_parent(desk, &owner)?;
+    need_parent(desk, &owner)?;
     names::check_endpoint(&id.name)?;
     let body = request.json()?;
     let properties = read(&Object::body(&body)?)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let asked = id.clone();
-    let (operation, record) = desk
+    let begun = desk
         .begin(&request.cause, move |_, state| {
             life::staying(state, &owner)?;
             life::idle(state, &id)?;
@@ -116,34 +115,23 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record.set_state("Provisioning");
-            let step = if before.is_some() {
-                Step::Update
-            } else {
-                Step::Create
-            };
-            let operation = Operation::begin(&id, step, now);
-            let outcome = (operation.id, record.clone());
-            Ok((vec![Change::Put(record)], Some(operation), outcome))
+            let operation = Operation::begin(&id, Step::over(before), now);
+            let begun = Begun::new(&operation, record.clone());
+            Ok((vec![Change::Put(record)], Some(operation), begun))
         })
         .await?;
-    let answer = Answer::new(StatusCode::CREATED, Some(record.render()));
-    let location = parent.text("location").unwrap_or_default();
-    Ok(operations::announce(
-        answer, request, &asked, location, operation,
-    ))
+    let body = Some(begun.record.render());
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::CREATED, body))
 }
 
 /// 202 with the resource as it goes; `cleanupConnectionArtifacts` has nothing to clean up here.
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     let owner = id.owner().expect("a connection belongs to an instance");
-    let parent = need_parent(desk, &owner)?;
-    let deleted = life::delete(desk, request, id.clone(), |_, _| Ok(())).await?;
-    let Some((operation, record)) = deleted else {
+    need_parent(desk, &owner)?;
+    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
+    let Some(begun) = deleted else {
         return Ok(Answer::no_content());
     };
-    let answer = Answer::new(StatusCode::ACCEPTED, Some(record.render()));
-    let location = parent.text("location").unwrap_or_default();
-    Ok(operations::announce(
-        answer, request, &id, location, operation,
-    ))
+    let body = Some(begun.record.render());
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }

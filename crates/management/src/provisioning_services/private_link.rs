@@ -48,7 +48,12 @@ pub(super) async fn connections(
                 Step::Create => StatusCode::CREATED,
                 Step::Update | Step::Delete => StatusCode::OK,
             };
-            Ok(begun.answer(request, status, Some(begun.record.render())))
+            Ok(begun.answer(
+                &desk.store.read(),
+                request,
+                status,
+                Some(begun.record.render()),
+            ))
         }
         Method::DELETE => Ok(match private_link::delete(desk, request, id).await? {
             Some(begun) => {
@@ -57,7 +62,12 @@ pub(super) async fn connections(
                 shown["properties"]["privateLinkServiceConnectionState"] = json!({
                     "status": "Disconnected", "description": "Deleted", "actionsRequired": "None",
                 });
-                begun.answer(request, StatusCode::ACCEPTED, Some(shown))
+                begun.answer(
+                    &desk.store.read(),
+                    request,
+                    StatusCode::ACCEPTED,
+                    Some(shown),
+                )
             }
             None => Answer::no_content(),
         }),

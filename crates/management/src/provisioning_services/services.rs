@@ -15,7 +15,7 @@ use crate::desk::Desk;
 use crate::groups;
 use crate::life;
 use crate::lookup::{need, need_group, not_found, not_taken};
-use crate::operations::{self, Operation, Step};
+use crate::operations::{Begun, Operation, Step};
 use crate::store::record::{Record, system_data, tags};
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
@@ -66,8 +66,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
     let (caller, now) = (request.caller.clone(), request.now);
-    let asked = id.clone();
-    let (operation, record) = desk
+    let begun = desk
         .begin(&request.cause, move |_, state| {
             life::idle(state, &id)?;
             let before = state.get(&id);
@@ -86,11 +85,12 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let operation = Operation::begin(&id, step, now);
             let mut changes = groups::made_with(state, &id, &caller, now);
             changes.push(Change::Put(record.clone()));
-            let outcome = (operation.id, record);
-            Ok((changes, Some(operation), outcome))
+            let begun = Begun::new(&operation, record);
+            Ok((changes, Some(operation), begun))
         })
         .await?;
-    let mut shown = render(&desk.store.read(), &record);
+    let state = desk.store.read();
+    let mut shown = render(&state, &begun.record);
     shown["etag"] = sent_etag.into();
     if shown["etag"].is_null() {
         drop(shown.as_object_mut().and_then(|shown| shown.remove("etag")));
@@ -98,8 +98,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     if let Some(sent) = sent_policies {
         shown["properties"]["authorizationPolicies"] = sent;
     }
-    let answer = Answer::new(StatusCode::CREATED, Some(shown));
-    Ok(operations::announce(answer, request, &asked, "", operation))
+    Ok(begun.answer(&state, request, StatusCode::CREATED, Some(shown)))
 }
 
 /// The record of a service that may be made or changed as it is wanted.
@@ -215,12 +214,11 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     need_group(desk, &id.subscription, &id.group)?;
     let demand = Demand::of(request, None);
     let as_read = move |_: &State, before: &Record| demand.check(Some(before), &before.id.name);
-    let deleted = life::delete(desk, request, id.clone(), as_read).await?;
-    let Some((operation, _)) = deleted else {
+    let deleted = life::delete(desk, request, id, as_read).await?;
+    let Some(begun) = deleted else {
         return Ok(Answer::no_content());
     };
-    let answer = Answer::new(StatusCode::ACCEPTED, None);
-    Ok(operations::announce(answer, request, &id, "", operation))
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None))
 }
 
 /// What readers see: no policies, and hubs without their keys.
