@@ -417,10 +417,7 @@ fn outcome(desk: &Desk, copy: &Desk, taken: &[&Given]) -> Vec<Change> {
 /// Begins what a PUT begins: the destination is asked before the endpoint is in use.
 fn provision(record: &mut Record, before: &State, now: Timestamp) -> Change {
     record.set_state("Provisioning");
-    let step = match before.get(&record.id) {
-        Some(_) => Step::Update,
-        None => Step::Create,
-    };
+    let step = Step::over(before.get(&record.id).as_ref());
     Change::Note(Operation::begin(&record.id, step, now))
 }
 

@@ -169,9 +169,13 @@ impl Daemon {
     }
 }
 
+/// The address in a line of the log, of either format.
 pub(crate) fn address(line: &str) -> String {
-    let line: serde_json::Value = serde_json::from_str(line).unwrap();
-    line["address"].as_str().unwrap().to_owned()
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
+        return line["address"].as_str().unwrap().to_owned();
+    }
+    let (_, address) = line.split_once("address=").unwrap();
+    address.split(' ').next().unwrap().to_owned()
 }
 
 pub(crate) fn exchange(address: &str, request: &str) -> String {

@@ -17,6 +17,7 @@ mod management;
 mod network;
 mod rotation;
 mod running;
+mod secrets;
 mod session;
 mod steering;
 
