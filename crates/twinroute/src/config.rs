@@ -436,8 +436,23 @@ fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Resul
         let at = error.span().map_or(0, |span| span.start);
         let before = &text[..at.min(text.len())];
         let line = before.matches('\n').count() + 1;
-        anyhow::anyhow!("line {line}: {}", error.message())
+        anyhow::anyhow!("line {line}: {}", without_value(error.message()))
     })
+}
+
+/// What serde says of a value of another type, without the value: it may be a secret.
+fn without_value(message: &str) -> String {
+    const OTHER: &str = "invalid type: ";
+    let (value, end) = (
+        message.find(['"', '`']),
+        message.rfind(", expected").unwrap_or_default(),
+    );
+    match value {
+        Some(value) if message.starts_with(OTHER) && value < end => {
+            format!("{}{}", message[..value].trim_end(), &message[end..])
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// Puts environment variables in for `${NAME}`, outside comments.
@@ -475,6 +490,21 @@ fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_another_type_is_not_repeated() {
+        let told = |text| parse(text, |_| None).unwrap_err().to_string();
+        assert_eq!(
+            told("[ingress]\naccess_keys = 'a\", expected key'"),
+            "line 2: invalid type: string, expected a sequence"
+        );
+        assert_eq!(
+            told("core_dumps = 12345"),
+            "line 1: invalid type: integer, expected a boolean"
+        );
+        let unknown = told("[ack]\n");
+        assert!(unknown.contains("unknown field `ack`"), "{unknown}");
+    }
 
     fn refusal(text: &str) -> String {
         format!(

@@ -157,7 +157,7 @@ fn broken_configurations(stage: &Stage, folder: &Path, marks: &mut Marks) {
             "[ingress]\naccess = {{ tokens = [{{ name = 'a', rol = 'read', token = '{secret}' }}] }}\n"
         ),
         format!(
-            "[ingress]\naccess = {{ tokens = [{{ name = 'a', role = '{secret}', token = '{secret}' }}] }}\n"
+            "[ingress]\naccess = {{ tokens = [{{ name = 'a', role = 'read', token = ['{secret}'] }}] }}\n"
         ),
         format!("[[ingress.callers]]\nname = 'a'\nkeys = '{secret}'\n"),
         format!("[outgoing]\nproxy = 'ftp://user:{secret}@h'\n"),
