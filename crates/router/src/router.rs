@@ -4,6 +4,7 @@ use crate::accept::{AcceptError, AckLevel};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
+use crate::durable;
 use crate::expiry::{self, Expiry};
 use crate::intake::Drain;
 use crate::lane::Lane;
@@ -115,6 +116,10 @@ impl Router {
             shared: Arc::new(shared),
         };
         router.resume_replays();
+        if let Some(ended) = router.shared.live.ended() {
+            let shared = Arc::downgrade(&router.shared);
+            drop(tokio::spawn(durable::forget(shared, ended)));
+        }
         router
     }
 
