@@ -417,3 +417,7 @@ mod dead_letter_tests;
 #[cfg(test)]
 #[path = "refused_tests.rs"]
 mod refused_tests;
+
+#[cfg(test)]
+#[path = "removed_tests.rs"]
+mod removed_tests;
