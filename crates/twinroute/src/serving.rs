@@ -97,17 +97,11 @@ pub(crate) struct InUse {
 /// # Errors
 /// When the key is being changed, or the folder cannot be written.
 pub(crate) fn use_key(loaded: &Loaded) -> anyhow::Result<Option<InUse>> {
-    let of_files = loaded.config.table.source == Kind::Files;
-    if of_files && loaded.journal_folder().is_none() {
+    if loaded.config.table.source == Kind::Files && loaded.journal_folder().is_none() {
         return Ok(None);
     }
     let path = lock_file(loaded);
-    let file = match open_lock(&path) {
-        Ok(file) => file,
-        // Then no key can be made there either, and what needs one does without: see `last_definitions`.
-        Err(_) if of_files => return Ok(None),
-        Err(error) => return Err(error).context(path.display().to_string()),
-    };
+    let file = open_lock(&path).with_context(|| path.display().to_string())?;
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(InUse { _locked: file })),
         Err(TryLockError::WouldBlock) => bail!(
@@ -136,7 +130,8 @@ pub(crate) fn change_key(loaded: &Loaded) -> anyhow::Result<InUse> {
 }
 
 fn lock_file(loaded: &Loaded) -> PathBuf {
-    folder(loaded).join("lock")
+    // The journal has a file `lock` of its own.
+    key_folder(loaded).join("key.lock")
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
@@ -200,9 +195,18 @@ pub(crate) fn key_of_variable(name: &str) -> anyhow::Result<SealKey> {
 pub(crate) fn key_file(loaded: &Loaded) -> PathBuf {
     let named = &loaded.config.management.key_file;
     if named.as_os_str().is_empty() {
-        return folder(loaded).join("store.key");
+        return key_folder(loaded).join("store.key");
     }
     loaded.path(named)
+}
+
+/// Where the key is unless something else is said: with what it seals. Where definitions are files that is beside the
+/// journal, for a folder beside the configuration may not be writable.
+fn key_folder(loaded: &Loaded) -> PathBuf {
+    match (loaded.config.table.source, loaded.journal_folder()) {
+        (Kind::Files, Some(journal)) => journal,
+        _ => folder(loaded),
+    }
 }
 
 /// The file of the last good listing of Azure.

@@ -105,7 +105,7 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
     let shown = &status["instances"][0]["endpoints"][0];
     assert_eq!(shown["state"], "removed", "{shown}");
     let output = twinroute()
-        .args(["status", "--url", &format!("http://{}", daemon.admin)])
+        .args(["status", "--admin", &daemon.admin])
         .output()
         .unwrap();
     let told = text(&output.stdout);
