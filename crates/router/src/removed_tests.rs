@@ -376,6 +376,7 @@ async fn it_is_written_when_definitions_change_and_forgotten_when_nothing_waits(
     assert_eq!(kept(&machine), 1);
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
     until(&router, |_| kept(&machine) == 0).await;
 }
 
