@@ -1,12 +1,12 @@
 //! What an endpoint can be told that the management API has no field for.
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Settings of one endpoint: TOML under `[endpoints."name"]`, the same for every source of definitions.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointSettings {
     /// The schema that an Event Grid topic was created with.
@@ -27,6 +27,7 @@ pub struct EndpointSettings {
     /// Batches that may be unanswered at a time: 1 to 64.
     pub batches_in_flight_max: usize,
     /// Bytes of events that may wait for this endpoint.
+    #[serde(serialize_with = "bytes")]
     pub queue_bytes_max: ByteSize,
     /// Events that may wait for this endpoint.
     pub queue_events_max: usize,
@@ -36,6 +37,7 @@ pub struct EndpointSettings {
     /// What happens at one of the three limits above.
     pub when_full: WhenFull,
     /// Bytes of dead letters that may be kept here: the oldest above are given up. 0: none ever is.
+    #[serde(serialize_with = "bytes")]
     pub dead_letter_bytes_max: ByteSize,
     /// How long a batch that is not full waits for more events: 0 to 1 s.
     ///
@@ -53,7 +55,7 @@ pub struct EndpointSettings {
     pub time_to_live: Duration,
     /// How long an event that failed alone waits after its first, second, … attempt; the last holds for
     /// all later ones.
-    #[serde(deserialize_with = "durations")]
+    #[serde(deserialize_with = "durations", serialize_with = "as_durations")]
     pub retry_schedule: Vec<Duration>,
     /// How far a wait is spread by chance, in percent of it to either side: 0 to 50.
     pub retry_jitter_percent: u8,
@@ -156,8 +158,17 @@ fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>
         .collect())
 }
 
+fn as_durations<S: Serializer>(steps: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(steps.iter().copied().map(humantime_serde::Serde::from))
+}
+
+/// The exact number; as text it would be rounded.
+fn bytes<S: Serializer>(bytes: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(bytes.as_u64())
+}
+
 /// What happens when more waits for an endpoint than may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// The oldest becomes a dead letter.
@@ -181,7 +192,7 @@ impl WhenFull {
 }
 
 /// What a destination's answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// The event failed alone and is tried again.
@@ -205,7 +216,7 @@ impl Answer {
 }
 
 /// The schema of an Event Grid topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TopicSchema {
     /// CloudEvents 1.0, sent as a batch.
@@ -217,7 +228,7 @@ pub enum TopicSchema {
 }
 
 /// Whether a twin's events keep their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ordering {
     /// First attempts of one twin's events follow acceptance order.
@@ -227,7 +238,7 @@ pub enum Ordering {
 }
 
 /// The partition key of Event Hubs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartitionKey {
     /// One of 32 keys, by a stable hash of the twin: batches stay full, a twin stays in its partition.
@@ -239,7 +250,7 @@ pub enum PartitionKey {
 }
 
 /// The session of Service Bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Session {
     /// None.
@@ -249,7 +260,7 @@ pub enum Session {
 }
 
 /// What AMQP connections run over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AmqpTransport {
     /// TCP, on AMQP's own port.
@@ -259,7 +270,7 @@ pub enum AmqpTransport {
 }
 
 /// How an AMQP connection authenticates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AmqpAuth {
     /// SASL ANONYMOUS, then claims-based security: Event Hubs and Service Bus.
@@ -268,4 +279,42 @@ pub enum AmqpAuth {
     Plain,
     /// SASL ANONYMOUS and nothing else.
     Anonymous,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        let odd = EndpointSettings {
+            topic_schema: TopicSchema::EventGrid,
+            ordering: Ordering::None,
+            partition_key: PartitionKey::Twin,
+            session: Session::Twin,
+            amqp_auth: AmqpAuth::Plain,
+            amqp_transport: AmqpTransport::Websocket,
+            batch: false,
+            batches_in_flight_max: 7,
+            queue_bytes_max: ByteSize(1_234_567_891),
+            queue_events_max: 3,
+            queue_age_max: Duration::from_millis(90_001),
+            when_full: WhenFull::DiscardOldest,
+            dead_letter_bytes_max: ByteSize(1_000_001),
+            linger: Duration::from_micros(1_500),
+            attempt_timeout: Duration::from_secs(61),
+            attempts_max: 5,
+            time_to_live: Duration::from_secs(3_601),
+            retry_schedule: vec![Duration::from_millis(1_500), Duration::from_secs(9)],
+            retry_jitter_percent: 3,
+            retry_after_max: Duration::from_secs(1),
+            probe_interval_max: Duration::from_secs(2),
+            answers: BTreeMap::from([("http-409".to_owned(), Answer::Reject)]),
+        };
+        for settings in [EndpointSettings::default(), odd] {
+            let text = serde_json::to_string(&settings).unwrap();
+            let read: EndpointSettings = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, settings, "{text}");
+        }
+    }
 }

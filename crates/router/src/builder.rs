@@ -1,8 +1,10 @@
 //! What a router is made of, before it runs.
 
 use crate::duplicates::DuplicateWindow;
+use crate::durable::Durable;
 use crate::expiry::WARNING_BEFORE;
-use crate::live::{Durable, Live};
+use crate::last_definitions::{Last, LastDefinitions};
+use crate::live::Live;
 use crate::plan::Custom;
 use crate::replay::Replays;
 use crate::router::Router;
@@ -26,6 +28,7 @@ pub struct Builder {
     default_instance: Result<InstanceName, InvalidName>,
     journal_bytes_max: u64,
     disk: Option<(Disk, Recovered)>,
+    last_definitions: Option<LastDefinitions>,
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
     removed_grace: Duration,
@@ -81,6 +84,7 @@ impl Builder {
             default_instance: InstanceName::new("default"),
             journal_bytes_max: 256 << 20,
             disk: None,
+            last_definitions: None,
             replay_notes: None,
             duplicates: None,
             removed_grace: Duration::from_secs(5 * 60),
@@ -130,6 +134,18 @@ impl Builder {
     pub fn journal_on_disk(mut self, disk: Disk, recovered: Recovered) -> Self {
         self.journal_bytes_max = disk.bytes_max();
         self.disk = Some((disk, recovered));
+        self
+    }
+
+    /// Keeps, sealed, how endpoints are defined, so that the queue of one that is removed is delivered by its last
+    /// definition after a restart too, within what is left of the grace time, and then goes to its own dead-letter
+    /// store. Of use only with [`Self::journal_on_disk`]. Endpoints with a sink of the program's own are not kept.
+    ///
+    /// Blocks on the disk at the start and whenever definitions of endpoints change. A file that cannot be read is
+    /// renamed and told of, in the log and as a warning of the table; one that cannot be written too.
+    #[must_use]
+    pub fn last_definitions(mut self, file: LastDefinitions) -> Self {
+        self.last_definitions = Some(file);
         self
     }
 
@@ -242,7 +258,8 @@ impl Builder {
         let (journal, durable) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
-                let durable = Durable::new(disk.clone(), recovered);
+                let last = self.last_definitions.map(Last::open);
+                let durable = Durable::new(disk.clone(), recovered, last);
                 (Journal::Disk(disk), Some(durable))
             }
         };

@@ -3,8 +3,10 @@
 //! `apply` validates, compiles and swaps. Whatever is wrong, the old table stays, whole. A lane is kept
 //! as long as its endpoint is, and its sink too while nothing about the endpoint changed.
 
+use crate::durable::Durable;
 use crate::lane::durable::Origin;
 use crate::lane::{self, Lane};
+use crate::last_definitions::Last;
 use crate::made_of::{Known, KnownEndpoint};
 use crate::plan::{
     Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, overcommitted,
@@ -20,74 +22,42 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
 use twinroute_retry::ledger::Ledger;
-
-/// The journal on disk, and what it gave back for lanes that do not run yet.
-pub(crate) struct Durable {
-    disk: Disk,
-    recovered: BTreeMap<LaneKey, RecoveredLane>,
-}
-
-impl Durable {
-    pub(crate) fn new(disk: Disk, recovered: Recovered) -> Self {
-        let named = recovered.lanes.into_iter().filter_map(|lane| {
-            if lane.name.is_none() && !lane.pending.is_empty() {
-                tracing::error!(
-                    lane = lane.number.0,
-                    events = lane.pending.len(),
-                    "the journal lost which endpoint these events are for; they stay in it"
-                );
-            }
-            Some((lane.name.clone()?, lane))
-        });
-        Self {
-            disk,
-            recovered: named.collect(),
-        }
-    }
-
-    fn origin(&mut self, key: &LaneKey, clock: Arc<dyn Clock>) -> Origin {
-        let number = self.disk.bind(&key.0, &key.1);
-        let recovered = self.recovered.remove(key);
-        Origin::durable(self.disk.clone(), number, clock, recovered)
-    }
-
-    /// The endpoints for which something waits that no lane has taken.
-    fn unclaimed(&self) -> Vec<LaneKey> {
-        let waiting = self.recovered.iter();
-        let waiting = waiting.filter(|(_, lane)| !lane.pending.is_empty());
-        waiting.map(|(key, _)| key.clone()).collect()
-    }
-}
 
 pub(crate) struct Live {
     table: ArcSwap<Table>,
-    connect: Arc<dyn Connect>,
-    clock: Arc<dyn Clock>,
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) clock: Arc<dyn Clock>,
     default_instance: InstanceName,
     custom: BTreeMap<EndpointName, Custom>,
-    removed_grace: Duration,
+    pub(crate) removed_grace: Duration,
     /// Bytes that may wait in all.
     journal_bytes_max: u64,
     running: Mutex<Running>,
     /// What the table was made of. Held while definitions are applied: one at a time.
     known: Mutex<Known>,
+    /// What outlives a restart of them, where the journal is on disk. Locked before `running`, and while the file
+    /// is written.
+    pub(crate) last: Option<Mutex<Last>>,
 }
 
 #[derive(Default)]
-struct Running {
+pub(crate) struct Running {
     /// Those of removed endpoints too, while they finish.
-    lanes: HashMap<LaneKey, Arc<Lane>>,
+    pub(crate) lanes: HashMap<LaneKey, Arc<Lane>>,
     /// What lanes that are over had counted, should their endpoints come back.
-    over: HashMap<LaneKey, Ledger>,
-    durable: Option<Durable>,
+    pub(crate) over: HashMap<LaneKey, Ledger>,
+    pub(crate) durable: Option<Durable>,
     faults: Vec<String>,
-    stopping: bool,
+    /// What is wrong with the file of last definitions.
+    pub(crate) problems: Vec<String>,
+    pub(crate) stopping: bool,
+    /// Where lanes tell that they have ended.
+    pub(crate) ended: Arc<Notify>,
     /// Where lanes tell that their credential is refused.
     refusals: Refusals,
 }
@@ -100,8 +70,9 @@ impl Live {
         custom: BTreeMap<EndpointName, Custom>,
         removed_grace: Duration,
         journal_bytes_max: u64,
-        durable: Option<Durable>,
+        mut durable: Option<Durable>,
     ) -> Self {
+        let last = durable.as_mut().and_then(|durable| durable.last.take());
         Self {
             table: ArcSwap::default(),
             connect,
@@ -115,6 +86,7 @@ impl Live {
                 ..Running::default()
             }),
             known: Mutex::default(),
+            last: last.map(Mutex::new),
         }
     }
 
@@ -126,7 +98,7 @@ impl Live {
         &self.default_instance
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
+    pub(crate) fn running(&self) -> std::sync::MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,11 +145,13 @@ impl Live {
         self.running().faults.clear();
         gauge!("twinroute_table_faults").set(0.0);
         if same {
+            self.save_last();
             if warnings != old.warnings {
                 self.warn_anew(&old, warnings);
             }
             return Ok(old.generation);
         }
+        self.note_last(&known, &planned);
         let Some(lanes) = self.bring_up(&mut known, planned) else {
             return Ok(old.generation);
         };
@@ -273,55 +247,6 @@ impl Live {
         Some(all)
     }
 
-    /// Retires lanes whose endpoints are gone; they finish what they have within the grace time. Takes in
-    /// what waits for endpoints that nothing defines.
-    fn retire_absent(&self, known: &Known) {
-        let deadline = Instant::now() + self.removed_grace;
-        let mut running = self.running();
-        if running.stopping {
-            return;
-        }
-        // Every endpoint has its lane, so there are others only if there are more.
-        let all_defined = running.lanes.len() == known.endpoints();
-        let Running { lanes, over, .. } = &mut *running;
-        lanes.retain(|key, lane| {
-            let (instance, name) = key;
-            if all_defined || known.has_endpoint(instance, name) {
-                return true;
-            }
-            if let Some(ledger) = lane.is_over() {
-                over.insert(key.clone(), ledger);
-                return false;
-            }
-            if lane.is_running() {
-                tracing::info!(endpoint = %format!("{instance}/{name}"),
-                    grace = ?self.removed_grace, "the endpoint was removed; its lane finishes");
-                lane.retire(deadline);
-            }
-            true
-        });
-        self.adopt_unclaimed(&mut running);
-    }
-
-    /// Gives what waits for endpoints that nothing defines a lane, in which it is seen. It is not sent; after
-    /// the grace time it becomes dead letters.
-    fn adopt_unclaimed(&self, running: &mut Running) {
-        let unclaimed = running.durable.as_ref().map(Durable::unclaimed);
-        for key in unclaimed.unwrap_or_default() {
-            let setup = lane::Setup {
-                endpoint_type: "unknown",
-                sink: Arc::new(lane::Nowhere),
-                store: None,
-                settings: Arc::new(EndpointSettings::default()),
-                hold: Some(lane::Hold::Undefined),
-            };
-            tracing::warn!(endpoint = %format!("{}/{}", key.0, key.1), grace = ?self.removed_grace,
-                "events wait in the journal for an endpoint that is not defined");
-            let lane = running.start(key, setup, &self.clock);
-            lane.retire(Instant::now() + self.removed_grace);
-        }
-    }
-
     /// The lane of an endpoint, that of a removed one too while it finishes.
     pub(crate) fn lane(&self, key: &LaneKey) -> Option<Arc<Lane>> {
         let running = self.running();
@@ -352,7 +277,9 @@ impl Live {
 
     pub(crate) fn status(&self) -> (TableStatus, Vec<InstanceStatus>) {
         let table = self.table.load_full();
-        let errors = self.running().faults.clone();
+        let running = self.running();
+        let (errors, problems) = (running.faults.clone(), running.problems.clone());
+        drop(running);
         let mut instances: BTreeMap<&InstanceName, InstanceStatus> = BTreeMap::new();
         let empty = |name: &InstanceName| InstanceStatus {
             name: name.to_string(),
@@ -380,7 +307,7 @@ impl Live {
             hash: table.hash.clone(),
             since: table.since.clone(),
             errors,
-            warnings: table.warnings.clone(),
+            warnings: table.warnings.iter().cloned().chain(problems).collect(),
             source: None,
         };
         (status, instances)
@@ -417,16 +344,23 @@ impl Running {
     /// The lane of an endpoint that is new, changed or back.
     fn lane(&mut self, key: LaneKey, setup: lane::Setup, clock: &Arc<dyn Clock>) -> Arc<Lane> {
         let Some(known) = self.lanes.get(&key) else {
-            return self.start(key, setup, clock);
+            return self.start(key, setup, clock, None);
         };
         known.reconfigure(setup);
         if !known.revive() {
-            drop(lane::spawn(Arc::clone(known)));
+            drop(lane::spawn(Arc::clone(known), Arc::clone(&self.ended)));
         }
         Arc::clone(known)
     }
 
-    fn start(&mut self, key: LaneKey, setup: lane::Setup, clock: &Arc<dyn Clock>) -> Arc<Lane> {
+    /// Starts a lane; one that is to end by `retired_at` never sends behind that.
+    pub(crate) fn start(
+        &mut self,
+        key: LaneKey,
+        setup: lane::Setup,
+        clock: &Arc<dyn Clock>,
+        retired_at: Option<Instant>,
+    ) -> Arc<Lane> {
         let over = self.over.remove(&key);
         let clock = Arc::clone(clock);
         let mut origin = match &mut self.durable {
@@ -438,7 +372,10 @@ impl Running {
         }
         let refusals = self.refusals.clone();
         let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refusals);
-        drop(lane::spawn(Arc::clone(&lane)));
+        if let Some(deadline) = retired_at {
+            lane.retire(deadline);
+        }
+        drop(lane::spawn(Arc::clone(&lane), Arc::clone(&self.ended)));
         self.lanes.insert(key, Arc::clone(&lane));
         lane
     }

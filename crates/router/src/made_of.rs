@@ -15,7 +15,7 @@ use twinroute_model::settings::EndpointSettings;
 
 /// What a sink was made of; while it stays the same the sink does.
 pub(crate) enum MadeOf {
-    Endpoint(Box<Endpoint>, Arc<EndpointSettings>),
+    Endpoint(Arc<Endpoint>, Arc<EndpointSettings>),
     Custom(Arc<EndpointSettings>),
 }
 
@@ -28,7 +28,7 @@ impl MadeOf {
             provisioning_error: error.cloned(),
             ..endpoint.clone()
         };
-        Self::Endpoint(Box::new(endpoint), settings)
+        Self::Endpoint(Arc::new(endpoint), settings)
     }
 
     /// Whether it is what [`Self::endpoint`] would make of these.
@@ -48,6 +48,16 @@ impl MadeOf {
             && *dead_letter == endpoint.dead_letter
             && (*provisioning_state, provisioning_error.as_ref()) == state_that_holds(endpoint)
             && (std::ptr::eq(&raw const **own_settings, settings) || **own_settings == *settings)
+    }
+
+    /// The definition, unless the program brought the sink along.
+    pub(crate) fn definition(&self) -> Option<(Arc<Endpoint>, Arc<EndpointSettings>)> {
+        match self {
+            Self::Endpoint(endpoint, settings) => {
+                Some((Arc::clone(endpoint), Arc::clone(settings)))
+            }
+            Self::Custom(_) => None,
+        }
     }
 
     pub(crate) fn is_custom(&self, settings: &EndpointSettings) -> bool {

@@ -196,7 +196,8 @@ impl Planning<'_> {
         let (digest, change) = match self.kept(&name, same) {
             Some(digest) => (digest, None),
             None => {
-                let setup = self.set_up(endpoint, Arc::clone(&settings))?;
+                let connect = self.planner.connect;
+                let setup = set_up(connect, endpoint, Arc::clone(&settings))?;
                 let made_of = MadeOf::endpoint(endpoint, settings);
                 (made_of.digest(self.instance, &name), Some((made_of, setup)))
             }
@@ -206,26 +207,6 @@ impl Planning<'_> {
             digest,
             queue_bytes_max,
             change,
-        })
-    }
-
-    fn set_up(
-        &self,
-        endpoint: &Endpoint,
-        settings: Arc<EndpointSettings>,
-    ) -> Result<lane::Setup, ConnectError> {
-        let connect = self.planner.connect;
-        let hold = Hold::of(endpoint);
-        let sink = match hold {
-            None => connect.connect(endpoint, &settings)?,
-            Some(_) => Arc::new(lane::Nowhere),
-        };
-        Ok(lane::Setup {
-            endpoint_type: endpoint.endpoint_type(),
-            sink,
-            store: connect.dead_letters(endpoint)?,
-            settings,
-            hold,
         })
     }
 
@@ -312,6 +293,26 @@ fn place(planned: PlannedEndpoint, endpoints: &mut Vec<PlannedEndpoint>, places:
     let number = LaneNumber::try_from(endpoints.len()).expect("fewer than 2^32 endpoints");
     places.insert(planned.name.clone(), number);
     endpoints.push(planned);
+}
+
+/// What the lane of an endpoint is made of.
+pub(crate) fn set_up(
+    connect: &dyn Connect,
+    endpoint: &Endpoint,
+    settings: Arc<EndpointSettings>,
+) -> Result<lane::Setup, ConnectError> {
+    let hold = Hold::of(endpoint);
+    let sink = match hold {
+        None => connect.connect(endpoint, &settings)?,
+        Some(_) => Arc::new(lane::Nowhere),
+    };
+    Ok(lane::Setup {
+        endpoint_type: endpoint.endpoint_type(),
+        sink,
+        store: connect.dead_letters(endpoint)?,
+        settings,
+        hold,
+    })
 }
 
 /// Some of the endpoints there are, for people.

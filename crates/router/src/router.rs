@@ -4,6 +4,7 @@ use crate::accept::{AcceptError, AckLevel};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
+use crate::durable;
 use crate::expiry::{self, Expiry};
 use crate::intake::Drain;
 use crate::lane::Lane;
@@ -115,6 +116,10 @@ impl Router {
             shared: Arc::new(shared),
         };
         router.resume_replays();
+        if let Some(ended) = router.shared.live.ended() {
+            let shared = Arc::downgrade(&router.shared);
+            drop(tokio::spawn(durable::forget(shared, ended)));
+        }
         router
     }
 
@@ -412,3 +417,7 @@ mod dead_letter_tests;
 #[cfg(test)]
 #[path = "refused_tests.rs"]
 mod refused_tests;
+
+#[cfg(test)]
+#[path = "removed_tests.rs"]
+mod removed_tests;

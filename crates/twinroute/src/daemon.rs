@@ -4,6 +4,7 @@ use crate::auditing;
 use crate::config::{Config, Loaded};
 use crate::containers::Endpoints;
 use crate::listeners::{self, Server};
+use crate::serving::{self, InUse};
 use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
@@ -36,6 +37,8 @@ pub(crate) struct Daemon {
     /// Those that take in: requests and changes of the definitions.
     intake: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
+    /// Until it is gone.
+    _key: Option<InUse>,
 }
 
 /// How far a stop has come.
@@ -61,6 +64,7 @@ impl Daemon {
         let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
+        let key = serving::use_key(&loaded)?;
         let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
         let audit = audited(&source, &loaded)?;
         let (phase, phases) = watch::channel(Phase::Running);
@@ -100,17 +104,14 @@ impl Daemon {
             intake.push(tokio::spawn(serving));
         }
         let draining = until(Phase::Draining, phases);
-        intake.push(tokio::spawn(reload(
-            source,
-            (hangup, audit),
-            router.clone(),
-            draining,
-        )));
+        let reloading = reload(source, (hangup, audit), router.clone(), draining);
+        intake.push(tokio::spawn(reloading));
         Ok(Self {
             router,
             phase,
             intake,
             admin,
+            _key: key,
         })
     }
 
@@ -137,7 +138,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 /// The router with its journal and its first table.
-fn built(
+pub(crate) fn built(
     loaded: &Loaded,
     endpoints: &Arc<Endpoints>,
     definitions: Definitions,
@@ -175,6 +176,10 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
     };
     let (disk, recovered) = open_journal(&folder, config.settings())?;
     let builder = builder.journal_on_disk(disk, recovered);
+    let builder = match serving::last_definitions(loaded)? {
+        Some(file) => builder.last_definitions(file),
+        None => builder,
+    };
     Ok(builder.replay_notes(folder.join("replays")))
 }
 

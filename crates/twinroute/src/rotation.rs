@@ -12,6 +12,7 @@ use twinroute_listen::audit::Change;
 use twinroute_management::Management;
 use twinroute_management::client::source::SavedFile;
 use twinroute_model::seal::SealKey;
+use twinroute_router::LastDefinitions;
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct Rotated {
     pub(crate) values: Option<usize>,
     /// Whether a saved listing of Azure was sealed anew.
     pub(crate) saved: bool,
+    /// Whether last definitions of endpoints were sealed anew.
+    pub(crate) last: bool,
     /// Where the old key is now; nothing where keys stand in variables.
     pub(crate) old_key: Option<PathBuf>,
 }
@@ -33,6 +36,8 @@ pub(crate) enum Step {
     Store,
     /// So is the saved listing.
     Saved,
+    /// So are the last definitions of endpoints.
+    Last,
     /// The new key is in its place.
     Done,
 }
@@ -40,6 +45,7 @@ pub(crate) enum Step {
 /// Seals what is stored with another key; `variable` holds it where `key_variable` holds the present one. Stops
 /// behind `last`, which is [`Step::Done`] but for tests. Blocks on the disk.
 pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow::Result<Rotated> {
+    let _alone = serving::change_key(loaded)?;
     let audit = auditing::open(loaded)?;
     let keys = Keys::of(loaded, variable)?;
     let folder = serving::folder(loaded).display().to_string();
@@ -48,7 +54,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
         &[Change::step("store/rotate-key", folder)],
     )?;
     let mut rotated = Rotated::default();
-    let steps = [Step::Keys, Step::Store, Step::Saved, Step::Done];
+    let steps = [Step::Keys, Step::Store, Step::Saved, Step::Last, Step::Done];
     for step in steps.into_iter().take_while(|step| *step <= last) {
         let (old, new) = keys.both();
         match step {
@@ -56,6 +62,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
             Step::Keys => {}
             Step::Store => rotated.values = store(loaded, old, new)?,
             Step::Saved => rotated.saved = saved(loaded, old, new)?,
+            Step::Last => rotated.last = last_definitions(loaded, old, new)?,
             Step::Done => {
                 if let Keys::Files(rotation) = &keys {
                     rotated.old_key = Some(rotation.finish()?);
@@ -85,6 +92,16 @@ fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> 
     };
     let resealed = saved.reseal(&loaded.azure(), new);
     resealed.with_context(|| saved.path.display().to_string())
+}
+
+fn last_definitions(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+    let Some(path) = serving::last_definitions_file(loaded) else {
+        return Ok(false);
+    };
+    let key = old.clone();
+    let file = LastDefinitions { path, key };
+    let resealed = file.reseal(new);
+    resealed.with_context(|| file.path.display().to_string())
 }
 
 enum Keys {
@@ -125,16 +142,23 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::containers::Endpoints;
+    use crate::daemon;
     use std::fs;
     use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
     use twinroute_listen::audit::Author;
     use twinroute_management::{Existing, Secrets};
+    use twinroute_router::source::Definitions;
 
     const KEY: &str = "bWFya2VkLWtleQ==";
 
     fn loaded(folder: &Path) -> Loaded {
         let file = folder.join("twinroute.toml");
-        fs::write(&file, "instance = 'plant'\n[table]\nsource = 'store'\n").unwrap();
+        let text = "instance = 'plant'\n[table]\nsource = 'store'\n[journal]\npath = 'data'\n\
+                    segment_bytes = '1MiB'\n";
+        fs::write(&file, text).unwrap();
         Loaded::read(&file).unwrap()
     }
 
@@ -158,6 +182,19 @@ mod tests {
         imported.unwrap();
     }
 
+    /// What a daemon leaves beside its journal.
+    async fn run_once(loaded: &Loaded) {
+        let outgoing = loaded.outgoing().unwrap();
+        let endpoints = Arc::new(Endpoints::new(None, &outgoing).unwrap());
+        let definitions = Definitions {
+            instances: serving::offline(loaded).unwrap().instances(),
+            ..Definitions::default()
+        };
+        let router = daemon::built(loaded, &endpoints, definitions).unwrap();
+        assert_eq!(router.status().table.warnings, [""; 0]);
+        router.stop(Duration::ZERO).await;
+    }
+
     fn secrets(loaded: &Loaded) -> String {
         let management = serving::offline(loaded).unwrap();
         management.export(Secrets::Revealed).to_string()
@@ -165,11 +202,15 @@ mod tests {
 
     #[tokio::test]
     async fn interrupted_behind_any_step_it_goes_on_and_loses_nothing() {
-        for step in [Step::Keys, Step::Store, Step::Saved, Step::Done] {
+        for step in [Step::Keys, Step::Store, Step::Saved, Step::Last, Step::Done] {
             let folder = tempfile::tempdir().unwrap();
             let loaded = loaded(folder.path());
             fill(&loaded).await;
             let before = secrets(&loaded);
+            run_once(&loaded).await;
+            let last = serving::last_definitions_file(&loaded).unwrap();
+            let last_before = fs::read(&last).unwrap();
+            assert!(last_before.len() > 100);
             assert!(before.contains(KEY));
             let old = fs::read(serving::key_file(&loaded)).unwrap();
             run(&loaded, None, step).unwrap();
@@ -183,6 +224,11 @@ mod tests {
             }
             assert_eq!(secrets(&loaded), before, "{step:?}");
             assert_ne!(fs::read(serving::key_file(&loaded)).unwrap(), old);
+            // The last definitions open with the new key: nothing is wrong, and nothing has to be written.
+            let last_after = fs::read(&last).unwrap();
+            assert_ne!(last_after, last_before, "{step:?}");
+            run_once(&loaded).await;
+            assert_eq!(fs::read(&last).unwrap(), last_after, "{step:?}");
             let kept = serving::folder(&loaded).join("store.key.old");
             assert_eq!(fs::read(&kept).unwrap(), old);
             // The store does not open with the old key any more.
@@ -204,5 +250,43 @@ mod tests {
         drop(held);
         run(&loaded, None, Step::Done).unwrap();
         assert!(secrets(&loaded).contains(KEY));
+    }
+
+    #[test]
+    fn a_daemon_that_runs_keeps_its_key_whatever_its_source() {
+        let azure = "source = 'azure'\n[azure]\nsubscription = '11111111-1111-1111-1111-111111111111'\n\
+                     resource_group = 'rg'\ninstance = 'plant'";
+        for source in ["source = 'files'", "source = 'store'", azure] {
+            for journal in ["", "\n[journal]\npath = 'data'"] {
+                let folder = tempfile::tempdir().unwrap();
+                let file = folder.path().join("twinroute.toml");
+                fs::write(&file, format!("[table]\n{source}{journal}")).unwrap();
+                let loaded = Loaded::read(&file).unwrap();
+                let used = serving::use_key(&loaded).unwrap();
+                if source.contains("files") && journal.is_empty() {
+                    assert!(used.is_none(), "nothing is sealed there");
+                    continue;
+                }
+                serving::key(&loaded).unwrap();
+                let also = serving::use_key(&loaded).unwrap();
+                for held in [used, also] {
+                    let error = run(&loaded, None, Step::Done).unwrap_err();
+                    let told = format!("{error:#}");
+                    assert!(
+                        told.contains("a twinroute that runs uses the key; stop it"),
+                        "{told}"
+                    );
+                    drop(held);
+                }
+                let changing = serving::change_key(&loaded).unwrap();
+                let error = serving::use_key(&loaded).unwrap_err();
+                assert!(
+                    format!("{error:#}").contains("is being changed"),
+                    "{error:#}"
+                );
+                drop(changing);
+                run(&loaded, None, Step::Done).unwrap();
+            }
+        }
     }
 }

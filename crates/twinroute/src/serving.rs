@@ -4,7 +4,10 @@ use crate::auditing;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use anyhow::{Context as _, bail};
-use std::path::PathBuf;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinroute_credential::key_file as keys;
 use twinroute_management::{Backing, Management, StoreError};
@@ -12,6 +15,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
+use twinroute_router::LastDefinitions;
 
 /// Opens the management API, if it is served or is the source. Blocks on the disk.
 pub(crate) fn open(
@@ -82,6 +86,95 @@ pub(crate) fn folder(loaded: &Loaded) -> PathBuf {
     loaded.path(&loaded.config.management.path)
 }
 
+/// Holds the key in its place: as long as one of these is there, it is not changed.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    _locked: File,
+}
+
+/// Says that a daemon uses what is sealed with the key; nothing where nothing is. Several may do so.
+///
+/// # Errors
+/// When the key is being changed, or the folder cannot be written.
+pub(crate) fn use_key(loaded: &Loaded) -> anyhow::Result<Option<InUse>> {
+    if loaded.config.table.source == Kind::Files && loaded.journal_folder().is_none() {
+        return Ok(None);
+    }
+    let path = lock_file(loaded);
+    let file = open_lock(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(InUse { _locked: file })),
+        Err(TryLockError::WouldBlock) => bail!(
+            "{}: the key is being changed; start again once `twinroute management rotate-key` has ended",
+            path.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).context(path.display().to_string()),
+    }
+}
+
+/// Keeps daemons away while the key is changed.
+///
+/// # Errors
+/// When one uses it.
+pub(crate) fn change_key(loaded: &Loaded) -> anyhow::Result<InUse> {
+    let path = lock_file(loaded);
+    let file = open_lock(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(InUse { _locked: file }),
+        Err(TryLockError::WouldBlock) => bail!(
+            "{}: a twinroute that runs uses the key; stop it, change the key, and start it again",
+            path.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).context(path.display().to_string()),
+    }
+}
+
+fn lock_file(loaded: &Loaded) -> PathBuf {
+    // The journal has a file `lock` of its own.
+    key_folder(loaded).join("key.lock")
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.mode(0o600).open(path)
+}
+
+/// Where the last definitions of endpoints are kept: beside the journal, so nowhere when that is in memory.
+///
+/// A daemon whose definitions are files needs the key for nothing else, so it does without when there is none to be
+/// had, and says so.
+///
+/// # Errors
+/// When there is no key, and definitions come from elsewhere.
+pub(crate) fn last_definitions(loaded: &Loaded) -> anyhow::Result<Option<LastDefinitions>> {
+    let Some(file) = last_definitions_file(loaded) else {
+        return Ok(None);
+    };
+    match key(loaded) {
+        Ok(key) => Ok(Some(LastDefinitions { path: file, key })),
+        Err(error) if loaded.config.table.source == Kind::Files => {
+            tracing::error!(
+                error = &*error as &dyn std::error::Error,
+                "there is no key to keep the last definitions of endpoints with, so those that are removed are \
+                 forgotten at the next start, and what waits for them becomes dead letters kept here: have a key in \
+                 [management] key_file or key_variable"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The file of the last definitions of endpoints.
+pub(crate) fn last_definitions_file(loaded: &Loaded) -> Option<PathBuf> {
+    Some(loaded.journal_folder()?.join("last-definitions"))
+}
+
 /// The key that what is stored is sealed with.
 pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
     let settings = &loaded.config.management;
@@ -102,9 +195,18 @@ pub(crate) fn key_of_variable(name: &str) -> anyhow::Result<SealKey> {
 pub(crate) fn key_file(loaded: &Loaded) -> PathBuf {
     let named = &loaded.config.management.key_file;
     if named.as_os_str().is_empty() {
-        return folder(loaded).join("store.key");
+        return key_folder(loaded).join("store.key");
     }
     loaded.path(named)
+}
+
+/// Where the key is unless something else is said: with what it seals. Where definitions are files that is beside the
+/// journal, for a folder beside the configuration may not be writable.
+fn key_folder(loaded: &Loaded) -> PathBuf {
+    match (loaded.config.table.source, loaded.journal_folder()) {
+        (Kind::Files, Some(journal)) => journal,
+        _ => folder(loaded),
+    }
 }
 
 /// The file of the last good listing of Azure.

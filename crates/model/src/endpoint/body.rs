@@ -1,8 +1,8 @@
 //! From the JSON body to the checked endpoint.
 
 use super::{
-    Access, ConnectionString, DeadLetter, Destination, Endpoint, FieldError, Identity,
-    ProvisioningState, Topic,
+    Access, ConnectionString, DeadLetter, Destination, Endpoint, EndpointType, FieldError,
+    Identity, ProvisioningState, Topic, Waiting,
 };
 use crate::name::EndpointName;
 use crate::secret::Secret;
@@ -51,12 +51,50 @@ struct IdentityReference {
 /// # Errors
 /// Every field that is wrong, not only the first.
 pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Vec<FieldError>> {
-    let body: Body = serde_json::from_str(json).map_err(|error| {
+    checked(name, read(json)?, None)
+}
+
+/// As [`parse`], of what [`Revealed`](super::Revealed) wrote.
+///
+/// # Errors
+/// As [`parse`].
+pub fn restore(name: &EndpointName, json: &str) -> Result<Endpoint, Vec<FieldError>> {
+    let added: Added = read(json)?;
+    let endpoint = checked(name, read(json)?, added.properties.waiting_for)?;
+    Ok(Endpoint {
+        provisioning_error: added.properties.not_in_use_because,
+        ..endpoint
+    })
+}
+
+/// What stands in a stored body beside what ARM knows.
+#[derive(Deserialize)]
+struct Added {
+    properties: AddedProperties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AddedProperties {
+    waiting_for: Option<String>,
+    not_in_use_because: Option<String>,
+}
+
+fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Errors> {
+    serde_json::from_str(json).map_err(|error| {
         vec![FieldError::new(
             "(body)",
             format!("not an endpoint: {error}"),
         )]
-    })?;
+    })
+}
+
+/// Checks a body; one that waits for a secret, which `waiting_for` names, has no destination yet.
+fn checked(
+    name: &EndpointName,
+    body: Body,
+    waiting_for: Option<String>,
+) -> Result<Endpoint, Errors> {
     let mut errors = Vec::new();
     if let Some(inside) = body
         .name
@@ -74,7 +112,10 @@ pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Vec<FieldError
     };
     let identity = properties.identity(&mut errors);
     let dead_letter = properties.dead_letter(&mut errors);
-    let destination = properties.destination(identity.as_ref(), &mut errors);
+    let destination = match waiting_for {
+        Some(missing) => properties.waiting(missing, &mut errors),
+        None => properties.destination(identity.as_ref(), &mut errors),
+    };
     match destination {
         Some(destination) if errors.is_empty() => Ok(Endpoint {
             name: name.clone(),
@@ -163,7 +204,6 @@ impl Properties {
     }
 
     fn destination(&self, identity: Option<&Identity>, errors: &mut Errors) -> Option<Destination> {
-        const TYPES: &str = "EventGrid, EventHub or ServiceBus";
         match self.endpoint_type.as_deref() {
             Some("EventGrid") => self.topic(identity, errors).map(Destination::EventGrid),
             Some("EventHub") => {
@@ -188,14 +228,26 @@ impl Properties {
                     .map(Destination::ServiceBus)
             }
             other => {
-                let rule = match other {
-                    None => format!("required, but missing; it is {TYPES}"),
-                    Some(other) => format!("must be {TYPES}, not {other:?}"),
-                };
-                errors.push(FieldError::new("properties.endpointType", rule));
+                errors.push(wrong_type(other));
                 None
             }
         }
+    }
+
+    fn waiting(&self, missing: String, errors: &mut Errors) -> Option<Destination> {
+        let endpoint_type = match self.endpoint_type.as_deref() {
+            Some("EventGrid") => EndpointType::EventGrid,
+            Some("EventHub") => EndpointType::EventHub,
+            Some("ServiceBus") => EndpointType::ServiceBus,
+            other => {
+                errors.push(wrong_type(other));
+                return None;
+            }
+        };
+        Some(Destination::Waiting(Waiting {
+            endpoint_type,
+            missing,
+        }))
     }
 
     fn topic(&self, identity: Option<&Identity>, errors: &mut Errors) -> Option<Topic> {
@@ -318,6 +370,15 @@ fn access_key(field: &str, key: Option<&Secret>, errors: &mut Errors) -> Option<
         return None;
     }
     Some(key.clone())
+}
+
+fn wrong_type(found: Option<&str>) -> FieldError {
+    const TYPES: &str = "EventGrid, EventHub or ServiceBus";
+    let rule = match found {
+        None => format!("required, but missing; it is {TYPES}"),
+        Some(other) => format!("must be {TYPES}, not {other:?}"),
+    };
+    FieldError::new("properties.endpointType", rule)
 }
 
 fn is_url(text: &str) -> bool {

@@ -5,9 +5,11 @@
 mod body;
 mod connection_string;
 pub mod location;
+mod stored;
 
-pub use body::parse;
+pub use body::{parse, restore};
 pub use connection_string::{ConnectionString, Credential, InvalidConnectionString, authority};
+pub use stored::Revealed;
 
 use crate::name::EndpointName;
 use crate::secret::Secret;

@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use twinroute_model::event::Event;
@@ -23,12 +24,12 @@ enum Landed {
     Upload(Box<Upload>, Stored),
 }
 
-/// Starts the loop. It ends when the lane was retired and is empty.
-pub(crate) fn spawn(lane: Arc<Lane>) -> JoinHandle<()> {
-    tokio::spawn(run(lane))
+/// Starts the loop. It ends when the lane was retired and is empty, and tells `ended`.
+pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
+    tokio::spawn(run(lane, ended))
 }
 
-async fn run(lane: Arc<Lane>) {
+async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
     let mut flights: FuturesUnordered<BoxFuture<'static, Landed>> = FuturesUnordered::new();
     loop {
         let step = lane.lock().step(Instant::now());
@@ -65,6 +66,7 @@ async fn run(lane: Arc<Lane>) {
         }
     }
     lane.settled.notify_waiters();
+    ended.notify_one();
 }
 
 /// Sends a batch. A sink that panics or never ends counts as an endpoint that cannot be reached, so that

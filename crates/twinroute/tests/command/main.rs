@@ -15,6 +15,7 @@ mod harness;
 mod identity;
 mod management;
 mod network;
+mod removed;
 mod rotation;
 mod running;
 mod secrets;
