@@ -6,7 +6,8 @@ use std::path::Path;
 use twinroute_model::exposure::{Exposure, Process, Rights};
 
 /// Who else gets at a file that holds a secret, if anybody does.
-pub(crate) fn exposure(path: &Path, metadata: &Metadata) -> Option<Exposure> {
+#[must_use]
+pub fn exposure(path: &Path, metadata: &Metadata) -> Option<Exposure> {
     let mut groups: Vec<u32> = rustix::process::getgroups()
         .unwrap_or_default()
         .into_iter()

@@ -3,7 +3,7 @@
 mod app_service;
 mod bounded;
 mod certificate;
-mod file;
+pub mod file;
 pub mod identity;
 pub mod key_file;
 pub mod key_vault;

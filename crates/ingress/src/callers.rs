@@ -152,6 +152,21 @@ impl CallerSettings {
         Ok(())
     }
 
+    /// That an event may be larger than all that the caller may ever send at once: it could never pass.
+    pub(crate) fn too_narrow_for(&self, event_bytes_max: ByteSize) -> Option<String> {
+        let (key, burst) = match (self.bytes_burst, self.bytes_per_second) {
+            (Some(burst), _) => ("bytes_burst", burst),
+            (None, per_second) => ("bytes_per_second", per_second?),
+        };
+        (burst < event_bytes_max).then(|| {
+            format!(
+                "callers: {}: {key} is {burst}, and an event may have {event_bytes_max}: one that is larger than \
+                 {burst} is refused whenever it comes; set bytes_burst to event_bytes_max or more",
+                self.name
+            )
+        })
+    }
+
     fn check_rates(&self) -> Result<(), String> {
         if self.events_burst.is_some() && self.events_per_second.is_none() {
             return Err("events_burst means nothing without events_per_second".to_owned());

@@ -124,6 +124,8 @@ impl Settings {
         CallerSettings::check(&self.callers, beside)?;
         let mut warnings = IpRule::check(&self.ip_rules, self.addresses())?;
         warnings.extend(self.check_open_doors()?);
+        let callers = self.callers.iter();
+        warnings.extend(callers.filter_map(|caller| caller.too_narrow_for(self.event_bytes_max)));
         Ok(warnings)
     }
 
@@ -291,6 +293,28 @@ mod tests {
             ),
         ] {
             assert_eq!(check(toml), Err(expect.to_owned()), "{toml}");
+        }
+    }
+
+    #[test]
+    fn a_caller_that_may_not_send_the_largest_event_is_warned_about() {
+        let caller = "event_bytes_max = '1 MiB'\n[[callers]]\nname = 'press-7'\nkeys = ['k-0123456789abcdef']\n";
+        for (rates, key) in [
+            ("bytes_per_second = '4 KiB'", Some("bytes_per_second is")),
+            (
+                "bytes_per_second = '4 KiB'\nbytes_burst = '1023 KiB'",
+                Some("bytes_burst is"),
+            ),
+            ("bytes_per_second = '4 KiB'\nbytes_burst = '1 MiB'", None),
+            ("events_per_second = 1", None),
+        ] {
+            let warnings = check(&format!("{caller}{rates}")).unwrap();
+            let narrow = warnings
+                .iter()
+                .find(|text| text.starts_with("callers: press-7: "));
+            assert_eq!(narrow.is_some(), key.is_some(), "{rates}: {warnings:?}");
+            let narrow = narrow.map_or("", String::as_str);
+            assert!(narrow.contains(key.unwrap_or_default()), "{narrow}");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::trust::{self, Beside};
 use reqwest::{Client, ClientBuilder, redirect};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,11 +104,24 @@ impl Outgoing {
     pub fn with_ca_file(&self, path: &Path) -> Result<Self, Error> {
         let mut extra = self.extra.to_vec();
         extra.extend(trust::certificates(path)?);
+        let mut tls = ClientConfig::clone(&*trust::config(&extra, self.beside)?);
+        tls.client_auth_cert_resolver = Arc::clone(&self.tls.client_auth_cert_resolver);
         Ok(Self {
-            tls: trust::config(&extra, self.beside)?,
+            tls: Arc::new(tls),
             extra: extra.into(),
             ..self.clone()
         })
+    }
+
+    /// The same that shows `certificate` to servers that ask clients for one.
+    #[must_use]
+    pub fn with_client_certificate(&self, certificate: CertifiedKey) -> Self {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certificate));
+        Self {
+            tls: Arc::new(tls),
+            ..self.clone()
+        }
     }
 
     /// The one TLS configuration.

@@ -284,7 +284,8 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             format: LogFormat::Pretty,
-            filter: "info".to_owned(),
+            // azure_identity tells at info of every credential that is made.
+            filter: "info,azure_identity=warn".to_owned(),
         }
     }
 }

@@ -256,7 +256,10 @@ impl Api {
                     (Error::Refused(refusal), again)
                 }
                 // A request that was not answered may have been acted on.
-                Err(error @ Error::Transport { .. }) => (error, request.method.is_idempotent()),
+                Err(error @ Error::Transport { .. }) => {
+                    let again = request.method.is_idempotent() && !error.is_alert();
+                    (error, again)
+                }
                 Err(error) => (error, false),
             };
             failures += 1;

@@ -80,6 +80,13 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether the server ended the TLS connection and said why: it will say so again.
+    #[must_use]
+    pub fn is_alert(&self) -> bool {
+        // As rustls writes it; through reqwest there is no type to ask.
+        matches!(self, Self::Transport { reason, .. } if reason.contains("received fatal alert"))
+    }
 }
 
 /// An error answer.

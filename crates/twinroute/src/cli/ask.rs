@@ -1,9 +1,12 @@
 //! What commands share that ask a running twinroute.
 
+use super::shown::{self, ClientCertificate, Wire};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
@@ -35,6 +38,8 @@ pub(crate) struct Whom {
     /// Authorities (PEM) that are trusted over https, instead of the machine's.
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    shown: ClientCertificate,
 }
 
 /// Where it is unless it is said otherwise.
@@ -77,6 +82,8 @@ impl Whom {
             ("admin-token-env", self.admin_token_env.clone()),
             ("admin-token-file", path(&self.admin_token_file)),
             ("admin-ca-file", path(&self.admin_ca_file)),
+            ("client-cert", path(&self.shown.client_cert)),
+            ("client-key", path(&self.shown.client_key)),
         ] {
             if let Some(value) = value {
                 write!(options, " --{name} {value}").expect("a String takes all that is written");
@@ -87,11 +94,20 @@ impl Whom {
 
     fn client(&self) -> anyhow::Result<Client> {
         let context = || format!("the admin address {:?}", self.admin);
-        let client = if self.admin.starts_with("https://") {
-            let trust = match &self.admin_ca_file {
+        let wire = match self.admin.starts_with("https://") {
+            true => Wire::Tls,
+            false => Wire::Plain,
+        };
+        let shown = self.shown.read(&self.admin, wire)?;
+        let client = if wire == Wire::Tls {
+            let mut trust = match &self.admin_ca_file {
                 Some(file) => trust(file)?,
                 None => Arc::clone(Outgoing::of_environment()?.tls()),
             };
+            if let Some(shown) = shown {
+                let shown: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(shown));
+                Arc::make_mut(&mut trust).client_auth_cert_resolver = shown;
+            }
             Client::https(&self.admin, trust).with_context(context)?
         } else {
             Client::plain(self.admin.parse().with_context(context)?)
@@ -117,9 +133,14 @@ impl Whom {
     }
 
     fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {
-        let answer = answer.with_context(|| {
+        let answer = answer.map_err(|error| {
             let admin = &self.admin;
-            format!("no answer from {admin}; is twinroute running there?")
+            let error = anyhow::Error::new(error);
+            let context = match shown::advice(&format!("{error:#}")) {
+                Some(advice) => format!("{admin}: {advice}"),
+                None => format!("no answer from {admin}; is twinroute running there?"),
+            };
+            error.context(context)
         })?;
         if (200..300).contains(&answer.status) {
             return Ok(answer.body);

@@ -18,6 +18,7 @@ mod private_endpoint;
 mod replay;
 mod route;
 mod run;
+mod shown;
 mod status;
 mod table;
 mod validate;

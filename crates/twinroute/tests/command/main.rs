@@ -8,6 +8,7 @@
 mod access;
 mod audit;
 mod azure;
+mod client_certificate;
 mod crash;
 mod credentials;
 mod durable;

@@ -1,5 +1,6 @@
 //! The connection to a management API, and the calls that commands make.
 
+use super::super::shown::Wire;
 use super::Server;
 use super::told;
 use anyhow::{Context as _, bail};
@@ -66,6 +67,7 @@ pub(crate) struct Client {
 /// How to make clients for other addresses.
 #[derive(Clone)]
 struct Connections {
+    /// To management APIs, with the client's certificate.
     outgoing: Outgoing,
     clock: Arc<dyn Clock>,
 }
@@ -85,14 +87,24 @@ impl Server {
     /// Makes a client. Asks nothing yet, but whether a server on this machine is there at all.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let outgoing = Outgoing::of_environment()?;
+        let outgoing = match &self.ca_file {
+            Some(path) => outgoing.with_ca_file(path)?,
+            None => outgoing,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Logins go to others than who is to see the certificate.
+        let tokens = self.tokens(&outgoing, &clock)?;
+        let wire = match self.management_url.starts_with("https://") {
+            true => Wire::Tls,
+            false => Wire::Plain,
+        };
         let connections = Connections {
-            outgoing: match &self.ca_file {
-                Some(path) => outgoing.with_ca_file(path)?,
+            outgoing: match self.shown.read(&self.management_url, wire)? {
+                Some(shown) => outgoing.with_client_certificate(shown),
                 None => outgoing,
             },
-            clock: Arc::new(SystemClock),
+            clock,
         };
-        let tokens = self.tokens(&connections)?;
         let api = connections.api(&self.management_url, MANAGEMENT_SCOPE, tokens.as_ref());
         let api = api.context("--management-url")?;
         self.check_wire(api.base())?;
@@ -105,8 +117,12 @@ impl Server {
         })
     }
 
-    fn tokens(&self, connections: &Connections) -> anyhow::Result<Option<TokenSource>> {
-        let clock = Arc::clone(&connections.clock);
+    fn tokens(
+        &self,
+        outgoing: &Outgoing,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Option<TokenSource>> {
+        let clock = Arc::clone(clock);
         if let Some(name) = &self.token_env {
             let token = std::env::var(name).ok().filter(|token| !token.is_empty());
             let Some(token) = token else {
@@ -119,7 +135,7 @@ impl Server {
             (None, true) => Login::AzureCli { tenant_id: None },
             (None, false) => return Ok(None),
         };
-        let http = http::client(&connections.outgoing, None)?;
+        let http = http::client(outgoing, None)?;
         Ok(Some(TokenSource::new(login, Arc::new(http), clock)))
     }
 

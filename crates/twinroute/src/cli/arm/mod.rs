@@ -14,6 +14,7 @@ mod wait;
 pub(super) use client::{Client, Waiting};
 pub(super) use wait::WaitOptions;
 
+use super::shown::ClientCertificate;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -64,6 +65,8 @@ pub(crate) struct Server {
     /// Certificates (PEM) that are trusted beside the machine's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    shown: ClientCertificate,
     /// Prints JSON.
     #[arg(long)]
     pub(super) json: bool,

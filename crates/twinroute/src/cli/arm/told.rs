@@ -1,5 +1,6 @@
 //! Errors of a management API as users are told them: first what to do, then what the server said.
 
+use super::super::shown;
 use std::fmt::Write as _;
 use twinroute_management::client::error::{Error, Refusal};
 
@@ -35,6 +36,9 @@ pub(super) fn told(error: &Error, url: &str, credential: Credential, what: &str)
             waited.as_secs()
         ),
         Error::Transport { reason, .. } if reason.contains("Connection refused") => nobody(url),
+        Error::Transport { request, reason } if let Some(advice) = shown::advice(reason) => {
+            anyhow::anyhow!("{url}: {advice}\n  {request}: {reason}")
+        }
         Error::Transport { request, reason } => anyhow::anyhow!(
             "no answer from {url}: check the network, --management-url and --routes-url\n  {request}: {reason}"
         ),
