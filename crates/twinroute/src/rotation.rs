@@ -12,6 +12,8 @@ use twinroute_listen::audit::Change;
 use twinroute_management::Management;
 use twinroute_management::client::source::SavedFile;
 use twinroute_model::seal::SealKey;
+use twinroute_retry::journal::storage::Folder;
+use twinroute_retry::journal::{KEYS, reseal};
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) struct Rotated {
     pub(crate) values: Option<usize>,
     /// Whether a saved listing of Azure was sealed anew.
     pub(crate) saved: bool,
+    /// Whether the journal's keys were sealed anew.
+    pub(crate) journal: bool,
     /// Where the old key is now; nothing where keys stand in variables.
     pub(crate) old_key: Option<PathBuf>,
 }
@@ -33,6 +37,8 @@ pub(crate) enum Step {
     Store,
     /// So is the saved listing.
     Saved,
+    /// So are the keys of the journal's events.
+    Journal,
     /// The new key is in its place.
     Done,
 }
@@ -48,7 +54,13 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
         &[Change::step("store/rotate-key", folder)],
     )?;
     let mut rotated = Rotated::default();
-    let steps = [Step::Keys, Step::Store, Step::Saved, Step::Done];
+    let steps = [
+        Step::Keys,
+        Step::Store,
+        Step::Saved,
+        Step::Journal,
+        Step::Done,
+    ];
     for step in steps.into_iter().take_while(|step| *step <= last) {
         let (old, new) = keys.both();
         match step {
@@ -56,6 +68,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
             Step::Keys => {}
             Step::Store => rotated.values = store(loaded, old, new)?,
             Step::Saved => rotated.saved = saved(loaded, old, new)?,
+            Step::Journal => rotated.journal = journal(loaded, old, new)?,
             Step::Done => {
                 if let Keys::Files(rotation) = &keys {
                     rotated.old_key = Some(rotation.finish()?);
@@ -85,6 +98,16 @@ fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> 
     };
     let resealed = saved.reseal(&loaded.azure(), new);
     resealed.with_context(|| saved.path.display().to_string())
+}
+
+/// The journal makes another key for its events at the next start by itself.
+fn journal(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+    let folder = loaded.journal_folder();
+    let Some(folder) = folder.filter(|folder| folder.join(KEYS).exists()) else {
+        return Ok(false);
+    };
+    let storage = Folder::existing(&folder).with_context(|| folder.display().to_string())?;
+    reseal(&storage, old, new).context("[journal]")
 }
 
 enum Keys {

@@ -190,6 +190,9 @@ fn rotated_told(rotated: &Rotated) -> String {
     if rotated.saved {
         text.push_str("so is the saved listing of Azure\n");
     }
+    if rotated.journal {
+        text.push_str("so are the keys of the journal\n");
+    }
     match &rotated.old_key {
         Some(old) => {
             let told = format!(
