@@ -150,8 +150,13 @@ mod tests {
     use super::*;
     use std::fs;
     use std::path::Path;
+    use std::sync::Arc;
     use twinroute_listen::audit::Author;
     use twinroute_management::{Existing, Secrets};
+    use twinroute_model::clock::SystemClock;
+    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::name::{EndpointName, InstanceName};
+    use twinroute_retry::journal::{Disk, NewEvent, Recovered};
 
     const KEY: &str = "bWFya2VkLWtleQ==";
 
@@ -188,7 +193,13 @@ mod tests {
 
     #[tokio::test]
     async fn interrupted_behind_any_step_it_goes_on_and_loses_nothing() {
-        for step in [Step::Keys, Step::Store, Step::Saved, Step::Done] {
+        for step in [
+            Step::Keys,
+            Step::Store,
+            Step::Saved,
+            Step::Journal,
+            Step::Done,
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let loaded = loaded(folder.path());
             fill(&loaded).await;
@@ -212,6 +223,68 @@ mod tests {
             fs::copy(&kept, serving::key_file(&loaded)).unwrap();
             let error = serving::offline(&loaded).err().unwrap();
             assert!(format!("{error:#}").contains("another key"), "{error:#}");
+        }
+    }
+
+    fn journal(loaded: &Loaded) -> anyhow::Result<(Disk, Recovered)> {
+        let folder = loaded.journal_folder().unwrap();
+        let sealing = serving::sealing(loaded, &folder)?;
+        let storage = Arc::new(Folder::create(&folder)?);
+        let settings = loaded.config.journal.settings();
+        let opened = Disk::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
+        Ok(opened?)
+    }
+
+    fn append(disk: &Disk) -> u64 {
+        let endpoint = EndpointName::new("hub").unwrap();
+        let lane = disk.bind(&InstanceName::new("plant").unwrap(), &endpoint);
+        let parts = Parts::new("1", "s", "t").json("\"marked\"");
+        let event = parts.build(&Limits::default()).unwrap();
+        let (twin, lanes) = (7, vec![lane]);
+        let appended = disk.append(vec![NewEvent { event, twin, lanes }]).unwrap();
+        appended.durable.wait().unwrap();
+        appended.entries[0].sequence
+    }
+
+    #[test]
+    fn a_sealed_journal_follows_the_key_and_is_refused_without_it() {
+        for step in [
+            Step::Keys,
+            Step::Store,
+            Step::Saved,
+            Step::Journal,
+            Step::Done,
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("twinroute.toml");
+            fs::write(&file, "[journal]\npath = 'events'\nseal = true\n").unwrap();
+            let loaded = Loaded::read(&file).unwrap();
+            let (disk, _) = journal(&loaded).unwrap();
+            let sequence = append(&disk);
+            // A journal that is open keeps its keys.
+            let done = run(&loaded, None, step).is_ok();
+            assert_eq!(done, step < Step::Journal, "{step:?}");
+            drop(disk);
+            run(&loaded, None, step).unwrap();
+            if step < Step::Done {
+                let told = format!("{:#}", journal(&loaded).unwrap_err());
+                assert!(told.contains("rotate-key"), "{step:?}: {told}");
+                run(&loaded, None, Step::Done).unwrap();
+            }
+            let (disk, recovered) = journal(&loaded).unwrap();
+            assert!(recovered.report.is_whole());
+            assert_eq!(disk.read(&[sequence]).remove(0).unwrap().id(), "1");
+            drop(disk);
+            // Neither the old key nor a new one, and none is made.
+            let key = serving::key_file(&loaded);
+            let kept = serving::folder(&loaded).join("store.key.old");
+            fs::rename(&kept, &key).unwrap();
+            let told = format!("{:#}", journal(&loaded).unwrap_err());
+            assert!(told.contains("sealed with another key"), "{told}");
+            fs::remove_file(&key).unwrap();
+            let told = format!("{:#}", journal(&loaded).unwrap_err());
+            assert!(told.contains("bring it back"), "{told}");
+            assert!(!key.exists());
         }
     }
 
