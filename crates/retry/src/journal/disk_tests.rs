@@ -325,7 +325,10 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let sim = Sim::default();
     let frame = encode_batch(
         &[new("a", &[LaneNumber(1)])],
-        Timestamp::from_unix_millis(0),
+        encode::New {
+            accepted_at: Timestamp::from_unix_millis(0),
+            stamper: None,
+        },
     );
     let bytes = frame.unwrap().len() as u64;
     let settings = Settings {
