@@ -306,7 +306,7 @@ impl<'a> Reader<'a> {
         self.report.records += 1;
         if let Some(stamp) = record.event().and_then(|event| event.stamp) {
             self.keys.insert(stamp.key);
-            self.report.sealed(segment);
+            self.report.note_sealed(segment);
         }
         self.report.closed = false;
         match &record {

@@ -204,7 +204,7 @@ impl Report {
     }
 
     /// Takes note of a sealed event in a segment.
-    pub(super) fn sealed(&mut self, segment: u64) {
+    pub(super) fn note_sealed(&mut self, segment: u64) {
         let (first, last) = self.sealed.unwrap_or((segment, segment));
         self.sealed = Some((first.min(segment), last.max(segment)));
     }
@@ -235,9 +235,10 @@ impl fmt::Display for Report {
             }
         )?;
         if let Some((first, last)) = self.sealed {
-            match first == last {
-                true => write!(formatter, "segment {first}: events are sealed")?,
-                false => write!(formatter, "segments {first} to {last}: events are sealed")?,
+            if first == last {
+                write!(formatter, "segment {first}: events are sealed")?;
+            } else {
+                write!(formatter, "segments {first} to {last}: events are sealed")?;
             }
             writeln!(
                 formatter,
