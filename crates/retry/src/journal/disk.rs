@@ -225,7 +225,7 @@ impl Disk {
     /// # Errors
     /// Why nothing of it was taken.
     pub fn append(&self, batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
-        let frames = encode_batch(&batch, self.0.new())?;
+        let frames = encode_batch(&batch, self.0.beside_new())?;
         self.hand_over(frames, batch.into_iter().map(|new| new.event))
     }
 
@@ -304,7 +304,7 @@ impl Disk {
         twin: u64,
     ) -> Result<Appended, AppendError> {
         let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
-        let (new, replay_of) = (self.0.new(), replay_of.unwrap_or_default());
+        let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
         encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
         self.hand_over(frame, std::iter::once(event))
@@ -409,7 +409,7 @@ impl Disk {
 
 impl Inner {
     /// What an event gets that comes now.
-    fn new(&self) -> encode::New<'_> {
+    fn beside_new(&self) -> encode::New<'_> {
         encode::New {
             accepted_at: self.clock.now(),
             stamper: self.stamper.as_ref(),
