@@ -69,6 +69,8 @@ pub(crate) struct Stamps(BTreeMap<Stamp, Vec<u8>>);
 impl Stamps {
     /// Looks at all sealed records whose checksum holds, also at those that no recovery looks at.
     pub(crate) fn look(&mut self, sim: &Sim) {
+        // The journal may be open and remove files meanwhile.
+        let sim = &sim.fork();
         // It is looked at again once the power is on.
         if sim.list().is_err() {
             return;
