@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod cloudevents;
+pub mod data_key;
 pub mod endpoint;
 pub mod event;
 pub mod event_grid_schema;

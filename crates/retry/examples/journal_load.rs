@@ -6,6 +6,7 @@
 //!   for their own event. What the producers need themselves is measured with a stand-in that
 //!   answers at once from another thread, and taken off.
 //! - `rate`: how long an acknowledgement takes at 2,000 events a second.
+//! - `sealed`: events a second and CPU time an event by its size, in the clear and sealed, with 100 events a batch.
 //! - `reopen`: how long a journal of 1 GiB with a million queued deliveries takes to open, and what
 //!   memory it takes then, in a process of its own each.
 
@@ -17,8 +18,9 @@ use tokio::sync::oneshot;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::seal::SealKey;
 use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{Disk, LaneNumber, NewEvent, Recovered, Settings};
+use twinroute_retry::journal::{Disk, LaneNumber, NewEvent, Recovered, Sealing, Settings};
 use twinroute_retry::ledger::Fate;
 
 const LASTS: Duration = Duration::from_secs(4);
@@ -36,13 +38,14 @@ fn main() {
             let numbers = only.map_or(vec![1, 10, 100, 256, 1_000], |number| vec![number]);
             producers(&folder, &numbers);
         }
+        "sealed" => sealed(&folder),
         "rate" => rate(&folder),
         "reopen" => reopen(&folder),
         "open" => {
             time_to_open(std::env::args().nth(2).expect("a folder").as_ref());
             return;
         }
-        _ => println!("say what: producers, rate or reopen"),
+        _ => println!("say what: producers, sealed, rate or reopen"),
     }
     drop(std::fs::remove_dir_all(&folder));
 }
@@ -173,6 +176,45 @@ async fn produce(target: Target, event: Event, begun: Instant) -> Vec<Duration> 
     waits
 }
 
+fn sealed(folder: &Path) {
+    println!("data bytes  sealed  events/s  CPU us/event");
+    let key = SealKey::new(&[7; 32]);
+    for bytes in [200, 1_000, 64_000] {
+        for round in 0..4 {
+            let sealing = match round % 2 {
+                0 => Sealing::Off,
+                _ => Sealing::Seal(Box::new(key.clone())),
+            };
+            let storage = Arc::new(Folder::create(folder).expect("a folder"));
+            let (settings, clock) = (Settings::default(), Arc::new(SystemClock));
+            let opened = Disk::open_sealed(settings, storage, clock, &sealing);
+            let (disk, _) = opened.expect("a journal");
+            let lane = lane(&disk);
+            let event = sized(0, bytes);
+            let (begun, cpu, mut events) = (Instant::now(), cpu_time(), 0_u64);
+            while begun.elapsed() < LASTS {
+                let batch: Vec<_> = (0..100).map(|_| new(&event, lane)).collect();
+                let appended = disk.append(batch).expect("room");
+                let entries = appended.entries.iter();
+                let fates = entries.map(|entry| (entry.sequence, Fate::Delivered));
+                let fates: Vec<_> = fates.collect();
+                appended.durable.wait().expect("a sync");
+                disk.settle(lane, &fates);
+                events += 100;
+            }
+            println!(
+                "{bytes:>10}  {:>6}  {:>8.0}  {:>12.2}",
+                round % 2 == 1,
+                events as f64 / begun.elapsed().as_secs_f64(),
+                (cpu_time() - cpu).as_secs_f64() * 1e6 / events as f64,
+            );
+            disk.close().expect("closed in order");
+            drop(disk);
+            std::fs::remove_dir_all(folder).expect("the folder is ours");
+        }
+    }
+}
+
 fn rate(folder: &Path) {
     let (disk, _) = open(folder, Settings::default());
     let lane = lane(&disk);
@@ -271,9 +313,14 @@ fn at(waits: &[Duration], share: f64) -> f64 {
 
 /// 1 KiB of CloudEvents JSON.
 fn event(id: u64) -> Event {
+    sized(id, 890)
+}
+
+/// An event with so many bytes of data.
+fn sized(id: u64, bytes: usize) -> Event {
     let id = format!("0f8fad5b-d9cb-469f-a165-{id:012}");
     let parts = Parts::new(&id, "twins/hall-1", "t");
-    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(890));
+    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
     parts
         .json(&data)
         .build(&Limits::default())

@@ -12,7 +12,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::journal::sim::Sim;
 use twinroute_retry::journal::storage::{Folder, Storage};
 use twinroute_retry::journal::{
-    Disk, Health, LaneNumber, NewEvent, NotDurable, OpenError, Recovered, Settings, verify,
+    Disk, Health, LaneNumber, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
 };
 use twinroute_retry::ledger::Fate;
 
@@ -176,7 +176,7 @@ fn what_cannot_be_written_to_is_named() {
     let path = folder.path().join("file");
     std::fs::write(&path, "x").unwrap();
     assert!(Folder::create(&path).is_err());
-    let error = verify(&path).unwrap_err();
+    let error = verify(&path, &Sealing::Off).unwrap_err();
     let text = format!("journal {}: opening", path.display());
     assert_eq!(error.to_string(), text);
     // The lock is a folder: it can be neither opened nor written.

@@ -8,7 +8,7 @@ use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::twin::TwinKey;
 use twinroute_retry::dead_letter::Reason;
 use twinroute_retry::journal::storage::{Folder, Storage};
-use twinroute_retry::journal::{Disk, Settings, dump, verify};
+use twinroute_retry::journal::{Disk, Sealing, Settings, dump, verify};
 
 const SEGMENT: &str = "0000000000000001.seg";
 
@@ -60,8 +60,8 @@ fn version_1_is_shown() {
     dump(folder.path(), &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     expect_test::expect_file!["data/version-1.txt"].assert_eq(&text);
-    assert!(verify(folder.path()).unwrap().is_whole());
-    assert!(verify(&folder.path().join("nowhere")).is_err());
+    assert!(verify(folder.path(), &Sealing::Off).unwrap().is_whole());
+    assert!(verify(&folder.path().join("nowhere"), &Sealing::Off).is_err());
 }
 
 /// Two segments with the kinds of records that came later in version 1: events with their twins,

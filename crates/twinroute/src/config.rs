@@ -205,6 +205,8 @@ pub(crate) struct Journal {
     /// The longest that an event waits for others to share a sync with.
     #[serde(with = "humantime_serde")]
     pub(crate) commit_window: Duration,
+    /// Whether events on disk are sealed with the key of [management].
+    pub(crate) seal: bool,
     /// How long repeats of an accepted event are known as such; not at all when 0.
     #[serde(with = "humantime_serde")]
     pub(crate) duplicate_window: Duration,
@@ -221,6 +223,7 @@ impl Default for Journal {
             memory_bytes_max: ByteSize(disk.memory_bytes_max),
             segment_bytes: ByteSize(disk.segment_bytes),
             commit_window: disk.commit_window,
+            seal: false,
             duplicate_window: Duration::ZERO,
             duplicate_window_events_max: 100_000,
         }
@@ -252,6 +255,11 @@ impl Journal {
     }
 
     fn check(&self, errors: &mut Vec<String>) {
+        if self.seal && !self.on_disk() {
+            errors.push(
+                "[journal]: seal is for a journal on disk: set path, or leave seal out".to_owned(),
+            );
+        }
         if self.bytes_max < ByteSize::mib(1) {
             errors.push("[journal]: bytes_max must be at least 1 MiB".to_owned());
         }

@@ -20,7 +20,7 @@ use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{self, Disk, Recovered};
+use twinroute_retry::journal::{self, Disk, Recovered, Sealing};
 use twinroute_router::source::Definitions;
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
@@ -174,7 +174,8 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
     let Some(folder) = loaded.journal_folder() else {
         return Ok(builder);
     };
-    let (disk, recovered) = open_journal(&folder, config.settings())?;
+    let sealing = serving::sealing(loaded, &folder)?;
+    let (disk, recovered) = open_journal(&folder, config.settings(), &sealing)?;
     let builder = builder.journal_on_disk(disk, recovered);
     let builder = match serving::last_definitions(loaded)? {
         Some(file) => builder.last_definitions(file),
@@ -184,10 +185,15 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
 }
 
 /// Opens the journal and says what was found in it.
-fn open_journal(folder: &Path, settings: journal::Settings) -> anyhow::Result<(Disk, Recovered)> {
+fn open_journal(
+    folder: &Path,
+    settings: journal::Settings,
+    sealing: &Sealing,
+) -> anyhow::Result<(Disk, Recovered)> {
     let storage = Folder::create(folder)
         .with_context(|| format!("[journal]: the folder {}", folder.display()))?;
-    let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock))?;
+    let (disk, recovered) =
+        Disk::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
     let pending: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
     if recovered.report.is_whole() {
         tracing::info!(folder = %folder.display(), pending, "the journal is open");

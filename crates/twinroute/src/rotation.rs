@@ -13,6 +13,8 @@ use twinroute_management::Management;
 use twinroute_management::client::source::SavedFile;
 use twinroute_model::seal::SealKey;
 use twinroute_router::LastDefinitions;
+use twinroute_retry::journal::storage::Folder;
+use twinroute_retry::journal::{KEYS, reseal};
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) struct Rotated {
     pub(crate) saved: bool,
     /// Whether last definitions of endpoints were sealed anew.
     pub(crate) last: bool,
+    /// Whether the journal's keys were sealed anew.
+    pub(crate) journal: bool,
     /// Where the old key is now; nothing where keys stand in variables.
     pub(crate) old_key: Option<PathBuf>,
 }
@@ -38,9 +42,20 @@ pub(crate) enum Step {
     Saved,
     /// So are the last definitions of endpoints.
     Last,
+    /// So are the keys of the journal's events.
+    Journal,
     /// The new key is in its place.
     Done,
 }
+
+const STEPS: [Step; 6] = [
+    Step::Keys,
+    Step::Store,
+    Step::Saved,
+    Step::Last,
+    Step::Journal,
+    Step::Done,
+];
 
 /// Seals what is stored with another key; `variable` holds it where `key_variable` holds the present one. Stops
 /// behind `last`, which is [`Step::Done`] but for tests. Blocks on the disk.
@@ -54,8 +69,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
         &[Change::step("store/rotate-key", folder)],
     )?;
     let mut rotated = Rotated::default();
-    let steps = [Step::Keys, Step::Store, Step::Saved, Step::Last, Step::Done];
-    for step in steps.into_iter().take_while(|step| *step <= last) {
+    for step in STEPS.into_iter().take_while(|step| *step <= last) {
         let (old, new) = keys.both();
         match step {
             // They are there.
@@ -63,6 +77,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
             Step::Store => rotated.values = store(loaded, old, new)?,
             Step::Saved => rotated.saved = saved(loaded, old, new)?,
             Step::Last => rotated.last = last_definitions(loaded, old, new)?,
+            Step::Journal => rotated.journal = journal(loaded, old, new)?,
             Step::Done => {
                 if let Keys::Files(rotation) = &keys {
                     rotated.old_key = Some(rotation.finish()?);
@@ -102,6 +117,16 @@ fn last_definitions(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Re
     let file = LastDefinitions { path, key };
     let resealed = file.reseal(new);
     resealed.with_context(|| file.path.display().to_string())
+}
+
+/// The journal makes another key for its events at the next start by itself.
+fn journal(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+    let folder = loaded.journal_folder();
+    let Some(folder) = folder.filter(|folder| folder.join(KEYS).exists()) else {
+        return Ok(false);
+    };
+    let storage = Folder::existing(&folder).with_context(|| folder.display().to_string())?;
+    reseal(&storage, old, new).context("[journal]")
 }
 
 enum Keys {
@@ -151,6 +176,10 @@ mod tests {
     use twinroute_listen::audit::Author;
     use twinroute_management::{Existing, Secrets};
     use twinroute_router::source::Definitions;
+    use twinroute_model::clock::SystemClock;
+    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::name::{EndpointName, InstanceName};
+    use twinroute_retry::journal::{Disk, NewEvent, Recovered};
 
     const KEY: &str = "bWFya2VkLWtleQ==";
 
@@ -202,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn interrupted_behind_any_step_it_goes_on_and_loses_nothing() {
-        for step in [Step::Keys, Step::Store, Step::Saved, Step::Last, Step::Done] {
+        for step in STEPS {
             let folder = tempfile::tempdir().unwrap();
             let loaded = loaded(folder.path());
             fill(&loaded).await;
@@ -235,6 +264,62 @@ mod tests {
             fs::copy(&kept, serving::key_file(&loaded)).unwrap();
             let error = serving::offline(&loaded).err().unwrap();
             assert!(format!("{error:#}").contains("another key"), "{error:#}");
+        }
+    }
+
+    fn journal(loaded: &Loaded) -> anyhow::Result<(Disk, Recovered)> {
+        let folder = loaded.journal_folder().unwrap();
+        let sealing = serving::sealing(loaded, &folder)?;
+        let storage = Arc::new(Folder::create(&folder)?);
+        let settings = loaded.config.journal.settings();
+        let opened = Disk::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
+        Ok(opened?)
+    }
+
+    fn append(disk: &Disk) -> u64 {
+        let endpoint = EndpointName::new("hub").unwrap();
+        let lane = disk.bind(&InstanceName::new("plant").unwrap(), &endpoint);
+        let parts = Parts::new("1", "s", "t").json("\"marked\"");
+        let event = parts.build(&Limits::default()).unwrap();
+        let (twin, lanes) = (7, vec![lane]);
+        let appended = disk.append(vec![NewEvent { event, twin, lanes }]).unwrap();
+        appended.durable.wait().unwrap();
+        appended.entries[0].sequence
+    }
+
+    #[test]
+    fn a_sealed_journal_follows_the_key_and_is_refused_without_it() {
+        for step in STEPS {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("twinroute.toml");
+            fs::write(&file, "[journal]\npath = 'events'\nseal = true\n").unwrap();
+            let loaded = Loaded::read(&file).unwrap();
+            let (disk, _) = journal(&loaded).unwrap();
+            let sequence = append(&disk);
+            // A journal that is open keeps its keys.
+            let done = run(&loaded, None, step).is_ok();
+            assert_eq!(done, step < Step::Journal, "{step:?}");
+            drop(disk);
+            run(&loaded, None, step).unwrap();
+            if step < Step::Done {
+                let told = format!("{:#}", journal(&loaded).unwrap_err());
+                assert!(told.contains("rotate-key"), "{step:?}: {told}");
+                run(&loaded, None, Step::Done).unwrap();
+            }
+            let (disk, recovered) = journal(&loaded).unwrap();
+            assert!(recovered.report.is_whole());
+            assert_eq!(disk.read(&[sequence]).remove(0).unwrap().id(), "1");
+            drop(disk);
+            // Neither the old key nor a new one, and none is made.
+            let key = serving::key_file(&loaded);
+            let kept = key.with_file_name("store.key.old");
+            fs::rename(&kept, &key).unwrap();
+            let told = format!("{:#}", journal(&loaded).unwrap_err());
+            assert!(told.contains("sealed with another key"), "{told}");
+            fs::remove_file(&key).unwrap();
+            let told = format!("{:#}", journal(&loaded).unwrap_err());
+            assert!(told.contains("bring it back"), "{told}");
+            assert!(!key.exists());
         }
     }
 

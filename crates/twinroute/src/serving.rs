@@ -16,6 +16,7 @@ use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
 use twinroute_router::LastDefinitions;
+use twinroute_retry::journal::{KEYS, Sealing};
 
 /// Opens the management API, if it is served or is the source. Blocks on the disk.
 pub(crate) fn open(
@@ -182,6 +183,33 @@ pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
         return key_of_variable(&settings.key_variable);
     }
     Ok(keys::load_or_make(&key_file(loaded))?)
+}
+
+/// Whether events of the journal in `folder` are sealed, and the key for that. Blocks on the disk.
+///
+/// Where sealed keys stand already, no key is made: it could open nothing.
+pub(crate) fn sealing(loaded: &Loaded, folder: &Path) -> anyhow::Result<Sealing> {
+    let seal = loaded.config.journal.seal;
+    let sealed = folder.join(KEYS).exists();
+    if !seal && !sealed {
+        return Ok(Sealing::Off);
+    }
+    let variable = &loaded.config.management.key_variable;
+    let file = key_file(loaded);
+    if sealed && variable.is_empty() && !file.exists() {
+        bail!(
+            "[journal]: events in {} are sealed, and the key file {} is not there: bring it back; without it these \
+             accepted events are lost",
+            folder.display(),
+            file.display()
+        );
+    }
+    let key = Box::new(key(loaded).context("[journal]: the key that events are sealed with")?);
+    Ok(if seal {
+        Sealing::Seal(key)
+    } else {
+        Sealing::Open(key)
+    })
 }
 
 /// The key in a variable of the environment.

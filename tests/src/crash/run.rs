@@ -55,7 +55,7 @@ pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Resul
     let started = Instant::now();
     let plan = Plan::new(options.seed, options.kills);
     let destinations = Destinations::start().await?;
-    scene::write(&options.folder, destinations.definitions())?;
+    scene::write(&options.folder, options.seed, destinations.definitions())?;
     let record = Record::default();
     let mut stage = Stage {
         options,

@@ -23,6 +23,7 @@ listen = ['127.0.0.1:0']
 path = 'data'
 segment_bytes = '1MiB'
 bytes_max = '2GiB'
+seal = SEAL
 
 [log]
 format = 'json'
@@ -38,15 +39,20 @@ queue_events_max = 1000000
 retry_schedule = ['200ms', '400ms', '1s']
 ";
 
-/// Writes all of it into an empty folder.
-pub(super) fn write(folder: &Path, definitions: &[(Endpoint, String)]) -> anyhow::Result<()> {
+/// Writes all of it into an empty folder. Runs with an odd seed seal the journal.
+pub(super) fn write(
+    folder: &Path,
+    seed: u64,
+    definitions: &[(Endpoint, String)],
+) -> anyhow::Result<()> {
     let put = |file: String, content: &str| {
         let path = folder.join(file);
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
         made.and_then(|()| fs::write(&path, content))
             .with_context(|| format!("cannot write {}", path.display()))
     };
-    let mut configuration = CONFIGURATION.to_owned();
+    let mut configuration =
+        CONFIGURATION.replace("SEAL", if seed % 2 == 1 { "true" } else { "false" });
     for (endpoint, body) in definitions {
         let name = endpoint.name();
         put(format!("table/endpoints/{name}.json"), body)?;

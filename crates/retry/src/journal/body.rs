@@ -2,7 +2,7 @@
 
 use super::disk::LaneState;
 use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
-use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment};
+use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment, Stamp};
 use crate::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 use crate::ledger::Ledger;
 use std::sync::Arc;
@@ -184,14 +184,14 @@ impl<'a> Body<'a> {
     pub(super) fn event_1(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.lanes()?;
-        event.json = self.0;
+        event.content = self.0;
         Some(Record::Event { event, lanes })
     }
 
     pub(super) fn event(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.lanes()?;
-        event.json = self.0;
+        event.content = self.0;
         Some(Record::Event { event, lanes })
     }
 
@@ -207,7 +207,8 @@ impl<'a> Body<'a> {
             sequence: self.u64()?,
             accepted_at: self.time()?,
             twin: None,
-            json: &[],
+            content: &[],
+            stamp: None,
         })
     }
 
@@ -223,14 +224,14 @@ impl<'a> Body<'a> {
     pub(super) fn copy_1(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.items(Self::open_1)?;
-        event.json = self.0;
+        event.content = self.0;
         Some(Record::Copy { event, lanes })
     }
 
     pub(super) fn copy(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.items(Self::open)?;
-        event.json = self.0;
+        event.content = self.0;
         Some(Record::Copy { event, lanes })
     }
 
@@ -238,11 +239,19 @@ impl<'a> Body<'a> {
         let mut event = self.accepted()?;
         let lane = self.u32()?;
         let replay_of = self.u64()?;
-        event.json = self.0;
+        event.content = self.0;
         Some(Record::Replay {
             event,
             lane,
             replay_of,
+        })
+    }
+
+    /// What a sealed event is sealed with.
+    pub(super) fn stamp(&mut self) -> Option<Stamp> {
+        Some(Stamp {
+            key: self.u32()?,
+            count: self.u64()?,
         })
     }
 

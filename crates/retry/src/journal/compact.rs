@@ -127,13 +127,14 @@ impl Log {
         let bytes = read_frame(&*self.storage, live.place)?;
         let frame = frame::read_at(&bytes, segment, offset);
         let held = frame.and_then(|frame| Record::event_in(&frame));
+        let held = held.ok_or_else(|| io::Error::other("checksum mismatch"))?;
+        // What is sealed stays so, under what it was sealed with: no key is needed.
         let event = Accepted {
             sequence,
             accepted_at: live.accepted_at,
             twin: Some(live.twin),
-            json: held
-                .ok_or_else(|| io::Error::other("checksum mismatch"))?
-                .json,
+            content: held.content,
+            stamp: held.stamp,
         };
         Record::Copy {
             event,

@@ -90,7 +90,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
     sim.flip(SEGMENT, at, 1);
     let mut text = Vec::new();
     let storage: Arc<dyn Storage> = Arc::new(sim.clone());
-    repair(Arc::clone(&storage), clock(), &mut text).unwrap();
+    repair(Arc::clone(&storage), clock(), &Sealing::Off, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(
         text.ends_with("2 events carried forward, 1 segment removed\n"),
@@ -107,7 +107,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
     let found = super::read(&sim, &mut |_, _| {}).unwrap();
     assert!(found.report.is_whole(), "{}", found.report);
     let mut again = Vec::new();
-    repair(storage, clock(), &mut again).unwrap();
+    repair(storage, clock(), &Sealing::Off, &mut again).unwrap();
     assert!(again.ends_with(b"nothing to repair\n"));
     let (disk, recovered) = open(&sim, SETTINGS);
     let pending: Vec<u64> = recovered.lanes[0]
@@ -135,10 +135,22 @@ fn a_power_cut_in_a_repair_loses_nothing() {
     for calls in 0.. {
         let sim = sim.fork();
         sim.fail_after(calls, sim::Fault::PowerOff);
-        let done = repair(Arc::new(sim.clone()), clock(), &mut Vec::new()).is_ok();
+        let done = repair(
+            Arc::new(sim.clone()),
+            clock(),
+            &Sealing::Off,
+            &mut Vec::new(),
+        )
+        .is_ok();
         sim.power_off();
         sim.power_on(Leaves::Some(calls));
-        repair(Arc::new(sim.clone()), clock(), &mut Vec::new()).unwrap();
+        repair(
+            Arc::new(sim.clone()),
+            clock(),
+            &Sealing::Off,
+            &mut Vec::new(),
+        )
+        .unwrap();
         let (_, recovered) = open(&sim, SETTINGS);
         assert!(
             recovered.report.is_whole(),

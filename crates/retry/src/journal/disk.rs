@@ -1,6 +1,7 @@
 //! The journal on disk: the handle that producers and lanes share.
 
 use super::group::{Attempt, Batch};
+use super::keys::{Keys, Sealing, Stamper};
 use super::read::{Reader, Unreadable};
 use super::record::ITEMS_MAX;
 use super::recover::{self, SEQUENCES_SKIPPED};
@@ -67,6 +68,8 @@ struct Inner {
     shared: Arc<Shared>,
     totals: Arc<Totals>,
     reader: Reader,
+    /// Seals new events, if they are to be.
+    stamper: Option<Stamper>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     lanes: Mutex<Lanes>,
@@ -133,10 +136,26 @@ impl Disk {
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovered), OpenError> {
+        Self::open_sealed(settings, storage, clock, &Sealing::Off)
+    }
+
+    /// As [`Disk::open`], of a journal whose events are, or may be, sealed at rest.
+    ///
+    /// # Errors
+    /// Those of [`Disk::open`]; [`OpenError::Sealed`], [`OpenError::OtherKey`] or [`OpenError::KeyGone`] when
+    /// sealed events cannot be opened, before anything is written.
+    pub fn open_sealed(
+        settings: Settings,
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        sealing: &Sealing,
+    ) -> Result<(Self, Recovered), OpenError> {
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
-        start::remove_left_overs(&*storage)?;
         let found = recover::read(&*storage, &mut |_, _| {})?;
+        let mut keys = Keys::of(&*storage, sealing, &found.keys)?;
+        start::remove_left_overs(&*storage)?;
+        let stamper = keys.renew(&*storage, sealing, &found.keys)?;
         start::sync_end(&*storage, &found)?;
         let mut inbox = Inbox {
             next_sequence: found.next_sequence,
@@ -145,7 +164,7 @@ impl Disk {
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
         let totals = Arc::clone(&log.totals);
-        let reader = Reader::new(Arc::clone(&storage), log.index.clone());
+        let reader = Reader::new(Arc::clone(&storage), log.index.clone(), keys);
         let mut lanes = Lanes::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);
@@ -170,6 +189,7 @@ impl Disk {
             shared,
             totals,
             reader,
+            stamper,
             clock,
             settings,
             lanes: Mutex::new(lanes),
@@ -205,7 +225,7 @@ impl Disk {
     /// # Errors
     /// Why nothing of it was taken.
     pub fn append(&self, batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
-        let frames = encode_batch(&batch, self.0.clock.now())?;
+        let frames = encode_batch(&batch, self.0.beside_new())?;
         self.hand_over(frames, batch.into_iter().map(|new| new.event))
     }
 
@@ -284,8 +304,8 @@ impl Disk {
         twin: u64,
     ) -> Result<Appended, AppendError> {
         let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
-        let (now, replay_of) = (self.0.clock.now(), replay_of.unwrap_or_default());
-        encode::replay(&mut frame, now, twin, lane.0, replay_of, &event)
+        let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
+        encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
         self.hand_over(frame, std::iter::once(event))
     }
@@ -388,6 +408,14 @@ impl Disk {
 }
 
 impl Inner {
+    /// What an event gets that comes now.
+    fn beside_new(&self) -> encode::New<'_> {
+        encode::New {
+            accepted_at: self.clock.now(),
+            stamper: self.stamper.as_ref(),
+        }
+    }
+
     fn close(&self) -> Result<(), NotDurable> {
         self.shared.lock().closing = true;
         self.shared.wake_always();
@@ -445,9 +473,9 @@ impl Inbox {
 }
 
 /// A frame of one event takes about so many bytes beside the event.
-const HEAD_BYTES: usize = 64;
+const HEAD_BYTES: usize = 96;
 
-fn encode_batch(batch: &[NewEvent], accepted_at: Timestamp) -> Result<Vec<u8>, AppendError> {
+fn encode_batch(batch: &[NewEvent], beside: encode::New<'_>) -> Result<Vec<u8>, AppendError> {
     let estimate = |new: &NewEvent| new.event.size() + HEAD_BYTES + 4 * new.lanes.len();
     let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());
     for (index, NewEvent { event, twin, lanes }) in batch.iter().enumerate() {
@@ -455,7 +483,7 @@ fn encode_batch(batch: &[NewEvent], accepted_at: Timestamp) -> Result<Vec<u8>, A
             return Err(too_large(index, event.size()));
         }
         let lanes = lanes.iter().map(|lane| lane.0);
-        encode::event(&mut frames, accepted_at, *twin, lanes, event)
+        encode::event(&mut frames, beside, *twin, lanes, event)
             .map_err(|encode::TooLong(bytes)| too_large(index, bytes))?;
     }
     Ok(frames)

@@ -26,8 +26,12 @@ pub(crate) fn event(id: &str) -> Event {
 }
 
 pub(crate) fn open(sim: &Sim, settings: Settings) -> (Disk, Recovered) {
+    open_sealed(sim, settings, &Sealing::Off)
+}
+
+pub(crate) fn open_sealed(sim: &Sim, settings: Settings, sealing: &Sealing) -> (Disk, Recovered) {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)));
-    Disk::open(settings, Arc::new(sim.clone()), clock).unwrap()
+    Disk::open_sealed(settings, Arc::new(sim.clone()), clock, sealing).unwrap()
 }
 
 pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
@@ -321,7 +325,10 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let sim = Sim::default();
     let frame = encode_batch(
         &[new("a", &[LaneNumber(1)])],
-        Timestamp::from_unix_millis(0),
+        encode::New {
+            accepted_at: Timestamp::from_unix_millis(0),
+            stamper: None,
+        },
     );
     let bytes = frame.unwrap().len() as u64;
     let settings = Settings {

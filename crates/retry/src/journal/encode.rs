@@ -2,7 +2,8 @@
 
 use super::disk::LaneState;
 use super::frame;
-use super::record::{Accepted, Group, Open, Record, Segment, kind};
+use super::keys::Stamper;
+use super::record::{Accepted, Group, Open, Record, Segment, Stamp, kind};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::ledger::{Discard, Fate, Ledger};
 use twinroute_model::clock::Timestamp;
@@ -58,7 +59,10 @@ impl Record<'_> {
             Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
                 put_accepted(out, event);
                 self.encode_lanes(out);
-                out.extend_from_slice(event.json);
+                if let Some(stamp) = event.stamp {
+                    put_stamp(out, stamp);
+                }
+                out.extend_from_slice(event.content);
             }
             Self::Settle { lane, fates } => {
                 put_u32(out, *lane);
@@ -126,9 +130,12 @@ impl Record<'_> {
             Self::State { .. } => kind::STATE,
             Self::Checkpoint { .. } => kind::CHECKPOINT,
             Self::Event { event, .. } if event.twin.is_none() => kind::EVENT_1,
+            Self::Event { event, .. } if event.stamp.is_some() => kind::EVENT_SEALED,
             Self::Event { .. } => kind::EVENT,
             Self::Copy { event, .. } if event.twin.is_none() => kind::COPY_1,
+            Self::Copy { event, .. } if event.stamp.is_some() => kind::COPY_SEALED,
             Self::Copy { .. } => kind::COPY,
+            Self::Replay { event, .. } if event.stamp.is_some() => kind::REPLAY_SEALED,
             Self::Replay { .. } => kind::REPLAY,
             Self::Settle { .. } => kind::SETTLE,
             Self::Attempt { .. } => kind::ATTEMPT,
@@ -142,34 +149,50 @@ impl Record<'_> {
 /// An event that is longer than any that could be parsed again, and its bytes.
 pub(crate) struct TooLong(pub(crate) usize);
 
+/// What new events get.
+#[derive(Clone, Copy)]
+pub(crate) struct New<'a> {
+    pub(crate) accepted_at: Timestamp,
+    /// Seals them, if they are to be.
+    pub(crate) stamper: Option<&'a Stamper>,
+}
+
 /// Appends an event as a frame whose sequence is yet to be set.
 pub(crate) fn event(
     out: &mut Vec<u8>,
-    accepted_at: Timestamp,
+    new: New<'_>,
     twin: u64,
     lanes: impl ExactSizeIterator<Item = u32>,
     event: &Event,
 ) -> Result<(), TooLong> {
-    let start = frame::begin(out, kind::EVENT);
-    put_accepted(out, &unnumbered(accepted_at, twin));
+    let kind = match new.stamper {
+        None => kind::EVENT,
+        Some(_) => kind::EVENT_SEALED,
+    };
+    let start = frame::begin(out, kind);
+    put_accepted(out, &unnumbered(new.accepted_at, twin));
     put_lanes(out, lanes);
-    put_json(out, start, event)
+    put_content(out, start, new, twin, event)
 }
 
 /// Appends a replay as a frame whose sequence is yet to be set.
 pub(crate) fn replay(
     out: &mut Vec<u8>,
-    accepted_at: Timestamp,
+    new: New<'_>,
     twin: u64,
     lane: u32,
     replay_of: u64,
     event: &Event,
 ) -> Result<(), TooLong> {
-    let start = frame::begin(out, kind::REPLAY);
-    put_accepted(out, &unnumbered(accepted_at, twin));
+    let kind = match new.stamper {
+        None => kind::REPLAY,
+        Some(_) => kind::REPLAY_SEALED,
+    };
+    let start = frame::begin(out, kind);
+    put_accepted(out, &unnumbered(new.accepted_at, twin));
     put_u32(out, lane);
     put_u64(out, replay_of);
-    put_json(out, start, event)
+    put_content(out, start, new, twin, event)
 }
 
 /// Sets the sequence of an event's or a replay's frame.
@@ -182,18 +205,39 @@ const fn unnumbered(accepted_at: Timestamp, twin: u64) -> Accepted<'static> {
         sequence: 0,
         accepted_at,
         twin: Some(twin),
-        json: &[],
+        content: &[],
+        stamp: None,
     }
 }
 
-fn put_json(out: &mut Vec<u8>, start: usize, event: &Event) -> Result<(), TooLong> {
+fn put_content(
+    out: &mut Vec<u8>,
+    start: usize,
+    new: New<'_>,
+    twin: u64,
+    event: &Event,
+) -> Result<(), TooLong> {
+    let Some(stamper) = new.stamper else {
+        put_json(out, event)?;
+        frame::end(out, start);
+        return Ok(());
+    };
+    let (stamp, seal) = stamper.stamp(new.accepted_at, twin);
+    put_stamp(out, stamp);
+    let head = out.len();
+    put_json(out, event)?;
+    seal(out, head);
+    frame::end(out, start);
+    Ok(())
+}
+
+fn put_json(out: &mut Vec<u8>, event: &Event) -> Result<(), TooLong> {
     let head = out.len();
     json::write(event, out);
     let bytes = out.len() - head;
     if bytes > Limits::EVENT_BYTES_CEILING {
         return Err(TooLong(bytes));
     }
-    frame::end(out, start);
     Ok(())
 }
 
@@ -204,6 +248,11 @@ fn put_accepted(out: &mut Vec<u8>, event: &Accepted<'_>) {
     if let Some(twin) = event.twin {
         put_u64(out, twin);
     }
+}
+
+fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+    put_u32(out, stamp.key);
+    put_u64(out, stamp.count);
 }
 
 fn put_lanes(out: &mut Vec<u8>, lanes: impl ExactSizeIterator<Item = u32>) {

@@ -2,6 +2,7 @@
 
 use super::OpenError;
 use super::index::Place;
+use super::keys::Sealing;
 use super::record::{Accepted, Group, Hole, Record, Segment};
 use super::recover;
 use super::report::Report;
@@ -24,12 +25,15 @@ pub enum InspectError {
 
 /// Reads the whole journal in the folder `path` and says what is in it and what is wrong with it.
 ///
+/// Without a key in `sealing`, sealed events are not opened: the report says where they are, and that their records
+/// are whole.
+///
 /// # Errors
-/// When there is none, another process has it, or a newer program wrote it.
-pub fn verify(path: &Path) -> Result<Report, OpenError> {
+/// When there is none, another process has it, a newer program wrote it, or the key is another.
+pub fn verify(path: &Path, sealing: &Sealing) -> Result<Report, OpenError> {
     let (storage, _lock) = hold(path)?;
     let mut found = recover::read(&storage, &mut |_, _| {})?;
-    found.check_events(&storage);
+    found.check_events(&storage, sealing)?;
     Ok(found.report)
 }
 
@@ -167,12 +171,15 @@ fn event_line(
         "{what} {} accepted={} {lanes} bytes={}",
         event.sequence,
         event.accepted_at.rfc3339(),
-        event.json.len()
+        event.content.len()
     )?;
-    match event.twin {
-        Some(twin) => writeln!(out, " twin={twin:016x}"),
-        None => writeln!(out),
+    if let Some(twin) = event.twin {
+        write!(out, " twin={twin:016x}")?;
     }
+    if let Some(stamp) = event.stamp {
+        write!(out, " sealed={}:{}", stamp.key, stamp.count)?;
+    }
+    writeln!(out)
 }
 
 fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {

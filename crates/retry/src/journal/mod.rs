@@ -8,6 +8,7 @@ mod frame;
 mod group;
 mod index;
 mod inspect;
+mod keys;
 mod log;
 mod memory;
 mod pages;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use disk::{Appended, Disk, DiskUsage, LaneState, NewEvent, Settings};
 pub use inspect::{InspectError, dump, verify};
+pub use keys::{KEYS, Sealing, reseal};
 pub use memory::Memory;
 pub use read::Unreadable;
 pub use recover::OpenError;

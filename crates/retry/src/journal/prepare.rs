@@ -11,7 +11,7 @@ const NAME: &str = "next.tmp";
 
 /// Files that were being prepared when the program ended.
 pub(crate) fn is_left_over(name: &str) -> bool {
-    name == NAME
+    name == NAME || name == super::keys::NEXT
 }
 
 /// The next segment's file.

@@ -2,6 +2,7 @@
 
 use super::frame;
 use super::index::{Place, SharedIndex};
+use super::keys::Keys;
 use super::log::name_of;
 use super::record::Record;
 use super::storage::Storage;
@@ -34,15 +35,17 @@ const TOLD_MAX: usize = 4_096;
 pub(crate) struct Reader {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) index: SharedIndex,
+    keys: Keys,
     /// Damage that stands in the log of the program.
     told: Mutex<BTreeSet<Place>>,
 }
 
 impl Reader {
-    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex) -> Self {
+    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: Keys) -> Self {
         Self {
             storage,
             index,
+            keys,
             told: Mutex::default(),
         }
     }
@@ -62,7 +65,7 @@ impl Reader {
             for (place, at) in run {
                 let from = usize::try_from(place.offset - first.offset).unwrap_or(usize::MAX);
                 let event = match whole {
-                    Ok(()) => event_at(&buffer[from..], *place),
+                    Ok(()) => event_at(&buffer[from..], *place, &self.keys),
                     Err(_) => None,
                 };
                 let sequence = sequences[*at];
@@ -104,7 +107,7 @@ impl Reader {
 
     fn read_one(&self, place: Place) -> io::Result<Event> {
         let bytes = super::log::read_frame(&*self.storage, place)?;
-        event_at(&bytes, place).ok_or_else(|| io::Error::other("checksum mismatch"))
+        event_at(&bytes, place, &self.keys).ok_or_else(|| io::Error::other("checksum mismatch"))
     }
 
     fn tell(&self, sequence: u64, place: Place) {
@@ -124,9 +127,9 @@ impl Reader {
 }
 
 /// The event in the frame at the start of `bytes`.
-fn event_at(bytes: &[u8], place: Place) -> Option<Event> {
+fn event_at(bytes: &[u8], place: Place, keys: &Keys) -> Option<Event> {
     let frame = frame::read_at(bytes, place.segment, place.offset)?;
-    Record::event_in(&frame)?.parse()
+    Record::event_in(&frame)?.parse(keys)
 }
 
 /// Cuts sorted places into stretches that are worth reading at once.

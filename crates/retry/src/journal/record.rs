@@ -5,6 +5,7 @@
 use super::body::Body;
 use super::disk::LaneState;
 use super::frame;
+use super::keys::Keys;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::{Fate, Ledger};
 use bytes::Bytes;
@@ -85,7 +86,18 @@ pub(crate) struct Accepted<'a> {
     pub(crate) accepted_at: Timestamp,
     /// Stable hash of its twin; not there in the first records of version 1.
     pub(crate) twin: Option<u64>,
-    pub(crate) json: &'a [u8],
+    /// CloudEvents JSON, sealed where there is a stamp.
+    pub(crate) content: &'a [u8],
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// What an event is sealed with. No other event has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stamp {
+    /// The key's number.
+    pub(crate) key: u32,
+    /// How many were sealed with it before.
+    pub(crate) count: u64,
 }
 
 /// Lane numbers as they stand in a record.
@@ -155,13 +167,17 @@ impl Lanes<'_> {
 }
 
 impl Accepted<'_> {
-    /// Reads the event with the widest limits; it owns its bytes.
-    pub(crate) fn parse(&self) -> Option<Event> {
-        const WIDEST: Limits = Limits {
-            event_bytes_max: Limits::EVENT_BYTES_CEILING,
-            batch_events_max: 1,
-        };
-        json::parse(Bytes::copy_from_slice(self.json), &WIDEST).ok()
+    /// Reads the event with the widest limits; it owns its bytes. A sealed one is opened first.
+    pub(crate) fn parse(&self, keys: &Keys) -> Option<Event> {
+        match self.stamp {
+            None => self.parse_plain(),
+            Some(stamp) => parse(&keys.open(self, stamp)?),
+        }
+    }
+
+    /// Reads an event that is not sealed.
+    pub(crate) fn parse_plain(&self) -> Option<Event> {
+        self.stamp.is_none().then(|| parse(self.content))?
     }
 
     /// Stable hash of its twin, from the event itself where the record does not hold it. An event
@@ -169,8 +185,16 @@ impl Accepted<'_> {
     pub(crate) fn twin(&self) -> u64 {
         let hash = |event: Event| TwinKey::of(&event).stable_hash();
         self.twin
-            .unwrap_or_else(|| self.parse().map(hash).unwrap_or_default())
+            .unwrap_or_else(|| self.parse_plain().map(hash).unwrap_or_default())
     }
+}
+
+fn parse(json: &[u8]) -> Option<Event> {
+    const WIDEST: Limits = Limits {
+        event_bytes_max: Limits::EVENT_BYTES_CEILING,
+        batch_events_max: 1,
+    };
+    json::parse(Bytes::copy_from_slice(json), &WIDEST).ok()
 }
 
 /// The kinds on disk: a number is never used for another layout.
@@ -195,6 +219,9 @@ pub(super) mod kind {
     pub(crate) const REPLAY: u8 = 15;
     pub(crate) const DEAD: u8 = 16;
     pub(crate) const STATE: u8 = 17;
+    pub(crate) const EVENT_SEALED: u8 = 18;
+    pub(crate) const COPY_SEALED: u8 = 19;
+    pub(crate) const REPLAY_SEALED: u8 = 20;
 }
 
 /// Why a valid frame is no record that this program knows: it was written by a newer one.
@@ -229,9 +256,12 @@ impl<'a> Record<'a> {
             kind::CHECKPOINT => body.checkpoint(),
             kind::EVENT_1 => body.event_1(),
             kind::EVENT => body.event(),
+            kind::EVENT_SEALED => body.event()?.sealed(),
             kind::COPY_1 => body.copy_1(),
             kind::COPY => body.copy(),
+            kind::COPY_SEALED => body.copy()?.sealed(),
             kind::REPLAY => body.replay(),
+            kind::REPLAY_SEALED => body.replay()?.sealed(),
             kind::SETTLE => body.settle(),
             kind::ATTEMPT => body.attempt(),
             kind::DEAD => body.dead(),
@@ -243,14 +273,31 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The event in a frame that holds one.
-    pub(crate) fn event_in(frame: &frame::Frame<'a>) -> Option<Accepted<'a>> {
-        match Self::decode(frame).ok()? {
+    /// The same record, whose content begins with its stamp.
+    fn sealed(mut self) -> Option<Self> {
+        if let Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } =
+            &mut self
+        {
+            let mut body = Body(event.content);
+            event.stamp = Some(body.stamp()?);
+            event.content = body.0;
+        }
+        Some(self)
+    }
+
+    /// The event that it holds.
+    pub(crate) fn event(&self) -> Option<&Accepted<'a>> {
+        match self {
             Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
                 Some(event)
             }
             _ => None,
         }
+    }
+
+    /// The event in a frame that holds one.
+    pub(crate) fn event_in(frame: &frame::Frame<'a>) -> Option<Accepted<'a>> {
+        Self::decode(frame).ok()?.event().copied()
     }
 }
 

@@ -88,7 +88,8 @@ fn of_events() -> Vec<Record<'static>> {
         sequence: 100,
         accepted_at: AT,
         twin: Some(0x0123_4567_89ab_cdef),
-        json: br#"{"specversion":"1.0"}"#,
+        content: br#"{"specversion":"1.0"}"#,
+        stamp: None,
     };
     vec![
         Record::Event {

@@ -8,15 +8,15 @@
 
 use super::frame;
 use super::index::{Index, Place};
+use super::keys::{KEYS, Keys, Sealing};
 use super::log::{name_of, read_frame, segment_of};
 use super::record::{Hole, Record, Segment};
 use super::report::{Correction, Damage, DamageKind, Report};
 use super::storage::Storage;
 use super::suspects::Suspects;
 use crate::ledger::Discard;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use twinroute_model::event::Event;
 
 /// Why a journal does not open.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,35 @@ pub enum OpenError {
         /// Its kind.
         kind: u8,
     },
+    /// Its events are sealed, and there is no key.
+    #[error(
+        "journal {path}: it holds sealed events, and no key was given that opens its file \"{KEYS}\": bring back \
+         the key; without it these accepted events are lost"
+    )]
+    Sealed {
+        /// The folder.
+        path: String,
+    },
+    /// The key does not open the file with its keys.
+    #[error(
+        "journal {path}: its file \"{KEYS}\" was sealed with another key, or is damaged: bring back the key, or \
+         the file, as it was; without them its sealed events, which were accepted, are lost"
+    )]
+    OtherKey {
+        /// The folder.
+        path: String,
+    },
+    /// A key that events are sealed with is not there.
+    #[error(
+        "journal {path}: events are sealed with key {number}, which its file \"{KEYS}\" does not hold: bring back \
+         the file that belongs to these segments; without it these accepted events are lost"
+    )]
+    KeyGone {
+        /// The folder.
+        path: String,
+        /// The key's number.
+        number: u32,
+    },
 }
 
 impl OpenError {
@@ -87,6 +116,8 @@ pub(crate) struct Found {
     /// Where the log ends.
     pub(crate) end: (u64, u64),
     pub(crate) next_sequence: u64,
+    /// The numbers of the keys that records name.
+    pub(crate) keys: BTreeSet<u32>,
     pub(crate) report: Report,
 }
 
@@ -182,6 +213,7 @@ struct Reader<'a> {
     /// Cuts that were told before.
     holes: Vec<Hole>,
     suspects: Suspects,
+    keys: BTreeSet<u32>,
     end: (u64, u64),
 }
 
@@ -199,6 +231,7 @@ impl<'a> Reader<'a> {
             oldest_needed: 0,
             holes: Vec::new(),
             suspects: Suspects::default(),
+            keys: BTreeSet::new(),
             end: (0, 0),
         }
     }
@@ -271,6 +304,10 @@ impl<'a> Reader<'a> {
         };
         (self.visit)(place, &record);
         self.report.records += 1;
+        if let Some(stamp) = record.event().and_then(|event| event.stamp) {
+            self.keys.insert(stamp.key);
+            self.report.note_sealed(segment);
+        }
         self.report.closed = false;
         match &record {
             Record::Segment(Segment { first_sequence, .. }) => {
@@ -368,6 +405,7 @@ impl<'a> Reader<'a> {
             next_sequence: self.report.next_sequence,
             index: self.index,
             segments,
+            keys: self.keys,
             end: self.end,
             report: self.report,
         }
@@ -395,14 +433,25 @@ impl<'a> Reader<'a> {
 
 impl Found {
     /// Parses the events that are open, and tells those that cannot be.
-    pub(crate) fn check_events(&mut self, storage: &dyn Storage) {
+    ///
+    /// Without a key, those that are sealed are not looked at, which the report says.
+    pub(crate) fn check_events(
+        &mut self,
+        storage: &dyn Storage,
+        sealing: &Sealing,
+    ) -> Result<(), OpenError> {
+        let keys = match sealing {
+            Sealing::Off => None,
+            Sealing::Open(_) | Sealing::Seal(_) => Some(Keys::of(storage, sealing, &self.keys)?),
+        };
+        self.report.sealed_unopened = keys.is_none();
         for (sequence, live) in self.index.events.from(0) {
             let Place {
                 segment,
                 offset,
                 bytes,
             } = live.place;
-            if load_event(storage, live.place).is_none() {
+            if !is_readable(storage, live.place, keys.as_ref()) {
                 self.report.damage.push(Damage {
                     kind: DamageKind::Unreadable,
                     segment,
@@ -412,13 +461,20 @@ impl Found {
                 });
             }
         }
+        Ok(())
     }
 }
 
-fn load_event(storage: &dyn Storage, place: Place) -> Option<Event> {
-    let bytes = read_frame(storage, place).ok()?;
-    let frame = frame::read_at(&bytes, place.segment, place.offset)?;
-    Record::event_in(&frame)?.parse()
+fn is_readable(storage: &dyn Storage, place: Place, keys: Option<&Keys>) -> bool {
+    let Ok(bytes) = read_frame(storage, place) else {
+        return false;
+    };
+    let frame = frame::read_at(&bytes, place.segment, place.offset);
+    let event = frame.and_then(|frame| Record::event_in(&frame));
+    event.is_some_and(|event| match keys {
+        Some(keys) => event.parse(keys).is_some(),
+        None => event.stamp.is_some() || event.parse_plain().is_some(),
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-use super::super::disk::tests::{SETTINGS, new, open, twin};
+use super::super::disk::tests::{SETTINGS, new, open, open_sealed, twin};
+use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
 use super::*;
@@ -124,15 +125,19 @@ struct Run {
     disk: Option<Disk>,
     lanes: Vec<LaneNumber>,
     model: Model,
+    sealing: Sealing,
+    stamps: Stamps,
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(sealing: Sealing) -> Self {
         let mut run = Self {
             sim: Sim::default(),
             disk: None,
             lanes: Vec::new(),
             model: Model::default(),
+            sealing,
+            stamps: Stamps::default(),
         };
         run.reopen();
         run
@@ -151,7 +156,8 @@ impl Run {
         self.sim.heal();
         self.sim.set_room(None);
         self.disk = None;
-        let (disk, recovered) = open(&self.sim, SETTINGS);
+        self.stamps.look(&self.sim);
+        let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
         self.check(&recovered);
         let instance = InstanceName::new("default").unwrap();
         let bind = |name| disk.bind(&instance, &EndpointName::new(name).unwrap());
@@ -418,13 +424,16 @@ proptest! {
 
     #[test]
     fn nothing_promised_is_lost_and_nothing_is_invented(
+        sealed: bool,
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut run = Run::new();
+        let mut run = Run::new(if sealed { seal(1) } else { Sealing::Off });
         for step in &steps {
             run.step(step);
+            run.stamps.look(&run.sim);
         }
         run.step(&Step::Crash(Leaves::Nothing));
+        prop_assert!(sealed || run.stamps.len() == 0);
     }
 
     #[test]

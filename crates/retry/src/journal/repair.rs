@@ -3,6 +3,7 @@
 
 use super::group::Work;
 use super::inspect::InspectError;
+use super::keys::Sealing;
 use super::log::{Failure, Log, name_of};
 use super::recover::{self, Found};
 use super::report::{Damage, DamageKind, Report, counted};
@@ -20,19 +21,22 @@ use twinroute_model::clock::Clock;
 /// anything is removed. What is lost is counted as discarded with the reason "lost". A journal
 /// without damage is left as it is. Gives what was found.
 ///
+/// Without a key in `sealing`, sealed events are carried forward as they are, whether they can be opened or not.
+///
 /// # Errors
 /// When another process has it, a newer program wrote it, the system refuses, or there is no room
 /// for what is carried forward; then nothing that can be read is lost, and it can be tried again.
 pub fn repair(
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
+    sealing: &Sealing,
     out: &mut impl Write,
 ) -> Result<Report, InspectError> {
     let lock = storage.lock();
     let _lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
-    start::remove_left_overs(&*storage)?;
     let mut found = recover::read(&*storage, &mut |_, _| {})?;
-    found.check_events(&*storage);
+    found.check_events(&*storage, sealing)?;
+    start::remove_left_overs(&*storage)?;
     let report = found.report.clone();
     let said = write!(out, "{report}");
     said.map_err(InspectError::Write)?;

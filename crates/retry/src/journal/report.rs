@@ -180,6 +180,10 @@ pub struct Report {
     pub next_sequence: u64,
     /// Whether the journal was closed in order.
     pub closed: bool,
+    /// The first and the last segment that hold sealed events.
+    pub sealed: Option<(u64, u64)>,
+    /// Whether they were not opened, for want of a key.
+    pub sealed_unopened: bool,
     /// What could not be read.
     pub damage: Vec<Damage>,
     /// What stood in damage that was synced once, delivery by delivery.
@@ -197,6 +201,12 @@ impl Report {
         cut.filter(|damage| damage.kind == DamageKind::Cut)
             .map(Damage::place)
             .collect()
+    }
+
+    /// Takes note of a sealed event in a segment.
+    pub(super) fn note_sealed(&mut self, segment: u64) {
+        let (first, last) = self.sealed.unwrap_or((segment, segment));
+        self.sealed = Some((first.min(segment), last.max(segment)));
     }
 
     /// Whether everything that was ever synced is there.
@@ -224,6 +234,22 @@ impl fmt::Display for Report {
                 "not closed in order"
             }
         )?;
+        if let Some((first, last)) = self.sealed {
+            if first == last {
+                write!(formatter, "segment {first}: events are sealed")?;
+            } else {
+                write!(formatter, "segments {first} to {last}: events are sealed")?;
+            }
+            writeln!(
+                formatter,
+                "{}",
+                if self.sealed_unopened {
+                    "; their records are whole, but without the key they were not opened"
+                } else {
+                    ""
+                }
+            )?;
+        }
         for damage in &self.damage {
             writeln!(formatter, "{damage}")?;
         }

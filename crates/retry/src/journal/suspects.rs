@@ -59,11 +59,16 @@ impl Suspects {
                 }) if replay_of < event.sequence => (event, vec![lane], MadeBy::Replaying),
                 _ => continue,
             };
-            let parsed = event.parse();
+            let parsed = event.parse_plain();
             let whole = parsed.is_some();
             let name = parsed
                 .map(|event| (event.id().to_owned(), event.source().to_owned()))
-                .or_else(|| Some((member(event.json, "id")?, member(event.json, "source")?)));
+                .or_else(|| {
+                    Some((
+                        member(event.content, "id")?,
+                        member(event.content, "source")?,
+                    ))
+                });
             if whole {
                 self.read.insert(event.sequence);
             }

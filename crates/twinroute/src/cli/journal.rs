@@ -1,15 +1,17 @@
 //! `twinroute journal`: looks into a journal that nobody has open, and repairs it.
 
 use super::EX_CONFIG;
+use crate::config::Loaded;
+use crate::serving;
 use anyhow::Context as _;
 use clap::Subcommand;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use twinroute_model::clock::SystemClock;
-use twinroute_retry::journal;
 use twinroute_retry::journal::storage::Folder;
+use twinroute_retry::journal::{self, Sealing};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Look {
@@ -17,6 +19,9 @@ pub(crate) enum Look {
     Verify {
         /// The journal's folder.
         path: PathBuf,
+        /// The configuration of the twinroute whose journal it is, for the key that sealed events are opened with.
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
     /// Prints every record, one a line.
     Dump {
@@ -27,13 +32,16 @@ pub(crate) enum Look {
     Repair {
         /// The journal's folder.
         path: PathBuf,
+        /// As for `verify`.
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
 }
 
 pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
     let report = match look {
-        Look::Verify { path } => {
-            let report = journal::verify(path)?;
+        Look::Verify { path, config } => {
+            let report = journal::verify(path, &sealing(path, config.as_deref())?)?;
             println!("{report}");
             report
         }
@@ -43,10 +51,11 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
             out.flush().context("standard output")?;
             report
         }
-        Look::Repair { path } => {
+        Look::Repair { path, config } => {
+            let sealing = sealing(path, config.as_deref())?;
             let folder = Folder::existing(path).with_context(|| path.display().to_string())?;
             let mut out = std::io::stdout().lock();
-            journal::repair(Arc::new(folder), Arc::new(SystemClock), &mut out)?;
+            journal::repair(Arc::new(folder), Arc::new(SystemClock), &sealing, &mut out)?;
             out.flush().context("standard output")?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -56,4 +65,12 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(EX_CONFIG)
     })
+}
+
+/// What opens sealed events, if a configuration is named.
+fn sealing(folder: &Path, config: Option<&Path>) -> anyhow::Result<Sealing> {
+    match config {
+        None => Ok(Sealing::Off),
+        Some(config) => serving::sealing(&Loaded::read(config)?, folder),
+    }
 }

@@ -193,6 +193,9 @@ fn rotated_told(rotated: &Rotated) -> String {
     if rotated.last {
         text.push_str("so are the last definitions of endpoints\n");
     }
+    if rotated.journal {
+        text.push_str("so are the keys of the journal\n");
+    }
     match &rotated.old_key {
         Some(old) => {
             let told = format!(
