@@ -5,6 +5,7 @@
 //! may mean anything.
 
 use crate::endpoint::FieldError;
+use crate::secret::without_value;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -131,7 +132,7 @@ impl NetworkAccess {
         let body = serde_json::from_str::<Map<String, Value>>(json).map_err(|error| {
             vec![FieldError::new(
                 "(body)",
-                format!("not an instance: {error}"),
+                format!("not an instance: {}", without_value(&error.to_string())),
             )]
         })?;
         let (access, errors) = Self::read(&body);

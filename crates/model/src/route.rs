@@ -4,6 +4,7 @@
 
 use crate::endpoint::FieldError;
 use crate::name::{EndpointName, RouteId};
+use crate::secret::without_value;
 use serde::Deserialize;
 
 /// Sends matching events to one endpoint.
@@ -32,8 +33,12 @@ struct Body {
 /// # Errors
 /// Every field that is wrong, not only the first.
 pub fn parse(id: &RouteId, json: &str) -> Result<Route, Vec<FieldError>> {
-    let body: Body = serde_json::from_str(json)
-        .map_err(|error| vec![FieldError::new("(body)", format!("not a route: {error}"))])?;
+    let body: Body = serde_json::from_str(json).map_err(|error| {
+        vec![FieldError::new(
+            "(body)",
+            format!("not a route: {}", without_value(&error.to_string())),
+        )]
+    })?;
     let mut errors = Vec::new();
     if let Some(inside) = body.id.filter(|inside| inside != id.as_str()) {
         let rule = format!("is {inside:?}, but the route goes by {:?}", id.as_str());

@@ -63,6 +63,36 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// The longest word that [`repeated`] repeats, in bytes.
+const WORD_BYTES_MAX: usize = 24;
+
+/// A word that was not understood, as an error may show it. A secret that slipped into the wrong place is not shown.
+#[must_use]
+pub fn repeated(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphabetic() || b"-_. ".contains(&byte);
+    match word.len() <= WORD_BYTES_MAX && word.bytes().all(plain) {
+        true => format!("{word:?}"),
+        false => "what stands there".to_owned(),
+    }
+}
+
+/// What serde says of a value that does not belong where it stands, without the value: it may be a secret that
+/// slipped in. The type is still told, and the place.
+#[must_use]
+pub fn without_value(message: &str) -> String {
+    let about = ["invalid type: ", "invalid value: "];
+    let value = message.find(['"', '`']);
+    let end = message.rfind(", expected");
+    match (value, end) {
+        (Some(value), Some(end))
+            if value < end && about.iter().any(|about| message.starts_with(about)) =>
+        {
+            format!("{}{}", message[..value].trim_end(), &message[end..])
+        }
+        _ => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +115,36 @@ mod tests {
             assert!(Secret::new(masked).is_masked(), "{masked}");
         }
         assert!(!Secret::new("Endpoint=sb://ns/;SharedAccessKey=a*b**=").is_masked());
+    }
+
+    #[test]
+    fn errors_repeat_words_and_no_values() {
+        assert_eq!(repeated("Event Hub"), "\"Event Hub\"");
+        for secret in [
+            "c2VjcmV0LWtleQ==",
+            "a-password-of-many-words-and-letters",
+            "p4ss",
+        ] {
+            assert_eq!(repeated(secret), "what stands there");
+        }
+        let told = |json: &str| {
+            without_value(&serde_json::from_str::<bool>(json).unwrap_err().to_string())
+        };
+        assert_eq!(
+            told(r#""secret, expected!""#),
+            "invalid type: string, expected a boolean at line 1 column 19"
+        );
+        assert_eq!(
+            told("123"),
+            "invalid type: integer, expected a boolean at line 1 column 3"
+        );
+        assert_eq!(
+            told("[]"),
+            "invalid type: sequence, expected a boolean at line 1 column 0"
+        );
+        assert_eq!(
+            told("{"),
+            "invalid type: map, expected a boolean at line 1 column 0"
+        );
     }
 }

@@ -13,7 +13,7 @@ use twinroute_credential::token::Login;
 use twinroute_listen::audit::AuditSettings;
 use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
-use twinroute_model::secret::Secret;
+use twinroute_model::secret::{Secret, without_value};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal;
@@ -447,21 +447,6 @@ fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Resul
         let line = before.matches('\n').count() + 1;
         anyhow::anyhow!("line {line}: {}", without_value(error.message()))
     })
-}
-
-/// What serde says of a value of another type, without the value: it may be a secret.
-fn without_value(message: &str) -> String {
-    const OTHER: &str = "invalid type: ";
-    let (value, end) = (
-        message.find(['"', '`']),
-        message.rfind(", expected").unwrap_or_default(),
-    );
-    match value {
-        Some(value) if message.starts_with(OTHER) && value < end => {
-            format!("{}{}", message[..value].trim_end(), &message[end..])
-        }
-        _ => message.to_owned(),
-    }
 }
 
 /// Puts environment variables in for `${NAME}`, outside comments.

@@ -12,9 +12,9 @@ use twinroute_listen::audit::Change;
 use twinroute_management::Management;
 use twinroute_management::client::source::SavedFile;
 use twinroute_model::seal::SealKey;
-use twinroute_router::LastDefinitions;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{KEYS, reseal};
+use twinroute_router::LastDefinitions;
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -175,11 +175,11 @@ mod tests {
     use std::time::Duration;
     use twinroute_listen::audit::Author;
     use twinroute_management::{Existing, Secrets};
-    use twinroute_router::source::Definitions;
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
     use twinroute_model::name::{EndpointName, InstanceName};
     use twinroute_retry::journal::{Disk, NewEvent, Recovered};
+    use twinroute_router::source::Definitions;
 
     const KEY: &str = "bWFya2VkLWtleQ==";
 

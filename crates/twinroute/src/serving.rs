@@ -15,8 +15,8 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
-use twinroute_router::LastDefinitions;
 use twinroute_retry::journal::{KEYS, Sealing};
+use twinroute_router::LastDefinitions;
 
 /// Opens the management API, if it is served or is the source. Blocks on the disk.
 pub(crate) fn open(

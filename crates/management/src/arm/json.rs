@@ -7,6 +7,7 @@ use super::error::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
+use twinroute_model::secret::repeated;
 
 /// Reads a body.
 ///
@@ -173,7 +174,11 @@ impl<'a> Object<'a> {
         let word = words.iter().find(|word| word.eq_ignore_ascii_case(text));
         word.copied().map(Some).ok_or_else(|| Error::Invalid {
             target: self.path(name),
-            rule: format!("must be one of {}; it is {text:?}", words.join(", ")),
+            rule: format!(
+                "must be one of {}, not {}",
+                words.join(", "),
+                repeated(text)
+            ),
         })
     }
 

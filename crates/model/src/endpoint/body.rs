@@ -5,7 +5,7 @@ use super::{
     Identity, ProvisioningState, Topic, Waiting,
 };
 use crate::name::EndpointName;
-use crate::secret::Secret;
+use crate::secret::{Secret, repeated, without_value};
 use serde::Deserialize;
 
 /// Members as ARM names them; others are ignored, as ARM does.
@@ -84,7 +84,7 @@ fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Errors> {
     serde_json::from_str(json).map_err(|error| {
         vec![FieldError::new(
             "(body)",
-            format!("not an endpoint: {error}"),
+            format!("not an endpoint: {}", without_value(&error.to_string())),
         )]
     })
 }
@@ -139,7 +139,7 @@ impl Properties {
             }
             Some("IdentityBased") => true,
             Some(other) => {
-                let rule = format!("must be KeyBased or IdentityBased, not {other:?}");
+                let rule = format!("must be KeyBased or IdentityBased, not {}", repeated(other));
                 errors.push(FieldError::new("properties.authenticationType", rule));
                 false
             }
@@ -172,7 +172,10 @@ impl Properties {
                 None
             }
             (Some(other), _) => {
-                let rule = format!("must be SystemAssigned or UserAssigned, not {other:?}");
+                let rule = format!(
+                    "must be SystemAssigned or UserAssigned, not {}",
+                    repeated(other)
+                );
                 errors.push(FieldError::new("properties.identity.type", rule));
                 None
             }
@@ -376,7 +379,7 @@ fn wrong_type(found: Option<&str>) -> FieldError {
     const TYPES: &str = "EventGrid, EventHub or ServiceBus";
     let rule = match found {
         None => format!("required, but missing; it is {TYPES}"),
-        Some(other) => format!("must be {TYPES}, not {other:?}"),
+        Some(other) => format!("must be {TYPES}, not {}", repeated(other)),
     };
     FieldError::new("properties.endpointType", rule)
 }

@@ -75,7 +75,7 @@ fn files_that_cannot_be_used_are_named_with_the_way_out() {
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     };
     let (certificate, key) = made();
-    put(&at("a.pem"), &certificate, 0o644);
+    put(&at("a.pem"), &certificate, 0o600);
     put(&at("a.key"), &key, 0o600);
     put(&at("other.key"), &made().1, 0o600);
     put(&at("open.key"), &key, 0o644);

@@ -114,6 +114,9 @@ fn broken_definitions(folder: &Path, stage: &mut Stage, own: &mut Vec<PathBuf>, 
     let key = marks.base64("a key in definitions that are wrong");
     let plain = marks.plain("a secret in definitions that is none");
     let wrong = [
+        format!(r#"{{"properties":"{key}"}}"#),
+        format!(r#"{{"properties":{{"endpointType":"{key}"}}}}"#),
+        format!(r#"{{"properties":{{"endpointType":"EventHub","authenticationType":"{key}"}}}}"#),
         format!(r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"{key}""#),
         format!(r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":{{"a":"{key}"}}}}}}"#),
         format!(

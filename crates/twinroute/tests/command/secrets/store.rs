@@ -190,6 +190,11 @@ fn refused_puts(stage: &Stage, marks: &mut Marks) {
     let secret = marks.base64("a secret in a body that is refused");
     let plain = marks.plain("a secret that is no base64");
     let bodies = [
+        format!(r#"{{"properties":"{secret}"}}"#),
+        format!(r#"{{"properties":{{"endpointType":"{secret}"}}}}"#),
+        format!(
+            r#"{{"properties":{{"endpointType":"EventHub","authenticationType":"{secret}"}}}}"#
+        ),
         format!(r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"{secret}""#),
         format!(r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":["{secret}"]}}}}"#),
         format!(
