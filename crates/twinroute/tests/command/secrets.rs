@@ -6,6 +6,7 @@
 
 mod files;
 mod marks;
+mod reader;
 mod stage;
 mod store;
 

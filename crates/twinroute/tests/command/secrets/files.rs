@@ -2,7 +2,7 @@
 
 use super::marks::Marks;
 use super::nothing_found;
-use super::stage::Stage;
+use super::stage::{Stage, TYPE};
 use crate::harness::write;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use twinroute_model::clock::SystemClock;
 
 const TENANT: &str = "72f988bf-0000-4000-8000-000000000001";
 const CLIENT: &str = "75000000-0000-4000-8000-000000000009";
-const TYPE: &str = "content-type: application/cloudevents+json\r\n";
 
 /// With an application whose secret is another one than the daemon has.
 fn emulator(runtime: &Runtime, folder: &Path, marks: &mut Marks) -> Emulator {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
+/// The header of a single event.
+pub(super) const TYPE: &str = "content-type: application/cloudevents+json\r\n";
+
 /// Variables that every process here gets, daemon and command alike.
 pub(super) type Variables = Vec<(&'static str, String)>;
 

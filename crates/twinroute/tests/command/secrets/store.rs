@@ -2,7 +2,8 @@
 
 use super::marks::Marks;
 use super::nothing_found;
-use super::stage::{Stage, Variables, ask};
+use super::reader::reader;
+use super::stage::{Stage, TYPE, Variables, ask};
 use crate::azure::SUB;
 use crate::harness::write;
 use serde_json::json;
@@ -16,7 +17,6 @@ use twinroute_model::clock::SystemClock;
 
 const ARM: &str = "?api-version=2023-01-31";
 const DPS: &str = "?api-version=2022-12-12";
-const TYPE: &str = "content-type: application/cloudevents+json\r\n";
 
 fn group() -> String {
     format!("/subscriptions/{SUB}/resourceGroups/rg/providers")
@@ -401,52 +401,6 @@ fn commands(stage: &Stage, folder: &Path, marks: &mut Marks) {
         let words: Vec<&str> = words.split(' ').collect();
         stage.with_management(marks, &[&words[..], &subscription].concat());
     }
-}
-
-/// One that reads what the other keeps, its secrets from variables and files.
-fn reader(folder: &Path, upstream: &Stage, emulator: &Emulator, marks: &mut Marks) -> Stage {
-    let names = ["grid-good", "grid-bad", "hub-good"];
-    let admin = marks.plain("a token of the reader's admin API");
-    write(folder, "admin.token", &admin);
-    write(folder, "azure.token", &upstream.management_token);
-    let good = emulator.topic_key1("grid");
-    write(folder, "secrets/grid-good/accessKey1", &good);
-    let bad = marks.plain("a secret of the overlay that is none");
-    write(
-        folder,
-        "secrets/hub-good/connectionStringPrimaryKey",
-        &format!("Endpoint={bad}"),
-    );
-    let wrong = marks.base64("a secret of the overlay in a variable");
-    let management = &upstream.management;
-    let text = format!(
-        "instance = 'plant'\nshutdown_grace = '0s'\n[table]\nsource = 'azure'\n\
-         [azure]\nmanagement_url = 'http://{management}'\nroutes_url = 'http://{management}'\n\
-         subscription = '{SUB}'\nresource_group = 'rg'\ninstance = 'plant'\npoll = '1s'\n\
-         credential = 'token'\ntoken_file = 'azure.token'\nsecrets_folder = 'secrets'\n\
-         [journal]\npath = 'data'\nsegment_bytes = '1 MiB'\n[ingress]\nlisten = ['127.0.0.1:0']\n\
-         [admin]\nlisten = ['127.0.0.1:0']\n\
-         access = {{ tokens = [{{ name = 'operator', role = 'write', token_file = 'admin.token' }}] }}\n\
-         [log]\nfilter = 'trace'\nformat = 'json'\n"
-    );
-    write(folder, "twinroute.toml", &text);
-    let variables = vec![("TWINROUTE_SECRET_GRID_BAD__ACCESS_KEY1", wrong)];
-    let stage = Stage::start(folder, variables, &admin, "");
-    for id in 0..3 {
-        let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
-        assert_eq!(stage.post(marks, "/events", TYPE, &event), 202);
-    }
-    stage.until("the reader's endpoints", |status| {
-        let all = status["instances"][0]["endpoints"].as_array().unwrap();
-        let state = |name: &str| &all.iter().find(|one| one["name"] == name).unwrap()["state"];
-        names.map(|name| state(name).clone()) == ["healthy", "unauthorized", "waiting-for-secret"]
-    });
-    for path in ["/status", "/metrics", "/ledger"] {
-        stage.admin(marks, "GET", path, "");
-    }
-    stage.with_config(marks, &["validate"]);
-    stage.with_admin(marks, &["status"]);
-    stage
 }
 
 #[test]
