@@ -5,7 +5,9 @@
 
 use std::fmt::{Display, Write as _};
 use twinroute_router::sink::FaultKind;
-use twinroute_router::status::{CredentialStatus, EndpointStatus, STATES, SourceStatus, Status};
+use twinroute_router::status::{
+    CertificateStatus, CredentialStatus, EndpointStatus, STATES, SourceStatus, Status,
+};
 
 /// One endpoint with its instance.
 type Of<'a> = (&'a str, &'a EndpointStatus);
@@ -43,6 +45,7 @@ pub(crate) fn render(status: &Status) -> String {
         |of| of.dead_letters.expires_in_s,
     );
     page.credentials();
+    page.certificates(&status.certificates);
     page.gauge(
         "unaccounted_deliveries",
         "Deliveries in no known state: must be 0",
@@ -150,6 +153,30 @@ impl Page<'_> {
             "Until a credential of an endpoint ends, where that is known",
         );
         self.each_credential("credential_expiry_seconds", |of| of.expires_in_s);
+    }
+
+    fn certificates(&mut self, certificates: &[CertificateStatus]) {
+        if certificates.is_empty() {
+            return;
+        }
+        const NAME: &str = "certificate_expiry_seconds";
+        self.head(
+            NAME,
+            "Until the first certificate in a file of a server ends",
+        );
+        for known in certificates {
+            let CertificateStatus {
+                server,
+                what,
+                expires_in_s,
+                ..
+            } = known;
+            let written = writeln!(
+                self.text,
+                "twinroute_{NAME}{{server=\"{server}\",what=\"{what}\"}} {expires_in_s}"
+            );
+            written.expect("a String takes everything");
+        }
     }
 
     fn each_credential(&mut self, name: &str, value: impl Fn(&CredentialStatus) -> Option<i64>) {

@@ -1,39 +1,53 @@
 //! Credentials and certificates that end soon: somebody has to act before they do.
 
-use crate::status::{EndpointStatus, InstanceStatus};
+use crate::status::{CertificateStatus, EndpointStatus, InstanceStatus};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
 /// How long before its end something is warned about, unless set.
 pub(crate) const WARNING_BEFORE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Something that ends, of which the router knows nothing else: a certificate of a listener.
+/// A file of certificates of a server, of which the router knows nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// What ends, as the beginning of a sentence: `[ingress]: the certificate in /etc/tls.pem`.
+    /// Whose: `ingress`, `admin` or `management`.
+    pub server: String,
+    /// What it is there: `certificate` or `client_ca`.
     pub what: String,
-    /// When.
+    /// The file.
+    pub path: String,
+    /// When the first of its certificates ends.
     pub ends_at: Timestamp,
-    /// What to do before.
-    pub way_out: String,
 }
 
-/// Warns about what ends within `before` from `now`. The words stay the same from look to look.
-pub(crate) fn warnings(
-    known: impl IntoIterator<Item = Expiry>,
-    now: Timestamp,
-    before: Duration,
-) -> Vec<String> {
-    let warning = |known: Expiry| {
-        let word = word(known.ends_at.unix_millis() - now.unix_millis(), before)?;
-        let Expiry {
-            what,
-            ends_at,
-            way_out,
+impl Expiry {
+    /// How it stands at `now`.
+    pub(crate) fn status(self, now: Timestamp) -> CertificateStatus {
+        let left = self.ends_at.unix_millis() - now.unix_millis();
+        CertificateStatus {
+            server: self.server,
+            what: self.what,
+            path: self.path,
+            expires_at: self.ends_at.rfc3339(),
+            // A second that has begun to be over is over.
+            expires_in_s: left.div_euclid(1_000),
+        }
+    }
+}
+
+/// Warns about certificates that end soon. The words stay the same from look to look.
+pub(crate) fn of_certificates(known: &[CertificateStatus], before: Duration) -> Vec<String> {
+    let warning = |known: &CertificateStatus| {
+        let word = word(known.expires_in_s.saturating_mul(1_000), before)?;
+        let CertificateStatus {
+            server, what, path, ..
         } = known;
-        Some(format!("{what} {word} at {}; {way_out}", ends_at.rfc3339()))
+        let end = &known.expires_at;
+        Some(format!(
+            "[{server}.tls]: the {what} in {path} {word} at {end}; put a renewed one there"
+        ))
     };
-    known.into_iter().filter_map(warning).collect()
+    known.iter().filter_map(warning).collect()
 }
 
 /// Warns about credentials of endpoints and of their dead-letter containers. Identities renew theirs.
@@ -93,22 +107,25 @@ mod tests {
     fn what_ends_is_warned_about_in_time() {
         let day = Duration::from_secs(24 * 60 * 60);
         let end = Timestamp::from_unix_millis(1_700_000_000_000);
-        let known = || {
-            [Expiry {
-                what: "the certificate in c.pem".to_owned(),
-                ends_at: end,
-                way_out: "renew it".to_owned(),
-            }]
+        let known = || Expiry {
+            server: "admin".to_owned(),
+            what: "certificate".to_owned(),
+            path: "c.pem".to_owned(),
+            ends_at: end,
         };
         let at = |days_before: i64| {
             let now = end.unix_millis() - days_before * 24 * 60 * 60 * 1_000;
-            warnings(known(), Timestamp::from_unix_millis(now), 3 * day)
+            let status = known().status(Timestamp::from_unix_millis(now));
+            assert_eq!(status.expires_in_s, days_before * 24 * 60 * 60);
+            of_certificates(&[status], 3 * day)
         };
         assert_eq!(at(4), [""; 0]);
         assert_eq!(at(3), [""; 0]);
-        let text = "the certificate in c.pem ends at 2023-11-14T22:13:20Z; renew it";
-        assert_eq!(at(2), [text]);
-        let text = "the certificate in c.pem ended at 2023-11-14T22:13:20Z; renew it";
-        assert_eq!(at(0), [text]);
+        for (days_before, word) in [(2, "ends"), (0, "ended"), (-1, "ended")] {
+            let expect = format!(
+                "[admin.tls]: the certificate in c.pem {word} at 2023-11-14T22:13:20Z; put a renewed one there"
+            );
+            assert_eq!(at(days_before), [expect]);
+        }
     }
 }

@@ -13,7 +13,9 @@ use crate::receipt::Tally;
 use crate::refusals::Looks;
 use crate::replay::Replays;
 use crate::source::{Definitions, Faults};
-use crate::status::{InstanceStatus, JournalStatus, Readiness, SourceStatus, Status};
+use crate::status::{
+    CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
+};
 use crate::table::CompiledInstance;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -294,19 +296,27 @@ impl Router {
         drop(self.shared.source.set(Box::new(show)));
     }
 
-    /// Has the status warn about what else ends, such as certificates; the first call counts. `ends` is asked
-    /// at each snapshot, so it must be quick.
+    /// Has the status show when certificates of servers end, and warn about it; the first call counts. `ends` is
+    /// asked at each snapshot, so it must be quick.
     pub fn show_expiries(&self, ends: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
         drop(self.shared.expiries.set(Box::new(ends)));
     }
 
-    fn warnings(&self, instances: &[InstanceStatus]) -> Vec<String> {
+    fn certificates(&self) -> Vec<CertificateStatus> {
+        let now = self.shared.live.now();
+        let ends = self.shared.expiries.get();
+        let ends = ends.map(|ends| ends()).unwrap_or_default();
+        ends.into_iter().map(|known| known.status(now)).collect()
+    }
+
+    fn warnings(
+        &self,
+        instances: &[InstanceStatus],
+        certificates: &[CertificateStatus],
+    ) -> Vec<String> {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
-        if let Some(ends) = self.shared.expiries.get() {
-            let now = self.shared.live.now();
-            warnings.extend(expiry::warnings(ends(), now, before));
-        }
+        warnings.extend(expiry::of_certificates(certificates, before));
         warnings
     }
 
@@ -323,10 +333,12 @@ impl Router {
         let (mut table, instances) = self.shared.live.status();
         table.source = self.shared.source.get().map(|source| source());
         let tally = &self.shared.tally;
+        let certificates = self.certificates();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
-            warnings: self.warnings(&instances),
+            warnings: self.warnings(&instances, &certificates),
+            certificates,
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),

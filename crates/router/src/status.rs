@@ -14,12 +14,30 @@ pub struct Status {
     /// What somebody has to act on soon, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Certificates of the servers, where they are told of.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
     /// The table in use.
     pub table: TableStatus,
     /// What waits.
     pub journal: JournalStatus,
     /// Every instance, by name.
     pub instances: Vec<InstanceStatus>,
+}
+
+/// A file of certificates of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// `ingress`, `admin` or `management`.
+    pub server: String,
+    /// `certificate`, or `client_ca`: the authorities of clients.
+    pub what: String,
+    /// The file.
+    pub path: String,
+    /// When the first of its certificates ends (RFC 3339).
+    pub expires_at: String,
+    /// Seconds until then; below 0 after it.
+    pub expires_in_s: i64,
 }
 
 /// Whether a router accepts events.

@@ -184,11 +184,11 @@ pub(crate) fn expiries(
 }
 
 fn expiry(table: &str, end: &CertificateEnd) -> Expiry {
-    let (what, path) = (end.what, end.path.display());
     Expiry {
-        what: format!("[{table}.tls]: the {what} in {path}"),
+        server: table.to_owned(),
+        what: end.what.to_owned(),
+        path: end.path.display().to_string(),
         ends_at: end.ends_at,
-        way_out: "put a renewed one there".to_owned(),
     }
 }
 

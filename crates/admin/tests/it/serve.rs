@@ -10,6 +10,7 @@ use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
+use twinroute_router::expiry::Expiry;
 use twinroute_router::sink::{
     BatchLimits, CredentialState, DeadLetterStore, Delivery, EndpointFault, Letter, Outcome, Sink,
     Slot,
@@ -365,7 +366,21 @@ async fn credentials_are_shown_with_their_ends() {
         .sink("hub-1", Signed(end))
         .clock(clock);
     let server = Server::start(router);
+    server.router.show_expiries(move || {
+        let (server, what, path) = ("admin".into(), "client_ca".into(), "ca.pem".into());
+        vec![Expiry {
+            server,
+            what,
+            path,
+            ends_at: end,
+        }]
+    });
     let status = server.json("/status").await;
+    let certificate = serde_json::json!([{
+        "server": "admin", "what": "client_ca", "path": "ca.pem",
+        "expires_at": "2026-11-01T00:01:30Z", "expires_in_s": 90,
+    }]);
+    assert_eq!(status["certificates"], certificate);
     let shown = &status["instances"][0]["endpoints"][0]["credentials"];
     let expect = serde_json::json!([
         { "slot": "primary", "active": false, "expires_at": "2026-11-01T00:01:30Z", "expires_in_s": 90 },
@@ -383,6 +398,7 @@ async fn credentials_are_shown_with_their_ends() {
         format!("twinroute_credential_active{{{of},slot=\"primary\"}} 0"),
         format!("twinroute_credential_active{{{of},slot=\"secondary\"}} 1"),
         format!("twinroute_credential_expiry_seconds{{{of},slot=\"primary\"}} 90"),
+        "twinroute_certificate_expiry_seconds{server=\"admin\",what=\"client_ca\"} 90".to_owned(),
     ] {
         assert!(
             metrics.contains(&format!("{line}\n")),
