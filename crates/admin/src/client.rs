@@ -326,10 +326,19 @@ impl Asked<'_> {
     ) -> Result<Response<Incoming>, Error> {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(self.http("connect"))?;
-        // It ends with the answer, and its error is that of the answer.
-        drop(tokio::spawn(connection));
-        let response = sender.send_request(request).await;
-        response.map_err(self.http("no answer in HTTP/1.1"))
+        let talking = tokio::spawn(connection);
+        let answered = sender.send_request(request).await;
+        let Err(error) = answered else {
+            // It ends with the answer, and its error is that of the answer.
+            return answered.map_err(self.http("no answer in HTTP/1.1"));
+        };
+        drop(sender);
+        // That the request could not be sent says less than what ended the connection before.
+        let cause = match talking.await {
+            Ok(Err(cause)) => cause,
+            Ok(Ok(())) | Err(_) => error,
+        };
+        Err(self.http("no answer in HTTP/1.1")(cause))
     }
 
     async fn whole(self, response: Response<Incoming>) -> Result<Answer, Error> {

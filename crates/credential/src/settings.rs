@@ -167,7 +167,7 @@ impl LoginSettings {
             },
             Credential::Token => {
                 match &self.token_file {
-                    Some(path) => Login::TokenFile(path.clone()),
+                    Some(path) => Login::TokenFile(for_the_process_alone(path)?.to_owned()),
                     None => Login::Token(variable(names.token).ok_or_else(|| {
                         format!("set token_file, or the variable {}", names.token)
                     })?),
@@ -193,6 +193,15 @@ fn check_authority(text: &str) -> Result<(), String> {
     )
 }
 
+/// Refuses a token that others may read. One that is not there yet may come.
+fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
+    let exposed = std::fs::metadata(path).ok();
+    match exposed.and_then(|metadata| exposure(path, &metadata)) {
+        Some(exposure) => Err(format!("token_file {}: {exposure}", path.display())),
+        None => Ok(path),
+    }
+}
+
 fn secret(path: &Path) -> Result<Secret, String> {
     let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
     let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
@@ -203,7 +212,8 @@ fn secret(path: &Path) -> Result<Secret, String> {
         return Err(refuse(format!("is larger than {SECRET_BYTES_MAX} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let secret = Secret::new(text.trim());
+    let text = Secret::new(text);
+    let secret = Secret::new(text.expose().trim());
     if secret.expose().is_empty() {
         return Err(refuse("holds no text".to_owned()));
     }
@@ -213,6 +223,8 @@ fn secret(path: &Path) -> Result<Secret, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     const NAMES: Variables = Variables {
         client_secret: "THE_SECRET",
@@ -247,6 +259,28 @@ mod tests {
         };
         let error = secret.login(NAMES, |_| None).unwrap_err();
         assert_eq!(error, "set client_secret_file, or the variable THE_SECRET");
+    }
+
+    #[test]
+    fn a_token_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let settings = LoginSettings {
+            credential: Some(Credential::Token),
+            token_file: Some(path.clone()),
+            ..LoginSettings::default()
+        };
+        let login = || settings.login(NAMES, |_| None);
+        let expect = Ok(Some(Login::TokenFile(path.clone())));
+        assert_eq!(login(), expect, "it may come later");
+        std::fs::write(&path, "t").unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode));
+        mode(0o604).unwrap();
+        let error = login().unwrap_err();
+        let told = error.starts_with("token_file ") && error.contains("chmod 0600");
+        assert!(told, "{error}");
+        mode(0o600).unwrap();
+        assert_eq!(login(), expect);
     }
 
     #[test]

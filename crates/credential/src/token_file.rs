@@ -13,7 +13,8 @@ pub(crate) fn read(path: &Path) -> Result<Secret, String> {
         return Err(format!("is larger than {TOKEN_BYTES_MAX} bytes"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let token = text.trim();
+    let text = Secret::new(text);
+    let token = text.expose().trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("holds no token: one line without blanks".to_owned());
     }

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod containers;
 mod daemon;
+mod exposed;
 mod listeners;
 mod logging;
 mod process;

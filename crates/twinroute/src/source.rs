@@ -2,6 +2,7 @@
 
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
+use crate::exposed;
 use crate::serving;
 use anyhow::{Context as _, bail};
 use std::future::pending;
@@ -47,6 +48,9 @@ impl Source {
         outgoing: &Outgoing,
     ) -> anyhow::Result<Self> {
         let kind = loaded.config.table.source;
+        if kind == Kind::Files {
+            exposed::warn(loaded.folder.root());
+        }
         // Watched before anything is read, so that no change falls between the two.
         let trees = match kind {
             Kind::Files => vec![loaded.folder.root()],

@@ -1,6 +1,7 @@
 //! `twinroute journal`: looks into a journal that nobody has open, and repairs it.
 
 use super::EX_CONFIG;
+use crate::auditing;
 use crate::config::Loaded;
 use crate::serving;
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use twinroute_listen::audit::Change;
 use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Sealing};
@@ -32,7 +34,7 @@ pub(crate) enum Look {
     Repair {
         /// The journal's folder.
         path: PathBuf,
-        /// As for `verify`.
+        /// As for `verify`; the repair is noted in its audit log.
         #[arg(long)]
         config: Option<PathBuf>,
     },
@@ -53,6 +55,11 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
         }
         Look::Repair { path, config } => {
             let sealing = sealing(path, config.as_deref())?;
+            if let Some(config) = config {
+                let audit = auditing::open(&Loaded::read(config)?)?;
+                let repair = Change::step("journal/repair", path.display().to_string());
+                audit.accept(&auditing::author(), &[repair])?;
+            }
             let folder = Folder::existing(path).with_context(|| path.display().to_string())?;
             let mut out = std::io::stdout().lock();
             journal::repair(Arc::new(folder), Arc::new(SystemClock), &sealing, &mut out)?;

@@ -1,0 +1,99 @@
+//! Definitions in files that hold secrets and that others may read: they are warned about, not refused, for such
+//! files come from checkouts and config maps too, where rights are what they are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use twinroute_credential::file::exposure;
+
+/// What stands before a secret.
+const SECRETS: [&str; 4] = [
+    "SharedAccessKey=",
+    "SharedAccessSignature=",
+    "accessKey1",
+    "deadLetterSecret",
+];
+
+/// What stands where the keys are an emulator's, which are none to hide.
+const EMULATED: [&str; 3] = [
+    "UseDevelopmentEmulator=true",
+    "http://127.0.0.1",
+    "http://localhost",
+];
+
+/// Warns once, if there are any. Blocks on the file system.
+pub(crate) fn warn(definitions: &Path) {
+    let found = exposed(definitions);
+    if let Some((path, why)) = found.first() {
+        tracing::warn!(file = %path.display(), files = found.len(), %why,
+            "definitions hold secrets, and others may read them");
+    }
+}
+
+/// The files, each with who else may read it.
+fn exposed(definitions: &Path) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![definitions.to_owned()];
+    folders.extend(within(&definitions.join("instances")));
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| within(&folder.join("endpoints")))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .filter_map(|path| {
+            let why = exposure(&path, &fs::metadata(&path).ok()?)?.to_string();
+            holds_secret(&fs::read_to_string(&path).ok()?).then_some((path, why))
+        })
+        .collect()
+}
+
+/// What stands in a folder; nothing where there is none.
+fn within(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+fn holds_secret(text: &str) -> bool {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    has(&SECRETS) && !has(&EMULATED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn only_files_with_real_secrets_that_others_may_read_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |file: &str, mode: u32, text: &str| {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let key = r#"{"properties":{"accessKey1":"a2V5"}}"#;
+        put("endpoints/open.json", 0o644, key);
+        put("endpoints/closed.json", 0o600, key);
+        put("endpoints/README.md", 0o644, key);
+        put("instances/two/endpoints/open.json", 0o604, key);
+        put("endpoints/identity.json", 0o644, r#"{"properties":{}}"#);
+        let emulated = r#"{"properties":{"TopicEndpoint":"http://127.0.0.1:1/","accessKey1":"a"}}"#;
+        put("endpoints/emulated.json", 0o644, emulated);
+        let found = exposed(folder.path());
+        let files: Vec<_> = found
+            .iter()
+            .map(|(path, _)| path.strip_prefix(folder.path()).unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(
+            files,
+            ["endpoints/open.json", "instances/two/endpoints/open.json"]
+        );
+        assert!(found[0].1.contains("has mode 0644"), "{}", found[0].1);
+        assert!(exposed(&folder.path().join("none")).is_empty());
+    }
+}
