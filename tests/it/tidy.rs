@@ -89,6 +89,7 @@ fn files_are_short_and_skip_no_test() {
             let text = fs::read_to_string(&path).expect("a source is readable");
             complaints.extend(length(&name, &text, &LONG));
             complaints.extend(skips(&name, &text));
+            complaints.extend(panics(&name, &text));
             files += 1;
         }
     }
@@ -165,6 +166,20 @@ fn each_rule_can_complain() {
     assert!(skips("a.rs", &format!("#[test]\n{IGNORED}]")).is_some());
     assert!(skips("a.rs", &format!("{IGNORED} = \"slow\"]")).is_some());
     assert!(skips("a.rs", "#[test]").is_none());
+    let told = "fn f() {\n    panic!(\n        \"the key {key}\"\n    );\n}";
+    let why = panics("crates/sinks/src/a.rs", told).unwrap();
+    assert!(why.starts_with("crates/sinks/src/a.rs: "), "{why}");
+    assert!(panics("crates/sinks/src/a.rs", "assert_eq!(a, b);").is_some());
+    assert!(panics("crates/sinks/src/a.rs", "x.expect(&format!(\"{y}\"))").is_some());
+    for fine in [
+        "panic!(\"it holds\");",
+        "/// assert_eq!(a, b);",
+        "#[cfg(test)]\nmod tests { assert_eq!(a, b); }",
+    ] {
+        assert_eq!(panics("crates/sinks/src/a.rs", fine), None, "{fine}");
+    }
+    assert!(panics("crates/emulator/src/a.rs", told).is_none());
+    assert!(panics("crates/sinks/src/a_tests.rs", told).is_none());
 }
 
 /// What a crate depends on and may not.
@@ -258,6 +273,38 @@ const IGNORED: &str = concat!("#[", "ignore");
 fn skips(name: &str, text: &str) -> Option<String> {
     text.contains(IGNORED)
         .then(|| format!("{name}: a test is skipped"))
+}
+
+/// A panic's words go to the log as they are, so they hold no values: one of them may be a secret.
+fn panics(name: &str, text: &str) -> Option<String> {
+    let helps_tests = ["tests", "testing", "puppet", "fixtures", "arbitrary"];
+    let parts = || name.split(['/', '.', '_']);
+    if !name.starts_with("crates/")
+        || !name.contains("/src/")
+        || name.starts_with("crates/emulator/")
+        || parts().any(|part| helps_tests.contains(&part))
+    {
+        return None;
+    }
+    let lines = text
+        .lines()
+        .take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"));
+    let code: Vec<&str> = lines
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join("\n");
+    let told = ["panic!(", "unreachable!(", "assert!("].iter().any(|call| {
+        let mut calls = code.match_indices(call);
+        calls.any(|(at, _)| {
+            let rest = &code[at..];
+            let end = rest.find(");").unwrap_or(rest.len());
+            rest[..end].contains('{')
+        })
+    });
+    let compared = code.contains("assert_eq!(") || code.contains("assert_ne!(");
+    let formatted = code.contains(".expect(&format!(");
+    (told || compared || formatted)
+        .then(|| format!("{name}: a panic tells a value, which may be a secret"))
 }
 
 fn root() -> &'static Path {

@@ -205,7 +205,7 @@ pub(crate) struct Journal {
     /// The longest that an event waits for others to share a sync with.
     #[serde(with = "humantime_serde")]
     pub(crate) commit_window: Duration,
-    /// Whether events on disk are sealed with the key of [management].
+    /// Whether events on disk are sealed with the key of `[management]`.
     pub(crate) seal: bool,
     /// How long repeats of an accepted event are known as such; not at all when 0.
     #[serde(with = "humantime_serde")]
