@@ -137,6 +137,7 @@ impl Config {
             ),
         }
         self.journal.check(&mut errors);
+        warnings.extend(self.key_beside_events());
         if let Err(error) = self.audit.check() {
             errors.push(format!("[audit]: {error}"));
         }
@@ -152,6 +153,19 @@ impl Config {
 }
 
 impl Config {
+    /// Sealed events whose key lies in the same folder tell everything to who copies it.
+    fn key_beside_events(&self) -> Option<String> {
+        let management = &self.management;
+        let beside = self.table.source == Kind::Files
+            && management.key_file.as_os_str().is_empty()
+            && management.key_variable.is_empty();
+        (self.journal.seal && beside).then(|| {
+            "[journal]: seal: the key is in the journal's folder, so that a copy of the folder can be opened; keep \
+             it elsewhere with key_file or key_variable in [management]"
+                .to_owned()
+        })
+    }
+
     fn check_secrets(&self) -> Result<(), String> {
         let Some(vault) = self.secrets.vault() else {
             return Ok(());
@@ -484,6 +498,21 @@ fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_beside_what_it_seals_is_warned_about() {
+        let warnings = |text: &str| parse(text, |_| None).unwrap().check().unwrap();
+        let sealed = "[journal]\npath = 'data'\nseal = true\n";
+        let told = warnings(sealed);
+        assert!(
+            told[0].starts_with("[journal]: seal: the key is in"),
+            "{told:?}"
+        );
+        for elsewhere in ["key_file = '/k'", "key_variable = 'K'"] {
+            let told = warnings(&format!("{sealed}[management]\n{elsewhere}"));
+            assert_eq!(told, [""; 0], "{elsewhere}");
+        }
+    }
 
     #[test]
     fn a_value_of_another_type_is_not_repeated() {
