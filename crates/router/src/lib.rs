@@ -65,6 +65,7 @@ mod receipt;
 mod refusals;
 pub mod replay;
 mod router;
+pub mod sealed_file;
 pub mod sink;
 pub mod source;
 pub mod status;

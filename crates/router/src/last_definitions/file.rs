@@ -1,26 +1,22 @@
 //! The file of last definitions.
 //!
-//! Written as a whole beside the file and renamed over it, so that no half of one is found.
-//!
-//! Layout: `TWRLASTD` (8 bytes), version 1 (1 byte), a sealed value ([`twinroute_model::seal`]). Inside is JSON,
-//! `{"endpoints": [...]}`; each endpoint has `instance`, `name`, `definition` (the ARM body with its secrets),
+//! A sealed file ([`crate::sealed_file`]) with the head `TWRLASTD` and version 1. Inside is JSON, `{"endpoints": [...]}`; each endpoint has `instance`, `name`, `definition` (the ARM body with its secrets),
 //! `settings` where they are not the default ones, and `removedAt` (milliseconds since the Unix epoch) where
 //! nothing defines it any more.
 
 use super::Kept;
 use crate::plan::LaneKey;
+use crate::sealed_file::{SealedFile, SealedFileError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Revealed};
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::seal::{SealError, SealKey};
+use twinroute_model::seal::SealKey;
 use twinroute_model::settings::EndpointSettings;
 use zeroize::Zeroizing;
 
@@ -28,12 +24,6 @@ const HEAD: &[u8; 9] = b"TWRLASTD\x01";
 
 /// What the content is sealed for.
 const CONTEXT: &[u8] = b"last definitions of endpoints";
-
-/// Some 200,000 endpoints.
-const FILE_BYTES_MAX: u64 = 256 << 20;
-
-/// Files that could not be read and are kept beside.
-const ASIDE_MAX: usize = 9;
 
 /// Where the last definitions of endpoints are kept, and the key they are sealed with.
 ///
@@ -49,14 +39,8 @@ pub struct LastDefinitions {
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
-    #[error("is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error("is no file of ours, or of a later version")]
-    Foreign,
-    #[error("{0}")]
-    Sealed(SealError),
+    #[error(transparent)]
+    File(#[from] SealedFileError),
     #[error("holds what cannot be read: line {line}, column {column}")]
     Content { line: usize, column: usize },
 }
@@ -113,28 +97,21 @@ impl LastDefinitions {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn reseal(&self, new: &SealKey) -> io::Result<bool> {
-        let fresh = Self {
-            path: self.path.clone(),
-            key: new.clone(),
-        };
-        match fresh.open() {
-            Ok(found) => return Ok(found.is_some()),
-            Err(Error::Io(error)) => return Err(error),
-            Err(_) => {}
-        }
-        match self.open() {
-            Ok(Some(plain)) => {
-                fresh.seal(&plain)?;
-                Ok(true)
-            }
-            Err(Error::Io(error)) => Err(error),
-            Ok(None) | Err(_) => Ok(false),
+        self.file().reseal(new)
+    }
+
+    fn file(&self) -> SealedFile<'_> {
+        SealedFile {
+            path: &self.path,
+            key: &self.key,
+            head: HEAD,
+            context: CONTEXT,
         }
     }
 
     /// Reads what is kept; `None` where there is no file.
     pub(super) fn load(&self) -> Result<Option<Found>, Error> {
-        let Some(plain) = self.open()? else {
+        let Some(plain) = self.file().read()? else {
             return Ok(None);
         };
         let content: Content<'_> =
@@ -169,73 +146,12 @@ impl LastDefinitions {
         };
         let mut plain = Zeroizing::new(Vec::new());
         serde_json::to_writer(&mut *plain, &written)?;
-        self.seal(&plain)
+        self.file().write(&plain)
     }
 
-    /// Renames the file to the first free name beside it, and gives that; nothing is lost so.
+    /// As [`SealedFile::set_aside`].
     pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
-        for number in 1..=ASIDE_MAX {
-            let aside = self.beside(&format!(".unreadable-{number}"));
-            // Fails where there is one, which a rename would replace.
-            match fs::hard_link(&self.path, &aside) {
-                Ok(()) => {
-                    fs::remove_file(&self.path)?;
-                    fs::File::open(self.folder())?.sync_all()?;
-                    return Ok(aside);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::Error::other(format!(
-            "{ASIDE_MAX} files that could not be read are there already; remove those that nobody needs"
-        )))
-    }
-
-    fn open(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        let file = match fs::File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(Error::TooLarge);
-        }
-        let sealed = bytes.strip_prefix(HEAD).ok_or(Error::Foreign)?;
-        let plain = self.key.open(CONTEXT, sealed).map_err(Error::Sealed)?;
-        Ok(Some(plain))
-    }
-
-    fn seal(&self, plain: &[u8]) -> io::Result<()> {
-        let sealed = self.key.seal(CONTEXT, plain).map_err(io::Error::other)?;
-        if (HEAD.len() + sealed.len()) as u64 > FILE_BYTES_MAX {
-            let text = format!("it would be larger than {FILE_BYTES_MAX} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-        }
-        let draft = self.beside(".new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&draft)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(HEAD)?;
-        file.write_all(&sealed)?;
-        file.sync_all()?;
-        fs::rename(&draft, &self.path)?;
-        fs::File::open(self.folder())?.sync_all()
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(suffix);
-        PathBuf::from(name)
-    }
-
-    fn folder(&self) -> &Path {
-        let folder = self.path.parent();
-        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-        folder.unwrap_or(Path::new("."))
+        self.file().set_aside()
     }
 }
 

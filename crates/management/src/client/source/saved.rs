@@ -1,27 +1,22 @@
 //! The last good listing on disk, for a start while the management API is away.
 //!
-//! Written as a whole beside the file and renamed over it, so that no half of one is found. Sealed: what
-//! a server shows may be more than it should. The overlay's secrets are not in it.
+//! Sealed: what a server shows may be more than it should. The overlay's secrets are not in it.
 //!
-//! Layout: `TWRAZURE` (8 bytes), version 1 (1 byte), a sealed value ([`twinroute_model::seal`]) whose
-//! context names the instance. Inside is JSON: `{"at": <RFC 3339>, "listing": <Listing>}`.
+//! A sealed file ([`twinroute_router::sealed_file`]) with the head `TWRAZURE` and version 1, whose context names
+//! the instance. Inside is JSON: `{"at": <RFC 3339>, "listing": <Listing>}`.
 
 use super::super::api::base_url;
 use super::super::read::Listing;
 use super::settings::AzureSettings;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::seal::{SealError, SealKey};
+use twinroute_router::sealed_file::{SealedFile, SealedFileError};
 
 const HEAD: &[u8; 9] = b"TWRAZURE\x01";
-
-/// Three lists of 64 MiB at most, and room.
-const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Where the last good listing is kept, and the key it is sealed with.
 #[derive(Clone, Debug)]
@@ -35,16 +30,21 @@ pub struct SavedFile {
 /// Why what is saved cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
-    #[error("is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error("is no file of ours, or of a later version")]
-    Foreign,
+    #[error(transparent)]
+    File(SealedFileError),
     #[error("is of another instance, {0}")]
     Sealed(SealError),
     #[error("holds what cannot be read: line {line}, column {column}")]
     Content { line: usize, column: usize },
+}
+
+impl From<SealedFileError> for Error {
+    fn from(error: SealedFileError) -> Self {
+        match error {
+            SealedFileError::Sealed(error) => Self::Sealed(error),
+            other => Self::File(other),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,19 +64,9 @@ impl SavedFile {
         &self,
         context: &str,
     ) -> Result<Option<(Listing, Option<Timestamp>)>, Error> {
-        let file = match fs::File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(plain) = self.file(context).read()? else {
+            return Ok(None);
         };
-        let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(Error::TooLarge);
-        }
-        let sealed = bytes.strip_prefix(HEAD).ok_or(Error::Foreign)?;
-        let plain = self.key.open(context.as_bytes(), sealed);
-        let plain = plain.map_err(Error::Sealed)?;
         let content: Content = serde_json::from_slice(&plain).map_err(|error| Error::Content {
             line: error.line(),
             column: error.column(),
@@ -98,23 +88,15 @@ impl SavedFile {
     pub fn reseal(&self, settings: &AzureSettings, new: &SealKey) -> io::Result<bool> {
         let base = base_url(&settings.management_url).map_err(io::Error::other)?;
         let context = context(&base, &settings.path());
-        let fresh = Self {
-            path: self.path.clone(),
-            key: new.clone(),
-        };
-        match fresh.load(&context) {
-            Ok(found) => return Ok(found.is_some()),
-            Err(Error::Io(error)) => return Err(error),
-            Err(_) => {}
-        }
-        match self.load(&context) {
-            Ok(Some((listing, at))) => {
-                let at = at.unwrap_or(Timestamp::from_unix_millis(0));
-                fresh.store(&context, &listing, at)?;
-                Ok(true)
-            }
-            Err(Error::Io(error)) => Err(error),
-            Ok(None) | Err(_) => Ok(false),
+        self.file(&context).reseal(new)
+    }
+
+    fn file<'a>(&'a self, context: &'a str) -> SealedFile<'a> {
+        SealedFile {
+            path: &self.path,
+            key: &self.key,
+            head: HEAD,
+            context: context.as_bytes(),
         }
     }
 
@@ -124,26 +106,7 @@ impl SavedFile {
             at: at.rfc3339(),
             listing: listing.clone(),
         };
-        let plain = serde_json::to_vec(&content)?;
-        let sealed = self.key.seal(context.as_bytes(), &plain);
-        let sealed = sealed.map_err(io::Error::other)?;
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(folder)?;
-        let mut draft = self.path.clone().into_os_string();
-        draft.push(".new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&draft)?;
-        file.write_all(HEAD)?;
-        file.write_all(&sealed)?;
-        file.sync_all()?;
-        fs::rename(&draft, &self.path)?;
-        fs::File::open(folder)?.sync_all()
+        self.file(context).write(&serde_json::to_vec(&content)?)
     }
 }
 
@@ -151,6 +114,7 @@ impl SavedFile {
 mod tests {
     use super::*;
     use serde_json::value::RawValue;
+    use std::fs;
 
     fn key(byte: u8) -> SealKey {
         SealKey::new(&[byte; twinroute_model::seal::KEY_BYTES])
