@@ -166,6 +166,10 @@ fn each_rule_can_complain() {
     assert!(skips("a.rs", &format!("#[test]\n{IGNORED}]")).is_some());
     assert!(skips("a.rs", &format!("{IGNORED} = \"slow\"]")).is_some());
     assert!(skips("a.rs", "#[test]").is_none());
+}
+
+#[test]
+fn panics_that_tell_values_are_found() {
     let told = "fn f() {\n    panic!(\n        \"the key {key}\"\n    );\n}";
     let why = panics("crates/sinks/src/a.rs", told).unwrap();
     assert!(why.starts_with("crates/sinks/src/a.rs: "), "{why}");
