@@ -1,6 +1,6 @@
 //! Damage: every bit flipped, every cut, what is told of it, and what a repair leaves.
 
-use super::super::disk::tests::{SETTINGS, append, crash, lane, open, read};
+use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
 use super::super::index::Place;
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
@@ -11,14 +11,10 @@ use crate::ledger::Fate;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::clock::Timestamp;
 use twinroute_model::event::{Limits, Parts};
 
 const SEGMENT: &str = "0000000000000001.seg";
-
-fn clock() -> Arc<ManualClock> {
-    Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)))
-}
 
 /// The place of a text in the first segment.
 fn find(sim: &Sim, text: &str) -> usize {
@@ -135,22 +131,10 @@ fn a_power_cut_in_a_repair_loses_nothing() {
     for calls in 0.. {
         let sim = sim.fork();
         sim.fail_after(calls, sim::Fault::PowerOff);
-        let done = repair(
-            Arc::new(sim.clone()),
-            clock(),
-            &Sealing::Off,
-            &mut Vec::new(),
-        )
-        .is_ok();
+        let done = repaired(&sim).is_ok();
         sim.power_off();
         sim.power_on(Leaves::Some(calls));
-        repair(
-            Arc::new(sim.clone()),
-            clock(),
-            &Sealing::Off,
-            &mut Vec::new(),
-        )
-        .unwrap();
+        repaired(&sim).unwrap();
         let (_, recovered) = open(&sim, SETTINGS);
         assert!(
             recovered.report.is_whole(),

@@ -1,7 +1,7 @@
 use super::super::DamageKind;
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
-use super::super::{Gauge, Recovered, Usage};
+use super::super::{Gauge, InspectError, Recovered, Report, Usage, repair};
 use super::*;
 use crate::ledger::Discard;
 use twinroute_model::clock::ManualClock;
@@ -25,13 +25,22 @@ pub(crate) fn event(id: &str) -> Event {
     parts.build(&Limits::default()).unwrap()
 }
 
+pub(crate) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)))
+}
+
+/// Repairs without a key.
+pub(crate) fn repaired(sim: &Sim) -> Result<Report, InspectError> {
+    let storage = Arc::new(sim.clone());
+    repair(storage, clock(), &Sealing::Off, &mut Vec::new())
+}
+
 pub(crate) fn open(sim: &Sim, settings: Settings) -> (Disk, Recovered) {
     open_sealed(sim, settings, &Sealing::Off)
 }
 
 pub(crate) fn open_sealed(sim: &Sim, settings: Settings, sealing: &Sealing) -> (Disk, Recovered) {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)));
-    Disk::open_sealed(settings, Arc::new(sim.clone()), clock, sealing).unwrap()
+    Disk::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
 }
 
 pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
@@ -308,7 +317,6 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
 fn a_real_folder_has_one_owner_and_keeps_its_events() {
     let folder = tempfile::tempdir().unwrap();
     let storage = || -> Arc<dyn Storage> { Arc::new(Folder::create(folder.path()).unwrap()) };
-    let clock = || Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)));
     let (disk, _) = Disk::open(SETTINGS, storage(), clock()).unwrap();
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);

@@ -1,15 +1,12 @@
-use super::super::disk::tests::{SETTINGS, crash, lane, pending};
+use super::super::disk::tests::{SETTINGS, clock, crash, lane, pending, repaired};
 use super::super::frame;
 use super::super::record::Record;
 use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{
-    DamageKind, Disk, LaneNumber, NewEvent, Recovered, Unreadable, recover, repair,
-};
+use super::super::{DamageKind, Disk, LaneNumber, NewEvent, Recovered, Unreadable, recover};
 use super::*;
 use crate::ledger::Fate;
 use proptest::prelude::*;
 use std::sync::Arc;
-use twinroute_model::clock::ManualClock;
 use twinroute_model::event::{Limits, Parts};
 
 const MARK: &str = "marked-by-the-producer";
@@ -20,10 +17,6 @@ pub(crate) fn seal(byte: u8) -> Sealing {
 
 fn key(byte: u8) -> SealKey {
     SealKey::new(&[byte; KEY_BYTES])
-}
-
-fn clock() -> Arc<ManualClock> {
-    Arc::new(ManualClock::new(Timestamp::from_unix_millis(1_000)))
 }
 
 fn try_open(sim: &Sim, sealing: &Sealing) -> Result<(Disk, Recovered), OpenError> {
@@ -186,13 +179,7 @@ fn a_journal_whose_key_is_away_is_refused_as_it_is() {
         told.contains("segment 1: events are sealed; their records are whole, but"),
         "{told}"
     );
-    repair(
-        Arc::new(sim.clone()),
-        clock(),
-        &Sealing::Off,
-        &mut Vec::new(),
-    )
-    .unwrap();
+    repaired(&sim).unwrap();
     let (disk, _) = open(&sim, &seal(1));
     assert_eq!(id(&disk, sequence), "1");
 }
