@@ -3,10 +3,8 @@
 use super::shown::{self, ClientCertificate, Wire};
 use anyhow::{Context as _, bail};
 use clap::Args;
-use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
@@ -94,21 +92,18 @@ impl Whom {
 
     fn client(&self) -> anyhow::Result<Client> {
         let context = || format!("the admin address {:?}", self.admin);
-        let wire = match self.admin.starts_with("https://") {
-            true => Wire::Tls,
-            false => Wire::Plain,
-        };
+        let wire = Wire::of(&self.admin);
         let shown = self.shown.read(&self.admin, wire)?;
         let client = if wire == Wire::Tls {
-            let mut trust = match &self.admin_ca_file {
-                Some(file) => trust(file)?,
-                None => Arc::clone(Outgoing::of_environment()?.tls()),
+            let outgoing = match &self.admin_ca_file {
+                Some(file) => Outgoing::direct(trust(file)?),
+                None => Outgoing::of_environment()?,
             };
-            if let Some(shown) = shown {
-                let shown: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(shown));
-                Arc::make_mut(&mut trust).client_auth_cert_resolver = shown;
-            }
-            Client::https(&self.admin, trust).with_context(context)?
+            let outgoing = match shown {
+                Some(shown) => outgoing.with_client_certificate(shown),
+                None => outgoing,
+            };
+            Client::https(&self.admin, Arc::clone(outgoing.tls())).with_context(context)?
         } else {
             Client::plain(self.admin.parse().with_context(context)?)
         };

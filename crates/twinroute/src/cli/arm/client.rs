@@ -94,10 +94,7 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Logins go to others than who is to see the certificate.
         let tokens = self.tokens(&outgoing, &clock)?;
-        let wire = match self.management_url.starts_with("https://") {
-            true => Wire::Tls,
-            false => Wire::Plain,
-        };
+        let wire = Wire::of(&self.management_url);
         let connections = Connections {
             outgoing: match self.shown.read(&self.management_url, wire)? {
                 Some(shown) => outgoing.with_client_certificate(shown),
