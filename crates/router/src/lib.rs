@@ -48,6 +48,7 @@ pub mod accept;
 mod awaited;
 mod builder;
 mod commit;
+mod damage;
 pub mod dead_letters;
 mod duplicates;
 mod durable;
@@ -73,6 +74,7 @@ mod table;
 
 pub use awaited::Outcomes;
 pub use builder::{BuildError, Builder};
+pub use damage::{LOST, UNKNOWN};
 pub use duplicates::DuplicateWindow;
 pub use last_definitions::LastDefinitions;
 pub use plan::check;

@@ -3,6 +3,7 @@
 use crate::accept::{AcceptError, AckLevel};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
+use crate::damage::{self, Damage};
 use crate::duplicates::{DuplicateWindow, Duplicates};
 use crate::durable;
 use crate::expiry::{self, Expiry};
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
     disk: Option<Disk>,
+    /// What had become of it when it was opened.
+    damage: Damage,
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
@@ -84,11 +87,12 @@ impl Router {
     /// Runs with a table that is in use already.
     pub(crate) fn start(
         live: Live,
-        journal: Journal,
+        (journal, damage): (Journal, Damage),
         replays: Replays,
         duplicates: Option<DuplicateWindow>,
         expiry_warning: Duration,
     ) -> Self {
+        damage.count();
         let lost = Arc::new(AtomicU64::new(0));
         let disk = journal.disk().cloned();
         let commits = disk.is_some().then(|| {
@@ -99,6 +103,7 @@ impl Router {
         let shared = Shared {
             live,
             disk,
+            damage,
             lost,
             commits,
             replays,
@@ -272,6 +277,7 @@ impl Router {
             match self.shared.disk.as_ref().map(Disk::health) {
                 None | Some(Health::Ok) => String::new(),
                 Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
+                Some(Health::Stalled(reason)) => reason.to_string(),
                 Some(Health::Poisoned(reason)) => {
                     format!("the journal is poisoned until a restart: {reason}")
                 }
@@ -317,6 +323,7 @@ impl Router {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
         warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(self.shared.damage.warning.clone());
         warnings
     }
 
@@ -351,6 +358,9 @@ impl Router {
                     .as_ref()
                     .map_or(0, |disk| disk.usage().disk_bytes),
                 lost: self.shared.lost.load(Ordering::Relaxed),
+                lost_deliveries: self.shared.damage.lost,
+                lost_unknown: self.shared.damage.unknown,
+                syncs: self.shared.disk.as_ref().map(damage::syncs),
                 accepted: tally.accepted(),
                 unmatched: tally.unmatched(),
                 duplicates: tally.duplicates(),
@@ -433,3 +443,7 @@ mod refused_tests;
 #[cfg(test)]
 #[path = "removed_tests.rs"]
 mod removed_tests;
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod damage_tests;

@@ -8,6 +8,7 @@ use super::recover::{SEQUENCES_SKIPPED, read_to_write};
 use super::recovered::Recovered;
 use super::storage::Storage;
 use super::totals::{Gauge, Held, Totals};
+use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::Window;
 use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
@@ -44,6 +45,8 @@ pub struct Settings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
+    /// How long a write or a sync may take before the journal is [`Health::Stalled`].
+    pub disk_overdue_after: Duration,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             commit_window: Duration::from_millis(1),
             settle_delay: Duration::from_millis(50),
             retry_delay: Duration::from_secs(5),
+            disk_overdue_after: Duration::from_secs(5),
         }
     }
 }
@@ -74,6 +78,8 @@ struct Inner {
     settings: Settings,
     lanes: Mutex<Lanes>,
     thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
+    watch: Arc<DiskWatch>,
+    _watching: WatchThread,
 }
 
 #[derive(Default)]
@@ -150,6 +156,8 @@ impl Disk {
         clock: Arc<dyn Clock>,
         sealing: &Sealing,
     ) -> Result<(Self, Recovered), OpenError> {
+        let watch = DiskWatch::new(settings.disk_overdue_after);
+        let storage = watch.watched(&storage);
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
         let found = read_to_write(&*storage)?;
@@ -185,7 +193,12 @@ impl Disk {
         let thread = thread.spawn(move || writer.run());
         let thread =
             thread.map_err(|error| OpenError::io(&*storage, "starting the writer", error))?;
+        let watching = WatchThread::start(Arc::clone(&watch));
+        let watching =
+            watching.map_err(|error| OpenError::io(&*storage, "starting the watch", error))?;
         let inner = Inner {
+            watch,
+            _watching: watching,
             shared,
             totals,
             reader,
@@ -391,7 +404,17 @@ impl Disk {
     /// How it does.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.0.shared.lock().health.clone()
+        let health = self.0.shared.lock().health.clone();
+        match self.0.watch.overdue() {
+            Some(overdue) if health == Health::Ok => Health::Stalled(watch::reason(overdue)),
+            _ => health,
+        }
+    }
+
+    /// How long its syncs took.
+    #[must_use]
+    pub fn sync_times(&self) -> SyncTimes {
+        self.0.watch.times()
     }
 
     /// Writes everything, marks the journal as closed in order and gives the folder free. Blocks.
@@ -452,7 +475,7 @@ impl Inbox {
             Health::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
                 return Err(AppendError::NoRoom(Arc::clone(reason)));
             }
-            Health::Full(_) | Health::Ok => {}
+            Health::Full(_) | Health::Stalled(_) | Health::Ok => {}
         }
         if self.closing || self.ended {
             return Err(AppendError::Closed);

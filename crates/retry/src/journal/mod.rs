@@ -29,6 +29,7 @@ pub mod storage;
 mod survey;
 mod suspects;
 mod totals;
+mod watch;
 mod window;
 mod writer;
 
@@ -42,6 +43,7 @@ pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
 pub use repair::repair;
 pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
 pub use totals::{Full, Gauge, Usage};
+pub use watch::SyncTimes;
 pub use writer::{AppendError, DurableTicket, Health, LaneNumber, NotDurable};
 
 use std::sync::Arc;
