@@ -7,6 +7,7 @@ use super::record::ITEMS_MAX;
 use super::recover::{SEQUENCES_SKIPPED, read_to_write};
 use super::recovered::Recovered;
 use super::storage::Storage;
+use super::time::JournalTime;
 use super::totals::{Gauge, Held, Totals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::Window;
@@ -75,6 +76,7 @@ struct Inner {
     /// Seals new events, if they are to be.
     stamper: Option<Stamper>,
     clock: Arc<dyn Clock>,
+    time: Arc<JournalTime>,
     settings: Settings,
     lanes: Mutex<Lanes>,
     thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
@@ -172,6 +174,7 @@ impl Disk {
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
         let totals = Arc::clone(&log.totals);
+        let time = Arc::clone(&log.time);
         let reader = Reader::new(Arc::clone(&storage), log.index.clone(), keys);
         let mut lanes = Lanes::default();
         for lane in &recovered.lanes {
@@ -204,6 +207,7 @@ impl Disk {
             reader,
             stamper,
             clock,
+            time,
             settings,
             lanes: Mutex::new(lanes),
             thread: Mutex::new(Some(thread)),
@@ -409,6 +413,13 @@ impl Disk {
             Some(overdue) if health == Health::Ok => Health::Stalled(watch::reason(overdue)),
             _ => health,
         }
+    }
+
+    /// Journal time: how long the journal was there, by a clock that nobody sets. It goes on over restarts;
+    /// over a boot of the machine, from where it was noted last.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.0.time.now()
     }
 
     /// How long its syncs took.

@@ -28,6 +28,7 @@ mod start;
 pub mod storage;
 mod survey;
 mod suspects;
+mod time;
 mod totals;
 mod watch;
 mod window;
