@@ -12,6 +12,7 @@ mod client_certificate;
 mod crash;
 mod credentials;
 mod durable;
+mod emulator;
 mod harness;
 mod identity;
 mod management;
