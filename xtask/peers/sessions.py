@@ -9,7 +9,7 @@ import adt
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusClient
 from azure.servicebus.exceptions import OperationTimeoutError, ServiceBusError
 
-ROUNDS = 20
+ROUNDS = 8
 WAIT_SECONDS_MAX = 20
 
 scene = adt.scene()
