@@ -1,6 +1,7 @@
 //! `twinroute emulator`: the endpoints of `config/demo` on fixed ports, or your own names.
 
 use super::StopSignals;
+use crate::cli::output;
 use crate::config::LogFormat;
 use crate::{logging, scene};
 use anyhow::Context as _;
@@ -169,13 +170,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         None => None,
     };
     if options.json {
-        println!("{}", scene::addresses_json(&emulator, &settings));
+        output::line(scene::addresses_json(&emulator, &settings))?;
     } else {
-        print!("{}", scene::addresses(&emulator, &settings));
+        output::print(scene::addresses(&emulator, &settings))?;
         if let Some(file) = &token_file {
-            print!("{}", scene::variables(&emulator, &settings, file));
+            output::print(scene::variables(&emulator, &settings, file))?;
         }
-        println!("\nCtrl-C stops it; what it holds is gone then.");
+        output::line("\nCtrl-C stops it; what it holds is gone then.")?;
     }
     tokio::select! {
         () = stop.wait() => {}
