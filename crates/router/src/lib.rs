@@ -66,6 +66,7 @@ mod refusals;
 pub mod replay;
 mod router;
 pub mod sealed_file;
+mod shares;
 pub mod sink;
 pub mod source;
 pub mod status;

@@ -12,6 +12,7 @@ use crate::live::Live;
 use crate::receipt::Tally;
 use crate::refusals::Looks;
 use crate::replay::Replays;
+use crate::shares::RoomMaker;
 use crate::source::{Definitions, Faults};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
@@ -50,10 +51,11 @@ pub(crate) struct Shared {
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<Duplicates>>,
     pub(crate) drain: Mutex<Drain>,
+    pub(crate) room: RoomMaker,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
-    disk: Option<Disk>,
+    pub(crate) disk: Option<Disk>,
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
@@ -113,6 +115,7 @@ impl Router {
             tally: Arc::new(Tally::new()),
             duplicates: duplicates.map(Duplicates::new),
             drain: Mutex::new(Drain::new()),
+            room: RoomMaker::default(),
         };
         let router = Self {
             shared: Arc::new(shared),
@@ -316,6 +319,7 @@ impl Router {
     ) -> Vec<String> {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
         warnings
     }
@@ -345,6 +349,7 @@ impl Router {
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
+                share_bytes: self.journal_share(),
                 disk_bytes: self
                     .shared
                     .disk
@@ -433,3 +438,7 @@ mod refused_tests;
 #[cfg(test)]
 #[path = "removed_tests.rs"]
 mod removed_tests;
+
+#[cfg(test)]
+#[path = "shares_tests.rs"]
+mod shares_tests;
