@@ -3,9 +3,10 @@
 //! Source: OASIS "AMQP Claims-based Security 1.0" draft; Azure Service Bus "AMQP protocol guide",
 //! "Claims-based authorization". A put-token must succeed within 20 s of opening the connection.
 
+use super::fault_text;
 use super::token::{Kind, Renewal, Token, Tokens};
 use crate::status;
-use fe2o3_amqp::link::{Receiver, Sender};
+use fe2o3_amqp::link::{Receiver, ReceiverAttachError, Sender};
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp_types::messaging::{
     AmqpValue, ApplicationProperties, Body, Message, MessageId, Outcome, Properties,
@@ -67,7 +68,7 @@ impl Cbs {
             .target(REPLY_TO)
             .attach(session)
             .await
-            .map_err(|error| status::unreachable("cbs-attach", error.to_string()))?;
+            .map_err(|error| receiver_fault(&error))?;
         let mut cbs = Self {
             sender,
             receiver,
@@ -115,15 +116,13 @@ impl Cbs {
             Err(error) => return Err(super::connection::send_fault(&error)),
         }
         loop {
-            let reply = self
-                .receiver
-                .recv::<Body<Value>>()
-                .await
-                .map_err(|error| status::unreachable("cbs-receive", error.to_string()))?;
+            let reply = self.receiver.recv::<Body<Value>>().await.map_err(|error| {
+                status::unreachable("cbs-receive", fault_text::receive_text(&error))
+            })?;
             self.receiver
                 .accept(&reply)
                 .await
-                .map_err(|error| status::unreachable("cbs-receive", error.to_string()))?;
+                .map_err(|_| status::unreachable("cbs-receive", "the link ended"))?;
             // A late answer to a request that was given up before is passed over.
             let correlation = reply
                 .message()
@@ -211,6 +210,15 @@ impl Cbs {
             return Ok(());
         }
         self.put_token(token).await
+    }
+}
+
+fn receiver_fault(error: &ReceiverAttachError) -> EndpointFault {
+    match error {
+        ReceiverAttachError::RemoteClosedWithError(error) => {
+            super::connection::optional_error_fault(Some(error))
+        }
+        other => status::unreachable("cbs-attach", fault_text::receiver_attach_text(other)),
     }
 }
 
