@@ -1,6 +1,7 @@
 //! Sets up the log: one subscriber for the process, on standard error.
 
 use crate::config::LogFormat;
+use crate::log_gate::{self, JsonGate};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
@@ -16,8 +17,11 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
-        LogFormat::Pretty => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Pretty => log_gate::text(builder).init(),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true);
+            builder.map_event_format(JsonGate).init();
+        }
     }
     Ok(())
 }

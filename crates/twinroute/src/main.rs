@@ -7,6 +7,7 @@ mod containers;
 mod daemon;
 mod exposed;
 mod listeners;
+mod log_gate;
 mod logging;
 mod process;
 mod rotation;
