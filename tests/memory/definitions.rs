@@ -34,19 +34,19 @@ pub(crate) async fn attack() {
         cost(&name, COST_BYTES_MAX, together(get)).await;
         let name = format!("management API, a list: {} without end", answer.name);
         let list = api.list("/endpoints", "2023-01-31");
-        let list = async { drop(tokio::time::timeout(Duration::from_secs(2), list).await) };
+        let list = async { drop(tokio::time::timeout(Duration::from_millis(800), list).await) };
         cost(&name, COST_BYTES_MAX, list).await;
         let admin = Client::plain(Address::Tcp(server.address));
         let name = format!(
             "admin API, asked by the command line: {} without end",
             answer.name
         );
-        let status = async { drop(admin.get("/status", Duration::from_secs(2)).await) };
+        let status = async { drop(admin.get("/status", Duration::from_millis(800)).await) };
         cost(&name, COST_BYTES_MAX, status).await;
     }
 }
 
 async fn get(api: Api) {
     let asked = api.get("/x", "2023-01-31");
-    drop(tokio::time::timeout(Duration::from_secs(2), asked).await);
+    drop(tokio::time::timeout(Duration::from_millis(800), asked).await);
 }

@@ -61,7 +61,8 @@ pub(crate) async fn attack() {
         let settings = KeyVaultSettings::new("https://vault.example");
         let vault = KeyVault::new(settings, tokens, Arc::clone(&everywhere), clock);
         let name = format!("key vault: {} without end", answer.name);
-        let look = async { drop(tokio::time::timeout(Duration::from_secs(2), vault.run()).await) };
+        let look =
+            async { drop(tokio::time::timeout(Duration::from_millis(800), vault.run()).await) };
         cost(&name, COST_BYTES_MAX, look).await;
         provider(&server, answer.name).await;
     }
@@ -71,7 +72,7 @@ pub(crate) async fn attack() {
 /// than their callers wait.
 async fn ask(tokens: TokenSource, number: usize) {
     let scope = format!("https://{number}.example/.default");
-    drop(tokio::time::timeout(Duration::from_secs(2), tokens.token(&scope)).await);
+    drop(tokio::time::timeout(Duration::from_millis(800), tokens.token(&scope)).await);
 }
 
 /// The keys and the metadata of an identity provider.
@@ -93,7 +94,8 @@ async fn provider(server: &Server, answer: &str) {
         let token = http::HeaderValue::try_from(token).unwrap();
         let name = format!("identity provider, {place}: {answer} without end");
         let admitted = gate.admit(Some(&token));
-        let admit = async { drop(tokio::time::timeout(Duration::from_secs(2), admitted).await) };
+        let admit =
+            async { drop(tokio::time::timeout(Duration::from_millis(800), admitted).await) };
         cost(&name, COST_BYTES_MAX, admit).await;
     }
 }

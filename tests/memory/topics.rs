@@ -65,9 +65,9 @@ pub(crate) async fn attack() {
 
 async fn send(name: &str, properties: &str) {
     let body = format!("{{\"properties\":{{{properties}}}}}");
-    let endpoint = endpoint::parse(&EndpointName::new("e").unwrap(), &body).unwrap();
+    let endpoint = endpoint::parse(&EndpointName::new("endpoint").unwrap(), &body).unwrap();
     let settings = EndpointSettings {
-        attempt_timeout: Duration::from_secs(2),
+        attempt_timeout: Duration::from_millis(800),
         ..EndpointSettings::default()
     };
     let connector = Connector::new(Arc::new(SystemClock), outgoing());

@@ -20,13 +20,13 @@ use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
 use twinroute_model::secret::Secret;
 
-/// Bytes of an answer that are read, but by [`Client::download`]. A thousand endpoints have a status of some 2 MB.
-pub const ANSWER_BYTES_MAX: usize = 6 << 20;
+/// Bytes of an answer that are read, but by [`Client::download`]: while it grows it is held twice.
+pub const ANSWER_BYTES_MAX: usize = 7 << 19;
 
 /// Bytes of an answer's head, and of what is read ahead of its body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes by which an answer that is collected grows, so that a long one is not held twice.
+/// Bytes by which an answer that is collected grows.
 const GROWTH_BYTES: usize = 256 << 10;
 
 /// What a server answered.

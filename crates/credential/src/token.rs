@@ -5,7 +5,7 @@
 //! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
-use crate::reason::{chain, unanswered};
+use crate::reason::{chain, clock_hint, unanswered};
 use crate::token_file;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
@@ -397,7 +397,11 @@ impl Inner {
                         scope: scope.to_owned(),
                         reason: chain(&error),
                     },
-                    false => refused(scope, &chain(&error)),
+                    // Assertions are good for a time, too.
+                    false => match clock_hint(&error, self.clock.now()) {
+                        Some(hint) => refused(scope, &format!("{hint}; {}", chain(&error))),
+                        None => refused(scope, &chain(&error)),
+                    },
                 };
                 let credential = make().map_err(failed)?;
                 let token = credential.get_token(&[scope], None).await.map_err(failed)?;

@@ -17,6 +17,7 @@ pub mod http_date;
 pub mod instance;
 pub mod name;
 pub mod network;
+pub mod received;
 pub mod retry_after;
 pub mod route;
 pub mod sas;

@@ -1,9 +1,9 @@
 //! The one gate for foreign text: what peers, producers and files wrote, made fit for a log or a terminal.
 //!
 //! A line break forges a line of a log, an escape sequence moves the cursor or answers for the user, a bidi mark
-//! shows another order than there is, and what has no width hides. Such characters are written as `\n`, `\r`,
-//! `\t` or `\u{202e}`; everything else stays. A backslash stays as it is, so this is no encoding that could be
-//! read back: it is for eyes.
+//! shows another order than there is, and what has no width hides. Such characters are written as JSON writes them
+//! (`\n`, `\u202e`); everything else stays. So a JSON document is still the same document. A backslash stays as it
+//! is, so elsewhere this is no encoding that could be read back: it is for eyes.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -75,7 +75,11 @@ fn write_escaped(out: &mut impl Write, text: &str, hidden: fn(char) -> bool) -> 
             Some('\n') => out.write_str("\\n")?,
             Some('\r') => out.write_str("\\r")?,
             Some('\t') => out.write_str("\\t")?,
-            Some(character) => write!(out, "\\u{{{:x}}}", u32::from(character))?,
+            Some(character) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(out, "\\u{unit:04x}")?;
+                }
+            }
             None => {}
         }
         rest = characters.as_str();
@@ -83,38 +87,13 @@ fn write_escaped(out: &mut impl Write, text: &str, hidden: fn(char) -> bool) -> 
     out.write_str(rest)
 }
 
-/// Writes on to another writer what [`one_line`] makes of it.
+/// Writes on to another writer what [`one_line`] makes of it. JSON in one line stays the same document.
 #[derive(Debug)]
 pub struct OneLineWriter<W>(pub W);
 
 impl<W: Write> Write for OneLineWriter<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         write_escaped(&mut self.0, text, is_hidden)
-    }
-}
-
-/// Writes on JSON text with each such character as JSON's own escape, which loses nothing. For documents in one
-/// line; control characters stand escaped in JSON already.
-#[derive(Debug)]
-pub struct JsonLineWriter<W>(pub W);
-
-impl<W: Write> Write for JsonLineWriter<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.find(is_hidden) {
-            let (visible, more) = rest.split_at(at);
-            self.0.write_str(visible)?;
-            let mut characters = more.chars();
-            for unit in characters
-                .next()
-                .unwrap_or_default()
-                .encode_utf16(&mut [0; 2])
-            {
-                write!(self.0, "\\u{unit:04x}")?;
-            }
-            rest = characters.as_str();
-        }
-        self.0.write_str(rest)
     }
 }
 
@@ -144,11 +123,11 @@ mod tests {
             ("Grüße, 世界 🎉", "Grüße, 世界 🎉"),
             (r"C:\temp", r"C:\temp"),
             ("a\nb\r\tc", r"a\nb\r\tc"),
-            ("\x1b[2J", r"\u{1b}[2J"),
-            ("\0\x7f\u{9b}", r"\u{0}\u{7f}\u{9b}"),
-            ("\u{2028}\u{2029}", r"\u{2028}\u{2029}"),
-            ("\u{202e}x\u{2069}", r"\u{202e}x\u{2069}"),
-            ("\u{200b}\u{feff}\u{e0041}", r"\u{200b}\u{feff}\u{e0041}"),
+            ("\x1b[2J", r"\u001b[2J"),
+            ("\0\x7f\u{9b}", r"\u0000\u007f\u009b"),
+            ("\u{2028}\u{2029}", r"\u2028\u2029"),
+            ("\u{202e}x\u{2069}", r"\u202ex\u2069"),
+            ("\u{200b}\u{feff}\u{e0041}", r"\u200b\ufeff\udb40\udc41"),
         ] {
             assert_eq!(one_line(text), expect);
             let mut written = String::new();
@@ -156,7 +135,7 @@ mod tests {
             assert_eq!(written, expect);
         }
         assert!(matches!(one_line("Grüße"), Cow::Borrowed(_)));
-        assert_eq!(lines("a\n\tb\r\x1b"), "a\n\tb\\r\\u{1b}");
+        assert_eq!(lines("a\n\tb\r\x1b"), "a\n\tb\\r\\u001b");
     }
 
     #[test]
@@ -173,10 +152,13 @@ mod tests {
         for attack in ATTACKS {
             let json = serde_json::to_string(attack).unwrap();
             let mut written = String::new();
-            JsonLineWriter(&mut written).write_str(&json).unwrap();
+            OneLineWriter(&mut written).write_str(&json).unwrap();
             assert!(!written.contains(is_hidden), "{written:?}");
             let read: String = serde_json::from_str(&written).unwrap();
             assert_eq!(read, attack);
+            let pretty = serde_json::to_string_pretty(&[attack]).unwrap();
+            let read: [String; 1] = serde_json::from_str(&lines(&pretty)).unwrap();
+            assert_eq!(read, [attack]);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{AcceptError, AckLevel};
+use crate::admission::{self, Admission};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<Duplicates>>,
     pub(crate) drain: Mutex<Drain>,
+    pub(crate) admission: Arc<Admission>,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
@@ -63,6 +65,13 @@ pub(crate) struct Shared {
     expiries: OnceLock<ShowExpiries>,
     /// How long before its end something is warned about.
     expiry_warning: Duration,
+}
+
+impl Drop for Shared {
+    /// Ends the task that gives turns.
+    fn drop(&mut self) {
+        self.admission.close();
+    }
 }
 
 /// Tells how the source of definitions goes.
@@ -113,7 +122,10 @@ impl Router {
             tally: Arc::new(Tally::new()),
             duplicates: duplicates.map(Duplicates::new),
             drain: Mutex::new(Drain::new()),
+            admission: Arc::new(Admission::new()),
         };
+        let admission = Arc::clone(&shared.admission);
+        drop(tokio::spawn(admission::give_turns(admission)));
         let router = Self {
             shared: Arc::new(shared),
         };
@@ -317,6 +329,7 @@ impl Router {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
         warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(self.shared.admission.warning());
         warnings
     }
 
@@ -339,6 +352,7 @@ impl Router {
             readiness: self.readiness(),
             warnings: self.warnings(&instances, &certificates),
             certificates,
+            admission: self.shared.admission.status(),
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),
@@ -373,6 +387,7 @@ impl Router {
         self.shared.stopping.store(true, Ordering::Release);
         // Whoever still hands over events does so before the lanes are told.
         drop(self.journal());
+        self.shared.admission.close();
         if let Some(commits) = &self.shared.commits {
             let (done, handed_over) = oneshot::channel();
             if commits.send(Commit::Barrier(done)).is_ok() {
@@ -413,6 +428,10 @@ pub(crate) mod tests;
 #[cfg(test)]
 #[path = "reload_tests.rs"]
 mod reload_tests;
+
+#[cfg(test)]
+#[path = "flood_tests.rs"]
+mod flood_tests;
 
 #[cfg(test)]
 #[path = "hold_tests.rs"]

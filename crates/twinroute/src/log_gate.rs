@@ -1,7 +1,7 @@
 //! The gate before the log: what peers, producers and files wrote reaches no line as it is, whoever logs it.
 //!
-//! It stands in the formatters of the subscriber, so no call can forget it. In texts such characters stand as
-//! `\n` or `\u{1b}`, in JSON as JSON's own escapes, so that a reader of JSON has the value as it was.
+//! It stands in the formatters of the subscriber, so no call can forget it. Such characters stand as JSON's escapes,
+//! in texts too; a reader of JSON has the value as it was.
 
 use std::fmt::{self, Debug, Write as _};
 use tracing::{Event, Subscriber};
@@ -9,7 +9,7 @@ use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, SubscriberBuilder};
 use tracing_subscriber::registry::LookupSpan;
-use twinroute_model::visible::{JsonLineWriter, OneLineWriter};
+use twinroute_model::visible::OneLineWriter;
 
 /// Formats the fields of a line of text, as the subscriber's own formatter does but for what it escapes.
 pub(crate) fn text_fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
@@ -46,7 +46,7 @@ where
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
-        write!(JsonLineWriter(&mut writer), "{}", line.trim_end())?;
+        write!(OneLineWriter(&mut writer), "{}", line.trim_end())?;
         writer.write_char('\n')
     }
 }
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(text.lines().count(), 6, "{text}");
         assert!(!text.replace('\n', "").contains(is_hidden), "{text:?}");
         assert!(
-            text.contains(r"name=a\r\nERROR forged: all lost\u{1b}[2J\u{9b}31m"),
+            text.contains(r"name=a\r\nERROR forged: all lost\u001b[2J\u009b31m"),
             "{text}"
         );
         assert!(text.contains("é"), "{text}");

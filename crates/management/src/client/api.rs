@@ -7,7 +7,7 @@ use super::error::{Error, Refusal, bounded, error_text};
 use super::retry;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use serde::de::DeserializeOwned;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use twinroute_credential::token::{Token, TokenSource};
 use twinroute_model::clock::Clock;
+use twinroute_model::http_date::clock_difference;
 use twinroute_outgoing::answer::{self, AnswerError};
 
 /// The longest that one request takes, its answer read.
@@ -331,7 +332,13 @@ impl Api {
                 request: request.name(),
             });
         }
-        let (code, message) = error_text(&answer::read_error(response).await);
+        let (code, mut message) = error_text(&answer::read_error(response).await);
+        let date = headers.get(DATE).filter(|_| matches!(status, 401 | 403));
+        let date = date.and_then(|date| date.to_str().ok());
+        if let Some(skew) = date.and_then(|date| clock_difference(date, self.clock.now())) {
+            let gap = if message.is_empty() { "" } else { "; " };
+            message = format!("{message}{gap}{skew}");
+        }
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         Err(Refusal {
             request: request.name(),

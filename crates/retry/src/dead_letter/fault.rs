@@ -26,6 +26,7 @@ use std::error::Error as _;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::http_date::clock_difference;
 use twinroute_model::retry_after::retry_after;
 
 /// The longest wait that a service is granted.
@@ -152,11 +153,19 @@ impl StoreFault {
             .unwrap_or_default();
         let words = words(body);
         let mut what = format!("the service answered {status}");
+        let date =
+            headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static("date")));
+        let date = date.filter(|_| matches!(status, 401 | 403));
+        let skew = date.and_then(|date| clock_difference(date, now));
         for said in [code, &words] {
             if !said.is_empty() && said.parse::<u16>().is_err() {
                 what.push_str(", ");
                 what.push_str(&bounded(said));
             }
+        }
+        if let Some(skew) = skew {
+            what.push_str("; ");
+            what.push_str(&skew);
         }
         Self {
             retry_after: headers.and_then(|headers| {

@@ -273,19 +273,15 @@ impl Plan {
         key: Option<&str>,
     ) {
         let event = &delivery.event;
-        let data = event.data_bytes().into_owned();
+        let payload = event.payload();
+        let data = payload.bytes.into_owned();
         // An event's size has its attributes and at least a part of its payload.
         let near = data.len() + event.size() + AROUND_BYTES > limits.message_max;
         let id = routing.message_id(event);
         let envelope = routing.envelope(key, id.as_deref());
         let attributes = attributes(event);
         let sections = vec![Data::from(data)];
-        let message = message(
-            &envelope,
-            event.datacontenttype(),
-            Some(attributes),
-            sections,
-        );
+        let message = message(&envelope, payload.media_type, Some(attributes), sections);
         if near {
             let (bytes, bytes_max) = (message_bytes(&message), limits.message_max);
             if bytes > bytes_max {

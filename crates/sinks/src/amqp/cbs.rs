@@ -13,7 +13,7 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{SimpleValue, Timestamp as AmqpTimestamp, Value};
 use std::time::Duration;
-use twinroute_router::sink::{EndpointFault, FaultKind};
+use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// How long a put-token may take. Source: "AMQP protocol guide": the service drops the connection
 /// then.
@@ -96,7 +96,17 @@ impl Cbs {
             Err(fault) if fault.kind == FaultKind::Unauthorized => self.tokens.refused(&token),
             Err(_) => {}
         }
-        put
+        // AMQP has no clock of the peer's to compare with: what is known of ours is said.
+        put.map_err(|fault| match self.tokens.times(&fault) {
+            Some(times) => EndpointFault {
+                reason: Reason::new(
+                    fault.reason.code.clone(),
+                    status::bounded(&format!("{}; {times}", fault.reason.detail)),
+                ),
+                ..fault
+            },
+            None => fault,
+        })
     }
 
     async fn exchange(&mut self, token: &Token) -> Result<(), EndpointFault> {

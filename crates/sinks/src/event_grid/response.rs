@@ -1,11 +1,12 @@
 //! Reads Event Grid's answer: status, `Retry-After` and the error text, all bounded.
 
 use crate::status::{PAYLOAD_TOO_LARGE, bounded};
-use http::header::HeaderMap;
+use http::header::{DATE, HeaderMap};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::time::Duration;
 use twinroute_model::clock::Clock;
+use twinroute_model::http_date::clock_difference;
 use twinroute_model::retry_after;
 use twinroute_outgoing::answer::read_error;
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
@@ -25,10 +26,15 @@ pub(crate) enum Answer {
 pub(crate) async fn read(response: reqwest::Response, clock: &dyn Clock) -> (u16, Answer) {
     let status = response.status().as_u16();
     let after = retry_after(response.headers(), clock);
+    let skew = clock_hint(status, response.headers(), clock);
     // A success has no body to speak of, but reading it to its end keeps the connection. The status stands,
     // whatever becomes of the text behind it.
     let body = read_error(response).await;
-    (status, answer(status, after, &error_text(&body)))
+    let mut text = error_text(&body);
+    if let Some(skew) = skew {
+        text = format!("{skew}; {text}");
+    }
+    (status, answer(status, after, &text))
 }
 
 /// The table at the top of [`super`].
@@ -48,6 +54,12 @@ fn answer(status: u16, after: Option<Duration>, detail: &str) -> Answer {
         after,
         reason: Reason::new(code, detail),
     })
+}
+
+/// What a refusal may come of: signatures, and certificates in between, are good for a time.
+fn clock_hint(status: u16, headers: &HeaderMap, clock: &dyn Clock) -> Option<String> {
+    let date = headers.get(DATE).filter(|_| matches!(status, 401 | 403))?;
+    clock_difference(date.to_str().ok()?, clock.now())
 }
 
 /// The lane caps it.
@@ -135,6 +147,29 @@ mod tests {
             headers.append("retry-after", "\u{e9}".parse().unwrap());
             assert_eq!(retry_after(&headers, &clock), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn clock_skew_is_named_where_a_credential_is_refused() {
+        // 1994-11-06T08:49:07Z.
+        let clock = ManualClock::new(Timestamp::from_unix_millis(784_111_747_000));
+        let hint = |status, date: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, date.parse().unwrap());
+            clock_hint(status, &headers, &clock)
+        };
+        let ahead = hint(401, "Sunday, 06-Nov-94 05:49:07 GMT").unwrap();
+        assert!(
+            ahead.starts_with("this machine's clock is 3 h 0 min ahead"),
+            "{ahead}"
+        );
+        assert!(
+            hint(403, "Sun Nov  6 11:49:07 1994")
+                .unwrap()
+                .contains("3 h 0 min behind")
+        );
+        assert_eq!(hint(401, "Sun, 06 Nov 1994 08:49:37 GMT"), None);
+        assert_eq!(hint(400, "Sun, 06 Nov 1994 11:49:07 GMT"), None);
     }
 
     #[test]

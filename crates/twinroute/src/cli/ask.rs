@@ -1,6 +1,7 @@
 //! What commands share that ask a running twinroute.
 
 use super::shown::{self, ClientCertificate, Wire};
+use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use rustls::pki_types::CertificateDer;
@@ -8,13 +9,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
+use twinroute_model::visible::one_line;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::status::Status;
 
@@ -61,7 +63,7 @@ impl Whom {
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
-        let out = &mut std::io::stdout();
+        let out = &mut output::stream();
         let answer = self.client()?.download(path, PATIENCE, out).await;
         self.taken(answer).map(drop)
     }
@@ -169,7 +171,9 @@ fn refusal(answer: &Answer) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let message = json.as_ref().and_then(|json| {
         let message = &json["error"]["message"];
-        message.as_str().map(str::to_owned)
+        message
+            .as_str()
+            .map(|message| one_line(message).into_owned())
     });
     message.unwrap_or_else(|| {
         let status = answer.status;
@@ -251,10 +255,7 @@ pub(super) fn moment(text: &str, clock: &dyn Clock) -> anyhow::Result<String> {
 
 /// Asks on the terminal; only a clear yes is one.
 pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
-    let mut out = std::io::stdout();
-    out.write_all(question.as_bytes())
-        .and_then(|()| out.flush())
-        .context("standard output")?;
+    output::print(question)?;
     let mut line = String::new();
     std::io::stdin()
         .lock()
@@ -276,18 +277,19 @@ pub(super) fn may_delete(what: &str, yes: bool) -> anyhow::Result<bool> {
     }
     let confirmed = confirmed(&format!("delete {what}? [y/N] "))?;
     if !confirmed {
-        println!("{what}: nothing was deleted");
+        output::line(format_args!("{what}: nothing was deleted"))?;
     }
     Ok(confirmed)
 }
 
-/// Cuts a text to `most` characters, the last of which says so.
+/// Cuts a text to `most` characters, the last of which says so. It is a text in one line, whoever wrote it.
 pub(super) fn cut(text: &str, most: usize) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if text.chars().count() <= most {
-        return plain.collect();
+    let line = one_line(text);
+    if line.chars().count() <= most {
+        return line.into_owned();
     }
-    plain.take(most.saturating_sub(1)).chain(['…']).collect()
+    let begin = line.chars().take(most.saturating_sub(1));
+    begin.chain(['…']).collect()
 }
 
 /// A time without its fraction of a second, in 19 characters.
