@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
-use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NotDurable};
+use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
 
 /// How long level `delivered` waits unless told otherwise.
 const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
@@ -216,7 +216,8 @@ impl Router {
             counts: Some(Box::new(counts)),
             claim: fresh.map(|fresh| fresh.claim),
         };
-        let on_disk = self.hand_over(&compiled.lanes, matched, level, arrival, receipt)?;
+        let handed = self.hand_over(&compiled.lanes, matched, level, arrival, receipt);
+        let on_disk = handed.await?;
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
             result.map_err(|error| AcceptError::Journal {
@@ -287,50 +288,87 @@ impl Router {
         Err(AcceptError::AckUnavailable { level, reason })
     }
 
-    /// Appends to the journal and queues for the lanes, in one order for all.
+    /// Appends to the journal and queues for the lanes, in one order for all. A full journal is made room in, while an
+    /// endpoint is above its share of it.
     ///
-    /// With a journal on disk the lanes get the events once they are there, which the receiver tells.
-    fn hand_over(
+    /// With a journal on disk the lanes get the events once they are there, which the receiver tells. Nothing is
+    /// accepted before this returns: what was discarded to make room goes to disk before the events, or with them.
+    async fn hand_over(
         &self,
         all: &[Arc<Lane>],
         mut matched: Matched,
         level: AckLevel,
         arrival: Arrival,
-        mut receipt: Receipt,
+        receipt: Receipt,
     ) -> Result<Option<OnDisk>, AcceptError> {
         if matched.is_empty() {
             receipt.accepted();
             return Ok(None);
         }
+        let numbered = match &self.shared.disk {
+            None => Vec::new(),
+            Some(_) => matched.take_numbered(all),
+        };
+        let mut offered = Offered {
+            all,
+            matched,
+            numbered,
+            level,
+            arrival,
+            receipt: Some(receipt),
+        };
+        let mut turn = None;
+        loop {
+            let full = match self.offer(&mut offered) {
+                Ok(on_disk) => return Ok(on_disk),
+                Err(NotTaken::Full(full)) => full,
+                Err(NotTaken::Refused(error)) => return Err(error),
+            };
+            // Kept until the events are taken, so that the room goes to them.
+            if turn.is_none() {
+                turn = Some(self.shared.room.turn().await);
+            }
+            let turn = turn.as_mut().expect("it was just taken");
+            if !self.make_room(&full, turn).await {
+                return Err(self.full(full));
+            }
+        }
+    }
+
+    /// Has the journal take a batch, if it has room.
+    fn offer(&self, offered: &mut Offered<'_>) -> Result<Option<OnDisk>, NotTaken> {
         let mut journal = self.journal();
         // Once more under the lock: lanes that are told to stop must not get another event.
         if self.shared.stopping.load(Ordering::Acquire) {
-            return Err(AcceptError::Stopping);
+            return Err(NotTaken::Refused(AcceptError::Stopping));
         }
         match &mut *journal {
             Journal::Memory(memory) => {
-                let events = matched.take_events();
-                let entries = memory.append(events).map_err(|full| self.full(full))?;
-                matched.push(all, entries, &arrival);
+                let events = offered.matched.events_mut();
+                let entries = memory.append_from(events).map_err(NotTaken::Full)?;
+                offered.matched.push(offered.all, entries, &offered.arrival);
                 drop(journal);
-                receipt.accepted();
+                offered.take_receipt().accepted();
                 Ok(None)
             }
             Journal::Disk(disk) => {
-                let batch = matched.take_numbered(all);
+                let batch = &mut offered.numbered;
                 let events = batch.len() as u64;
                 let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
-                let appended = disk
-                    .append(batch)
-                    .map_err(|error| self.not_appended(error))?;
+                let appended = disk.append_from(batch).map_err(|error| match error {
+                    AppendError::Full(full) => NotTaken::Full(full),
+                    error => NotTaken::Refused(self.not_appended(error)),
+                })?;
+                let mut receipt = offered.take_receipt();
                 let mut answered = 0;
-                if level == AckLevel::Memory {
+                if offered.level == AckLevel::Memory {
                     answered = events;
                     receipt.count();
                 }
-                let batch = (matched.by_lane(all, appended.entries), arrival);
+                let by_lane = offered.matched.by_lane(offered.all, appended.entries);
+                let batch = (by_lane, offered.arrival.clone());
                 let sent = self.send_on(batch, bytes, appended.durable, answered, receipt);
-                sent.map(Some)
+                sent.map(Some).map_err(NotTaken::Refused)
             }
         }
     }
@@ -356,10 +394,15 @@ impl Router {
         }
         match &mut *journal {
             Journal::Memory(memory) => {
-                let entries = memory.append(vec![event]).map_err(|full| self.full(full))?;
-                for entry in entries {
-                    lane.push(&[(entry, twin)], &arrival);
-                }
+                let entry = match of {
+                    // It takes the place of the dead letter, which the lane lets go.
+                    Some(_) => memory.exchange(event),
+                    None => {
+                        let appended = memory.append(vec![event]);
+                        appended.map_err(|full| self.full(full))?.remove(0)
+                    }
+                };
+                lane.push(&[(entry, twin)], &arrival);
                 Ok(None)
             }
             Journal::Disk(disk) => {
@@ -458,6 +501,31 @@ impl Router {
         }
         drain.bytes_per_second
     }
+}
+
+/// A batch that the journal has not taken yet.
+struct Offered<'a> {
+    all: &'a [Arc<Lane>],
+    matched: Matched,
+    /// Its events, where the journal is on disk.
+    numbered: Vec<NewEvent>,
+    level: AckLevel,
+    arrival: Arrival,
+    /// Until it is taken.
+    receipt: Option<Receipt>,
+}
+
+impl Offered<'_> {
+    fn take_receipt(&mut self) -> Receipt {
+        self.receipt.take().unwrap_or_else(Receipt::none)
+    }
+}
+
+/// Why the journal did not take a batch.
+enum NotTaken {
+    /// There may be room when somebody makes it.
+    Full(Full),
+    Refused(AcceptError),
 }
 
 /// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.

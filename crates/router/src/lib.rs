@@ -67,6 +67,7 @@ mod refusals;
 pub mod replay;
 mod router;
 pub mod sealed_file;
+mod shares;
 pub mod sink;
 mod slowdown;
 pub mod source;

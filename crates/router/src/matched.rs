@@ -38,8 +38,9 @@ impl Matched {
         self.events.push(event.detached());
     }
 
-    pub(crate) fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+    /// The events, to be taken by the journal in memory.
+    pub(crate) fn events_mut(&mut self) -> &mut Vec<Event> {
+        &mut self.events
     }
 
     /// Takes the events, each with the numbers of its lanes in the journal on disk.

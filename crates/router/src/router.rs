@@ -13,6 +13,7 @@ use crate::live::Live;
 use crate::receipt::Tally;
 use crate::refusals::Looks;
 use crate::replay::Replays;
+use crate::shares::RoomMaker;
 use crate::source::{Definitions, Faults};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
@@ -52,10 +53,11 @@ pub(crate) struct Shared {
     pub(crate) duplicates: Option<Arc<Duplicates>>,
     pub(crate) drain: Mutex<Drain>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) room: RoomMaker,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
-    disk: Option<Disk>,
+    pub(crate) disk: Option<Disk>,
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
@@ -123,6 +125,7 @@ impl Router {
             duplicates: duplicates.map(Duplicates::new),
             drain: Mutex::new(Drain::new()),
             admission: Arc::new(Admission::new()),
+            room: RoomMaker::default(),
         };
         let admission = Arc::clone(&shared.admission);
         drop(tokio::spawn(admission::give_turns(admission)));
@@ -328,6 +331,7 @@ impl Router {
     ) -> Vec<String> {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
         warnings.extend(self.shared.admission.warning());
         warnings
@@ -359,6 +363,7 @@ impl Router {
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
+                share_bytes: self.journal_share(),
                 disk_bytes: self
                     .shared
                     .disk
@@ -452,3 +457,7 @@ mod refused_tests;
 #[cfg(test)]
 #[path = "removed_tests.rs"]
 mod removed_tests;
+
+#[cfg(test)]
+#[path = "shares_tests.rs"]
+mod shares_tests;

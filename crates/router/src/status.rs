@@ -118,8 +118,12 @@ pub struct JournalStatus {
     pub events: u64,
     /// Bytes held.
     pub bytes: u64,
-    /// Bytes it may hold; events are refused above.
+    /// Bytes it may hold. Above, endpoints that hold more than their share make room; events are refused when
+    /// none does.
     pub bytes_max: u64,
+    /// Bytes of it that each endpoint is guaranteed for its queue and the dead letters that are kept here.
+    #[serde(default)]
+    pub share_bytes: u64,
     /// Bytes of its files; 0 in memory.
     pub disk_bytes: u64,
     /// Events that were acknowledged at level `memory` and did not reach the disk.

@@ -17,7 +17,7 @@ pub(crate) use backlog::{BatchBacklog, LaneBacklog};
 pub(crate) use dead::Dead;
 pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
-pub(crate) use state::Purged;
+pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom, Purged};
 
 use crate::awaited::Awaited;
 use crate::refusals::Refusals;
@@ -281,6 +281,20 @@ impl Lane {
     pub(crate) fn retry_now(&self) {
         self.lock().retry_now(Instant::now());
         self.wake.notify_one();
+    }
+
+    /// What it has of a journal in memory.
+    pub(crate) fn room_taken(&self) -> LaneRoom {
+        self.lock().room_taken()
+    }
+
+    /// Discards one delivery, so that others have room in the journal.
+    pub(crate) fn evict(&self, what: Evictable) -> Option<EvictedDelivery> {
+        let evicted = self.lock().evict(what, Instant::now());
+        if evicted.is_some() {
+            self.settled.notify_waiters();
+        }
+        evicted
     }
 
     pub(crate) fn purge(&self, dead_letters: bool) -> Purged {

@@ -6,11 +6,13 @@ mod deaths;
 mod fault;
 mod limits;
 mod outcomes;
+mod room;
 mod show;
 mod uploads;
 
 pub(crate) use control::Purged;
 pub(super) use fault::Probe;
+pub(crate) use room::{Evictable, EvictedDelivery, LaneRoom};
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
@@ -53,6 +55,8 @@ pub(super) struct State {
     last_error: String,
     flights: BTreeMap<u64, BatchInFlight>,
     flights_begun: u64,
+    /// Bytes of the events in flight.
+    flight_bytes: u64,
     concurrency: Concurrency,
     latency: Histogram,
     retired: Option<Retirement>,
@@ -61,6 +65,7 @@ pub(super) struct State {
     /// When deaths were last told in the log, and how many there were since.
     deaths_told_at: Option<Instant>,
     deaths_untold: u64,
+    evictions: room::Evictions,
     paused: bool,
     still: Still,
     dead: DeadLetters,
@@ -177,6 +182,7 @@ impl State {
             last_error: String::new(),
             flights: BTreeMap::new(),
             flights_begun: 0,
+            flight_bytes: 0,
             concurrency: Concurrency::new(),
             latency: Histogram::default(),
             retired: None,
@@ -184,6 +190,7 @@ impl State {
             overflowing: false,
             deaths_told_at: None,
             deaths_untold: 0,
+            evictions: room::Evictions::default(),
             paused: origin.state.paused,
             still: Still::restored(origin.state.still + before, since.map(|_| now)),
             dead: DeadLetters::default(),
@@ -384,6 +391,7 @@ impl State {
         let oldest = batch.iter().map(|waiting| waiting.came).min();
         let came = oldest.unwrap_or(now);
         self.flights.insert(id, BatchInFlight { came, begun: now });
+        self.flight_bytes += bytes_of(&batch);
         Flight {
             id,
             sink: Arc::clone(&self.setup.sink),
@@ -484,6 +492,11 @@ impl State {
         }
         self.ledger.settle(fate);
     }
+}
+
+/// Bytes of the events of a batch.
+fn bytes_of(batch: &[Waiting]) -> u64 {
+    batch.iter().map(|waiting| u64::from(waiting.bytes)).sum()
 }
 
 fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {
