@@ -12,9 +12,9 @@ use toml::{Table, Value};
 const MAY_USE: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("filter", &["model"]),
-    ("retry", &["model"]),
+    ("retry", &["outgoing", "model"]),
     ("router", &["filter", "retry", "model"]),
-    ("credential", &["model"]),
+    ("credential", &["outgoing", "model"]),
     ("outgoing", &["model"]),
     ("sinks", &["router", "credential", "outgoing", "model"]),
     ("listen", &["outgoing", "model"]),

@@ -190,7 +190,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
             ExitCode::from(EX_IOERR)
         }
         None => {
-            output::error_line(format_args!("twinroute: {error:#}"));
+            output::error_text(format_args!("twinroute: {error:#}\n"));
             ExitCode::FAILURE
         }
     }
@@ -198,7 +198,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Prints a configuration error and gives its exit code.
 fn config_error(error: &anyhow::Error) -> ExitCode {
-    output::error_line(format_args!("twinroute: {error:#}"));
+    output::error_text(format_args!("twinroute: {error:#}\n"));
     ExitCode::from(EX_CONFIG)
 }
 
