@@ -86,7 +86,7 @@ fn list_and_read_show_what_a_running_emulator_holds() {
     let after = look(&emulator, &["read", "lifecycle", "--json", "--after", "1"]);
     assert_eq!(printed(&after), "");
     let blob = printed(&look(&emulator, &["read", "dead-letters"]));
-    assert!(blob.contains(r#"{"n":1}\n\u{1b}[2J"#), "{blob}");
+    assert!(blob.contains(r#"{"n":1}\n\u001b[2J"#), "{blob}");
 
     for (arguments, expect) in [
         (

@@ -24,8 +24,8 @@ impl State {
         };
         let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let queued = self.queue.oldest().map(|oldest| oldest.age(now));
-        let in_flight = self.flights.values().min();
-        let in_flight = in_flight.map(|came| now.saturating_duration_since(*came));
+        let in_flight = self.flights.values().map(|flight| flight.came).min();
+        let in_flight = in_flight.map(|came| now.saturating_duration_since(came));
         let ledger = &self.ledger;
         EndpointStatus {
             name: self.name.to_string(),
@@ -34,6 +34,7 @@ impl State {
             since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
             credentials: self.credentials(),
             last_error: self.last_error(),
+            failed_in_a_row: self.deaths_in_a_row,
             backing_off_ms: millis(until.unwrap_or_default()),
             matched: ledger.matched,
             replayed: ledger.replayed,

@@ -7,6 +7,7 @@ mod options;
 pub(crate) use options::Options;
 
 use super::StopSignals;
+use crate::cli::output;
 use crate::config::LogFormat;
 use crate::{logging, scene};
 use std::future::pending;
@@ -34,13 +35,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         None => None,
     };
     if options.json {
-        println!("{}", scene::addresses_json(&emulator, &settings));
+        output::line(scene::addresses_json(&emulator, &settings))?;
     } else {
-        print!("{}", scene::addresses(&emulator, &settings));
+        output::print(scene::addresses(&emulator, &settings))?;
         if let Some(file) = &token_file {
-            print!("{}", scene::variables(&emulator, &settings, file));
+            output::print(scene::variables(&emulator, &settings, file))?;
         }
-        println!("\nCtrl-C stops it; what it holds is gone then.");
+        output::line("\nCtrl-C stops it; what it holds is gone then.")?;
     }
     tokio::select! {
         () = stop.wait() => {}
