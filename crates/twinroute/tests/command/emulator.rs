@@ -1,7 +1,8 @@
 //! `twinroute emulator`: what it says of ports, and the look at what a running one holds.
 
 use super::harness::{text, twinroute};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -26,6 +27,22 @@ fn emulator(runtime: &Runtime) -> Emulator {
     runtime.block_on(started).unwrap()
 }
 
+/// Posts [`EVENT`] to the Event Grid topic.
+fn post(emulator: &Emulator) {
+    let mut stream = TcpStream::connect(emulator.http_address()).unwrap();
+    let (key, length) = (emulator.topic_key1("lifecycle"), EVENT.len());
+    write!(
+        stream,
+        "POST /topics/lifecycle/api/events?api-version=2018-01-01 HTTP/1.1\r\nhost: x\r\n\
+         connection: close\r\naeg-sas-key: {key}\r\ncontent-length: {length}\r\n\
+         content-type: application/cloudevents+json\r\n\r\n{EVENT}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 fn look(emulator: &Emulator, arguments: &[&str]) -> Output {
     let mut command = twinroute();
     command.arg("emulator").args(arguments);
@@ -42,16 +59,7 @@ fn printed(output: &Output) -> String {
 fn list_and_read_show_what_a_running_emulator_holds() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
-    let url = format!(
-        "{}?api-version=2018-01-01",
-        emulator.topic_endpoint("lifecycle")
-    );
-    let post = reqwest::Client::new()
-        .post(url)
-        .header("aeg-sas-key", emulator.topic_key1("lifecycle"))
-        .header("content-type", "application/cloudevents+json")
-        .body(EVENT);
-    assert_eq!(runtime.block_on(post.send()).unwrap().status(), 200);
+    post(&emulator);
     let store = emulator.store();
     store.put_blob("dead-letters", "one.json", "{\"n\":1}\n\u{1b}[2J");
 
