@@ -15,6 +15,7 @@ mod front;
 mod grid;
 mod identity;
 mod inspect;
+mod names;
 mod received;
 mod server;
 mod settings;
