@@ -14,8 +14,8 @@ use twinroute_model::clock::{Clock as _, SystemClock};
 /// How long the container's signature is valid.
 const SAS_TIME: Duration = Duration::from_secs(60 * 60);
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// What is served.
+fn settings() -> Settings {
     let mut by_session = QueueSettings::new("by-session");
     by_session.requires_session = true;
     let mut hurried = QueueSettings::new("hurried");
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     by_path.path = "/api/events".to_owned();
     let mut classic = EventGridSettings::new("classic");
     classic.schema = EventGridSchema::EventGrid;
-    let settings = Settings {
+    Settings {
         hubs: vec![hub],
         topics: vec![
             TopicSettings::new("twin-topic", &["first", "second"]),
@@ -49,8 +49,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         event_grid_topics: vec![by_path, classic],
         blob_containers: vec!["dead-letters".to_owned()],
         ..Settings::default()
-    };
-    let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let emulator = Emulator::start(settings(), Arc::new(SystemClock)).await?;
     let expiry = SystemClock.now().after(SAS_TIME);
     let with_rule = |rule, entity| emulator.rule_connection_string(rule, entity, KeySlot::Primary);
     let addresses = serde_json::json!({
