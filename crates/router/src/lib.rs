@@ -71,6 +71,7 @@ pub mod sink;
 pub mod source;
 pub mod status;
 mod table;
+mod user_code;
 
 pub use awaited::Outcomes;
 pub use builder::{BuildError, Builder};

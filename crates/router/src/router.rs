@@ -18,6 +18,7 @@ use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
 use crate::table::CompiledInstance;
+use crate::user_code;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -308,7 +309,8 @@ impl Router {
     fn certificates(&self) -> Vec<CertificateStatus> {
         let now = self.shared.live.now();
         let ends = self.shared.expiries.get();
-        let ends = ends.map(|ends| ends()).unwrap_or_default();
+        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
+        let ends = ends.unwrap_or_default();
         ends.into_iter().map(|known| known.status(now)).collect()
     }
 
@@ -335,7 +337,8 @@ impl Router {
             gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
         }
         let (mut table, instances) = self.shared.live.status();
-        table.source = self.shared.source.get().map(|source| source());
+        let source = self.shared.source.get();
+        table.source = source.and_then(|source| user_code::shown("show_source", source));
         let tally = &self.shared.tally;
         let certificates = self.certificates();
         Status {
@@ -417,7 +420,7 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "reload_tests.rs"]
-mod reload_tests;
+pub(crate) mod reload_tests;
 
 #[cfg(test)]
 #[path = "hold_tests.rs"]
@@ -429,7 +432,7 @@ mod durable_tests;
 
 #[cfg(test)]
 #[path = "dead_letter_tests.rs"]
-mod dead_letter_tests;
+pub(crate) mod dead_letter_tests;
 
 #[cfg(test)]
 #[path = "refused_tests.rs"]

@@ -15,14 +15,15 @@ mod still;
 pub(crate) use dead::Dead;
 pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
-pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom, Purged};
+pub use state::Purged;
+pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom};
 
 use crate::awaited::Awaited;
 use crate::refusals::Refusals;
-use crate::sink::{DeadLetterStore, Sink};
 use crate::status::EndpointStatus;
+use crate::user_code::{UserSink, UserStore};
 use durable::Origin;
-use state::{Retirement, State};
+use state::{Retirement, State, Told};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,9 +58,9 @@ pub(crate) struct Lane {
 /// What a lane is made of and may be given anew while it runs.
 pub(crate) struct Setup {
     pub(crate) endpoint_type: &'static str,
-    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) sink: UserSink,
     /// Where dead letters go; they stay here when there is none.
-    pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
+    pub(crate) store: Option<UserStore>,
     pub(crate) settings: Arc<EndpointSettings>,
     /// Why nothing is sent, if that is so.
     pub(crate) hold: Option<Hold>,
@@ -147,7 +148,9 @@ impl Lane {
 
     /// Takes a new sink and settings; what waits stays, back-off begins anew.
     pub(crate) fn reconfigure(&self, setup: Setup) {
-        self.lock().reconfigure(setup, Instant::now());
+        // The old sink goes once the lock is free: its end is the program's code.
+        let old = self.lock().reconfigure(setup, Instant::now());
+        drop(old);
         self.wake.notify_one();
     }
 
@@ -196,7 +199,13 @@ impl Lane {
     }
 
     pub(crate) fn status(&self) -> EndpointStatus {
-        self.lock().status(Instant::now())
+        // Outside the lock, which everybody who accepts events needs: it is the program's code.
+        let (sink, store) = self.lock().user_objects();
+        let told = Told {
+            credentials: sink.credentials(),
+            expires_at: store.map_or(Ok(None), |store| store.expires_at()),
+        };
+        self.lock().status(told, Instant::now())
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
@@ -272,8 +281,8 @@ impl Lane {
     }
 
     /// Where its dead letters go.
-    pub(crate) fn store(&self) -> Option<Arc<dyn DeadLetterStore>> {
-        self.lock().store()
+    pub(crate) fn store(&self) -> Option<UserStore> {
+        self.lock().user_objects().1
     }
 
     /// Resolves when nothing waits and nothing is in flight, or the lane has ended. Dead letters that stay
