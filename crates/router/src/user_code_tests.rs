@@ -174,6 +174,12 @@ fn rude_status(router: &Router) -> EndpointStatus {
     endpoint_status(router, "rude")
 }
 
+/// Fails in place of waiting for ever.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    let ended = timeout(Duration::from_secs(1_000), what).await;
+    ended.expect("it has not ended within 1,000 s")
+}
+
 async fn error_of(router: &Router, word: &str) -> String {
     let until = Instant::now() + Duration::from_secs(1_000);
     while Instant::now() < until {
@@ -201,7 +207,7 @@ async fn takes_only_its_endpoint_down(rude: Rude, code: &str, state: &str) -> St
         );
         sleep(Duration::from_millis(1)).await;
     }
-    router.settled().await;
+    within(router.settled()).await;
     let status = rude_status(&router);
     assert_eq!((status.delivered, status.discarded), (3, 0), "{status:?}");
     assert_eq!(rude.0.lock().unwrap().delivered, 3);
@@ -276,7 +282,7 @@ async fn credentials_that_panic_leave_status_and_stop_alone() {
     let rude = Rude::default();
     let (router, other) = beside_another(&rude);
     accept(&router, vec![event(1, "a")]).await;
-    router.settled().await;
+    within(router.settled()).await;
     assert_eq!(rude_status(&router).credentials.len(), 1);
     rude.0.lock().unwrap().always = true;
     let status = rude_status(&router);
@@ -306,9 +312,12 @@ async fn a_put_that_panics_or_never_ends() {
             .unwrap();
         accept(&router, vec![event(1, "a"), event(2, "b")]).await;
         let dead = || rude_status(&router).dead_letters;
-        while dead().uploaded == 0 {
-            sleep(Duration::from_millis(50)).await;
-        }
+        within(async {
+            while dead().uploaded == 0 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         let code = if vice == Vice::NeverEnds {
             "store-timeout"
         } else {
@@ -316,7 +325,7 @@ async fn a_put_that_panics_or_never_ends() {
         };
         assert!(dead().last_error.starts_with(code), "{:?}", dead());
         assert_eq!(store.0.lock().unwrap().stored, 1);
-        router.settled().await;
+        within(router.settled()).await;
         assert_eq!(rude_status(&router).delivered, 1, "deliveries go on");
     }
 }
@@ -349,7 +358,8 @@ async fn replay(store: Rude) -> ReplayStatus {
     };
     request.query.endpoint = "rude".to_owned();
     let replay = router.replay(request).await.unwrap();
-    crate::router::dead_letter_tests::ended(&router, replay.number).await
+    let ended = crate::router::dead_letter_tests::ended(&router, replay.number);
+    within(ended).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -421,7 +431,7 @@ async fn a_connect_that_panics_keeps_the_table() {
         assert_eq!(router.status().table.errors, [expect]);
     }
     accept(&router, vec![event(1, "a")]).await;
-    router.settled().await;
+    within(router.settled()).await;
     assert_eq!(sink.ids(), ["1"]);
 }
 
@@ -442,12 +452,12 @@ async fn a_sink_whose_drop_panics_goes_without_harm() {
     second.settings = crate::source::Settings::new([("hub".to_owned(), settings)]);
     assert_eq!(router.apply(&second).unwrap(), 2, "it has another sink now");
     accept(&router, vec![event(1, "a")]).await;
-    router.settled().await;
+    within(router.settled()).await;
     router.apply(&definitions(&[], &[])).unwrap();
     sleep(Duration::from_secs(10)).await;
     router.apply(&first).unwrap();
     accept(&router, vec![event(2, "a")]).await;
-    router.settled().await;
+    within(router.settled()).await;
     assert_eq!(sink.ids(), ["1", "2"]);
     router.stop(Duration::ZERO).await;
 }
@@ -472,7 +482,7 @@ async fn a_clock_that_panics_stands_still() {
         .build()
         .unwrap();
     accept(&router, vec![event(1, "a")]).await;
-    router.settled().await;
+    within(router.settled()).await;
     assert_eq!(rude_status(&router).delivered, 1);
     let never = UserClock::new(Broken(AtomicBool::new(true)));
     assert!(

@@ -178,6 +178,14 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    /// Ends it as it is, batches in flight included; gives how many deliveries it had not settled.
+    pub(crate) fn abandon(&self) -> u64 {
+        let open = self.lock().abandon();
+        self.settled.notify_waiters();
+        self.wake.notify_one();
+        open
+    }
+
     /// Takes a retirement back. False when its loop has ended and is to be started again.
     pub(crate) fn revive(&self) -> bool {
         self.lock().revive()

@@ -72,6 +72,8 @@ pub(super) struct State {
     latency: Histogram,
     retired: Option<Retirement>,
     ended: bool,
+    /// The router was dropped.
+    abandoned: bool,
     overflowing: bool,
     /// When deaths were last told in the log, and how many there were since.
     deaths_told_at: Option<Instant>,
@@ -193,6 +195,7 @@ impl State {
             latency: Histogram::default(),
             retired: None,
             ended: false,
+            abandoned: false,
             overflowing: false,
             deaths_told_at: None,
             deaths_untold: 0,
@@ -343,6 +346,9 @@ impl State {
         limits: Result<BatchLimits, EndpointFault>,
         now: Instant,
     ) -> Step {
+        if self.abandoned {
+            return Step::End;
+        }
         if !self.setup.sink.is(sink) {
             return Step::OtherSink(self.setup.sink.clone());
         }
@@ -462,6 +468,15 @@ impl State {
 
     pub(super) fn retire(&mut self, retirement: Retirement) {
         self.retired = Some(retirement);
+    }
+
+    /// Ends it as it is; gives how many deliveries it had not settled.
+    pub(super) fn abandon(&mut self) -> u64 {
+        let over = self.ended;
+        self.abandoned = true;
+        self.ended = true;
+        let open = self.queue.events() + self.queue.in_flight() + self.dead.len();
+        if over { 0 } else { open as u64 }
     }
 
     /// Takes a retirement back; false when its loop has ended already.
