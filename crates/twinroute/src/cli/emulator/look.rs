@@ -1,5 +1,6 @@
 //! `twinroute emulator list` and `read`: what a running emulator holds.
 
+use crate::cli::address::ServerAddress;
 use crate::cli::{ask, output};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
@@ -10,7 +11,6 @@ use serde_json::value::RawValue;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
-use twinroute_admin::client::Client;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -161,10 +161,9 @@ impl ReadOptions {
 impl EmulatorAddress {
     /// Asks the emulator.
     async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let plain = self.at.trim_start_matches("http://").trim_end_matches('/');
-        let address = plain.replace("localhost:", "127.0.0.1:");
-        let address = address.parse().with_context(|| format!("--at {plain}"))?;
-        let answer = Client::plain(address).get(path, PATIENCE).await;
+        let plain: ServerAddress = self.at.parse().context("--at")?;
+        let client = plain.plain_client().context("--at")?;
+        let answer = client.get(path, PATIENCE).await;
         let answer = answer.with_context(|| {
             format!("no answer from {plain}; is an emulator there? --at says where its HTTP is")
         })?;
