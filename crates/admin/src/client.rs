@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::uri::{Authority, Uri};
 use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -20,8 +20,14 @@ use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
 use twinroute_model::secret::Secret;
 
-/// Bytes of an answer that are read, but by [`Client::download`].
-pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of an answer that are read, but by [`Client::download`]: while it grows it is held twice.
+pub const ANSWER_BYTES_MAX: usize = 7 << 19;
+
+/// Bytes of an answer's head, and of what is read ahead of its body.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes by which an answer that is collected grows.
+const GROWTH_BYTES: usize = 256 << 10;
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,7 +364,9 @@ impl Asked<'_> {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Error> {
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let mut http = http1::Builder::new();
+        http.max_buf_size(BUFFER_BYTES_MAX);
+        let handshake = http.handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(self.http("connect"))?;
         let talking = tokio::spawn(connection);
         let answered = sender.send_request(request).await;
@@ -377,19 +385,24 @@ impl Asked<'_> {
 
     async fn whole(self, response: Response<Incoming>) -> Result<Answer, Error> {
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let body = body.collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return self.malformed(format!(
+        let mut pieces = response.into_body();
+        let mut body = Vec::new();
+        while let Some(frame) = pieces.frame().await {
+            let frame = frame.map_err(self.http("read the answer"))?;
+            let Some(piece) = frame.data_ref() else {
+                continue;
+            };
+            if body.len() + piece.len() > ANSWER_BYTES_MAX {
+                return Err(self.malformed(format!(
                     "the answer has more than {ANSWER_BYTES_MAX} bytes, which is the limit"
-                ));
+                )));
             }
-            match error.downcast::<hyper::Error>() {
-                Ok(error) => self.http("read the answer")(*error),
-                Err(error) => self.malformed(error.to_string()),
+            if body.capacity() - body.len() < piece.len() {
+                body.reserve_exact(piece.len() + GROWTH_BYTES);
             }
-        })?;
-        let body = String::from_utf8(body.to_bytes().into());
+            body.extend_from_slice(piece);
+        }
+        let body = String::from_utf8(body);
         Ok(Answer {
             status,
             body: body.map_err(|_| self.malformed("the answer is not UTF-8".to_owned()))?,

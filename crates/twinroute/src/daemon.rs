@@ -19,6 +19,7 @@ use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
+use twinroute_model::event::Limits;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered, Sealing};
@@ -28,7 +29,11 @@ use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
 pub(crate) fn router(outgoing: &Outgoing) -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new(None, outgoing)?))
+    Ok(Router::builder().connect(Endpoints::new(
+        None,
+        outgoing,
+        Limits::default().event_bytes_max,
+    )?))
 }
 
 /// A running daemon.
@@ -65,7 +70,11 @@ impl Daemon {
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
-        let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
+        let endpoints = Arc::new(Endpoints::new(
+            loaded.login()?,
+            &outgoing,
+            loaded.config.ingress.event_bytes(),
+        )?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let key = serving::use_key(&loaded)?;

@@ -2,6 +2,7 @@
 
 use crate::cli::output;
 use crate::config::LogFormat;
+use crate::log_gate::{self, JsonGate};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
@@ -18,8 +19,14 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(|| LogOutput);
     match format {
-        LogFormat::Pretty => builder.with_ansi(output::has_colors(&io::stderr())).init(),
-        LogFormat::Json => builder.with_ansi(false).json().flatten_event(true).init(),
+        LogFormat::Pretty => {
+            let builder = builder.with_ansi(output::has_colors(&io::stderr()));
+            log_gate::text(builder).init();
+        }
+        LogFormat::Json => {
+            let builder = builder.with_ansi(false).json().flatten_event(true);
+            builder.map_event_format(JsonGate).init();
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod containers;
 mod daemon;
 mod exposed;
 mod listeners;
+mod log_gate;
 mod logging;
 mod process;
 mod rotation;

@@ -63,7 +63,11 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
     };
     let settings = &loaded.config.management;
     let default_instance = InstanceName::new(&loaded.config.instance)?;
-    let connect = Arc::new(Endpoints::new(None, &loaded.outgoing()?)?);
+    let connect = Arc::new(Endpoints::new(
+        None,
+        &loaded.outgoing()?,
+        loaded.config.ingress.event_bytes(),
+    )?);
     let clock = Arc::new(SystemClock);
     let opened = Management::open_offline(settings, backing, default_instance, connect, clock);
     let management = opened.map_err(|error| {

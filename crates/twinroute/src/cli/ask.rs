@@ -18,6 +18,7 @@ use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
+use twinroute_model::visible::one_line;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::status::Status;
 
@@ -185,7 +186,9 @@ fn refusal(answer: &Answer) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let message = json.as_ref().and_then(|json| {
         let message = &json["error"]["message"];
-        message.as_str().map(str::to_owned)
+        message
+            .as_str()
+            .map(|message| one_line(message).into_owned())
     });
     message.unwrap_or_else(|| {
         let status = answer.status;
@@ -294,13 +297,14 @@ pub(super) fn may_delete(what: &str, yes: bool) -> anyhow::Result<bool> {
     Ok(confirmed)
 }
 
-/// Cuts a text to `most` characters, the last of which says so.
+/// Cuts a text to `most` characters, the last of which says so. It is a text in one line, whoever wrote it.
 pub(super) fn cut(text: &str, most: usize) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if text.chars().count() <= most {
-        return plain.collect();
+    let line = one_line(text);
+    if line.chars().count() <= most {
+        return line.into_owned();
     }
-    plain.take(most.saturating_sub(1)).chain(['…']).collect()
+    let begin = line.chars().take(most.saturating_sub(1));
+    begin.chain(['…']).collect()
 }
 
 /// A time without its fraction of a second, in 19 characters.

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use twinroute_listen::audit::{By, Entry, Follow, Found, Outcome, Report, verify};
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
+use twinroute_model::visible::one_line;
 
 /// How often a log that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -274,8 +275,7 @@ fn behind<'a>(text: &'a str, mark: &str) -> &'a str {
 
 /// What a log that somebody changed holds must not steer the terminal.
 fn shortened(text: &str) -> String {
-    let plain = |char: char| if char.is_control() { '?' } else { char };
-    text.chars().take(SHOWN_CHARS_MAX).map(plain).collect()
+    one_line(text).chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ fn ended(error: &anyhow::Error, code: u8) -> ExitCode {
             ExitCode::from(ExitReason::InputOutput.code())
         }
         None => {
-            output::error_line(format_args!("twinroute: {error:#}"));
+            output::error_text(format_args!("twinroute: {error:#}\n"));
             ExitCode::from(code)
         }
     }

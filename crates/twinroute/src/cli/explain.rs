@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use twinroute_model::cloudevents::json;
 use twinroute_model::event::Limits;
 use twinroute_model::twin::TwinKey;
+use twinroute_model::visible::one_line;
 
 pub(super) async fn run(
     file: &Path,
@@ -60,7 +61,8 @@ pub(super) async fn run(
         output::line(serde_json::to_string_pretty(&routes)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut text = format!("event {} of twin {}\n", event.id(), TwinKey::of(&event));
+    let head = format!("event {} of twin {}", event.id(), TwinKey::of(&event));
+    let mut text = format!("{}\n", one_line(&head));
     for (id, endpoint, explanation) in explained {
         let verdict = if explanation.matches {
             "matches"

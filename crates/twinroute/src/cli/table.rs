@@ -1,6 +1,7 @@
 //! A status as a table for the terminal.
 
 use std::fmt::Write as _;
+use twinroute_model::visible::one_line;
 use twinroute_router::status::{EndpointStatus, SourceStatus, Status};
 
 /// Draws all instances: per endpoint the ledger, per route what it matched.
@@ -213,7 +214,13 @@ fn shortened(filter: &str) -> String {
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(text, "{arguments}").expect("a String takes everything");
+    let line = arguments.to_string();
+    // A gap above is ours; what else would end a line is not.
+    let (gap, line) = match line.strip_prefix('\n') {
+        Some(line) => ("\n", line),
+        None => ("", &*line),
+    };
+    writeln!(text, "{gap}{}", one_line(line)).expect("a String takes everything");
 }
 
 #[cfg(test)]

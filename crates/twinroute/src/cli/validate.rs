@@ -44,7 +44,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new(None, &outgoing)?;
+            let connector = Endpoints::new(None, &outgoing, loaded.config.ingress.event_bytes())?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(mut warnings) => {
