@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod addresses;
 mod audit;
 mod azure;
 mod client_certificate;
