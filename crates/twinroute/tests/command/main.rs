@@ -12,6 +12,7 @@ mod client_certificate;
 mod crash;
 mod credentials;
 mod durable;
+mod foreign_texts;
 mod harness;
 mod identity;
 mod management;
