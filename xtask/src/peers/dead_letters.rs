@@ -111,7 +111,7 @@ impl Store {
             .build()?;
         Ok(Self {
             uris,
-            client: Client::new(Arc::new(http)),
+            client: Client::new(Arc::new(http), 1 << 20),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,

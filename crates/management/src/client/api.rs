@@ -18,6 +18,7 @@ use twinroute_credential::token::{Token, TokenSource};
 use twinroute_model::clock::Clock;
 use twinroute_model::http_date::clock_difference;
 use twinroute_outgoing::answer::{self, AnswerError};
+use twinroute_outgoing::failure_text;
 
 /// The longest that one request takes, its answer read.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -402,7 +403,7 @@ fn unread(request: &Request, error: AnswerError) -> Error {
             request,
             reason: match cause.downcast() {
                 Ok(cause) => transport_text(*cause),
-                Err(cause) => causes(&*cause),
+                Err(cause) => bounded(&cause.to_string()),
             },
         },
         error @ AnswerError::Crowded { .. } => Error::Transport {
@@ -414,15 +415,5 @@ fn unread(request: &Request, error: AnswerError) -> Error {
 
 /// The causes of a failed exchange, without its URL.
 fn transport_text(error: reqwest::Error) -> String {
-    causes(&error.without_url())
-}
-
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    bounded(&text)
+    bounded(&failure_text(&error.without_url()))
 }

@@ -30,8 +30,8 @@ use std::time::Duration;
 use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Credential;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_outgoing::Outgoing;
 use twinroute_outgoing::tunnel::{self, Io, Way};
+use twinroute_outgoing::{Outgoing, failure_text};
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
@@ -284,7 +284,7 @@ fn dial_fault(error: &tunnel::Error) -> EndpointFault {
         // Never unauthorized: that would be the endpoint's credential.
         Error::Proxy { .. } => "proxy",
     };
-    status::unreachable(code, error.to_string())
+    status::unreachable(code, failure_text(error))
 }
 
 async fn open_connection(
