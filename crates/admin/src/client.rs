@@ -1,7 +1,7 @@
 //! Asks a running twinroute, for the command line: one request, one answer, within limits.
 
 use bytes::Bytes;
-use http::uri::Uri;
+use http::uri::{Authority, Uri};
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -90,6 +90,12 @@ pub struct Client {
 #[derive(Clone)]
 enum Place {
     Plain(Address),
+    /// A host by its name.
+    Named {
+        authority: String,
+        host: String,
+        port: u16,
+    },
     Tls {
         authority: String,
         host: String,
@@ -103,7 +109,7 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClient {
     /// The address is none.
-    #[error("must be https:// with a host and perhaps a port, and nothing behind it")]
+    #[error("must be http:// or https:// with a host and perhaps a port, and nothing behind it")]
     Url,
     /// The token is none.
     #[error("a token must be visible ASCII characters")]
@@ -114,6 +120,7 @@ impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(address) => address.fmt(formatter),
+            Self::Named { authority, .. } => write!(formatter, "http://{authority}"),
             Self::Tls { authority, .. } => write!(formatter, "https://{authority}"),
         }
     }
@@ -138,20 +145,28 @@ impl Client {
         }
     }
 
+    /// Asks in plain HTTP: `http://localhost:8081`. A name is looked up at each request.
+    ///
+    /// # Errors
+    /// [`InvalidClient::Url`].
+    pub fn http(url: &str) -> Result<Self, InvalidClient> {
+        let (authority, host) = parts(url, "http")?;
+        Ok(Self {
+            place: Place::Named {
+                port: authority.port_u16().unwrap_or(80),
+                authority: authority.to_string(),
+                host,
+            },
+            token: None,
+        })
+    }
+
     /// Asks in HTTPS, with the trust of `trust`: `https://router.example:8443`.
     ///
     /// # Errors
     /// [`InvalidClient::Url`].
     pub fn https(url: &str, trust: Arc<ClientConfig>) -> Result<Self, InvalidClient> {
-        let url: Uri = url.parse().map_err(|_| InvalidClient::Url)?;
-        let authority = url.authority().ok_or(InvalidClient::Url)?;
-        let bare = url.path_and_query().is_none_or(|rest| rest.as_str() == "/");
-        if url.scheme_str() != Some("https") || !bare || authority.as_str().contains('@') {
-            return Err(InvalidClient::Url);
-        }
-        let host = authority.host();
-        let host = host.strip_prefix('[').unwrap_or(host);
-        let host = host.strip_suffix(']').unwrap_or(host).to_owned();
+        let (authority, host) = parts(url, "https")?;
         let name = ServerName::try_from(host.clone()).map_err(|_| InvalidClient::Url)?;
         Ok(Self {
             place: Place::Tls {
@@ -258,6 +273,20 @@ impl Client {
     }
 }
 
+/// Authority and host of a URL that has nothing else; the host without its brackets.
+fn parts(url: &str, scheme: &str) -> Result<(Authority, String), InvalidClient> {
+    let url: Uri = url.parse().map_err(|_| InvalidClient::Url)?;
+    let authority = url.authority().ok_or(InvalidClient::Url)?;
+    let bare = url.path_and_query().is_none_or(|rest| rest.as_str() == "/");
+    if url.scheme_str() != Some(scheme) || !bare || authority.as_str().contains('@') {
+        return Err(InvalidClient::Url);
+    }
+    let host = authority.host();
+    let host = host.strip_prefix('[').unwrap_or(host);
+    let host = host.strip_suffix(']').unwrap_or(host).to_owned();
+    Ok((authority.clone(), host))
+}
+
 /// Who is asked and how long that may take.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
@@ -275,7 +304,7 @@ impl Asked<'_> {
         let host = match &self.client.place {
             Place::Plain(Address::Tcp(address)) => address.to_string(),
             Place::Plain(Address::Unix(_)) => "localhost".to_owned(),
-            Place::Tls { authority, .. } => authority.clone(),
+            Place::Named { authority, .. } | Place::Tls { authority, .. } => authority.clone(),
         };
         let mut request = Request::builder()
             .method(method)
@@ -300,6 +329,11 @@ impl Asked<'_> {
         match &self.client.place {
             Place::Plain(Address::Tcp(address)) => {
                 let stream = TcpStream::connect(address).await;
+                self.talk(stream.map_err(self.io("connect"))?, request)
+                    .await
+            }
+            Place::Named { host, port, .. } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
                 self.talk(stream.map_err(self.io("connect"))?, request)
                     .await
             }

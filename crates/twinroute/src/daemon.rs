@@ -3,6 +3,7 @@
 use crate::auditing;
 use crate::config::{Config, Loaded};
 use crate::containers::Endpoints;
+use crate::exposed;
 use crate::listeners::{self, Server};
 use crate::serving::{self, InUse};
 use crate::source::Source;
@@ -64,6 +65,9 @@ impl Daemon {
         // Before anything that counts is made.
         let metrics = Metrics::install()?;
         check(&loaded.config)?;
+        for warning in exposed::open_folders(&loaded) {
+            tracing::warn!(warning, "about a folder of ours");
+        }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
         let endpoints = Arc::new(Endpoints::new(
@@ -74,6 +78,7 @@ impl Daemon {
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let key = serving::use_key(&loaded)?;
+        loaded.find_definitions()?;
         let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
         let audit = audited(&source, &loaded)?;
         let (phase, phases) = watch::channel(Phase::Running);
@@ -181,6 +186,10 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
         Some(window) => builder.duplicate_window(window),
     };
     let Some(folder) = loaded.journal_folder() else {
+        tracing::warn!(
+            "the journal is in memory: accepted events that were not delivered yet are lost with the process (a crash, \
+             SIGKILL, a loss of power); set [journal] path to keep them"
+        );
         return Ok(builder);
     };
     let sealing = serving::sealing(loaded, &folder)?;

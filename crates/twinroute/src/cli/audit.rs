@@ -1,6 +1,6 @@
 //! `twinroute audit`: reads and checks the audit log, whether the daemon runs or not.
 
-use super::{config_error, output};
+use super::{exit, output};
 use crate::auditing;
 use crate::config::Loaded;
 use anyhow::{Context as _, bail};
@@ -73,7 +73,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         (None, Some(config)) => {
             let loaded = match Loaded::read(config) {
                 Ok(loaded) => loaded,
-                Err(error) => return Ok(config_error(&error)),
+                Err(error) => return Ok(exit::not_started(&error)),
             };
             auditing::folder(&loaded)
                 .context("there is no audit log: nothing is on disk, and [audit] path is not set")?
