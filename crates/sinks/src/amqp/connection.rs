@@ -268,7 +268,8 @@ async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
                 true => Scheme::Ws,
                 false => Scheme::Wss,
             };
-            let socket = websocket::connect(stream, scheme, entity.host(), port).await?;
+            let (host, now) = (entity.host(), target.clock.now());
+            let socket = websocket::connect(stream, scheme, host, port, now).await?;
             Ok(Box::new(socket))
         }
     }
