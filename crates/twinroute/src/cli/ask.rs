@@ -391,7 +391,7 @@ mod tests {
     fn texts_are_cut_and_controls_do_not_reach_the_terminal() {
         assert_eq!(cut("grüße", 5), "grüße");
         assert_eq!(cut("grüße!", 5), "grüß…");
-        assert_eq!(cut("a\u{1b}[2Jb", 9), "a [2Jb");
+        assert_eq!(cut("a\u{1b}[2Jb", 11), r"a\u001b[2Jb");
         assert_eq!(seconds("2026-11-22T10:00:00.123Z"), "2026-11-22 10:00:00");
     }
 }

@@ -15,6 +15,7 @@ mod credentials;
 mod durable;
 mod emulator;
 mod exit_codes;
+mod foreign_texts;
 mod harness;
 mod identity;
 mod management;
