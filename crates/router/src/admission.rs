@@ -46,7 +46,7 @@ const ANNOUNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// Bytes of events between the journal and their lanes, at which no more are accepted: they wait for the
 /// disk. Some groups of a quick disk.
-const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
+const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// Producers that may wait at a time.
 const WAITING_MAX: usize = 16 << 10;
