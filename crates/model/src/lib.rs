@@ -16,6 +16,7 @@ mod fixtures;
 pub mod instance;
 pub mod name;
 pub mod network;
+pub mod received;
 pub mod route;
 pub mod sas;
 pub mod seal;

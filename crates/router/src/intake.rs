@@ -1,14 +1,16 @@
 //! Accepting: from a producer's events to the journal and the lanes, and the answer.
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
+use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
 use crate::awaited::Awaited;
 use crate::commit::{ByLane, Commit};
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
-use crate::lane::{Arrival, Kind, Lane};
+use crate::lane::{Arrival, Kind, LANE_WAIT_MAX, Lane};
 use crate::matched::Matched;
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
 use crate::table::Scratch;
+use futures_util::future::{FutureExt as _, select_all};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -92,8 +94,39 @@ impl Router {
         level: AckLevel,
         until: impl Future<Output = ()>,
     ) -> Result<Accepted, AcceptError> {
+        let bytes = events.iter().map(|event| event.size() as u64).sum();
+        let admitted = self.admit(bytes, ADMISSION_WAIT_MAX).await;
         let count = events.len() as u64;
-        let result = self.take_in(instance, events, level).await;
+        let admitted = admitted.inspect_err(|_| self.shared.tally.refused(count))?;
+        self.accept_admitted(admitted, instance, events, level, until)
+            .await
+    }
+
+    /// Waits for a turn to bring in about `bytes`, before they are even read: at once while the router does
+    /// what it has to, and for at most `wait_max` while it has more to do than it can.
+    ///
+    /// Nothing is held by waiting. Dropping the future gives the place in the line up.
+    ///
+    /// # Errors
+    /// [`AcceptError::Overloaded`] when there was no turn in time; [`AcceptError::Stopping`].
+    pub async fn admit(&self, bytes: u64, wait_max: Duration) -> Result<Admitted, AcceptError> {
+        self.shared.admission.admit(bytes, wait_max).await
+    }
+
+    /// As [`Self::accept_until`], for whoever waited for a turn already.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_admitted(
+        &self,
+        admitted: Admitted,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let count = events.len() as u64;
+        let result = self.take_in(admitted, instance, events, level).await;
         let (mut accepted, awaited) = result.inspect_err(|_| self.shared.tally.refused(count))?;
         if let Some(awaited) = awaited {
             let mut stopped = self.shared.stopped.subscribe();
@@ -111,6 +144,7 @@ impl Router {
     /// Accepts as far as the journal goes. Gives what level `delivered` has to wait for.
     async fn take_in(
         &self,
+        admitted: Admitted,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
@@ -155,6 +189,12 @@ impl Router {
                 retry_after: ENDPOINT_FULL_RETRY,
             });
         }
+        let (deliveries, bytes) = matched.deliveries();
+        self.shared.admission.charge(&admitted, deliveries, bytes);
+        if matched.has_to_wait(&compiled.lanes) {
+            self.wait_for_lanes(&admitted, &matched, &compiled.lanes)
+                .await?;
+        }
         let awaited = (level == AckLevel::Delivered).then(Waiter::default);
         if let Some(awaited) = &awaited {
             matched.expect(&compiled.lanes, &awaited.0);
@@ -185,6 +225,35 @@ impl Router {
             })?;
         }
         Ok((accepted, awaited))
+    }
+
+    /// Waits while the router is behind with what a batch would add to.
+    async fn wait_for_lanes(
+        &self,
+        admitted: &Admitted,
+        matched: &Matched,
+        all: &[Arc<Lane>],
+    ) -> Result<(), AcceptError> {
+        let admission = &self.shared.admission;
+        let until = admitted.until().min(Instant::now() + LANE_WAIT_MAX);
+        let waiting = admission.wait_here();
+        while matched.has_to_wait(all) {
+            if self.is_stopping() {
+                return Err(AcceptError::Stopping);
+            }
+            if Instant::now() >= until {
+                drop(waiting);
+                admission.refused();
+                return Err(admitted.overloaded());
+            }
+            let lanes = matched.distinct_lanes(all);
+            let behind = lanes.filter(|lane| lane.backlog().makes_wait());
+            let caught_up: Vec<_> = behind.map(|lane| lane.catch_up(until).boxed()).collect();
+            if !caught_up.is_empty() {
+                select_all(caught_up).await;
+            }
+        }
+        Ok(())
     }
 
     /// Finds the duplicates among events, and puts the others on their way.
@@ -285,6 +354,7 @@ impl Router {
             Journal::Disk(disk) => {
                 let batch = &mut offered.numbered;
                 let events = batch.len() as u64;
+                let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
                 let appended = disk.append_from(batch).map_err(|error| match error {
                     AppendError::Full(full) => NotTaken::Full(full),
                     error => NotTaken::Refused(self.not_appended(error)),
@@ -297,7 +367,7 @@ impl Router {
                 }
                 let by_lane = offered.matched.by_lane(offered.all, appended.entries);
                 let batch = (by_lane, offered.arrival.clone());
-                let sent = self.send_on(batch, appended.durable, answered, receipt);
+                let sent = self.send_on(batch, bytes, appended.durable, answered, receipt);
                 sent.map(Some).map_err(NotTaken::Refused)
             }
         }
@@ -337,13 +407,15 @@ impl Router {
             }
             Journal::Disk(disk) => {
                 let number = lane.number.ok_or(AcceptError::Stopping)?;
+                let bytes = event.size() as u64;
                 let appended = disk.replay(number, of, event, twin);
                 let appended = appended.map_err(|error| self.not_appended(error))?;
                 let entries = appended.entries.into_iter();
                 let deliveries = entries.map(|entry| (entry, twin)).collect();
                 let batch = (vec![(Arc::clone(lane), deliveries)], arrival);
                 let receipt = Receipt::none();
-                self.send_on(batch, appended.durable, 0, receipt).map(Some)
+                self.send_on(batch, bytes, appended.durable, 0, receipt)
+                    .map(Some)
             }
         }
     }
@@ -353,6 +425,7 @@ impl Router {
     fn send_on(
         &self,
         (deliveries, arrival): (ByLane, Arrival),
+        bytes: u64,
         durable: DurableTicket,
         answered: u64,
         receipt: Receipt,
@@ -360,12 +433,14 @@ impl Router {
         let commits = self.shared.commits.as_ref();
         let commits = commits.expect("a journal on disk comes with a way to the lanes");
         let (done, on_disk) = oneshot::channel();
+        let unsynced = self.shared.admission.unsynced(bytes);
         let sent = commits.send(Commit::Batch {
             deliveries,
             arrival,
             durable,
             answered,
             receipt,
+            unsynced,
             done,
         });
         sent.map_err(|_| AcceptError::Stopping)?;

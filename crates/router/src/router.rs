@@ -1,6 +1,7 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{AcceptError, AckLevel};
+use crate::admission::{self, Admission};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<Duplicates>>,
     pub(crate) drain: Mutex<Drain>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) room: RoomMaker,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
@@ -80,6 +82,13 @@ pub(crate) struct Shared {
     expiry_warning: Duration,
 }
 
+impl Drop for Shared {
+    /// Ends the task that gives turns.
+    fn drop(&mut self) {
+        self.admission.close();
+    }
+}
+
 /// Tells how the source of definitions goes.
 type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
 
@@ -93,6 +102,7 @@ impl Shared {
     /// Nobody has this router any more, and nobody has stopped it: it ends here.
     fn abandon(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.admission.close();
         // Whoever still hands over events does so before the lanes end.
         drop(self.journal.lock().unwrap_or_else(PoisonError::into_inner));
         self.stopped.send_replace(true);
@@ -152,8 +162,11 @@ impl Router {
             tally: Arc::new(Tally::new()),
             duplicates: duplicates.map(Duplicates::new),
             drain: Mutex::new(Drain::new()),
+            admission: Arc::new(Admission::new()),
             room: RoomMaker::default(),
         };
+        let admission = Arc::clone(&shared.admission);
+        drop(tokio::spawn(admission::give_turns(admission)));
         let shared = Arc::new(shared);
         let router = Self {
             _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
@@ -369,6 +382,7 @@ impl Router {
         let mut warnings = expiry::of_endpoints(instances, before);
         warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(self.shared.admission.warning());
         warnings
     }
 
@@ -392,6 +406,7 @@ impl Router {
             readiness: self.readiness(),
             warnings: self.warnings(&instances, &certificates),
             certificates,
+            admission: self.shared.admission.status(),
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),
@@ -427,6 +442,7 @@ impl Router {
         self.shared.stopping.store(true, Ordering::Release);
         // Whoever still hands over events does so before the lanes are told.
         drop(self.journal());
+        self.shared.admission.close();
         if let Some(commits) = &self.shared.commits {
             let (done, handed_over) = oneshot::channel();
             if commits.send(Commit::Barrier(done)).is_ok() {
@@ -467,6 +483,10 @@ pub(crate) mod tests;
 #[cfg(test)]
 #[path = "reload_tests.rs"]
 pub(crate) mod reload_tests;
+
+#[cfg(test)]
+#[path = "flood_tests.rs"]
+mod flood_tests;
 
 #[cfg(test)]
 #[path = "hold_tests.rs"]

@@ -38,10 +38,11 @@ pub fn message_id(event: &Event) -> String {
 
 /// Appends the message.
 pub fn write(event: &Event, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+    let payload = event.payload();
     write_annotations(envelope, out);
-    write_properties(envelope, event.datacontenttype(), out);
+    write_properties(envelope, payload.media_type, out);
     write_application_properties(event, out);
-    write_data(&event.data_bytes(), out);
+    write_data(&payload.bytes, out);
 }
 
 /// Appends only the sections that route a message: annotations and properties.

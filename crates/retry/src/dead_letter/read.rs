@@ -134,14 +134,11 @@ impl<'a> Object<'a> {
         let single = |json: &str| Bytes::copy_from_slice(json.as_bytes());
         let event = if self.has(|name| name == "eventType") && !self.has(|name| name == "type") {
             // That reader passes over members it does not know.
-            let batch = Bytes::from(format!("[{}]", self.text));
-            let mut events = event_grid_schema::parse_batch(&batch, "", limits)
-                .map_err(|invalid| invalid.problem)?;
-            events.pop().expect("one in, one out").detached()
+            event_grid_schema::parse_lenient(self.text, "", limits)?.detached()
         } else if !mixed || (self.has(|name| name == "specversion") && !self.has(is_mixed_in)) {
-            json::parse(single(self.text), limits).map_err(|invalid| invalid.problem)?
+            json::parse_lenient(single(self.text), limits).map_err(|invalid| invalid.problem)?
         } else {
-            json::parse(single(&self.without_mixed_in()), limits)
+            json::parse_lenient(single(&self.without_mixed_in()), limits)
                 .map_err(|invalid| invalid.problem)?
         };
         Ok(ReadBack { event, known })

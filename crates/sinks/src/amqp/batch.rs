@@ -233,7 +233,8 @@ impl Plan {
         key: Option<&str>,
     ) {
         let event = &delivery.event;
-        let data = event.data_bytes().into_owned();
+        let payload = event.payload();
+        let data = payload.bytes.into_owned();
         let size = event.size().max(data.len());
         if data.len() + ENVELOPE_BYTES > limits.message_max {
             self.too_large.push((place, size));
@@ -243,12 +244,7 @@ impl Plan {
         let envelope = routing.envelope(key, id.as_deref());
         let attributes = attributes(event);
         let sections = vec![Data::from(data)];
-        let message = message(
-            &envelope,
-            event.datacontenttype(),
-            Some(attributes),
-            sections,
-        );
+        let message = message(&envelope, payload.media_type, Some(attributes), sections);
         self.transfers.push(Encoded {
             group: Group {
                 places: vec![place],

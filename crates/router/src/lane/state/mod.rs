@@ -44,10 +44,10 @@ use twinroute_retry::ledger::{Discard, Fate, Ledger};
 /// waits behind them is read back.
 const LANE_MEMORY_MAX: usize = 4 << 20;
 
-/// What holds until a sink was asked.
+/// What holds until a sink was asked: no batch is full.
 const UNKNOWN_LIMITS: BatchLimits = BatchLimits {
-    events_max: 1,
-    bytes_max: 1,
+    events_max: usize::MAX,
+    bytes_max: usize::MAX,
     in_flight_max: 1,
 };
 
@@ -64,7 +64,7 @@ pub(super) struct State {
     /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
     epoch: u64,
     last_error: String,
-    flights: BTreeMap<u64, Instant>,
+    flights: BTreeMap<u64, BatchInFlight>,
     flights_begun: u64,
     /// Bytes of the events in flight.
     flight_bytes: u64,
@@ -128,6 +128,14 @@ pub(super) enum Step {
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
+}
+
+/// What is known of a batch while it is in flight.
+#[derive(Clone, Copy, Debug)]
+struct BatchInFlight {
+    /// When the oldest of it came.
+    came: Instant,
+    begun: Instant,
 }
 
 /// A batch on its way.
@@ -298,7 +306,7 @@ impl State {
             return false;
         }
         let had_none = self.queue.oldest_sendable().is_none();
-        let room = self.room();
+        let room = self.room_to_fill();
         let filled = self.queue.fills(room);
         self.enqueue(waiting, now);
         had_none || (!filled && self.queue.fills(room))
@@ -315,10 +323,8 @@ impl State {
     }
 
     fn enqueue(&mut self, waiting: Waiting, now: Instant) {
-        let evicted = self.queue.push(waiting, self.caps());
-        for oldest in evicted {
-            self.overflow(oldest, now);
-        }
+        self.queue.push(waiting);
+        self.limit_queue(now);
         self.note_fullness(now);
     }
 
@@ -364,6 +370,7 @@ impl State {
             return step;
         }
         let expiry = self.limit_age(now);
+        self.limit_queue(now);
         if let Some(upload) = self.next_upload(now) {
             return Step::Upload(Box::new(upload));
         }
@@ -372,11 +379,7 @@ impl State {
             return Step::Wait(others);
         }
         let backing_off = self.fault.as_ref().map(|fault| fault.until);
-        let in_flight_max = match backing_off {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
-        };
-        if self.flights.len() >= in_flight_max {
+        if self.flights.len() >= self.in_flight_max() {
             return Step::Wait(others);
         }
         if let Some(until) = backing_off.filter(|until| *until > now) {
@@ -387,7 +390,7 @@ impl State {
         let oldest = self.queue.oldest_sendable();
         let lingering = oldest.map(|oldest| oldest + self.setup.settings.linger);
         let go = due.is_some_and(|due| due <= now)
-            || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
+            || lingering.is_some_and(|end| end <= now || self.queue.fills(self.room_to_fill()));
         if go {
             match self.before_sending() {
                 First::Probe(probe) => return Step::Probe(probe),
@@ -411,6 +414,14 @@ impl State {
         self.limits.in_flight_max.clamp(1, most)
     }
 
+    /// Batches that may be unanswered now.
+    pub(super) fn in_flight_max(&self) -> usize {
+        match &self.fault {
+            Some(_) => 1,
+            None => self.concurrency.limit(self.in_flight_cap()),
+        }
+    }
+
     /// The sink keeps its own time; this is for one that does not.
     fn flight_time_max(&self) -> Duration {
         self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
@@ -420,7 +431,8 @@ impl State {
         let id = self.flights_begun;
         self.flights_begun += 1;
         let oldest = batch.iter().map(|waiting| waiting.came).min();
-        self.flights.insert(id, oldest.unwrap_or(now));
+        let came = oldest.unwrap_or(now);
+        self.flights.insert(id, BatchInFlight { came, begun: now });
         self.flight_bytes += bytes_of(&batch);
         Flight {
             id,
