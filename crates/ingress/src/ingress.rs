@@ -152,7 +152,12 @@ impl Ingress {
                 }
             },
         };
-        let response = answer.unwrap_or_else(|refusal| refusal.answer(surface));
+        let response = answer.unwrap_or_else(|refusal| {
+            if let Some(reason) = refusal.unavailable() {
+                counters.unavailable(reason);
+            }
+            refusal.answer(surface)
+        });
         counters.answered(response.status());
         response
     }

@@ -13,13 +13,16 @@ pub mod event_grid_schema;
 pub mod exposure;
 #[cfg(test)]
 mod fixtures;
+pub mod http_date;
 pub mod instance;
 pub mod name;
 pub mod network;
 pub mod received;
+pub mod retry_after;
 pub mod route;
 pub mod sas;
 pub mod seal;
 pub mod secret;
 pub mod settings;
 pub mod twin;
+pub mod visible;

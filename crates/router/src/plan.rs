@@ -158,6 +158,8 @@ impl Planning<'_> {
         for endpoint in instance.endpoints.iter().filter(|one| !is_absent(one)) {
             let object = || format!("endpoint {}/{}", self.instance, endpoint.name);
             let settings = definitions.settings.of(self.instance, &endpoint.name);
+            let warning = endpoint.key_in_clear();
+            warnings.extend(warning.map(|warning| format!("{}: {warning}", object())));
             match self.plan_endpoint(endpoint, settings) {
                 Ok(planned) if places.contains_key(&planned.name) => {
                     faults.push(Fault::new(object(), "is defined twice"));
