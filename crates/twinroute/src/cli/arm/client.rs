@@ -159,6 +159,18 @@ impl Client {
         self.api.base().as_str().trim_end_matches('/').to_owned()
     }
 
+    /// Whether it is Azure itself that is asked, of whatever cloud.
+    pub(crate) fn is_azure(&self) -> bool {
+        const DOMAINS: [&str; 4] = [
+            ".azure.com",
+            ".azure.cn",
+            ".chinacloudapi.cn",
+            ".usgovcloudapi.net",
+        ];
+        let host = self.api.base().host_str().unwrap_or_default();
+        DOMAINS.iter().any(|domain| host.ends_with(domain))
+    }
+
     /// The error as users are told it; `what` is what was asked for.
     pub(crate) fn told(&self, error: &Error, what: &str) -> anyhow::Error {
         let credential = match self.tokens {
