@@ -18,6 +18,7 @@ mod management;
 mod network;
 mod removed;
 mod rotation;
+mod rotation_of_keys;
 mod running;
 mod secrets;
 mod session;

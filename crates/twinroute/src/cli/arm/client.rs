@@ -125,7 +125,7 @@ impl Server {
             let Some(token) = token else {
                 bail!("set the environment variable {name}, which --token-env names");
             };
-            return Ok(Some(TokenSource::fixed(Secret::new(token.trim()), clock)));
+            return Ok(Some(TokenSource::fixed(Secret::pasted(&token), clock)));
         }
         let login = match (&self.token_file, self.azure_cli) {
             (Some(path), _) => Login::TokenFile(path.clone()),
