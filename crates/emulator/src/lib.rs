@@ -14,6 +14,8 @@ mod faults;
 mod front;
 mod grid;
 mod identity;
+mod inspect;
+mod names;
 mod received;
 mod server;
 mod settings;
@@ -21,7 +23,7 @@ mod store;
 mod vault;
 mod web;
 
-pub use access::KeySlot;
+pub use access::{AccessRights, KeySlot};
 pub use amqp::value::Value;
 pub use blob::StoredBlob;
 pub use emulator::{Emulator, StartError, Stopped};
@@ -31,7 +33,8 @@ pub use grid::topic::GridEvent;
 pub use identity::{Door, TokenRequest};
 pub use received::ReceivedMessage;
 pub use settings::{
-    ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings, IdentitySettings, Limits,
-    ManagedIdentitySettings, QueueSettings, Settings, TlsPorts, TopicSettings,
+    AccessRuleSettings, ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings,
+    IdentitySettings, Limits, ManagedIdentitySettings, PortPlace, QueueSettings, Settings,
+    TlsPorts, TopicSettings,
 };
 pub use store::{Counts, SettingsError, Store, TimedOut};

@@ -1,6 +1,10 @@
 //! What an emulator serves, and its limits.
 
+use crate::access::AccessRights;
 use crate::blob::{ACCOUNT, ACCOUNT_KEY};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use twinroute_model::secret::Secret;
@@ -20,6 +24,8 @@ pub struct Settings {
     pub shared_access_key: String,
     /// Its second key.
     pub secondary_shared_access_key: String,
+    /// More rules, which may do less.
+    pub access_rules: Vec<AccessRuleSettings>,
     /// Whether a link needs a token; without it anyone may attach.
     pub require_tokens: bool,
     /// The event hubs.
@@ -53,6 +59,7 @@ impl Default for Settings {
             shared_access_key_name: "RootManageSharedAccessKey".to_owned(),
             shared_access_key: "c2hhcmVkLWFjY2Vzcy1rZXktb2YtdGhlLWVtdWxhdG9y".to_owned(),
             secondary_shared_access_key: "c2Vjb25kLWtleS1vZi10aGUtZW11bGF0b3I=".to_owned(),
+            access_rules: Vec::new(),
             require_tokens: true,
             hubs: Vec::new(),
             topics: Vec::new(),
@@ -64,6 +71,32 @@ impl Default for Settings {
             identity: None,
             tls: None,
             limits: Limits::default(),
+        }
+    }
+}
+
+/// A rule of the namespace of Event Hubs and Service Bus.
+#[derive(Clone, Debug)]
+pub struct AccessRuleSettings {
+    /// Its name.
+    pub name: String,
+    /// What its keys may do.
+    pub rights: AccessRights,
+    /// Its first key.
+    pub key: String,
+    /// Its second key.
+    pub secondary_key: String,
+}
+
+impl AccessRuleSettings {
+    /// A rule whose keys are made of its name, so that they are the same after a restart.
+    pub fn new(name: impl Into<String>, rights: AccessRights) -> Self {
+        let name = name.into();
+        Self {
+            key: BASE64.encode(format!("first key of {name}")),
+            secondary_key: BASE64.encode(format!("second key of {name}")),
+            name,
+            rights,
         }
     }
 }
@@ -157,6 +190,36 @@ impl TlsPorts {
             blob_port: 0,
             identity_port: 0,
         }
+    }
+}
+
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each is the field of the settings with that name"
+)]
+pub enum PortPlace {
+    Amqp,
+    Http,
+    Blob,
+    Identity,
+    AmqpTls,
+    BlobTls,
+    IdentityTls,
+}
+
+impl fmt::Display for PortPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Amqp => "Event Hubs and Service Bus",
+            Self::Http => "the Event Grid topics",
+            Self::Blob => "the blob containers",
+            Self::Identity => "the identity service",
+            Self::AmqpTls => "Event Hubs and Service Bus with TLS",
+            Self::BlobTls => "the blob containers with TLS",
+            Self::IdentityTls => "Entra and the key vault",
+        })
     }
 }
 

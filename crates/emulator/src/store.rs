@@ -1,6 +1,6 @@
 //! What an emulator holds, with or without its servers running.
 
-use crate::access::{self, AccessRule, KeySlot};
+use crate::access::{self, AccessRules, KeySlot};
 use crate::blob::StoredBlob;
 use crate::blob::account::Account;
 use crate::broker::Tally;
@@ -11,6 +11,7 @@ use crate::broker::topic::Topic;
 use crate::faults::Faults;
 use crate::grid::topic::{GridEvent, GridTopic};
 use crate::identity::{Issuer, Service, TokenRequest};
+use crate::names;
 use crate::received::ReceivedMessage;
 use crate::settings::Settings;
 use crate::vault::Vault;
@@ -29,7 +30,7 @@ use twinroute_model::secret::Secret;
 /// mistake in a test, not something that happens at run time.
 pub struct Store {
     pub(crate) settings: Settings,
-    pub(crate) rule: AccessRule,
+    pub(crate) rules: AccessRules,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) grid: Vec<GridTopic>,
     pub(crate) blobs: Account,
@@ -68,6 +69,16 @@ pub enum SettingsError {
     /// The system gives no random bytes for the identity service's key.
     #[error("the identity service has no key: the system gives no random bytes")]
     NoKey,
+    /// A name that the service would not take.
+    #[error("{what} {name:?}: {rule}")]
+    EntityName {
+        /// What has it.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What it must be.
+        rule: String,
+    },
     /// A hub without partitions.
     #[error("hub {0} has no partitions")]
     NoPartitions(String),
@@ -98,6 +109,7 @@ pub struct Counts {
 
 impl Store {
     pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
+        names::check(&settings)?;
         let mut entities = HashMap::new();
         let tokens = Arc::new(Tokens::default());
         let now = clock.now();
@@ -137,11 +149,7 @@ impl Store {
             }
             grid.push(GridTopic::new(topic, &settings.limits));
         }
-        let rule = AccessRule::new(
-            &settings.shared_access_key_name,
-            &settings.shared_access_key,
-            &settings.secondary_shared_access_key,
-        );
+        let rules = AccessRules::new(&settings).map_err(SettingsError::NameTwice)?;
         let blobs = Account::new(&settings, now)?;
         let identity = settings.identity.as_ref();
         let vault = Vault::new(identity, now);
@@ -149,7 +157,7 @@ impl Store {
         Ok(Self {
             identity: identity.transpose()?,
             vault,
-            rule,
+            rules,
             blobs,
             clock,
             grid,
@@ -172,7 +180,7 @@ impl Store {
     /// Replaces both shared access keys. Links whose token was signed with an old key are detached
     /// with `amqp:unauthorized-access`, and new tokens need a new key.
     pub fn set_shared_access_keys(&self, primary: &str, secondary: &str) {
-        self.rule.set(primary, secondary);
+        self.rules.root().set(primary, secondary);
     }
 
     /// Makes a new shared access key in one place and gives it, as the service's regenerateKeys does. Links
@@ -180,7 +188,7 @@ impl Store {
     /// whether the service waits for the end of the token instead is published nowhere.
     pub fn regenerate_shared_access_key(&self, slot: KeySlot) -> String {
         let key = self.made_key();
-        self.rule.replace(slot, key.clone());
+        self.rules.root().replace(slot, key.clone());
         key
     }
 
@@ -413,6 +421,13 @@ impl Store {
 
     pub(crate) fn entity(&self, name: &str) -> Option<&Entity> {
         self.entities.get(&name.to_ascii_lowercase())
+    }
+
+    /// The entities of the AMQP side in the order of their names.
+    pub(crate) fn entities_by_name(&self) -> Vec<&Entity> {
+        let mut all: Vec<_> = self.entities.iter().collect();
+        all.sort_by_key(|(name, _)| name.as_str());
+        all.into_iter().map(|(_, entity)| entity).collect()
     }
 
     pub(crate) fn grid_topic(&self, name: &str) -> &GridTopic {

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{ManualClock, Timestamp};
 
-const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-fn store() -> Arc<Store> {
+pub(super) fn store() -> Arc<Store> {
     let settings = Settings {
         require_tokens: false,
         hubs: vec![HubSettings::new("hub")],
@@ -26,13 +26,22 @@ fn store() -> Arc<Store> {
     Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap())
 }
 
-fn put(performative: Performative, payload: &[u8], out: &mut BytesMut) {
+pub(super) fn put(performative: Performative, payload: &[u8], out: &mut BytesMut) {
     performative.put(1, payload, out);
 }
 
-fn attach(receiver: bool, handle: u32, address: &str) -> Performative {
+pub(super) fn attach(receiver: bool, handle: u32, address: &str) -> Performative {
+    attach_with(receiver, handle, address, |_| ())
+}
+
+pub(super) fn attach_with(
+    receiver: bool,
+    handle: u32,
+    address: &str,
+    change: impl FnOnce(&mut Attach),
+) -> Performative {
     let terminus = |code| Value::described(code, Value::List(vec![Value::string(address)]));
-    Performative::Attach(Box::new(Attach {
+    let mut attach = Attach {
         name: format!("{address}-{handle}"),
         handle,
         receiver,
@@ -44,10 +53,12 @@ fn attach(receiver: bool, handle: u32, address: &str) -> Performative {
         message_bytes_max: None,
         desired_capabilities: Value::Null,
         properties: Value::Null,
-    }))
+    };
+    change(&mut attach);
+    Performative::Attach(Box::new(attach))
 }
 
-fn flow(handle: u32, credit: u32, drain: bool) -> Performative {
+pub(super) fn flow(handle: u32, credit: u32, drain: bool) -> Performative {
     Performative::Flow(Flow {
         next_incoming_id: Some(0),
         incoming_window: 100,
@@ -60,7 +71,7 @@ fn flow(handle: u32, credit: u32, drain: bool) -> Performative {
     })
 }
 
-fn transfer(handle: u32, id: u32) -> Performative {
+pub(super) fn transfer(handle: u32, id: u32) -> Performative {
     Performative::Transfer(Transfer {
         handle,
         delivery_id: Some(id),
@@ -70,7 +81,7 @@ fn transfer(handle: u32, id: u32) -> Performative {
     })
 }
 
-fn body(text: &'static str) -> Bytes {
+pub(super) fn body(text: &'static str) -> Bytes {
     let mut out = BytesMut::new();
     encode::described(
         0x75,
@@ -80,7 +91,7 @@ fn body(text: &'static str) -> Bytes {
     out.freeze()
 }
 
-fn open(idle_timeout_ms: Option<u32>) -> BytesMut {
+pub(super) fn open(idle_timeout_ms: Option<u32>) -> BytesMut {
     let mut input = BytesMut::from(&AMQP_HEADER[..]);
     let open = Open {
         idle_timeout_ms,
@@ -97,7 +108,7 @@ fn open(idle_timeout_ms: Option<u32>) -> BytesMut {
 }
 
 /// What the peer has written, without its protocol headers.
-fn written(peer: &mut Peer) -> Vec<(Performative, Bytes)> {
+pub(super) fn written(peer: &mut Peer) -> Vec<(Performative, Bytes)> {
     let mut out = BytesMut::from(&peer.take_output()[..]);
     while out.starts_with(b"AMQP") {
         drop(out.split_to(frame::HEADER_BYTES));

@@ -33,6 +33,24 @@ pub(crate) struct Lane {
     state_noted: u64,
     /// Deliveries that are not settled.
     pub(crate) open: u64,
+    /// Bytes of their events, each whole however many lanes have it.
+    pub(crate) bytes: u64,
+    /// Of those, bytes of dead letters.
+    pub(crate) dead_letter_bytes: u64,
+}
+
+impl Lane {
+    fn add(&mut self, bytes: u32, is_dead: bool) {
+        self.open += 1;
+        self.bytes += u64::from(bytes);
+        self.dead_letter_bytes += if is_dead { u64::from(bytes) } else { 0 };
+    }
+
+    fn subtract(&mut self, bytes: u32, is_dead: bool) {
+        self.open -= 1;
+        self.bytes -= u64::from(bytes);
+        self.dead_letter_bytes -= if is_dead { u64::from(bytes) } else { 0 };
+    }
 }
 
 impl Lane {
@@ -193,9 +211,7 @@ impl Index {
             } => {
                 let letter = self.letters.share(letter);
                 for sequence in sequences {
-                    if let Some(open) = self.open(*sequence, *lane) {
-                        open.dead = Some(Arc::clone(&letter));
-                    }
+                    self.bury(*sequence, *lane, &letter);
                 }
             }
         }
@@ -219,6 +235,20 @@ impl Index {
         if let Some(open) = self.open(sequence, lane) {
             open.attempts = attempts;
             open.due = due;
+        }
+    }
+
+    /// A delivery is a dead letter from here on.
+    fn bury(&mut self, sequence: u64, lane: u32, letter: &Arc<DeadLetter>) {
+        let Some(live) = self.events.get_mut(sequence) else {
+            return;
+        };
+        let bytes = live.place.bytes;
+        let Some(open) = live.open.of_lane(lane) else {
+            return;
+        };
+        if open.dead.replace(Arc::clone(letter)).is_none() {
+            self.lane(lane).dead_letter_bytes += u64::from(bytes);
         }
     }
 
@@ -253,7 +283,8 @@ impl Index {
             return;
         }
         for delivery in open.as_slice() {
-            self.lane(delivery.lane).open += 1;
+            let is_dead = delivery.dead.is_some();
+            self.lane(delivery.lane).add(place.bytes, is_dead);
         }
         self.open += open.as_slice().len() as u64;
         if event.sequence >= self.fresh_from {
@@ -284,7 +315,8 @@ impl Index {
     /// Takes an event that is not at its place any more out of all sums.
     fn forget(&mut self, sequence: u64, live: &Live) {
         for delivery in live.open.as_slice() {
-            self.lane(delivery.lane).open -= 1;
+            let is_dead = delivery.dead.is_some();
+            self.lane(delivery.lane).subtract(live.place.bytes, is_dead);
         }
         self.open -= live.open.as_slice().len() as u64;
         self.forget_fresh(sequence, live.open.as_slice().len() as u64);
@@ -314,19 +346,19 @@ impl Index {
         let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
-        let last = match &mut live.open {
-            Opens::One(open) if open.lane == lane => true,
+        let place = live.place;
+        let (is_dead, last) = match &mut live.open {
+            Opens::One(open) if open.lane == lane => (open.dead.is_some(), true),
             Opens::One(_) => return false,
             Opens::Many(open) => {
                 let Some(at) = open.iter().position(|open| open.lane == lane) else {
                     return false;
                 };
-                open.swap_remove(at);
-                open.is_empty()
+                let settled = open.swap_remove(at);
+                (settled.dead.is_some(), open.is_empty())
             }
         };
         if last {
-            let place = live.place;
             self.events.remove(sequence);
             self.release(place);
         }
@@ -334,7 +366,7 @@ impl Index {
         self.open -= 1;
         self.lost_known += u64::from(fate == Fate::Discarded(Discard::Lost));
         let lane = self.lane(lane);
-        lane.open -= 1;
+        lane.subtract(place.bytes, is_dead);
         lane.ledger.settle(fate);
         true
     }

@@ -1,7 +1,10 @@
 //! `twinroute dps`: device provisioning services.
 
+use super::arm::Replacing;
+use super::arm::replace::may_replace;
 use super::arm::{self, Client, Found, Group, SERVICES, Server, Waiting, secret, show};
 use super::ask;
+use crate::cli::output;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
@@ -21,7 +24,7 @@ command line can be seen by others in `ps` and stays in the shell's history.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes a service, or sets the one of this name anew.
+    /// Makes a service. One of this name that is there is replaced as a whole, after a question.
     #[command(after_help = HUB_HELP)]
     Create(Create),
     /// Shows a service.
@@ -85,6 +88,8 @@ pub(crate) struct Create {
     /// Does not wait until it is provisioned.
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    replacing: Replacing,
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
@@ -227,7 +232,7 @@ impl Which {
 }
 
 impl Create {
-    async fn run(&self) -> anyhow::Result<()> {
+    async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.server.client().await?;
         let group = self.group.or_default();
         let found = SERVICES.at(&client.subscription, group, &self.dps_name);
@@ -242,13 +247,17 @@ impl Create {
         drop(input);
         self.settings.apply(&mut body, hubs);
         let what = format!("provisioning service {}", self.dps_name);
+        let at = (found.path.as_str(), SERVICES.version);
+        if !may_replace(&client, at, &body, self.replacing.yes, &what).await? {
+            return Ok(ExitCode::FAILURE);
+        }
         let waiting = Waiting::unless(self.no_wait);
         let change = (Method::PUT, found.path.as_str());
         let resource = client
             .change(change, SERVICES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.server.json, &resource, facts);
-        Ok(())
+        show::print(self.server.json, &resource, facts)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -277,25 +286,25 @@ impl Update {
         let resource = client
             .change(change, SERVICES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.which.server.json, &resource, facts);
+        show::print(self.which.server.json, &resource, facts)?;
         Ok(())
     }
 }
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(create) => create.run().await?,
+        Step::Create(create) => return create.run().await,
         Step::Show(which) => {
             let (client, found, what) = which.find().await?;
             let resource = client.get(&found.path, SERVICES.version, &what).await?;
-            show::print(which.server.json, &resource, facts);
+            show::print(which.server.json, &resource, facts)?;
         }
         Step::List { group, server } => {
             let client = server.client().await?;
             let path = SERVICES.list(&client.subscription, group.named());
             let what = "list of provisioning services";
             let all = client.list(&path, SERVICES.version, what).await?;
-            show::print(server.json, &all.into(), rows);
+            show::print(server.json, &all.into(), rows)?;
         }
         Step::Update(update) => update.run().await?,
         Step::Delete {
@@ -313,7 +322,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 .change(change, SERVICES.version, None, waiting, &what)
                 .await?;
             if !which.server.json {
-                println!("{what}: {}", waiting.deleted());
+                output::line(format_args!("{what}: {}", waiting.deleted()))?;
             }
         }
         Step::Keys {
@@ -340,7 +349,7 @@ async fn keys(which: &Which, name: Option<&str>, reveal: bool) -> anyhow::Result
         show::hide(&mut all);
     }
     if which.server.json {
-        println!("{all:#}");
+        output::line(format_args!("{all:#}"))?;
         return Ok(());
     }
     let policies = all.as_array().into_iter().flatten();
@@ -353,7 +362,7 @@ async fn keys(which: &Which, name: Option<&str>, reveal: bool) -> anyhow::Result
             ("secondary key", member("secondaryKey")),
         ])
     });
-    print!("{}", shown.collect::<Vec<_>>().join("\n"));
+    output::print(shown.collect::<Vec<_>>().join("\n"))?;
     Ok(())
 }
 

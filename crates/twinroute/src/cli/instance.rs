@@ -1,7 +1,10 @@
 //! `twinroute instance`: Azure Digital Twins instances, as tenants of a router.
 
+use super::arm::Replacing;
+use super::arm::replace::may_replace;
 use super::arm::{self, Access, Group, INSTANCES, Instance, Server, WaitOptions, Waiting, show};
 use super::ask;
+use crate::cli::output;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes an instance, or sets the one of this name anew.
+    /// Makes an instance. One of this name that is there is replaced as a whole, after a question.
     Create(Create),
     /// Shows an instance.
     Show(Instance),
@@ -67,6 +70,8 @@ pub(crate) struct Create {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    replacing: Replacing,
+    #[command(flatten)]
     group: Group,
     #[command(flatten)]
     server: Server,
@@ -117,19 +122,19 @@ impl Settings {
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(create) => create.run().await?,
+        Step::Create(create) => return create.run().await,
         Step::Show(instance) => {
             let (client, found) = instance.find().await?;
             let what = format!("instance {}", found.name);
             let resource = client.get(&found.path, INSTANCES.version, &what).await?;
-            show::print(instance.server.json, &resource, facts);
+            show::print(instance.server.json, &resource, facts)?;
         }
         Step::List { group, server } => {
             let client = server.client().await?;
             let path = INSTANCES.list(&client.subscription, group.named());
             let what = "list of instances";
             let all = client.list(&path, INSTANCES.version, what).await?;
-            show::print(server.json, &all.into(), rows);
+            show::print(server.json, &all.into(), rows)?;
         }
         Step::Update(update) => {
             let (client, found) = update.instance.find().await?;
@@ -140,7 +145,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let resource = client
                 .change(change, INSTANCES.version, Some(&body), waiting, &what)
                 .await?;
-            show::print(update.instance.server.json, &resource, facts);
+            show::print(update.instance.server.json, &resource, facts)?;
         }
         Step::Delete {
             yes,
@@ -154,7 +159,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 .wait(&client, &found.path, INSTANCES.version, &what)
                 .await?;
             if let Some(resource) = resource {
-                show::print(instance.server.json, &resource, facts);
+                show::print(instance.server.json, &resource, facts)?;
             }
         }
         Step::CheckName {
@@ -167,7 +172,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
 }
 
 impl Create {
-    async fn run(&self) -> anyhow::Result<()> {
+    async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.server.client().await?;
         let group = self.group.or_default();
         let found = INSTANCES.at(&client.subscription, group, &self.dt_name);
@@ -175,13 +180,17 @@ impl Create {
         let mut body = self.settings.body();
         body["location"] = location.into();
         let what = format!("instance {}", self.dt_name);
+        let at = (found.path.as_str(), INSTANCES.version);
+        if !may_replace(&client, at, &body, self.replacing.yes, &what).await? {
+            return Ok(ExitCode::FAILURE);
+        }
         let waiting = Waiting::unless(self.no_wait);
         let change = (Method::PUT, found.path.as_str());
         let resource = client
             .change(change, INSTANCES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.server.json, &resource, facts);
-        Ok(())
+        show::print(self.server.json, &resource, facts)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -196,7 +205,7 @@ async fn delete(instance: &Instance, yes: bool, waiting: Waiting) -> anyhow::Res
         .change(change, INSTANCES.version, None, waiting, &what)
         .await?;
     if !instance.server.json {
-        println!("{what}: {}", waiting.deleted());
+        output::line(format_args!("{what}: {}", waiting.deleted()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -215,7 +224,7 @@ async fn check_name(name: &str, location: &str, server: &Server) -> anyhow::Resu
         .await?;
     show::print(server.json, &answer, |answer| {
         format!("{}\n", show::text(answer, "/message"))
-    });
+    })?;
     Ok(match answer["nameAvailable"].as_bool() {
         Some(true) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

@@ -1,6 +1,8 @@
 //! `twinroute route`: event routes, over the data plane's API.
 
-use super::arm::{Client, INSTANCES, Instance, Waiting, escape, show};
+use super::arm::replace::may_replace;
+use super::arm::{Client, INSTANCES, Instance, Replacing, Waiting, escape, show};
+use crate::cli::output;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -19,7 +21,7 @@ const VERSION: &str = "2023-10-31";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes a route, or sets the one of this name anew.
+    /// Makes a route. One of this name that is there is replaced, after a question.
     Create {
         /// The route; its name counts with case.
         #[arg(long, value_name = "NAME", visible_alias = "rn")]
@@ -30,6 +32,8 @@ pub(crate) enum Step {
         /// Which events.
         #[arg(long, default_value = "true")]
         filter: String,
+        #[command(flatten)]
+        replacing: Replacing,
         #[command(flatten)]
         at: At,
     },
@@ -98,28 +102,32 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             route_name,
             endpoint_name,
             filter,
+            replacing,
             at,
         } => {
             let (client, instance) = at.connect().await?;
             let (path, what) = names(&instance, route_name);
             let body = json!({ "endpointName": endpoint_name, "filter": filter });
+            if !may_replace(&client, (&path, VERSION), &body, replacing.yes, &what).await? {
+                return Ok(ExitCode::FAILURE);
+            }
             let change = (Method::PUT, path.as_str());
             client
                 .change(change, VERSION, Some(&body), Waiting::Begin, &what)
                 .await?;
             let route = client.get(&path, VERSION, &what).await?;
-            show::print(at.instance.server.json, &route, facts);
+            show::print(at.instance.server.json, &route, facts)?;
         }
         Step::List { at } => {
             let (client, instance) = at.connect().await?;
             let all = list(&client, &instance).await?;
-            show::print(at.instance.server.json, &all.into(), rows);
+            show::print(at.instance.server.json, &all.into(), rows)?;
         }
         Step::Show { route_name, at } => {
             let (client, instance) = at.connect().await?;
             let (path, what) = names(&instance, route_name);
             let route = client.get(&path, VERSION, &what).await?;
-            show::print(at.instance.server.json, &route, facts);
+            show::print(at.instance.server.json, &route, facts)?;
         }
         Step::Delete { route_name, at } => {
             let (client, instance) = at.connect().await?;
@@ -128,7 +136,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let waiting = Waiting::Finish;
             client.change(change, VERSION, None, waiting, &what).await?;
             if !at.instance.server.json {
-                println!("{what}: deleted");
+                output::line(format_args!("{what}: deleted"))?;
             }
         }
         Step::Test { event, at } => {
@@ -193,10 +201,10 @@ fn test(routes: &[Value], event: &Event, as_json: bool) -> anyhow::Result<()> {
             Ok(shown)
         });
         let all: serde_json::Result<Vec<_>> = all.collect();
-        println!("{}", serde_json::to_string_pretty(&all?)?);
+        output::line(serde_json::to_string_pretty(&all?)?)?;
         return Ok(());
     }
-    print!("{}", report(&judged, event));
+    output::print(report(&judged, event))?;
     Ok(())
 }
 
