@@ -1,12 +1,15 @@
 //! The journal on disk: the handle that producers and lanes share.
 
+pub use super::appended::{Appended, LaneHolding, NewEvent};
+use super::appended::{HEAD_BYTES, encode_batch, too_large};
 use super::group::{Attempt, Batch};
 use super::index::SharedIndex;
 use super::keys::{Keys, Sealing, Stamper};
 use super::read::{Reader, Unreadable};
-use super::record::ITEMS_MAX;
 use super::recover::{SEQUENCES_SKIPPED, read_to_write};
 use super::recovered::Recovered;
+use super::settings::Limit;
+pub use super::settings::{LaneState, Settings};
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::{Gauge, Held, Totals};
@@ -24,47 +27,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use twinroute_model::clock::{Clock, Timestamp};
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
-
-/// How a journal on disk works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Bytes of one segment file. A larger group gets a segment of its own size.
-    pub segment_bytes: u64,
-    /// Bytes that live events take on disk, dead letters that are kept included, and what waits for
-    /// the disk.
-    pub bytes_max: u64,
-    /// Bytes of events that wait for the disk.
-    pub queue_bytes_max: u64,
-    /// Bytes of events that are on disk and may be kept in memory too, so that they need not be read
-    /// back; see [`Disk::has_memory`].
-    pub memory_bytes_max: u64,
-    /// The longest that a group waits for company; 0: never.
-    pub commit_window: Duration,
-    /// The longest that a settlement waits for a group to ride along with.
-    pub settle_delay: Duration,
-    /// How long after a failed write the next is tried. Each try takes what room there is, for a
-    /// moment.
-    pub retry_delay: Duration,
-    /// How long a write or a sync may take before the journal is [`Health::Stalled`].
-    pub disk_overdue_after: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            bytes_max: 256 << 20,
-            queue_bytes_max: 64 << 20,
-            memory_bytes_max: 128 << 20,
-            commit_window: Duration::from_millis(1),
-            settle_delay: Duration::from_millis(50),
-            retry_delay: Duration::from_secs(5),
-            disk_overdue_after: Duration::from_secs(5),
-        }
-    }
-}
 
 /// A journal on disk. Clones share it; the last one that goes closes it, which blocks.
 #[derive(Clone, Debug)]
@@ -90,56 +54,6 @@ struct Inner {
 struct Lanes {
     numbers: HashMap<(InstanceName, EndpointName), u32>,
     last: u32,
-}
-
-/// An event on its way in, with what the journal keeps beside it.
-#[derive(Clone, Debug)]
-pub struct NewEvent {
-    /// The event, in buffers of its own.
-    pub event: Event,
-    /// Stable hash of its twin.
-    pub twin: u64,
-    /// The lanes it is for; none twice.
-    pub lanes: Vec<LaneNumber>,
-}
-
-/// What a lane wants to find again after a restart, beside its deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneState {
-    /// Somebody paused it.
-    pub paused: bool,
-    /// How long time-to-live has stood still, in all.
-    pub still: Duration,
-    /// Since when it stands still, if it does.
-    pub still_since: Option<Timestamp>,
-}
-
-/// Whether what is appended has to stay below the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Limit {
-    Kept,
-    /// It takes the room of what the same record settles.
-    Exchanged,
-}
-
-/// A batch that was numbered.
-#[derive(Debug)]
-pub struct Appended {
-    /// Its events, in order.
-    pub entries: Vec<Entry>,
-    /// Resolves when they are on disk. Until then no lane may send them.
-    pub durable: DurableTicket,
-}
-
-/// What a lane has of the journal, as of the last group that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaneHolding {
-    /// The lane.
-    pub lane: LaneNumber,
-    /// Bytes of events whose delivery to it is not settled, each whole however many lanes have it.
-    pub bytes: u64,
-    /// Of those, bytes of dead letters.
-    pub dead_letter_bytes: u64,
 }
 
 /// What a journal on disk takes.
@@ -564,31 +478,6 @@ impl Inbox {
             }));
         }
         Ok(())
-    }
-}
-
-/// A frame of one event takes about so many bytes beside the event.
-const HEAD_BYTES: usize = 96;
-
-fn encode_batch(batch: &[NewEvent], beside: encode::New<'_>) -> Result<Vec<u8>, AppendError> {
-    let estimate = |new: &NewEvent| new.event.size() + HEAD_BYTES + 4 * new.lanes.len();
-    let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());
-    for (index, NewEvent { event, twin, lanes }) in batch.iter().enumerate() {
-        if lanes.len() > ITEMS_MAX {
-            return Err(too_large(index, event.size()));
-        }
-        let lanes = lanes.iter().map(|lane| lane.0);
-        encode::event(&mut frames, beside, *twin, lanes, event)
-            .map_err(|encode::TooLong(bytes)| too_large(index, bytes))?;
-    }
-    Ok(frames)
-}
-
-fn too_large(index: usize, bytes: usize) -> AppendError {
-    AppendError::TooLarge {
-        index,
-        bytes,
-        bytes_max: Limits::EVENT_BYTES_CEILING,
     }
 }
 

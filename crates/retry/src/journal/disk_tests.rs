@@ -5,7 +5,7 @@ use super::super::{Gauge, InspectError, Recovered, Report, Usage, repair};
 use super::*;
 use crate::ledger::Discard;
 use twinroute_model::clock::ManualClock;
-use twinroute_model::event::Parts;
+use twinroute_model::event::{Limits, Parts};
 
 pub(crate) const SETTINGS: Settings = Settings {
     segment_bytes: 8 << 10,

@@ -52,10 +52,7 @@ impl Record<'_> {
             Self::Checkpoint {
                 oldest_segment,
                 next_sequence,
-            } => {
-                put_u64(out, *oldest_segment);
-                put_u64(out, *next_sequence);
-            }
+            } => put_numbers(out, [*oldest_segment, *next_sequence]),
             Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
                 put_accepted(out, event);
                 self.encode_lanes(out);
@@ -96,17 +93,9 @@ impl Record<'_> {
                 out.push(u8::from(*listed));
             }
             Self::Lost { deliveries } => put_u64(out, *deliveries),
-            Self::Time(time) => {
-                put_u64(out, time.now);
-                put_u64(out, time.boot);
-                put_u64(out, time.since_boot);
-            }
+            Self::Time(time) => put_numbers(out, [time.now, time.boot, time.since_boot]),
             Self::AcceptedIn { time } => put_u64(out, *time),
-            Self::Hole(hole) => {
-                put_u64(out, hole.segment);
-                put_u64(out, hole.from);
-                put_u64(out, hole.to);
-            }
+            Self::Hole(hole) => put_numbers(out, [hole.segment, hole.from, hole.to]),
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
         }
         frame::end(out, start);
@@ -334,6 +323,10 @@ fn put_u32(out: &mut Vec<u8>, value: u32) {
 
 fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_numbers<const N: usize>(out: &mut Vec<u8>, numbers: [u64; N]) {
+    numbers.into_iter().for_each(|number| put_u64(out, number));
 }
 
 fn put_time(out: &mut Vec<u8>, time: Timestamp) {

@@ -174,11 +174,7 @@ impl Index {
                 let before = std::mem::replace(&mut self.lane(*lane).ledger, *ledger);
                 self.made = self.made.saturating_sub(before.made()) + ledger.made();
             }
-            Record::State { lane, state } => {
-                let noted = self.time.now;
-                let lane = self.lane(*lane);
-                (lane.state, lane.state_noted) = (*state, noted);
-            }
+            Record::State { lane, state } => self.note_state(*lane, *state),
             Record::Event { event, lanes } => {
                 self.put_new(event, lanes, place);
             }
@@ -250,6 +246,12 @@ impl Index {
         if open.dead.replace(Arc::clone(letter)).is_none() {
             self.lane(lane).dead_letter_bytes += u64::from(bytes);
         }
+    }
+
+    fn note_state(&mut self, lane: u32, state: LaneState) {
+        let noted = self.time.now;
+        let lane = self.lane(lane);
+        (lane.state, lane.state_noted) = (state, noted);
     }
 
     fn put_new(&mut self, event: &Accepted<'_>, lanes: &Lanes<'_>, place: Place) {

@@ -7,6 +7,7 @@ use super::record::{Accepted, Group, Hole, Record, Segment};
 use super::recover;
 use super::report::Report;
 use super::storage::{Folder, Storage};
+use super::time::TimeRecord;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
 use std::io::{self, Write};
@@ -130,11 +131,7 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
         Record::Extent { length, listed } => {
             writeln!(out, "extent length={length} listed={listed}")
         }
-        Record::Time(time) => writeln!(
-            out,
-            "time now={} boot={:016x} since-boot={}",
-            time.now, time.boot, time.since_boot
-        ),
+        Record::Time(time) => time_line(out, time),
         Record::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
         Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
         Record::Hole(Hole { segment, from, to }) => {
@@ -146,6 +143,18 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
 
 fn time(time: Option<Timestamp>, none: &str) -> String {
     time.map_or(none.to_owned(), Timestamp::rfc3339)
+}
+
+fn time_line(out: &mut impl Write, time: &TimeRecord) -> io::Result<()> {
+    let TimeRecord {
+        now,
+        boot,
+        since_boot,
+    } = time;
+    writeln!(
+        out,
+        "time now={now} boot={boot:016x} since-boot={since_boot}"
+    )
 }
 
 fn dead_line(

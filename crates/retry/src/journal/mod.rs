@@ -1,5 +1,6 @@
 //! The journal: numbers accepted events and bounds what waits.
 
+mod appended;
 mod body;
 mod compact;
 mod disk;
@@ -23,6 +24,7 @@ mod recovered;
 mod repair;
 mod report;
 mod reserve;
+mod settings;
 pub mod sim;
 mod start;
 pub mod storage;
