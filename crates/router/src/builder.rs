@@ -1,5 +1,6 @@
 //! What a router is made of, before it runs.
 
+use crate::damage::Damage;
 use crate::duplicates::DuplicateWindow;
 use crate::durable::Durable;
 use crate::expiry::WARNING_BEFORE;
@@ -387,9 +388,11 @@ impl Builder {
                 .routes
                 .push(route);
         }
+        let mut damage = Damage::default();
         let (journal, durable) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
+                damage = Damage::of(&recovered);
                 let last = self.last_definitions.map(Last::open);
                 let durable = Durable::new(disk.clone(), recovered, last);
                 (Journal::Disk(disk), Some(durable))
@@ -412,7 +415,7 @@ impl Builder {
         };
         Ok(Router::start(
             live,
-            journal,
+            (journal, damage),
             replays,
             self.duplicates,
             self.expiry_warning,

@@ -1,5 +1,9 @@
 //! One run: the lives of the process one after the other, then a calm end in which all is drained.
 
+mod trials;
+
+pub use trials::PRIVATE_MOUNTS;
+
 use super::admin;
 use super::daemon::{self, Addresses, Daemon, LOG, PATIENCE};
 use super::destinations::Destinations;
@@ -92,6 +96,9 @@ pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Resul
     }
     if let Some(failed) = failed {
         stage.record.failed(failed);
+    }
+    for wrong in trials::run(options, &mut tell).await {
+        stage.record.failed(wrong);
     }
     let mut history = std::mem::take(&mut *stage.record.lock());
     history.deliveries = stage.destinations.deliveries();

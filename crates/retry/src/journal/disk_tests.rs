@@ -15,6 +15,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     commit_window: Duration::ZERO,
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,
+    disk_overdue_after: Duration::from_secs(60),
 };
 
 const SEGMENT: &str = "0000000000000001.seg";

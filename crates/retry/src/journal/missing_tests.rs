@@ -127,7 +127,7 @@ fn segments_missing_the_newest_is_cut_or_zeroed_anywhere() {
         assert_eq!(held_against_each_other(&zeroed, events), lost, "at {at}");
         seen.insert(lost);
     }
-    assert!(seen.len() > 4, "{seen:?}");
+    assert!(seen.len() > 3, "{seen:?}");
     // Behind the last record nothing is lost, but the file is not as it was made.
     sim.truncate(&newest, end);
     let (_, recovered) = open(&sim, SETTINGS);

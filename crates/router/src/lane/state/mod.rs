@@ -39,6 +39,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::journal::{Disk, Entry, LaneNumber, PendingDelivery};
 use twinroute_retry::ledger::{Discard, Fate, Ledger};
+use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
 /// waits behind them is read back.
@@ -180,10 +181,7 @@ impl State {
         refusals: Refusals,
     ) -> Self {
         let now = Instant::now();
-        let wall = origin.clock.now();
         let since = origin.state.still_since;
-        // What passed while no process ran counts as still too.
-        let before = since.map_or(Duration::ZERO, |since| wall.since(since));
         let mut state = Self {
             counters: Counters::new(instance, name),
             instance: instance.clone(),
@@ -212,7 +210,7 @@ impl State {
             deaths_in_a_row: 0,
             evictions: room::Evictions::default(),
             paused: origin.state.paused,
-            still: Still::restored(origin.state.still + before, since.map(|_| now)),
+            still: Still::restored(origin.state.still, since.map(|_| now)),
             dead: DeadLetters::default(),
             store_fault: None,
             store_error: String::new(),
@@ -242,12 +240,18 @@ impl State {
                 bytes: delivery.bytes,
                 attempts: delivery.attempts,
                 came: now,
-                age_then: wall.wall.since(delivery.accepted_at),
+                age_then: delivery.age,
                 still_then: Duration::ZERO,
                 entry: None,
             };
             match delivery.due {
-                Some(due) => self.queue.restore_parked(waiting, wall.moment(due)),
+                // The clock may have been set since: at worst it waits once more.
+                Some(due) => {
+                    let most =
+                        now + schedule::event_delay_max(&self.setup.settings, waiting.attempts);
+                    self.queue
+                        .restore_parked(waiting, wall.moment(due).min(most));
+                }
                 None => self.enqueue(waiting, now),
             }
         }
