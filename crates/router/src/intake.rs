@@ -2,15 +2,14 @@
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
 use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
-use crate::awaited::Awaited;
+use crate::awaited::{Awaited, Waiter};
 use crate::commit::{ByLane, Commit};
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
-use crate::lane::{Arrival, Kind, LANE_WAIT_MAX, Lane};
+use crate::lane::{Arrival, Kind, Lane};
 use crate::matched::Matched;
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
 use crate::table::Scratch;
-use futures_util::future::{FutureExt as _, select_all};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -189,11 +188,11 @@ impl Router {
                 retry_after: ENDPOINT_FULL_RETRY,
             });
         }
-        let (deliveries, bytes) = matched.deliveries();
-        self.shared.admission.charge(&admitted, deliveries, bytes);
+        let admission = &self.shared.admission;
+        admission.charge(&admitted, &matched);
         if matched.has_to_wait(&compiled.lanes) {
-            self.wait_for_lanes(&admitted, &matched, &compiled.lanes)
-                .await?;
+            let lanes = &compiled.lanes;
+            admission.wait_for_lanes(&admitted, &matched, lanes).await?;
         }
         let awaited = (level == AckLevel::Delivered).then(Waiter::default);
         if let Some(awaited) = &awaited {
@@ -204,14 +203,8 @@ impl Router {
             kind: Kind::Matched,
             awaited: awaited.as_ref().map(|awaited| Arc::clone(&awaited.0)),
         };
-        let counts = Counts {
-            tally: Arc::clone(&self.shared.tally),
-            events: (accepted.events - accepted.duplicates) as u64,
-            unmatched: accepted.unmatched as u64,
-            duplicates: accepted.duplicates as u64,
-            compiled: Arc::clone(&compiled),
-            scratch,
-        };
+        let tally = Arc::clone(&self.shared.tally);
+        let counts = Counts::of(&accepted, tally, Arc::clone(&compiled), scratch);
         let receipt = Receipt {
             counts: Some(Box::new(counts)),
             claim: fresh.map(|fresh| fresh.claim),
@@ -225,38 +218,6 @@ impl Router {
             })?;
         }
         Ok((accepted, awaited))
-    }
-
-    /// Waits while the router is behind with what a batch would add to.
-    async fn wait_for_lanes(
-        &self,
-        admitted: &Admitted,
-        matched: &Matched,
-        all: &[Arc<Lane>],
-    ) -> Result<(), AcceptError> {
-        let admission = &self.shared.admission;
-        let begun = Instant::now();
-        let until = admitted.until().min(begun + LANE_WAIT_MAX);
-        let _waiting = admission.wait_here();
-        while matched.has_to_wait(all) {
-            if self.is_stopping() {
-                return Err(AcceptError::Stopping);
-            }
-            let now = Instant::now();
-            if now >= until {
-                admission.slowdown().refused(now, now - begun);
-                return Err(admitted.overloaded());
-            }
-            let lanes = matched.distinct_lanes(all);
-            let behind = lanes.filter(|lane| lane.backlog().makes_wait());
-            let caught_up: Vec<_> = behind.map(|lane| lane.catch_up(until).boxed()).collect();
-            if !caught_up.is_empty() {
-                select_all(caught_up).await;
-            }
-        }
-        let now = Instant::now();
-        admission.slowdown().waited(now, now - begun);
-        Ok(())
     }
 
     /// Finds the duplicates among events, and puts the others on their way.
@@ -529,14 +490,4 @@ enum NotTaken {
     /// There may be room when somebody makes it.
     Full(Full),
     Refused(AcceptError),
-}
-
-/// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.
-#[derive(Default)]
-struct Waiter(Arc<Awaited>);
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
 }

@@ -421,14 +421,6 @@ impl State {
         self.limits.in_flight_max.clamp(1, most)
     }
 
-    /// Batches that may be unanswered now.
-    pub(super) fn in_flight_max(&self) -> usize {
-        match &self.fault {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
-        }
-    }
-
     /// The sink keeps its own time; this is for one that does not.
     fn flight_time_max(&self) -> Duration {
         self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
