@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
-use twinroute_listen::Address;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
@@ -120,16 +119,15 @@ impl Whom {
     }
 
     fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<Client> {
-        let url = match address {
-            ServerAddress::Unix(path) => return Ok(Client::plain(Address::Unix(path.clone()))),
-            ServerAddress::Url(url) => url,
-        };
-        if shows_token && !is_local(url) {
+        if let ServerAddress::Url(url) = address
+            && shows_token
+            && !is_local(url)
+        {
             output::error_line(format_args!(
                 "warning: {address} is http://: the token can be read on the way"
             ));
         }
-        Client::http(url.as_str()).context("--admin")
+        address.plain_client().context("--admin")
     }
 
     fn token(&self) -> anyhow::Result<Option<Secret>> {
