@@ -10,7 +10,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::process::ExitCode;
 use std::time::Duration;
-use twinroute_admin::client::Client;
 use twinroute_model::visible::one_line;
 
 /// How long an answer may take.
@@ -162,7 +161,7 @@ impl EmulatorAddress {
     /// Asks the emulator.
     async fn get(&self, path: &str) -> anyhow::Result<String> {
         let address: ServerAddress = self.at.parse().context("--at")?;
-        let client = Client::http(&address.url()).context("--at")?;
+        let client = address.plain_client().context("--at")?;
         let answer = client.get(path, PATIENCE).await;
         let answer = answer.with_context(|| {
             format!("no answer from {address}; is an emulator there? --at says where its HTTP is")
