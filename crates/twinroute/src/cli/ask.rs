@@ -134,14 +134,14 @@ impl Whom {
         if let Some(name) = &self.admin_token_env {
             let token = std::env::var(name);
             let token = token.with_context(|| format!("the environment variable {name}"))?;
-            return Ok(Some(Secret::new(token)));
+            return Ok(Some(Secret::pasted(&token)));
         }
         let Some(file) = &self.admin_token_file else {
             return Ok(None);
         };
         let text = std::fs::read_to_string(file);
         let text = Secret::new(text.with_context(|| format!("token file {}", file.display()))?);
-        Ok(Some(Secret::new(text.expose().trim())))
+        Ok(Some(Secret::pasted(text.expose())))
     }
 
     fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {
@@ -391,7 +391,7 @@ mod tests {
     fn texts_are_cut_and_controls_do_not_reach_the_terminal() {
         assert_eq!(cut("grüße", 5), "grüße");
         assert_eq!(cut("grüße!", 5), "grüß…");
-        assert_eq!(cut("a\u{1b}[2Jb", 9), "a [2Jb");
+        assert_eq!(cut("a\u{1b}[2Jb", 11), r"a\u001b[2Jb");
         assert_eq!(seconds("2026-11-22T10:00:00.123Z"), "2026-11-22 10:00:00");
     }
 }
