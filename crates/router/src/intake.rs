@@ -310,7 +310,10 @@ impl Router {
         let mut turn = None;
         loop {
             let full = match self.offer(&mut offered) {
-                Ok(on_disk) => return Ok(on_disk),
+                Ok(on_disk) => {
+                    self.relieve();
+                    return Ok(on_disk);
+                }
                 Err(NotTaken::Full(full)) => full,
                 Err(NotTaken::Refused(error)) => return Err(error),
             };
