@@ -4,6 +4,7 @@
 //! borrows its attributes from them; an [`endpoint::Endpoint`] and a [`route::Route`] are the JSON bodies
 //! of the Azure management and data-plane APIs, checked.
 
+pub mod body;
 pub mod clock;
 pub mod cloudevents;
 pub mod data_key;
@@ -15,8 +16,10 @@ pub mod exposure;
 mod fixtures;
 pub mod http_date;
 pub mod instance;
+pub mod json;
 pub mod name;
 pub mod network;
+pub mod pasted;
 pub mod received;
 pub mod retry_after;
 pub mod route;
@@ -26,3 +29,4 @@ pub mod secret;
 pub mod settings;
 pub mod twin;
 pub mod visible;
+pub mod words;

@@ -165,9 +165,9 @@ impl Router {
             admission: Arc::new(Admission::new()),
             room: RoomMaker::default(),
         };
+        let shared = Arc::new(shared);
         let admission = Arc::clone(&shared.admission);
         drop(tokio::spawn(admission::give_turns(admission)));
-        let shared = Arc::new(shared);
         let router = Self {
             _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
             shared,
