@@ -9,7 +9,7 @@ use crate::lane::{Arrival, Kind, Lane};
 use crate::matched::Matched;
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
-use crate::table::Scratch;
+use crate::table::{CompiledInstance, Scratch};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -167,21 +167,8 @@ impl Router {
             outcomes: BTreeMap::new(),
             repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
         };
-        let mut scratch = Scratch::default();
-        let mut matched = Matched::with_capacity(events.len());
-        for (index, event) in events.into_iter().enumerate() {
-            if fresh.as_ref().is_some_and(|fresh| fresh.repeats[index]) {
-                accepted.duplicates += 1;
-                continue;
-            }
-            compiled.matches(&event, &mut scratch);
-            if scratch.lanes.is_empty() {
-                accepted.unmatched += 1;
-                continue;
-            }
-            accepted.deliveries += scratch.lanes.len();
-            matched.add(event, &scratch.lanes);
-        }
+        let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
+        let (matched, scratch) = matching(&compiled, events, repeats, &mut accepted);
         if let Some(full) = matched.refusing(&compiled.lanes) {
             return Err(AcceptError::EndpointFull {
                 endpoint: format!("{}/{}", full.instance, full.name),
@@ -284,7 +271,10 @@ impl Router {
         let mut turn = None;
         loop {
             let full = match self.offer(&mut offered) {
-                Ok(on_disk) => return Ok(on_disk),
+                Ok(on_disk) => {
+                    self.relieve();
+                    return Ok(on_disk);
+                }
                 Err(NotTaken::Full(full)) => full,
                 Err(NotTaken::Refused(error)) => return Err(error),
             };
@@ -465,6 +455,31 @@ impl Router {
         }
         drain.bytes_per_second
     }
+}
+
+/// Matches the events of a batch that are no repeats, and counts them all.
+fn matching(
+    compiled: &CompiledInstance,
+    events: Vec<Event>,
+    repeats: Option<&[bool]>,
+    accepted: &mut Accepted,
+) -> (Matched, Scratch) {
+    let mut scratch = Scratch::default();
+    let mut matched = Matched::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        if repeats.is_some_and(|repeats| repeats[index]) {
+            accepted.duplicates += 1;
+            continue;
+        }
+        compiled.matches(&event, &mut scratch);
+        if scratch.lanes.is_empty() {
+            accepted.unmatched += 1;
+            continue;
+        }
+        accepted.deliveries += scratch.lanes.len();
+        matched.add(event, &scratch.lanes);
+    }
+    (matched, scratch)
 }
 
 /// A batch that the journal has not taken yet.
