@@ -2,22 +2,18 @@
 
 use azure_core::error::{Error as AzureError, ErrorKind};
 use azure_core::http::StatusCode;
+use azure_core::http::headers::HeaderName;
 use std::error::Error;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::http_date::clock_difference;
+use twinroute_outgoing::failure_text;
 
 /// How much of an error's text is kept.
 const REASON_BYTES_MAX: usize = 600;
 
 /// An error and its causes in one bounded line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let text = failure_text(error);
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut end = text.len().min(REASON_BYTES_MAX);
     while !text.is_char_boundary(end) {
@@ -42,6 +38,24 @@ pub(crate) fn unanswered(error: &AzureError) -> bool {
         }
     }
     false
+}
+
+/// What an answer's `Date` says of our clock.
+pub(crate) fn clock_hint(error: &AzureError, now: Timestamp) -> Option<String> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<AzureError>().map(AzureError::kind);
+        if let Some(ErrorKind::HttpResponse {
+            raw_response: Some(answer),
+            ..
+        }) = kind
+        {
+            let date = HeaderName::from_static("date");
+            return clock_difference(answer.headers().get_optional_str(&date)?, now);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether an answer with this status is none for long.

@@ -1,5 +1,6 @@
 //! A string that must not be seen.
 
+use crate::pasted;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
@@ -15,6 +16,13 @@ impl Secret {
     /// Takes ownership of the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Arc::new(SecretString::from(text.into())))
+    }
+
+    /// Takes a text that somebody pasted: what stands around it (line ends, blanks, quotes, byte order marks) is no
+    /// part of the secret. For files, variables and settings.
+    #[must_use]
+    pub fn pasted(text: &str) -> Self {
+        Self::new(pasted::clean(text))
     }
 
     /// The text itself. Every call is a place to review: it must end on a wire, never in a log.
@@ -34,6 +42,42 @@ impl Secret {
         text.contains("(PLACEHOLDER)")
             || all_asterisks(text)
             || text.split([';', '/', '=', '?', '&']).any(all_asterisks)
+    }
+}
+
+impl Secret {
+    /// Whether this is a mask of that secret: what it shows is right, part by part, and the rest is masked. A mask
+    /// that shows another host, entity or key's name is one of another secret.
+    #[must_use]
+    pub fn is_mask_of(&self, stored: &Self) -> bool {
+        const PARTS: [char; 3] = [';', '?', '&'];
+        if !self.is_masked() {
+            return false;
+        }
+        let pairs = |text| {
+            str::split(text, PARTS)
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+        };
+        let mut shown = pairs(self.expose());
+        shown.all(|part| {
+            let (name, value) = part.split_once('=').unwrap_or(("", part));
+            let is_mask = Self::new(value).is_masked();
+            if is_mask && name.is_empty() {
+                return true;
+            }
+            pairs(stored.expose()).any(|other| {
+                let (other_name, other_value) = other.split_once('=').unwrap_or(("", other));
+                let is_host = ["", "endpoint", "hostname"]
+                    .iter()
+                    .any(|host| host.eq_ignore_ascii_case(name));
+                let same = match is_host {
+                    true => other_value.eq_ignore_ascii_case(value),
+                    false => other_value == value,
+                };
+                name.eq_ignore_ascii_case(other_name) && (is_mask || same)
+            })
+        })
     }
 }
 
@@ -59,7 +103,8 @@ impl From<&str> for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::new)
+        let text = zeroize::Zeroizing::new(String::deserialize(deserializer)?);
+        Ok(Self::pasted(&text))
     }
 }
 
@@ -115,6 +160,74 @@ mod tests {
             assert!(Secret::new(masked).is_masked(), "{masked}");
         }
         assert!(!Secret::new("Endpoint=sb://ns/;SharedAccessKey=a*b**=").is_masked());
+    }
+
+    #[test]
+    fn masked_hub_is_a_mask_of_what_it_names() {
+        let hub = "HostName=h.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=a2V5";
+        let bus = "Endpoint=sb://ns/;SharedAccessKeyName=send;SharedAccessKey=k=;EntityPath=hub";
+        let sas = "https://a.blob.core.windows.net/dead?sv=1&sr=c&sig=c2ln";
+        for (mask, stored, expect) in [
+            ("***", hub, true),
+            ("(PLACEHOLDER)", sas, true),
+            (
+                "HostName=H.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=****",
+                hub,
+                true,
+            ),
+            (
+                "SharedAccessKey=***;SharedAccessKeyName=owner;HostName=h.azure-devices.net;",
+                hub,
+                true,
+            ),
+            (
+                "HostName=h.azure-devices.net;SharedAccessKeyName=other;SharedAccessKey=****",
+                hub,
+                false,
+            ),
+            (
+                "HostName=x.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=****",
+                hub,
+                false,
+            ),
+            (hub, hub, false),
+            (
+                "Endpoint=sb://***/;SharedAccessKeyName=***;SharedAccessKey=***;EntityPath=***",
+                bus,
+                true,
+            ),
+            (
+                "Endpoint=sb://ns/;SharedAccessKeyName=send;SharedAccessKey=***;EntityPath=hub",
+                bus,
+                true,
+            ),
+            (
+                "Endpoint=sb://ns/;SharedAccessKeyName=send;SharedAccessKey=***;EntityPath=other",
+                bus,
+                false,
+            ),
+            (
+                "Endpoint=sb://***/;SharedAccessSignature=***;EntityPath=***",
+                bus,
+                false,
+            ),
+            (
+                "https://a.blob.core.windows.net/dead?sv=1&sr=c&sig=***",
+                sas,
+                true,
+            ),
+            (
+                "https://a.blob.core.windows.net/other?sv=1&sr=c&sig=***",
+                sas,
+                false,
+            ),
+        ] {
+            assert_eq!(
+                Secret::new(mask).is_mask_of(&Secret::new(stored)),
+                expect,
+                "{mask}"
+            );
+        }
     }
 
     #[test]

@@ -325,6 +325,7 @@ mod tests {
             queue_age_max: Duration::from_millis(90_001),
             when_full: WhenFull::DiscardOldest,
             dead_letter_bytes_max: ByteSize(1_000_001),
+            dead_letters_kept: KeptDeadLetters::KeepAll,
             linger: Duration::from_micros(1_500),
             attempt_timeout: Duration::from_secs(61),
             attempts_max: 5,

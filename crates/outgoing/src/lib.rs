@@ -3,13 +3,18 @@
 //! One [`Outgoing`] is made at the start and handed to all that connects: sinks, logins, Azure's
 //! management API, the keys of identity providers, containers. It knows no protocol of theirs.
 
+pub mod answer;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod proxy;
 pub mod settings;
 pub mod tunnel;
 
+mod failure;
 mod outgoing;
 mod trust;
 
+pub use failure::failure_text;
 pub use outgoing::{Error, Outgoing};
 pub use settings::Settings;
 pub use trust::provider;

@@ -73,6 +73,7 @@ mod slowdown;
 pub mod source;
 pub mod status;
 mod table;
+mod user_code;
 
 pub use admission::{ADMISSION_WAIT_MAX, Admitted};
 pub use awaited::Outcomes;

@@ -127,6 +127,7 @@ impl Live {
             default_instance: &self.default_instance,
             custom: &self.custom,
             known: &known,
+            now: self.clock.now(),
         };
         let planned = match planner.plan(definitions, &mut warnings) {
             Ok(planned) => planned,
@@ -267,6 +268,14 @@ impl Live {
         let mut running = self.running();
         running.stopping = true;
         running.lanes.values().for_each(|lane| lane.stop(deadline));
+    }
+
+    /// Ends every lane as it is; gives how many deliveries they had not settled.
+    pub(crate) fn abandon(&self) -> u64 {
+        let mut running = self.running();
+        running.stopping = true;
+        running.ended.notify_one();
+        running.lanes.values().map(|lane| lane.abandon()).sum()
     }
 
     /// All lanes, those of removed endpoints too while they finish.

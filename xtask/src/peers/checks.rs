@@ -1,13 +1,15 @@
 //! The checks.
 
+use super::az;
 use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
 use super::identities;
-use super::install::Peer::{Azurite, Curl, Node, OpenSsl, Proton, Python};
+use super::install::Peer::{AzureCli, Azurite, Curl, Node, OpenSsl, Proton, Python};
 use super::management;
 use super::management_kill;
 use super::scene::{self, Emulator, Router, json_line, route};
+use super::sessions;
 use super::{Check, Stage};
 use crate::process::Process;
 use anyhow::ensure;
@@ -79,6 +81,24 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "blob.mjs"),
+    },
+    Check {
+        name: "emulator-refusals-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: sessions::refusals_python,
+    },
+    Check {
+        name: "emulator-refusals-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: sessions::refusals_javascript,
+    },
+    Check {
+        name: "sessions-to-sdk",
+        needs: &[Python, Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: sessions::to_sdk,
     },
     Check {
         name: "router-to-sdk",
@@ -177,6 +197,18 @@ pub(super) const ALL: &[Check] = &[
         run: management::provisioning,
     },
     Check {
+        name: "management-provisioning-service-newest",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: az::newest,
+    },
+    Check {
+        name: "management-azure-cli",
+        needs: &[AzureCli],
+        time_max: MINUTE.saturating_mul(8),
+        run: az::cli,
+    },
+    Check {
         name: "management-curl",
         needs: &[Curl],
         time_max: MINUTE,
@@ -197,7 +229,7 @@ pub(super) const ALL: &[Check] = &[
 ];
 
 /// A script against the stand-ins alone.
-fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
+pub(super) fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
     let serve = Command::new(stage.program("examples/serve"));
     let mut serve = Process::start("emulator", &serve, &stage.folder)?;
     let addresses = serve.await_line("its addresses", stage.deadline, json_line)?;

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use request::Requests;
+use request::{BYTES_MAX, Requests};
 use reqwest::{Client, Url};
 use response::Answer;
 use std::ops::Range;
@@ -44,7 +44,7 @@ use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Topic;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::{Outgoing, failure_text};
 use twinroute_router::sink::{
     BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink, Slot,
 };
@@ -138,11 +138,9 @@ impl EventGrid {
         let deadline = Instant::now() + self.attempt_timeout;
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
         let requests = Requests::encode(self.schema, batch.iter().map(|delivery| &*delivery.event));
-        for place in requests.too_large() {
-            outcomes[place] = Outcome::Reject(Reason::new(
-                PAYLOAD_TOO_LARGE,
-                "larger than the 1 MB that Event Grid takes",
-            ));
+        for (place, bytes) in requests.too_large() {
+            let detail = format!("{bytes} bytes encoded, and Event Grid takes {BYTES_MAX} (1 MB)");
+            outcomes[place] = Outcome::Reject(Reason::new(PAYLOAD_TOO_LARGE, detail));
         }
         // Ranges still to be sent, the next one last.
         let mut open: Vec<Range<usize>> = requests.split().rev().collect();
@@ -299,14 +297,7 @@ fn transport_fault(error: reqwest::Error) -> EndpointFault {
     } else {
         "http"
     };
-    let error = error.without_url();
-    let mut detail = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        detail = format!("{detail}: {error}");
-        cause = error.source();
-    }
-    status::unreachable(code, detail)
+    status::unreachable(code, failure_text(&error.without_url()))
 }
 
 #[cfg(test)]

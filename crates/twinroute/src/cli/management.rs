@@ -1,6 +1,6 @@
 //! `twinroute management`: the store of a twinroute that is stopped, as a document.
 
-use super::config_error;
+use super::exit;
 use crate::auditing;
 use crate::cli::output;
 use crate::config::Loaded;
@@ -60,7 +60,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     | Step::RotateKey { config, .. }) = step;
     let loaded = match Loaded::read(config) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     match step {
         Step::Export { with_secrets, .. } => {
@@ -158,7 +158,8 @@ fn document(file: &Path) -> anyhow::Result<Value> {
             bail!("has more than 1 GiB");
         }
         // serde_json's text may quote a value, which may be a secret.
-        serde_json::from_slice(&text).map_err(|error| {
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             anyhow::anyhow!("is no JSON (line {line}, column {column})")
         })

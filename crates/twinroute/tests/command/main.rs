@@ -6,18 +6,24 @@
 )]
 
 mod access;
+mod addresses;
 mod audit;
 mod azure;
 mod client_certificate;
 mod crash;
 mod credentials;
 mod durable;
+mod emulator;
+mod exit_codes;
+mod foreign_texts;
 mod harness;
 mod identity;
 mod management;
 mod network;
+mod output;
 mod removed;
 mod rotation;
+mod rotation_of_keys;
 mod running;
 mod secrets;
 mod session;
@@ -52,6 +58,29 @@ fn the_shipped_configurations_are_valid() {
 }
 
 #[test]
+fn validate_says_whose_dead_letters_stay_in_the_journal() {
+    let validate = |file: &str| {
+        let mut command = twinroute();
+        command.env("TWINROUTE_ACCESS_KEY", "a-key-for-the-test");
+        let output = command
+            .current_dir(repository())
+            .args(["validate", "--config", file])
+            .output();
+        text(&output.unwrap().stderr)
+    };
+    let folder = scene();
+    let warnings = text(&with_config("validate", folder.path()).stderr);
+    let expect = "no dead-letter container, so dead letters are kept in the journal; when that is full, the \
+                  oldest of the endpoint furthest above its share are discarded (dead-letter-overflow)";
+    assert!(warnings.contains(expect), "{warnings}");
+    let warnings = validate("config/sidecar.toml");
+    assert!(
+        !warnings.contains(expect),
+        "all of them have one: {warnings}"
+    );
+}
+
+#[test]
 fn validate_names_every_error_at_once_and_exits_78() {
     let folder = scene();
     write(
@@ -71,8 +100,7 @@ fn validate_names_every_error_at_once_and_exits_78() {
         errors,
         "error: /table/endpoints/hub-1.json:1: endpoint hub-1: `properties.endpointType`: must be \
          EventGrid, EventHub or ServiceBus, not \"Hub\"\n\
-         error: /table/routes/bad.json:1: route bad: `(body)`: not a route: invalid type: integer, \
-         expected a string at line 2 column 12\n\
+         error: /table/routes/bad.json:2: route bad: `filter`: must be a string, not a number\n\
          twinroute: /twinroute.toml: 2 errors in all\n"
     );
     fs::remove_file(folder.path().join("table/endpoints/hub-1.json")).unwrap();

@@ -112,10 +112,9 @@ impl State {
     }
 
     pub(super) fn room(&self) -> Room {
-        let limits = self.setup.sink.limits();
         Room {
-            events_max: limits.events_max.max(1),
-            bytes_max: limits.bytes_max,
+            events_max: self.limits.events_max.max(1),
+            bytes_max: self.limits.bytes_max,
         }
     }
 

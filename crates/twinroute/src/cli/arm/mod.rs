@@ -6,12 +6,13 @@
 )]
 
 mod client;
+pub(super) mod replace;
 pub(super) mod secret;
 pub(super) mod show;
 mod told;
 mod wait;
 
-pub(super) use client::{Client, Waiting};
+pub(super) use client::{Client, Waiting, is_local};
 pub(super) use wait::WaitOptions;
 
 use super::shown::ClientCertificate;
@@ -35,7 +36,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Management API")]
 pub(crate) struct Server {
-    /// Where it is: a twinroute's address, or https://management.azure.com.
+    /// Where it is: https://management.azure.com, or a twinroute's address: `localhost:8083`,
+    /// `https://router.example:8443`, `unix:/run/twinroute-management.sock`.
     #[arg(
         long,
         value_name = "URL",
@@ -84,6 +86,14 @@ pub(crate) struct Group {
         hide_env_values = true
     )]
     resource_group: Option<String>,
+}
+
+/// Whether a resource whose name is taken may be replaced.
+#[derive(Args, Debug)]
+pub(crate) struct Replacing {
+    /// Replaces the one of this name, with everything that is not said.
+    #[arg(long, short = 'y')]
+    pub(super) yes: bool,
 }
 
 impl Group {
