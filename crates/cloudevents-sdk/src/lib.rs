@@ -56,8 +56,8 @@ pub enum Error {
 /// Reads an event of the SDK. One of CloudEvents 0.3 becomes one of 1.0.
 ///
 /// Text and bytes under a JSON content type are taken as JSON text, since that is how the SDK gives the
-/// body of a request in binary mode. Without a content type, text is a JSON string, and bytes that are no
-/// JSON get `application/octet-stream`.
+/// body of a request in binary mode. Without a content type, text is a JSON string, and of bytes nothing is
+/// assumed.
 ///
 /// # Errors
 /// The first rule that the event breaks.
@@ -68,10 +68,7 @@ pub fn from_sdk(event: &SdkEvent, limits: &Limits) -> Result<Event, Error> {
         text.strip_suffix("+00:00")
             .map_or(text.clone(), |moment| format!("{moment}Z"))
     });
-    let content_type = match (event.datacontenttype(), event.data()) {
-        (None, Some(SdkData::Binary(bytes))) if !is_json(bytes) => Some("application/octet-stream"),
-        (content_type, _) => content_type,
-    };
+    let content_type = event.datacontenttype();
     for (name, value) in [
         ("subject", event.subject()),
         ("time", time.as_deref()),
@@ -101,11 +98,6 @@ pub fn from_sdk(event: &SdkEvent, limits: &Limits) -> Result<Event, Error> {
         Some(SdkData::Binary(bytes)) => parts.data(bytes.clone().into()),
     };
     Ok(parts.build(limits)?)
-}
-
-fn is_json(bytes: &[u8]) -> bool {
-    let text = std::str::from_utf8(bytes);
-    text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
 
 fn extension_from_sdk<'a>(name: &str, value: &'a SdkValue) -> Result<ExtensionValue<'a>, Error> {

@@ -9,7 +9,7 @@
 
 use std::cell::OnceCell;
 
-use twinroute_model::event::{Event, ExtensionValue};
+use twinroute_model::event::Event;
 
 use crate::Filter;
 use crate::anchor::Field;
@@ -168,7 +168,9 @@ impl Node {
             Self::Constant(value) => *value,
             Self::All(nodes) => nodes.iter().all(|node| node.is_true(scope)),
             Self::Any(nodes) => nodes.iter().any(|node| node.is_true(scope)),
-            Self::Flag(place) => scope.value(place) == Some(Value::Bool(true)),
+            Self::Flag(place) => {
+                scope.value(place).map(Value::canonical) == Some(Value::Bool(true))
+            }
             Self::Compare(left, op, right) => {
                 let values = left.value(scope).zip(right.value(scope));
                 values.is_some_and(|(left, right)| compare(left, *op, right))
@@ -300,7 +302,7 @@ impl<'a> Scope<'a> {
     pub(crate) fn value(&self, place: &Place) -> Option<Value<'_>> {
         match place {
             Place::Core(core) => core.value(self.event).map(Value::Text),
-            Place::Extension(name) => self.event.extension(name).map(extension_value),
+            Place::Extension(name) => self.event.attribute(name).map(Value::Extension),
             Place::Body(slot) => self.body(*slot),
             Place::Nothing => None,
         }
@@ -312,13 +314,5 @@ impl<'a> Scope<'a> {
             None => Extracted::default(),
         });
         extracted.get(slot)
-    }
-}
-
-fn extension_value(value: ExtensionValue<'_>) -> Value<'_> {
-    match value {
-        ExtensionValue::String(text) => Value::Text(text),
-        ExtensionValue::Integer(value) => Value::Int(value.into()),
-        ExtensionValue::Boolean(value) => Value::Bool(value),
     }
 }

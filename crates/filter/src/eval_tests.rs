@@ -35,7 +35,7 @@ fn check(text: &str, json: &str, expect: bool) {
 }
 
 #[test]
-fn attributes_are_strings_and_extensions_have_types() {
+fn attributes_are_strings_and_extensions_whatever_they_are_compared_with() {
     check(
         "type = 'Twin' AND subject = 'room1' AND specversion = '1.0' AND id = '1'",
         "{}",
@@ -56,7 +56,8 @@ fn attributes_are_strings_and_extensions_have_types() {
         "{}",
         true,
     );
-    check("count = '3' OR last = 'true'", "{}", false);
+    check("count = '3' AND last = 'true'", "{}", true);
+    check("count = 4 OR count = true OR last = 1 OR kind", "{}", false);
     check(
         "data != null OR $eventType != null OR Type = 'Twin' OR a.b = 1",
         "{}",
@@ -216,9 +217,35 @@ fn plain_path(path: &Path, event: &Event, data: Option<&Json>) -> Option<Json> {
         return None;
     }
     match event.extension(names[0]) {
-        Some(ExtensionValue::Integer(value)) => Some(value.into()),
-        Some(ExtensionValue::Boolean(value)) => Some(value.into()),
-        _ => event.attribute(names[0]).map(Json::from),
+        Some(_) => event
+            .attribute(names[0])
+            .map(|text| serde_json::json!({EXTENSION: text})),
+        None => event.attribute(names[0]).map(Json::from),
+    }
+}
+
+/// A member that stands for an extension's text, and that no generated payload has.
+const EXTENSION: &str = "extension!";
+
+/// What the text of an extension is beside another value.
+fn plain_extension(value: Json, other: &Json) -> Json {
+    let read = |value: &Json| {
+        let text = value.get(EXTENSION)?.as_str()?.to_owned();
+        Some(match text.parse::<i32>() {
+            Ok(number) if number.to_string() == text => Json::from(number),
+            _ => text.parse::<bool>().map_or(Json::from(text), Json::from),
+        })
+    };
+    let alike = |a: &Json, b: &Json| {
+        (a.is_number() && b.is_number())
+            || (a.is_boolean() && b.is_boolean())
+            || (a.is_string() && b.is_string())
+    };
+    match (read(&value), read(other)) {
+        (None, _) => value,
+        (Some(own), Some(others)) if alike(&own, &others) => own,
+        (Some(own), None) if !other.is_string() => own,
+        (Some(_), _) => value[EXTENSION].clone(),
     }
 }
 
@@ -258,16 +285,26 @@ fn plain(expr: &Expr, event: &Event, data: Option<&Json>) -> bool {
         Expr::And(group) => group.children.iter().all(|child| plain(child, event, data)),
         Expr::Or(group) => group.children.iter().any(|child| plain(child, event, data)),
         Expr::Constant { value, .. } => *value,
-        Expr::Flag(path) => plain_path(path, event, data) == Some(Json::Bool(true)),
+        Expr::Flag(path) => plain_path(path, event, data)
+            .is_some_and(|value| plain_extension(value, &Json::Null) == Json::Bool(true)),
         Expr::Compare(clause) => {
             let left = plain_value(&clause.left, event, data);
             let right = plain_value(&clause.right, event, data);
             left.zip(right)
+                .map(|(left, right)| {
+                    let seen = plain_extension(left.clone(), &right);
+                    (seen, plain_extension(right, &left))
+                })
                 .is_some_and(|(left, right)| plain_compare(&left, clause.op, &right))
         }
         Expr::Call(clause) => {
             let subject = plain_value(&clause.subject, event, data);
             let part = plain_value(&clause.part, event, data);
+            let text = |value: Option<Json>| {
+                let value = value?;
+                Some(plain_extension(value, &Json::from("")))
+            };
+            let (subject, part) = (text(subject), text(part));
             let (Some(Json::String(subject)), Some(Json::String(part))) = (subject, part) else {
                 return false;
             };

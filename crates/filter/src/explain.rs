@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 use twinroute_model::event::Event;
+use twinroute_model::visible::one_line;
 
 use crate::Filter;
 use crate::ast::{Expr, Op, Path, Quoted, Span, Target};
@@ -175,7 +176,7 @@ fn note(node: &Node, scope: &Scope<'_>) -> Option<String> {
         return None;
     }
     match node {
-        Node::Flag(place) => match scope.value(place)? {
+        Node::Flag(place) => match scope.value(place)?.canonical() {
             Value::Bool(_) => None,
             value => Some(format!(
                 "{} is not true by itself; only the boolean true is",
@@ -197,6 +198,7 @@ fn note(node: &Node, scope: &Scope<'_>) -> Option<String> {
 }
 
 fn unequal(left: Value<'_>, op: Op, right: Value<'_>) -> Option<String> {
+    let (left, right) = (left.beside(right), right.beside(left));
     match (left, right) {
         (Value::Null, _) | (_, Value::Null) => None,
         (Value::Text(left), Value::Text(right)) => {
@@ -272,26 +274,26 @@ fn missing_member(members: &str, scope: &Scope<'_>) -> String {
 }
 
 fn shown(value: Value<'_>) -> String {
-    match value {
+    match value.canonical() {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Double(value) => format!("{value:?}"),
-        Value::Text(text) => match cut(text) {
+        Value::Text(text) | Value::Extension(text) => match cut(text) {
             Some(start) => format!("{}… ({} bytes)", Quoted(start), text.len()),
             None => Quoted(text).to_string(),
         },
-        Value::Object | Value::Array => value.kind().to_owned(),
+        value @ (Value::Object | Value::Array) => value.kind().to_owned(),
     }
 }
 
 fn json(value: Value<'_>) -> Option<serde_json::Value> {
-    match value {
+    match value.canonical() {
         Value::Null => Some(serde_json::Value::Null),
         Value::Bool(value) => Some(value.into()),
         Value::Int(value) => Some(value.into()),
         Value::Double(value) => Some(value.into()),
-        Value::Text(text) => Some(cut(text).unwrap_or(text).into()),
+        Value::Text(text) | Value::Extension(text) => Some(cut(text).unwrap_or(text).into()),
         Value::Object | Value::Array => None,
     }
 }
@@ -315,10 +317,12 @@ impl Clause {
         write!(f, "{truth} {:indent$}", "")?;
         // A clause may go over several lines of the filter.
         for (index, word) in self.text.lines().map(str::trim).enumerate() {
-            write!(f, "{}{word}", if index > 0 { " " } else { "" })?;
+            let gap = if index > 0 { " " } else { "" };
+            write!(f, "{gap}{}", one_line(word))?;
         }
         writeln!(f)?;
         for Seen { path, text, .. } in &self.seen {
+            let (path, text) = (one_line(path), one_line(text));
             writeln!(f, "    {:indent$}  {path} is {text}", "")?;
         }
         if let Some(note) = &self.note {

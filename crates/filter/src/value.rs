@@ -17,6 +17,10 @@ pub(crate) enum Value<'a> {
     Int(i64),
     Double(f64),
     Text(&'a str),
+    /// The text of an extension attribute. Whether it was a string, an integer or a boolean is lost in some content
+    /// modes, so it compares as whatever stands on the other side.
+    /// Source: CloudEvents HTTP binding 1.0.2 §3.1.3, which has strings alone.
+    Extension(&'a str),
     Object,
     Array,
 }
@@ -37,26 +41,66 @@ impl<'a> Value<'a> {
     /// The string, if it is one.
     pub(crate) fn text(self) -> Option<&'a str> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::Text(text) | Self::Extension(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// What the text of an extension attribute says: an integer or a boolean in its canonical form, or a string. Any
+    /// other value as it is.
+    pub(crate) fn canonical(self) -> Self {
+        let Self::Extension(text) = self else {
+            return self;
+        };
+        match text {
+            "true" => Self::Bool(true),
+            "false" => Self::Bool(false),
+            _ => integer(text).map_or(Self::Text(text), Self::Int),
+        }
+    }
+
+    /// The value as it compares with `other`; no extension's any more.
+    pub(crate) fn beside(self, other: Self) -> Self {
+        let Self::Extension(text) = self else {
+            return self;
+        };
+        let own = self.canonical();
+        match other {
+            Self::Text(_) => Self::Text(text),
+            Self::Extension(_) if own.kind() != other.kind() => Self::Text(text),
+            _ => own,
         }
     }
 
     /// The kind with its article, for sentences.
     pub(crate) fn kind(self) -> &'static str {
-        match self {
+        match self.canonical() {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Double(_) => "a number",
-            Self::Text(_) => "a string",
+            Self::Text(_) | Self::Extension(_) => "a string",
             Self::Object => "an object",
             Self::Array => "an array",
         }
     }
 }
 
+/// An integer of CloudEvents in its canonical form: 32 bits, no zeros in front, no plus.
+/// Source: CloudEvents 1.0.2, "Type System".
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_canonical = match digits.as_bytes() {
+        [b'0'] => digits.len() == text.len(),
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    let number: i32 = is_canonical.then(|| text.parse().ok())??;
+    Some(number.into())
+}
+
 /// Whether `left op right` is true.
 pub(crate) fn compare(left: Value<'_>, op: Op, right: Value<'_>) -> bool {
+    let (left, right) = (left.beside(right), right.beside(left));
     match (left, right) {
         (Value::Null, Value::Null) => op == Op::Equal,
         (Value::Null, _) | (_, Value::Null) => op == Op::NotEqual,
@@ -76,7 +120,7 @@ pub(crate) fn compare(left: Value<'_>, op: Op, right: Value<'_>) -> bool {
 
 /// Whether the function is true of two values; never unless both are strings.
 pub(crate) fn call(function: Function, subject: Value<'_>, part: Value<'_>) -> bool {
-    let (Value::Text(subject), Value::Text(part)) = (subject, part) else {
+    let Some((subject, part)) = subject.text().zip(part.text()) else {
         return false;
     };
     match function {
@@ -190,6 +234,37 @@ mod tests {
                 check(left, Op::NotEqual, right, false);
             }
         }
+    }
+
+    #[test]
+    fn an_extension_compares_as_what_stands_beside_it() {
+        use Value::{Bool, Double, Extension, Int, Text};
+        for (left, right, expect) in [
+            (Extension("7"), Int(7), true),
+            (Extension("7"), Double(7.0), true),
+            (Extension("7"), Text("7"), true),
+            (Extension("-7"), Int(-7), true),
+            (Extension("07"), Int(7), false),
+            (Extension("+7"), Int(7), false),
+            (Extension("-0"), Int(0), false),
+            (Extension("4294967296"), Int(4_294_967_296), false),
+            (Extension("true"), Bool(true), true),
+            (Extension("true"), Text("true"), true),
+            (Extension("True"), Bool(true), false),
+            (Extension("7"), Extension("7"), true),
+            (Extension("7"), Extension("true"), false),
+            (Extension("a"), Extension("a"), true),
+            (Extension("7"), Value::Null, false),
+        ] {
+            check(left, Op::Equal, right, expect);
+            check(right, Op::Equal, left, expect);
+        }
+        check(Extension("9"), Op::Less, Int(10), true);
+        check(Extension("9"), Op::Less, Extension("10"), true);
+        check(Extension("9"), Op::Less, Text("10"), false);
+        check(Extension("9"), Op::Less, Extension("1a"), false);
+        check(Extension("9"), Op::NotEqual, Value::Null, true);
+        check(Extension("9"), Op::NotEqual, Bool(true), false);
     }
 
     #[test]

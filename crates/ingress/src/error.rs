@@ -132,6 +132,9 @@ impl Refusal {
             Self::Accept(AcceptError::EndpointFull { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "EndpointFull")
             }
+            Self::Accept(AcceptError::Overloaded { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Overloaded")
+            }
             Self::Accept(AcceptError::FirstFailed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "FirstFailed")
             }
@@ -146,6 +149,12 @@ impl Refusal {
             }
             Self::Accept(AcceptError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "Stopping"),
         }
+    }
+
+    /// The code, if the status is 503: the request may do better later.
+    pub(crate) fn unavailable(&self) -> Option<&'static str> {
+        let (status, code) = self.kind();
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(code)
     }
 
     /// The header that the status asks for.
@@ -179,7 +188,8 @@ impl Refusal {
             }
             Self::Accept(
                 AcceptError::Full { retry_after, .. }
-                | AcceptError::EndpointFull { retry_after, .. },
+                | AcceptError::EndpointFull { retry_after, .. }
+                | AcceptError::Overloaded { retry_after, .. },
             ) => Some(retry(*retry_after)),
             Self::Exceeded(Exceeded::Rate { after, .. }) => Some(retry(*after)),
             Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),

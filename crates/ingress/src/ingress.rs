@@ -24,8 +24,8 @@ use twinroute_listen::{
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
-use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
+use twinroute_router::{Admitted, Router};
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ struct Inner {
     ack: AckLevel,
     /// How long level `delivered` waits at most.
     ack_deadline: Duration,
+    /// How long a request waits for its turn at most.
+    admission_wait_max: Duration,
     /// Whether no more requests are taken: those that wait for deliveries are answered.
     closing: watch::Sender<bool>,
     webhook_origins: Vec<String>,
@@ -99,6 +101,7 @@ impl Ingress {
             network,
             ack: settings.ack.unwrap_or_else(|| router.default_level()),
             ack_deadline: settings.ack_deadline,
+            admission_wait_max: settings.admission_wait_max,
             closing: watch::Sender::new(false),
             router,
             clock,
@@ -149,7 +152,12 @@ impl Ingress {
                 }
             },
         };
-        let response = answer.unwrap_or_else(|refusal| refusal.answer(surface));
+        let response = answer.unwrap_or_else(|refusal| {
+            if let Some(reason) = refusal.unavailable() {
+                counters.unavailable(reason);
+            }
+            refusal.answer(surface)
+        });
         counters.answered(response.status());
         response
     }
@@ -203,7 +211,12 @@ impl Inner {
             let (ack, form, encoding) = self.look(head, &body, target)?;
             Ok((who, ack, form, encoding))
         });
-        let (who, ack, form, encoding) = match looked {
+        // Before the body is read: who waits for his turn holds nothing of it.
+        let admitted = match looked {
+            Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
+            Err(refusal) => Err(refusal),
+        };
+        let ((who, ack, form, encoding), admitted) = match admitted {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -232,7 +245,14 @@ impl Inner {
         if ack.level == AckLevel::Delivered {
             drop(hold);
         }
-        self.accept(target, events, ack, counters).await
+        self.accept(admitted, target, events, ack, counters).await
+    }
+
+    /// Waits for the request's turn.
+    async fn admit(&self, body: &impl http_body::Body) -> Result<Admitted, Refusal> {
+        let announced = body.size_hint().lower();
+        let admitted = self.router.admit(announced, self.admission_wait_max).await;
+        Ok(admitted?)
     }
 
     /// What can be told before the body is read.
@@ -253,6 +273,7 @@ impl Inner {
 
     async fn accept(
         &self,
+        admitted: Admitted,
         target: Target<'_>,
         events: Vec<Event>,
         ack: Ack,
@@ -260,7 +281,7 @@ impl Inner {
     ) -> Result<Response<Body>, Refusal> {
         let until = self.until(Instant::now() + ack.deadline);
         let router = &self.router;
-        let accepted = router.accept_until(target.instance, events, ack.level, until);
+        let accepted = router.accept_admitted(admitted, target.instance, events, ack.level, until);
         let accepted = accepted.await?;
         counters.accepted(accepted.events);
         Ok(match target.surface {

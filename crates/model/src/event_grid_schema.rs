@@ -6,8 +6,9 @@
 //! Source: Azure Digital Twins, "Event notifications", samples per destination.
 
 use crate::cloudevents::json::write_string;
+use crate::event::payload::{IMPLIED_MEDIA_TYPE, MediaKind, PayloadMember, without_mark};
 use crate::event::{
-    ADT_TYPES, Data, Event, ExtensionValue, Invalid, Limits, Parts, Problem, TELEMETRY, rules,
+    ADT_TYPES, Data, Event, ExtensionValue, Invalid, Limits, Parts, Problem, Strictness, TELEMETRY,
 };
 use crate::twin::TwinKey;
 use base64::Engine as _;
@@ -27,7 +28,8 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 ///
 /// `topic` and `metadataVersion` are left to Event Grid, which adds them. The schema has no place for
 /// `source`; the component path of telemetry is kept as `subject` inside `data`, where attributes go.
-/// `contenttype` is always there, since readers know the wrapping by it.
+/// `contenttype` is there unless the payload is bytes of which nobody said what they are; readers know the wrapping by
+/// it, or by `data_base64`.
 pub fn write(event: &Event, out: &mut Vec<u8>) {
     let telemetry = event.event_type() == TELEMETRY;
     let twin = TwinKey::of(event).twin;
@@ -40,48 +42,62 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
     member(out, b",\"subject\":", subject);
     out.extend_from_slice(b",\"data\":{");
     let data = event.data();
-    let content_type = event.datacontenttype().unwrap_or(match &data {
-        Data::Binary(_) => "application/octet-stream",
-        // CloudEvents JSON format 1.0.2 §3.1.1: an absent `datacontenttype` means this one.
-        _ => "application/json",
+    let content_type = event.datacontenttype().or(match data {
+        Data::Binary(_) => None,
+        _ => Some(IMPLIED_MEDIA_TYPE),
     });
+    let mut members = Members::default();
     match data {
         Data::None => {}
-        Data::Json(json) => {
-            out.extend_from_slice(b"\"data\":");
-            out.extend_from_slice(json.as_bytes());
-            out.push(b',');
-        }
-        Data::Text(text) => {
-            member(out, b"\"data\":", &text);
-            out.push(b',');
-        }
-        Data::Binary(bytes) => {
-            member(out, b"\"data_base64\":", &BASE64.encode(bytes));
-            out.push(b',');
-        }
+        Data::Json(json) => members.raw(out, "data", json),
+        Data::Text(text) => members.string(out, "data", &text),
+        Data::Binary(bytes) => members.string(out, "data_base64", &BASE64.encode(bytes)),
     }
     if let Some(schema) = event.dataschema() {
-        member(out, b"\"dataschema\":", schema);
-        out.push(b',');
+        members.string(out, "dataschema", schema);
     }
-    member(out, b"\"contenttype\":", content_type);
+    if let Some(content_type) = content_type {
+        members.string(out, "contenttype", content_type);
+    }
     if let Some(component) = event.subject().filter(|_| telemetry) {
-        member(out, b",\"subject\":", component);
+        members.string(out, "subject", component);
     }
     for (name, value) in event.extensions() {
-        out.push(b',');
-        write_string(out, name);
-        out.push(b':');
         match value {
-            ExtensionValue::String(text) => write_string(out, text),
-            ExtensionValue::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
-            ExtensionValue::Boolean(truth) => out.extend_from_slice(truth.to_string().as_bytes()),
+            ExtensionValue::String(text) => members.string(out, name, text),
+            ExtensionValue::Integer(number) => members.raw(out, name, &number.to_string()),
+            ExtensionValue::Boolean(truth) => members.raw(out, name, &truth.to_string()),
         }
     }
     member(out, b"},\"eventType\":", event.event_type());
     member(out, b",\"eventTime\":", event.time().unwrap_or(NO_TIME));
     out.extend_from_slice(b",\"dataVersion\":\"1.0\"}");
+}
+
+/// Writes the members of `data`, with commas between them.
+#[derive(Default)]
+struct Members {
+    is_second: bool,
+}
+
+impl Members {
+    fn name(&mut self, out: &mut Vec<u8>, name: &str) {
+        if std::mem::replace(&mut self.is_second, true) {
+            out.push(b',');
+        }
+        write_string(out, name);
+        out.push(b':');
+    }
+
+    fn string(&mut self, out: &mut Vec<u8>, name: &str, value: &str) {
+        self.name(out, name);
+        write_string(out, value);
+    }
+
+    fn raw(&mut self, out: &mut Vec<u8>, name: &str, json: &str) {
+        self.name(out, name);
+        out.extend_from_slice(json.as_bytes());
+    }
 }
 
 fn member(out: &mut Vec<u8>, before: &[u8], value: &str) {
@@ -103,7 +119,7 @@ struct Received<'a> {
     event_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     event_time: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     data_version: Option<Cow<'a, str>>,
@@ -125,7 +141,8 @@ pub fn parse_batch(
     let not_array = |error: serde_json::Error| Problem::NotArray {
         reason: error.to_string(),
     };
-    let items: Vec<&RawValue> = serde_json::from_slice(json).map_err(not_array)?;
+    let json = without_mark(json);
+    let items: Vec<&RawValue> = serde_json::from_slice(&json).map_err(not_array)?;
     if items.len() > limits.batch_events_max {
         return Err(Problem::TooMany {
             events_max: limits.batch_events_max,
@@ -136,15 +153,27 @@ pub fn parse_batch(
         .into_iter()
         .enumerate()
         .map(|(index, item)| {
-            parse(item.get(), default_source, limits).map_err(|problem| Invalid {
-                index: Some(index),
-                problem,
-            })
+            let event = parse(item.get(), default_source, limits, Strictness::Producer);
+            event.map_err(|problem| Invalid::from(problem).at(index))
         })
         .collect()
 }
 
-fn parse(json: &str, default_source: &str, limits: &Limits) -> Result<Event, Problem> {
+/// Reads one event of which no repeat will come: a `topic` that is no URI-reference is kept as it is. Else as
+/// [`parse_batch`].
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn parse_lenient(json: &str, default_source: &str, limits: &Limits) -> Result<Event, Problem> {
+    parse(json, default_source, limits, Strictness::Lenient)
+}
+
+fn parse(
+    json: &str,
+    default_source: &str,
+    limits: &Limits,
+    strictness: Strictness,
+) -> Result<Event, Problem> {
     if json.len() > limits.event_bytes_max {
         let (bytes, bytes_max) = (json.len(), limits.event_bytes_max);
         return Err(Problem::TooLarge { bytes, bytes_max });
@@ -187,7 +216,7 @@ fn parse(json: &str, default_source: &str, limits: &Limits) -> Result<Event, Pro
             }
         }
     }
-    .build(limits)
+    .build_as(limits, strictness)
 }
 
 fn required<'a>(name: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&'a str, Problem> {
@@ -214,9 +243,10 @@ fn source_of_twin(source: &str, twin: &str) -> String {
 struct Wrapped<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
-    data_base64: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data_base64: Option<&'a RawValue>,
     #[serde(borrow)]
-    contenttype: Cow<'a, str>,
+    contenttype: Option<Cow<'a, str>>,
     #[serde(borrow, flatten)]
     attributes: BTreeMap<Cow<'a, str>, serde_json::Value>,
 }
@@ -228,7 +258,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 impl<'a> Wrapped<'a> {
     fn parse(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let wrapped: Option<Self> = serde_json::from_str(json).ok();
+        wrapped.filter(|wrapped| wrapped.contenttype.is_some() || wrapped.data_base64.is_some())
     }
 
     fn fill(self, mut parts: Parts, subject: &str, event_type: &str) -> Result<Parts, Problem> {
@@ -236,7 +267,9 @@ impl<'a> Wrapped<'a> {
         if event_type != TELEMETRY {
             parts.put("subject", subject)?;
         }
-        parts.put("datacontenttype", &self.contenttype)?;
+        if let Some(content_type) = &self.contenttype {
+            parts.put("datacontenttype", content_type)?;
+        }
         for (name, value) in &self.attributes {
             match value {
                 // JSON format 1.0.2 §2.2: a null attribute is an absent one.
@@ -256,34 +289,33 @@ impl<'a> Wrapped<'a> {
                 _ => return Err(Problem::attribute(name, "must be a string")),
             }
         }
-        Ok(match self.payload()? {
-            Some(payload) => parts.data(payload),
-            None => parts,
-        })
+        self.payload(parts)
     }
 
-    /// The payload as it stands alone: text without its quotes, bytes without their base64.
-    fn payload(&self) -> Result<Option<Bytes>, Problem> {
-        match (self.data, &self.data_base64) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(Problem::Data {
-                rule: "must not stand beside `data_base64`".to_owned(),
-            }),
-            (None, Some(base64)) => match BASE64.decode(base64) {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(error) => Err(Problem::attribute(
-                    "data_base64",
-                    format!("is not base64: {error}"),
-                )),
+    /// Sets the payload as it stands alone: text without its quotes, bytes without their base64.
+    fn payload(&self, parts: Parts) -> Result<Parts, Problem> {
+        let kind = MediaKind::of(self.contenttype.as_deref());
+        let raw = |member: Option<&'a RawValue>| member.map(RawValue::get);
+        let text = |json: &str| serde_json::from_str::<String>(json).ok();
+        Ok(
+            match PayloadMember::of(raw(self.data), raw(self.data_base64), kind)? {
+                PayloadMember::None => parts,
+                PayloadMember::Value(json) if kind != MediaKind::Other => parts.json(json),
+                PayloadMember::Value(json) => {
+                    parts.data(text(json).unwrap_or_else(|| json.to_owned()).into())
+                }
+                PayloadMember::Base64(json) => {
+                    let name = "data_base64";
+                    let base64 =
+                        text(json).ok_or_else(|| Problem::attribute(name, "must be a string"));
+                    let bytes = BASE64.decode(base64?);
+                    let bytes = bytes.map_err(|error| {
+                        Problem::attribute(name, format!("is not base64: {error}"))
+                    })?;
+                    parts.data(bytes.into())
+                }
             },
-            (Some(raw), None) => {
-                let text = (!rules::is_json(Some(&self.contenttype)))
-                    .then(|| serde_json::from_str::<String>(raw.get()).ok())
-                    .flatten();
-                let text = text.unwrap_or_else(|| raw.get().to_owned());
-                Ok(Some(text.into()))
-            }
-        }
+        )
     }
 }
 

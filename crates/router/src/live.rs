@@ -9,7 +9,7 @@ use crate::lane::{self, Lane};
 use crate::last_definitions::Last;
 use crate::made_of::{Known, KnownEndpoint};
 use crate::plan::{
-    Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, overcommitted,
+    Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, journal_warnings,
 };
 use crate::refusals::{Looks, Refusals};
 use crate::sink::Connect;
@@ -136,7 +136,7 @@ impl Live {
                 return Err(faults);
             }
         };
-        warnings.extend(overcommitted(&planned, self.journal_bytes_max));
+        warnings.extend(journal_warnings(&planned, self.journal_bytes_max));
         let hash = hash(&planned);
         let old = self.table.load_full();
         let mut endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
@@ -268,6 +268,14 @@ impl Live {
         let mut running = self.running();
         running.stopping = true;
         running.lanes.values().for_each(|lane| lane.stop(deadline));
+    }
+
+    /// Ends every lane as it is; gives how many deliveries they had not settled.
+    pub(crate) fn abandon(&self) -> u64 {
+        let mut running = self.running();
+        running.stopping = true;
+        running.ended.notify_one();
+        running.lanes.values().map(|lane| lane.abandon()).sum()
     }
 
     /// All lanes, those of removed endpoints too while they finish.

@@ -2,9 +2,10 @@
 
 use crate::lane::{self, Hold};
 use crate::made_of::{Digest, Known, KnownInstance, MadeOf, RouteDefinition};
-use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
+use crate::sink::{Connect, ConnectError};
 use crate::source::{Definitions, Fault, Faults, Strays};
 use crate::table::{CompiledRoute, LaneNumber};
+use crate::user_code::{self, UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
@@ -13,7 +14,7 @@ use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::Route;
-use twinroute_model::settings::EndpointSettings;
+use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
 
 /// Names that a fault lists at most, of those that would have been right.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -21,8 +22,8 @@ const NAMES_SHOWN_MAX: usize = 20;
 /// An endpoint whose sink the embedding program brought along.
 #[derive(Clone)]
 pub(crate) struct Custom {
-    pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
+    pub(crate) sink: UserSink,
+    pub(crate) store: Option<UserStore>,
     pub(crate) settings: Arc<EndpointSettings>,
 }
 
@@ -37,6 +38,8 @@ pub(crate) struct PlannedEndpoint {
     pub(crate) name: EndpointName,
     pub(crate) digest: Digest,
     pub(crate) queue_bytes_max: u64,
+    /// Whether all its dead letters stay in a full journal.
+    pub(crate) keeps_all: bool,
     /// Its sink and what that is made of; none while the running one is kept.
     pub(crate) change: Option<(MadeOf, lane::Setup)>,
 }
@@ -47,8 +50,9 @@ pub(crate) struct PlannedRoute {
     pub(crate) lane: LaneNumber,
 }
 
-/// Checks definitions as applying them would, without a router. Gives the warnings about filters, and about places of
-/// dead letters that are of no use at this time by the machine's clock.
+/// Checks definitions as applying them would, without a router. Gives the warnings about filters, about endpoints
+/// whose dead letters stay in the journal, and about places of dead letters that are of no use at this time by the
+/// machine's clock.
 ///
 /// # Errors
 /// Everything that is wrong.
@@ -67,7 +71,9 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
         now: SystemClock.now(),
     };
     let mut warnings = Vec::new();
-    planner.plan(definitions, &mut warnings)?;
+    let planned = planner.plan(definitions, &mut warnings)?;
+    warnings.extend(keeping_all(&planned));
+    warnings.extend(without_store(&planned));
     Ok(warnings)
 }
 
@@ -156,6 +162,8 @@ impl Planning<'_> {
         for endpoint in instance.endpoints.iter().filter(|one| !is_absent(one)) {
             let object = || format!("endpoint {}/{}", self.instance, endpoint.name);
             let settings = definitions.settings.of(self.instance, &endpoint.name);
+            let warning = endpoint.key_in_clear();
+            warnings.extend(warning.map(|warning| format!("{}: {warning}", object())));
             let dead_letter = endpoint.dead_letter.as_ref();
             if let Some(problem) = dead_letter.and_then(|of| problem::of(of, self.planner.now)) {
                 let (object, message) = (object(), problem.message);
@@ -201,6 +209,7 @@ impl Planning<'_> {
     ) -> Result<PlannedEndpoint, ConnectError> {
         let name = endpoint.name.clone();
         let queue_bytes_max = settings.queue_bytes_max.as_u64();
+        let keeps_all = settings.dead_letters_kept == KeptDeadLetters::KeepAll;
         let same = |known: &MadeOf| known.is_endpoint(endpoint, &settings);
         let (digest, change) = match self.kept(&name, same) {
             Some(digest) => (digest, None),
@@ -215,6 +224,7 @@ impl Planning<'_> {
             name,
             digest,
             queue_bytes_max,
+            keeps_all,
             change,
         })
     }
@@ -226,7 +236,7 @@ impl Planning<'_> {
             None => {
                 let setup = lane::Setup {
                     endpoint_type: "Custom",
-                    sink: Arc::clone(&custom.sink),
+                    sink: custom.sink.clone(),
                     store: custom.store.clone(),
                     settings: Arc::clone(settings),
                     hold: None,
@@ -239,6 +249,7 @@ impl Planning<'_> {
             name: name.clone(),
             digest,
             queue_bytes_max: settings.queue_bytes_max.as_u64(),
+            keeps_all: settings.dead_letters_kept == KeptDeadLetters::KeepAll,
             change,
         }
     }
@@ -312,13 +323,13 @@ pub(crate) fn set_up(
 ) -> Result<lane::Setup, ConnectError> {
     let hold = Hold::of(endpoint);
     let sink = match hold {
-        None => connect.connect(endpoint, &settings)?,
-        Some(_) => Arc::new(lane::Nowhere),
+        None => user_code::connect(connect, endpoint, &settings)?,
+        Some(_) => UserSink::of(lane::Nowhere),
     };
     Ok(lane::Setup {
         endpoint_type: endpoint.endpoint_type(),
         sink,
-        store: connect.dead_letters(endpoint)?,
+        store: user_code::dead_letters(connect, endpoint)?,
         settings,
         hold,
     })
@@ -326,12 +337,17 @@ pub(crate) fn set_up(
 
 /// Some of the endpoints there are, for people.
 fn names(endpoints: &[PlannedEndpoint]) -> String {
-    let shown = endpoints.iter().take(NAMES_SHOWN_MAX);
-    let shown: Vec<&str> = shown.map(|endpoint| endpoint.name.as_str()).collect();
-    match endpoints.len() {
+    let names: Vec<_> = endpoints.iter().map(|one| one.name.to_string()).collect();
+    some(&names)
+}
+
+/// Some of these names, and how many more there are.
+fn some(names: &[String]) -> String {
+    let shown = names[..names.len().min(NAMES_SHOWN_MAX)].join(", ");
+    match names.len() {
         0 => "none".to_owned(),
-        1..=NAMES_SHOWN_MAX => shown.join(", "),
-        all => format!("{} and {} more", shown.join(", "), all - NAMES_SHOWN_MAX),
+        1..=NAMES_SHOWN_MAX => shown,
+        all => format!("{shown} and {} more", all - NAMES_SHOWN_MAX),
     }
 }
 
@@ -390,18 +406,71 @@ fn settable(definitions: &Definitions, custom: &BTreeMap<EndpointName, Custom>) 
     keys
 }
 
-/// Warns when endpoints that are away could fill the journal for all the others.
-pub(crate) fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
+/// What the operator should know of endpoints that share a journal of `journal_bytes_max`.
+pub(crate) fn journal_warnings(planned: &[Planned], journal_bytes_max: u64) -> Vec<String> {
+    let mut warnings = keeping_all(planned);
+    warnings.extend(overcommitted(planned, journal_bytes_max));
+    warnings
+}
+
+/// The endpoints for which something holds, each with its instance.
+fn labels(planned: &[Planned], holds: impl Fn(&PlannedEndpoint) -> bool) -> Vec<String> {
+    let mut labels = Vec::new();
+    for instance in planned {
+        let found = instance.endpoints.iter().filter(|endpoint| holds(endpoint));
+        labels.extend(found.map(|endpoint| format!("{}/{}", instance.name, endpoint.name)));
+    }
+    labels
+}
+
+/// Warns about endpoints that can fill the journal for all the others.
+fn keeping_all(planned: &[Planned]) -> Vec<String> {
+    let labels = labels(planned, |endpoint| endpoint.keeps_all).into_iter();
+    let warning = |label| {
+        format!(
+            "endpoint {label}: dead_letters_kept = \"keep-all\" gives up isolation: when its dead letters fill the \
+             journal, events for every endpoint are refused; give it a dead-letter container, or set \"share\""
+        )
+    };
+    labels.map(warning).collect()
+}
+
+/// Warns when not every queue can be as long as its cap says.
+fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
     let endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
     let caps = endpoints.map(|endpoint| endpoint.queue_bytes_max);
     let sum = caps.fold(0_u64, u64::saturating_add);
     (sum > journal_bytes_max).then(|| {
         format!(
             "the journal holds at most {journal_bytes_max} bytes, the endpoints' queues together \
-             {sum}: endpoints that are away could fill it, and events for others be refused; \
-             raise the journal's bytes_max, or lower queue_bytes_max"
+             {sum}: when several endpoints take nothing and it is full, their queues are cut to their shares of \
+             it, below queue_bytes_max; raise the journal's bytes_max, or lower queue_bytes_max"
         )
     })
+}
+
+/// Warns about endpoints whose dead letters have nowhere to go but the journal.
+fn without_store(planned: &[Planned]) -> Option<String> {
+    let has_none = |endpoint: &PlannedEndpoint| {
+        let change = endpoint.change.as_ref();
+        change.is_some_and(|(_, setup)| setup.store.is_none())
+    };
+    let labels = labels(planned, has_none);
+    if labels.is_empty() {
+        return None;
+    }
+    let (noun, shown) = (
+        if labels.len() == 1 {
+            "endpoint"
+        } else {
+            "endpoints"
+        },
+        some(&labels),
+    );
+    Some(format!(
+        "{noun} {shown}: no dead-letter container, so dead letters are kept in the journal; when that is full, the \
+         oldest of the endpoint furthest above its share are discarded (dead-letter-overflow)"
+    ))
 }
 
 /// Over everything but secrets; the same for the same definitions in whatever order.

@@ -1,6 +1,7 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{AcceptError, AckLevel};
+use crate::admission::{self, Admission};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
@@ -12,11 +13,13 @@ use crate::live::Live;
 use crate::receipt::Tally;
 use crate::refusals::Looks;
 use crate::replay::Replays;
+use crate::shares::RoomMaker;
 use crate::source::{Definitions, Faults};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
 use crate::table::CompiledInstance;
+use crate::user_code;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,11 +33,23 @@ use twinroute_retry::journal::{Disk, Gauge, Health, Journal};
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
-/// It needs a tokio runtime: every endpoint has a task. [`Router::stop`] lets them finish; a router that
-/// is only dropped gives up what it holds when the runtime ends.
+/// It needs a tokio runtime: every endpoint has a task. [`Router::stop`] lets them finish. When the last clone is
+/// dropped without it the tasks end at once: a journal on disk gets all that was handed to it and is closed, which
+/// blocks for as long as that takes, and another router may open it; what a journal in memory holds is discarded.
 #[derive(Clone)]
 pub struct Router {
     pub(crate) shared: Arc<Shared>,
+    /// None where the router itself holds on to it: its own tasks keep no router alive.
+    _handle: Option<Arc<RouterHandle>>,
+}
+
+/// What the program holds of a router.
+struct RouterHandle(Arc<Shared>);
+
+impl Drop for RouterHandle {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 pub(crate) struct Shared {
@@ -50,10 +65,12 @@ pub(crate) struct Shared {
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<Duplicates>>,
     pub(crate) drain: Mutex<Drain>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) room: RoomMaker,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
-    disk: Option<Disk>,
+    pub(crate) disk: Option<Disk>,
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
@@ -65,6 +82,13 @@ pub(crate) struct Shared {
     expiry_warning: Duration,
 }
 
+impl Drop for Shared {
+    /// Ends the task that gives turns.
+    fn drop(&mut self) {
+        self.admission.close();
+    }
+}
+
 /// Tells how the source of definitions goes.
 type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
 
@@ -73,6 +97,30 @@ type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
 
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Nobody has this router any more, and nobody has stopped it: it ends here.
+    fn abandon(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Whoever still hands over events does so before the lanes end.
+        drop(self.journal.lock().unwrap_or_else(PoisonError::into_inner));
+        self.stopped.send_replace(true);
+        self.replays.abort_all();
+        let open = self.live.abandon();
+        let Some(disk) = &self.disk else {
+            if open > 0 {
+                tracing::error!(
+                    deliveries = open,
+                    "the router was dropped with deliveries in its memory; call stop to let them finish"
+                );
+            }
+            return;
+        };
+        if let Err(error) = disk.close() {
+            tracing::warn!(%error, "the journal was not closed in order");
+        }
+    }
+}
 
 impl Router {
     /// Starts to build a router.
@@ -113,9 +161,15 @@ impl Router {
             tally: Arc::new(Tally::new()),
             duplicates: duplicates.map(Duplicates::new),
             drain: Mutex::new(Drain::new()),
+            admission: Arc::new(Admission::new()),
+            room: RoomMaker::default(),
         };
+        let shared = Arc::new(shared);
+        let admission = Arc::clone(&shared.admission);
+        drop(tokio::spawn(admission::give_turns(admission)));
         let router = Self {
-            shared: Arc::new(shared),
+            _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
+            shared,
         };
         router.resume_replays();
         if let Some(ended) = router.shared.live.ended() {
@@ -137,6 +191,14 @@ impl Router {
         match self.shared.commits {
             None => AckLevel::Memory,
             Some(_) => AckLevel::Durable,
+        }
+    }
+
+    /// The same router for a task of its own, which does not keep it from ending.
+    pub(crate) fn for_task(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            _handle: None,
         }
     }
 
@@ -305,7 +367,8 @@ impl Router {
     fn certificates(&self) -> Vec<CertificateStatus> {
         let now = self.shared.live.now();
         let ends = self.shared.expiries.get();
-        let ends = ends.map(|ends| ends()).unwrap_or_default();
+        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
+        let ends = ends.unwrap_or_default();
         ends.into_iter().map(|known| known.status(now)).collect()
     }
 
@@ -316,7 +379,9 @@ impl Router {
     ) -> Vec<String> {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(self.shared.admission.warning());
         warnings
     }
 
@@ -331,7 +396,8 @@ impl Router {
             gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
         }
         let (mut table, instances) = self.shared.live.status();
-        table.source = self.shared.source.get().map(|source| source());
+        let source = self.shared.source.get();
+        table.source = source.and_then(|source| user_code::shown("show_source", source));
         let tally = &self.shared.tally;
         let certificates = self.certificates();
         Status {
@@ -339,12 +405,14 @@ impl Router {
             readiness: self.readiness(),
             warnings: self.warnings(&instances, &certificates),
             certificates,
+            admission: self.shared.admission.status(),
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
+                share_bytes: self.journal_share(),
                 disk_bytes: self
                     .shared
                     .disk
@@ -373,6 +441,7 @@ impl Router {
         self.shared.stopping.store(true, Ordering::Release);
         // Whoever still hands over events does so before the lanes are told.
         drop(self.journal());
+        self.shared.admission.close();
         if let Some(commits) = &self.shared.commits {
             let (done, handed_over) = oneshot::channel();
             if commits.send(Commit::Barrier(done)).is_ok() {
@@ -412,7 +481,11 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "reload_tests.rs"]
-mod reload_tests;
+pub(crate) mod reload_tests;
+
+#[cfg(test)]
+#[path = "flood_tests.rs"]
+mod flood_tests;
 
 #[cfg(test)]
 #[path = "hold_tests.rs"]
@@ -424,7 +497,7 @@ mod durable_tests;
 
 #[cfg(test)]
 #[path = "dead_letter_tests.rs"]
-mod dead_letter_tests;
+pub(crate) mod dead_letter_tests;
 
 #[cfg(test)]
 #[path = "refused_tests.rs"]
@@ -433,3 +506,7 @@ mod refused_tests;
 #[cfg(test)]
 #[path = "removed_tests.rs"]
 mod removed_tests;
+
+#[cfg(test)]
+#[path = "shares_tests.rs"]
+mod shares_tests;

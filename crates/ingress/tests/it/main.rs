@@ -10,6 +10,7 @@ mod cloudevents;
 mod credentials;
 mod event_grid;
 mod network;
+mod overload;
 mod refusals;
 mod webhook;
 

@@ -25,6 +25,9 @@ const PROPERTIES: u8 = 0x73;
 const APPLICATION_PROPERTIES: u8 = 0x74;
 const DATA: u8 = 0x75;
 
+/// Bytes of a [`message_id`].
+pub const MESSAGE_ID_BYTES: usize = 43;
+
 /// `message-id` that stays the same over every attempt and for every producer's repeat of an event:
 /// base64url of SHA-256 over `source` NUL `id`, 43 characters.
 #[must_use]
@@ -38,10 +41,11 @@ pub fn message_id(event: &Event) -> String {
 
 /// Appends the message.
 pub fn write(event: &Event, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+    let payload = event.payload();
     write_annotations(envelope, out);
-    write_properties(envelope, event.datacontenttype(), out);
+    write_properties(envelope, payload.media_type, out);
     write_application_properties(event, out);
-    write_data(&event.data_bytes(), out);
+    write_data(&payload.bytes, out);
 }
 
 /// Appends only the sections that route a message: annotations and properties.

@@ -1,6 +1,6 @@
 //! CloudEvents HTTP binding 1.0.2: which content mode a request has, and the binary mode.
 
-use crate::event::{Event, Invalid, Limits, Parts, Problem};
+use crate::event::{Event, Invalid, Limits, Parts, Problem, Strictness};
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 
@@ -55,11 +55,23 @@ pub fn parse_binary<'a>(
     body: Bytes,
     limits: &Limits,
 ) -> Result<Event, Invalid> {
+    parse_as(headers, body, limits, Strictness::Producer)
+}
+
+pub(crate) fn parse_as<'a>(
+    headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    body: Bytes,
+    limits: &Limits,
+    strictness: Strictness,
+) -> Result<Event, Invalid> {
     let mut parts = Parts::default();
     let mut versioned = false;
     for (name, value) in headers {
         if name.eq_ignore_ascii_case("content-type") {
-            parts.put("datacontenttype", header_text("datacontenttype", value)?)?;
+            // An empty header says no more than none.
+            if !value.trim_ascii().is_empty() {
+                parts.put("datacontenttype", header_text("datacontenttype", value)?)?;
+            }
         } else if let Some(attribute) = attribute_name(name) {
             versioned |= attribute == "specversion";
             let decoded = decode(&attribute, value)?;
@@ -72,13 +84,15 @@ pub fn parse_binary<'a>(
         }
         .into());
     }
-    if !body.is_empty() {
-        parts = parts.data(body);
-    }
-    Ok(parts.build(limits)?)
+    Ok(parts.data(body).build_as(limits, strictness)?)
 }
 
-fn attribute_name(header: &str) -> Option<String> {
+/// Whether a request has headers of an event in binary mode.
+pub fn has_attributes<'a>(names: impl IntoIterator<Item = &'a str>) -> bool {
+    names.into_iter().any(|name| attribute_name(name).is_some())
+}
+
+pub(crate) fn attribute_name(header: &str) -> Option<String> {
     let (head, attribute) = header.split_at_checked(PREFIX.len())?;
     head.eq_ignore_ascii_case(PREFIX)
         .then(|| attribute.to_ascii_lowercase())

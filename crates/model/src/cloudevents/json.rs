@@ -4,9 +4,11 @@
 //! converted. Writing an event that came in this format sends the same bytes on.
 
 use super::items::Items;
+use super::unset;
+use crate::event::payload::{MediaKind, PayloadForm, PayloadMember, json_bytes, without_mark};
 use crate::event::{
-    Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Payload, Problem,
-    Span, rules,
+    Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Problem, Span,
+    Strictness, rules,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -23,12 +25,25 @@ use std::borrow::Cow;
 /// # Errors
 /// The first rule that is broken.
 pub fn parse(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
+    parse_as(json, limits, Strictness::Producer)
+}
+
+/// As [`parse`], for what must not be lost: an event that was accepted before, or whose sender does not repeat.
+/// A `source` that is no URI-reference is kept as it is.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn parse_lenient(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
+    parse_as(json, limits, Strictness::Lenient)
+}
+
+fn parse_as(json: Bytes, limits: &Limits, strictness: Strictness) -> Result<Event, Invalid> {
     if json.len() > limits.event_bytes_max {
         return Err(too_large(json.len(), limits).into());
     }
-    let text = utf8(json)?;
+    let text = utf8(without_mark(&json))?;
     let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
-    Ok(envelope.into_event(&text, &text)?)
+    Ok(envelope.into_event(&text, &text, strictness)?)
 }
 
 /// Reads a batch (`application/cloudevents-batch+json`): all of it, or nothing.
@@ -38,7 +53,7 @@ pub fn parse(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
 /// # Errors
 /// The first event that breaks a rule, with its index.
 pub fn parse_batch(json: Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> {
-    let text = utf8(json)?;
+    let text = utf8(without_mark(&json))?;
     let mut events = Vec::new();
     let mut items = Items::open(&text)?;
     while let Some(rest) = items.next()? {
@@ -60,7 +75,7 @@ pub fn parse_batch(json: Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> 
             return Err(Invalid::from(too_large(json.len(), limits)).at(index));
         }
         let event = envelope
-            .into_event(&text, json)
+            .into_event(&text, json, Strictness::Producer)
             .map_err(|problem| Invalid::from(problem).at(index))?;
         events.push(event);
         items.advance(json.len());
@@ -98,6 +113,8 @@ struct Envelope<'a> {
     /// More extensions than an event may have, and not kept.
     too_many: bool,
     duplicate: Option<String>,
+    /// Whether a member is null.
+    has_null: bool,
 }
 
 const MEMBERS: [&str; 10] = [
@@ -142,6 +159,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
         let mut envelope = Envelope::default();
         while let Some(Key(key)) = map.next_key()? {
             let value = map.next_value::<&RawValue>()?.get();
+            envelope.has_null |= value == "null";
             let twice = match MEMBERS.iter().position(|member| *member == key) {
                 Some(member) => envelope.core[member].replace(value).is_some(),
                 None if envelope.extensions.len() == Limits::EXTENSIONS_MAX => {
@@ -220,10 +238,9 @@ impl<'a> Spans<'a> {
         Some(self.keep(&text))
     }
 
-    /// JSON format 1.0.2 §2.2: a null attribute is an absent one.
     fn attribute(&mut self, member: usize, raw: Option<&str>) -> Result<Option<Span>, Problem> {
         match raw {
-            None | Some("null") => Ok(None),
+            None => Ok(None),
             Some(raw) => self.string(raw).map(Some).ok_or_else(|| {
                 Problem::attribute(
                     MEMBERS[member],
@@ -239,10 +256,9 @@ impl<'a> Spans<'a> {
         })
     }
 
-    fn extension(&mut self, name: &str, raw: &str) -> Result<Option<Extension>, Problem> {
+    fn extension(&mut self, name: &str, raw: &str) -> Result<Extension, Problem> {
         rules::name(name)?;
         let (value, kind) = match raw.as_bytes().first() {
-            Some(b'n') => return Ok(None),
             Some(b't' | b'f') => (self.locate(raw), ExtensionKind::Boolean),
             Some(b'"') => {
                 let value = self.string(raw).ok_or_else(|| {
@@ -270,7 +286,7 @@ impl<'a> Spans<'a> {
         } else {
             self.keep(name)
         };
-        Ok(Some(Extension { name, value, kind }))
+        Ok(Extension { name, value, kind })
     }
 }
 
@@ -287,7 +303,15 @@ fn kind_of(raw: &str) -> &'static str {
 
 impl<'a> Envelope<'a> {
     /// `json` is the event's own slice of `text`.
-    fn into_event(self, text: &ByteString, json: &'a str) -> Result<Event, Problem> {
+    ///
+    /// JSON format 1.0.2 §2.2: a member that is null is unset. It is cut out of the text, so that neither filters nor
+    /// destinations see it; every other byte stays.
+    fn into_event(
+        self,
+        text: &ByteString,
+        json: &'a str,
+        strictness: Strictness,
+    ) -> Result<Event, Problem> {
         if let Some(attribute) = self.duplicate {
             return Err(Problem::Duplicate { attribute });
         }
@@ -296,6 +320,30 @@ impl<'a> Envelope<'a> {
                 extensions_max: Limits::EXTENSIONS_MAX,
             });
         }
+        if !self.has_null {
+            return self.read(text, json, strictness);
+        }
+        let null_is_payload = self.payload_member()? == PayloadMember::Value("null");
+        let text = unset::without_nulls(json, null_is_payload.then_some(MEMBERS[DATA]));
+        let text = ByteString::from(text);
+        let envelope: Envelope<'_> =
+            serde_json::from_str(&text).map_err(|error| not_json(&error))?;
+        envelope.read(&text, &text, strictness)
+    }
+
+    fn payload_member(&self) -> Result<PayloadMember<'a>, Problem> {
+        let given = self.core[DATACONTENTTYPE];
+        let given = given.and_then(|raw| serde_json::from_str::<Option<Cow<'_, str>>>(raw).ok());
+        let kind = MediaKind::of(given.flatten().as_deref());
+        PayloadMember::of(self.core[DATA], self.core[DATA_BASE64], kind)
+    }
+
+    fn read(
+        self,
+        text: &ByteString,
+        json: &'a str,
+        strictness: Strictness,
+    ) -> Result<Event, Problem> {
         let core = self.core;
         let mut spans = Spans {
             json,
@@ -311,7 +359,7 @@ impl<'a> Envelope<'a> {
         let datacontenttype = spans.attribute(DATACONTENTTYPE, core[DATACONTENTTYPE])?;
         let mut extensions = Vec::with_capacity(self.extensions.len());
         for (name, raw) in &self.extensions {
-            extensions.extend(spans.extension(name, raw)?);
+            extensions.push(spans.extension(name, raw)?);
         }
         let mut event = Event {
             id,
@@ -322,54 +370,82 @@ impl<'a> Envelope<'a> {
             dataschema,
             datacontenttype,
             extensions: extensions.into(),
-            data: Payload::None,
+            data: PayloadForm::None,
             form: Form::Structured,
             body: Bytes::new(),
             text: text.slice_ref(json),
             unescaped: Box::default(),
         };
-        let content_type = datacontenttype.map(|span| span.within(json, &spans.unescaped));
-        let is_json = rules::is_json(content_type);
-        event.data = payload(&mut spans, core, is_json)?;
+        let kind = MediaKind::of(datacontenttype.map(|span| span.within(json, &spans.unescaped)));
+        let member = PayloadMember::of(core[DATA], core[DATA_BASE64], kind)?;
+        let bytes;
+        (event.data, bytes) = payload(&mut spans, member, kind)?;
         event.unescaped = spans.unescaped.into_boxed_str();
         rules::spec_version(event.text(version))?;
-        event.check()?;
+        event.check(strictness)?;
+        if kind == MediaKind::Json && !bytes.is_empty() {
+            match (event.decoded_json(&bytes), strictness) {
+                (Ok(json), _) => {
+                    event.data = PayloadForm::JsonBody;
+                    event.body = json;
+                }
+                (Err(problem), Strictness::Producer) => return Err(problem),
+                (Err(_), Strictness::Lenient) => {}
+            }
+        }
         Ok(event)
     }
 }
 
-/// `data` and `data_base64` (JSON format 1.0.2 §3.1.1).
+impl Event {
+    /// JSON that came as base64 is kept decoded, since filters look into it.
+    fn decoded_json(&self, bytes: &Bytes) -> Result<Bytes, Problem> {
+        json_bytes(bytes, self.datacontenttype().unwrap_or_default())
+    }
+}
+
+/// `data` and `data_base64` (JSON format 1.0.2 §3.1.1), and what the latter holds.
 fn payload(
     spans: &mut Spans<'_>,
-    core: [Option<&str>; MEMBERS.len()],
-    is_json: bool,
-) -> Result<Payload, Problem> {
-    match (core[DATA], core[DATA_BASE64]) {
-        (Some(_), Some(_)) => Err(Problem::Data {
-            rule: "must not stand beside `data_base64`".to_owned(),
-        }),
-        (Some(raw), None) if !is_json && raw.starts_with('"') => {
+    member: PayloadMember<'_>,
+    kind: MediaKind,
+) -> Result<(PayloadForm, Bytes), Problem> {
+    let form = match member {
+        PayloadMember::None => PayloadForm::None,
+        PayloadMember::Value(raw) if kind != MediaKind::Other => {
+            PayloadForm::Json(spans.locate(raw))
+        }
+        PayloadMember::Value("\"\"") => PayloadForm::None,
+        PayloadMember::Value(raw) if raw.starts_with('"') => {
             if serde_json::from_str::<Cow<'_, str>>(raw).is_err() {
                 let rule = "has an escape that stands for no character".to_owned();
                 return Err(Problem::Data { rule });
             }
-            Ok(Payload::JsonString(spans.locate(raw)))
+            PayloadForm::JsonString(spans.locate(raw))
         }
-        (Some(raw), None) => Ok(Payload::Json(spans.locate(raw))),
-        (None, Some("null") | None) => Ok(Payload::None),
-        (None, Some(raw)) => {
-            let span = spans.string(raw).ok_or_else(|| {
-                let rule = format!("must be a string, not {}", kind_of(raw));
-                Problem::attribute(MEMBERS[DATA_BASE64], rule)
-            })?;
-            match BASE64.decode(span.within(spans.json, &spans.unescaped)) {
-                Ok(_) => Ok(Payload::Base64(span)),
-                Err(error) => Err(Problem::attribute(
-                    MEMBERS[DATA_BASE64],
-                    format!("is not base64: {error}"),
-                )),
-            }
+        PayloadMember::Value(raw) => PayloadForm::JsonText(spans.locate(raw)),
+        PayloadMember::Base64(raw) => {
+            let (span, bytes) = base64(spans, raw)?;
+            return Ok(match bytes.is_empty() {
+                true => (PayloadForm::None, bytes),
+                false => (PayloadForm::Base64(span), bytes),
+            });
         }
+    };
+    Ok((form, Bytes::new()))
+}
+
+fn base64(spans: &mut Spans<'_>, raw: &str) -> Result<(Span, Bytes), Problem> {
+    let span = spans.string(raw).ok_or_else(|| {
+        let rule = format!("must be a string, not {}", kind_of(raw));
+        Problem::attribute(MEMBERS[DATA_BASE64], rule)
+    })?;
+    match BASE64.decode(span.within(spans.json, &spans.unescaped)) {
+        Ok(bytes) => Ok((span, bytes.into())),
+        Err(error) => Err(Problem::attribute(
+            MEMBERS[DATA_BASE64],
+            format!("is not base64: {error}"),
+        )),
     }
 }
 

@@ -4,3 +4,4 @@ pub mod amqp;
 pub mod http;
 mod items;
 pub mod json;
+mod unset;

@@ -3,6 +3,7 @@
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`.
 
 mod body;
+mod clear;
 mod connection_string;
 pub mod location;
 mod members;

@@ -6,16 +6,16 @@
 
 mod error;
 mod parts;
+pub(crate) mod payload;
 pub(crate) mod rules;
 
 pub use error::{Invalid, Problem};
 pub use parts::Parts;
+pub use payload::{Data, TypedPayload};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use bytestring::ByteString;
-use std::borrow::Cow;
+use payload::PayloadForm;
 
 /// `type` of the telemetry of a twin; the one event type of Azure Digital Twins in lower case.
 pub const TELEMETRY: &str = "microsoft.iot.telemetry";
@@ -39,7 +39,7 @@ pub struct Event {
     pub(crate) text: ByteString,
     /// Attribute values that had JSON escapes, unescaped; empty for nearly every event.
     pub(crate) unescaped: Box<str>,
-    /// A payload that came outside the text (CloudEvents binary mode).
+    /// A payload that stands outside the text: a body (CloudEvents binary mode), or JSON that came as base64.
     pub(crate) body: Bytes,
     pub(crate) form: Form,
     pub(crate) id: Span,
@@ -50,7 +50,7 @@ pub struct Event {
     pub(crate) dataschema: Option<Span>,
     pub(crate) datacontenttype: Option<Span>,
     pub(crate) extensions: Box<[Extension]>,
-    pub(crate) data: Payload,
+    pub(crate) data: PayloadForm,
 }
 
 /// What `text` holds.
@@ -122,21 +122,6 @@ pub(crate) enum ExtensionKind {
     Boolean,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Payload {
-    None,
-    /// A JSON value in the text.
-    Json(Span),
-    /// A JSON string in the text that stands for text of another content type.
-    JsonString(Span),
-    /// `data_base64`, without its quotes, in the text.
-    Base64(Span),
-    /// The body, JSON.
-    JsonBody,
-    /// The body, anything.
-    Body,
-}
-
 /// The value of an extension attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtensionValue<'a> {
@@ -148,30 +133,13 @@ pub enum ExtensionValue<'a> {
     Boolean(bool),
 }
 
-/// The payload of an event, by what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data<'a> {
-    /// The event carries none.
-    None,
-    /// JSON text, as the producer wrote it.
-    Json(&'a str),
-    /// Text of a content type that is not JSON.
-    Text(Cow<'a, str>),
-    /// Bytes.
-    Binary(Cow<'a, [u8]>),
-}
-
-impl Data<'_> {
-    /// The payload as it stands alone on a wire.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Json(json) => json.as_bytes(),
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
+/// Who is held to the rules that keep producers honest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// A producer, who is told what is wrong and sends again.
+    Producer,
+    /// A sender that does not repeat, or what was accepted before: refused is only what is no event.
+    Lenient,
 }
 
 /// What an event and a batch may measure.
@@ -246,12 +214,6 @@ impl Event {
         self.optional(self.dataschema)
     }
 
-    /// `datacontenttype`.
-    #[must_use]
-    pub fn datacontenttype(&self) -> Option<&str> {
-        self.optional(self.datacontenttype)
-    }
-
     /// The text of an attribute, core or extension, by its CloudEvents name.
     ///
     /// Integer and boolean extensions give their canonical text.
@@ -300,56 +262,6 @@ impl Event {
             ExtensionKind::Integer => {
                 ExtensionValue::Integer(text.parse().expect("checked when the event was made"))
             }
-        }
-    }
-
-    /// The payload.
-    #[must_use]
-    pub fn data(&self) -> Data<'_> {
-        match self.data {
-            Payload::None => Data::None,
-            Payload::Json(span) => Data::Json(self.text(span)),
-            Payload::JsonString(span) => Data::Text(
-                serde_json::from_str(self.text(span)).expect("a JSON string, checked when made"),
-            ),
-            Payload::Base64(span) => Data::Binary(Cow::Owned(
-                BASE64
-                    .decode(self.text(span))
-                    .expect("base64, checked when the event was made"),
-            )),
-            Payload::JsonBody => {
-                Data::Json(std::str::from_utf8(&self.body).expect("JSON, checked when made"))
-            }
-            Payload::Body => match std::str::from_utf8(&self.body) {
-                Ok(text) if rules::is_text(self.datacontenttype()) => Data::Text(text.into()),
-                _ => Data::Binary(Cow::Borrowed(&self.body)),
-            },
-        }
-    }
-
-    /// The payload as it stands alone on a wire; what [`Self::data`] gives, without looking at its text.
-    #[must_use]
-    pub fn data_bytes(&self) -> Cow<'_, [u8]> {
-        match self.data {
-            Payload::None => Cow::Borrowed(&[]),
-            Payload::Json(span) => Cow::Borrowed(self.text(span).as_bytes()),
-            Payload::JsonBody | Payload::Body => Cow::Borrowed(&self.body),
-            Payload::JsonString(_) | Payload::Base64(_) => match self.data() {
-                Data::None => Cow::Borrowed(&[]),
-                Data::Json(json) => Cow::Borrowed(json.as_bytes()),
-                Data::Text(text) => Cow::Owned(text.into_owned().into_bytes()),
-                Data::Binary(bytes) => bytes,
-            },
-        }
-    }
-
-    /// The payload's JSON text, when it is JSON.
-    #[must_use]
-    pub fn json_data(&self) -> Option<&str> {
-        match self.data {
-            Payload::Json(span) => Some(self.text(span)),
-            Payload::JsonBody => std::str::from_utf8(&self.body).ok(),
-            _ => None,
         }
     }
 

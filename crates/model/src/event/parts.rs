@@ -1,7 +1,8 @@
 //! An event from attributes that came one by one: HTTP headers, Event Grid members, a program's own.
 
+use super::payload::{IMPLIED_MEDIA_TYPE, PayloadForm, json_bytes};
 use super::{
-    Event, Extension, ExtensionKind, ExtensionValue, Form, Limits, Payload, Problem, Span, rules,
+    Event, Extension, ExtensionKind, ExtensionValue, Form, Limits, Problem, Span, Strictness, rules,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -29,7 +30,9 @@ pub struct Parts {
     dataschema: Option<Span>,
     datacontenttype: Option<Span>,
     extensions: Vec<Extension>,
-    data: Option<Bytes>,
+    data: Bytes,
+    /// Whether the payload is JSON though no `datacontenttype` says so.
+    is_json: bool,
 }
 
 impl Parts {
@@ -69,16 +72,19 @@ impl Parts {
         Ok(self)
     }
 
-    /// The payload, JSON text.
+    /// The payload, JSON text; its media type is `application/json` unless `datacontenttype` is set.
     #[must_use]
-    pub fn json(self, data: &str) -> Self {
-        self.data(Bytes::copy_from_slice(data.as_bytes()))
+    pub fn json(mut self, data: &str) -> Self {
+        self.data = Bytes::copy_from_slice(data.as_bytes());
+        self.is_json = true;
+        self
     }
 
-    /// The payload, as `datacontenttype` says.
+    /// The payload: what `datacontenttype` says, and any bytes where it is not set. None if empty.
     #[must_use]
     pub fn data(mut self, data: Bytes) -> Self {
-        self.data = Some(data);
+        self.data = data;
+        self.is_json = false;
         self
     }
 
@@ -149,18 +155,30 @@ impl Parts {
     /// # Errors
     /// The first rule that is broken.
     pub fn build(self, limits: &Limits) -> Result<Event, Problem> {
-        let body = self.data.clone().unwrap_or_default();
-        let bytes = self.text.len() + body.len();
+        self.build_as(limits, Strictness::Producer)
+    }
+
+    /// As [`Self::build`], for what must not be lost: a `source` that is no URI-reference is kept as it is.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn build_lenient(self, limits: &Limits) -> Result<Event, Problem> {
+        self.build_as(limits, Strictness::Lenient)
+    }
+
+    pub(crate) fn build_as(
+        self,
+        limits: &Limits,
+        strictness: Strictness,
+    ) -> Result<Event, Problem> {
+        let bytes = self.text.len() + self.data.len();
         if bytes > limits.event_bytes_max {
             return Err(Problem::TooLarge {
                 bytes,
                 bytes_max: limits.event_bytes_max,
             });
         }
-        let data = match &self.data {
-            None => Payload::None,
-            Some(bytes) => payload(self.datacontenttype.map(|span| self.slice(span)), bytes)?,
-        };
+        let (data, body) = self.payload()?;
         let event = Event {
             id: self.id.ok_or(Problem::Missing { attribute: "id" })?,
             source: self.source.ok_or(Problem::Missing {
@@ -180,41 +198,38 @@ impl Parts {
             form: Form::Parts,
             data,
         };
-        event.check()?;
+        event.check(strictness)?;
         Ok(event)
     }
-}
 
-fn payload(datacontenttype: Option<&str>, bytes: &Bytes) -> Result<Payload, Problem> {
-    if !rules::is_json(datacontenttype) {
-        return Ok(Payload::Body);
-    }
-    // As text: the parser does not look at the bytes of strings that it skips.
-    let Ok(json) = std::str::from_utf8(bytes) else {
-        return Err(Problem::Data {
-            rule: "is not UTF-8, as JSON must be".to_owned(),
-        });
-    };
-    match serde_json::from_str::<serde::de::IgnoredAny>(json) {
-        Ok(_) => Ok(Payload::JsonBody),
-        Err(error) => Err(Problem::Data {
-            rule: format!(
-                "is not the JSON that `datacontenttype` {} says it is: {error}",
-                datacontenttype.unwrap_or("application/json (the default)")
-            ),
-        }),
+    fn payload(&self) -> Result<(PayloadForm, Bytes), Problem> {
+        let given = self.datacontenttype.map(|span| self.slice(span));
+        let implied = self.is_json.then_some(IMPLIED_MEDIA_TYPE);
+        match given.or(implied) {
+            // An empty text is no JSON, and has to be refused where it was said to be.
+            _ if self.data.is_empty() && !self.is_json => Ok((PayloadForm::None, Bytes::new())),
+            Some(media_type) if rules::is_json(Some(media_type)) => {
+                let json = json_bytes(&self.data, media_type)?;
+                Ok((PayloadForm::JsonBody, json))
+            }
+            _ if self.data.is_empty() => Ok((PayloadForm::None, Bytes::new())),
+            Some(_) | None => Ok((PayloadForm::Body, self.data.clone())),
+        }
     }
 }
 
 impl Event {
     /// The rules of every attribute, in the order of the specification.
-    pub(super) fn check_core(&self) -> Result<(), Problem> {
+    pub(super) fn check_core(&self, strictness: Strictness) -> Result<(), Problem> {
         rules::non_empty("id", self.id())?;
         rules::string("id", self.id())?;
-        rules::uri_reference("source", self.source())?;
+        match strictness {
+            Strictness::Producer => rules::uri_reference("source", self.source())?,
+            Strictness::Lenient => rules::lenient_source("source", self.source())?,
+        }
         rules::non_empty("type", self.event_type())?;
         rules::string("type", self.event_type())?;
-        if let Some(value) = self.datacontenttype() {
+        if let Some(value) = self.optional(self.datacontenttype) {
             rules::media_type("datacontenttype", value)?;
         }
         if let Some(value) = self.dataschema() {
@@ -228,8 +243,8 @@ impl Event {
             .map_or(Ok(()), |value| rules::time("time", value))
     }
 
-    pub(crate) fn check(&self) -> Result<(), Problem> {
-        self.check_core()?;
+    pub(crate) fn check(&self, strictness: Strictness) -> Result<(), Problem> {
+        self.check_core(strictness)?;
         for extension in &self.extensions {
             rules::string(self.text(extension.name), self.text(extension.value))?;
         }

@@ -208,14 +208,19 @@ pub(crate) fn media_type(attribute: &str, value: &str) -> Rule {
     }
 }
 
-/// Whether a payload of this content type is JSON.
-///
-/// CloudEvents JSON format 1.0.2 §3.1.1: an absent `datacontenttype` means `application/json`.
-pub(crate) fn is_json(datacontenttype: Option<&str>) -> bool {
-    let Some(essence) = datacontenttype.map(essence) else {
-        return true;
-    };
-    let Some((_, subtype)) = essence.split_once('/') else {
+/// `source` of a sender that does not repeat: not empty, and no control characters. The topics of Azure are not
+/// always URI-references, and an event is worth more than that rule.
+pub(crate) fn lenient_source(attribute: &str, value: &str) -> Rule {
+    non_empty(attribute, value)?;
+    string(attribute, value)
+}
+
+/// Whether a payload of this media type is JSON. Of no media type nothing is known.
+pub(crate) fn is_json(media_type: Option<&str>) -> bool {
+    let Some((_, subtype)) = media_type
+        .map(essence)
+        .and_then(|text| text.split_once('/'))
+    else {
         return false;
     };
     let bytes = subtype.as_bytes();
@@ -223,13 +228,25 @@ pub(crate) fn is_json(datacontenttype: Option<&str>) -> bool {
         || bytes.len() > 5 && bytes[bytes.len() - 5..].eq_ignore_ascii_case(b"+json")
 }
 
-/// Whether a payload of this content type is text, and so a JSON string in the JSON format.
-pub(crate) fn is_text(datacontenttype: Option<&str>) -> bool {
-    let Some(essence) = datacontenttype.map(str::to_ascii_lowercase) else {
+/// Whether UTF-8 of this media type is text, and so a JSON string in the JSON format. Text in another charset is
+/// bytes: a JSON string would say other characters.
+pub(crate) fn is_text(media_type: Option<&str>) -> bool {
+    let Some(lower) = media_type.map(str::to_ascii_lowercase) else {
         return false;
     };
-    let essence = self::essence(&essence);
-    essence.starts_with("text/") || essence.ends_with("/xml") || essence.ends_with("+xml")
+    let essence = self::essence(&lower);
+    let is_text =
+        essence.starts_with("text/") || essence.ends_with("/xml") || essence.ends_with("+xml");
+    is_text
+        && charset(&lower).is_none_or(|charset| ["utf-8", "utf8", "us-ascii"].contains(&charset))
+}
+
+/// The value of the parameter `charset` of a media type in lower case.
+fn charset(media_type: &str) -> Option<&str> {
+    let parameters = media_type.split(';').skip(1);
+    let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim() == "charset")?;
+    Some(value.trim().trim_matches('"'))
 }
 
 fn essence(media_type: &str) -> &str {
@@ -290,12 +307,15 @@ mod tests {
 
     #[test]
     fn content_types() {
-        assert!(is_json(None));
+        assert!(!is_json(None));
         assert!(is_json(Some("application/JSON; charset=utf-8")));
         assert!(is_json(Some("application/json-patch+json; charset=utf-8")));
         assert!(!is_json(Some("text/plain")));
         assert!(is_text(Some("Text/plain; charset=utf-8")));
         assert!(is_text(Some("application/soap+xml")));
+        assert!(is_text(Some("text/csv; header=present; CharSet=\"UTF-8\"")));
+        assert!(!is_text(Some("text/plain;charset=iso-8859-1")));
+        assert!(!is_text(None));
         assert!(media_type("datacontenttype", "application/json;charset=utf-8").is_ok());
         assert!(media_type("datacontenttype", "json").is_err());
         assert!(media_type("datacontenttype", "a/ b").is_err());

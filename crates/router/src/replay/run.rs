@@ -6,13 +6,15 @@ use crate::dead_letters::{DeadLetterQuery, some_of};
 use crate::intake::OnDisk;
 use crate::lane::Lane;
 use crate::router::Router;
-use crate::sink::{DeadLetterStore, StoredLetter};
+use crate::sink::StoredLetter;
+use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
+use twinroute_retry::dead_letter::listing::ListingOrder;
 
 /// Replayed deliveries that may be open at a time.
 const OPEN_MAX: usize = 256;
@@ -146,9 +148,13 @@ impl<'a> Course<'a> {
         // Names come in one order, so the last one done tells where to go on.
         let done = self.job.status().container_names.remove(&label);
         let mut marker: Option<String> = None;
+        let mut order = ListingOrder::default();
         loop {
             let page = store.list(prefix, marker.as_deref()).await;
             let page = page.map_err(|fault| Stop(fault.reason.to_string()))?;
+            let names = page.names.iter().map(String::as_str);
+            let checked = order.check(names, page.next.as_deref());
+            checked.map_err(|fault| Stop(fault.to_string()))?;
             for name in page.names {
                 if done.as_ref().is_some_and(|done| name <= *done) {
                     continue;
@@ -156,7 +162,7 @@ impl<'a> Course<'a> {
                 if self.is_enough() {
                     return self.wait_for_all().await;
                 }
-                self.stored_one(&*store, &name, query).await?;
+                self.stored_one(&store, &name, query).await?;
                 self.job.update(|progress| {
                     progress.container_names.insert(label.clone(), name);
                 });
@@ -170,7 +176,7 @@ impl<'a> Course<'a> {
 
     async fn stored_one(
         &mut self,
-        store: &dyn DeadLetterStore,
+        store: &UserStore,
         name: &str,
         query: &DeadLetterQuery,
     ) -> Result<(), Stop> {

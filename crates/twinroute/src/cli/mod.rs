@@ -1,5 +1,6 @@
 //! The command line: one module a command.
 
+mod address;
 mod arm;
 mod ask;
 mod audit;
@@ -9,11 +10,13 @@ mod demo;
 mod dps;
 mod emulator;
 mod endpoint;
+pub(crate) mod exit;
 mod explain;
 mod instance;
 mod journal;
 mod ledger;
 mod management;
+pub(crate) mod output;
 mod private_endpoint;
 mod replay;
 mod route;
@@ -28,8 +31,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What `sysexits.h` calls a configuration error.
-pub(crate) const EX_CONFIG: u8 = 78;
+/// Reads the command line; `--help` and `--version` are answered, and what is wrong is said, here.
+///
+/// # Errors
+/// The exit code, when there is nothing to run.
+pub(crate) fn arguments() -> Result<Arguments, ExitCode> {
+    Arguments::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            output::usage_error(&error);
+            // What `clap` would have ended with.
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+        match output::help(&error) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => exit::failed(&failure.into()),
+        }
+    })
+}
 
 /// Routes digital-twin events to Event Grid topics, Event Hubs and Service Bus topics.
 #[derive(Debug, Parser)]
@@ -150,16 +168,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Emulator(options) => emulator::run(options).await,
         Command::Completions { shell } => completions::run(shell),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("twinroute: {error:#}");
-        ExitCode::FAILURE
-    })
-}
-
-/// Prints a configuration error and gives its exit code.
-fn config_error(error: &anyhow::Error) -> ExitCode {
-    eprintln!("twinroute: {error:#}");
-    ExitCode::from(EX_CONFIG)
+    result.unwrap_or_else(|error| exit::failed(&error))
 }
 
 /// Hears SIGINT and SIGTERM from the moment it is made.

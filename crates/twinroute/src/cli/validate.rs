@@ -1,8 +1,10 @@
 //! `twinroute validate`: everything that is wrong, before anything runs.
 
-use super::{EX_CONFIG, config_error};
+use super::exit::{self, ExitReason};
+use crate::cli::output;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
+use crate::exposed;
 use crate::listeners;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,19 +13,22 @@ use twinroute_router::source::Faults;
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match Loaded::read(file) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     let mut errors = Vec::new();
     match loaded.config.check() {
         Ok(warnings) => warnings
             .iter()
-            .for_each(|warning| eprintln!("warning: {warning}")),
+            .for_each(|warning| output::error_line(format_args!("warning: {warning}"))),
         Err(found) => errors.extend(found),
+    }
+    for warning in exposed::open_folders(&loaded) {
+        output::error_line(format_args!("warning: {warning}"));
     }
     let outgoing = match loaded.outgoing() {
         Ok(outgoing) => outgoing,
         // What else is wrong would be told of a table that was not looked at.
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     let definitions = match loaded.config.table.source {
         Kind::Files => loaded.definitions().map(Some),
@@ -32,11 +37,14 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     };
     match definitions {
         Ok(None) if errors.is_empty() => {
-            println!("{}: valid; definitions are not in files", file.display())
+            output::line(format_args!(
+                "{}: valid; definitions are not in files",
+                file.display()
+            ))?;
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new(None, &outgoing)?;
+            let connector = Endpoints::new(None, &outgoing, loaded.config.ingress.event_bytes())?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(mut warnings) => {
@@ -44,9 +52,9 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
                     warnings.extend(private);
                     warnings
                         .iter()
-                        .for_each(|warning| eprintln!("warning: {warning}"));
+                        .for_each(|warning| output::error_line(format_args!("warning: {warning}")));
                     if errors.is_empty() {
-                        report(&definitions, file);
+                        report(&definitions, file)?;
                     }
                 }
                 Err(faults) => add(&mut errors, &faults),
@@ -58,34 +66,34 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for error in &errors {
-        eprintln!("error: {error}");
+        output::error_line(format_args!("error: {error}"));
     }
-    eprintln!(
+    output::error_line(format_args!(
         "twinroute: {}: {} in all",
         file.display(),
         count(errors.len(), "error")
-    );
-    Ok(ExitCode::from(EX_CONFIG))
+    ));
+    Ok(ExitCode::from(ExitReason::Configuration.code()))
 }
 
 fn add(errors: &mut Vec<String>, faults: &Faults) {
     errors.extend(faults.0.iter().map(ToString::to_string));
 }
 
-fn report(definitions: &twinroute_router::source::Definitions, file: &Path) {
+fn report(definitions: &twinroute_router::source::Definitions, file: &Path) -> std::io::Result<()> {
     let instances = &definitions.instances;
     let endpoints: usize = instances
         .iter()
         .map(|instance| instance.endpoints.len())
         .sum();
     let routes: usize = instances.iter().map(|instance| instance.routes.len()).sum();
-    println!(
+    output::line(format_args!(
         "{}: valid: {}, {}, {}",
         file.display(),
         count(instances.len(), "instance"),
         count(endpoints, "endpoint"),
         count(routes, "route")
-    );
+    ))
 }
 
 fn count(count: usize, noun: &str) -> String {

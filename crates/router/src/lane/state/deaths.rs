@@ -72,10 +72,10 @@ impl State {
     fn limit_dead(&mut self) {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
         while most > 0 && self.dead.bytes() > most {
-            let Some(sequence) = self.dead.remove_oldest() else {
+            let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
-            self.settle(sequence, Fate::Discarded(Discard::Overflow));
+            self.settle(oldest.sequence, Fate::Discarded(Discard::Overflow));
             self.counters.get().discarded[Discard::Overflow as usize].increment(1);
         }
     }
@@ -170,9 +170,9 @@ impl State {
         }
         // In memory, dead letters end with the process.
         while reason == Discard::Stopped
-            && let Some(sequence) = self.dead.remove_oldest()
+            && let Some(oldest) = self.dead.remove_oldest()
         {
-            self.discard(sequence, reason);
+            self.discard(oldest.sequence, reason);
             count += 1;
         }
         self.hand_over();

@@ -6,11 +6,14 @@ mod deaths;
 mod fault;
 mod limits;
 mod outcomes;
+mod room;
 mod show;
 mod uploads;
 
-pub(crate) use control::Purged;
+pub use control::Purged;
 pub(super) use fault::Probe;
+pub(crate) use room::{Evictable, EvictedDelivery, LaneRoom};
+pub(super) use show::Told;
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
@@ -24,7 +27,8 @@ use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
 use crate::refusals::Refusals;
-use crate::sink::{Delivery, Sink};
+use crate::sink::{BatchLimits, Delivery, EndpointFault};
+use crate::user_code::{UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -40,27 +44,43 @@ use twinroute_retry::ledger::{Discard, Fate, Ledger};
 /// waits behind them is read back.
 const LANE_MEMORY_MAX: usize = 4 << 20;
 
+/// What holds until a sink was asked.
+const UNKNOWN_LIMITS: BatchLimits = BatchLimits {
+    events_max: 1,
+    bytes_max: 1,
+    in_flight_max: 1,
+};
+
 pub(super) struct State {
     instance: InstanceName,
     name: EndpointName,
     label: String,
     setup: Setup,
+    /// What its sink said last.
+    limits: BatchLimits,
     queue: Queue,
     ledger: Ledger,
     fault: Option<Fault>,
     /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
     epoch: u64,
     last_error: String,
-    flights: BTreeMap<u64, Instant>,
+    flights: BTreeMap<u64, BatchInFlight>,
     flights_begun: u64,
+    /// Bytes of the events in flight.
+    flight_bytes: u64,
     concurrency: Concurrency,
     latency: Histogram,
     retired: Option<Retirement>,
     ended: bool,
+    /// The router was dropped.
+    abandoned: bool,
     overflowing: bool,
     /// When deaths were last told in the log, and how many there were since.
     deaths_told_at: Option<Instant>,
     deaths_untold: u64,
+    /// Events that had their last attempt since one was delivered.
+    deaths_in_a_row: u64,
+    evictions: room::Evictions,
     paused: bool,
     still: Still,
     dead: DeadLetters,
@@ -103,6 +123,8 @@ pub(super) struct Retirement {
 /// What the loop is to do next.
 pub(super) enum Step {
     Send(Flight),
+    /// Ask this one for its limits: it took the place of the one that was asked.
+    OtherSink(UserSink),
     Probe(Probe),
     Upload(Box<Upload>),
     /// Wait for an outcome, a wake-up or this moment.
@@ -110,10 +132,18 @@ pub(super) enum Step {
     End,
 }
 
+/// What is known of a batch while it is in flight.
+#[derive(Clone, Copy, Debug)]
+struct BatchInFlight {
+    /// When the oldest of it came.
+    came: Instant,
+    begun: Instant,
+}
+
 /// A batch on its way.
 pub(super) struct Flight {
     pub(super) id: u64,
-    pub(super) sink: Arc<dyn Sink>,
+    pub(super) sink: UserSink,
     pub(super) batch: Vec<Waiting>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
@@ -161,6 +191,7 @@ impl State {
             label: format!("{instance}/{name}"),
             queue: Queue::new(setup.settings.ordering),
             setup,
+            limits: UNKNOWN_LIMITS,
             ledger: origin.ledger,
             journal: origin.journal,
             clock: origin.clock,
@@ -169,13 +200,17 @@ impl State {
             last_error: String::new(),
             flights: BTreeMap::new(),
             flights_begun: 0,
+            flight_bytes: 0,
             concurrency: Concurrency::new(),
             latency: Histogram::default(),
             retired: None,
             ended: false,
+            abandoned: false,
             overflowing: false,
             deaths_told_at: None,
             deaths_untold: 0,
+            deaths_in_a_row: 0,
+            evictions: room::Evictions::default(),
             paused: origin.state.paused,
             still: Still::restored(origin.state.still + before, since.map(|_| now)),
             dead: DeadLetters::default(),
@@ -219,10 +254,11 @@ impl State {
         self.hand_over();
     }
 
-    pub(super) fn reconfigure(&mut self, setup: Setup, now: Instant) {
+    /// Gives what it was made of before.
+    pub(super) fn reconfigure(&mut self, setup: Setup, now: Instant) -> Setup {
         self.queue.set_ordering(setup.settings.ordering);
-        let held_before = std::mem::replace(&mut self.setup, setup).hold;
-        if self.setup.hold != held_before {
+        let before = std::mem::replace(&mut self.setup, setup);
+        if self.setup.hold != before.hold {
             self.note_hold();
         }
         self.fault = None;
@@ -232,6 +268,12 @@ impl State {
         self.epoch += 1;
         self.update_still(now);
         self.note_fullness(now);
+        before
+    }
+
+    /// Its sink and its dead-letter store, for their code to be called without the lock.
+    pub(super) fn user_objects(&self) -> (UserSink, Option<UserStore>) {
+        (self.setup.sink.clone(), self.setup.store.clone())
     }
 
     /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
@@ -267,7 +309,7 @@ impl State {
             return false;
         }
         let had_none = self.queue.oldest_sendable().is_none();
-        let room = self.room();
+        let room = self.room_to_fill();
         let filled = self.queue.fills(room);
         self.enqueue(waiting, now);
         had_none || (!filled && self.queue.fills(room))
@@ -284,10 +326,8 @@ impl State {
     }
 
     fn enqueue(&mut self, waiting: Waiting, now: Instant) {
-        let evicted = self.queue.push(waiting, self.caps());
-        for oldest in evicted {
-            self.overflow(oldest, now);
-        }
+        self.queue.push(waiting);
+        self.limit_queue(now);
         self.note_fullness(now);
     }
 
@@ -308,12 +348,32 @@ impl State {
         Wall { wall, now }
     }
 
-    /// Decides what to do now.
-    pub(super) fn step(&mut self, now: Instant) -> Step {
+    /// Decides what to do now; `limits` are those of `sink`, just asked for.
+    pub(super) fn step(
+        &mut self,
+        sink: &UserSink,
+        limits: Result<BatchLimits, EndpointFault>,
+        now: Instant,
+    ) -> Step {
+        if self.abandoned {
+            return Step::End;
+        }
+        if !self.setup.sink.is(sink) {
+            return Step::OtherSink(self.setup.sink.clone());
+        }
+        match limits {
+            Ok(limits) => self.limits = limits,
+            Err(fault) => self.failed_unasked(fault, now),
+        }
+        self.decide(now)
+    }
+
+    fn decide(&mut self, now: Instant) -> Step {
         if let Some(step) = self.ending(now) {
             return step;
         }
         let expiry = self.limit_age(now);
+        self.limit_queue(now);
         if let Some(upload) = self.next_upload(now) {
             return Step::Upload(Box::new(upload));
         }
@@ -322,11 +382,7 @@ impl State {
             return Step::Wait(others);
         }
         let backing_off = self.fault.as_ref().map(|fault| fault.until);
-        let in_flight_max = match backing_off {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
-        };
-        if self.flights.len() >= in_flight_max {
+        if self.flights.len() >= self.in_flight_max() {
             return Step::Wait(others);
         }
         if let Some(until) = backing_off.filter(|until| *until > now) {
@@ -337,7 +393,7 @@ impl State {
         let oldest = self.queue.oldest_sendable();
         let lingering = oldest.map(|oldest| oldest + self.setup.settings.linger);
         let go = due.is_some_and(|due| due <= now)
-            || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
+            || lingering.is_some_and(|end| end <= now || self.queue.fills(self.room_to_fill()));
         if go {
             match self.before_sending() {
                 First::Probe(probe) => return Step::Probe(probe),
@@ -357,9 +413,16 @@ impl State {
 
     /// Batches that may be unanswered at most.
     fn in_flight_cap(&self) -> usize {
-        let limits = self.setup.sink.limits();
         let most = self.setup.settings.batches_in_flight_max;
-        limits.in_flight_max.clamp(1, most)
+        self.limits.in_flight_max.clamp(1, most)
+    }
+
+    /// Batches that may be unanswered now.
+    pub(super) fn in_flight_max(&self) -> usize {
+        match &self.fault {
+            Some(_) => 1,
+            None => self.concurrency.limit(self.in_flight_cap()),
+        }
     }
 
     /// The sink keeps its own time; this is for one that does not.
@@ -371,10 +434,12 @@ impl State {
         let id = self.flights_begun;
         self.flights_begun += 1;
         let oldest = batch.iter().map(|waiting| waiting.came).min();
-        self.flights.insert(id, oldest.unwrap_or(now));
+        let came = oldest.unwrap_or(now);
+        self.flights.insert(id, BatchInFlight { came, begun: now });
+        self.flight_bytes += bytes_of(&batch);
         Flight {
             id,
-            sink: Arc::clone(&self.setup.sink),
+            sink: self.setup.sink.clone(),
             batch,
             disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
             deadline: self.flight_time_max(),
@@ -418,6 +483,15 @@ impl State {
 
     pub(super) fn retire(&mut self, retirement: Retirement) {
         self.retired = Some(retirement);
+    }
+
+    /// Ends it as it is; gives how many deliveries it had not settled.
+    pub(super) fn abandon(&mut self) -> u64 {
+        let over = self.ended;
+        self.abandoned = true;
+        self.ended = true;
+        let open = self.queue.events() + self.queue.in_flight() + self.dead.len();
+        if over { 0 } else { open as u64 }
     }
 
     /// Takes a retirement back; false when its loop has ended already.
@@ -472,6 +546,11 @@ impl State {
         }
         self.ledger.settle(fate);
     }
+}
+
+/// Bytes of the events of a batch.
+fn bytes_of(batch: &[Waiting]) -> u64 {
+    batch.iter().map(|waiting| u64::from(waiting.bytes)).sum()
 }
 
 fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {

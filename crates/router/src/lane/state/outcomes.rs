@@ -1,7 +1,7 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
 use super::super::queue::{Fate as Next, Waiting};
-use super::{DeathReason, End, Flight, State};
+use super::{DeathReason, End, Flight, State, bytes_of};
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
 /// Deaths are told in the log at most this often, with how many there were.
-const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
+pub(super) const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 impl State {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
@@ -22,6 +22,7 @@ impl State {
         now: Instant,
     ) {
         self.flights.remove(&flight.id);
+        self.flight_bytes -= bytes_of(&flight.batch);
         let mut fates = Vec::with_capacity(flight.batch.len());
         let mut fault = None;
         let mut answered = false;
@@ -30,14 +31,8 @@ impl State {
         let mut outcomes = outcomes.into_iter();
         for waiting in flight.batch {
             let twin = waiting.twin;
-            let outcome = outcomes.next().unwrap_or_else(|| {
-                let reason = "the sink gave fewer outcomes than deliveries";
-                let reason = Reason::new("no-outcome", reason);
-                Some(Outcome::Retry {
-                    after: None,
-                    reason,
-                })
-            });
+            let outcome = outcomes.next();
+            let outcome = outcome.expect("there is one for each delivery");
             let fate = match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
                     let reason =
@@ -69,6 +64,9 @@ impl State {
             fates.push((twin, fate));
         }
         self.counters.get().delivered.increment(delivered);
+        if delivered > 0 {
+            self.deaths_in_a_row = 0;
+        }
         self.queue.resolve(fates, now);
         self.bury(dying, now);
         self.hand_over();
@@ -163,6 +161,7 @@ impl State {
         };
         self.last_error = reason.to_string();
         self.deaths_untold += dying.0.len() as u64;
+        self.deaths_in_a_row += dying.0.len() as u64;
         let quiet = |told: Instant| now.saturating_duration_since(told) >= DEATHS_TOLD_EVERY;
         if self.deaths_told_at.is_none_or(quiet) {
             tracing::error!(

@@ -3,7 +3,7 @@
 //! A PUT replaces a whole resource, so what a command leaves out would go without a word.
 
 use super::Client;
-use crate::cli::ask;
+use crate::cli::{ask, output};
 use anyhow::bail;
 use serde_json::{Map, Value};
 use std::io::IsTerminal as _;
@@ -71,7 +71,9 @@ pub(crate) async fn may_replace(
         .map(|line| format!("\n  {line}"));
     let list = list.collect::<String>();
     if yes {
-        eprintln!("{what} is there already; this changes it:{list}");
+        output::error_text(format_args!(
+            "{what} is there already; this changes it:{list}\n"
+        ));
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
@@ -80,10 +82,10 @@ pub(crate) async fn may_replace(
              {list}"
         );
     }
-    eprintln!("{what} is there already; this would:{list}");
+    output::error_text(format_args!("{what} is there already; this would:{list}\n"));
     let confirmed = ask::confirmed("replace it? [y/N] ")?;
     if !confirmed {
-        println!("{what}: nothing was changed");
+        output::line(format_args!("{what}: nothing was changed"))?;
     }
     Ok(confirmed)
 }

@@ -1,22 +1,32 @@
 //! Resources on the terminal: tables and facts, and JSON without secrets.
 
 use crate::cli::ask::cut;
+use crate::cli::output;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io;
 use twinroute_management::SECRET_MEMBERS;
 use twinroute_model::secret::Secret;
+use twinroute_model::visible::one_line;
 
 /// Characters of one cell; the rest is in `--json`.
 const CELL_MAX: usize = 60;
 
 /// Prints a resource or a list: as JSON, or as `human` shows it.
-pub(crate) fn print(json: bool, value: &Value, human: impl FnOnce(&Value) -> String) {
+///
+/// # Errors
+/// When standard output takes no more.
+pub(crate) fn print(
+    json: bool,
+    value: &Value,
+    human: impl FnOnce(&Value) -> String,
+) -> io::Result<()> {
     let mut value = value.clone();
     hide(&mut value);
     if json {
-        println!("{value:#}");
+        output::line(format_args!("{value:#}"))
     } else {
-        print!("{}", human(&value));
+        output::print(human(&value))
     }
 }
 
@@ -85,10 +95,7 @@ pub(crate) fn facts(facts: &[(&str, &str)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in facts {
-        let value: String = value
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let value = one_line(value);
         writeln!(text, "{name:<width$}  {value}").expect("a String takes everything");
     }
     text
@@ -138,7 +145,7 @@ mod tests {
         );
         assert_eq!(
             facts(&[("name", "a"), ("host", ""), ("location", "b\u{1b}c")]),
-            "name      a\nlocation  b c\n"
+            "name      a\nlocation  b\\u001bc\n"
         );
     }
 }

@@ -249,7 +249,7 @@ impl RotateKey {
             let resource = client
                 .change(change, INSTANCES.version, None, waiting, &what)
                 .await?;
-            show::print(self.which.is_json(), &resource, facts);
+            show::print(self.which.is_json(), &resource, facts)?;
             return Ok(());
         }
         let mut body = client.get(&path, INSTANCES.version, &what).await?;
@@ -335,7 +335,7 @@ async fn put(
     let resource = client
         .change(change, INSTANCES.version, Some(&sent), waiting, what)
         .await?;
-    show::print(which.is_json(), &resource, facts);
+    show::print(which.is_json(), &resource, facts)?;
     Ok(())
 }
 

@@ -1,0 +1,296 @@
+//! What a sender that does not repeat delivered: its events one by one, and what is none.
+//!
+//! Event Grid sends a delivery again after most failures, but not when it is told that something is wrong with it.
+//! So nothing is refused as a whole: each event is read for itself, leniently, and what cannot be read is given back
+//! with its bytes and the reason.
+//! Source: Azure Event Grid, "Message delivery and retry": 400 and 413 are not repeated.
+
+use crate::cloudevents::{http, json};
+use crate::event::payload::without_mark;
+use crate::event::{Event, Invalid, Limits, Problem, Strictness};
+use crate::event_grid_schema;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+/// A delivery, read as far as it can be.
+#[derive(Debug, Default)]
+pub struct ReceivedEvents {
+    /// The events, in order.
+    pub events: Vec<Event>,
+    /// What is no event, in order.
+    pub unreadable: Vec<UnreadablePart>,
+}
+
+/// A part of a delivery that is no event, or the whole of one that has no parts.
+#[derive(Clone, Debug)]
+pub struct UnreadablePart {
+    /// It, byte for byte.
+    pub bytes: Bytes,
+    /// Why it is no event, and its place in the delivery.
+    pub reason: Invalid,
+}
+
+/// What the body of a request looks like, told by its first event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyShape {
+    /// A JSON object with a `specversion`.
+    CloudEvent,
+    /// A JSON array whose first item has a `specversion`.
+    CloudEventBatch,
+    /// A JSON array or object whose first item has an `eventType`.
+    EventGridSchema,
+    /// Anything else.
+    Other,
+}
+
+impl BodyShape {
+    /// Looks no further than the end of the first event.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Item {
+            specversion: Option<IgnoredAny>,
+            event_type: Option<IgnoredAny>,
+        }
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        let body = body.trim_ascii_start();
+        let (item, cloud_events) = match body.split_first() {
+            Some((b'[', rest)) => (rest, Self::CloudEventBatch),
+            Some(_) | None => (body, Self::CloudEvent),
+        };
+        let mut items = serde_json::Deserializer::from_slice(item).into_iter::<Item>();
+        match items.next() {
+            Some(Ok(item)) if item.specversion.is_some() => cloud_events,
+            Some(Ok(item)) if item.event_type.is_some() => Self::EventGridSchema,
+            Some(_) | None => Self::Other,
+        }
+    }
+}
+
+/// Reads a delivery: one event or an array of them, in either schema.
+///
+/// `default_source` stands in where an event of the Event Grid schema names no `topic`. An event larger than
+/// `limits` allows is given back as unreadable; how many there are is bounded by the body alone.
+#[must_use]
+pub fn read(body: &Bytes, default_source: &str, limits: &Limits) -> ReceivedEvents {
+    let mut received = ReceivedEvents::default();
+    let text = without_mark(body);
+    let text = match std::str::from_utf8(&text) {
+        Ok(text) => text.trim_ascii(),
+        Err(error) => {
+            let offset = error.valid_up_to();
+            received.refuse(body.clone(), Problem::NotUtf8 { offset }.into());
+            return received;
+        }
+    };
+    if !text.starts_with('[') {
+        match read_one(body, text, default_source, limits) {
+            Ok(event) => received.events.push(event),
+            Err(problem) => received.refuse(body.clone(), problem.into()),
+        }
+        return received;
+    }
+    let items: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(items) => items,
+        Err(error) => {
+            let reason = error.to_string();
+            received.refuse(body.clone(), Problem::NotArray { reason }.into());
+            return received;
+        }
+    };
+    for (index, item) in items.into_iter().enumerate() {
+        match read_one(body, item.get(), default_source, limits) {
+            Ok(event) => received.events.push(event),
+            Err(problem) => {
+                let bytes = body.slice_ref(item.get().as_bytes());
+                received.refuse(bytes, Invalid::from(problem).at(index));
+            }
+        }
+    }
+    received
+}
+
+/// Reads a delivery in binary mode. One that is no event is given back as a JSON object with its attributes as they
+/// came, so far as they are text, and its body as base64: what it would have been in structured mode.
+#[must_use]
+pub fn read_binary(headers: &[(&str, &[u8])], body: &Bytes, limits: &Limits) -> ReceivedEvents {
+    let mut received = ReceivedEvents::default();
+    let all = headers.iter().copied();
+    match http::parse_as(all, body.clone(), limits, Strictness::Lenient) {
+        Ok(event) => received.events.push(event),
+        Err(reason) => {
+            let mut members = serde_json::Map::new();
+            for (name, value) in headers {
+                let attribute = match name.eq_ignore_ascii_case("content-type") {
+                    true => Some("datacontenttype".to_owned()),
+                    false => http::attribute_name(name),
+                };
+                if let Some(attribute) = attribute {
+                    members.insert(attribute, String::from_utf8_lossy(value).into());
+                }
+            }
+            members.insert("data_base64".to_owned(), BASE64.encode(body).into());
+            let bytes = serde_json::Value::Object(members).to_string();
+            received.refuse(bytes.into(), reason);
+        }
+    }
+    received
+}
+
+/// Reads the event that `item`, a part of `body`, stands for.
+fn read_one(
+    body: &Bytes,
+    item: &str,
+    default_source: &str,
+    limits: &Limits,
+) -> Result<Event, Problem> {
+    match BodyShape::of(item.as_bytes()) {
+        BodyShape::EventGridSchema => {
+            event_grid_schema::parse_lenient(item, default_source, limits)
+        }
+        BodyShape::CloudEvent | BodyShape::CloudEventBatch | BodyShape::Other => {
+            let event = json::parse_lenient(body.slice_ref(item.as_bytes()), limits);
+            event.map_err(|invalid| invalid.problem)
+        }
+    }
+}
+
+/// An id for bytes that name none: base64url of their SHA-256, 43 characters. The same bytes have the same.
+#[must_use]
+pub fn content_id(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
+}
+
+/// Whether a text is one JSON value.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+impl ReceivedEvents {
+    fn refuse(&mut self, bytes: Bytes, reason: Invalid) {
+        self.unreadable.push(UnreadablePart { bytes, reason });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        r#"{"id":"g","subject":"s","eventType":"T","eventTime":"2026-01-31T08:15:30Z","data":{}}"#;
+    const CLOUD: &str = r#"{"specversion":"1.0","id":"c","source":"s","type":"t"}"#;
+
+    /// The ids of the events, and each part that is none: its text and why.
+    fn check(body: &str, ids: &[&str], unreadable: &[(&str, &str)]) {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let received = read(&body, "/events", &Limits::default());
+        let found: Vec<&str> = received.events.iter().map(Event::id).collect();
+        assert_eq!(found, ids);
+        let parts = received.unreadable.iter();
+        let parts: Vec<(&str, String)> = parts
+            .map(|part| {
+                (
+                    std::str::from_utf8(&part.bytes).unwrap(),
+                    part.reason.to_string(),
+                )
+            })
+            .collect();
+        let parts: Vec<(&str, &str)> = parts.iter().map(|(text, why)| (*text, &**why)).collect();
+        assert_eq!(parts, unreadable);
+    }
+
+    #[test]
+    fn each_event_of_a_delivery_is_read_for_itself() {
+        let empty = GOOD.replace("\"s\"", "\"\"");
+        let why = "event 1: attribute `subject`: must not be empty";
+        check(
+            &format!("[{GOOD}, {empty} ,{CLOUD}]"),
+            &["g", "c"],
+            &[(&empty, why)],
+        );
+        check(&format!("\u{feff} [{GOOD}]"), &["g"], &[]);
+        check(CLOUD, &["c"], &[]);
+        check(GOOD, &["g"], &[]);
+        check("[]", &[], &[]);
+        let twice = "event 0: attribute `id`: appears more than once";
+        let double = CLOUD.replace('}', r#","id":"d"}"#);
+        check(&format!("[{double}]"), &[], &[(&double, twice)]);
+    }
+
+    #[test]
+    fn what_is_no_json_is_given_back_whole() {
+        for (body, why) in [
+            (
+                "hello",
+                "the event is not a JSON object: expected value at line 1 column 1",
+            ),
+            (
+                "",
+                "the event is not a JSON object: EOF while parsing a value at line 1 column 0",
+            ),
+            (
+                "[1",
+                "the batch is not a JSON array of events: EOF while parsing a list at line 1 column 2",
+            ),
+            (
+                "7",
+                "the event is not a JSON object: invalid type: integer `7`, expected a CloudEvent at line 1 column 1",
+            ),
+        ] {
+            check(body, &[], &[(body, why)]);
+        }
+        let body = Bytes::from_static(b"[\xff]");
+        let received = read(&body, "/events", &Limits::default());
+        assert_eq!(received.unreadable[0].bytes, body);
+    }
+
+    #[test]
+    fn no_source_loses_an_event() {
+        for topic in [
+            "a b",
+            "bücher",
+            "c:\\x",
+            "50%",
+            "/subscriptions/\\u0022x\\u0022",
+        ] {
+            let item = GOOD.replace(
+                "\"id\"",
+                &format!("\"topic\":\"{}\",\"id\"", topic.replace("c:\\", "c:\\\\")),
+            );
+            let received = read(
+                &Bytes::from(format!("[{item}]")),
+                "/events",
+                &Limits::default(),
+            );
+            assert_eq!(
+                received.events.len(),
+                1,
+                "{topic}: {:?}",
+                received.unreadable
+            );
+            let cloud = CLOUD.replace("\"s\"", "\"a b\\u00fc\"");
+            let received = read(&Bytes::from(cloud), "/events", &Limits::default());
+            assert_eq!(received.events[0].source(), "a bü");
+        }
+    }
+
+    #[test]
+    fn an_event_above_the_limit_is_given_back_and_the_others_are_not() {
+        let limits = Limits {
+            event_bytes_max: GOOD.len(),
+            batch_events_max: 1,
+        };
+        let large = GOOD.replace("{}", "\"larger\"");
+        let body = Bytes::from(format!("[{GOOD},{large},{GOOD}]"));
+        let received = read(&body, "/events", &limits);
+        assert_eq!(received.events.len(), 2, "the number of events is no rule");
+        assert_eq!(received.unreadable[0].bytes, large);
+    }
+}
