@@ -102,6 +102,7 @@ impl Shared {
     /// Nobody has this router any more, and nobody has stopped it: it ends here.
     fn abandon(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.admission.close();
         // Whoever still hands over events does so before the lanes end.
         drop(self.journal.lock().unwrap_or_else(PoisonError::into_inner));
         self.stopped.send_replace(true);

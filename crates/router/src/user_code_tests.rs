@@ -584,3 +584,45 @@ async fn what_a_purge_gives_can_be_named() {
     let events = vec![event(1, "a")];
     assert!(router.accept(None, events, AckLevel::Memory).await.is_ok());
 }
+
+/// The files of this crate, without tests, that may name what they call nothing of.
+const NAME_ONLY: [&str; 4] = ["user_code.rs", "sink.rs", "lib.rs", "hold.rs"];
+
+/// Methods of the program's objects are reachable through their guard alone.
+#[test]
+fn code_of_the_program_is_called_in_one_place() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if NAME_ONLY.contains(&&*name) || name.ends_with("tests.rs") {
+                continue;
+            }
+            seen += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let refused = [
+                "dyn Sink>",
+                "&dyn Sink",
+                "dyn DeadLetterStore",
+                "connect.connect(",
+                "connect.dead_letters(",
+                "catch_unwind",
+            ];
+            for part in refused {
+                let made = name == "builder.rs" && part == "dyn Sink>";
+                assert!(
+                    made || !text.contains(part),
+                    "{name}: {part}: call the program's code through user_code.rs"
+                );
+            }
+        }
+    }
+    assert!(seen > 30, "{seen} files were looked at");
+}

@@ -44,10 +44,10 @@ use twinroute_retry::ledger::{Discard, Fate, Ledger};
 /// waits behind them is read back.
 const LANE_MEMORY_MAX: usize = 4 << 20;
 
-/// What holds until a sink was asked.
+/// What holds until a sink was asked: no batch is full.
 const UNKNOWN_LIMITS: BatchLimits = BatchLimits {
-    events_max: 1,
-    bytes_max: 1,
+    events_max: usize::MAX,
+    bytes_max: usize::MAX,
     in_flight_max: 1,
 };
 
