@@ -1,11 +1,12 @@
 //! The way of a request: path, credentials, form, body, events, router, answer.
 
-use crate::answer;
+use crate::answer::{self, AnswerForm};
 use crate::cloudevents;
 use crate::counters::{Counters, Of};
 use crate::credentials::Credentials;
 use crate::error::{Refusal, shown};
 use crate::event_grid::{self, Delivery, Format};
+use crate::notification::{self, TakenApart};
 use crate::settings::Settings;
 use crate::target::{Surface, Target};
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
 use twinroute_router::Router;
-use twinroute_router::accept::AckLevel;
+use twinroute_router::accept::{Accepted, AckLevel};
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
 #[derive(Clone)]
@@ -56,11 +57,38 @@ struct Ack {
     deadline: Duration,
 }
 
+/// What a request asks for, told before its body is read.
+#[derive(Clone, Copy)]
+struct Asked {
+    ack: Ack,
+    form: Form,
+    /// `None`: one that is not known here, of a delivery that is kept as it is.
+    encoding: Option<Encoding>,
+    answer: AnswerForm,
+}
+
+/// What was made of a body.
+enum Taken {
+    /// Events, and what has to be stored for them in bytes.
+    Events(TakenApart, usize),
+    /// Nothing to accept.
+    Answered(Response<Body>),
+}
+
+impl Taken {
+    fn undecoded(head: &Parts, body: Bytes, reason: &str) -> Self {
+        let bytes = body.len();
+        Self::Events(notification::undecoded(head, body, reason), bytes)
+    }
+}
+
 /// What a request says it carries.
 #[derive(Clone, Copy)]
 enum Form {
     CloudEvents(Mode),
     EventGrid(Format),
+    /// A delivery of a sender that does not repeat what it is told is wrong.
+    Notification,
     /// The handshake of a webhook subscription.
     Validation,
     /// Word that a webhook subscription is gone.
@@ -149,7 +177,13 @@ impl Ingress {
                 }
             },
         };
-        let response = answer.unwrap_or_else(|refusal| refusal.answer(surface));
+        let refused = |refusal: Refusal| match (&head.method, Delivery::of(&head.headers)) {
+            (&Method::POST, Ok(Some(Delivery::Notification))) => {
+                refusal.answer_notification(surface)
+            }
+            _ => refusal.answer(surface),
+        };
+        let response = answer.unwrap_or_else(refused);
         counters.answered(response.status());
         response
     }
@@ -200,10 +234,10 @@ impl Inner {
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
         let looked = checked.map_err(Refusal::from).and_then(|who| {
-            let (ack, form, encoding) = self.look(head, &body, target)?;
-            Ok((who, ack, form, encoding))
+            let asked = self.look(head, &body, target)?;
+            Ok((who, asked))
         });
-        let (who, ack, form, encoding) = match looked {
+        let (who, asked) = match looked {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -214,25 +248,77 @@ impl Inner {
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
-        let body = inflate(encoding, body, self.limits.body_bytes(), &mut hold).await?;
-        // What is inflated counts: that is what has to be stored.
-        let bytes = body.len();
-        let events = match form {
-            Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
-            Form::EventGrid(format) => {
-                event_grid::events(format, head.uri.path(), body, &self.events)?
-            }
-            Form::Validation => return event_grid::validate(&body),
-            Form::Deletion => return Ok(answer::empty()),
-        };
+        let (TakenApart { events, unreadable }, bytes) =
+            match self.take(head, body, &mut hold, asked).await? {
+                Taken::Events(taken, bytes) => (taken, bytes),
+                Taken::Answered(response) => return Ok(response),
+            };
         // Before anything is stored: a batch is taken whole or not at all.
         if let Some(caller) = who {
             caller.take(&events, bytes)?;
         }
-        if ack.level == AckLevel::Delivered {
+        let kept = unreadable.len();
+        if kept > 0 {
+            // Before the events: when this fails, the sender repeats all of it.
+            self.router
+                .keep_unreadable(target.instance, unreadable)
+                .await?;
+            counters.unreadable(kept);
+        }
+        if asked.ack.level == AckLevel::Delivered {
             drop(hold);
         }
-        self.accept(target, events, ack, counters).await
+        let accepted = self.accept(target, events, asked.ack, counters).await?;
+        Ok(answer::accepted(
+            &accepted,
+            kept,
+            asked.ack.level,
+            asked.answer,
+        ))
+    }
+
+    /// Makes events of a body.
+    async fn take(
+        &self,
+        head: &Parts,
+        body: Bytes,
+        hold: &mut Hold<'_>,
+        asked: Asked,
+    ) -> Result<Taken, Refusal> {
+        let limits = &self.events;
+        let inflated = match asked.encoding {
+            Some(encoding) => inflate(encoding, body.clone(), self.limits.body_bytes(), hold).await,
+            None => {
+                return Ok(Taken::undecoded(
+                    head,
+                    body,
+                    "its content-encoding is not gzip",
+                ));
+            }
+        };
+        let body = match (inflated, asked.form) {
+            (Ok(inflated), _) => inflated,
+            (Err(error), Form::Notification) if notification::is_kept(&error) => {
+                return Ok(Taken::undecoded(head, body, &error.to_string()));
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        // What is inflated counts: that is what has to be stored.
+        let bytes = body.len();
+        let events = match asked.form {
+            Form::CloudEvents(mode) => cloudevents::events(mode, head, body, limits)?,
+            Form::EventGrid(format) => event_grid::events(format, head.uri.path(), body, limits)?,
+            Form::Notification => {
+                return Ok(Taken::Events(
+                    notification::take_apart(head, &body, limits),
+                    bytes,
+                ));
+            }
+            Form::Validation => return event_grid::validate(&body).map(Taken::Answered),
+            Form::Deletion => return Ok(Taken::Answered(answer::empty())),
+        };
+        let unreadable = Vec::new();
+        Ok(Taken::Events(TakenApart { events, unreadable }, bytes))
     }
 
     /// What can be told before the body is read.
@@ -241,32 +327,62 @@ impl Inner {
         head: &Parts,
         body: &impl http_body::Body,
         target: Target<'_>,
-    ) -> Result<(Ack, Form, Encoding), Refusal> {
-        let ack = self.ack(&head.headers)?;
+    ) -> Result<Asked, Refusal> {
         let form = form(head, target.surface)?;
-        let encoding = Encoding::of(&head.headers).map_err(|found| Refusal::ContentEncoding {
-            found: shown(found.as_bytes()),
-        })?;
+        let is_notification = matches!(form, Form::Notification);
+        let ack = match self.ack(&head.headers) {
+            // A word in a header is no reason to lose events.
+            Err(_) if is_notification => self.ack_by_default(),
+            ack => ack?,
+        };
+        let encoding = match Encoding::of(&head.headers) {
+            Ok(encoding) => Some(encoding),
+            Err(_) if is_notification => None,
+            Err(found) => {
+                let found = shown(found.as_bytes());
+                return Err(Refusal::ContentEncoding { found });
+            }
+        };
         check_body(head, body, form)?;
-        Ok((ack, form, encoding))
+        let is_event_grid = is_notification || target.surface == Surface::EventGrid;
+        let asks_for_outcomes =
+            ack.level == AckLevel::Delivered && head.headers.contains_key("twinroute-ack");
+        Ok(Asked {
+            ack,
+            form,
+            encoding,
+            answer: AnswerForm::of(&head.headers, is_event_grid, asks_for_outcomes),
+        })
     }
 
+    /// Accepts the events of a request. More than a batch may have, which only a delivery brings, go in batches.
     async fn accept(
         &self,
         target: Target<'_>,
-        events: Vec<Event>,
+        mut events: Vec<Event>,
         ack: Ack,
         counters: &Of,
-    ) -> Result<Response<Body>, Refusal> {
-        let until = self.until(Instant::now() + ack.deadline);
-        let router = &self.router;
-        let accepted = router.accept_until(target.instance, events, ack.level, until);
-        let accepted = accepted.await?;
-        counters.accepted(accepted.events);
-        Ok(match target.surface {
-            Surface::Events => answer::accepted(&accepted, ack.level),
-            Surface::EventGrid => answer::empty_with(&accepted),
-        })
+    ) -> Result<Accepted, Refusal> {
+        let deadline = Instant::now() + ack.deadline;
+        let mut sum: Option<Accepted> = None;
+        loop {
+            let rest = events.split_off(events.len().min(self.events.batch_events_max));
+            let until = self.until(deadline);
+            let batch = std::mem::replace(&mut events, rest);
+            let accepted = self
+                .router
+                .accept_until(target.instance, batch, ack.level, until);
+            let accepted = accepted.await?;
+            counters.accepted(accepted.events);
+            let accepted = match sum.take() {
+                Some(before) => before.and(accepted),
+                None => accepted,
+            };
+            if events.is_empty() {
+                return Ok(accepted);
+            }
+            sum = Some(accepted);
+        }
     }
 
     /// Completes at the deadline, or when the server closes.
@@ -285,6 +401,13 @@ impl Inner {
     {
         let (bytes_max, timeout) = (self.limits.body_bytes(), self.limits.body_read_timeout);
         read_body_within(body, bytes_max, timeout, hold).await
+    }
+
+    fn ack_by_default(&self) -> Ack {
+        Ack {
+            level: self.ack,
+            deadline: self.ack_deadline,
+        }
     }
 
     /// When the request wants to be answered.
@@ -327,18 +450,25 @@ fn form(head: &Parts, surface: Surface) -> Result<Form, Refusal> {
     match (surface, delivery) {
         (_, Some(Delivery::SubscriptionValidation)) => Ok(Form::Validation),
         (_, Some(Delivery::SubscriptionDeletion)) => Ok(Form::Deletion),
-        (_, Some(Delivery::Notification)) => event_grid::format(&head.headers).map(Form::EventGrid),
+        (_, Some(Delivery::Notification)) => Ok(Form::Notification),
         (Surface::Events, None) => cloudevents::content_mode(&head.headers).map(Form::CloudEvents),
         (Surface::EventGrid, None) => {
-            event_grid::check_api_version(&head.uri)?;
-            event_grid::format(&head.headers).map(Form::EventGrid)
+            let is_binary = event_grid::is_binary(&head.headers);
+            event_grid::check_api_version(&head.uri, !is_binary)?;
+            match is_binary {
+                true => Ok(Form::CloudEvents(Mode::Binary)),
+                false => event_grid::format(&head.headers).map(Form::EventGrid),
+            }
         }
     }
 }
 
 /// Refuses a body that is missing, before it is waited for.
 fn check_body(head: &Parts, body: &impl http_body::Body, form: Form) -> Result<(), Refusal> {
-    let optional = matches!(form, Form::CloudEvents(Mode::Binary) | Form::Deletion);
+    let optional = matches!(
+        form,
+        Form::CloudEvents(Mode::Binary) | Form::Notification | Form::Deletion
+    );
     let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
         .iter()
         .any(|name| head.headers.contains_key(name));

@@ -13,6 +13,8 @@ mod credentials;
 mod error;
 mod event_grid;
 mod ingress;
+mod notification;
+mod preference;
 mod settings;
 mod target;
 

@@ -113,7 +113,7 @@ fn status(router: &Router) -> EndpointStatus {
 }
 
 /// Waits until a replay has ended.
-pub(super) async fn ended(router: &Router, number: u64) -> ReplayStatus {
+pub(crate) async fn ended(router: &Router, number: u64) -> ReplayStatus {
     loop {
         let replays = router.replays();
         let replay = replays.into_iter().find(|replay| replay.number == number);

@@ -221,7 +221,7 @@ impl Router {
     /// Appends to the journal and queues for the lanes, in one order for all.
     ///
     /// With a journal on disk the lanes get the events once they are there, which the receiver tells.
-    fn hand_over(
+    pub(crate) fn hand_over(
         &self,
         all: &[Arc<Lane>],
         mut matched: Matched,

@@ -70,6 +70,7 @@ pub mod sink;
 pub mod source;
 pub mod status;
 mod table;
+mod unreadable;
 
 pub use awaited::Outcomes;
 pub use builder::{BuildError, Builder};
@@ -78,3 +79,4 @@ pub use last_definitions::LastDefinitions;
 pub use plan::check;
 pub use refusals::Looks;
 pub use router::Router;
+pub use unreadable::{ENDPOINT as UNREADABLE_ENDPOINT, UnreadableDelivery, UnreadableSettings};

@@ -17,6 +17,7 @@ use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
 use crate::table::CompiledInstance;
+use crate::unreadable;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -117,6 +118,7 @@ impl Router {
         let router = Self {
             shared: Arc::new(shared),
         };
+        router.shared.live.unreadable.connect(&router);
         router.resume_replays();
         if let Some(ended) = router.shared.live.ended() {
             let shared = Arc::downgrade(&router.shared);
@@ -317,6 +319,7 @@ impl Router {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
         warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(unreadable::warnings(instances));
         warnings
     }
 
@@ -424,7 +427,7 @@ mod durable_tests;
 
 #[cfg(test)]
 #[path = "dead_letter_tests.rs"]
-mod dead_letter_tests;
+pub(crate) mod dead_letter_tests;
 
 #[cfg(test)]
 #[path = "refused_tests.rs"]

@@ -8,7 +8,7 @@ use twinroute_model::settings::EndpointSettings;
 
 /// A sink that answers by script, then with `Delivered`, and keeps what it was given.
 #[derive(Clone, Default)]
-pub(super) struct Script(Arc<ScriptState>);
+pub(crate) struct Script(Arc<ScriptState>);
 
 #[derive(Default)]
 struct ScriptState {
@@ -54,7 +54,7 @@ impl Script {
         self.0.attempts.lock().unwrap().clone()
     }
 
-    pub(super) fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.batches().concat()
     }
 }

@@ -69,9 +69,9 @@ async fn other_content_types() {
         expect![[r#"
             HTTP/1.1 415 Unsupported Media Type
             content-type: application/json
-            content-length: 393
+            content-length: 501
 
-            {"error":{"code":"UnsupportedMediaType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json and application/cloudevents-batch+json","details":[{"code":"UnsupportedContentType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json and application/cloudevents-batch+json"}]}}
+            {"error":{"code":"UnsupportedMediaType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers","details":[{"code":"UnsupportedContentType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers"}]}}
             => []
         "#]],
     )
