@@ -6,6 +6,7 @@ use crate::front::{Tls, TlsError};
 use crate::settings::Settings;
 use crate::store::{SettingsError, Store};
 use crate::{blob, grid, identity, server};
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -52,14 +53,49 @@ pub enum StartError {
     #[error("TLS cannot be served")]
     Tls(#[from] TlsError),
     /// A port could not be bound.
-    #[error("port {port} of 127.0.0.1 could not be bound")]
+    #[error("port {port} of 127.0.0.1, for {place}, could not be bound")]
     Bind {
+        /// What it is for.
+        place: PortPlace,
         /// The port that was asked for.
         port: u16,
         /// What the system said.
         #[source]
         source: io::Error,
     },
+    /// A bound port has no address.
+    #[error("the system does not say which port was bound")]
+    Address(#[source] io::Error),
+}
+
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each is the field of the settings with that name"
+)]
+pub enum PortPlace {
+    Amqp,
+    Http,
+    Blob,
+    Identity,
+    AmqpTls,
+    BlobTls,
+    IdentityTls,
+}
+
+impl fmt::Display for PortPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Amqp => "Event Hubs and Service Bus",
+            Self::Http => "the Event Grid topics",
+            Self::Blob => "the blob containers",
+            Self::Identity => "the identity service",
+            Self::AmqpTls => "Event Hubs and Service Bus with TLS",
+            Self::BlobTls => "the blob containers with TLS",
+            Self::IdentityTls => "Entra and the key vault",
+        })
+    }
 }
 
 /// An emulator whose servers were stopped: its entities and its ports.
@@ -314,10 +350,34 @@ impl Emulator {
     /// A connection string for a hub, topic or queue with one of the present keys.
     #[must_use]
     pub fn connection_string(&self, entity: &str, slot: KeySlot) -> String {
-        let rule = &self.store.rule;
+        let name = self.store.rules.root().name();
+        self.rule_connection_string(name, entity, slot)
+    }
+
+    /// A connection string for a hub, topic or queue with one of the present keys of a rule.
+    ///
+    /// # Panics
+    /// When the settings have no such rule.
+    #[must_use]
+    pub fn rule_connection_string(&self, rule: &str, entity: &str, slot: KeySlot) -> String {
+        let namespace = self.namespace_with(rule, slot);
+        format!("{namespace};EntityPath={entity}")
+    }
+
+    /// A connection string for all hubs, topics and queues with the present primary key of a rule.
+    ///
+    /// # Panics
+    /// When the settings have no such rule.
+    #[must_use]
+    pub fn namespace_connection_string(&self, rule: &str) -> String {
+        self.namespace_with(rule, KeySlot::Primary)
+    }
+
+    fn namespace_with(&self, rule: &str, slot: KeySlot) -> String {
+        let found = self.store.rules.rule(rule);
+        let rule = found.unwrap_or_else(|| panic!("no access rule {rule} in the settings"));
         format!(
-            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};\
-             UseDevelopmentEmulator=true;EntityPath={entity}",
+            "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
             self.amqp.address,
             rule.name(),
             rule.key(slot),
@@ -337,15 +397,15 @@ impl Stopped {
     /// # Errors
     /// [`StartError::Bind`] when a port was taken meanwhile.
     pub async fn restart(self) -> Result<Emulator, StartError> {
-        let amqp = bind(self.ports.amqp)?;
-        let http = bind(self.ports.http)?;
-        let blob = bind(self.ports.blob)?;
+        let amqp = bind(PortPlace::Amqp, self.ports.amqp)?;
+        let http = bind(PortPlace::Http, self.ports.http)?;
+        let blob = bind(PortPlace::Blob, self.ports.blob)?;
         let store = self.store;
         let amqp = Server::spawn(amqp, &store, server::run)?;
         let blob = Server::spawn(blob, &store, blob::run)?;
         let identity = match &store.identity {
             Some(_) => Some(Server::spawn(
-                bind(self.ports.identity)?,
+                bind(PortPlace::Identity, self.ports.identity)?,
                 &store,
                 identity::run,
             )?),
@@ -353,11 +413,21 @@ impl Stopped {
         };
         let fronts = match self.tls {
             Some(tls) => Some(Box::new(Fronts {
-                amqp: Server::front(bind(self.ports.amqp_tls)?, &store, &tls, &amqp)?,
-                blob: Server::front(bind(self.ports.blob_tls)?, &store, &tls, &blob)?,
+                amqp: Server::front(
+                    bind(PortPlace::AmqpTls, self.ports.amqp_tls)?,
+                    &store,
+                    &tls,
+                    &amqp,
+                )?,
+                blob: Server::front(
+                    bind(PortPlace::BlobTls, self.ports.blob_tls)?,
+                    &store,
+                    &tls,
+                    &blob,
+                )?,
                 identity: match &identity {
                     Some(plain) => {
-                        let listener = bind(self.ports.identity_tls)?;
+                        let listener = bind(PortPlace::IdentityTls, self.ports.identity_tls)?;
                         Some(Server::front(listener, &store, &tls, plain)?)
                     }
                     None => None,
@@ -391,9 +461,7 @@ impl Server {
         F: Future<Output = ()> + Send + 'static,
     {
         let (stop, stopped) = oneshot::channel();
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartError::Bind { port: 0, source })?;
+        let address = listener.local_addr().map_err(StartError::Address)?;
         let task = tokio::spawn(run(listener, Arc::clone(store), stopped));
         Ok(Self {
             address,
@@ -430,12 +498,16 @@ impl Drop for Server {
 }
 
 /// Binds a loopback port; one that was used a moment ago may be bound again.
-fn bind(port: u16) -> Result<TcpListener, StartError> {
+fn bind(place: PortPlace, port: u16) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         socket.listen(BACKLOG)
     };
-    bind().map_err(|source| StartError::Bind { port, source })
+    bind().map_err(|source| StartError::Bind {
+        place,
+        port,
+        source,
+    })
 }

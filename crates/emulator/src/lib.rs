@@ -14,6 +14,7 @@ mod faults;
 mod front;
 mod grid;
 mod identity;
+mod inspect;
 mod received;
 mod server;
 mod settings;
@@ -21,17 +22,18 @@ mod store;
 mod vault;
 mod web;
 
-pub use access::KeySlot;
+pub use access::{AccessRights, KeySlot};
 pub use amqp::value::Value;
 pub use blob::StoredBlob;
-pub use emulator::{Emulator, StartError, Stopped};
+pub use emulator::{Emulator, PortPlace, StartError, Stopped};
 pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
 pub use front::TlsError;
 pub use grid::topic::GridEvent;
 pub use identity::{Door, TokenRequest};
 pub use received::ReceivedMessage;
 pub use settings::{
-    ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings, IdentitySettings, Limits,
-    ManagedIdentitySettings, QueueSettings, Settings, TlsPorts, TopicSettings,
+    AccessRuleSettings, ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings,
+    IdentitySettings, Limits, ManagedIdentitySettings, QueueSettings, Settings, TlsPorts,
+    TopicSettings,
 };
 pub use store::{Counts, SettingsError, Store, TimedOut};

@@ -1,6 +1,9 @@
 //! What an emulator serves, and its limits.
 
+use crate::access::AccessRights;
 use crate::blob::{ACCOUNT, ACCOUNT_KEY};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::path::PathBuf;
 use std::time::Duration;
 use twinroute_model::secret::Secret;
@@ -20,6 +23,8 @@ pub struct Settings {
     pub shared_access_key: String,
     /// Its second key.
     pub secondary_shared_access_key: String,
+    /// More rules, which may do less.
+    pub access_rules: Vec<AccessRuleSettings>,
     /// Whether a link needs a token; without it anyone may attach.
     pub require_tokens: bool,
     /// The event hubs.
@@ -53,6 +58,7 @@ impl Default for Settings {
             shared_access_key_name: "RootManageSharedAccessKey".to_owned(),
             shared_access_key: "c2hhcmVkLWFjY2Vzcy1rZXktb2YtdGhlLWVtdWxhdG9y".to_owned(),
             secondary_shared_access_key: "c2Vjb25kLWtleS1vZi10aGUtZW11bGF0b3I=".to_owned(),
+            access_rules: Vec::new(),
             require_tokens: true,
             hubs: Vec::new(),
             topics: Vec::new(),
@@ -64,6 +70,32 @@ impl Default for Settings {
             identity: None,
             tls: None,
             limits: Limits::default(),
+        }
+    }
+}
+
+/// A rule of the namespace of Event Hubs and Service Bus.
+#[derive(Clone, Debug)]
+pub struct AccessRuleSettings {
+    /// Its name.
+    pub name: String,
+    /// What its keys may do.
+    pub rights: AccessRights,
+    /// Its first key.
+    pub key: String,
+    /// Its second key.
+    pub secondary_key: String,
+}
+
+impl AccessRuleSettings {
+    /// A rule whose keys are made of its name, so that they are the same after a restart.
+    pub fn new(name: impl Into<String>, rights: AccessRights) -> Self {
+        let name = name.into();
+        Self {
+            key: BASE64.encode(format!("first key of {name}")),
+            secondary_key: BASE64.encode(format!("second key of {name}")),
+            name,
+            rights,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an emulator holds, with or without its servers running.
 
-use crate::access::{self, AccessRule, KeySlot};
+use crate::access::{self, AccessRules, KeySlot};
 use crate::blob::StoredBlob;
 use crate::blob::account::Account;
 use crate::broker::Tally;
@@ -29,7 +29,7 @@ use twinroute_model::secret::Secret;
 /// mistake in a test, not something that happens at run time.
 pub struct Store {
     pub(crate) settings: Settings,
-    pub(crate) rule: AccessRule,
+    pub(crate) rules: AccessRules,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) grid: Vec<GridTopic>,
     pub(crate) blobs: Account,
@@ -137,11 +137,7 @@ impl Store {
             }
             grid.push(GridTopic::new(topic, &settings.limits));
         }
-        let rule = AccessRule::new(
-            &settings.shared_access_key_name,
-            &settings.shared_access_key,
-            &settings.secondary_shared_access_key,
-        );
+        let rules = AccessRules::new(&settings).map_err(SettingsError::NameTwice)?;
         let blobs = Account::new(&settings, now)?;
         let identity = settings.identity.as_ref();
         let vault = Vault::new(identity, now);
@@ -149,7 +145,7 @@ impl Store {
         Ok(Self {
             identity: identity.transpose()?,
             vault,
-            rule,
+            rules,
             blobs,
             clock,
             grid,
@@ -172,7 +168,7 @@ impl Store {
     /// Replaces both shared access keys. Links whose token was signed with an old key are detached
     /// with `amqp:unauthorized-access`, and new tokens need a new key.
     pub fn set_shared_access_keys(&self, primary: &str, secondary: &str) {
-        self.rule.set(primary, secondary);
+        self.rules.root().set(primary, secondary);
     }
 
     /// Makes a new shared access key in one place and gives it, as the service's regenerateKeys does. Links
@@ -180,7 +176,7 @@ impl Store {
     /// whether the service waits for the end of the token instead is published nowhere.
     pub fn regenerate_shared_access_key(&self, slot: KeySlot) -> String {
         let key = self.made_key();
-        self.rule.replace(slot, key.clone());
+        self.rules.root().replace(slot, key.clone());
         key
     }
 
@@ -413,6 +409,33 @@ impl Store {
 
     pub(crate) fn entity(&self, name: &str) -> Option<&Entity> {
         self.entities.get(&name.to_ascii_lowercase())
+    }
+
+    /// The entities of the AMQP side in the order of their names.
+    pub(crate) fn entities_by_name(&self) -> Vec<&Entity> {
+        let mut all: Vec<_> = self.entities.iter().collect();
+        all.sort_by_key(|(name, _)| name.as_str());
+        all.into_iter().map(|(_, entity)| entity).collect()
+    }
+
+    /// Everything that has a name, by its kind: `hub`, `queue`, `subscription` (as `topic/name`), `topic` for
+    /// one of Event Grid, `container`.
+    pub(crate) fn names(&self) -> Vec<(&'static str, String)> {
+        let mut all = Vec::new();
+        for entity in self.entities_by_name() {
+            match entity {
+                Entity::Hub(hub) => all.push(("hub", hub.name.clone())),
+                Entity::Queue(queue) => all.push(("queue", queue.path.clone())),
+                Entity::Topic(topic) => all.extend(topic.subscriptions.iter().map(|queue| {
+                    let name = format!("{}/{}", topic.name, queue.own_name());
+                    ("subscription", name)
+                })),
+            }
+        }
+        all.extend(self.grid.iter().map(|topic| ("topic", topic.name.clone())));
+        let containers = self.blobs.container_counts().into_iter();
+        all.extend(containers.map(|(name, _)| ("container", name)));
+        all
     }
 
     pub(crate) fn grid_topic(&self, name: &str) -> &GridTopic {

@@ -150,6 +150,9 @@ impl Refusal {
             Self::Accept(AcceptError::EndpointFull { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "EndpointFull")
             }
+            Self::Accept(AcceptError::Overloaded { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Overloaded")
+            }
             Self::Accept(AcceptError::FirstFailed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "FirstFailed")
             }
@@ -197,7 +200,8 @@ impl Refusal {
             }
             Self::Accept(
                 AcceptError::Full { retry_after, .. }
-                | AcceptError::EndpointFull { retry_after, .. },
+                | AcceptError::EndpointFull { retry_after, .. }
+                | AcceptError::Overloaded { retry_after, .. },
             ) => Some(retry(*retry_after)),
             Self::Exceeded(Exceeded::Rate { after, .. }) => Some(retry(*after)),
             Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),

@@ -25,8 +25,8 @@ use twinroute_listen::{
 use twinroute_model::clock::Clock;
 use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
-use twinroute_router::Router;
 use twinroute_router::accept::{Accepted, AckLevel};
+use twinroute_router::{Admitted, Router};
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ struct Inner {
     ack: AckLevel,
     /// How long level `delivered` waits at most.
     ack_deadline: Duration,
+    /// How long a request waits for its turn at most.
+    admission_wait_max: Duration,
     /// Whether no more requests are taken: those that wait for deliveries are answered.
     closing: watch::Sender<bool>,
     webhook_origins: Vec<String>,
@@ -127,6 +129,7 @@ impl Ingress {
             network,
             ack: settings.ack.unwrap_or_else(|| router.default_level()),
             ack_deadline: settings.ack_deadline,
+            admission_wait_max: settings.admission_wait_max,
             closing: watch::Sender::new(false),
             router,
             clock,
@@ -237,7 +240,12 @@ impl Inner {
             let asked = self.look(head, &body, target)?;
             Ok((who, asked))
         });
-        let (who, asked) = match looked {
+        // Before the body is read: who waits for his turn holds nothing of it.
+        let admitted = match looked {
+            Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
+            Err(refusal) => Err(refusal),
+        };
+        let ((who, asked), admitted) = match admitted {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -268,7 +276,8 @@ impl Inner {
         if asked.ack.level == AckLevel::Delivered {
             drop(hold);
         }
-        let accepted = self.accept(target, events, asked.ack, counters).await?;
+        let accepted = self.accept(admitted, target, events, asked.ack, counters);
+        let accepted = accepted.await?;
         Ok(answer::accepted(
             &accepted,
             kept,
@@ -321,6 +330,13 @@ impl Inner {
         Ok(Taken::Events(TakenApart { events, unreadable }, bytes))
     }
 
+    /// Waits for the request's turn.
+    async fn admit(&self, body: &impl http_body::Body) -> Result<Admitted, Refusal> {
+        let announced = body.size_hint().lower();
+        let admitted = self.router.admit(announced, self.admission_wait_max).await;
+        Ok(admitted?)
+    }
+
     /// What can be told before the body is read.
     fn look(
         &self,
@@ -358,31 +374,30 @@ impl Inner {
     /// Accepts the events of a request. More than a batch may have, which only a delivery brings, go in batches.
     async fn accept(
         &self,
+        admitted: Admitted,
         target: Target<'_>,
         mut events: Vec<Event>,
         ack: Ack,
         counters: &Of,
     ) -> Result<Accepted, Refusal> {
         let deadline = Instant::now() + ack.deadline;
-        let mut sum: Option<Accepted> = None;
-        loop {
+        let (router, instance) = (&self.router, target.instance);
+        let rest = events.split_off(events.len().min(self.events.batch_events_max));
+        let until = self.until(deadline);
+        let accepted = router.accept_admitted(admitted, instance, events, ack.level, until);
+        let mut sum = accepted.await?;
+        counters.accepted(sum.events);
+        events = rest;
+        while !events.is_empty() {
             let rest = events.split_off(events.len().min(self.events.batch_events_max));
             let until = self.until(deadline);
-            let batch = std::mem::replace(&mut events, rest);
-            let accepted = self
-                .router
-                .accept_until(target.instance, batch, ack.level, until);
+            let accepted = router.accept_until(instance, events, ack.level, until);
             let accepted = accepted.await?;
             counters.accepted(accepted.events);
-            let accepted = match sum.take() {
-                Some(before) => before.and(accepted),
-                None => accepted,
-            };
-            if events.is_empty() {
-                return Ok(accepted);
-            }
-            sum = Some(accepted);
+            sum = sum.and(accepted);
+            events = rest;
         }
+        Ok(sum)
     }
 
     /// Completes at the deadline, or when the server closes.

@@ -10,11 +10,14 @@ use twinroute_listen::{
 };
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
-use twinroute_router::UnreadableSettings;
 use twinroute_router::accept::AckLevel;
+use twinroute_router::{ADMISSION_WAIT_MAX, UnreadableSettings};
 
 /// The most that `ack_deadline` may be: longer, and what stands between cuts the connection.
 const ACK_DEADLINE_CEILING: Duration = Duration::from_secs(300);
+
+/// The most that `admission_wait_max` may be: most clients have gone by then.
+const ADMISSION_WAIT_CEILING: Duration = Duration::from_secs(60);
 
 /// How events come in.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +43,10 @@ pub struct Settings {
     /// How long level `delivered` waits, and the most that a request may ask for.
     #[serde(with = "humantime_serde")]
     pub ack_deadline: Duration,
+    /// How long a request waits for its turn while the router has more to do than it can, before it is
+    /// answered 503: 10 ms to 60 s.
+    #[serde(with = "humantime_serde")]
+    pub admission_wait_max: Duration,
     /// Keys of which a request must show one. Without any, and without a `webhook_code` and `access`,
     /// everybody who reaches a socket may send.
     pub access_keys: Vec<Secret>,
@@ -76,6 +83,7 @@ impl Default for Settings {
             unix_mode: SocketMode::default(),
             ack: None,
             ack_deadline: Duration::from_secs(30),
+            admission_wait_max: ADMISSION_WAIT_MAX,
             access_keys: Vec::new(),
             access: AccessSettings::default(),
             callers: Vec::new(),
@@ -112,6 +120,10 @@ impl Settings {
         }
         if self.unreadable_bytes_max.as_u64() == 0 {
             return Err("unreadable_bytes_max must be at least 1 B".to_owned());
+        }
+        let waits = Duration::from_millis(10)..=ADMISSION_WAIT_CEILING;
+        if !waits.contains(&self.admission_wait_max) {
+            return Err("admission_wait_max must be 10ms to 60s".to_owned());
         }
         if self.batch_events_max == 0 {
             return Err("batch_events_max must be at least 1".to_owned());

@@ -36,9 +36,11 @@ pub struct EndpointSettings {
     pub queue_age_max: Duration,
     /// What happens at one of the three limits above.
     pub when_full: WhenFull,
-    /// Bytes of dead letters that may be kept here: the oldest above are given up. 0: none ever is.
+    /// Bytes of dead letters that may be kept here: the oldest above are discarded. 0: no such limit.
     #[serde(serialize_with = "bytes")]
     pub dead_letter_bytes_max: ByteSize,
+    /// What happens to dead letters that are kept here when the journal is full.
+    pub dead_letters_kept: KeptDeadLetters,
     /// How long a batch that is not full waits for more events: 0 to 1 s.
     ///
     /// At low rates the cost of an event is the wake-up, so a few milliseconds save most of the CPU.
@@ -90,6 +92,7 @@ impl Default for EndpointSettings {
             queue_age_max: Duration::ZERO,
             when_full: WhenFull::DeadLetterOldest,
             dead_letter_bytes_max: ByteSize(0),
+            dead_letters_kept: KeptDeadLetters::Share,
             retry_schedule: EVENT_GRID_SCHEDULE.map(Duration::from_secs).to_vec(),
             retry_jitter_percent: 10,
             retry_after_max: Duration::from_secs(5 * 60),
@@ -187,6 +190,27 @@ impl WhenFull {
             Self::DeadLetterOldest => "dead-letter-oldest",
             Self::DiscardOldest => "discard-oldest",
             Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// What happens to an endpoint's dead letters, kept in the journal, when that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptDeadLetters {
+    /// Those within the endpoint's share of the journal stay; beyond it the oldest make room for others.
+    Share,
+    /// All stay: when they fill the journal, events for every endpoint are refused. Gives up isolation.
+    KeepAll,
+}
+
+impl KeptDeadLetters {
+    /// The word in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::KeepAll => "keep-all",
         }
     }
 }
@@ -301,6 +325,7 @@ mod tests {
             queue_age_max: Duration::from_millis(90_001),
             when_full: WhenFull::DiscardOldest,
             dead_letter_bytes_max: ByteSize(1_000_001),
+            dead_letters_kept: KeptDeadLetters::KeepAll,
             linger: Duration::from_micros(1_500),
             attempt_timeout: Duration::from_secs(61),
             attempts_max: 5,

@@ -21,11 +21,13 @@ pub enum Discard {
     Lost,
     /// Somebody asked for it.
     Purged,
+    /// A dead letter that was kept here, and the journal was full: its endpoint held most beyond its share.
+    DeadLetterOverflow,
 }
 
 impl Discard {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Overflow,
         Self::Rejected,
         Self::Exhausted,
@@ -34,6 +36,7 @@ impl Discard {
         Self::Stopped,
         Self::Lost,
         Self::Purged,
+        Self::DeadLetterOverflow,
     ];
 
     /// The word for metrics and logs.
@@ -48,6 +51,7 @@ impl Discard {
             Self::Stopped => "stopped",
             Self::Lost => "lost",
             Self::Purged => "purged",
+            Self::DeadLetterOverflow => "dead-letter-overflow",
         }
     }
 }

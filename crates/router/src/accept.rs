@@ -153,6 +153,17 @@ pub enum AcceptError {
         /// Why.
         reason: String,
     },
+    /// The router has more to do than it can, and the producer waited as long as it may.
+    #[error(
+        "twinroute has more to do than it can: the request waited {} ms for its turn; \
+         try again in {} s", waited.as_millis(), retry_after.as_secs()
+    )]
+    Overloaded {
+        /// How long it waited.
+        waited: Duration,
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// It repeats an event that was on its way to the journal and did not get there.
     #[error(
         "an event of the batch was on its way to the journal with another request, which failed; \

@@ -3,6 +3,7 @@
 //! One task waits for one batch after the other. Groups reach the disk in order, so when the first batch
 //! of a group is there the others are, and nothing waits longer than it has to.
 
+use crate::admission::Unsynced;
 use crate::lane::{Arrival, Lane};
 use crate::receipt::Receipt;
 use metrics::counter;
@@ -25,6 +26,8 @@ pub(crate) enum Commit {
         answered: u64,
         /// What is noted once it is there.
         receipt: Receipt,
+        /// Counts its bytes until the lanes have it.
+        unsynced: Unsynced,
         /// Who waits for the acknowledgement, if anybody does.
         done: oneshot::Sender<Result<(), NotDurable>>,
     },
@@ -46,6 +49,7 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                 durable,
                 answered,
                 receipt,
+                unsynced,
                 done,
             } => {
                 let result = durable.await;
@@ -63,6 +67,7 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                     tracing::error!(events = answered, %error,
                         "events that were acknowledged in memory did not reach the disk and are lost");
                 }
+                drop(unsynced);
                 // A producer that went away does not undo what it sent.
                 drop(done.send(result));
             }

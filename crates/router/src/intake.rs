@@ -1,14 +1,16 @@
 //! Accepting: from a producer's events to the journal and the lanes, and the answer.
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
+use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
 use crate::awaited::Awaited;
 use crate::commit::{ByLane, Commit};
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
-use crate::lane::{Arrival, Kind, Lane};
+use crate::lane::{Arrival, Kind, LANE_WAIT_MAX, Lane};
 use crate::matched::Matched;
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
 use crate::table::Scratch;
+use futures_util::future::{FutureExt as _, select_all};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -18,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
-use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NotDurable};
+use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
 
 /// How long level `delivered` waits unless told otherwise.
 const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
@@ -92,8 +94,39 @@ impl Router {
         level: AckLevel,
         until: impl Future<Output = ()>,
     ) -> Result<Accepted, AcceptError> {
+        let bytes = events.iter().map(|event| event.size() as u64).sum();
+        let admitted = self.admit(bytes, ADMISSION_WAIT_MAX).await;
         let count = events.len() as u64;
-        let result = self.take_in(instance, events, level).await;
+        let admitted = admitted.inspect_err(|_| self.shared.tally.refused(count))?;
+        self.accept_admitted(admitted, instance, events, level, until)
+            .await
+    }
+
+    /// Waits for a turn to bring in about `bytes`, before they are even read: at once while the router does
+    /// what it has to, and for at most `wait_max` while it has more to do than it can.
+    ///
+    /// Nothing is held by waiting. Dropping the future gives the place in the line up.
+    ///
+    /// # Errors
+    /// [`AcceptError::Overloaded`] when there was no turn in time; [`AcceptError::Stopping`].
+    pub async fn admit(&self, bytes: u64, wait_max: Duration) -> Result<Admitted, AcceptError> {
+        self.shared.admission.admit(bytes, wait_max).await
+    }
+
+    /// As [`Self::accept_until`], for whoever waited for a turn already.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_admitted(
+        &self,
+        admitted: Admitted,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let count = events.len() as u64;
+        let result = self.take_in(admitted, instance, events, level).await;
         let (mut accepted, awaited) = result.inspect_err(|_| self.shared.tally.refused(count))?;
         if let Some(awaited) = awaited {
             let mut stopped = self.shared.stopped.subscribe();
@@ -111,6 +144,7 @@ impl Router {
     /// Accepts as far as the journal goes. Gives what level `delivered` has to wait for.
     async fn take_in(
         &self,
+        admitted: Admitted,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
@@ -155,6 +189,12 @@ impl Router {
                 retry_after: ENDPOINT_FULL_RETRY,
             });
         }
+        let (deliveries, bytes) = matched.deliveries();
+        self.shared.admission.charge(&admitted, deliveries, bytes);
+        if matched.has_to_wait(&compiled.lanes) {
+            self.wait_for_lanes(&admitted, &matched, &compiled.lanes)
+                .await?;
+        }
         let awaited = (level == AckLevel::Delivered).then(Waiter::default);
         if let Some(awaited) = &awaited {
             matched.expect(&compiled.lanes, &awaited.0);
@@ -176,7 +216,8 @@ impl Router {
             counts: Some(Box::new(counts)),
             claim: fresh.map(|fresh| fresh.claim),
         };
-        let on_disk = self.hand_over(&compiled.lanes, matched, level, arrival, receipt)?;
+        let handed = self.hand_over(&compiled.lanes, matched, level, arrival, receipt);
+        let on_disk = handed.await?;
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
             result.map_err(|error| AcceptError::Journal {
@@ -184,6 +225,35 @@ impl Router {
             })?;
         }
         Ok((accepted, awaited))
+    }
+
+    /// Waits while the router is behind with what a batch would add to.
+    async fn wait_for_lanes(
+        &self,
+        admitted: &Admitted,
+        matched: &Matched,
+        all: &[Arc<Lane>],
+    ) -> Result<(), AcceptError> {
+        let admission = &self.shared.admission;
+        let until = admitted.until().min(Instant::now() + LANE_WAIT_MAX);
+        let waiting = admission.wait_here();
+        while matched.has_to_wait(all) {
+            if self.is_stopping() {
+                return Err(AcceptError::Stopping);
+            }
+            if Instant::now() >= until {
+                drop(waiting);
+                admission.refused();
+                return Err(admitted.overloaded());
+            }
+            let lanes = matched.distinct_lanes(all);
+            let behind = lanes.filter(|lane| lane.backlog().makes_wait());
+            let caught_up: Vec<_> = behind.map(|lane| lane.catch_up(until).boxed()).collect();
+            if !caught_up.is_empty() {
+                select_all(caught_up).await;
+            }
+        }
+        Ok(())
     }
 
     /// Finds the duplicates among events, and puts the others on their way.
@@ -218,49 +288,87 @@ impl Router {
         Err(AcceptError::AckUnavailable { level, reason })
     }
 
-    /// Appends to the journal and queues for the lanes, in one order for all.
+    /// Appends to the journal and queues for the lanes, in one order for all. A full journal is made room in, while an
+    /// endpoint is above its share of it.
     ///
-    /// With a journal on disk the lanes get the events once they are there, which the receiver tells.
-    pub(crate) fn hand_over(
+    /// With a journal on disk the lanes get the events once they are there, which the receiver tells. Nothing is
+    /// accepted before this returns: what was discarded to make room goes to disk before the events, or with them.
+    pub(crate) async fn hand_over(
         &self,
         all: &[Arc<Lane>],
         mut matched: Matched,
         level: AckLevel,
         arrival: Arrival,
-        mut receipt: Receipt,
+        receipt: Receipt,
     ) -> Result<Option<OnDisk>, AcceptError> {
         if matched.is_empty() {
             receipt.accepted();
             return Ok(None);
         }
+        let numbered = match &self.shared.disk {
+            None => Vec::new(),
+            Some(_) => matched.take_numbered(all),
+        };
+        let mut offered = Offered {
+            all,
+            matched,
+            numbered,
+            level,
+            arrival,
+            receipt: Some(receipt),
+        };
+        let mut turn = None;
+        loop {
+            let full = match self.offer(&mut offered) {
+                Ok(on_disk) => return Ok(on_disk),
+                Err(NotTaken::Full(full)) => full,
+                Err(NotTaken::Refused(error)) => return Err(error),
+            };
+            // Kept until the events are taken, so that the room goes to them.
+            if turn.is_none() {
+                turn = Some(self.shared.room.turn().await);
+            }
+            let turn = turn.as_mut().expect("it was just taken");
+            if !self.make_room(&full, turn).await {
+                return Err(self.full(full));
+            }
+        }
+    }
+
+    /// Has the journal take a batch, if it has room.
+    fn offer(&self, offered: &mut Offered<'_>) -> Result<Option<OnDisk>, NotTaken> {
         let mut journal = self.journal();
         // Once more under the lock: lanes that are told to stop must not get another event.
         if self.shared.stopping.load(Ordering::Acquire) {
-            return Err(AcceptError::Stopping);
+            return Err(NotTaken::Refused(AcceptError::Stopping));
         }
         match &mut *journal {
             Journal::Memory(memory) => {
-                let events = matched.take_events();
-                let entries = memory.append(events).map_err(|full| self.full(full))?;
-                matched.push(all, entries, &arrival);
+                let events = offered.matched.events_mut();
+                let entries = memory.append_from(events).map_err(NotTaken::Full)?;
+                offered.matched.push(offered.all, entries, &offered.arrival);
                 drop(journal);
-                receipt.accepted();
+                offered.take_receipt().accepted();
                 Ok(None)
             }
             Journal::Disk(disk) => {
-                let batch = matched.take_numbered(all);
+                let batch = &mut offered.numbered;
                 let events = batch.len() as u64;
-                let appended = disk
-                    .append(batch)
-                    .map_err(|error| self.not_appended(error))?;
+                let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
+                let appended = disk.append_from(batch).map_err(|error| match error {
+                    AppendError::Full(full) => NotTaken::Full(full),
+                    error => NotTaken::Refused(self.not_appended(error)),
+                })?;
+                let mut receipt = offered.take_receipt();
                 let mut answered = 0;
-                if level == AckLevel::Memory {
+                if offered.level == AckLevel::Memory {
                     answered = events;
                     receipt.count();
                 }
-                let batch = (matched.by_lane(all, appended.entries), arrival);
-                let sent = self.send_on(batch, appended.durable, answered, receipt);
-                sent.map(Some)
+                let by_lane = offered.matched.by_lane(offered.all, appended.entries);
+                let batch = (by_lane, offered.arrival.clone());
+                let sent = self.send_on(batch, bytes, appended.durable, answered, receipt);
+                sent.map(Some).map_err(NotTaken::Refused)
             }
         }
     }
@@ -286,21 +394,28 @@ impl Router {
         }
         match &mut *journal {
             Journal::Memory(memory) => {
-                let entries = memory.append(vec![event]).map_err(|full| self.full(full))?;
-                for entry in entries {
-                    lane.push(&[(entry, twin)], &arrival);
-                }
+                let entry = match of {
+                    // It takes the place of the dead letter, which the lane lets go.
+                    Some(_) => memory.exchange(event),
+                    None => {
+                        let appended = memory.append(vec![event]);
+                        appended.map_err(|full| self.full(full))?.remove(0)
+                    }
+                };
+                lane.push(&[(entry, twin)], &arrival);
                 Ok(None)
             }
             Journal::Disk(disk) => {
                 let number = lane.number.ok_or(AcceptError::Stopping)?;
+                let bytes = event.size() as u64;
                 let appended = disk.replay(number, of, event, twin);
                 let appended = appended.map_err(|error| self.not_appended(error))?;
                 let entries = appended.entries.into_iter();
                 let deliveries = entries.map(|entry| (entry, twin)).collect();
                 let batch = (vec![(Arc::clone(lane), deliveries)], arrival);
                 let receipt = Receipt::none();
-                self.send_on(batch, appended.durable, 0, receipt).map(Some)
+                self.send_on(batch, bytes, appended.durable, 0, receipt)
+                    .map(Some)
             }
         }
     }
@@ -310,6 +425,7 @@ impl Router {
     fn send_on(
         &self,
         (deliveries, arrival): (ByLane, Arrival),
+        bytes: u64,
         durable: DurableTicket,
         answered: u64,
         receipt: Receipt,
@@ -317,12 +433,14 @@ impl Router {
         let commits = self.shared.commits.as_ref();
         let commits = commits.expect("a journal on disk comes with a way to the lanes");
         let (done, on_disk) = oneshot::channel();
+        let unsynced = self.shared.admission.unsynced(bytes);
         let sent = commits.send(Commit::Batch {
             deliveries,
             arrival,
             durable,
             answered,
             receipt,
+            unsynced,
             done,
         });
         sent.map_err(|_| AcceptError::Stopping)?;
@@ -383,6 +501,31 @@ impl Router {
         }
         drain.bytes_per_second
     }
+}
+
+/// A batch that the journal has not taken yet.
+struct Offered<'a> {
+    all: &'a [Arc<Lane>],
+    matched: Matched,
+    /// Its events, where the journal is on disk.
+    numbered: Vec<NewEvent>,
+    level: AckLevel,
+    arrival: Arrival,
+    /// Until it is taken.
+    receipt: Option<Receipt>,
+}
+
+impl Offered<'_> {
+    fn take_receipt(&mut self) -> Receipt {
+        self.receipt.take().unwrap_or_else(Receipt::none)
+    }
+}
+
+/// Why the journal did not take a batch.
+enum NotTaken {
+    /// There may be room when somebody makes it.
+    Full(Full),
+    Refused(AcceptError),
 }
 
 /// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.

@@ -45,6 +45,7 @@
 //! ```
 
 pub mod accept;
+mod admission;
 mod awaited;
 mod builder;
 mod commit;
@@ -66,12 +67,15 @@ mod refusals;
 pub mod replay;
 mod router;
 pub mod sealed_file;
+mod shares;
 pub mod sink;
+mod slowdown;
 pub mod source;
 pub mod status;
 mod table;
 mod unreadable;
 
+pub use admission::{ADMISSION_WAIT_MAX, Admitted};
 pub use awaited::Outcomes;
 pub use builder::{BuildError, Builder};
 pub use duplicates::DuplicateWindow;

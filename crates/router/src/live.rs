@@ -9,7 +9,7 @@ use crate::lane::{self, Lane};
 use crate::last_definitions::Last;
 use crate::made_of::{Known, KnownEndpoint};
 use crate::plan::{
-    Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, overcommitted,
+    Custom, LaneKey, Planned, PlannedEndpoint, PlannedRoute, Planner, hash, journal_warnings,
 };
 use crate::refusals::{Looks, Refusals};
 use crate::sink::Connect;
@@ -141,7 +141,7 @@ impl Live {
                 return Err(faults);
             }
         };
-        warnings.extend(overcommitted(&planned, self.journal_bytes_max));
+        warnings.extend(journal_warnings(&planned, self.journal_bytes_max));
         let hash = hash(&planned);
         let old = self.table.load_full();
         let mut endpoints = planned.iter().flat_map(|instance| &instance.endpoints);

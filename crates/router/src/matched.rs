@@ -2,9 +2,9 @@
 
 use crate::awaited::Awaited;
 use crate::commit::ByLane;
-use crate::lane::{Arrival, Lane};
+use crate::lane::{Arrival, BatchBacklog, Lane};
 use crate::table::LaneNumber as LaneIndex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
@@ -38,8 +38,9 @@ impl Matched {
         self.events.push(event.detached());
     }
 
-    pub(crate) fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+    /// The events, to be taken by the journal in memory.
+    pub(crate) fn events_mut(&mut self) -> &mut Vec<Event> {
+        &mut self.events
     }
 
     /// Takes the events, each with the numbers of its lanes in the journal on disk.
@@ -66,6 +67,33 @@ impl Matched {
     pub(crate) fn refusing<'a>(&self, all: &'a [Arc<Lane>]) -> Option<&'a Arc<Lane>> {
         let mut lanes = self.lanes.iter().map(|lane| &all[*lane as usize]);
         lanes.find(|lane| lane.is_refusing())
+    }
+
+    /// Deliveries that these will be, and the bytes of their events together.
+    pub(crate) fn deliveries(&self) -> (usize, u64) {
+        let sizes = self.events.iter().map(|event| event.size() as u64);
+        let bytes = sizes
+            .zip(&self.lanes_of)
+            .map(|(size, (lanes, _))| size * *lanes as u64);
+        (self.lanes.len(), bytes.sum())
+    }
+
+    /// Whether these have to wait, for what waits in the lanes that they are for.
+    pub(crate) fn has_to_wait(&self, all: &[Arc<Lane>]) -> bool {
+        let mut batch = BatchBacklog::default();
+        for lane in &self.lanes {
+            batch.add(all[*lane as usize].backlog());
+        }
+        batch.makes_wait()
+    }
+
+    /// The lanes that these are for.
+    pub(crate) fn distinct_lanes<'a>(
+        &self,
+        all: &'a [Arc<Lane>],
+    ) -> impl Iterator<Item = &'a Arc<Lane>> {
+        let distinct: BTreeSet<LaneIndex> = self.lanes.iter().copied().collect();
+        distinct.into_iter().map(|lane| &all[lane as usize])
     }
 
     /// Tells what is to be waited for.

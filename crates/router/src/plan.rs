@@ -13,7 +13,7 @@ use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::Route;
-use twinroute_model::settings::EndpointSettings;
+use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
 
 /// Names that a fault lists at most, of those that would have been right.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -37,6 +37,8 @@ pub(crate) struct PlannedEndpoint {
     pub(crate) name: EndpointName,
     pub(crate) digest: Digest,
     pub(crate) queue_bytes_max: u64,
+    /// Whether all its dead letters stay in a full journal.
+    pub(crate) keeps_all: bool,
     /// Its sink and what that is made of; none while the running one is kept.
     pub(crate) change: Option<(MadeOf, lane::Setup)>,
 }
@@ -47,7 +49,8 @@ pub(crate) struct PlannedRoute {
     pub(crate) lane: LaneNumber,
 }
 
-/// Checks definitions as applying them would, without a router. Gives the warnings about filters.
+/// Checks definitions as applying them would, without a router. Gives the warnings about filters and about endpoints
+/// whose dead letters stay in the journal.
 ///
 /// # Errors
 /// Everything that is wrong.
@@ -65,7 +68,9 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
         known: &Known::default(),
     };
     let mut warnings = Vec::new();
-    planner.plan(definitions, &mut warnings)?;
+    let planned = planner.plan(definitions, &mut warnings)?;
+    warnings.extend(keeping_all(&planned));
+    warnings.extend(without_store(&planned));
     Ok(warnings)
 }
 
@@ -203,6 +208,7 @@ impl Planning<'_> {
             });
         }
         let queue_bytes_max = settings.queue_bytes_max.as_u64();
+        let keeps_all = settings.dead_letters_kept == KeptDeadLetters::KeepAll;
         let same = |known: &MadeOf| known.is_endpoint(endpoint, &settings);
         let (digest, change) = match self.kept(&name, same) {
             Some(digest) => (digest, None),
@@ -217,6 +223,7 @@ impl Planning<'_> {
             name,
             digest,
             queue_bytes_max,
+            keeps_all,
             change,
         })
     }
@@ -241,6 +248,7 @@ impl Planning<'_> {
             name: name.clone(),
             digest,
             queue_bytes_max: settings.queue_bytes_max.as_u64(),
+            keeps_all: settings.dead_letters_kept == KeptDeadLetters::KeepAll,
             change,
         }
     }
@@ -328,12 +336,17 @@ pub(crate) fn set_up(
 
 /// Some of the endpoints there are, for people.
 fn names(endpoints: &[PlannedEndpoint]) -> String {
-    let shown = endpoints.iter().take(NAMES_SHOWN_MAX);
-    let shown: Vec<&str> = shown.map(|endpoint| endpoint.name.as_str()).collect();
-    match endpoints.len() {
+    let names: Vec<_> = endpoints.iter().map(|one| one.name.to_string()).collect();
+    some(&names)
+}
+
+/// Some of these names, and how many more there are.
+fn some(names: &[String]) -> String {
+    let shown = names[..names.len().min(NAMES_SHOWN_MAX)].join(", ");
+    match names.len() {
         0 => "none".to_owned(),
-        1..=NAMES_SHOWN_MAX => shown.join(", "),
-        all => format!("{} and {} more", shown.join(", "), all - NAMES_SHOWN_MAX),
+        1..=NAMES_SHOWN_MAX => shown,
+        all => format!("{shown} and {} more", all - NAMES_SHOWN_MAX),
     }
 }
 
@@ -392,18 +405,71 @@ fn settable(definitions: &Definitions, custom: &BTreeMap<EndpointName, Custom>) 
     keys
 }
 
-/// Warns when endpoints that are away could fill the journal for all the others.
-pub(crate) fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
+/// What the operator should know of endpoints that share a journal of `journal_bytes_max`.
+pub(crate) fn journal_warnings(planned: &[Planned], journal_bytes_max: u64) -> Vec<String> {
+    let mut warnings = keeping_all(planned);
+    warnings.extend(overcommitted(planned, journal_bytes_max));
+    warnings
+}
+
+/// The endpoints for which something holds, each with its instance.
+fn labels(planned: &[Planned], holds: impl Fn(&PlannedEndpoint) -> bool) -> Vec<String> {
+    let mut labels = Vec::new();
+    for instance in planned {
+        let found = instance.endpoints.iter().filter(|endpoint| holds(endpoint));
+        labels.extend(found.map(|endpoint| format!("{}/{}", instance.name, endpoint.name)));
+    }
+    labels
+}
+
+/// Warns about endpoints that can fill the journal for all the others.
+fn keeping_all(planned: &[Planned]) -> Vec<String> {
+    let labels = labels(planned, |endpoint| endpoint.keeps_all).into_iter();
+    let warning = |label| {
+        format!(
+            "endpoint {label}: dead_letters_kept = \"keep-all\" gives up isolation: when its dead letters fill the \
+             journal, events for every endpoint are refused; give it a dead-letter container, or set \"share\""
+        )
+    };
+    labels.map(warning).collect()
+}
+
+/// Warns when not every queue can be as long as its cap says.
+fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
     let endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
     let caps = endpoints.map(|endpoint| endpoint.queue_bytes_max);
     let sum = caps.fold(0_u64, u64::saturating_add);
     (sum > journal_bytes_max).then(|| {
         format!(
             "the journal holds at most {journal_bytes_max} bytes, the endpoints' queues together \
-             {sum}: endpoints that are away could fill it, and events for others be refused; \
-             raise the journal's bytes_max, or lower queue_bytes_max"
+             {sum}: when several endpoints take nothing and it is full, their queues are cut to their shares of \
+             it, below queue_bytes_max; raise the journal's bytes_max, or lower queue_bytes_max"
         )
     })
+}
+
+/// Warns about endpoints whose dead letters have nowhere to go but the journal.
+fn without_store(planned: &[Planned]) -> Option<String> {
+    let has_none = |endpoint: &PlannedEndpoint| {
+        let change = endpoint.change.as_ref();
+        change.is_some_and(|(_, setup)| setup.store.is_none())
+    };
+    let labels = labels(planned, has_none);
+    if labels.is_empty() {
+        return None;
+    }
+    let (noun, shown) = (
+        if labels.len() == 1 {
+            "endpoint"
+        } else {
+            "endpoints"
+        },
+        some(&labels),
+    );
+    Some(format!(
+        "{noun} {shown}: no dead-letter container, so dead letters are kept in the journal; when that is full, the \
+         oldest of the endpoint furthest above its share are discarded (dead-letter-overflow)"
+    ))
 }
 
 /// Over everything but secrets; the same for the same definitions in whatever order.

@@ -1,6 +1,7 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{AcceptError, AckLevel};
+use crate::admission::{self, Admission};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::duplicates::{DuplicateWindow, Duplicates};
@@ -12,6 +13,7 @@ use crate::live::Live;
 use crate::receipt::Tally;
 use crate::refusals::Looks;
 use crate::replay::Replays;
+use crate::shares::RoomMaker;
 use crate::source::{Definitions, Faults};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
@@ -51,10 +53,12 @@ pub(crate) struct Shared {
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<Duplicates>>,
     pub(crate) drain: Mutex<Drain>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) room: RoomMaker,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
-    disk: Option<Disk>,
+    pub(crate) disk: Option<Disk>,
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
@@ -64,6 +68,13 @@ pub(crate) struct Shared {
     expiries: OnceLock<ShowExpiries>,
     /// How long before its end something is warned about.
     expiry_warning: Duration,
+}
+
+impl Drop for Shared {
+    /// Ends the task that gives turns.
+    fn drop(&mut self) {
+        self.admission.close();
+    }
 }
 
 /// Tells how the source of definitions goes.
@@ -114,7 +125,11 @@ impl Router {
             tally: Arc::new(Tally::new()),
             duplicates: duplicates.map(Duplicates::new),
             drain: Mutex::new(Drain::new()),
+            admission: Arc::new(Admission::new()),
+            room: RoomMaker::default(),
         };
+        let admission = Arc::clone(&shared.admission);
+        drop(tokio::spawn(admission::give_turns(admission)));
         let router = Self {
             shared: Arc::new(shared),
         };
@@ -318,8 +333,10 @@ impl Router {
     ) -> Vec<String> {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
         warnings.extend(unreadable::warnings(instances));
+        warnings.extend(self.shared.admission.warning());
         warnings
     }
 
@@ -342,12 +359,14 @@ impl Router {
             readiness: self.readiness(),
             warnings: self.warnings(&instances, &certificates),
             certificates,
+            admission: self.shared.admission.status(),
             table,
             journal: JournalStatus {
                 kind: self.shared.journal_kind.to_owned(),
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
+                share_bytes: self.journal_share(),
                 disk_bytes: self
                     .shared
                     .disk
@@ -376,6 +395,7 @@ impl Router {
         self.shared.stopping.store(true, Ordering::Release);
         // Whoever still hands over events does so before the lanes are told.
         drop(self.journal());
+        self.shared.admission.close();
         if let Some(commits) = &self.shared.commits {
             let (done, handed_over) = oneshot::channel();
             if commits.send(Commit::Barrier(done)).is_ok() {
@@ -418,6 +438,10 @@ pub(crate) mod tests;
 mod reload_tests;
 
 #[cfg(test)]
+#[path = "flood_tests.rs"]
+mod flood_tests;
+
+#[cfg(test)]
 #[path = "hold_tests.rs"]
 mod hold_tests;
 
@@ -436,3 +460,7 @@ mod refused_tests;
 #[cfg(test)]
 #[path = "removed_tests.rs"]
 mod removed_tests;
+
+#[cfg(test)]
+#[path = "shares_tests.rs"]
+mod shares_tests;

@@ -322,7 +322,7 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
         .unwrap();
     let warnings = router.status().table.warnings;
     assert!(
-        warnings[0].contains("endpoints that are away could fill it"),
+        warnings[0].contains("their queues are cut to their shares"),
         "{warnings:?}"
     );
     accept(&router, vec![event(1, "a")]).await;

@@ -17,12 +17,33 @@ pub struct Status {
     /// Certificates of the servers, where they are told of.
     #[serde(default)]
     pub certificates: Vec<CertificateStatus>,
+    /// Whether producers wait for the router.
+    #[serde(default)]
+    pub admission: AdmissionStatus,
     /// The table in use.
     pub table: TableStatus,
     /// What waits.
     pub journal: JournalStatus,
     /// Every instance, by name.
     pub instances: Vec<InstanceStatus>,
+}
+
+/// Whether producers wait because the router has more to do than it can.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmissionStatus {
+    /// `open`: whoever comes is let in at once, or soon; `slowed`: producers wait; `refusing`: some waited as
+    /// long as they may and were answered 503. The latter two last until nobody was slowed for 10 s.
+    pub state: String,
+    /// Milliseconds that the state has lasted; 0 while it is `open`.
+    pub lasts_ms: u64,
+    /// Producers that wait now.
+    pub waiting: u64,
+    /// Producers that waited 250 ms or longer and were let in, since the start.
+    pub slowed: u64,
+    /// Producers that waited as long as they may, since the start.
+    pub refused: u64,
+    /// Bytes of accepted events that are not on disk yet.
+    pub unsynced_bytes: u64,
 }
 
 /// A file of certificates of a server.
@@ -97,8 +118,12 @@ pub struct JournalStatus {
     pub events: u64,
     /// Bytes held.
     pub bytes: u64,
-    /// Bytes it may hold; events are refused above.
+    /// Bytes it may hold. Above, endpoints that hold more than their share make room; events are refused when
+    /// none does.
     pub bytes_max: u64,
+    /// Bytes of it that each endpoint is guaranteed for its queue and the dead letters that are kept here.
+    #[serde(default)]
+    pub share_bytes: u64,
     /// Bytes of its files; 0 in memory.
     pub disk_bytes: u64,
     /// Events that were acknowledged at level `memory` and did not reach the disk.

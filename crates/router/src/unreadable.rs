@@ -224,8 +224,8 @@ impl Router {
             matched.add(event, &[0]);
         }
         let (lanes, level, receipt) = ([lane], AckLevel::Durable, Receipt::none());
-        let on_disk = self.hand_over(&lanes, matched, level, arrival, receipt)?;
-        let Some(on_disk) = on_disk else {
+        let handed = self.hand_over(&lanes, matched, level, arrival, receipt);
+        let Some(on_disk) = handed.await? else {
             return Ok(());
         };
         let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));

@@ -1,7 +1,8 @@
 //! Sets up the log: one subscriber for the process, on standard error.
 
+use crate::cli::output;
 use crate::config::LogFormat;
-use std::io::IsTerminal as _;
+use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 
 /// Installs the subscriber; `RUST_LOG` wins over `filter`.
@@ -13,11 +14,10 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = self::filter(&directives)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(|| LogOutput);
     match format {
-        LogFormat::Pretty => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Pretty => builder.with_ansi(output::has_colors(&io::stderr())).init(),
+        LogFormat::Json => builder.with_ansi(false).json().flatten_event(true).init(),
     }
     Ok(())
 }
@@ -29,4 +29,20 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
 pub(crate) fn filter(directives: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(directives)
         .map_err(|error| anyhow::anyhow!("the log filter {directives:?}: {error}"))
+}
+
+/// Standard error, as far as somebody reads it. Events are delivered whether or not: a log whose pipe is closed or whose
+/// disk is full loses lines and nothing else. (An error would make the subscriber print about it on standard error,
+/// which panics there.)
+struct LogOutput;
+
+impl Write for LogOutput {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        drop(io::stderr().write_all(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

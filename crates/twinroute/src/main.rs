@@ -1,4 +1,9 @@
 //! The `twinroute` command.
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic where the reader is gone: see cli/output.rs"
+)]
 
 mod auditing;
 mod cli;
@@ -15,18 +20,20 @@ mod serving;
 mod source;
 mod story;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
+    let arguments = match cli::arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("twinroute: cannot start its runtime: {error}");
+            cli::output::error_line(format_args!("twinroute: cannot start its runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };

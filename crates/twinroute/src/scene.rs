@@ -7,7 +7,8 @@ pub(crate) use identities::{identity_settings, user_assigned, variables, write_t
 use serde_json::json;
 use std::fmt::Write as _;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, HubSettings, Settings as EmulatorSettings, TopicSettings,
+    AccessRuleSettings, Emulator, EventGridSettings, HubSettings, QueueSettings,
+    Settings as EmulatorSettings, TopicSettings,
 };
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
@@ -123,50 +124,73 @@ pub(crate) const fn instance() -> &'static str {
 /// What a client needs to read what an emulator holds.
 pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> String {
     let mut text = String::new();
-    let mut line = |what: &str, name: &str, address: &str| {
-        writeln!(text, "{what} {name}\n    {address}").expect("a String takes everything");
+    let http = emulator.http_address();
+    let held = |what: &str| format!("what it holds: http://{http}/events?{what}");
+    let mut line = |what: &str, name: &str, addresses: &[String]| {
+        let addresses = addresses.join("\n    ");
+        writeln!(text, "{what} {name}\n    {addresses}").expect("a String takes everything");
     };
     for hub in &settings.hubs {
-        line(
-            "event hub",
-            &hub.name,
-            &emulator.event_hubs_connection_string(&hub.name),
-        );
+        let groups = hub.consumer_groups.join(", ");
+        let address = emulator.event_hubs_connection_string(&hub.name);
+        let name = match hub.consumer_groups.len() {
+            1 => hub.name.clone(),
+            _ => format!("{} (consumer groups {groups})", hub.name),
+        };
+        let held = held(&format!("hub={}", hub.name));
+        line("event hub", &name, &[address, held]);
     }
     for topic in &settings.topics {
-        let names: Vec<&str> = topic
-            .subscriptions
-            .iter()
-            .map(|subscription| subscription.name.as_str())
-            .collect();
+        let subscriptions = topic.subscriptions.iter();
+        let names: Vec<String> = subscriptions.clone().map(with_sessions).collect();
         let what = format!("{} (subscription {})", topic.name, names.join(", "));
-        line(
-            "Service Bus topic",
-            &what,
-            &emulator.service_bus_connection_string(&topic.name),
-        );
+        let mut addresses = vec![emulator.service_bus_connection_string(&topic.name)];
+        let held =
+            subscriptions.map(|one| held(&format!("subscription={}/{}", topic.name, one.name)));
+        addresses.extend(held);
+        line("Service Bus topic", &what, &addresses);
     }
     for queue in &settings.queues {
         let address = emulator.service_bus_connection_string(&queue.name);
-        line("Service Bus queue", &queue.name, &address);
+        let held = held(&format!("queue={}", queue.name));
+        line("Service Bus queue", &with_sessions(queue), &[address, held]);
     }
     for topic in &settings.event_grid_topics {
         let endpoint = emulator.topic_endpoint(&topic.name);
-        let key = emulator.topic_key1(&topic.name);
-        let read = format!(
-            "http://{}/events?topic={}",
-            emulator.http_address(),
-            topic.name
-        );
-        let address = format!("{endpoint}\n    aeg-sas-key: {key}\n    what it holds: {read}");
-        line("Event Grid topic", &topic.name, &address);
+        let key = format!("aeg-sas-key: {}", emulator.topic_key1(&topic.name));
+        let held = held(&format!("topic={}", topic.name));
+        line("Event Grid topic", &topic.name, &[endpoint, key, held]);
     }
     for container in &settings.blob_containers {
         let url = emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END);
-        let address = format!("{url}\n    what it holds: {url}&restype=container&comp=list");
-        line("blob container", container, &address);
+        let held = format!("what it holds: {url}&restype=container&comp=list");
+        line("blob container", container, &[url, held]);
+    }
+    for rule in &settings.access_rules {
+        let rights = rights(rule).join(", ");
+        let address = emulator.namespace_connection_string(&rule.name);
+        line(
+            "access rule",
+            &format!("{} ({rights})", rule.name),
+            &[address],
+        );
     }
     text
+}
+
+fn with_sessions(queue: &QueueSettings) -> String {
+    let sessions = if queue.requires_session {
+        " with sessions"
+    } else {
+        ""
+    };
+    format!("{}{sessions}", queue.name)
+}
+
+fn rights(rule: &AccessRuleSettings) -> Vec<&'static str> {
+    let all = [(rule.rights.send, "send"), (rule.rights.listen, "listen")];
+    let allowed = all.into_iter().filter(|(allowed, _)| *allowed);
+    allowed.map(|(_, right)| right).collect()
 }
 
 /// The same for programs.
@@ -176,22 +200,35 @@ pub(crate) fn addresses_json(
 ) -> serde_json::Value {
     let hubs = settings.hubs.iter().map(|hub| {
         let address = emulator.event_hubs_connection_string(&hub.name);
-        json!({ "name": hub.name, "partitions": hub.partitions, "connectionString": address })
+        json!({
+            "name": hub.name,
+            "partitions": hub.partitions,
+            "consumerGroups": hub.consumer_groups,
+            "connectionString": address,
+        })
     });
     let topics = settings.topics.iter().map(|topic| {
         let names = topic
             .subscriptions
             .iter()
             .map(|subscription| &subscription.name);
+        let by_session = topic.subscriptions.iter();
+        let by_session = by_session.filter(|subscription| subscription.requires_session);
+        let by_session = by_session.map(|subscription| &subscription.name);
         json!({
             "name": topic.name,
             "subscriptions": names.collect::<Vec<_>>(),
+            "sessionSubscriptions": by_session.collect::<Vec<_>>(),
             "connectionString": emulator.service_bus_connection_string(&topic.name),
         })
     });
     let queues = settings.queues.iter().map(|queue| {
         let address = emulator.service_bus_connection_string(&queue.name);
-        json!({ "name": queue.name, "connectionString": address })
+        json!({
+            "name": queue.name,
+            "sessions": queue.requires_session,
+            "connectionString": address,
+        })
     });
     let http = format!("http://{}", emulator.http_address());
     let grid_topics = settings.event_grid_topics.iter().map(|topic| {
@@ -209,7 +246,15 @@ pub(crate) fn addresses_json(
             "sasUrl": emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END),
         })
     });
+    let rules = settings.access_rules.iter().map(|rule| {
+        json!({
+            "name": rule.name,
+            "rights": rights(rule),
+            "connectionString": emulator.namespace_connection_string(&rule.name),
+        })
+    });
     json!({
+        "accessRules": rules.collect::<Vec<_>>(),
         "amqp": emulator.amqp_address().to_string(),
         "identity": identities::addresses_json(emulator, settings),
         "http": http,

@@ -124,6 +124,20 @@ pub(crate) fn content(bytes: &Bytes) -> Result<Content, Error> {
     Ok(content)
 }
 
+/// Bytes of the sections before the body.
+pub(crate) fn head_bytes(bytes: &Bytes) -> Result<usize, Error> {
+    let all = sections(bytes)?;
+    let head = all.iter().filter(|section| section.code < DATA);
+    Ok(head.map(|section| section.whole.len()).sum())
+}
+
+/// Bytes of a value on the wire.
+pub(crate) fn encoded_bytes(value: &Value) -> usize {
+    let mut out = BytesMut::new();
+    encode::value(value, &mut out);
+    out.len()
+}
+
 /// `bare` with its properties or application properties replaced by what `change` makes of them.
 pub(crate) fn rewrite(
     bare: &Bytes,

@@ -188,6 +188,14 @@ impl Account {
         Ok(())
     }
 
+    /// Containers in the order of their names, with how many blobs each has.
+    pub(crate) fn container_counts(&self) -> Vec<(String, usize)> {
+        let state = self.state();
+        let all = state.containers.iter();
+        all.map(|(name, container)| (name.clone(), container.blobs.len()))
+            .collect()
+    }
+
     pub(crate) fn blobs(&self, container: &str) -> Option<Vec<StoredBlob>> {
         let state = self.state();
         let blobs = &state.containers.get(container)?.blobs;

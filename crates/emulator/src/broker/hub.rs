@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 use twinroute_model::clock::Timestamp;
 
+/// Receivers of one partition in one consumer group, as many as the service allows.
+/// Source: "Azure Event Hubs quotas and limits", receivers per consumer group.
+const READERS_MAX: usize = 5;
 const PARTITION_KEY: &str = "x-opt-partition-key";
 
 #[derive(Debug)]
@@ -142,24 +145,51 @@ impl Hub {
         self.accepted.add(added);
     }
 
+    pub(crate) fn consumer_groups(&self) -> &[String] {
+        &self.consumer_groups
+    }
+
+    pub(crate) fn event_count(&self) -> usize {
+        let all = self.partitions.iter();
+        all.map(|partition| lock(&partition.log).events.len()).sum()
+    }
+
     /// All retained events in order of arrival.
     pub(crate) fn events(&self) -> Vec<ReceivedMessage> {
+        self.events_after(0, None, usize::MAX)
+    }
+
+    /// Up to `count` retained events that arrived as number `after` or later, counted from 0 over all of the
+    /// emulator; of one partition if named.
+    pub(crate) fn events_after(
+        &self,
+        after: u64,
+        partition: Option<u16>,
+        count: usize,
+    ) -> Vec<ReceivedMessage> {
         let mut all = Vec::new();
-        for (index, partition) in (0u16..).zip(&self.partitions) {
-            let events: Vec<_> = lock(&partition.log).events.iter().cloned().collect();
-            all.extend(events.iter().map(|event| {
-                let place = Place {
-                    arrival: event.arrival,
-                    partition: Some(index),
-                    sequence: event.sequence,
-                    enqueued_at: event.enqueued_at,
-                    delivery_count: 0,
-                };
-                ReceivedMessage::new(place, &event.message)
-            }));
+        let partitions = (0u16..).zip(&self.partitions);
+        for (index, known) in
+            partitions.filter(|(index, _)| partition.is_none_or(|one| one == *index))
+        {
+            let log = lock(&known.log);
+            let first = log.events.partition_point(|event| event.arrival < after);
+            let later = log.events.range(first..).take(count);
+            all.extend(later.map(|event| (index, Arc::clone(event))));
         }
-        all.sort_by_key(|event| event.arrival);
-        all
+        all.sort_by_key(|(_, event)| event.arrival);
+        let all = all.into_iter().take(count);
+        all.map(|(index, event)| {
+            let place = Place {
+                arrival: event.arrival,
+                partition: Some(index),
+                sequence: event.sequence,
+                enqueued_at: event.enqueued_at,
+                delivery_count: 0,
+            };
+            ReceivedMessage::new(place, &event.message)
+        })
+        .collect()
     }
 }
 
@@ -263,12 +293,15 @@ impl Partition {
                 .upgrade()
                 .is_some_and(|stolen| !stolen.load(Ordering::Relaxed))
         };
-        let highest = readers
-            .iter()
-            .filter(same)
-            .filter(live)
-            .filter_map(|one| one.epoch)
-            .max();
+        let others = || readers.iter().filter(same).filter(live);
+        if epoch.is_none() && others().count() >= READERS_MAX {
+            let text = format!(
+                "consumer group {group} has {READERS_MAX} receivers of this partition already; \
+                 close one, or use another consumer group"
+            );
+            return Err(Problem::new("amqp:resource-limit-exceeded", text));
+        }
+        let highest = others().filter_map(|one| one.epoch).max();
         if highest > epoch {
             let text = format!("a reader with the higher epoch {highest:?} is connected");
             return Err(Problem::new("amqp:link:stolen", text));

@@ -8,6 +8,8 @@ pub(crate) mod stored;
 pub(crate) mod topic;
 
 #[cfg(test)]
+mod session_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,6 +1,6 @@
 //! A queue or subscription: peek-lock, settlement, deferral and its dead-letter queue.
 
-use super::session::Sessions;
+use super::session::{SessionHold, Sessions};
 use super::stored::{Stored, Token, Tokens, bury, with_message_id};
 use super::{Tally, Waiters, lock};
 use crate::amqp::message::Message;
@@ -35,7 +35,7 @@ pub(super) struct State {
     locked: HashMap<Token, Locked>,
     expiries: BTreeSet<(Timestamp, Token)>,
     deferred: BTreeMap<i64, Stored>,
-    bytes: usize,
+    pub(super) bytes: usize,
     seen: HashSet<String>,
     seen_in_order: VecDeque<(Timestamp, String)>,
     pub(super) sessions: Sessions,
@@ -128,28 +128,49 @@ impl Queue {
     }
 
     /// Whether the messages of one transfer may come in.
+    ///
+    /// # Errors
+    /// When there is no room, or a message has no session where one is needed.
     pub(crate) fn admit(&self, messages: &[Message]) -> Result<(), Problem> {
-        let state = self.state();
-        let bytes: usize = messages.iter().map(Message::bytes).sum();
-        if state.held() + messages.len() > self.messages_max || state.bytes + bytes > self.bytes_max
-        {
-            let text = format!("{} is full", self.path);
-            return Err(Problem::new("amqp:resource-limit-exceeded", text));
-        }
+        self.admit_copies(messages)?;
         let sessions_missing = || messages.iter().any(|message| message.group_id.is_none());
         if self.settings.requires_session && sessions_missing() {
-            let text = format!("{} takes only messages with a session", self.path);
+            let text = format!(
+                "a message has no session-id, and {} takes none without",
+                self.path
+            );
             return Err(Problem::new("amqp:not-allowed", text));
         }
         Ok(())
+    }
+
+    /// Whether a subscription has room for copies of its topic's messages.
+    pub(crate) fn admit_copies(&self, messages: &[Message]) -> Result<(), Problem> {
+        let state = self.state();
+        let bytes: usize = messages.iter().map(Message::bytes).sum();
+        let many = state.held() + messages.len() > self.messages_max;
+        if many || !self.has_room_for(&state, bytes) {
+            return Err(self.full());
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_room_for(&self, state: &State, bytes: usize) -> bool {
+        state.bytes + bytes <= self.bytes_max
+    }
+
+    pub(super) fn full(&self) -> Problem {
+        let text = format!("{} is full", self.path);
+        Problem::new("amqp:resource-limit-exceeded", text)
     }
 
     /// Adds messages that were admitted; the first has the arrival number `first`.
     pub(crate) fn push(&self, messages: Vec<Message>, first: u64, now: Timestamp) {
         let count = messages.len();
         let mut state = self.state();
+        let mut dead = Vec::new();
         for (message, arrival) in messages.into_iter().zip(first..) {
-            self.push_one(&mut state, message, arrival, now);
+            dead.extend(self.push_one(&mut state, message, arrival, now));
         }
         if self.dead_letters.is_none() {
             // Nobody can be refused here, so the oldest dead letters give way.
@@ -164,17 +185,25 @@ impl Queue {
             }
         }
         drop(state);
+        self.bury_all(dead, now);
         self.waiters.wake();
         self.accepted.add(count);
     }
 
-    fn push_one(&self, state: &mut State, mut message: Message, arrival: u64, now: Timestamp) {
+    /// Adds a message; gives it back when it is a dead letter at once.
+    fn push_one(
+        &self,
+        state: &mut State,
+        mut message: Message,
+        arrival: u64,
+        now: Timestamp,
+    ) -> Option<Stored> {
         let id = message.message_id.clone();
         if let Some(window) = self.settings.duplicate_window {
             state.forget_ids_before(now, window);
             if let Some(id) = &id {
                 if !state.seen.insert(id.clone()) {
-                    return;
+                    return None;
                 }
                 state.seen_in_order.push_back((now, id.clone()));
             }
@@ -201,16 +230,28 @@ impl Queue {
             expires_at: ttl.map(|ttl| now.after(ttl)),
             message,
         };
+        if self.settings.requires_session && stored.session.is_none() {
+            // Queues refuse such a message; a topic takes it, and "Overview of Service Bus dead-letter
+            // queues" has this reason for what becomes of it in a subscription with sessions.
+            let text = "the subscription has sessions, and the message has no session-id";
+            return Some(bury(stored, Some("Session ID is null."), Some(text)));
+        }
         state.bytes += stored.message.bytes();
         state.put_ready(stored);
+        None
     }
 
-    /// Hands out the next message, of one session if named.
-    pub(crate) fn take(&self, session: Option<&str>, mode: Mode, now: Timestamp) -> Option<Taken> {
+    /// Hands out the next message, of one session if it is held.
+    pub(crate) fn take(
+        &self,
+        session: Option<&SessionHold>,
+        mode: Mode,
+        now: Timestamp,
+    ) -> Option<Taken> {
         let mut state = self.state();
         loop {
             let sequence = match session {
-                Some(session) => state.sessions.first_ready(session)?,
+                Some(session) => state.sessions.first_ready(session, now)?,
                 None => *state.ready.first_key_value()?.0,
             };
             let stored = state.take_ready(sequence)?;
@@ -222,17 +263,21 @@ impl Queue {
         }
     }
 
-    /// Hands out deferred messages by number.
+    /// Hands out deferred messages by number; where there are sessions, those of the named one.
     pub(crate) fn take_deferred(
         &self,
         sequences: &[i64],
+        session: Option<&str>,
         mode: Mode,
         now: Timestamp,
     ) -> Vec<Taken> {
         let mut state = self.state();
         let mut taken = Vec::new();
         for sequence in sequences {
-            if let Some(stored) = state.deferred.remove(sequence) {
+            let known = state.deferred.get(sequence);
+            if known.is_some_and(|stored| stored.session.as_deref() == session)
+                && let Some(stored) = state.deferred.remove(sequence)
+            {
                 taken.push(self.hand_out(&mut state, stored, mode, now));
             }
         }
@@ -271,7 +316,7 @@ impl Queue {
     ) -> Result<(), Problem> {
         self.sweep(now);
         let mut state = self.state();
-        let locked = state.unlock(token).ok_or_else(lock_lost)?;
+        let locked = state.unlock(token).ok_or_else(|| self.lock_lost())?;
         let stored = locked.stored;
         let dead = match settlement {
             Settlement::Complete => {
@@ -317,7 +362,14 @@ impl Queue {
     pub(crate) fn sweep(&self, now: Timestamp) {
         let mut state = self.state();
         let mut dead = Vec::new();
-        let mut any = state.expire_sessions(now);
+        let ended = state.sessions.take_expired(now);
+        let mut any = !ended.is_empty();
+        for session in &ended {
+            for stored in state.take_locked_of(session) {
+                dead.extend(self.give_back(&mut state, stored));
+            }
+            state.sessions.forget_if_empty(session);
+        }
         while let Some((until, token)) = state.expiries.first().copied() {
             if until > now {
                 break;
@@ -349,7 +401,12 @@ impl Queue {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
         let mut state = self.state();
-        let locked = state.locked.get_mut(&token).ok_or_else(lock_lost)?;
+        let locked = state.locked.get_mut(&token);
+        let locked = locked.ok_or_else(|| self.lock_lost())?;
+        if locked.stored.session.is_some() {
+            let text = "the lock of the session holds its messages: renew that";
+            return Err(Problem::new("amqp:not-allowed", text));
+        }
         if let Some(old) = locked.until.replace(until) {
             state.expiries.remove(&(old, token));
         }
@@ -357,33 +414,51 @@ impl Queue {
         Ok(until)
     }
 
-    /// Up to `count` messages from a sequence number on, whatever their state.
-    pub(crate) fn peek(&self, from: i64, count: usize) -> Vec<Stored> {
+    /// Up to `count` messages from a sequence number on, whatever their state; of one session if named.
+    pub(crate) fn peek(&self, from: i64, count: usize, session: Option<&str>) -> Vec<Stored> {
         let state = self.state();
+        let named = |stored: &&Stored| session.is_none() || stored.session.as_deref() == session;
         let locked = state.locked.values().map(|locked| &locked.stored);
-        let mut all: Vec<&Stored> = locked.filter(|stored| stored.sequence >= from).collect();
-        all.extend(
-            state
-                .ready
-                .range(from..)
-                .take(count)
-                .map(|(_, stored)| stored),
-        );
-        all.extend(
-            state
-                .deferred
-                .range(from..)
-                .take(count)
-                .map(|(_, stored)| stored),
-        );
+        let locked = locked.filter(|stored| stored.sequence >= from);
+        let mut all: Vec<&Stored> = locked.filter(named).collect();
+        for waiting in [&state.ready, &state.deferred] {
+            let later = waiting.range(from..).map(|(_, stored)| stored);
+            all.extend(later.filter(named).take(count));
+        }
         all.sort_by_key(|stored| stored.sequence);
         all.into_iter().take(count).cloned().collect()
     }
 
     /// Every message it holds.
     pub(crate) fn messages(&self) -> Vec<ReceivedMessage> {
-        let all = self.peek(i64::MIN, usize::MAX);
+        let all = self.peek(i64::MIN, usize::MAX, None);
         all.iter().map(Stored::received).collect()
+    }
+
+    pub(crate) fn message_count(&self) -> usize {
+        self.state().held()
+    }
+
+    /// Up to `count` of its messages with a sequence number above `after`.
+    pub(crate) fn messages_after(&self, after: i64, count: usize) -> Vec<ReceivedMessage> {
+        let later = self.peek(after.saturating_add(1), count, None);
+        later.iter().map(Stored::received).collect()
+    }
+
+    /// The lock that has ended: the session's, where there are sessions.
+    fn lock_lost(&self) -> Problem {
+        let (condition, text) = if self.settings.requires_session {
+            (
+                "com.microsoft:session-lock-lost",
+                "the lock of the session has ended, or the message was settled",
+            )
+        } else {
+            (
+                "com.microsoft:message-lock-lost",
+                "the lock of the message has ended, or it was settled",
+            )
+        };
+        Problem::new(condition, text)
     }
 }
 
@@ -392,7 +467,7 @@ impl State {
         self.ready.len() + self.locked.len() + self.deferred.len()
     }
 
-    fn put_ready(&mut self, stored: Stored) {
+    pub(super) fn put_ready(&mut self, stored: Stored) {
         if let Some(session) = &stored.session {
             self.sessions.add_ready(session, stored.sequence);
         }
@@ -415,28 +490,18 @@ impl State {
         Some(locked)
     }
 
-    fn expire_sessions(&mut self, now: Timestamp) -> bool {
-        let ended = self.sessions.take_expired(now);
-        ended
-            .iter()
-            .for_each(|session| self.release_session(session));
-        !ended.is_empty()
-    }
-
-    /// Makes what was handed out under a session ready again.
-    pub(super) fn release_session(&mut self, session: &str) {
+    /// Takes what was handed out under a session and is not settled, in order.
+    pub(super) fn take_locked_of(&mut self, session: &str) -> Vec<Stored> {
         let held = |locked: &Locked| locked.stored.session.as_deref() == Some(session);
-        let tokens: Vec<Token> = self
-            .locked
-            .iter()
+        let all = self.locked.iter();
+        let tokens: Vec<Token> = all
             .filter(|(_, one)| held(one))
             .map(|(token, _)| *token)
             .collect();
-        for token in tokens {
-            if let Some(locked) = self.unlock(token) {
-                self.put_ready(locked.stored);
-            }
-        }
+        let locked = tokens.into_iter().filter_map(|token| self.unlock(token));
+        let mut taken: Vec<Stored> = locked.map(|locked| locked.stored).collect();
+        taken.sort_by_key(|stored| stored.sequence);
+        taken
     }
 
     fn forget_ids_before(&mut self, now: Timestamp, window: Duration) {
@@ -452,11 +517,4 @@ impl State {
 /// Takes `count` arrival numbers and returns the first.
 pub(crate) fn numbers(counter: &AtomicU64, count: usize) -> u64 {
     counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed)
-}
-
-fn lock_lost() -> Problem {
-    Problem::new(
-        "com.microsoft:message-lock-lost",
-        "the lock of the message has ended",
-    )
 }

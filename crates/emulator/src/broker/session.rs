@@ -1,24 +1,50 @@
 //! Sessions of a queue: who holds which, what is ready in each, and the state kept with it.
 
-use super::queue::Queue;
+use super::queue::{Queue, State};
 use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use twinroute_model::clock::Timestamp;
 
+/// Sessions that one answer of `get-message-sessions` names.
+const SESSIONS_MAX: usize = 1_000;
+
 #[derive(Debug, Default)]
-pub(super) struct Sessions(BTreeMap<String, Session>);
+pub(super) struct Sessions {
+    all: BTreeMap<String, Session>,
+    locks: u64,
+}
 
 #[derive(Debug, Default)]
 struct Session {
     ready: BTreeSet<i64>,
-    state: Option<Value>,
-    locked_until: Option<Timestamp>,
+    state: Option<SessionState>,
+    lock: Option<SessionLock>,
+}
+
+#[derive(Debug)]
+struct SessionState {
+    value: Value,
+    changed_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SessionLock {
+    number: u64,
+    until: Timestamp,
+}
+
+/// A session as the receiver holds it that locked it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionHold {
+    pub(crate) name: String,
+    /// Tells this lock from later ones of the same session.
+    lock: u64,
 }
 
 impl Sessions {
     pub(super) fn add_ready(&mut self, session: &str, sequence: i64) {
-        self.0
+        self.all
             .entry(session.to_owned())
             .or_default()
             .ready
@@ -26,74 +52,91 @@ impl Sessions {
     }
 
     pub(super) fn remove_ready(&mut self, session: &str, sequence: i64) {
-        if let Some(known) = self.0.get_mut(session) {
+        if let Some(known) = self.all.get_mut(session) {
             known.ready.remove(&sequence);
         }
         self.forget_if_empty(session);
     }
 
-    pub(super) fn first_ready(&self, session: &str) -> Option<i64> {
-        self.0.get(session)?.ready.first().copied()
+    /// The next message of a session, as long as it is held.
+    pub(super) fn first_ready(&self, hold: &SessionHold, now: Timestamp) -> Option<i64> {
+        let session = self.all.get(&hold.name)?;
+        let lock = session.lock?;
+        let held = lock.number == hold.lock && lock.until > now;
+        session.ready.first().copied().filter(|_| held)
     }
 
     /// Ends locks whose time has come and names their sessions.
     pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<String> {
-        let ended = |session: &Session| session.locked_until.is_some_and(|until| until <= now);
+        let ended = |session: &Session| session.lock.is_some_and(|lock| lock.until <= now);
         let mut names = Vec::new();
-        for (name, session) in self.0.iter_mut().filter(|(_, session)| ended(session)) {
-            session.locked_until = None;
+        for (name, session) in self.all.iter_mut().filter(|(_, session)| ended(session)) {
+            session.lock = None;
             names.push(name.clone());
         }
         names
     }
 
-    fn forget_if_empty(&mut self, session: &str) {
+    pub(super) fn forget_if_empty(&mut self, session: &str) {
         let empty = |known: &Session| {
-            known.ready.is_empty() && known.state.is_none() && known.locked_until.is_none()
+            known.ready.is_empty() && known.state.is_none() && known.lock.is_none()
         };
-        if self.0.get(session).is_some_and(empty) {
-            self.0.remove(session);
+        if self.all.get(session).is_some_and(empty) {
+            self.all.remove(session);
         }
+    }
+
+    fn lock_of(&mut self, session: &str) -> Result<&mut SessionLock, Problem> {
+        let lost = || {
+            let text = format!("the session {session} is not locked: accept it again");
+            Problem::new("com.microsoft:session-lock-lost", text)
+        };
+        let known = self.all.get_mut(session);
+        known.and_then(|known| known.lock.as_mut()).ok_or_else(lost)
+    }
+
+    /// A session that nobody holds and that has a message.
+    fn first_free(&self) -> Option<&str> {
+        let free = |session: &Session| session.lock.is_none() && !session.ready.is_empty();
+        let mut all = self.all.iter();
+        all.find(|(_, session)| free(session))
+            .map(|(name, _)| name.as_str())
     }
 }
 
 impl Queue {
-    /// Locks the named session, or the first free one with a message.
+    /// Locks the named session, or the first free one with a message: `None` when there is none.
+    ///
+    /// # Errors
+    /// `com.microsoft:session-cannot-be-locked` when another receiver holds the named one.
     pub(crate) fn lock_session(
         &self,
         wanted: Option<&str>,
         now: Timestamp,
-    ) -> Result<(String, Timestamp), Problem> {
+    ) -> Result<Option<(SessionHold, Timestamp)>, Problem> {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
         let sessions = &mut self.state().sessions;
-        let name = match wanted {
-            Some(name) => name.to_owned(),
-            None => {
-                let free =
-                    |session: &Session| session.locked_until.is_none() && !session.ready.is_empty();
-                let found = sessions.0.iter().find(|(_, session)| free(session));
-                let nothing = || Problem::new("com.microsoft:timeout", "no session is free");
-                found.map(|(name, _)| name.clone()).ok_or_else(nothing)?
-            }
+        let Some(name) = wanted.or_else(|| sessions.first_free()) else {
+            return Ok(None);
         };
-        let session = sessions.0.entry(name.clone()).or_default();
-        if session.locked_until.is_some() {
-            let text = format!("the session {name} is held by another receiver");
+        let name = name.to_owned();
+        sessions.locks += 1;
+        let number = sessions.locks;
+        let session = sessions.all.entry(name.clone()).or_default();
+        if session.lock.is_some() {
+            let text = format!("the session {name} is locked by another receiver");
             return Err(Problem::new("com.microsoft:session-cannot-be-locked", text));
         }
-        session.locked_until = Some(until);
-        Ok((name, until))
+        session.lock = Some(SessionLock { number, until });
+        let hold = SessionHold { name, lock: number };
+        Ok(Some((hold, until)))
     }
 
-    /// Whether the session is still held.
-    pub(crate) fn holds_session(&self, session: &str) -> bool {
-        let state = self.state();
-        state
-            .sessions
-            .0
-            .get(session)
-            .is_some_and(|known| known.locked_until.is_some())
+    /// Whether the session is still held by that lock.
+    pub(crate) fn holds_session(&self, hold: &SessionHold) -> bool {
+        let lock = self.state().sessions.lock_of(&hold.name).map(|lock| *lock);
+        lock.is_ok_and(|lock| lock.number == hold.lock)
     }
 
     /// Extends the lock of a session.
@@ -102,45 +145,118 @@ impl Queue {
         session: &str,
         now: Timestamp,
     ) -> Result<Timestamp, Problem> {
+        self.needs_sessions()?;
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
-        let sessions = &mut self.state().sessions;
-        let held = sessions
-            .0
-            .get_mut(session)
-            .and_then(|known| known.locked_until.as_mut());
-        let lost = || {
-            Problem::new(
-                "com.microsoft:session-lock-lost",
-                "the session is not locked",
-            )
-        };
-        *held.ok_or_else(lost)? = until;
+        self.state().sessions.lock_of(session)?.until = until;
         Ok(until)
     }
 
-    /// Frees a session; what was handed out under it is ready again.
-    pub(crate) fn free_session(&self, session: &str) {
-        let mut state = self.state();
-        state.release_session(session);
-        if let Some(known) = state.sessions.0.get_mut(session) {
-            known.locked_until = None;
+    /// Frees a session; what was handed out under it is ready again, its deliveries uncounted.
+    ///
+    /// Source: "Message sessions", the table of delivery counts: closing a session does not count, the
+    /// end of its lock does.
+    pub(crate) fn free_session(&self, hold: &SessionHold) {
+        if !self.holds_session(hold) {
+            return;
         }
-        state.sessions.forget_if_empty(session);
+        let mut state = self.state();
+        for stored in state.take_locked_of(&hold.name) {
+            state.put_ready(stored);
+        }
+        if let Some(known) = state.sessions.all.get_mut(&hold.name) {
+            known.lock = None;
+        }
+        state.sessions.forget_if_empty(&hold.name);
         drop(state);
         self.waiters.wake();
     }
 
-    /// The state kept with a session.
-    pub(crate) fn session_state(&self, session: &str) -> Option<Value> {
-        self.state().sessions.0.get(session)?.state.clone()
+    /// The state kept with a session that is locked.
+    pub(crate) fn session_state(
+        &self,
+        session: &str,
+        now: Timestamp,
+    ) -> Result<Option<Value>, Problem> {
+        self.needs_sessions()?;
+        self.sweep(now);
+        let sessions = &mut self.state().sessions;
+        sessions.lock_of(session)?;
+        let known = sessions.all.get(session);
+        let state = known.and_then(|known| known.state.as_ref());
+        Ok(state.map(|state| state.value.clone()))
     }
 
-    /// Keeps a state with a session.
-    pub(crate) fn set_session_state(&self, session: &str, value: Value) {
-        let sessions = &mut self.state().sessions;
+    /// Keeps a state with a session that is locked; null takes it away.
+    pub(crate) fn set_session_state(
+        &self,
+        session: &str,
+        value: Value,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        self.needs_sessions()?;
+        self.sweep(now);
+        let mut state = self.state();
+        state.sessions.lock_of(session)?;
         let kept = (value != Value::Null).then_some(value);
-        sessions.0.entry(session.to_owned()).or_default().state = kept;
-        sessions.forget_if_empty(session);
+        let bytes = kept.as_ref().map_or(0, state_bytes);
+        let before = state.state_bytes_of(session);
+        if !self.has_room_for(&state, bytes.saturating_sub(before)) {
+            return Err(self.full());
+        }
+        state.bytes = state.bytes - before + bytes;
+        let known = state.sessions.all.entry(session.to_owned()).or_default();
+        known.state = kept.map(|value| SessionState {
+            value,
+            changed_at: now,
+        });
+        Ok(())
+    }
+
+    /// Names of sessions with messages; with `changed_after`, of those whose state changed later.
+    pub(crate) fn session_names(
+        &self,
+        changed_after: Option<Timestamp>,
+        skip: usize,
+        top: usize,
+    ) -> Result<Vec<String>, Problem> {
+        self.needs_sessions()?;
+        let state = self.state();
+        let wanted = |session: &Session| match changed_after {
+            None => !session.ready.is_empty() || session.lock.is_some(),
+            Some(after) => {
+                let state = session.state.as_ref();
+                state.is_some_and(|state| state.changed_at > after)
+            }
+        };
+        let all = state.sessions.all.iter();
+        let names = all.filter(|(_, session)| wanted(session));
+        let names = names.skip(skip).take(top.min(SESSIONS_MAX));
+        Ok(names.map(|(name, _)| name.clone()).collect())
+    }
+
+    fn needs_sessions(&self) -> Result<(), Problem> {
+        if self.settings.requires_session {
+            return Ok(());
+        }
+        let text = format!("{} has no sessions", self.path);
+        Err(Problem::new("amqp:not-allowed", text))
+    }
+}
+
+impl State {
+    fn state_bytes_of(&self, session: &str) -> usize {
+        let known = self.sessions.all.get(session);
+        let state = known.and_then(|known| known.state.as_ref());
+        state.map_or(0, |state| state_bytes(&state.value))
+    }
+}
+
+/// What a session's state is counted with: clients keep binaries and strings.
+fn state_bytes(value: &Value) -> usize {
+    match value {
+        Value::Binary(bytes) => bytes.len(),
+        Value::String(text) => text.len(),
+        _ => 16,
     }
 }

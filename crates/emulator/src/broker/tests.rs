@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use twinroute_model::clock::Timestamp;
 
-const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-fn message(id: &str, session: &str) -> Message {
+pub(super) fn message(id: &str, session: &str) -> Message {
     let mut properties = vec![Value::Null; 13];
     properties[0] = Value::string(id);
     properties[10] = Value::string(session);
@@ -30,7 +30,7 @@ fn message(id: &str, session: &str) -> Message {
     message::cut(&out.freeze()).unwrap()
 }
 
-fn queue(change: impl FnOnce(&mut QueueSettings)) -> Queue {
+pub(super) fn queue(change: impl FnOnce(&mut QueueSettings)) -> Queue {
     let mut settings = QueueSettings::new("q");
     change(&mut settings);
     Queue::new(
@@ -41,7 +41,7 @@ fn queue(change: impl FnOnce(&mut QueueSettings)) -> Queue {
     )
 }
 
-fn ids(queue: &Queue) -> Vec<String> {
+pub(super) fn ids(queue: &Queue) -> Vec<String> {
     queue
         .messages()
         .into_iter()
@@ -106,7 +106,7 @@ fn settlements_do_what_they_say() {
     let sequence = deferred.stored.sequence;
     assert_eq!(
         queue
-            .take_deferred(&[sequence, 99], Mode::ReceiveAndDelete, NOW)
+            .take_deferred(&[sequence, 99], None, Mode::ReceiveAndDelete, NOW)
             .len(),
         1
     );
@@ -124,48 +124,6 @@ fn duplicates_within_the_window_are_dropped() {
         NOW.after(Duration::from_secs(21)),
     );
     assert_eq!(ids(&queue), ["a", "a"]);
-}
-
-#[test]
-fn a_session_is_held_by_one_receiver_and_given_back() {
-    let queue = queue(|settings| settings.requires_session = true);
-    let all = [
-        message("a", "one"),
-        message("b", "two"),
-        message("c", "one"),
-    ];
-    queue.push(all.to_vec(), 0, NOW);
-    let (first, _) = queue.lock_session(None, NOW).unwrap();
-    assert_eq!(first, "one");
-    assert!(queue.lock_session(Some("one"), NOW).is_err());
-    assert_eq!(
-        queue
-            .take(Some("one"), Mode::PeekLock, NOW)
-            .unwrap()
-            .stored
-            .arrival,
-        0
-    );
-    assert_eq!(
-        queue
-            .take(Some("one"), Mode::PeekLock, NOW)
-            .unwrap()
-            .stored
-            .arrival,
-        2
-    );
-    assert!(queue.take(Some("one"), Mode::PeekLock, NOW).is_none());
-    queue.free_session("one");
-    queue.lock_session(Some("one"), NOW).unwrap();
-    assert_eq!(
-        queue
-            .take(Some("one"), Mode::PeekLock, NOW)
-            .unwrap()
-            .stored
-            .arrival,
-        0
-    );
-    assert!(queue.admit(&[Message::default()]).is_err());
 }
 
 #[test]
@@ -254,5 +212,21 @@ fn a_higher_epoch_disconnects_the_others() {
     let second = partition.claim("g", Some(1), &wake).unwrap();
     assert!(first.load(Ordering::Relaxed) && !second.load(Ordering::Relaxed));
     drop((first, second));
+    assert!(partition.claim("g", None, &wake).is_ok());
+}
+
+#[test]
+fn a_sixth_receiver_of_a_partition_in_one_group_is_refused() {
+    let hub = Hub::new(&HubSettings::new("h"), NOW);
+    let partition = hub.partition(0).unwrap();
+    let wake = Arc::new(Notify::new());
+    let mut five: Vec<_> = (0..5)
+        .map(|_| partition.claim("g", None, &wake).unwrap())
+        .collect();
+    let sixth = partition.claim("G", None, &wake).unwrap_err();
+    assert_eq!(sixth.condition, "amqp:resource-limit-exceeded");
+    assert!(partition.claim("other", None, &wake).is_ok());
+    assert!(hub.partition(1).unwrap().claim("g", None, &wake).is_ok());
+    five.pop();
     assert!(partition.claim("g", None, &wake).is_ok());
 }

@@ -40,7 +40,7 @@ impl Topic {
     /// All messages to all subscriptions, or none to any.
     pub(crate) fn push(&self, messages: &[Message], arrival: Arrival<'_>) -> Result<(), Problem> {
         for subscription in &self.subscriptions {
-            subscription.admit(messages)?;
+            subscription.admit_copies(messages)?;
         }
         let first = queue::numbers(arrival.counter, messages.len());
         for subscription in &self.subscriptions {

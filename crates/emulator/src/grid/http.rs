@@ -3,6 +3,7 @@
 use super::check::{self, BODY_BYTES_MAX, Refusal};
 use super::topic::GridTopic;
 use crate::faults::PostAnswer;
+use crate::inspect::{self, LookError};
 use crate::store::Store;
 use crate::web::{self, Answer, Dropped};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -29,24 +30,49 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     if let (&Method::POST, Some(index)) = (request.method(), found) {
         return publish(&store, &store.grid[index], &query, request).await;
     }
-    if request.method() == Method::GET && path.ends_with("/events") {
-        return Ok(match read(&store, &path, &query) {
-            Some(body) => json(StatusCode::OK, body),
-            None => refuse(&Refusal::new(
-                StatusCode::NOT_FOUND,
-                "NotFound",
-                "no such topic",
-            )),
+    if request.method() == Method::GET
+        && let Some(looked) = look(&store, &path, &query)
+    {
+        return Ok(match looked {
+            Ok(body) => json(StatusCode::OK, body),
+            Err(error) => refuse(&look_refusal(&error)),
         });
     }
     let refusal = match found {
-        Some(_) => {
-            let text = "only POST is offered here";
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", text)
+        Some(_) => only("POST"),
+        None if look(&store, &path, "").is_some() => only("GET"),
+        None => {
+            let text = "no topic at this path; /entities and /events show what is here";
+            Refusal::new(StatusCode::NOT_FOUND, "NotFound", text)
         }
-        None => Refusal::new(StatusCode::NOT_FOUND, "NotFound", "no topic at this path"),
     };
     Ok(refuse(&refusal))
+}
+
+fn look_refusal(error: &LookError) -> Refusal {
+    let (status, code) = match error {
+        LookError::Question(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+        LookError::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
+    };
+    Refusal::new(status, code, error.to_string())
+}
+
+fn only(method: &str) -> Refusal {
+    let text = format!("only {method} is offered here");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", text)
+}
+
+/// Answers a look at what is here, if the path is one for that.
+fn look(store: &Store, path: &str, query: &str) -> Option<Result<String, LookError>> {
+    match path {
+        "/entities" => Some(inspect::entities(store, query)),
+        "/events" => Some(inspect::events(store, query)),
+        other => {
+            let topic = other.strip_prefix("/topics/")?.strip_suffix("/events")?;
+            let is_name = !topic.contains('/');
+            is_name.then(|| inspect::topic_events(store, topic, query))
+        }
+    }
 }
 
 async fn publish(
@@ -128,45 +154,4 @@ fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let media = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, media);
     response
-}
-
-/// `GET /events?topic=NAME&after=N`; without a topic the first one is read.
-fn read(store: &Store, path: &str, query: &str) -> Option<String> {
-    let value = |name: &str| {
-        query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(key, _)| *key == name)
-    };
-    let topic = match (path, value("topic")) {
-        ("/events", Some((_, name))) => store
-            .grid
-            .iter()
-            .find(|topic| topic.name.eq_ignore_ascii_case(name))?,
-        ("/events", None) => store.grid.first()?,
-        _ => {
-            let name = path.strip_prefix("/topics/")?.strip_suffix("/events")?;
-            store
-                .grid
-                .iter()
-                .find(|topic| topic.name.eq_ignore_ascii_case(name))?
-        }
-    };
-    let after = value("after")
-        .and_then(|(_, number)| number.parse().ok())
-        .unwrap_or(0);
-    let events: Vec<String> = topic
-        .events(after)
-        .iter()
-        .map(|event| {
-            let time = event.received_at.rfc3339();
-            let (number, post, text) = (event.number, event.post, event.text());
-            format!(r#"{{"number":{number},"post":{post},"receivedAt":"{time}","event":{text}}}"#)
-        })
-        .collect();
-    let name = serde_json::Value::from(topic.name.as_str());
-    Some(format!(
-        r#"{{"topic":{name},"events":[{}]}}"#,
-        events.join(",")
-    ))
 }

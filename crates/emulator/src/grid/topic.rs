@@ -126,6 +126,10 @@ impl GridTopic {
         self.accepted.add(count);
     }
 
+    pub(crate) fn event_count(&self) -> usize {
+        lock(&self.log).events.len()
+    }
+
     /// The retained events with a number above `after`.
     pub(crate) fn events(&self, after: u64) -> Vec<GridEvent> {
         let log = lock(&self.log);

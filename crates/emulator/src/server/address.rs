@@ -1,5 +1,7 @@
 //! Addresses of links and what they name.
 
+use crate::access::AccessClaim;
+use crate::amqp::state::Problem;
 use crate::broker::hub::Hub;
 use crate::broker::queue::Queue;
 use crate::broker::topic::Topic;
@@ -37,13 +39,45 @@ impl Node {
         }
     }
 
-    pub(super) fn takes_messages(&self) -> bool {
-        !matches!(self, Self::HubReader { .. })
+    /// What a token must allow who sends to the node or receives from it; nothing for `$cbs`.
+    pub(super) fn claim(&self, receives: bool) -> Option<AccessClaim> {
+        match self {
+            Self::Cbs => None,
+            Self::Management | Self::QueueManagement(_) => Some(AccessClaim::Either),
+            _ if receives => Some(AccessClaim::Listen),
+            _ => Some(AccessClaim::Send),
+        }
     }
 
-    pub(super) fn gives_messages(&self) -> bool {
-        !matches!(self, Self::Hub(..) | Self::Topic(_))
+    /// Whether clients send to it; `not-found` where the address is none that is sent to.
+    pub(super) fn check_sending(&self, address: &str) -> Result<(), Problem> {
+        match self {
+            Self::HubReader { .. } => Err(not_found(address)),
+            Self::Queue(queue) if queue.path.contains('/') => {
+                let text = "messages are sent to queues and topics, not to subscriptions or";
+                let text = format!("{}: {text} dead-letter queues", queue.path);
+                Err(Problem::new("amqp:not-allowed", text))
+            }
+            _ => Ok(()),
+        }
     }
+
+    /// Whether clients receive from it.
+    pub(super) fn check_receiving(&self) -> Result<(), Problem> {
+        let (what, instead) = match self {
+            Self::Hub(hub, _) => (&hub.name, "ConsumerGroups/<group>/Partitions/<number>"),
+            Self::Topic(topic) => (&topic.name, "Subscriptions/<name>"),
+            _ => return Ok(()),
+        };
+        let text = format!("nothing is received from {what} itself: receive from {what}/{instead}");
+        Err(Problem::new("amqp:not-allowed", text))
+    }
+}
+
+fn not_found(address: &str) -> Problem {
+    let path = path(address);
+    let text = format!("the messaging entity '{path}' could not be found");
+    Problem::new("amqp:not-found", text)
 }
 
 /// The path in an address: the Python clients put whole URIs, the others bare paths.
@@ -56,7 +90,26 @@ pub(super) fn path(address: &str) -> &str {
 }
 
 /// Finds what `address` names; case does not matter.
-pub(super) fn resolve(store: &Store, address: &str) -> Option<Node> {
+///
+/// # Errors
+/// `amqp:not-found`, or for a partition that the hub does not have `com.microsoft:argument-out-of-range`.
+pub(super) fn resolve(store: &Store, address: &str) -> Result<Node, Problem> {
+    let node = find(store, address).ok_or_else(|| not_found(address))?;
+    let (Node::Hub(hub, Some(partition)) | Node::HubReader { hub, partition, .. }) = &node else {
+        return Ok(node);
+    };
+    if hub.partition(*partition).is_none() {
+        let last = hub.partition_count() - 1;
+        let text = format!(
+            "hub {} has no partition {partition}: it has 0 to {last}",
+            hub.name
+        );
+        return Err(Problem::new("com.microsoft:argument-out-of-range", text));
+    }
+    Ok(node)
+}
+
+fn find(store: &Store, address: &str) -> Option<Node> {
     let path = path(address);
     let segments: Vec<&str> = path.split('/').collect();
     let is = |at: usize, word: &str| {
@@ -76,12 +129,10 @@ pub(super) fn resolve(store: &Store, address: &str) -> Option<Node> {
         (Entity::Hub(_), 2) if is(1, "$management") => Some(Node::Management),
         (Entity::Hub(hub), 3) if is(1, "Partitions") => {
             let partition = segments[2].parse().ok()?;
-            hub.partition(partition)?;
             Some(Node::Hub(Arc::clone(hub), Some(partition)))
         }
         (Entity::Hub(hub), 5) if is(1, "ConsumerGroups") && is(3, "Partitions") => {
             let partition = segments[4].parse().ok()?;
-            hub.partition(partition)?;
             let group = segments[2].to_owned();
             let hub = Arc::clone(hub);
             hub.has_group(&group).then_some(Node::HubReader {

@@ -3,26 +3,59 @@
 use super::address::{self, Node};
 use super::peer::Context;
 use super::reader::{self, PartitionReader};
-use super::session::{HANDLE_MAX, Inbound, Link, Outbound, Session, Source};
+use super::session::{HANDLE_MAX, Inbound, Link, Outbound, Session, Source, WaitingAttach};
 use crate::amqp::performative::{Attach, Detach, Performative};
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, find};
-use crate::broker::queue::Mode;
+use crate::broker::queue::{Mode, Queue};
+use crate::broker::session::SessionHold;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
 
 const SESSION_FILTER: &str = "com.microsoft:session-filter";
+const TIMEOUT: &str = "com.microsoft:timeout";
 /// .NET ticks (100 ns since the year 1) at the Unix epoch.
 const DOTNET_EPOCH_TICKS: i64 = 621_355_968_000_000_000;
 
-/// Answers an attach: with a link, or with a null terminus and a detach.
+/// How long a receiver waits for a free session unless it says so, and the longest that it may say.
+const SESSION_WAIT: Duration = Duration::from_secs(60);
+const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// What becomes of an attach.
+enum AttachResult {
+    Link(Link),
+    /// No session is free.
+    Waits,
+}
+
+/// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
+/// session is answered later when there is none.
 pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16, asked: Attach) {
-    let mut answer = answer_to(context, &asked);
-    let handle = asked.handle;
-    let made = make(context, session, &asked, &mut answer);
+    let until = Instant::now() + session_wait(&asked);
+    let waiting = WaitingAttach {
+        asked,
+        until,
+        flow: None,
+    };
+    try_attach(context, session, channel, waiting);
+}
+
+/// Answers the receivers for whom a session has become free, or whose time is over.
+pub(super) fn retry_waiting(context: &mut Context, session: &mut Session, channel: u16) {
+    for (_, waiting) in std::mem::take(&mut session.waiting) {
+        try_attach(context, session, channel, waiting);
+    }
+}
+
+fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waiting: WaitingAttach) {
+    let mut answer = answer_to(context, &waiting.asked);
+    let handle = waiting.asked.handle;
+    let made = make(context, session, &waiting.asked, &mut answer);
     let problem = match made {
-        Ok(link) => {
+        Ok(AttachResult::Link(link)) => {
             let inbound = matches!(link, Link::Inbound(_));
             session.closing.remove(&handle);
             session.links.insert(handle, link);
@@ -30,10 +63,33 @@ pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16,
             if inbound && let Some(flow) = session.link_flow(handle) {
                 context.send(channel, &Performative::Flow(flow));
             }
+            if let Some(flow) = waiting.flow {
+                session.credit(handle, &flow);
+            }
             return;
+        }
+        Ok(AttachResult::Waits) if Instant::now() < waiting.until => {
+            session.waiting.insert(handle, waiting);
+            return;
+        }
+        Ok(AttachResult::Waits) => {
+            let text = "no session with messages became free in time";
+            Problem::new("com.microsoft:timeout", text)
         }
         Err(problem) => problem,
     };
+    refuse(context, session, channel, &waiting.asked, Some(problem));
+}
+
+/// Ends an attach that has not been answered.
+pub(super) fn refuse(
+    context: &mut Context,
+    session: &mut Session,
+    channel: u16,
+    asked: &Attach,
+    problem: Option<Problem>,
+) {
+    let mut answer = answer_to(context, asked);
     // A null terminus is how a link is refused (AMQP 1.0 part 2 §2.6.3); azure-servicebus tells
     // the reason only when it sees one.
     *(if asked.receiver {
@@ -42,7 +98,25 @@ pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16,
         &mut answer.target
     }) = Value::Null;
     context.send(channel, &Performative::Attach(Box::new(answer)));
-    detach(context, session, channel, handle, problem);
+    match problem {
+        Some(problem) => detach(context, session, channel, asked.handle, problem),
+        None => {
+            let detach = Detach {
+                handle: asked.handle,
+                closed: true,
+                error: None,
+            };
+            context.send(channel, &Performative::Detach(detach));
+        }
+    }
+}
+
+/// How long a receiver waits for a free session: property `com.microsoft:timeout`, in milliseconds.
+fn session_wait(asked: &Attach) -> Duration {
+    let said = asked.properties.get(TIMEOUT).and_then(Value::as_i64);
+    let said = said.and_then(|millis| u64::try_from(millis).ok());
+    said.map_or(SESSION_WAIT, Duration::from_millis)
+        .min(SESSION_WAIT_MAX)
 }
 
 /// Detaches a link of ours with an error.
@@ -68,15 +142,13 @@ pub(super) fn detach(
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
 pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16) {
     let now = context.store.now();
-    let live = context.store.rule.live();
+    let live = context.store.rules.live();
     let mut lost = Vec::new();
     for (handle, link) in &session.links {
-        let open = address::path(link.address()).eq_ignore_ascii_case("$cbs");
-        if !open && !context.grants.allow(link.address(), now, live) {
-            lost.push((
-                *handle,
-                Problem::new("amqp:unauthorized-access", "the token has ended"),
-            ));
+        let claim = link.claim();
+        let allowed = claim.map(|claim| context.grants.allow(link.address(), claim, now, &live));
+        if let Some(Err(problem)) = allowed {
+            lost.push((*handle, problem));
             continue;
         }
         let Link::Outbound(link) = link else { continue };
@@ -89,7 +161,7 @@ pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16)
                 queue.sweep(now);
                 if session
                     .as_ref()
-                    .is_some_and(|name| !queue.holds_session(name))
+                    .is_some_and(|hold| !queue.holds_session(hold))
                 {
                     let text = "the lock of the session has ended";
                     let condition = "com.microsoft:session-lock-lost";
@@ -109,7 +181,12 @@ fn answer_to(context: &Context, asked: &Attach) -> Attach {
         name: asked.name.clone(),
         handle: asked.handle,
         receiver: !asked.receiver,
-        snd_settle_mode: Some(asked.snd_settle_mode.unwrap_or(0).min(1)),
+        // A receiver that leaves it open (mixed, the default) gets what it must settle.
+        snd_settle_mode: Some(match asked.snd_settle_mode {
+            Some(1) => 1,
+            _ if asked.receiver => 0,
+            other => other.unwrap_or(2).min(2),
+        }),
         rcv_settle_mode: Some(asked.rcv_settle_mode.unwrap_or(0).min(1)),
         source: terminus(&asked.source, 0x28),
         target: terminus(&asked.target, 0x29),
@@ -133,8 +210,9 @@ fn make(
     session: &Session,
     asked: &Attach,
     answer: &mut Attach,
-) -> Result<Link, Problem> {
-    if asked.handle > HANDLE_MAX || session.links.contains_key(&asked.handle) {
+) -> Result<AttachResult, Problem> {
+    let taken = session.links.contains_key(&asked.handle);
+    if asked.handle > HANDLE_MAX || taken || session.waiting.contains_key(&asked.handle) {
         return Err(Problem::new(
             "amqp:session:handle-in-use",
             "the handle is taken",
@@ -150,45 +228,30 @@ fn make(
         .first()
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let not_found = || {
-        let text = format!(
-            "the messaging entity '{}' could not be found",
-            address::path(address)
-        );
-        Problem::new("amqp:not-found", text)
-    };
-    let node = address::resolve(&context.store, address).ok_or_else(not_found)?;
+    let node = address::resolve(&context.store, address)?;
     let now = context.store.now();
-    let live = context.store.rule.live();
-    if !matches!(node, Node::Cbs) && !context.grants.allow(address, now, live) {
-        let text = format!(
-            "no token on this connection covers {}",
-            address::path(address)
-        );
-        return Err(Problem::new("amqp:unauthorized-access", text));
+    let live = context.store.rules.live();
+    if let Some(claim) = node.claim(asked.receiver) {
+        context.grants.allow(address, claim, now, &live)?;
     }
     if asked.receiver {
-        if !node.gives_messages() {
-            return Err(not_found());
-        }
-        return outbound(context, asked, answer, node, address).map(Link::Outbound);
+        node.check_receiving()?;
+        return outbound(context, asked, answer, node, address);
     }
-    if !node.takes_messages() {
-        return Err(not_found());
-    }
+    node.check_sending(address)?;
     let fault = node
         .entity()
         .and_then(|entity| context.store.faults().next_attach(entity));
     if let Some(condition) = fault {
         return Err(Problem::new(condition, "scripted"));
     }
-    Ok(Link::Inbound(Inbound {
+    Ok(AttachResult::Link(Link::Inbound(Inbound {
         node,
         address: address.to_owned(),
         delivery_count: asked.initial_delivery_count.unwrap_or(0),
         credit: context.store.settings.limits.link_credit,
         partial: None,
-    }))
+    })))
 }
 
 fn outbound(
@@ -197,8 +260,9 @@ fn outbound(
     answer: &mut Attach,
     node: Node,
     address: &str,
-) -> Result<Outbound, Problem> {
+) -> Result<AttachResult, Problem> {
     let settled = asked.snd_settle_mode == Some(1);
+    let claim = node.claim(true);
     let source = match node {
         Node::Cbs | Node::Management | Node::QueueManagement(_) => Source::Replies(VecDeque::new()),
         Node::HubReader {
@@ -219,19 +283,14 @@ fn outbound(
             } else {
                 Mode::PeekLock
             };
-            let wanted = find(reader::filters(&asked.source), SESSION_FILTER);
-            let session = match wanted {
-                Some(wanted) => {
-                    let wanted = wanted.plain().as_str();
-                    let (name, until) = queue.lock_session(wanted, context.store.now())?;
-                    tell_session(answer, &name, until);
-                    Some(name)
+            let now = context.store.now();
+            let session = match accept_session(&queue, asked, now)? {
+                SessionChoice::Plain => None,
+                SessionChoice::Session(hold, until) => {
+                    tell_session(answer, &hold.name, until);
+                    Some(hold)
                 }
-                None if queue.settings.requires_session => {
-                    let text = "the entity needs a session filter";
-                    return Err(Problem::new("amqp:not-allowed", text));
-                }
-                None => None,
+                SessionChoice::Waits => return Ok(AttachResult::Waits),
             };
             Source::Queue {
                 queue: Arc::clone(&queue),
@@ -240,10 +299,8 @@ fn outbound(
             }
         }
         Node::Hub(..) | Node::Topic(_) => {
-            return Err(Problem::new(
-                "amqp:not-found",
-                "nothing is received from this node",
-            ));
+            let text = "nothing is received from this node";
+            return Err(Problem::new("amqp:not-allowed", text));
         }
     };
     let reply_to = asked
@@ -252,16 +309,51 @@ fn outbound(
         .first()
         .and_then(Value::as_str)
         .map(str::to_owned);
-    Ok(Outbound {
+    Ok(AttachResult::Link(Link::Outbound(Outbound {
         name: asked.name.clone(),
         address: address.to_owned(),
         reply_to,
+        claim,
         source,
         settled,
         credit: 0,
         delivery_count: 0,
         drain: false,
         sending: None,
+    })))
+}
+
+/// What a receiver of a queue gets.
+enum SessionChoice {
+    /// The queue has no sessions.
+    Plain,
+    Session(SessionHold, Timestamp),
+    Waits,
+}
+
+/// Locks what the receiver's session filter asks for: a session by name, or the next free one.
+fn accept_session(queue: &Queue, asked: &Attach, now: Timestamp) -> Result<SessionChoice, Problem> {
+    let wanted = find(reader::filters(&asked.source), SESSION_FILTER);
+    let refused = |text: String| Err(Problem::new("amqp:not-allowed", text));
+    let wanted = match (wanted, queue.settings.requires_session) {
+        (None, false) => return Ok(SessionChoice::Plain),
+        (Some(_), false) => {
+            return refused(format!(
+                "{} has no sessions: receive from it without a session, or make it with sessions",
+                queue.path
+            ));
+        }
+        (None, true) => {
+            return refused(format!(
+                "{} has sessions: its receivers must accept one",
+                queue.path
+            ));
+        }
+        (Some(wanted), true) => wanted.plain().as_str(),
+    };
+    Ok(match queue.lock_session(wanted, now)? {
+        Some((hold, until)) => SessionChoice::Session(hold, until),
+        None => SessionChoice::Waits,
     })
 }
 

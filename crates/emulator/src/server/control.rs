@@ -2,9 +2,9 @@
 
 use super::address::Node;
 use super::entity_management;
-use super::incoming::Delivery;
 use super::peer::Context;
 use super::session::{Link, Outbound, Session, Source};
+use crate::access::AccessClaim;
 use crate::amqp::message::{self, Body, Content};
 use crate::amqp::value::{Value, find};
 use crate::broker::hub::Hub;
@@ -20,10 +20,10 @@ pub(super) fn request(
     session: &mut Session,
     node: &Node,
     address: &str,
-    delivery: &Delivery,
+    request: &Bytes,
 ) {
     // What cannot be read cannot be answered either: there is no id to answer to.
-    let Ok(content) = message::content(&delivery.bytes) else {
+    let Ok(content) = message::content(request) else {
         return;
     };
     let property = |at: usize| content.properties.get(at).cloned().unwrap_or(Value::Null);
@@ -32,7 +32,12 @@ pub(super) fn request(
         Node::Cbs => put_token(context, &content),
         Node::Management => read(context, &content),
         Node::QueueManagement(queue) => {
-            entity_management::answer(queue, &content, context.store.now())
+            let (now, live) = (context.store.now(), context.store.rules.live());
+            // All that is offered there is a receiver's: peeking, locks, settling, sessions.
+            let allowed = context
+                .grants
+                .allow(address, AccessClaim::Listen, now, &live);
+            entity_management::answer(queue, &content, allowed, now)
         }
         _ => return,
     };
@@ -92,7 +97,7 @@ fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, 
     };
     let store = &context.store;
     let checked = store
-        .rule
+        .rules
         .check(token, audience, store.issuer(), store.now());
     match checked.and_then(|grant| context.grants.add(grant)) {
         Ok(()) => (status(200, "OK"), Value::Null),

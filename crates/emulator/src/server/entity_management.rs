@@ -13,15 +13,39 @@ type Answer = (Vec<(Value, Value)>, Value);
 
 /// Messages one peek or receive may ask for.
 const MESSAGES_MAX: usize = 1_000;
+/// 9999-01-01; .NET's latest time lies in that year.
+const YEAR_9999_MILLIS: i64 = 253_370_764_800_000;
 
-/// Answers one request.
-pub(super) fn answer(queue: &Queue, content: &Content, now: Timestamp) -> Answer {
+/// Answers one request, if that is allowed.
+pub(super) fn answer(
+    queue: &Queue,
+    content: &Content,
+    allowed: Result<(), Problem>,
+    now: Timestamp,
+) -> Answer {
+    match allowed.and_then(|()| perform(queue, content, now)) {
+        Ok(Some(body)) => (status(200, "OK", None), body),
+        Ok(None) => (status(204, "No messages", None), Value::Null),
+        Err(problem) => {
+            let code = match problem.condition.as_str() {
+                "com.microsoft:message-lock-lost" | "com.microsoft:session-lock-lost" => 410,
+                "amqp:unauthorized-access" => 401,
+                "amqp:not-implemented" => 501,
+                _ => 400,
+            };
+            let status = status(code, &problem.description, Some(&problem.condition));
+            (status, Value::Null)
+        }
+    }
+}
+
+fn perform(queue: &Queue, content: &Content, now: Timestamp) -> Result<Option<Value>, Problem> {
     let operation = find(&content.application, "operation").and_then(Value::as_str);
     let asked = match &content.body {
         Body::Value(map) => map,
         _ => &Value::Null,
     };
-    let done = match operation.unwrap_or_default() {
+    match operation.unwrap_or_default() {
         "com.microsoft:peek-message" => Ok(peek(queue, asked)),
         "com.microsoft:renew-lock" => renew(queue, asked, now),
         "com.microsoft:update-disposition" => update(queue, asked, now),
@@ -33,33 +57,19 @@ pub(super) fn answer(queue: &Queue, content: &Content, now: Timestamp) -> Answer
                 Value::Timestamp(until.unix_millis()),
             )])))
         }),
-        "com.microsoft:get-session-state" => session(asked).map(|name| {
-            let kept = queue.session_state(name).unwrap_or(Value::Null);
-            Some(map([("session-state", kept)]))
+        "com.microsoft:get-session-state" => session(asked).and_then(|name| {
+            let kept = queue.session_state(name, now)?.unwrap_or(Value::Null);
+            Ok(Some(map([("session-state", kept)])))
         }),
-        "com.microsoft:set-session-state" => session(asked).map(|name| {
+        "com.microsoft:set-session-state" => session(asked).and_then(|name| {
             let kept = asked.get("session-state").cloned().unwrap_or(Value::Null);
-            queue.set_session_state(name, kept);
-            Some(Value::Null)
+            queue.set_session_state(name, kept, now)?;
+            Ok(Some(Value::Null))
         }),
+        "com.microsoft:get-message-sessions" => sessions(queue, asked),
         other => {
             let text = format!("the operation {other} is not offered here");
             Err(Problem::new("amqp:not-implemented", text))
-        }
-    };
-    match done {
-        Ok(Some(body)) => (status(200, "OK", None), body),
-        Ok(None) => (status(204, "No messages", None), Value::Null),
-        Err(problem) => {
-            let code = match problem.condition.as_str() {
-                "com.microsoft:message-lock-lost" | "com.microsoft:session-lock-lost" => 410,
-                "amqp:not-implemented" => 501,
-                _ => 400,
-            };
-            (
-                status(code, &problem.description, Some(&problem.condition)),
-                Value::Null,
-            )
         }
     }
 }
@@ -95,6 +105,25 @@ fn session(asked: &Value) -> Result<&str, Problem> {
         .ok_or_else(missing)
 }
 
+/// Names of sessions, a page at a time. The latest time there is asks for those with messages.
+fn sessions(queue: &Queue, asked: &Value) -> Result<Option<Value>, Problem> {
+    let number = |name: &str| asked.get(name).and_then(Value::as_i64).unwrap_or(0);
+    let count = |name: &str| usize::try_from(number(name)).unwrap_or(0);
+    let after = number("last-updated-time");
+    let after = (after < YEAR_9999_MILLIS).then_some(Timestamp::from_unix_millis(after));
+    let (skip, top) = (count("skip"), count("top"));
+    let names = queue.session_names(after, skip, top)?;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let next = i32::try_from(skip + names.len()).unwrap_or(i32::MAX);
+    let names = names.into_iter().map(Value::string).collect();
+    Ok(Some(map([
+        ("skip", Value::Int(next)),
+        ("sessions-ids", Value::Array(names)),
+    ])))
+}
+
 fn tokens(asked: &Value) -> Result<Vec<Token>, Problem> {
     let missing = || Problem::new("amqp:invalid-field", "the lock tokens are missing");
     let items = asked.get("lock-tokens").ok_or_else(missing)?.items();
@@ -111,7 +140,8 @@ fn peek(queue: &Queue, asked: &Value) -> Option<Value> {
     let count = number("message-count")
         .and_then(|count| usize::try_from(count).ok())
         .unwrap_or(1);
-    let found = queue.peek(from, count.min(MESSAGES_MAX));
+    let session = asked.get("session-id").and_then(Value::as_str);
+    let found = queue.peek(from, count.min(MESSAGES_MAX), session);
     let messages: Vec<Value> = found
         .iter()
         .map(|stored| map([("message", Value::Binary(stored.encode(None)))]))
@@ -168,7 +198,8 @@ fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
     } else {
         Mode::ReceiveAndDelete
     };
-    let taken = queue.take_deferred(&numbers, mode, now);
+    let session = asked.get("session-id").and_then(Value::as_str);
+    let taken = queue.take_deferred(&numbers, session, mode, now);
     let messages: Vec<Value> = taken
         .into_iter()
         .map(|taken| {

@@ -3,6 +3,7 @@
 use super::address::Node;
 use super::attach;
 use super::control;
+use super::limits::{self, PARTITION_KEY};
 use super::peer::{Context, Ending};
 use super::session::{Link, Partial, Session};
 use crate::amqp::message::{self, BATCH_FORMAT, Message};
@@ -19,7 +20,22 @@ pub(super) struct Delivery {
     pub(super) id: u32,
     pub(super) format: u32,
     pub(super) settled: bool,
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Result<Bytes, TooLarge>,
+}
+
+/// The size of a message over the limit; its bytes were not kept.
+#[derive(Clone, Copy)]
+pub(super) struct TooLarge(u64);
+
+impl TooLarge {
+    /// The services reject the delivery and keep the link: their clients for Python, in tests against the services,
+    /// expect of it what they make of a rejection only.
+    fn problem(self, bytes_max: u64) -> Problem {
+        let Self(size) = self;
+        let text =
+            format!("a message of {size} bytes is larger than the {bytes_max} bytes of this link");
+        Problem::new("amqp:link:message-size-exceeded", text)
+    }
 }
 
 /// Takes one transfer frame.
@@ -46,17 +62,7 @@ pub(super) fn transfer(
         return Err(context.close("amqp:session:unattached-handle", "no such link"));
     };
     let bytes_max = context.store.settings.limits.message_bytes_max;
-    let so_far = link
-        .partial
-        .as_ref()
-        .map_or(0, |partial| partial.data.len());
-    if (so_far + payload.len()) as u64 > bytes_max {
-        let text = format!("a message is larger than {bytes_max} bytes");
-        let problem = Problem::new("amqp:link:message-size-exceeded", text);
-        attach::detach(context, session, channel, handle, problem);
-        return Ok(());
-    }
-    let Some(delivery) = collect(&mut link.partial, transfer, payload) else {
+    let Some(delivery) = collect(&mut link.partial, transfer, payload, bytes_max) else {
         return Ok(());
     };
     link.delivery_count = link.delivery_count.wrapping_add(1);
@@ -72,28 +78,34 @@ pub(super) fn transfer(
     deliver(context, session, channel, handle, delivery)
 }
 
-/// Adds a frame to its delivery; `Some` when that is whole.
-fn collect(partial: &mut Option<Partial>, transfer: Transfer, payload: Bytes) -> Option<Delivery> {
+/// Adds a frame to its delivery; `Some` when that is whole. What is larger than allowed is counted to its end
+/// and not kept.
+fn collect(
+    partial: &mut Option<Partial>,
+    transfer: Transfer,
+    payload: Bytes,
+    bytes_max: u64,
+) -> Option<Delivery> {
     if transfer.aborted {
         *partial = None;
         return None;
-    }
-    if !transfer.more && partial.is_none() {
-        return Some(Delivery {
-            id: transfer.delivery_id.unwrap_or(0),
-            format: transfer.message_format.unwrap_or(0),
-            settled: transfer.settled.unwrap_or(false),
-            bytes: payload,
-        });
     }
     let so_far = partial.get_or_insert_with(|| Partial {
         id: transfer.delivery_id.unwrap_or(0),
         format: transfer.message_format.unwrap_or(0),
         settled: false,
+        size: 0,
         data: BytesMut::new(),
     });
     so_far.settled |= transfer.settled.unwrap_or(false);
-    so_far.data.extend_from_slice(&payload);
+    so_far.size = so_far.size.saturating_add(payload.len() as u64);
+    let fits = so_far.size <= bytes_max;
+    let alone = !transfer.more && so_far.data.is_empty();
+    if !fits {
+        so_far.data = BytesMut::new();
+    } else if !alone {
+        so_far.data.extend_from_slice(&payload);
+    }
     if transfer.more {
         return None;
     }
@@ -101,7 +113,11 @@ fn collect(partial: &mut Option<Partial>, transfer: Transfer, payload: Bytes) ->
         id: whole.id,
         format: whole.format,
         settled: whole.settled,
-        bytes: whole.data.freeze(),
+        bytes: match fits {
+            false => Err(TooLarge(whole.size)),
+            true if alone => Ok(payload),
+            true => Ok(whole.data.freeze()),
+        },
     })
 }
 
@@ -118,8 +134,17 @@ fn deliver(
     let node = link.node.clone();
     let Some(entity) = node.entity() else {
         let address = link.address.clone();
-        answer(context, channel, &delivery, &Outcome::Accepted);
-        control::request(context, session, &node, &address, &delivery);
+        match &delivery.bytes {
+            Ok(bytes) => {
+                answer(context, channel, &delivery, &Outcome::Accepted);
+                control::request(context, session, &node, &address, bytes);
+            }
+            Err(large) => {
+                let limit = context.store.settings.limits.message_bytes_max;
+                let refused = Outcome::rejected(large.problem(limit));
+                answer(context, channel, &delivery, &refused);
+            }
+        }
         return Ok(());
     };
     let fault = context.store.faults().next_send(entity);
@@ -200,21 +225,25 @@ fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Prob
             format!("a message is malformed: {error}"),
         )
     };
+    let limit = context.store.settings.limits.message_bytes_max;
+    let bytes = delivery.bytes.as_ref();
+    let bytes = bytes.map_err(|large| large.problem(limit))?;
     let mut envelope_key = None;
-    let messages = if delivery.format == BATCH_FORMAT {
-        let (envelope, members) = message::batch(&delivery.bytes).map_err(malformed)?;
-        let key = envelope
-            .annotation("x-opt-partition-key")
-            .and_then(Value::as_str);
+    let encoded = if delivery.format == BATCH_FORMAT {
+        let (envelope, members) = message::batch(bytes).map_err(malformed)?;
+        let key = envelope.annotation(PARTITION_KEY).and_then(Value::as_str);
         envelope_key = key.map(str::to_owned);
         members
-            .iter()
-            .map(message::cut)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(malformed)?
     } else {
-        vec![message::cut(&delivery.bytes).map_err(malformed)?]
+        vec![bytes.clone()]
     };
+    limits::check_envelope(envelope_key.as_deref())?;
+    let mut messages = Vec::with_capacity(encoded.len());
+    for encoded in &encoded {
+        let message = message::cut(encoded).map_err(malformed)?;
+        limits::check(node, encoded, &message)?;
+        messages.push(message);
+    }
     if messages.is_empty() {
         return Err(Problem::new("amqp:not-allowed", "a batch has no messages"));
     }

@@ -6,6 +6,7 @@ mod attach;
 mod control;
 mod entity_management;
 mod incoming;
+mod limits;
 mod outgoing;
 mod peer;
 mod reader;
@@ -13,6 +14,8 @@ mod session;
 mod settle;
 mod websocket;
 
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;
 

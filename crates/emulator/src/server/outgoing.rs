@@ -148,7 +148,7 @@ impl Outbound {
                 session,
                 mode,
             } => {
-                let taken = queue.take(session.as_deref(), *mode, now)?;
+                let taken = queue.take(session.as_ref(), *mode, now)?;
                 let locked = *mode == Mode::PeekLock;
                 let until = locked.then_some(taken.locked_until);
                 let queue = Arc::clone(queue);

@@ -179,6 +179,7 @@ impl Peer {
     /// Delivers what is there for links with credit.
     pub(crate) fn pump(&mut self) -> Result<(), Ending> {
         for (channel, session) in &mut self.sessions {
+            attach::retry_waiting(&mut self.context, session, *channel);
             outgoing::pump(&mut self.context, session, *channel);
         }
         Ok(())
@@ -274,7 +275,7 @@ impl Peer {
         };
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
-                let grant = self.context.store.rule.plain(&response);
+                let grant = self.context.store.rules.plain(&response);
                 if let Some(grant) = grant {
                     self.context.grants.add_plain(grant);
                 }
@@ -390,13 +391,7 @@ impl Drop for Peer {
 fn link_flow(context: &mut Context, session: &mut Session, channel: u16, flow: &Flow) {
     session.remote_flow(flow);
     if let Some(handle) = flow.handle {
-        if let Some(Link::Outbound(link)) = session.links.get_mut(&handle) {
-            let seen = flow.delivery_count.unwrap_or(0);
-            let edge = seen.wrapping_add(flow.link_credit.unwrap_or(0));
-            let credit = edge.wrapping_sub(link.delivery_count);
-            link.credit = if credit > u32::MAX / 2 { 0 } else { credit };
-            link.drain = flow.drain;
-        }
+        session.credit(handle, flow);
         if flow.echo
             && let Some(answer) = session.link_flow(handle)
         {
@@ -411,6 +406,9 @@ fn link_flow(context: &mut Context, session: &mut Session, channel: u16, flow: &
 fn detached(context: &mut Context, session: &mut Session, channel: u16, detach: &Detach) {
     if session.closing.remove(&detach.handle) {
         return;
+    }
+    if let Some(waiting) = session.waiting.remove(&detach.handle) {
+        return attach::refuse(context, session, channel, &waiting.asked, None);
     }
     if let Some(link) = session.links.remove(&detach.handle) {
         link.close();

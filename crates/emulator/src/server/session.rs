@@ -2,12 +2,15 @@
 
 use super::address::Node;
 use super::reader::PartitionReader;
-use crate::amqp::performative::{Begin, Flow};
+use crate::access::AccessClaim;
+use crate::amqp::performative::{Attach, Begin, Flow};
 use crate::broker::queue::{Mode, Queue};
+use crate::broker::session::SessionHold;
 use crate::broker::stored::Token;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Transfer frames a client may send before the window is opened again.
 pub(super) const INCOMING_WINDOW: u32 = 5_000;
@@ -18,6 +21,8 @@ pub(super) const UNSETTLED_MAX: usize = 5_000;
 
 pub(super) struct Session {
     pub(super) links: BTreeMap<u32, Link>,
+    /// Receivers that wait for a free session of a queue, by handle.
+    pub(super) waiting: BTreeMap<u32, WaitingAttach>,
     /// Handles we detached and the client has not.
     pub(super) closing: BTreeSet<u32>,
     pub(super) unsettled: BTreeMap<u32, Unsettled>,
@@ -26,6 +31,14 @@ pub(super) struct Session {
     incoming_window: u32,
     next_outgoing_id: u32,
     remote_window: u32,
+}
+
+/// An attach that is answered when a session is free, or when its time is over.
+pub(super) struct WaitingAttach {
+    pub(super) asked: Attach,
+    pub(super) until: Instant,
+    /// Credit that came before the answer.
+    pub(super) flow: Option<Flow>,
 }
 
 /// A delivery that its receiver has yet to settle.
@@ -53,6 +66,9 @@ pub(super) struct Partial {
     pub(super) id: u32,
     pub(super) format: u32,
     pub(super) settled: bool,
+    /// Bytes that came.
+    pub(super) size: u64,
+    /// They, unless they are too many.
     pub(super) data: BytesMut,
 }
 
@@ -62,6 +78,8 @@ pub(super) struct Outbound {
     pub(super) address: String,
     /// Where replies to it may be sent by name.
     pub(super) reply_to: Option<String>,
+    /// What its token must allow.
+    pub(super) claim: Option<AccessClaim>,
     pub(super) source: Source,
     pub(super) settled: bool,
     pub(super) credit: u32,
@@ -84,7 +102,7 @@ pub(super) enum Source {
     Partition(PartitionReader),
     Queue {
         queue: Arc<Queue>,
-        session: Option<String>,
+        session: Option<SessionHold>,
         mode: Mode,
     },
 }
@@ -93,6 +111,7 @@ impl Session {
     pub(super) fn new(begin: &Begin) -> Self {
         Self {
             links: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             closing: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             next_delivery_id: 0,
@@ -148,6 +167,19 @@ impl Session {
         })
     }
 
+    /// Takes the credit that the client gives a link of ours.
+    pub(super) fn credit(&mut self, handle: u32, flow: &Flow) {
+        if let Some(Link::Outbound(link)) = self.links.get_mut(&handle) {
+            let seen = flow.delivery_count.unwrap_or(0);
+            let edge = seen.wrapping_add(flow.link_credit.unwrap_or(0));
+            let credit = edge.wrapping_sub(link.delivery_count);
+            link.credit = if credit > u32::MAX / 2 { 0 } else { credit };
+            link.drain = flow.drain;
+        } else if let Some(waiting) = self.waiting.get_mut(&handle) {
+            waiting.flow = Some(flow.clone());
+        }
+    }
+
     /// Takes the client's view of its window (AMQP 1.0 part 2 §2.5.6).
     pub(super) fn remote_flow(&mut self, flow: &Flow) {
         let edge = flow
@@ -184,6 +216,14 @@ impl Link {
         match self {
             Self::Inbound(link) => &link.address,
             Self::Outbound(link) => &link.address,
+        }
+    }
+
+    /// What its token must allow, if it needs one.
+    pub(super) fn claim(&self) -> Option<AccessClaim> {
+        match self {
+            Self::Inbound(link) => link.node.claim(false),
+            Self::Outbound(link) => link.claim,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The journal on disk: the handle that producers and lanes share.
 
 use super::group::{Attempt, Batch};
+use super::index::SharedIndex;
 use super::keys::{Keys, Sealing, Stamper};
 use super::read::{Reader, Unreadable};
 use super::record::ITEMS_MAX;
@@ -67,6 +68,7 @@ pub struct Disk(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     totals: Arc<Totals>,
+    index: SharedIndex,
     reader: Reader,
     /// Seals new events, if they are to be.
     stamper: Option<Stamper>,
@@ -104,6 +106,14 @@ pub struct LaneState {
     pub still_since: Option<Timestamp>,
 }
 
+/// Whether what is appended has to stay below the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Kept,
+    /// It takes the room of what the same record settles.
+    Exchanged,
+}
+
 /// A batch that was numbered.
 #[derive(Debug)]
 pub struct Appended {
@@ -111,6 +121,17 @@ pub struct Appended {
     pub entries: Vec<Entry>,
     /// Resolves when they are on disk. Until then no lane may send them.
     pub durable: DurableTicket,
+}
+
+/// What a lane has of the journal, as of the last group that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneHolding {
+    /// The lane.
+    pub lane: LaneNumber,
+    /// Bytes of events whose delivery to it is not settled, each whole however many lanes have it.
+    pub bytes: u64,
+    /// Of those, bytes of dead letters.
+    pub dead_letter_bytes: u64,
 }
 
 /// What a journal on disk takes.
@@ -164,7 +185,8 @@ impl Disk {
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
         let totals = Arc::clone(&log.totals);
-        let reader = Reader::new(Arc::clone(&storage), log.index.clone(), keys);
+        let index = log.index.clone();
+        let reader = Reader::new(Arc::clone(&storage), index.clone(), keys);
         let mut lanes = Lanes::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);
@@ -188,6 +210,7 @@ impl Disk {
         let inner = Inner {
             shared,
             totals,
+            index,
             reader,
             stamper,
             clock,
@@ -224,26 +247,41 @@ impl Disk {
     ///
     /// # Errors
     /// Why nothing of it was taken.
-    pub fn append(&self, batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
-        let frames = encode_batch(&batch, self.0.beside_new())?;
-        self.hand_over(frames, batch.into_iter().map(|new| new.event))
+    pub fn append(&self, mut batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
+        self.append_from(&mut batch)
     }
 
-    /// Hands frames over, and numbers the events that they hold.
-    fn hand_over(
+    /// As [`Disk::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken.
+    pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<Appended, AppendError> {
+        let frames = encode_batch(batch, self.0.beside_new())?;
+        self.hand_over(frames, batch.len(), Limit::Kept, || {
+            batch.drain(..).map(|new| new.event)
+        })
+    }
+
+    /// Hands frames over, and numbers the events that they hold, which are asked for once they are taken.
+    fn hand_over<I: Iterator<Item = Event>>(
         &self,
         frames: Vec<u8>,
-        events: impl ExactSizeIterator<Item = Event>,
+        count: usize,
+        limit: Limit,
+        events: impl FnOnce() -> I,
     ) -> Result<Appended, AppendError> {
         let inner = &self.0;
         let new = Held {
-            events: events.len() as u64,
+            events: count as u64,
             bytes: frames.len() as u64,
         };
         let (waiter, ticket) = oneshot::channel();
         let mut inbox = inner.shared.lock();
         inbox.admit(new, inner.settings.queue_bytes_max)?;
-        inner.totals.reserve(new).map_err(AppendError::Full)?;
+        match limit {
+            Limit::Kept => inner.totals.reserve(new).map_err(AppendError::Full)?,
+            Limit::Exchanged => inner.totals.take(new),
+        }
         let first_sequence = inbox.next_sequence;
         inbox.next_sequence += new.events;
         inbox.bytes += new.bytes;
@@ -255,7 +293,7 @@ impl Disk {
         });
         inner.shared.wake(&mut inbox);
         drop(inbox);
-        let numbered = (first_sequence..).zip(events);
+        let numbered = (first_sequence..).zip(events());
         let entry = |(sequence, event)| Entry::new(sequence, Arc::new(event), &inner.totals);
         Ok(Appended {
             entries: numbered.map(entry).collect(),
@@ -292,7 +330,8 @@ impl Disk {
     }
 
     /// Appends a dead letter anew for the one lane it is for, under a new sequence. If it was kept
-    /// here, as `replay_of`, that is settled as replayed by the same record: both happen or none.
+    /// here, as `replay_of`, that is settled as replayed by the same record: both happen or none. Then it
+    /// takes the room of that, so a full journal does not refuse it.
     ///
     /// # Errors
     /// Why it was not taken.
@@ -304,10 +343,11 @@ impl Disk {
         twin: u64,
     ) -> Result<Appended, AppendError> {
         let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
+        let limit = replay_of.map_or(Limit::Kept, |_| Limit::Exchanged);
         let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
         encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
-        self.hand_over(frame, std::iter::once(event))
+        self.hand_over(frame, 1, limit, || std::iter::once(event))
     }
 
     /// Notes that a delivery became a dead letter. It stays in the journal until it is settled. Rides
@@ -356,6 +396,27 @@ impl Disk {
             self.0.shared.wake_always();
         }
         DurableTicket(ticket)
+    }
+
+    /// What each lane has of it, by number: what was handed over after the last group is not counted.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<LaneHolding> {
+        let index = self.0.index.lock();
+        let holding = |(number, lane): (&u32, &super::index::Lane)| LaneHolding {
+            lane: LaneNumber(*number),
+            bytes: lane.bytes,
+            dead_letter_bytes: lane.dead_letter_bytes,
+        };
+        index.lanes.iter().map(holding).collect()
+    }
+
+    /// Bytes of an event, and how many lanes have not settled it, as of the last group that was written;
+    /// nothing when all have.
+    #[must_use]
+    pub fn held(&self, sequence: u64) -> Option<(u64, usize)> {
+        let index = self.0.index.lock();
+        let live = index.events.get(sequence)?;
+        Some((u64::from(live.place.bytes), live.open.as_slice().len()))
     }
 
     /// Whether events may be kept in memory although they are on disk.

@@ -368,6 +368,7 @@ fn reason_code(reason: Discard) -> u8 {
         Discard::Stopped => 5,
         Discard::Lost => 6,
         Discard::Purged => 7,
+        Discard::DeadLetterOverflow => 8,
     }
 }
 

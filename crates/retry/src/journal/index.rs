@@ -29,6 +29,24 @@ pub(crate) struct Lane {
     pub(crate) state: LaneState,
     /// Deliveries that are not settled.
     pub(crate) open: u64,
+    /// Bytes of their events, each whole however many lanes have it.
+    pub(crate) bytes: u64,
+    /// Of those, bytes of dead letters.
+    pub(crate) dead_letter_bytes: u64,
+}
+
+impl Lane {
+    fn add(&mut self, bytes: u32, is_dead: bool) {
+        self.open += 1;
+        self.bytes += u64::from(bytes);
+        self.dead_letter_bytes += if is_dead { u64::from(bytes) } else { 0 };
+    }
+
+    fn subtract(&mut self, bytes: u32, is_dead: bool) {
+        self.open -= 1;
+        self.bytes -= u64::from(bytes);
+        self.dead_letter_bytes -= if is_dead { u64::from(bytes) } else { 0 };
+    }
 }
 
 /// What is in use of a segment.
@@ -151,9 +169,7 @@ impl Index {
             } => {
                 let letter = self.letters.share(letter);
                 for sequence in sequences {
-                    if let Some(open) = self.open(*sequence, *lane) {
-                        open.dead = Some(Arc::clone(&letter));
-                    }
+                    self.bury(*sequence, *lane, &letter);
                 }
             }
         }
@@ -180,6 +196,20 @@ impl Index {
         }
     }
 
+    /// A delivery is a dead letter from here on.
+    fn bury(&mut self, sequence: u64, lane: u32, letter: &Arc<DeadLetter>) {
+        let Some(live) = self.events.get_mut(sequence) else {
+            return;
+        };
+        let bytes = live.place.bytes;
+        let Some(open) = live.open.of_lane(lane) else {
+            return;
+        };
+        if open.dead.replace(Arc::clone(letter)).is_none() {
+            self.lane(lane).dead_letter_bytes += u64::from(bytes);
+        }
+    }
+
     fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: Place) {
         for open in &mut lanes {
             open.dead = open.dead.as_ref().map(|letter| self.letters.share(letter));
@@ -198,7 +228,8 @@ impl Index {
             return;
         }
         for delivery in open.as_slice() {
-            self.lane(delivery.lane).open += 1;
+            let is_dead = delivery.dead.is_some();
+            self.lane(delivery.lane).add(place.bytes, is_dead);
         }
         let share = self.shares.entry(place.segment).or_default();
         share.events += 1;
@@ -224,7 +255,8 @@ impl Index {
     /// Takes an event that is not at its place any more out of all sums.
     fn forget(&mut self, live: &Live) {
         for delivery in live.open.as_slice() {
-            self.lane(delivery.lane).open -= 1;
+            let is_dead = delivery.dead.is_some();
+            self.lane(delivery.lane).subtract(live.place.bytes, is_dead);
         }
         self.release(live.place);
     }
@@ -245,24 +277,24 @@ impl Index {
         let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
-        let last = match &mut live.open {
-            Opens::One(open) if open.lane == lane => true,
+        let place = live.place;
+        let (is_dead, last) = match &mut live.open {
+            Opens::One(open) if open.lane == lane => (open.dead.is_some(), true),
             Opens::One(_) => return false,
             Opens::Many(open) => {
                 let Some(at) = open.iter().position(|open| open.lane == lane) else {
                     return false;
                 };
-                open.swap_remove(at);
-                open.is_empty()
+                let settled = open.swap_remove(at);
+                (settled.dead.is_some(), open.is_empty())
             }
         };
         if last {
-            let place = live.place;
             self.events.remove(sequence);
             self.release(place);
         }
         let lane = self.lane(lane);
-        lane.open -= 1;
+        lane.subtract(place.bytes, is_dead);
         lane.ledger.settle(fate);
         true
     }

@@ -34,18 +34,40 @@ impl Memory {
     ///
     /// # Errors
     /// [`Full`] when it would pass the limit.
-    pub fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Full> {
+    pub fn append(&mut self, mut events: Vec<Event>) -> Result<Vec<Entry>, Full> {
+        self.append_from(&mut events)
+    }
+
+    /// As [`Memory::append`]; what is not taken stays in `events`, which is empty afterwards otherwise.
+    ///
+    /// # Errors
+    /// [`Full`] when it would pass the limit.
+    pub fn append_from(&mut self, events: &mut Vec<Event>) -> Result<Vec<Entry>, Full> {
         let bytes = events.iter().map(|event| event.size() as u64).sum();
         self.totals.reserve(Held {
             events: events.len() as u64,
             bytes,
         })?;
-        let mut sequences = self.next_sequence..;
-        self.next_sequence += events.len() as u64;
+        Ok(self.number(events.drain(..)))
+    }
+
+    /// Appends an event that takes the place of another: it is taken though the limit be passed, for the
+    /// moment until the other is let go.
+    pub fn exchange(&mut self, event: Event) -> Entry {
+        self.totals.take(Held {
+            events: 1,
+            bytes: event.size() as u64,
+        });
+        self.number(std::iter::once(event)).remove(0)
+    }
+
+    /// Numbers events whose room was taken.
+    fn number(&mut self, events: impl Iterator<Item = Event>) -> Vec<Entry> {
         let entry = |event| {
-            let sequence = sequences.next().expect("an open range has no end");
+            let sequence = self.next_sequence;
+            self.next_sequence += 1;
             Entry::new(sequence, Arc::new(event), &self.totals)
         };
-        Ok(events.into_iter().map(entry).collect())
+        events.map(entry).collect()
     }
 }

@@ -28,7 +28,7 @@ mod totals;
 mod window;
 mod writer;
 
-pub use disk::{Appended, Disk, DiskUsage, LaneState, NewEvent, Settings};
+pub use disk::{Appended, Disk, DiskUsage, LaneHolding, LaneState, NewEvent, Settings};
 pub use inspect::{InspectError, dump, verify};
 pub use keys::{KEYS, Sealing, reseal};
 pub use memory::Memory;

@@ -9,12 +9,17 @@ const SLOW_FACTOR: u32 = 4;
 /// Below this nothing is slow.
 const SLOW_AT_LEAST: Duration = Duration::from_millis(50);
 
+/// A batch weighs one in so many of what is typical.
+const TYPICAL_WEIGHT: u32 = 8;
+
 /// The adaptive limit of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Concurrency {
     limit: f64,
     /// The quickest batch; forgotten slowly, so that an endpoint may become another one.
     quickest: Option<Duration>,
+    /// How long batches take, the newest weighing most.
+    typical: Option<Duration>,
 }
 
 impl Concurrency {
@@ -23,6 +28,7 @@ impl Concurrency {
         Self {
             limit: f64::from(u16::MAX),
             quickest: None,
+            typical: None,
         }
     }
 
@@ -37,11 +43,18 @@ impl Concurrency {
         self.limit = self.limit.min(cap as f64);
         let quickest = self.quickest.unwrap_or(took).mul_f64(1.01).min(took);
         self.quickest = Some(quickest);
+        let typical = self.typical.unwrap_or(took);
+        self.typical = Some((typical * (TYPICAL_WEIGHT - 1) + took) / TYPICAL_WEIGHT);
         if took > (quickest * SLOW_FACTOR).max(SLOW_AT_LEAST) {
             self.limit = (self.limit * 0.9).max(1.0);
         } else if in_flight >= self.limit(cap) {
             self.limit = (self.limit + 1.0 / self.limit).min(cap as f64);
         }
+    }
+
+    /// How long batches take, once one was answered.
+    pub(crate) fn typical(&self) -> Option<Duration> {
+        self.typical
     }
 
     /// The endpoint asked to slow down, or did not answer.

@@ -1,5 +1,6 @@
 //! A lane's dead letters that are still here: those without a store, and those that wait for theirs.
 
+use super::state::EvictedDelivery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -69,10 +70,23 @@ impl DeadLetters {
         Some(dead)
     }
 
-    /// The oldest that is not on its way.
-    pub(crate) fn remove_oldest(&mut self) -> Option<u64> {
-        let sequence = *self.letters.iter().find(|(_, dead)| !dead.busy)?.0;
-        self.remove(sequence).map(|_| sequence)
+    /// Takes out the oldest that is not on its way.
+    pub(crate) fn remove_oldest(&mut self) -> Option<EvictedDelivery> {
+        self.remove_first(|dead| !dead.busy)
+    }
+
+    /// Takes out the oldest that is on its way.
+    pub(crate) fn remove_oldest_busy(&mut self) -> Option<EvictedDelivery> {
+        self.remove_first(|dead| dead.busy)
+    }
+
+    fn remove_first(&mut self, is_it: impl Fn(&Dead) -> bool) -> Option<EvictedDelivery> {
+        let sequence = *self.letters.iter().find(|(_, dead)| is_it(dead))?.0;
+        let removed = self.remove(sequence)?;
+        Some(EvictedDelivery {
+            sequence,
+            bytes: u64::from(removed.bytes),
+        })
     }
 
     /// Takes the oldest that waits for its store; it is busy from here on.

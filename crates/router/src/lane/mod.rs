@@ -3,6 +3,7 @@
 //! State stands behind one mutex that is never held across an await: accepting pushes under it, the
 //! lane's loop takes batches and notes outcomes under it, status reads it. So every snapshot adds up.
 
+mod backlog;
 mod concurrency;
 mod dead;
 pub(crate) mod durable;
@@ -12,22 +13,25 @@ mod run;
 mod state;
 mod still;
 
+pub(crate) use backlog::{BatchBacklog, LaneBacklog};
 pub(crate) use dead::Dead;
 pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
-pub(crate) use state::Purged;
+pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom, Purged};
 
 use crate::awaited::Awaited;
 use crate::refusals::Refusals;
 use crate::sink::{DeadLetterStore, Sink};
 use crate::status::EndpointStatus;
+use backlog::SharedBacklog;
 use durable::Origin;
 use state::{Retirement, State};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
@@ -36,6 +40,14 @@ use twinroute_retry::ledger::{Discard, Ledger};
 
 /// Longer than any batch takes from its match to its lanes.
 const LATECOMERS: Duration = Duration::from_secs(5);
+
+/// The longest that a batch which was matched waits for a lane.
+pub(crate) const LANE_WAIT_MAX: Duration = Duration::from_secs(3);
+
+const _: () = assert!(LANE_WAIT_MAX.as_secs() < LATECOMERS.as_secs());
+
+/// How often whoever waits for a lane sees for himself: an endpoint that ceases to answer wakes nobody.
+const BACKLOG_CHECK: Duration = Duration::from_millis(50);
 
 /// A lane. Cheap to share; the loop that drives it ends when it was retired and is empty.
 #[derive(Debug)]
@@ -47,6 +59,10 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     /// Whether events for it are to be refused; it is at its cap and its settings say so.
     refusing: Arc<AtomicBool>,
+    /// Whether those who bring more have to wait.
+    backlog: SharedBacklog,
+    /// Tells them that they need not any more.
+    caught_up: Notify,
     /// Where dead letters are read from; nowhere when the journal is in memory.
     disk: Option<Disk>,
     wake: Notify,
@@ -70,6 +86,40 @@ impl std::fmt::Debug for Setup {
         let mut shown = formatter.debug_struct("Setup");
         shown.field("endpoint_type", &self.endpoint_type);
         shown.finish_non_exhaustive()
+    }
+}
+
+/// The state of a lane, locked. What its backlog means is found out when it is let go, so that it always holds
+/// for what was done last.
+struct LockedState<'a> {
+    lane: &'a Lane,
+    state: MutexGuard<'a, State>,
+}
+
+impl Deref for LockedState<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for LockedState<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for LockedState<'_> {
+    fn drop(&mut self) {
+        let before = self.lane.backlog.get();
+        let backlog = self.state.backlog(before);
+        if backlog != before {
+            self.lane.backlog.set(backlog);
+        }
+        if before.makes_wait() && !backlog.makes_wait() {
+            self.lane.caught_up.notify_waiters();
+        }
     }
 }
 
@@ -117,6 +167,8 @@ impl Lane {
             number,
             state: Mutex::new(state),
             refusing,
+            backlog: SharedBacklog::new(),
+            caught_up: Notify::new(),
             disk,
             wake: Notify::new(),
             settled: Notify::new(),
@@ -124,8 +176,30 @@ impl Lane {
     }
 
     /// A lane that panicked elsewhere left a state that still adds up: every change is made at once.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LockedState<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        LockedState { lane: self, state }
+    }
+
+    /// How it keeps up with what it is brought.
+    pub(crate) fn backlog(&self) -> LaneBacklog {
+        self.backlog.get()
+    }
+
+    /// Waits until nobody has to wait for it, or `until`. It has to be asked again then: others may have
+    /// been quicker.
+    pub(crate) async fn catch_up(&self, until: Instant) {
+        let caught_up = self.caught_up.notified();
+        tokio::pin!(caught_up);
+        caught_up.as_mut().enable();
+        if !self.backlog().makes_wait() {
+            return;
+        }
+        let check = until.min(Instant::now() + BACKLOG_CHECK);
+        if timeout_at(check, caught_up).await.is_err() {
+            // It is looked at anew when it is let go.
+            drop(self.lock());
+        }
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
@@ -207,6 +281,20 @@ impl Lane {
     pub(crate) fn retry_now(&self) {
         self.lock().retry_now(Instant::now());
         self.wake.notify_one();
+    }
+
+    /// What it has of a journal in memory.
+    pub(crate) fn room_taken(&self) -> LaneRoom {
+        self.lock().room_taken()
+    }
+
+    /// Discards one delivery, so that others have room in the journal.
+    pub(crate) fn evict(&self, what: Evictable) -> Option<EvictedDelivery> {
+        let evicted = self.lock().evict(what, Instant::now());
+        if evicted.is_some() {
+            self.settled.notify_waiters();
+        }
+        evicted
     }
 
     pub(crate) fn purge(&self, dead_letters: bool) -> Purged {

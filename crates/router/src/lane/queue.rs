@@ -131,19 +131,16 @@ impl Queue {
         }
     }
 
-    /// Appends a delivery; gives back what had to leave for it, oldest first.
-    pub(crate) fn push(&mut self, waiting: Waiting, caps: Caps) -> Vec<Waiting> {
+    /// Appends a delivery.
+    pub(crate) fn push(&mut self, waiting: Waiting) {
         self.remember(&waiting);
         self.sendable_bytes += waiting.bytes();
         self.arrivals.push_back(waiting);
-        let mut evicted = Vec::new();
-        while self.events > caps.events_max || self.bytes > caps.bytes_max {
-            match self.evict_oldest() {
-                Some(oldest) => evicted.push(oldest),
-                None => break,
-            }
-        }
-        evicted
+    }
+
+    /// Whether more waits than may.
+    pub(crate) fn is_above(&self, caps: Caps) -> bool {
+        self.events > caps.events_max || self.bytes > caps.bytes_max
     }
 
     /// Parks a delivery that was parked before a restart.
@@ -205,8 +202,17 @@ impl Queue {
 
     /// Whether a batch of this size could be full.
     pub(crate) fn fills(&self, room: Room) -> bool {
-        self.ready.len() + self.arrivals.len() >= room.events_max
-            || self.sendable_bytes >= room.bytes_max
+        self.sendable() >= room.events_max || self.sendable_bytes >= room.bytes_max
+    }
+
+    /// Deliveries that could go now.
+    pub(crate) fn sendable(&self) -> usize {
+        self.ready.len() + self.arrivals.len()
+    }
+
+    /// Bytes of those.
+    pub(crate) fn sendable_bytes(&self) -> usize {
+        self.sendable_bytes
     }
 
     /// When the oldest delivery that could go now was accepted.

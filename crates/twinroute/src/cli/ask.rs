@@ -1,6 +1,7 @@
 //! What commands share that ask a running twinroute.
 
 use super::shown::{self, ClientCertificate, Wire};
+use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use rustls::pki_types::CertificateDer;
@@ -8,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Whom {
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
-        let out = &mut std::io::stdout();
+        let out = &mut output::stream();
         let answer = self.client()?.download(path, PATIENCE, out).await;
         self.taken(answer).map(drop)
     }
@@ -251,10 +252,7 @@ pub(super) fn moment(text: &str, clock: &dyn Clock) -> anyhow::Result<String> {
 
 /// Asks on the terminal; only a clear yes is one.
 pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
-    let mut out = std::io::stdout();
-    out.write_all(question.as_bytes())
-        .and_then(|()| out.flush())
-        .context("standard output")?;
+    output::print(question)?;
     let mut line = String::new();
     std::io::stdin()
         .lock()
@@ -276,7 +274,7 @@ pub(super) fn may_delete(what: &str, yes: bool) -> anyhow::Result<bool> {
     }
     let confirmed = confirmed(&format!("delete {what}? [y/N] "))?;
     if !confirmed {
-        println!("{what}: nothing was deleted");
+        output::line(format_args!("{what}: nothing was deleted"))?;
     }
     Ok(confirmed)
 }

@@ -1,13 +1,12 @@
 //! `twinroute audit`: reads and checks the audit log, whether the daemon runs or not.
 
-use super::config_error;
+use super::{config_error, output};
 use crate::auditing;
 use crate::config::Loaded;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -94,7 +93,6 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn check(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     let report = verify(folder, options.kept.as_deref()).context("the audit log")?;
-    let mut out = io::stdout().lock();
     let text = match options.json {
         true => serde_json::json!({
             "entries": report.entries, "first": report.first, "last": report.last,
@@ -103,7 +101,7 @@ fn check(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         .to_string(),
         false => verdict(folder, &report),
     };
-    writeln!(out, "{}", text.trim_end()).context("standard output")?;
+    output::line(text.trim_end())?;
     Ok(ExitCode::from(u8::from(!report.problems.is_empty())))
 }
 
@@ -170,11 +168,11 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         if unreadable > 0 {
             write!(head, "; {unreadable} lines cannot be read: see --verify")?;
         }
-        print(&head)?;
-        print(HEADINGS)?;
+        output::line(&head)?;
+        output::line(HEADINGS)?;
     }
     for (entry, line) in shown {
-        print(&told(&entry, line, options))?;
+        output::line(told(&entry, line, options))?;
     }
     if !options.follow {
         return Ok(ExitCode::SUCCESS);
@@ -195,14 +193,9 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
             })
             .context("the audit log")?;
         for line in came {
-            print(&line)?;
+            output::line(&line)?;
         }
     }
-}
-
-fn print(line: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").context("standard output")
 }
 
 fn fits(entry: &Entry, from: Option<Timestamp>, options: &Options) -> bool {

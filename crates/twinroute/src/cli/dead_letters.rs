@@ -2,6 +2,7 @@
 
 use super::ask::{self, Whom, cut, seconds};
 use super::replay;
+use crate::cli::output;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -141,9 +142,9 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let path = format!("/dead-letters/{instance}/{endpoint}/{sequence}");
             let answer = whom.get(&path).await?;
             if *json {
-                print!("{answer}");
+                output::print(&answer)?;
             } else {
-                print!("{}", render_one(&ask::read(&answer)?));
+                output::print(render_one(&ask::read(&answer)?))?;
             }
         }
         Step::Export { wanted, after } => {
@@ -268,7 +269,7 @@ impl Replay {
         print(&page, self.json)?;
         if !self.json {
             let count = page.dead_letters.len();
-            println!("{count} would be replayed; nothing was");
+            output::line(format_args!("{count} would be replayed; nothing was"))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -276,9 +277,9 @@ impl Replay {
 
 fn print(page: &DeadLetterPage, as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        println!("{}", serde_json::to_string_pretty(page)?);
+        output::line(serde_json::to_string_pretty(page)?)?;
     } else {
-        print!("{}", render(page));
+        output::print(render(page))?;
     }
     Ok(())
 }

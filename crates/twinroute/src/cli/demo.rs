@@ -3,12 +3,13 @@
 mod trouble;
 
 use super::{StopSignals, table};
+use crate::cli::output;
 use crate::config::LogFormat;
 use crate::story::Story;
 use crate::{daemon, logging, scene};
 use anyhow::{Context as _, bail};
 use clap::Args;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     logging::install(LogFormat::Pretty, "warn")?;
     let stage = Stage::set(options.port).await?;
-    println!("{}", stage.introduction());
+    output::line(stage.introduction())?;
     match options.events {
         Some(events) => stage.count(events, options.rate, &options.fault).await,
         None => stage.play(options.rate).await,
@@ -113,7 +114,8 @@ impl Stage {
 
     /// Plays until it is told to stop.
     async fn play(self, rate: u32) -> anyhow::Result<ExitCode> {
-        let live = std::io::stdout().is_terminal();
+        let live = std::io::stdout().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let mut producer = Producer::new(&self.url)?;
         let mut beat = interval(Duration::from_secs(1) / rate);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -128,14 +130,14 @@ impl Stage {
                     let text = table::render(&self.router.status());
                     if live {
                         // The whole screen anew, since lines may have wrapped.
-                        println!("\x1b[H\x1b[J{introduction}");
+                        output::clear_screen()?;
+                        output::line(&introduction)?;
                     }
-                    println!("{}", text.trim_end());
-                    std::io::stdout().flush()?;
+                    output::line(text.trim_end())?;
                 }
             }
         }
-        println!();
+        output::line("")?;
         self.end(producer.posted).await
     }
 
@@ -148,24 +150,32 @@ impl Stage {
         for sent in 0..events {
             if !troubles.is_empty() && sent == events / 3 {
                 for trouble in troubles {
-                    println!("after {sent} events: {}", trouble.begin(&self.emulator));
+                    output::line(format_args!(
+                        "after {sent} events: {}",
+                        trouble.begin(&self.emulator)
+                    ))?;
                 }
             }
             if !troubles.is_empty() && sent == events - events / 3 {
-                println!("after {sent} events: everything is as it should be again");
+                output::line(format_args!(
+                    "after {sent} events: everything is as it should be again"
+                ))?;
                 self.emulator.faults().clear();
             }
             beat.tick().await;
             producer.post().await?;
         }
-        println!(
+        output::line(format_args!(
             "posted {events} events in {:.1} s; waiting until all are settled",
             started.elapsed().as_secs_f64()
-        );
+        ))?;
         if !troubles.is_empty() {
             self.emulator.faults().clear();
             drop(timeout(SETTLE_MAX, self.router.settled()).await);
-            println!("\n{}", table::render(&self.router.status()).trim_end());
+            output::line(format_args!(
+                "\n{}",
+                table::render(&self.router.status()).trim_end()
+            ))?;
             if !trouble::bring_back(&self.emulator, &self.router).await? {
                 return Ok(ExitCode::FAILURE);
             }
@@ -178,7 +188,7 @@ impl Stage {
         let status = self.router.stop(Duration::ZERO).await;
         self.stop.send_replace(true);
         self.ingress.await.context("the ingress")?;
-        println!("\n{}", table::render(&status));
+        output::line(format_args!("\n{}", table::render(&status)))?;
         let store = self.emulator.store();
         let arrived = [
             ("telemetry-hub", store.counts(scene::HUB).stored),
@@ -186,13 +196,13 @@ impl Stage {
             ("lifecycle-grid", store.topic_counts(scene::GRID).stored),
         ];
         let sums = Sums::of(&status, posted, &arrived);
-        print!("{}", sums.text);
+        output::print(sums.text)?;
         self.emulator.shutdown().await;
         if !in_time {
-            println!(
+            output::line(format_args!(
                 "not everything was settled within {} s",
                 SETTLE_MAX.as_secs()
-            );
+            ))?;
         }
         Ok(if sums.unaccounted == 0 && in_time {
             ExitCode::SUCCESS

@@ -2,6 +2,7 @@
 
 use super::arm::{self, Client, Found, Group, SERVICES, Server, Waiting, secret, show};
 use super::ask;
+use crate::cli::output;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
@@ -247,7 +248,7 @@ impl Create {
         let resource = client
             .change(change, SERVICES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.server.json, &resource, facts);
+        show::print(self.server.json, &resource, facts)?;
         Ok(())
     }
 }
@@ -277,7 +278,7 @@ impl Update {
         let resource = client
             .change(change, SERVICES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.which.server.json, &resource, facts);
+        show::print(self.which.server.json, &resource, facts)?;
         Ok(())
     }
 }
@@ -288,14 +289,14 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
         Step::Show(which) => {
             let (client, found, what) = which.find().await?;
             let resource = client.get(&found.path, SERVICES.version, &what).await?;
-            show::print(which.server.json, &resource, facts);
+            show::print(which.server.json, &resource, facts)?;
         }
         Step::List { group, server } => {
             let client = server.client().await?;
             let path = SERVICES.list(&client.subscription, group.named());
             let what = "list of provisioning services";
             let all = client.list(&path, SERVICES.version, what).await?;
-            show::print(server.json, &all.into(), rows);
+            show::print(server.json, &all.into(), rows)?;
         }
         Step::Update(update) => update.run().await?,
         Step::Delete {
@@ -313,7 +314,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 .change(change, SERVICES.version, None, waiting, &what)
                 .await?;
             if !which.server.json {
-                println!("{what}: {}", waiting.deleted());
+                output::line(format_args!("{what}: {}", waiting.deleted()))?;
             }
         }
         Step::Keys {
@@ -340,7 +341,7 @@ async fn keys(which: &Which, name: Option<&str>, reveal: bool) -> anyhow::Result
         show::hide(&mut all);
     }
     if which.server.json {
-        println!("{all:#}");
+        output::line(format_args!("{all:#}"))?;
         return Ok(());
     }
     let policies = all.as_array().into_iter().flatten();
@@ -353,7 +354,7 @@ async fn keys(which: &Which, name: Option<&str>, reveal: bool) -> anyhow::Result
             ("secondary key", member("secondaryKey")),
         ])
     });
-    print!("{}", shown.collect::<Vec<_>>().join("\n"));
+    output::print(shown.collect::<Vec<_>>().join("\n"))?;
     Ok(())
 }
 

@@ -1,9 +1,11 @@
 //! `twinroute explain`: why an event goes where it goes.
 
 use super::config_error;
+use crate::cli::output;
 use crate::config::Loaded;
 use crate::daemon;
 use anyhow::Context as _;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -55,20 +57,21 @@ pub(super) async fn run(
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&routes)?);
+        output::line(serde_json::to_string_pretty(&routes)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("event {} of twin {}", event.id(), TwinKey::of(&event));
+    let mut text = format!("event {} of twin {}\n", event.id(), TwinKey::of(&event));
     for (id, endpoint, explanation) in explained {
         let verdict = if explanation.matches {
             "matches"
         } else {
             "does not match"
         };
-        println!("\nroute {id} -> {endpoint}: {verdict}");
+        writeln!(text, "\nroute {id} -> {endpoint}: {verdict}")?;
         for line in explanation.to_string().lines() {
-            println!("    {line}");
+            writeln!(text, "    {line}")?;
         }
     }
+    output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use super::arm::{self, Access, Group, INSTANCES, Instance, Server, WaitOptions, Waiting, show};
 use super::ask;
+use crate::cli::output;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -122,14 +123,14 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let (client, found) = instance.find().await?;
             let what = format!("instance {}", found.name);
             let resource = client.get(&found.path, INSTANCES.version, &what).await?;
-            show::print(instance.server.json, &resource, facts);
+            show::print(instance.server.json, &resource, facts)?;
         }
         Step::List { group, server } => {
             let client = server.client().await?;
             let path = INSTANCES.list(&client.subscription, group.named());
             let what = "list of instances";
             let all = client.list(&path, INSTANCES.version, what).await?;
-            show::print(server.json, &all.into(), rows);
+            show::print(server.json, &all.into(), rows)?;
         }
         Step::Update(update) => {
             let (client, found) = update.instance.find().await?;
@@ -140,7 +141,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let resource = client
                 .change(change, INSTANCES.version, Some(&body), waiting, &what)
                 .await?;
-            show::print(update.instance.server.json, &resource, facts);
+            show::print(update.instance.server.json, &resource, facts)?;
         }
         Step::Delete {
             yes,
@@ -154,7 +155,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 .wait(&client, &found.path, INSTANCES.version, &what)
                 .await?;
             if let Some(resource) = resource {
-                show::print(instance.server.json, &resource, facts);
+                show::print(instance.server.json, &resource, facts)?;
             }
         }
         Step::CheckName {
@@ -180,7 +181,7 @@ impl Create {
         let resource = client
             .change(change, INSTANCES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.server.json, &resource, facts);
+        show::print(self.server.json, &resource, facts)?;
         Ok(())
     }
 }
@@ -196,7 +197,7 @@ async fn delete(instance: &Instance, yes: bool, waiting: Waiting) -> anyhow::Res
         .change(change, INSTANCES.version, None, waiting, &what)
         .await?;
     if !instance.server.json {
-        println!("{what}: {}", waiting.deleted());
+        output::line(format_args!("{what}: {}", waiting.deleted()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -215,7 +216,7 @@ async fn check_name(name: &str, location: &str, server: &Server) -> anyhow::Resu
         .await?;
     show::print(server.json, &answer, |answer| {
         format!("{}\n", show::text(answer, "/message"))
-    });
+    })?;
     Ok(match answer["nameAvailable"].as_bool() {
         Some(true) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

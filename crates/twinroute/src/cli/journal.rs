@@ -2,11 +2,12 @@
 
 use super::EX_CONFIG;
 use crate::auditing;
+use crate::cli::output;
 use crate::config::Loaded;
 use crate::serving;
 use anyhow::Context as _;
 use clap::Subcommand;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,13 +45,13 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
     let report = match look {
         Look::Verify { path, config } => {
             let report = journal::verify(path, &sealing(path, config.as_deref())?)?;
-            println!("{report}");
+            output::line(&report)?;
             report
         }
         Look::Dump { path } => {
-            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            let mut out = BufWriter::new(output::stream());
             let report = journal::dump(path, &mut out)?;
-            out.flush().context("standard output")?;
+            out.flush()?;
             report
         }
         Look::Repair { path, config } => {
@@ -61,9 +62,10 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
                 audit.accept(&auditing::author(), &[repair])?;
             }
             let folder = Folder::existing(path).with_context(|| path.display().to_string())?;
-            let mut out = std::io::stdout().lock();
+            // A repair goes on to its end when nobody reads about it any more.
+            let mut out = output::PatientStream::new();
             journal::repair(Arc::new(folder), Arc::new(SystemClock), &sealing, &mut out)?;
-            out.flush().context("standard output")?;
+            out.finish()?;
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -1,6 +1,7 @@
 //! `twinroute ledger`: what became of every delivery.
 
 use super::ask::{self, Whom};
+use crate::cli::output;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use twinroute_admin::ledger::{Counts, Ledger};
@@ -10,9 +11,9 @@ pub(super) async fn run(whom: &Whom, as_json: bool) -> anyhow::Result<ExitCode> 
     let answer = whom.get("/ledger?pretty").await?;
     let ledger: Ledger = ask::read(&answer)?;
     if as_json {
-        print!("{answer}");
+        output::print(&answer)?;
     } else {
-        print!("{}", render(&ledger));
+        output::print(render(&ledger))?;
     }
     Ok(if ledger.total.unaccounted == 0 {
         ExitCode::SUCCESS

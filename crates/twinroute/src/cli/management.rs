@@ -2,13 +2,14 @@
 
 use super::config_error;
 use crate::auditing;
+use crate::cli::output;
 use crate::config::Loaded;
 use crate::rotation::{self, Rotated};
 use crate::serving;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::Value;
-use std::io::{IsTerminal as _, Read, Write as _};
+use std::io::{IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use twinroute_listen::audit::Change;
@@ -84,9 +85,9 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 let imported = serde_json::json!({
                     "created": imported.created, "replaced": imported.replaced, "kept": imported.kept,
                 });
-                println!("{imported:#}");
+                output::line(format_args!("{imported:#}"))?;
             } else {
-                print!("{}", told(&imported));
+                output::print(told(&imported))?;
             }
         }
         Step::RotateKey {
@@ -94,7 +95,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
         } => {
             let variable = new_key_variable.as_deref();
             let rotated = rotation::run(&loaded, variable, rotation::Step::Done)?;
-            print!("{}", rotated_told(&rotated));
+            output::print(rotated_told(&rotated))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -121,10 +122,10 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
         } else {
             "warning: this holds secrets in the clear; let nobody else read it (chmod 600)"
         };
-        eprintln!("{what}");
+        output::error_line(&what);
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{document:#}").context("standard output")
+    output::line(format_args!("{document:#}"))?;
+    Ok(())
 }
 
 async fn import(loaded: &Loaded, file: &Path, existing: Existing) -> anyhow::Result<Imported> {
@@ -136,7 +137,10 @@ async fn import(loaded: &Loaded, file: &Path, existing: Existing) -> anyhow::Res
     imported.map_err(|error| match error {
         ImportError::Refused(refused) => {
             for refused in &refused {
-                eprintln!("error: {}: {}", refused.resource, refused.reason);
+                output::error_line(format_args!(
+                    "error: {}: {}",
+                    refused.resource, refused.reason
+                ));
             }
             let count = refused.len();
             let plural = if count == 1 { "" } else { "s" };

@@ -14,6 +14,7 @@ mod instance;
 mod journal;
 mod ledger;
 mod management;
+pub(crate) mod output;
 mod private_endpoint;
 mod replay;
 mod route;
@@ -24,12 +25,38 @@ mod table;
 mod validate;
 
 use clap::{Parser, Subcommand};
+use output::OutputEnd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What `sysexits.h` calls a configuration error.
 pub(crate) const EX_CONFIG: u8 = 78;
+
+/// What `sysexits.h` calls an error of reading or writing.
+const EX_IOERR: u8 = 74;
+
+/// What a shell shows for a program that SIGPIPE ended: 128 and the signal's number. We hear of the pipe by an error
+/// instead, since a daemon must outlive a connection that breaks.
+const EX_PIPE: u8 = 141;
+
+/// Reads the command line; `--help` and `--version` are answered, and what is wrong is said, here.
+///
+/// # Errors
+/// The exit code, when there is nothing to run.
+pub(crate) fn arguments() -> Result<Arguments, ExitCode> {
+    Arguments::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            output::usage_error(&error);
+            // What `clap` would have ended with.
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+        match output::help(&error) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failed(&failure.into()),
+        }
+    })
+}
 
 /// Routes digital-twin events to Event Grid topics, Event Hubs and Service Bus topics.
 #[derive(Debug, Parser)]
@@ -150,15 +177,28 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Emulator(options) => emulator::run(options).await,
         Command::Completions { shell } => completions::run(shell),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("twinroute: {error:#}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+/// Says once why a command failed, and gives its exit code.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    match output::ended(error) {
+        // Whoever read it has seen enough, which is not worth a word.
+        Some(OutputEnd::Closed) => ExitCode::from(EX_PIPE),
+        Some(OutputEnd::Failed(failure)) => {
+            output::error_line(format_args!("twinroute: {failure}"));
+            ExitCode::from(EX_IOERR)
+        }
+        None => {
+            output::error_line(format_args!("twinroute: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Prints a configuration error and gives its exit code.
 fn config_error(error: &anyhow::Error) -> ExitCode {
-    eprintln!("twinroute: {error:#}");
+    output::error_line(format_args!("twinroute: {error:#}"));
     ExitCode::from(EX_CONFIG)
 }
 

@@ -1,6 +1,7 @@
 //! `twinroute private-endpoint`: private endpoint connections of an instance.
 
 use super::arm::{Client, Found, INSTANCES, Instance, Waiting, show};
+use crate::cli::output;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -72,7 +73,7 @@ impl Which {
         let resource = client
             .change(change, INSTANCES.version, Some(&body), waiting, &what)
             .await?;
-        show::print(self.instance.server.json, &resource, facts);
+        show::print(self.instance.server.json, &resource, facts)?;
         Ok(())
     }
 }
@@ -129,13 +130,13 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let path = format!("{}/privateEndpointConnections", found.path);
             let what = format!("instance {}", found.name);
             let all = client.list(&path, INSTANCES.version, &what).await?;
-            show::print(instance.server.json, &all.into(), rows);
+            show::print(instance.server.json, &all.into(), rows)?;
         }
         Step::Show { which } => {
             let (client, found) = which.instance.find().await?;
             let (path, what) = (which.path(&found), which.what(&found));
             let resource = client.get(&path, INSTANCES.version, &what).await?;
-            show::print(which.instance.server.json, &resource, facts);
+            show::print(which.instance.server.json, &resource, facts)?;
         }
         Step::Delete { which } => {
             let (client, found) = which.instance.find().await?;
@@ -146,7 +147,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 .change(change, INSTANCES.version, None, waiting, &what)
                 .await?;
             if !which.instance.server.json {
-                println!("{what}: deleted");
+                output::line(format_args!("{what}: deleted"))?;
             }
         }
     }

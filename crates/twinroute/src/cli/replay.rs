@@ -2,6 +2,7 @@
 
 use super::StopSignals;
 use super::ask::{self, Whom};
+use crate::cli::output;
 use clap::Subcommand;
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -42,15 +43,15 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
         Step::List { json, whom } => {
             let answer = whom.get("/replays?pretty").await?;
             if *json {
-                print!("{answer}");
+                output::print(&answer)?;
             } else {
                 let Replays { replays } = ask::read(&answer)?;
-                print!("{}", render(&replays));
+                output::print(render(&replays))?;
             }
         }
         Step::Cancel { number, whom } => {
             let answer = whom.delete(&format!("/replays/{number}")).await?;
-            println!("{}", summary(&ask::read(&answer)?));
+            output::line(summary(&ask::read(&answer)?))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -72,9 +73,9 @@ pub(super) async fn begin(
         ended = follow(whom, begun) => {
             let ended = ended?;
             if as_json {
-                println!("{}", serde_json::to_string_pretty(&ended)?);
+                output::line(serde_json::to_string_pretty(&ended)?)?;
             } else {
-                println!("{}", summary(&ended));
+                output::line(summary(&ended))?;
             }
             Ok(match ended.state {
                 ReplayState::Done => ExitCode::SUCCESS,
@@ -86,7 +87,7 @@ pub(super) async fn begin(
         }
         () = stop.wait() => {
             let admin = whom.option();
-            println!("replay {number} goes on; to end it: twinroute replay cancel {number}{admin}");
+            output::line(format_args!("replay {number} goes on; to end it: twinroute replay cancel {number}{admin}"))?;
             Ok(ExitCode::FAILURE)
         }
     }
@@ -104,7 +105,7 @@ async fn follow(whom: &Whom, mut last: ReplayStatus) -> anyhow::Result<ReplaySta
             return Ok(now);
         }
         if now != last {
-            eprintln!("{}", summary(&now));
+            output::error_line(summary(&now));
         }
         last = now;
     }

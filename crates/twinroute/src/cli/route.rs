@@ -1,6 +1,7 @@
 //! `twinroute route`: event routes, over the data plane's API.
 
 use super::arm::{Client, INSTANCES, Instance, Waiting, escape, show};
+use crate::cli::output;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -108,18 +109,18 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 .change(change, VERSION, Some(&body), Waiting::Begin, &what)
                 .await?;
             let route = client.get(&path, VERSION, &what).await?;
-            show::print(at.instance.server.json, &route, facts);
+            show::print(at.instance.server.json, &route, facts)?;
         }
         Step::List { at } => {
             let (client, instance) = at.connect().await?;
             let all = list(&client, &instance).await?;
-            show::print(at.instance.server.json, &all.into(), rows);
+            show::print(at.instance.server.json, &all.into(), rows)?;
         }
         Step::Show { route_name, at } => {
             let (client, instance) = at.connect().await?;
             let (path, what) = names(&instance, route_name);
             let route = client.get(&path, VERSION, &what).await?;
-            show::print(at.instance.server.json, &route, facts);
+            show::print(at.instance.server.json, &route, facts)?;
         }
         Step::Delete { route_name, at } => {
             let (client, instance) = at.connect().await?;
@@ -128,7 +129,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let waiting = Waiting::Finish;
             client.change(change, VERSION, None, waiting, &what).await?;
             if !at.instance.server.json {
-                println!("{what}: deleted");
+                output::line(format_args!("{what}: deleted"))?;
             }
         }
         Step::Test { event, at } => {
@@ -193,10 +194,10 @@ fn test(routes: &[Value], event: &Event, as_json: bool) -> anyhow::Result<()> {
             Ok(shown)
         });
         let all: serde_json::Result<Vec<_>> = all.collect();
-        println!("{}", serde_json::to_string_pretty(&all?)?);
+        output::line(serde_json::to_string_pretty(&all?)?)?;
         return Ok(());
     }
-    print!("{}", report(&judged, event));
+    output::print(report(&judged, event))?;
     Ok(())
 }
 

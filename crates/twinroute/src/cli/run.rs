@@ -1,6 +1,7 @@
 //! `twinroute run`: the real thing.
 
 use super::{StopSignals, config_error, table};
+use crate::cli::output;
 use crate::config::Loaded;
 use crate::daemon::Daemon;
 use crate::logging;
@@ -29,7 +30,7 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     tracing::info!(?grace, "stopping: lanes finish what they have");
     tokio::select! {
         status = daemon.stop(grace) => {
-            eprint!("{}", table::render(&status));
+            output::error_text(table::render(&status));
             Ok(ExitCode::SUCCESS)
         }
         () = stop.wait() => {

@@ -2,14 +2,15 @@
 
 use super::ask::{self, Whom};
 use super::table;
+use crate::cli::output;
 use std::process::ExitCode;
 
 pub(super) async fn run(whom: &Whom, as_json: bool) -> anyhow::Result<ExitCode> {
     let body = whom.get("/status?pretty").await?;
     if as_json {
-        println!("{body}");
+        output::line(&body)?;
         return Ok(ExitCode::SUCCESS);
     }
-    print!("{}", table::render(&ask::read(&body)?));
+    output::print(table::render(&ask::read(&body)?))?;
     Ok(ExitCode::SUCCESS)
 }

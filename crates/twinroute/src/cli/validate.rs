@@ -1,6 +1,7 @@
 //! `twinroute validate`: everything that is wrong, before anything runs.
 
 use super::{EX_CONFIG, config_error};
+use crate::cli::output;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use crate::listeners;
@@ -17,7 +18,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     match loaded.config.check() {
         Ok(warnings) => warnings
             .iter()
-            .for_each(|warning| eprintln!("warning: {warning}")),
+            .for_each(|warning| output::error_line(format_args!("warning: {warning}"))),
         Err(found) => errors.extend(found),
     }
     let outgoing = match loaded.outgoing() {
@@ -32,7 +33,10 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     };
     match definitions {
         Ok(None) if errors.is_empty() => {
-            println!("{}: valid; definitions are not in files", file.display())
+            output::line(format_args!(
+                "{}: valid; definitions are not in files",
+                file.display()
+            ))?;
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
@@ -44,9 +48,9 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
                     warnings.extend(private);
                     warnings
                         .iter()
-                        .for_each(|warning| eprintln!("warning: {warning}"));
+                        .for_each(|warning| output::error_line(format_args!("warning: {warning}")));
                     if errors.is_empty() {
-                        report(&definitions, file);
+                        report(&definitions, file)?;
                     }
                 }
                 Err(faults) => add(&mut errors, &faults),
@@ -58,13 +62,13 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for error in &errors {
-        eprintln!("error: {error}");
+        output::error_line(format_args!("error: {error}"));
     }
-    eprintln!(
+    output::error_line(format_args!(
         "twinroute: {}: {} in all",
         file.display(),
         count(errors.len(), "error")
-    );
+    ));
     Ok(ExitCode::from(EX_CONFIG))
 }
 
@@ -72,20 +76,20 @@ fn add(errors: &mut Vec<String>, faults: &Faults) {
     errors.extend(faults.0.iter().map(ToString::to_string));
 }
 
-fn report(definitions: &twinroute_router::source::Definitions, file: &Path) {
+fn report(definitions: &twinroute_router::source::Definitions, file: &Path) -> std::io::Result<()> {
     let instances = &definitions.instances;
     let endpoints: usize = instances
         .iter()
         .map(|instance| instance.endpoints.len())
         .sum();
     let routes: usize = instances.iter().map(|instance| instance.routes.len()).sum();
-    println!(
+    output::line(format_args!(
         "{}: valid: {}, {}, {}",
         file.display(),
         count(instances.len(), "instance"),
         count(endpoints, "endpoint"),
         count(routes, "route")
-    );
+    ))
 }
 
 fn count(count: usize, noun: &str) -> String {

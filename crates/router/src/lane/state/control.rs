@@ -71,8 +71,8 @@ impl State {
             self.discard(waiting.sequence, Discard::Purged);
             purged.queued += 1;
         }
-        while dead_letters && let Some(sequence) = self.dead.remove_oldest() {
-            self.discard(sequence, Discard::Purged);
+        while dead_letters && let Some(oldest) = self.dead.remove_oldest() {
+            self.discard(oldest.sequence, Discard::Purged);
             purged.dead_letters += 1;
         }
         self.hand_over();

@@ -73,10 +73,10 @@ impl State {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
         self.note_dead_limit(most);
         while most > 0 && self.dead.bytes() > most {
-            let Some(sequence) = self.dead.remove_oldest() else {
+            let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
-            self.settle(sequence, Fate::Discarded(Discard::Overflow));
+            self.settle(oldest.sequence, Fate::Discarded(Discard::Overflow));
             self.counters.get().discarded[Discard::Overflow as usize].increment(1);
         }
     }
@@ -188,9 +188,9 @@ impl State {
         }
         // In memory, dead letters end with the process.
         while reason == Discard::Stopped
-            && let Some(sequence) = self.dead.remove_oldest()
+            && let Some(oldest) = self.dead.remove_oldest()
         {
-            self.discard(sequence, reason);
+            self.discard(oldest.sequence, reason);
             count += 1;
         }
         self.hand_over();

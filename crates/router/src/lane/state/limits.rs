@@ -1,12 +1,100 @@
 //! A lane's limits: what may wait, what a batch may hold, whether more is wanted.
 
+use super::super::backlog::LaneBacklog;
 use super::super::queue::{Caps, Room};
 use super::State;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::WhenFull;
 
+/// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what
+/// waits stays in memory (`LANE_MEMORY_MAX`) and far below the cap of its queue.
+const BACKLOG_BYTES: usize = 3 << 20;
+
+/// Of the caps of a queue, a lane that keeps up uses so much at most.
+const BACKLOG_SHARE: usize = 4;
+
+/// Fewer events than that are no backlog, however small the cap.
+const BACKLOG_EVENTS_MIN: usize = 256;
+
+/// An endpoint that answers batches so quickly takes what it is sent. Those that are far away or slow do not.
+const PROMPT: Duration = Duration::from_millis(50);
+
 impl State {
+    /// Whether a batch waits, and could be sent now.
+    fn could_send(&self) -> bool {
+        let takes = !self.paused && self.setup.hold.is_none() && self.fault.is_none();
+        takes && self.queue.fills(self.room_to_fill()) && self.flights.len() < self.in_flight_max()
+    }
+
+    /// Lets the oldest go while more waits than may.
+    ///
+    /// The caps are for what waits for the endpoint. What the lane could send waits for the router alone,
+    /// which is no fault of the endpoint's; whoever brings more is kept waiting instead.
+    pub(super) fn limit_queue(&mut self, now: Instant) {
+        let caps = self.caps();
+        while self.queue.is_above(caps) && !self.could_send() {
+            match self.queue.evict_oldest() {
+                Some(oldest) => self.overflow(oldest, now),
+                None => return,
+            }
+        }
+    }
+
+    /// What its backlog means for those who bring more; `before` is what it meant.
+    pub(in crate::lane) fn backlog(&self, before: LaneBacklog) -> LaneBacklog {
+        // Once there is too much it has to fall well below that, or everybody would be woken for a little.
+        let part = 1 + usize::from(before.makes_wait());
+        let most = self.backlog_max();
+        let (events_max, bytes_max) = (most.events_max / part, most.bytes_max / part);
+        let is_large = |events: usize, bytes: usize| events >= events_max || bytes >= bytes_max;
+        if !is_large(self.queue.events(), self.queue.bytes()) {
+            return LaneBacklog::Small;
+        }
+        let sendable = is_large(self.queue.sendable(), self.queue.sendable_bytes());
+        if self.paused || self.setup.hold.is_some() || self.fault.is_some() || self.ended {
+            LaneBacklog::OfEndpoint
+        } else if sendable && self.could_send() {
+            LaneBacklog::OfRouter
+        } else if !sendable && self.queue.parked() > 0 {
+            // Events of the endpoint's failed, and others wait behind them.
+            LaneBacklog::OfEndpoint
+        } else if self.is_prompt() {
+            LaneBacklog::OfPromptEndpoint
+        } else {
+            LaneBacklog::OfEndpoint
+        }
+    }
+
+    /// What may wait in a lane that keeps up.
+    fn backlog_max(&self) -> Caps {
+        let caps = self.caps();
+        Caps {
+            events_max: (caps.events_max / BACKLOG_SHARE).max(BACKLOG_EVENTS_MIN),
+            bytes_max: BACKLOG_BYTES.min(caps.bytes_max / BACKLOG_SHARE),
+        }
+    }
+
+    /// What is sent without lingering: a full batch, or less where the caps are small.
+    pub(super) fn room_to_fill(&self) -> Room {
+        let (room, most) = (self.room(), self.backlog_max());
+        Room {
+            events_max: room.events_max.min(most.events_max),
+            bytes_max: room.bytes_max.min(most.bytes_max),
+        }
+    }
+
+    /// Whether the endpoint answers at once, as far as is known.
+    fn is_prompt(&self) -> bool {
+        let Some(typical) = self.concurrency.typical() else {
+            return false;
+        };
+        let oldest = self.flights.values().map(|flight| flight.begun).min();
+        let open = oldest.map_or(Duration::ZERO, |begun| begun.elapsed());
+        typical <= PROMPT && open <= 2 * PROMPT
+    }
+
     pub(super) fn caps(&self) -> Caps {
         let settings = &self.setup.settings;
         if settings.when_full == WhenFull::Refuse {

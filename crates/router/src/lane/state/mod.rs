@@ -6,11 +6,13 @@ mod deaths;
 mod fault;
 mod limits;
 mod outcomes;
+mod room;
 mod show;
 mod uploads;
 
 pub(crate) use control::Purged;
 pub(super) use fault::Probe;
+pub(crate) use room::{Evictable, EvictedDelivery, LaneRoom};
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
@@ -51,8 +53,10 @@ pub(super) struct State {
     /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
     epoch: u64,
     last_error: String,
-    flights: BTreeMap<u64, Instant>,
+    flights: BTreeMap<u64, BatchInFlight>,
     flights_begun: u64,
+    /// Bytes of the events in flight.
+    flight_bytes: u64,
     concurrency: Concurrency,
     latency: Histogram,
     retired: Option<Retirement>,
@@ -61,6 +65,7 @@ pub(super) struct State {
     /// When deaths were last told in the log, and how many there were since.
     deaths_told_at: Option<Instant>,
     deaths_untold: u64,
+    evictions: room::Evictions,
     paused: bool,
     still: Still,
     dead: DeadLetters,
@@ -110,6 +115,14 @@ pub(super) enum Step {
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
+}
+
+/// What is known of a batch while it is in flight.
+#[derive(Clone, Copy, Debug)]
+struct BatchInFlight {
+    /// When the oldest of it came.
+    came: Instant,
+    begun: Instant,
 }
 
 /// A batch on its way.
@@ -171,6 +184,7 @@ impl State {
             last_error: String::new(),
             flights: BTreeMap::new(),
             flights_begun: 0,
+            flight_bytes: 0,
             concurrency: Concurrency::new(),
             latency: Histogram::default(),
             retired: None,
@@ -178,6 +192,7 @@ impl State {
             overflowing: false,
             deaths_told_at: None,
             deaths_untold: 0,
+            evictions: room::Evictions::default(),
             paused: origin.state.paused,
             still: Still::restored(origin.state.still + before, since.map(|_| now)),
             dead: DeadLetters::default(),
@@ -270,7 +285,7 @@ impl State {
             return false;
         }
         let had_none = self.queue.oldest_sendable().is_none();
-        let room = self.room();
+        let room = self.room_to_fill();
         let filled = self.queue.fills(room);
         self.enqueue(waiting, now);
         had_none || (!filled && self.queue.fills(room))
@@ -287,10 +302,8 @@ impl State {
     }
 
     fn enqueue(&mut self, waiting: Waiting, now: Instant) {
-        let evicted = self.queue.push(waiting, self.caps());
-        for oldest in evicted {
-            self.overflow(oldest, now);
-        }
+        self.queue.push(waiting);
+        self.limit_queue(now);
         self.note_fullness(now);
     }
 
@@ -317,6 +330,7 @@ impl State {
             return step;
         }
         let expiry = self.limit_age(now);
+        self.limit_queue(now);
         if let Some(upload) = self.next_upload(now) {
             return Step::Upload(Box::new(upload));
         }
@@ -325,11 +339,7 @@ impl State {
             return Step::Wait(others);
         }
         let backing_off = self.fault.as_ref().map(|fault| fault.until);
-        let in_flight_max = match backing_off {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
-        };
-        if self.flights.len() >= in_flight_max {
+        if self.flights.len() >= self.in_flight_max() {
             return Step::Wait(others);
         }
         if let Some(until) = backing_off.filter(|until| *until > now) {
@@ -340,7 +350,7 @@ impl State {
         let oldest = self.queue.oldest_sendable();
         let lingering = oldest.map(|oldest| oldest + self.setup.settings.linger);
         let go = due.is_some_and(|due| due <= now)
-            || lingering.is_some_and(|end| end <= now || self.queue.fills(room));
+            || lingering.is_some_and(|end| end <= now || self.queue.fills(self.room_to_fill()));
         if go {
             match self.before_sending() {
                 First::Probe(probe) => return Step::Probe(probe),
@@ -365,6 +375,14 @@ impl State {
         limits.in_flight_max.clamp(1, most)
     }
 
+    /// Batches that may be unanswered now.
+    pub(super) fn in_flight_max(&self) -> usize {
+        match &self.fault {
+            Some(_) => 1,
+            None => self.concurrency.limit(self.in_flight_cap()),
+        }
+    }
+
     /// The sink keeps its own time; this is for one that does not.
     fn flight_time_max(&self) -> Duration {
         self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
@@ -374,7 +392,9 @@ impl State {
         let id = self.flights_begun;
         self.flights_begun += 1;
         let oldest = batch.iter().map(|waiting| waiting.came).min();
-        self.flights.insert(id, oldest.unwrap_or(now));
+        let came = oldest.unwrap_or(now);
+        self.flights.insert(id, BatchInFlight { came, begun: now });
+        self.flight_bytes += bytes_of(&batch);
         Flight {
             id,
             sink: Arc::clone(&self.setup.sink),
@@ -475,6 +495,11 @@ impl State {
         }
         self.ledger.settle(fate);
     }
+}
+
+/// Bytes of the events of a batch.
+fn bytes_of(batch: &[Waiting]) -> u64 {
+    batch.iter().map(|waiting| u64::from(waiting.bytes)).sum()
 }
 
 fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {

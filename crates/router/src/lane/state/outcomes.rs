@@ -1,7 +1,7 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
 use super::super::queue::{Fate as Next, Waiting};
-use super::{DeathReason, End, Flight, State};
+use super::{DeathReason, End, Flight, State, bytes_of};
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
 /// Deaths are told in the log at most this often, with how many there were.
-const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
+pub(super) const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 impl State {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
@@ -22,6 +22,7 @@ impl State {
         now: Instant,
     ) {
         self.flights.remove(&flight.id);
+        self.flight_bytes -= bytes_of(&flight.batch);
         let mut fates = Vec::with_capacity(flight.batch.len());
         let mut fault = None;
         let mut answered = false;

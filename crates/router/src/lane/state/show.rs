@@ -24,8 +24,8 @@ impl State {
         };
         let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let queued = self.queue.oldest().map(|oldest| oldest.age(now));
-        let in_flight = self.flights.values().min();
-        let in_flight = in_flight.map(|came| now.saturating_duration_since(*came));
+        let in_flight = self.flights.values().map(|flight| flight.came).min();
+        let in_flight = in_flight.map(|came| now.saturating_duration_since(came));
         let ledger = &self.ledger;
         EndpointStatus {
             name: self.name.to_string(),

@@ -73,9 +73,11 @@ impl State {
         let sequence = upload.sequence;
         match stored {
             Stored::Done => {
-                self.dead.remove(sequence);
-                self.settle(sequence, Fate::DeadLettered);
-                self.counters.get().dead_lettered.increment(1);
+                // One that had to make room meanwhile is counted as discarded already.
+                if self.dead.remove(sequence).is_some() {
+                    self.settle(sequence, Fate::DeadLettered);
+                    self.counters.get().dead_lettered.increment(1);
+                }
                 if self.store_fault.take().is_some() {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");
                 }

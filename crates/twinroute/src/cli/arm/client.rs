@@ -3,6 +3,7 @@
 use super::super::shown::Wire;
 use super::Server;
 use super::told;
+use crate::cli::output;
 use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -147,7 +148,9 @@ impl Server {
             );
         }
         if self.token_env.is_some() || self.token_file.is_some() {
-            eprintln!("warning: {base} is http://: the token can be read on the way");
+            output::error_line(format_args!(
+                "warning: {base} is http://: the token can be read on the way"
+            ));
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Resources on the terminal: tables and facts, and JSON without secrets.
 
 use crate::cli::ask::cut;
+use crate::cli::output;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io;
 use twinroute_management::SECRET_MEMBERS;
 use twinroute_model::secret::Secret;
 
@@ -10,13 +12,20 @@ use twinroute_model::secret::Secret;
 const CELL_MAX: usize = 60;
 
 /// Prints a resource or a list: as JSON, or as `human` shows it.
-pub(crate) fn print(json: bool, value: &Value, human: impl FnOnce(&Value) -> String) {
+///
+/// # Errors
+/// When standard output takes no more.
+pub(crate) fn print(
+    json: bool,
+    value: &Value,
+    human: impl FnOnce(&Value) -> String,
+) -> io::Result<()> {
     let mut value = value.clone();
     hide(&mut value);
     if json {
-        println!("{value:#}");
+        output::line(format_args!("{value:#}"))
     } else {
-        print!("{}", human(&value));
+        output::print(human(&value))
     }
 }
 

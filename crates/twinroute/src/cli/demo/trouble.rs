@@ -1,5 +1,6 @@
 //! What goes wrong in a demo, on purpose, and what becomes of it.
 
+use crate::cli::output;
 use crate::scene;
 use anyhow::bail;
 use std::fmt::Write as _;
@@ -103,7 +104,7 @@ pub(super) async fn bring_back(emulator: &Emulator, router: &Router) -> anyhow::
     for (name, value) in &first.metadata {
         writeln!(text, "  {name}: {value}")?;
     }
-    println!("{text}");
+    output::line(&text)?;
     let mut whole = true;
     for endpoint in scene::endpoints() {
         let prefix = format!("{endpoint}/");
@@ -111,12 +112,12 @@ pub(super) async fn bring_back(emulator: &Emulator, router: &Router) -> anyhow::
             continue;
         }
         let replay = replay(router, endpoint, prefix).await?;
-        println!(
+        output::line(format_args!(
             "replayed to {endpoint}: {} of them, {} delivered",
             replay.replayed, replay.delivered
-        );
+        ))?;
         if replay.state != ReplayState::Done {
-            println!("the replay stopped: {}", replay.reason);
+            output::line(format_args!("the replay stopped: {}", replay.reason))?;
             whole = false;
         }
     }

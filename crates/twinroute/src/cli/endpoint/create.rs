@@ -218,7 +218,7 @@ impl Common {
         let resource = client
             .change(change, INSTANCES.version, Some(body), waiting, &what)
             .await?;
-        show::print(self.instance.server.json, &resource, facts);
+        show::print(self.instance.server.json, &resource, facts)?;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::arm::{Client, INSTANCES, Instance, WaitOptions, Waiting, show};
 use crate::cli::ask;
+use crate::cli::output;
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
@@ -48,7 +49,7 @@ impl List {
         let path = format!("{}/endpoints", instance.path);
         let what = format!("instance {}", instance.name);
         let all = client.list(&path, INSTANCES.version, &what).await?;
-        show::print(self.instance.server.json, &all.into(), rows);
+        show::print(self.instance.server.json, &all.into(), rows)?;
         Ok(())
     }
 }
@@ -65,7 +66,7 @@ impl Which {
     pub(super) async fn show(&self) -> anyhow::Result<()> {
         let (client, path, what) = self.find().await?;
         let resource = client.get(&path, INSTANCES.version, &what).await?;
-        show::print(self.instance.server.json, &resource, facts);
+        show::print(self.instance.server.json, &resource, facts)?;
         Ok(())
     }
 }
@@ -82,7 +83,7 @@ impl Delete {
             .change(change, INSTANCES.version, None, waiting, &what)
             .await?;
         if !self.which.instance.server.json {
-            println!("{what}: {}", waiting.deleted());
+            output::line(format_args!("{what}: {}", waiting.deleted()))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -96,7 +97,7 @@ impl Wait {
             .wait(&client, &path, INSTANCES.version, &what)
             .await?;
         if let Some(resource) = resource {
-            show::print(self.which.instance.server.json, &resource, facts);
+            show::print(self.which.instance.server.json, &resource, facts)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Steers an endpoint of a running twinroute by hand.
 
 use crate::cli::ask::{self, Whom};
+use crate::cli::output;
 use anyhow::bail;
 use clap::Args;
 use std::io::IsTerminal as _;
@@ -43,13 +44,13 @@ impl Which {
         let found = self.find().await?;
         let answer = found.post(step, "{}".to_owned()).await?;
         let status: EndpointStatus = ask::read(&answer)?;
-        println!(
+        output::line(format_args!(
             "{}/{}: {}, {} waiting",
             found.instance,
             found.endpoint,
             status.state,
             status.queued + status.in_flight + status.parked
-        );
+        ))?;
         Ok(())
     }
 }
@@ -91,16 +92,16 @@ pub(super) async fn purge(
             bail!("{label}: a purge gives up {what} for good; say --yes if you mean it");
         }
         if !ask::confirmed(&format!("{label}: give up {what} for good? [y/N] "))? {
-            println!("{label}: nothing was given up");
+            output::line(format_args!("{label}: nothing was given up"))?;
             return Ok(ExitCode::FAILURE);
         }
     }
     let request = serde_json::json!({ "confirm": found.endpoint, "dead_letters": dead_letters });
     let answer = found.post("purge", request.to_string()).await?;
     let purged: serde_json::Value = ask::read(&answer)?;
-    println!(
+    output::line(format_args!(
         "{label}: gave up {} waiting events and {} dead letters",
         purged["queued"], purged["dead_letters"]
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,50 @@
+//! The list of all entities.
+
+use crate::broker::queue::Queue;
+use crate::store::{Entity, Store};
+use serde_json::{Value, json};
+
+/// Every entity with how much it holds.
+pub(super) fn entities(store: &Store) -> Value {
+    let (mut hubs, mut topics, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+    for entity in store.entities_by_name() {
+        match entity {
+            Entity::Hub(hub) => hubs.push(json!({
+                "name": hub.name,
+                "partitions": hub.partition_count(),
+                "consumerGroups": hub.consumer_groups(),
+                "events": hub.event_count(),
+            })),
+            Entity::Topic(topic) => {
+                let subscriptions = topic.subscriptions.iter().map(|queue| shown(queue));
+                topics.push(json!({
+                    "name": topic.name,
+                    "subscriptions": subscriptions.collect::<Vec<_>>(),
+                }));
+            }
+            Entity::Queue(queue) => queues.push(shown(queue)),
+        }
+    }
+    let grid = store.grid.iter();
+    let grid = grid.map(|topic| json!({ "name": topic.name, "events": topic.event_count() }));
+    let containers = store.blobs.container_counts();
+    let containers = containers
+        .into_iter()
+        .map(|(name, blobs)| json!({ "name": name, "blobs": blobs }));
+    json!({
+        "hubs": hubs,
+        "topics": topics,
+        "queues": queues,
+        "eventGridTopics": grid.collect::<Vec<_>>(),
+        "containers": containers.collect::<Vec<_>>(),
+    })
+}
+
+fn shown(queue: &Queue) -> Value {
+    json!({
+        "name": queue.own_name(),
+        "sessions": queue.settings.requires_session,
+        "messages": queue.message_count(),
+        "deadLetters": queue.dead_letters.as_ref().map_or(0, |dead| dead.message_count()),
+    })
+}

@@ -1,0 +1,293 @@
+//! What one entity holds.
+
+use super::LookError;
+use super::query::{KINDS, LookQuestion};
+use crate::amqp::value::Value as AmqpValue;
+use crate::blob::StoredBlob;
+use crate::broker::queue::Queue;
+use crate::grid::topic::GridEvent;
+use crate::received::ReceivedMessage;
+use crate::store::{Entity, Store};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use twinroute_model::clock::Timestamp;
+
+/// Bytes of bodies in one answer; the first event is there whatever its size.
+const BODIES_BYTES_MAX: usize = 16 << 20;
+
+pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, LookError> {
+    let (kind, name) = match &question.entity {
+        Some((kind, name)) => (*kind, name.as_str()),
+        None => ("topic", only_topic(store)?),
+    };
+    let absent = || not_found(store, kind, name);
+    let page = match kind {
+        "hub" => {
+            let Some(Entity::Hub(hub)) = store.entity(name) else {
+                return Err(absent());
+            };
+            let count = hub.partition_count();
+            if question
+                .partition
+                .is_some_and(|number| usize::from(number) >= count)
+            {
+                let last = count - 1;
+                let text = format!("hub {name} has the partitions 0 to {last}");
+                return Err(LookError::NotFound(text));
+            }
+            messages(
+                hub.events_after(question.after, question.partition, question.max + 1),
+                question,
+            )
+        }
+        "queue" => {
+            let Some(Entity::Queue(queue)) = store.entity(name) else {
+                return Err(absent());
+            };
+            queue_messages(queue, question)
+        }
+        "subscription" => {
+            let parts = name.split_once('/').ok_or_else(|| {
+                let text =
+                    format!("parameter subscription: {name:?} is not <topic>/<subscription>");
+                LookError::Question(text)
+            })?;
+            let Some(Entity::Topic(topic)) = store.entity(parts.0) else {
+                return Err(absent());
+            };
+            queue_messages(topic.subscription(parts.1).ok_or_else(absent)?, question)
+        }
+        "container" => blobs(store.blobs.blobs(name).ok_or_else(absent)?, question),
+        _ => {
+            let mut all = store.grid.iter();
+            let found = all.find(|topic| topic.name.eq_ignore_ascii_case(name));
+            grid_events(found.ok_or_else(absent)?.events(question.after), question)
+        }
+    };
+    let key = if kind == "container" {
+        "blobs"
+    } else {
+        "events"
+    };
+    let (name, items, more) = (json!(name), page.items.join(","), page.more);
+    Ok(format!(
+        r#"{{"{kind}":{name},"{key}":[{items}],"more":{more}}}"#
+    ))
+}
+
+/// Without a name the only Event Grid topic is meant, and never one of several.
+fn only_topic(store: &Store) -> Result<&str, LookError> {
+    match store.grid.as_slice() {
+        [topic] => Ok(&topic.name),
+        _ => {
+            let text = "say which entity: one of the parameters";
+            let text = format!("{text} {}; /entities lists them", KINDS.join(", "));
+            Err(LookError::Question(text))
+        }
+    }
+}
+
+/// Says which of the kind there are, and when the name is one of another kind.
+fn not_found(store: &Store, kind: &str, name: &str) -> LookError {
+    let all = store.names();
+    let of_kind: Vec<&str> = all
+        .iter()
+        .filter(|(known, _)| *known == kind)
+        .map(|(_, name)| name.as_str())
+        .collect();
+    let known = match of_kind.as_slice() {
+        [] => format!("there are no {kind}s here"),
+        some => format!("there are {}", some.join(", ")),
+    };
+    let topic_of = |other: &str| {
+        let topic = other.split_once('/').map(|(topic, _)| topic);
+        topic.is_some_and(|topic| topic.eq_ignore_ascii_case(name))
+    };
+    let other = all
+        .iter()
+        .find(|(_, other)| other.eq_ignore_ascii_case(name) || topic_of(other));
+    let hint = match other {
+        Some((other_kind, other_name)) => format!("; did you mean {other_kind}={other_name}?"),
+        None => String::new(),
+    };
+    LookError::NotFound(format!("{kind} {name:?} is not here: {known}{hint}"))
+}
+
+/// What fits one answer.
+struct EventPage {
+    /// JSON each.
+    items: Vec<String>,
+    /// Whether there is more.
+    more: bool,
+}
+
+fn page(items: impl Iterator<Item = (usize, String)>, max: usize) -> EventPage {
+    let (mut shown, mut bytes) = (Vec::new(), 0);
+    for (size, item) in items {
+        bytes += size;
+        if shown.len() == max || (bytes > BODIES_BYTES_MAX && !shown.is_empty()) {
+            return EventPage {
+                items: shown,
+                more: true,
+            };
+        }
+        shown.push(item);
+    }
+    EventPage {
+        items: shown,
+        more: false,
+    }
+}
+
+fn messages(all: Vec<ReceivedMessage>, question: &LookQuestion) -> EventPage {
+    let items = all
+        .iter()
+        .map(|one| (one.body.len(), message(one).to_string()));
+    page(items, question.max)
+}
+
+fn queue_messages(queue: &Arc<Queue>, question: &LookQuestion) -> EventPage {
+    let queue = match (&queue.dead_letters, question.dead_letters) {
+        (Some(dead_letters), true) => dead_letters,
+        _ => queue,
+    };
+    let after = i64::try_from(question.after).unwrap_or(i64::MAX);
+    messages(queue.messages_after(after, question.max + 1), question)
+}
+
+fn grid_events(all: Vec<GridEvent>, question: &LookQuestion) -> EventPage {
+    let items = all.iter().map(|event| {
+        // The event's JSON is shown byte for byte.
+        let (number, post, text) = (event.number, event.post, event.text());
+        let time = event.received_at.rfc3339();
+        let shown =
+            format!(r#"{{"number":{number},"post":{post},"receivedAt":"{time}","event":{text}}}"#);
+        (text.len(), shown)
+    });
+    page(items, question.max)
+}
+
+fn blobs(all: Vec<StoredBlob>, question: &LookQuestion) -> EventPage {
+    let items = all.iter().map(|blob| {
+        let mut shown = json!({
+            "name": blob.name,
+            "contentType": blob.content_type,
+            "metadata": blob.metadata,
+            "changedAt": blob.changed_at.rfc3339(),
+            "size": blob.content.len(),
+        });
+        body(&mut shown, &blob.content);
+        (blob.content.len(), shown.to_string())
+    });
+    page(items, question.max)
+}
+
+/// A message; what it does not have is left out.
+fn message(message: &ReceivedMessage) -> Value {
+    let properties = message.application_properties.iter();
+    let properties: Map<String, Value> = properties
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect();
+    let number = match message.partition {
+        Some(_) => i64::try_from(message.arrival + 1).unwrap_or(i64::MAX),
+        None => message.sequence,
+    };
+    let mut shown = json!({
+        "number": number,
+        "sequence": message.sequence,
+        "enqueuedAt": message.enqueued_at.rfc3339(),
+        "properties": properties,
+    });
+    for (name, value) in [
+        ("partition", message.partition.map(|number| json!(number))),
+        (
+            "partitionKey",
+            message.partition_key.as_ref().map(|key| json!(key)),
+        ),
+        ("sessionId", message.group_id.as_ref().map(|id| json!(id))),
+        ("messageId", message.message_id.as_ref().map(|id| json!(id))),
+        (
+            "correlationId",
+            message.correlation_id.as_ref().map(|id| json!(id)),
+        ),
+        (
+            "subject",
+            message.subject.as_ref().map(|subject| json!(subject)),
+        ),
+        (
+            "contentType",
+            message.content_type.as_ref().map(|media| json!(media)),
+        ),
+        (
+            "timeToLiveMs",
+            message.time_to_live_ms.map(|millis| json!(millis)),
+        ),
+        (
+            "deliveryCount",
+            message
+                .partition
+                .is_none()
+                .then(|| json!(message.delivery_count)),
+        ),
+    ] {
+        if let Some(value) = value {
+            shown[name] = value;
+        }
+    }
+    body(&mut shown, &message.body);
+    shown
+}
+
+/// Text as it is, other bytes in base64.
+fn body(shown: &mut Value, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => shown["body"] = json!(text),
+        Err(_) => shown["bodyBase64"] = json!(BASE64.encode(bytes)),
+    }
+}
+
+/// An AMQP value as JSON; what JSON has no type for becomes text.
+fn plain(value: &AmqpValue) -> Value {
+    match value {
+        AmqpValue::Null => Value::Null,
+        AmqpValue::Bool(truth) => json!(truth),
+        AmqpValue::Float(number) => json!(number),
+        AmqpValue::Double(number) => json!(number),
+        AmqpValue::Ulong(number) => json!(number),
+        AmqpValue::Timestamp(millis) => json!(Timestamp::from_unix_millis(*millis).rfc3339()),
+        AmqpValue::Binary(bytes) => json!(BASE64.encode(bytes)),
+        AmqpValue::Uuid(bytes) => json!(uuid_text(bytes)),
+        AmqpValue::String(text) | AmqpValue::Symbol(text) => json!(text),
+        AmqpValue::Char(letter) => json!(letter),
+        AmqpValue::List(items) | AmqpValue::Array(items) => items.iter().map(plain).collect(),
+        AmqpValue::Map(pairs) => {
+            let named = pairs.iter().map(|(key, value)| {
+                let key = plain(key);
+                (
+                    key.as_str().map_or_else(|| key.to_string(), str::to_owned),
+                    plain(value),
+                )
+            });
+            Value::Object(named.collect())
+        }
+        AmqpValue::Described(both) => plain(&both.1),
+        AmqpValue::Decimal32(_) | AmqpValue::Decimal64(_) | AmqpValue::Decimal128(_) => {
+            json!("a decimal number")
+        }
+        other => json!(other.as_i64()),
+    }
+}
+
+fn uuid_text(bytes: &[u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
+}

@@ -1,0 +1,610 @@
+//! A full journal: who makes room, what is refused, what is never lost for it.
+
+use super::dead_letter_tests::ended;
+use super::reload_tests::definitions;
+use super::tests::{Script, endpoint_status, event};
+use super::*;
+use crate::lane::LaneRoom;
+use crate::replay::ReplayRequest;
+use crate::shares::share;
+use crate::sink::{Connect, ConnectError, Sink};
+use crate::status::EndpointStatus;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tokio::time::sleep;
+use twinroute_model::clock::SystemClock;
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::event::{Limits, Parts};
+use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
+use twinroute_retry::journal::sim::{Leaves, Sim};
+use twinroute_retry::journal::{Recovered, Settings};
+
+/// An event of about so many bytes.
+fn large(id: usize, event_type: &str, bytes: usize) -> Event {
+    Parts::new(&id.to_string(), "host", event_type)
+        .set("subject", &format!("twin-{}", id % 7))
+        .unwrap()
+        .json(&format!("\"{}\"", "x".repeat(bytes)))
+        .build(&Limits::default())
+        .unwrap()
+}
+
+/// A short queue, so that dead letters come soon.
+fn short_queue() -> EndpointSettings {
+    EndpointSettings {
+        queue_events_max: 10,
+        ..EndpointSettings::default()
+    }
+}
+
+/// `count` endpoints that each get every event; the first `down` of them take nothing.
+fn everything_to_all(count: usize, down: usize, journal_bytes_max: u64) -> (Router, Vec<Script>) {
+    let sinks: Vec<Script> = (0..count).map(|_| Script::default()).collect();
+    let mut builder = Router::builder().journal_bytes_max(journal_bytes_max);
+    for (number, sink) in sinks.iter().enumerate() {
+        sink.set_down(number < down);
+        let name = format!("end{number}");
+        builder = builder
+            .sink_with(&name, sink.clone(), short_queue())
+            .route(&name, &name, "true");
+    }
+    (builder.build().unwrap(), sinks)
+}
+
+fn overflowed(status: &EndpointStatus) -> u64 {
+    let discarded = &status.discarded_by;
+    discarded
+        .get("dead-letter-overflow")
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Ten times what the journal holds goes to all endpoints, of which some are down all the while.
+async fn isolated(count: usize, down: usize) {
+    let bytes_max = 64 << 10;
+    let (router, sinks) = everything_to_all(count, down, bytes_max);
+    for id in 0..600 {
+        let events = vec![large(id, "t", 1_000)];
+        let accepted = router.accept(None, events, AckLevel::Memory).await;
+        accepted.unwrap_or_else(|error| panic!("event {id} of {count}, {down} down: {error}"));
+        sleep(Duration::from_millis(20)).await;
+        if id == 30 {
+            let statuses = (0..count).map(|name| endpoint_status(&router, &format!("end{name}")));
+            let discarded: u64 = statuses.map(|status| status.discarded).sum();
+            assert_eq!(discarded, 0, "nothing is discarded while there is room");
+        }
+    }
+    for (number, sink) in sinks.iter().enumerate() {
+        let status = endpoint_status(&router, &format!("end{number}"));
+        if number < down {
+            assert!(overflowed(&status) > 400, "{status:?}");
+            assert_eq!(overflowed(&status), status.discarded);
+            assert!(status.dead_letters.local > 10, "{status:?}");
+        } else {
+            assert_eq!(sink.ids().len(), 600, "a healthy endpoint gets everything");
+        }
+    }
+    assert!(router.readiness().ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_unavailable_endpoint_stops_nobody_for_ever() {
+    isolated(2, 1).await;
+    isolated(5, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_endpoints_but_one_unavailable_do_not_stop_that_one() {
+    isolated(2, 1).await;
+    isolated(3, 2).await;
+    isolated(8, 7).await;
+}
+
+/// Queues whose caps are larger than their shares fill the journal without one dead letter.
+#[tokio::test(start_paused = true)]
+async fn queues_above_their_share_make_room_too() {
+    let (healthy, down) = (Script::default(), Script::default());
+    down.set_down(true);
+    let mut builder = Router::builder()
+        .journal_bytes_max(64 << 10)
+        .sink("healthy", healthy.clone())
+        .route("h", "healthy", "true");
+    for name in ["down-a", "down-b", "down-c"] {
+        builder = builder.sink(name, down.clone()).route(name, name, "true");
+    }
+    let router = builder.build().unwrap();
+    for id in 0..300 {
+        let events = vec![large(id, "t", 1_000)];
+        router.accept(None, events, AckLevel::Memory).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(healthy.ids().len(), 300);
+    let status = endpoint_status(&router, "down-a");
+    assert!(
+        overflowed(&status) > 200 && status.queued > 20,
+        "{status:?}"
+    );
+}
+
+/// A slow endpoint that still takes what it is sent is not cut short for want of a processor.
+#[tokio::test(start_paused = true)]
+async fn the_queue_of_an_endpoint_that_could_be_sent_to_is_left_alone() {
+    let sink = Script::default();
+    let router = Router::builder()
+        .journal_bytes_max(16 << 10)
+        .sink("only", sink.clone())
+        .sink("other", Script::default())
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    // The lane's task gets no turn in between.
+    let mut accepted = 0;
+    let refused = loop {
+        let events = vec![large(accepted, "t", 1_000)];
+        match router.accept(None, events, AckLevel::Memory).await {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AcceptError::Full { .. }), "{refused}");
+    router.settled().await;
+    let status = endpoint_status(&router, "only");
+    assert_eq!((status.delivered, status.discarded), (accepted as u64, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_when_nobody_is_above_its_share_a_request_is_refused() {
+    let (router, _) = everything_to_all(1, 1, 16 << 10);
+    let mut refused = None;
+    let mut id = 0;
+    while refused.is_none() && id < 100 {
+        let events = vec![large(id, "t", 1_000)];
+        refused = router.accept(None, events, AckLevel::Memory).await.err();
+        id += 1;
+        sleep(Duration::from_millis(20)).await;
+    }
+    let refused = refused.expect("the journal holds less than that");
+    assert!(matches!(refused, AcceptError::Full { .. }), "{refused}");
+    let status = endpoint_status(&router, "end0");
+    assert_eq!(status.discarded, 0, "its share is the whole journal");
+    let too_large = vec![large(id, "t", 17 << 10)];
+    let refused = router.accept(None, too_large, AckLevel::Memory).await;
+    assert!(matches!(refused, Err(AcceptError::TooLarge { .. })));
+    assert_eq!(endpoint_status(&router, "end0").discarded, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_all_gives_up_isolation_and_says_so() {
+    let (healthy, down) = (Script::default(), Script::default());
+    down.set_down(true);
+    let settings = EndpointSettings {
+        dead_letters_kept: KeptDeadLetters::KeepAll,
+        ..short_queue()
+    };
+    let router = Router::builder()
+        .journal_bytes_max(16 << 10)
+        .sink("healthy", healthy.clone())
+        .sink_with("down", down, settings)
+        .route("h", "healthy", "true")
+        .route("d", "down", "true")
+        .build()
+        .unwrap();
+    let mut refused = None;
+    for id in 0..30 {
+        let events = vec![large(id, "t", 1_000)];
+        let accepted = router.accept(None, events, AckLevel::Memory).await;
+        refused = refused.or(accepted.err());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(refused, Some(AcceptError::Full { .. })));
+    assert_eq!(endpoint_status(&router, "down").discarded, 0);
+    let warnings = router.status().table.warnings.join("\n");
+    assert!(
+        warnings.contains("endpoint default/down: dead_letters_kept"),
+        "{warnings}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_are_warned_about_from_half_the_journal_on() {
+    let (router, _) = everything_to_all(2, 1, 64 << 10);
+    let mut warned_at = None;
+    for id in 0..60 {
+        let events = vec![large(id, "t", 1_000)];
+        router.accept(None, events, AckLevel::Memory).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        let status = router.status();
+        let kept = endpoint_status(&router, "end0").dead_letters.bytes;
+        let warned = status
+            .warnings
+            .iter()
+            .any(|text| text.contains("default/end0"));
+        assert_eq!(warned, kept >= 32 << 10, "{kept}: {:?}", status.warnings);
+        warned_at = warned_at.or(warned.then_some(id));
+    }
+    assert!(warned_at.is_some());
+}
+
+/// What the replay of a dead letter takes is what the dead letter had.
+#[tokio::test(start_paused = true)]
+async fn a_replay_goes_on_in_a_full_journal() {
+    let (router, sinks) = everything_to_all(1, 1, 16 << 10);
+    let mut id = 0;
+    while router
+        .accept(None, vec![large(id, "t", 1_000)], AckLevel::Memory)
+        .await
+        .is_ok()
+    {
+        id += 1;
+        sleep(Duration::from_millis(20)).await;
+    }
+    sinks[0].set_down(false);
+    router.endpoint(None, "end0").unwrap().retry_now();
+    let dead = endpoint_status(&router, "end0").dead_letters.local;
+    let replay = router.replay(ReplayRequest::default()).await.unwrap();
+    let replay = ended(&router, replay.number).await;
+    assert_eq!(
+        (replay.replayed, replay.delivered),
+        (dead, dead),
+        "{replay:?}"
+    );
+}
+
+/// Sinks by endpoint name.
+#[derive(Clone, Default)]
+struct SinksByName(Arc<Mutex<BTreeMap<String, Script>>>);
+
+impl SinksByName {
+    fn of(&self, name: &str) -> Script {
+        let mut sinks = self.0.lock().unwrap();
+        sinks.entry(name.to_owned()).or_default().clone()
+    }
+}
+
+impl Connect for SinksByName {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(self.of(endpoint.name.as_str())))
+    }
+}
+
+/// Routes everything of type `all` to each endpoint, and to each what is for it alone.
+fn table(endpoints: &[usize]) -> Definitions {
+    let names: Vec<String> = endpoints
+        .iter()
+        .map(|number| format!("end{number}"))
+        .collect();
+    let filters: Vec<String> = names
+        .iter()
+        .map(|name| format!("type = 'all' OR type = '{name}'"))
+        .collect();
+    let routes: Vec<_> = names
+        .iter()
+        .zip(&filters)
+        .map(|(name, filter)| (name.as_str(), name.as_str(), filter.as_str()))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut definitions = definitions(&names, &routes);
+    let settings = names.iter().map(|name| ((*name).to_owned(), short_queue()));
+    definitions.settings = crate::source::Settings::new(settings);
+    definitions
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// So many events of so many bytes, for one endpoint or for all.
+    Accept(usize, usize, Option<usize>),
+    Down(usize),
+    Up(usize),
+    Replay,
+    Define(usize),
+    Remove(usize),
+    /// Only where the journal is on disk.
+    Restart,
+}
+
+/// Endpoints that there may be. The first is always there and never down.
+const ENDPOINTS: usize = 5;
+
+fn act() -> impl Strategy<Value = Act> {
+    let endpoint = 1..ENDPOINTS;
+    prop_oneof![
+        12 => (1..5_usize, 100..4_000_usize, proptest::option::of(0..ENDPOINTS))
+            .prop_map(|(count, bytes, only)| Act::Accept(count, bytes, only)),
+        3 => endpoint.clone().prop_map(Act::Down),
+        2 => endpoint.clone().prop_map(Act::Up),
+        1 => Just(Act::Replay),
+        1 => endpoint.clone().prop_map(Act::Define),
+        1 => endpoint.prop_map(Act::Remove),
+        1 => Just(Act::Restart),
+    ]
+}
+
+/// A router and what is expected of it.
+struct Model {
+    router: Router,
+    sinks: SinksByName,
+    defined: Vec<usize>,
+    sim: Option<Sim>,
+    id: usize,
+    /// Events accepted for the endpoint that is never down.
+    expected: u64,
+}
+
+const JOURNAL_BYTES: u64 = 48 << 10;
+
+/// What an event takes on disk beside itself, at most: copies of dead letters have their letters with them.
+const BESIDE_MAX: u64 = 1_024;
+
+/// What letters of all lanes add to the copy of an event.
+const LETTERS_MAX: u64 = 512;
+
+impl Model {
+    fn new(sim: Option<Sim>) -> Self {
+        let defined = vec![0, 1, 2];
+        let sinks = SinksByName::default();
+        let router = Self::open(&sinks, &defined, sim.as_ref());
+        Self {
+            router,
+            sinks,
+            defined,
+            sim,
+            id: 0,
+            expected: 0,
+        }
+    }
+
+    fn open(sinks: &SinksByName, defined: &[usize], sim: Option<&Sim>) -> Router {
+        let builder = Router::builder()
+            .connect(sinks.clone())
+            .removed_grace(Duration::ZERO)
+            .definitions(table(defined));
+        let builder = match sim {
+            None => builder.journal_bytes_max(JOURNAL_BYTES),
+            Some(sim) => {
+                let (disk, recovered) = open_disk(sim);
+                builder.journal_on_disk(disk, recovered)
+            }
+        };
+        builder.build().unwrap()
+    }
+
+    fn statuses(&self) -> Vec<EndpointStatus> {
+        let status = self.router.status();
+        let mut endpoints: Vec<_> = status.instances[0].endpoints.clone();
+        endpoints
+            .iter()
+            .for_each(|one| assert_eq!(one.unaccounted(), 0, "{one:?}"));
+        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        endpoints
+    }
+
+    fn discarded(&self) -> BTreeMap<String, u64> {
+        let statuses = self.statuses().into_iter();
+        statuses
+            .map(|one| (one.name.clone(), overflowed(&one)))
+            .collect()
+    }
+
+    /// What each endpoint has, by its name, in the bytes of the journal in use.
+    fn rooms(&self) -> BTreeMap<String, LaneRoom> {
+        let held = self.router.shared.disk.as_ref().map(Disk::holdings);
+        let room = |lane: &Arc<Lane>| {
+            let mut room = lane.room_taken();
+            if let Some(held) = &held {
+                let own = held.iter().find(|held| Some(held.lane) == lane.number);
+                room.bytes = own.map_or(0, |held| held.bytes);
+            }
+            (lane.name.to_string(), room)
+        };
+        self.router.lanes().iter().map(room).collect()
+    }
+
+    /// Waits until everything is where it stays.
+    async fn rest(&self) {
+        let up = |one: &EndpointStatus| one.queued + one.in_flight + one.parked > 0;
+        loop {
+            let statuses = self.statuses();
+            if !statuses.iter().any(|one| one.state == "healthy" && up(one)) {
+                break;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        if let Some(disk) = &self.router.shared.disk {
+            disk.flush().await.unwrap();
+        }
+    }
+
+    async fn run(&mut self, act: Act) {
+        let before = self.discarded();
+        match act {
+            Act::Accept(count, bytes, only) => return self.accept(count, bytes, only).await,
+            Act::Down(endpoint) => self.set_down(endpoint, true),
+            Act::Up(endpoint) => self.set_down(endpoint, false),
+            Act::Replay => {
+                let request = ReplayRequest {
+                    per_second: 10_000.0,
+                    most: Some(5),
+                    ..ReplayRequest::default()
+                };
+                let replay = self.router.replay(request).await.unwrap();
+                sleep(Duration::from_millis(5)).await;
+                drop(self.router.cancel_replay(replay.number));
+            }
+            Act::Define(endpoint) if !self.defined.contains(&endpoint) => {
+                self.defined.push(endpoint);
+                self.router.apply(&table(&self.defined)).unwrap();
+            }
+            Act::Remove(endpoint) => {
+                self.defined.retain(|defined| *defined != endpoint);
+                self.router.apply(&table(&self.defined)).unwrap();
+            }
+            Act::Restart => self.restart().await,
+            Act::Define(_) => {}
+        }
+        self.rest().await;
+        for (name, discarded) in self.discarded() {
+            let before = before.get(&name).copied().unwrap_or_default();
+            assert_eq!(
+                discarded, before,
+                "{name}: only who needs room has somebody discard"
+            );
+        }
+    }
+
+    /// A paused endpoint is as good as one that is away, and needs no clock.
+    fn set_down(&self, endpoint: usize, down: bool) {
+        if let Some(handle) = self.router.endpoint(None, &format!("end{endpoint}")) {
+            if down {
+                handle.pause()
+            } else {
+                handle.resume()
+            }
+        }
+    }
+
+    async fn restart(&mut self) {
+        let Some(sim) = self.sim.clone() else { return };
+        self.rest().await;
+        let (before, events) = (self.rooms(), self.router.status().journal.events);
+        let crashed = sim.fork();
+        crashed.power_off();
+        crashed.power_on(Leaves::All);
+        self.router = Self::open(&self.sinks, &self.defined, Some(&crashed));
+        self.sim = Some(crashed);
+        let after = self.rooms();
+        for (name, room) in before {
+            let found = after.get(&name).map_or(0, |room| room.bytes);
+            // Copies that are made at the start have letters with them.
+            let expected = room.bytes..=room.bytes + events * LETTERS_MAX;
+            assert!(
+                expected.contains(&found),
+                "{name}: {found} after a restart, {room:?} before"
+            );
+        }
+    }
+
+    async fn accept(&mut self, count: usize, bytes: usize, only: Option<usize>) {
+        let event_type = only.map_or("all".to_owned(), |endpoint| format!("end{endpoint}"));
+        let first = self.id;
+        self.id += count;
+        let events: Vec<_> = (first..self.id)
+            .map(|id| large(id, &event_type, bytes))
+            .collect();
+        let beside = self.sim.as_ref().map_or(0, |_| BESIDE_MAX);
+        let largest = events
+            .iter()
+            .map(|event| event.size() as u64 + beside)
+            .max()
+            .unwrap();
+        let new: u64 = events
+            .iter()
+            .map(|event| event.size() as u64 + beside)
+            .sum();
+        let (before, rooms) = (self.discarded(), self.rooms());
+        let used = self.router.shared.gauge.usage().bytes;
+        let own_share = share(
+            JOURNAL_BYTES,
+            rooms.values().filter(|room| room.has_share).count(),
+        );
+        let level = self.router.default_level();
+        let accepted = self.router.accept(None, events, level).await;
+        let now = self.discarded();
+        for (name, discarded) in &now {
+            let fewer = discarded - before.get(name).copied().unwrap_or_default();
+            if fewer == 0 {
+                continue;
+            }
+            assert!(
+                used + new > JOURNAL_BYTES,
+                "{name} discarded while there was room"
+            );
+            let room = rooms[name];
+            let own = if room.has_share { own_share } else { 0 };
+            assert!(
+                room.bytes > own,
+                "{name} discarded {fewer} within its share"
+            );
+        }
+        match accepted {
+            Ok(accepted) => {
+                if only.is_none_or(|endpoint| endpoint == 0) {
+                    self.expected += accepted.events as u64;
+                }
+            }
+            Err(AcceptError::Full { .. }) => {
+                for (name, room) in self.rooms() {
+                    let own = if room.has_share { own_share } else { 0 };
+                    let spare = JOURNAL_BYTES / 100 + largest;
+                    assert!(
+                        room.bytes <= own + spare,
+                        "refused while {name} has {room:?}"
+                    );
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+        self.rest().await;
+        // Compaction copies dead letters with what is known of them, whoever has how much.
+        let usage = self.router.shared.gauge.usage();
+        let beside = self.sim.as_ref().map_or(0, |_| usage.events * LETTERS_MAX);
+        assert!(usage.bytes <= JOURNAL_BYTES + beside, "{usage:?}");
+    }
+
+    async fn finish(&self) {
+        self.rest().await;
+        let status = endpoint_status(&self.router, "end0");
+        assert_eq!((status.discarded, status.dead_letters.all()), (0, 0));
+        assert_eq!(
+            status.delivered, self.expected,
+            "a healthy endpoint gets everything"
+        );
+    }
+}
+
+fn open_disk(sim: &Sim) -> (Disk, Recovered) {
+    let settings = Settings {
+        segment_bytes: 16 << 10,
+        bytes_max: JOURNAL_BYTES,
+        commit_window: Duration::ZERO,
+        settle_delay: Duration::from_millis(1),
+        ..Settings::default()
+    };
+    Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
+}
+
+fn all_of(acts: Vec<Act>, sim: Option<Sim>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(sim.is_none())
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut model = Model::new(sim);
+        for act in acts {
+            model.run(act).await;
+        }
+        model.finish().await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shares_of_a_journal_in_memory(acts in proptest::collection::vec(act(), 1..120)) {
+        all_of(acts, None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shares_of_a_journal_on_disk(acts in proptest::collection::vec(act(), 1..80)) {
+        all_of(acts, Some(Sim::default()));
+    }
+}

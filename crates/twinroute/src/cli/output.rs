@@ -1,0 +1,209 @@
+//! What commands print: the one way to standard output and standard error.
+//!
+//! `println!` panics where the reader is gone or the disk is full, so nothing else in this crate prints: a lint and a
+//! tidy test hold that. Texts pass [`printed`] on their way.
+
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+
+/// Why standard output takes no more. It stands inside the [`io::Error`]s of this module, so that a reader who is gone
+/// is told from a connection that broke.
+#[derive(Debug)]
+struct OutputFailure(io::Error);
+
+/// How a command ends whose output failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OutputEnd {
+    /// Its reader has seen enough: `twinroute status | head -1`.
+    Closed,
+    /// It could not be written: the text says why.
+    Failed(String),
+}
+
+/// Prints a text as it is, at once.
+///
+/// # Errors
+/// When standard output takes no more; pass it on to the end of the command.
+pub(crate) fn print(text: impl Display) -> io::Result<()> {
+    let mut stream = stream();
+    stream.write_all(printed(&text).as_bytes())?;
+    stream.flush()
+}
+
+/// Prints a text and ends its line.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    print(format_args!("{text}\n"))
+}
+
+/// Moves to the upper left of a terminal that it clears. Ours alone: texts hold no such sequences.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn clear_screen() -> io::Result<()> {
+    stream().write_all(b"\x1b[H\x1b[J")
+}
+
+/// Answers `--help` and `--version`, whose text `clap` holds as an error.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn help(answer: &clap::Error) -> io::Result<()> {
+    let mut stream = stream();
+    stream.write_all(styled(answer, &io::stdout()).as_bytes())?;
+    stream.flush()
+}
+
+/// Says what is wrong with the command line.
+pub(crate) fn usage_error(error: &clap::Error) {
+    drop(io::stderr().write_all(styled(error, &io::stderr()).as_bytes()));
+}
+
+/// Whether a stream gets colors: it is a terminal, and neither `NO_COLOR`, `CLICOLOR=0` nor `TERM=dumb` says otherwise;
+/// `CLICOLOR_FORCE` asks for them everywhere.
+pub(crate) fn has_colors(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
+}
+
+/// Says a line on standard error: an error, a warning, how far a long step is. Nobody may be there to read it, which
+/// changes nothing.
+pub(crate) fn error_line(text: impl Display) {
+    error_text(format_args!("{text}\n"));
+}
+
+/// As [`error_line`], for a text that ends its own lines.
+pub(crate) fn error_text(text: impl Display) {
+    drop(io::stderr().write_all(printed(&text).as_bytes()));
+}
+
+/// Standard output for what is long or comes piece by piece; flush it at the end.
+pub(crate) fn stream() -> OutputStream {
+    OutputStream {
+        stdout: io::stdout(),
+    }
+}
+
+/// See [`stream`].
+pub(crate) struct OutputStream {
+    stdout: io::Stdout,
+}
+
+impl Write for OutputStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stdout.write(bytes).map_err(OutputFailure::wrap)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush().map_err(OutputFailure::wrap)
+    }
+}
+
+/// Standard output of a step that must not end because nobody reads about it.
+pub(crate) struct PatientStream {
+    stream: OutputStream,
+    failed: Option<io::Error>,
+}
+
+impl PatientStream {
+    pub(crate) fn new() -> Self {
+        Self {
+            stream: stream(),
+            failed: None,
+        }
+    }
+
+    /// The first failure, once the step is done.
+    ///
+    /// # Errors
+    /// As [`print`].
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.stream.flush(),
+        }
+    }
+}
+
+impl Write for PatientStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed.is_none() {
+            self.failed = self.stream.write_all(bytes).err();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed.is_none() {
+            self.failed = self.stream.flush().err();
+        }
+        Ok(())
+    }
+}
+
+/// The styles are those of `clap`, so this text does not pass [`printed`].
+fn styled(text: &clap::Error, stream: &impl RawStream) -> String {
+    let text = text.render();
+    match has_colors(stream) {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    }
+}
+
+/// The text as it goes out.
+fn printed(text: &dyn Display) -> String {
+    text.to_string()
+}
+
+/// Whether a command failed because of its output, and how.
+pub(crate) fn ended(error: &anyhow::Error) -> Option<OutputEnd> {
+    let failure = error.chain().find_map(|cause| {
+        let inner = cause.downcast_ref::<io::Error>()?.get_ref()?;
+        inner.downcast_ref::<OutputFailure>()
+    })?;
+    Some(match failure.0.kind() {
+        io::ErrorKind::BrokenPipe => OutputEnd::Closed,
+        _ => OutputEnd::Failed(failure.to_string()),
+    })
+}
+
+impl OutputFailure {
+    fn wrap(error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self(error))
+    }
+}
+
+impl Display for OutputFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "standard output: {}", self.0)
+    }
+}
+
+impl std::error::Error for OutputFailure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    fn failure(kind: io::ErrorKind) -> io::Error {
+        OutputFailure::wrap(kind.into())
+    }
+
+    #[test]
+    fn a_reader_who_is_gone_is_no_broken_connection() {
+        let closed = Err::<(), _>(failure(io::ErrorKind::BrokenPipe)).context("the dump");
+        assert_eq!(ended(&closed.unwrap_err()), Some(OutputEnd::Closed));
+        let full = anyhow::Error::from(failure(io::ErrorKind::StorageFull));
+        let full = ended(&full);
+        assert!(
+            matches!(&full, Some(OutputEnd::Failed(text)) if text == "standard output: no storage space"),
+            "{full:?}"
+        );
+        let connection = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(ended(&connection), None);
+    }
+}
