@@ -349,6 +349,7 @@ impl Inner {
         let ack = match self.ack(&head.headers) {
             // A word in a header is no reason to lose events.
             Err(_) if is_notification => self.ack_by_default(),
+            Ok(ack) if is_notification && !self.router.gives(ack.level) => self.ack_by_default(),
             ack => ack?,
         };
         let encoding = match Encoding::of(&head.headers) {

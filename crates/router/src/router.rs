@@ -157,6 +157,12 @@ impl Router {
         }
     }
 
+    /// Whether the journal gives a level.
+    #[must_use]
+    pub fn gives(&self, level: AckLevel) -> bool {
+        level != AckLevel::Durable || self.shared.commits.is_some()
+    }
+
     pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
         let journal = self.shared.journal.lock();
         journal.unwrap_or_else(PoisonError::into_inner)

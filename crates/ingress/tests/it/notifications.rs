@@ -87,6 +87,7 @@ async fn whatever_a_delivery_is_it_is_kept_whole() {
         ("content-encoding: gzip", cut),
         ("twinroute-ack: surely", b"7".to_vec()),
         ("twinroute-ack-deadline: soon", b"8".to_vec()),
+        ("twinroute-ack: durable", b"9".to_vec()),
     ];
     for (headers, body) in cases {
         let server = start("");
