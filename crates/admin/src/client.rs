@@ -1,9 +1,9 @@
 //! Asks a running twinroute, for the command line: one request, one answer, within limits.
 
 use bytes::Bytes;
-use http::uri::Uri;
+use http::uri::{Authority, Uri};
 use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -20,8 +20,14 @@ use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
 use twinroute_model::secret::Secret;
 
-/// Bytes of an answer that are read, but by [`Client::download`].
-pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of an answer that are read, but by [`Client::download`]: while it grows it is held twice.
+pub const ANSWER_BYTES_MAX: usize = 7 << 19;
+
+/// Bytes of an answer's head, and of what is read ahead of its body.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes by which an answer that is collected grows.
+const GROWTH_BYTES: usize = 256 << 10;
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +90,12 @@ pub struct Client {
 #[derive(Clone)]
 enum Place {
     Plain(Address),
+    /// A host by its name.
+    Named {
+        authority: String,
+        host: String,
+        port: u16,
+    },
     Tls {
         authority: String,
         host: String,
@@ -97,7 +109,7 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClient {
     /// The address is none.
-    #[error("must be https:// with a host and perhaps a port, and nothing behind it")]
+    #[error("must be http:// or https:// with a host and perhaps a port, and nothing behind it")]
     Url,
     /// The token is none.
     #[error("a token must be visible ASCII characters")]
@@ -108,6 +120,7 @@ impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(address) => address.fmt(formatter),
+            Self::Named { authority, .. } => write!(formatter, "http://{authority}"),
             Self::Tls { authority, .. } => write!(formatter, "https://{authority}"),
         }
     }
@@ -132,20 +145,28 @@ impl Client {
         }
     }
 
+    /// Asks in plain HTTP: `http://localhost:8081`. A name is looked up at each request.
+    ///
+    /// # Errors
+    /// [`InvalidClient::Url`].
+    pub fn http(url: &str) -> Result<Self, InvalidClient> {
+        let (authority, host) = parts(url, "http")?;
+        Ok(Self {
+            place: Place::Named {
+                port: authority.port_u16().unwrap_or(80),
+                authority: authority.to_string(),
+                host,
+            },
+            token: None,
+        })
+    }
+
     /// Asks in HTTPS, with the trust of `trust`: `https://router.example:8443`.
     ///
     /// # Errors
     /// [`InvalidClient::Url`].
     pub fn https(url: &str, trust: Arc<ClientConfig>) -> Result<Self, InvalidClient> {
-        let url: Uri = url.parse().map_err(|_| InvalidClient::Url)?;
-        let authority = url.authority().ok_or(InvalidClient::Url)?;
-        let bare = url.path_and_query().is_none_or(|rest| rest.as_str() == "/");
-        if url.scheme_str() != Some("https") || !bare || authority.as_str().contains('@') {
-            return Err(InvalidClient::Url);
-        }
-        let host = authority.host();
-        let host = host.strip_prefix('[').unwrap_or(host);
-        let host = host.strip_suffix(']').unwrap_or(host).to_owned();
+        let (authority, host) = parts(url, "https")?;
         let name = ServerName::try_from(host.clone()).map_err(|_| InvalidClient::Url)?;
         Ok(Self {
             place: Place::Tls {
@@ -252,6 +273,20 @@ impl Client {
     }
 }
 
+/// Authority and host of a URL that has nothing else; the host without its brackets.
+fn parts(url: &str, scheme: &str) -> Result<(Authority, String), InvalidClient> {
+    let url: Uri = url.parse().map_err(|_| InvalidClient::Url)?;
+    let authority = url.authority().ok_or(InvalidClient::Url)?;
+    let bare = url.path_and_query().is_none_or(|rest| rest.as_str() == "/");
+    if url.scheme_str() != Some(scheme) || !bare || authority.as_str().contains('@') {
+        return Err(InvalidClient::Url);
+    }
+    let host = authority.host();
+    let host = host.strip_prefix('[').unwrap_or(host);
+    let host = host.strip_suffix(']').unwrap_or(host).to_owned();
+    Ok((authority.clone(), host))
+}
+
 /// Who is asked and how long that may take.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
@@ -269,7 +304,7 @@ impl Asked<'_> {
         let host = match &self.client.place {
             Place::Plain(Address::Tcp(address)) => address.to_string(),
             Place::Plain(Address::Unix(_)) => "localhost".to_owned(),
-            Place::Tls { authority, .. } => authority.clone(),
+            Place::Named { authority, .. } | Place::Tls { authority, .. } => authority.clone(),
         };
         let mut request = Request::builder()
             .method(method)
@@ -294,6 +329,11 @@ impl Asked<'_> {
         match &self.client.place {
             Place::Plain(Address::Tcp(address)) => {
                 let stream = TcpStream::connect(address).await;
+                self.talk(stream.map_err(self.io("connect"))?, request)
+                    .await
+            }
+            Place::Named { host, port, .. } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
                 self.talk(stream.map_err(self.io("connect"))?, request)
                     .await
             }
@@ -324,7 +364,9 @@ impl Asked<'_> {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Error> {
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let mut http = http1::Builder::new();
+        http.max_buf_size(BUFFER_BYTES_MAX);
+        let handshake = http.handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(self.http("connect"))?;
         let talking = tokio::spawn(connection);
         let answered = sender.send_request(request).await;
@@ -343,19 +385,24 @@ impl Asked<'_> {
 
     async fn whole(self, response: Response<Incoming>) -> Result<Answer, Error> {
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let body = body.collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return self.malformed(format!(
+        let mut pieces = response.into_body();
+        let mut body = Vec::new();
+        while let Some(frame) = pieces.frame().await {
+            let frame = frame.map_err(self.http("read the answer"))?;
+            let Some(piece) = frame.data_ref() else {
+                continue;
+            };
+            if body.len() + piece.len() > ANSWER_BYTES_MAX {
+                return Err(self.malformed(format!(
                     "the answer has more than {ANSWER_BYTES_MAX} bytes, which is the limit"
-                ));
+                )));
             }
-            match error.downcast::<hyper::Error>() {
-                Ok(error) => self.http("read the answer")(*error),
-                Err(error) => self.malformed(error.to_string()),
+            if body.capacity() - body.len() < piece.len() {
+                body.reserve_exact(piece.len() + GROWTH_BYTES);
             }
-        })?;
-        let body = String::from_utf8(body.to_bytes().into());
+            body.extend_from_slice(piece);
+        }
+        let body = String::from_utf8(body);
         Ok(Answer {
             status,
             body: body.map_err(|_| self.malformed("the answer is not UTF-8".to_owned()))?,

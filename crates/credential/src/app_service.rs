@@ -12,11 +12,10 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{HttpClient, Method, Request, Url};
 use azure_core::time::OffsetDateTime;
 use serde::Deserialize;
+use std::fmt;
 use std::sync::Arc;
+use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
-
-/// Answers hold one token and little else; those of users in many groups have some 20 KB.
-const ANSWER_BYTES_MAX: usize = 128 << 10;
 
 /// Of an answer that is a no, this much is told.
 const WORDS_CHARS_MAX: usize = 200;
@@ -51,17 +50,66 @@ impl Place {
 }
 
 /// One user-assigned identity.
-#[derive(Debug)]
 pub(crate) struct AppService {
     pub(crate) place: Place,
     pub(crate) resource_id: String,
     pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[derive(Deserialize)]
 struct Answer {
     access_token: String,
-    expires_on: String,
+    #[serde(default)]
+    expires_on: Option<NumberOrText>,
+    #[serde(default)]
+    expires_in: Option<NumberOrText>,
+}
+
+/// The service writes numbers as texts, its emulators as numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(f64),
+    Text(String),
+}
+
+impl NumberOrText {
+    /// Whole seconds.
+    fn seconds(&self) -> Option<i64> {
+        let text = match self {
+            // Truncated, and saturated where it is too large.
+            Self::Number(number) => return number.is_finite().then_some(*number as i64),
+            Self::Text(text) => text.trim(),
+        };
+        let whole = text.split('.').next().unwrap_or(text);
+        whole.parse().ok()
+    }
+}
+
+impl Answer {
+    /// When the token ends: seconds since 1970, a moment of RFC 3339, or seconds from `now` on.
+    fn expires_on(&self, now: Timestamp) -> Option<OffsetDateTime> {
+        let seconds = match (&self.expires_on, &self.expires_in) {
+            (Some(NumberOrText::Text(text)), _) if text.contains('T') => {
+                Timestamp::parse_rfc3339(text.trim())?.unix_seconds()
+            }
+            (Some(on), _) => on.seconds()?,
+            (None, Some(within)) => now.unix_seconds().checked_add(within.seconds()?)?,
+            (None, None) => return None,
+        };
+        OffsetDateTime::from_unix_timestamp(seconds).ok()
+    }
+}
+
+impl fmt::Debug for AppService {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("AppService")
+            .field("place", &self.place)
+            .field("resource_id", &self.resource_id)
+            .finish_non_exhaustive()
+    }
 }
 
 #[async_trait]
@@ -84,9 +132,9 @@ impl TokenCredential for AppService {
         request.insert_header("x-identity-header", self.place.header.expose().to_owned());
         let answer = self.http.execute_request(&request).await?;
         let status = answer.status();
-        let mut body = vec![0; ANSWER_BYTES_MAX];
-        let bytes = answer.into_body().collect_into(&mut body).await?;
-        let body = &body[..bytes];
+        // Bounded by the client.
+        let body = answer.into_body().collect().await?;
+        let body = &body[..];
         if !status.is_success() {
             let words = String::from_utf8_lossy(body);
             let words: String = words.chars().take(WORDS_CHARS_MAX).collect();
@@ -99,8 +147,7 @@ impl TokenCredential for AppService {
         // Not serde's words: the answer holds the token.
         let malformed = || failed("the identity service's answer holds no token".to_owned());
         let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
-        let seconds = answer.expires_on.parse().map_err(|_| malformed())?;
-        let expires_on = OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| malformed())?;
+        let expires_on = answer.expires_on(self.clock.now()).ok_or_else(malformed)?;
         Ok(AccessToken::new(answer.access_token, expires_on))
     }
 }

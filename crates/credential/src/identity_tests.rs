@@ -1,6 +1,6 @@
 use super::*;
 use crate::app_service::{AppService, Place};
-use crate::token::TokenError;
+use crate::token::{ANSWER_BYTES_MAX, TokenError};
 use azure_core::credentials::TokenCredential;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_outgoing::azure::BoundedHttp;
 
 const START: i64 = 1_774_000_000_000;
 
@@ -97,12 +98,13 @@ impl Service {
             _ => None,
         };
         let place = Place::find(variable).unwrap().unwrap();
-        let http = self.http();
+        let http = Arc::new(BoundedHttp::new(self.http(), |_| ANSWER_BYTES_MAX));
         let make = move || {
             Ok(Arc::new(AppService {
                 place: place.clone(),
                 resource_id: "/subscriptions/1/ui".to_owned(),
-                http: Arc::clone(&http),
+                http: Arc::clone(&http) as Arc<dyn HttpClient>,
+                clock: clock(),
             }) as Arc<dyn TokenCredential>)
         };
         TokenSource::from_credentials(make, clock())
@@ -162,6 +164,38 @@ async fn app_service_is_asked_by_its_own_name_for_a_resource_id() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_token_is_read_as_text_number_or_date_and_from_now_on() {
+    let end = (START + 3_600_000) / 1_000;
+    let date = Timestamp::from_unix_millis(START + 3_600_000).rfc3339();
+    for member in [
+        format!(r#""expires_on":"{end}""#),
+        format!(r#""expires_on":{end}"#),
+        format!(r#""expires_on":{end}.0"#),
+        format!(r#""expires_on":" {end} ","expires_in":"1""#),
+        format!(r#""expires_on":"{date}""#),
+        r#""expires_in":3600"#.to_owned(),
+        r#""expires_in":"3600","expires_on":null"#.to_owned(),
+    ] {
+        let body = format!(r#"{{"access_token":"t",{member}}}"#);
+        let service = Service::start(Some((200, body))).await;
+        let token = service.app_service().token(SERVICE_BUS_SCOPE).await;
+        let ends = Timestamp::from_unix_millis(end * 1_000);
+        assert_eq!(token.unwrap().expires_at, Some(ends), "{member}");
+    }
+    for member in [
+        r#""expires_on":"soon""#,
+        r#""expires_in":1e300"#,
+        r#""x":1"#,
+    ] {
+        let body = format!(r#"{{"access_token":"s3cret",{member}}}"#);
+        let service = Service::start(Some((200, body))).await;
+        let refused = service.app_service().token(SERVICE_BUS_SCOPE).await;
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("holds no token"), "{member}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_no_of_the_identity_service_is_told_from_not_now() {
     let long = "x".repeat(200 << 10);
     for (status, body, refused, words) in [
@@ -170,7 +204,7 @@ async fn a_no_of_the_identity_service_is_told_from_not_now() {
         (401, "wrong header", true, "answered 401: wrong header"),
         (400, "No identity", true, "answered 400: No identity"),
         (200, r#"{"access_token":"s3cret"}"#, true, "holds no token"),
-        (200, &long, false, "too small"),
+        (200, &long, true, "the answer has more than 65536 bytes"),
     ] {
         let service = Service::start(Some((status, body.to_owned()))).await;
         let error = service.app_service().token(SERVICE_BUS_SCOPE).await;

@@ -1,7 +1,6 @@
 //! Where tokens and secrets come from: keys on disk, environment, mounted files, managed identities.
 
 mod app_service;
-mod bounded;
 mod certificate;
 pub mod file;
 pub mod identity;

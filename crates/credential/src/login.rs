@@ -44,7 +44,7 @@ pub(crate) fn credential(
             managed(user_assigned_id, client_options)?
         }
         Login::UserAssignedIdentity { resource_id } => {
-            user_assigned(resource_id, http, client_options)?
+            user_assigned(resource_id, http, clock, client_options)?
         }
         Login::WorkloadIdentity {
             tenant_id,
@@ -127,6 +127,7 @@ fn in_cloud(options: &ClientOptions, authority: Option<&str>) -> ClientOptions {
 fn user_assigned(
     resource_id: &str,
     http: &Arc<dyn HttpClient>,
+    clock: &Arc<dyn Clock>,
     client_options: ClientOptions,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
     if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
@@ -134,6 +135,7 @@ fn user_assigned(
             place,
             resource_id: resource_id.to_owned(),
             http: Arc::clone(http),
+            clock: Arc::clone(clock),
         }));
     }
     let user_assigned_id = Some(UserAssignedId::ResourceId(resource_id.to_owned()));

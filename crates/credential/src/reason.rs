@@ -2,7 +2,10 @@
 
 use azure_core::error::{Error as AzureError, ErrorKind};
 use azure_core::http::StatusCode;
+use azure_core::http::headers::HeaderName;
 use std::error::Error;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::http_date::clock_difference;
 
 /// How much of an error's text is kept.
 const REASON_BYTES_MAX: usize = 600;
@@ -42,6 +45,24 @@ pub(crate) fn unanswered(error: &AzureError) -> bool {
         }
     }
     false
+}
+
+/// What an answer's `Date` says of our clock.
+pub(crate) fn clock_hint(error: &AzureError, now: Timestamp) -> Option<String> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<AzureError>().map(AzureError::kind);
+        if let Some(ErrorKind::HttpResponse {
+            raw_response: Some(answer),
+            ..
+        }) = kind
+        {
+            let date = HeaderName::from_static("date");
+            return clock_difference(answer.headers().get_optional_str(&date)?, now);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether an answer with this status is none for long.

@@ -5,8 +5,7 @@
 //! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
-use crate::bounded::Bounded;
-use crate::reason::{chain, unanswered};
+use crate::reason::{chain, clock_hint, unanswered};
 use crate::token_file;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
@@ -20,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::azure::BoundedHttp;
 
 /// The longest that a caller waits for a token when there is none.
 pub const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -47,6 +47,9 @@ const SCOPES_MAX: usize = 64;
 
 /// A file that holds a token is read again after this.
 const FILE_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes of a service's answer with a token; those of users in many groups have some 20 kB.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// How to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +225,7 @@ impl TokenSource {
     /// use a proxy: the identity service is on the machine.
     #[must_use]
     pub fn new(login: Login, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        let http: Arc<dyn HttpClient> = Arc::new(Bounded(http));
+        let http: Arc<dyn HttpClient> = Arc::new(BoundedHttp::new(http, |_| ANSWER_BYTES_MAX));
         let origin = match login {
             Login::Token(secret) => Origin::Fixed(secret),
             Login::TokenFile(path) => Origin::File(path),
@@ -394,7 +397,11 @@ impl Inner {
                         scope: scope.to_owned(),
                         reason: chain(&error),
                     },
-                    false => refused(scope, &chain(&error)),
+                    // Assertions are good for a time, too.
+                    false => match clock_hint(&error, self.clock.now()) {
+                        Some(hint) => refused(scope, &format!("{hint}; {}", chain(&error))),
+                        None => refused(scope, &chain(&error)),
+                    },
                 };
                 let credential = make().map_err(failed)?;
                 let token = credential.get_token(&[scope], None).await.map_err(failed)?;

@@ -1,4 +1,6 @@
 use super::*;
+use azure_core::http::headers::Headers;
+use azure_core::http::{AsyncRawResponse, Request, StatusCode};
 use azure_core::time::OffsetDateTime;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -229,4 +231,49 @@ async fn scopes_are_bounded() {
     }
     let error = desk.tokens.token(SCOPE).await.unwrap_err();
     assert_eq!(error, TokenError::Scopes);
+}
+
+/// A token service that never comes to an end.
+#[derive(Debug)]
+struct Endless(StatusCode, Arc<AtomicUsize>);
+
+#[async_trait]
+impl HttpClient for Endless {
+    async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let sent = Arc::clone(&self.1);
+        let body = futures_util::stream::repeat_with(move || {
+            sent.fetch_add(1 << 16, Ordering::SeqCst);
+            Ok(vec![b' '; 1 << 16].into())
+        });
+        Ok(AsyncRawResponse::new(
+            self.0,
+            Headers::new(),
+            Box::pin(body),
+        ))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_end_is_not_collected() {
+    for status in [StatusCode::Ok, StatusCode::BadRequest] {
+        for login in [
+            Login::ManagedIdentity { client_id: None },
+            Login::ClientSecret {
+                tenant_id: "t".to_owned(),
+                client_id: "c".to_owned(),
+                secret: "s3cret".into(),
+                authority: None,
+            },
+        ] {
+            let sent = Arc::new(AtomicUsize::new(0));
+            let http = Arc::new(Endless(status, Arc::clone(&sent)));
+            let clock = ManualClock::new(Timestamp::from_unix_millis(START));
+            let tokens = TokenSource::new(login, http, Arc::new(clock));
+            let refused = tokens.token(SCOPE).await.unwrap_err().to_string();
+            assert!(!refused.contains("s3cret"), "{refused}");
+            // Azure's library tries again a few times.
+            let sent = sent.load(Ordering::SeqCst);
+            assert!(sent <= 10 * (ANSWER_BYTES_MAX + (1 << 17)), "{sent} bytes");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 use twinroute_model::event::Event;
+use twinroute_model::visible::one_line;
 
 use crate::Filter;
 use crate::ast::{Expr, Op, Path, Quoted, Span, Target};
@@ -316,10 +317,12 @@ impl Clause {
         write!(f, "{truth} {:indent$}", "")?;
         // A clause may go over several lines of the filter.
         for (index, word) in self.text.lines().map(str::trim).enumerate() {
-            write!(f, "{}{word}", if index > 0 { " " } else { "" })?;
+            let gap = if index > 0 { " " } else { "" };
+            write!(f, "{gap}{}", one_line(word))?;
         }
         writeln!(f)?;
         for Seen { path, text, .. } in &self.seen {
+            let (path, text) = (one_line(path), one_line(text));
             writeln!(f, "    {:indent$}  {path} is {text}", "")?;
         }
         if let Some(note) = &self.note {

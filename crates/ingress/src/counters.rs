@@ -14,6 +14,7 @@ pub(crate) struct Counters {
 
 /// Counters of one surface.
 pub(crate) struct Of {
+    surface: &'static str,
     success: Counter,
     client_error: Counter,
     server_error: Counter,
@@ -27,6 +28,10 @@ impl Counters {
         describe_counter!(
             "twinroute_ingress_requests_total",
             "Requests answered, by status class"
+        );
+        describe_counter!(
+            "twinroute_ingress_unavailable_total",
+            "Requests answered 503, by the code in the answer"
         );
         describe_counter!("twinroute_ingress_events_total", "Events accepted");
         describe_counter!(
@@ -58,6 +63,7 @@ impl Of {
             counter!(REQUESTS, &labels)
         };
         Self {
+            surface,
             success: requests("2xx"),
             client_error: requests("4xx"),
             server_error: requests("5xx"),
@@ -75,6 +81,13 @@ impl Of {
         } else {
             self.server_error.increment(1);
         }
+    }
+
+    /// A request was answered 503 for this reason.
+    pub(crate) fn unavailable(&self, reason: &'static str) {
+        const UNAVAILABLE: &str = "twinroute_ingress_unavailable_total";
+        let labels = [("surface", self.surface), ("reason", reason)];
+        counter!(UNAVAILABLE, &labels).increment(1);
     }
 
     pub(crate) fn read(&self, bytes: usize) {

@@ -169,6 +169,12 @@ impl Refusal {
         }
     }
 
+    /// The code, if the status is 503: the request may do better later.
+    pub(crate) fn unavailable(&self) -> Option<&'static str> {
+        let (status, code) = self.kind();
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(code)
+    }
+
     /// The header that the status asks for.
     fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         match self {

@@ -180,13 +180,17 @@ impl Ingress {
                 }
             },
         };
-        let refused = |refusal: Refusal| match (&head.method, Delivery::of(&head.headers)) {
-            (&Method::POST, Ok(Some(Delivery::Notification))) => {
-                refusal.answer_notification(surface)
+        let response = answer.unwrap_or_else(|refusal| {
+            if let Some(reason) = refusal.unavailable() {
+                counters.unavailable(reason);
             }
-            _ => refusal.answer(surface),
-        };
-        let response = answer.unwrap_or_else(refused);
+            match (&head.method, Delivery::of(&head.headers)) {
+                (&Method::POST, Ok(Some(Delivery::Notification))) => {
+                    refusal.answer_notification(surface)
+                }
+                _ => refusal.answer(surface),
+            }
+        });
         counters.answered(response.status());
         response
     }

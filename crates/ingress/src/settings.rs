@@ -99,6 +99,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// [`Settings::event_bytes_max`] as what lengths are counted in.
+    #[must_use]
+    pub fn event_bytes(&self) -> usize {
+        usize::try_from(self.event_bytes_max.as_u64()).unwrap_or(usize::MAX)
+    }
+
     /// Checks what types cannot, and what would leave the door open. Returns warnings.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
-use crate::budget::{Budget, Crowded, Hold};
+use crate::budget::{Budget, Crowded, HeldBuffer, Hold};
 use crate::connection::Activity;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
 use http::Version;
 use http_body::{Frame, SizeHint};
@@ -150,7 +150,7 @@ where
     read_body_within(body, bytes_max, timeout, &mut unlimited.hold()).await
 }
 
-/// As [`read_body`], and counts each byte that arrived against a budget shared with other bodies. The
+/// As [`read_body`], and counts the memory that the body takes against a budget shared with other bodies. The
 /// caller keeps `hold` as long as the bytes.
 ///
 /// # Errors
@@ -200,19 +200,20 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let announced = body.size_hint().exact();
-    let Some(first) = next(&mut body, hold).await? else {
+    let Some(first) = next(&mut body).await? else {
         return Ok(Bytes::new());
     };
     if first.len() > bytes_max {
         return Err(BodyError::TooLarge { bytes_max });
     }
+    hold.grow(first.len())?;
     if body.is_end_stream() {
         return Ok(first);
     }
     let mut second = None;
     if announced.is_none() {
         // The end of a chunked body is a frame of its own.
-        second = next(&mut body, hold).await?;
+        second = next(&mut body).await?;
         if second.is_none() {
             return Ok(first);
         }
@@ -220,27 +221,29 @@ where
     let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
     // What is announced costs the client nothing, so at most this much is taken on its word.
     const TRUSTED: usize = 64 << 10;
-    let capacity = announced
-        .unwrap_or(2 * first.len())
-        .min(TRUSTED.max(first.len()));
-    let mut all = BytesMut::with_capacity(capacity);
-    all.extend_from_slice(&first);
+    let room = announced.unwrap_or(2 * first.len()).min(TRUSTED);
+    let mut all = HeldBuffer::default();
+    all.reserve(room.max(first.len()), bytes_max, hold)?;
+    all.put(&first);
+    hold.shrink(first.len());
+    drop(first);
     let mut piece = match second {
         Some(piece) => Some(piece),
-        None => next(&mut body, hold).await?,
+        None => next(&mut body).await?,
     };
     while let Some(bytes) = piece {
         if all.len() + bytes.len() > bytes_max {
             return Err(BodyError::TooLarge { bytes_max });
         }
-        all.extend_from_slice(&bytes);
-        piece = next(&mut body, hold).await?;
+        all.reserve(bytes.len(), bytes_max, hold)?;
+        all.put(&bytes);
+        piece = next(&mut body).await?;
     }
-    Ok(all.freeze())
+    Ok(all.into_bytes().0)
 }
 
-/// The next piece of data; trailers are passed over.
-async fn next<B>(body: &mut B, hold: &mut Hold<'_>) -> Result<Option<Bytes>, BodyError>
+/// The next piece of data; trailers are skipped. It stands in the connection's own buffer.
+async fn next<B>(body: &mut B) -> Result<Option<Bytes>, BodyError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -251,7 +254,6 @@ where
             Some(Err(error)) => return Err(BodyError::Broken(error.into())),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
-                    hold.grow(data.len())?;
                     return Ok(Some(data));
                 }
             }
@@ -341,13 +343,19 @@ mod tests {
     async fn bodies_share_a_budget() {
         let budget = Budget::new(5);
         let mut first = budget.hold();
-        let read = read_body_within(chunks(&["ab", "c"]), 4, SECOND, &mut first).await;
-        assert_eq!(read.unwrap(), "abc");
+        let read = read_body_within(chunks(&["ab"]), 4, SECOND, &mut first).await;
+        assert_eq!(read.unwrap(), "ab");
         let mut second = budget.hold();
         let error = read_body_within(chunks(&["ab", "c"]), 4, SECOND, &mut second).await;
         let text = "the bodies being read hold 5 bytes together, which is the limit";
         assert_eq!(error.unwrap_err().to_string(), text);
         drop((first, second));
+        // While it is moved, a body is there twice.
+        let budget = Budget::new(12);
+        let mut hold = budget.hold();
+        let read = read_body_within(chunks(&["ab", "cdef"]), 8, SECOND, &mut hold).await;
+        assert_eq!((read.unwrap().len(), hold.bytes()), (6, 8));
+        drop(hold);
         let read = read_body_within(chunks(&["abcd"]), 4, SECOND, &mut budget.hold()).await;
         assert_eq!(read.unwrap(), "abcd");
     }

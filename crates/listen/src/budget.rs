@@ -2,6 +2,7 @@
 //!
 //! Limits per body and per connection multiply to far more than a machine has; this one adds up.
 
+use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Counts the bytes of bodies that were read and not yet let go.
@@ -59,9 +60,70 @@ impl Hold<'_> {
         Ok(())
     }
 
+    /// Gives back `bytes`, at most what is held.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.budget.held.fetch_sub(bytes, Relaxed);
+        self.bytes -= bytes;
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        self.shrink(self.bytes.saturating_sub(bytes));
+    }
+
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+/// A buffer that grows up to a limit. What counts is the memory that it takes, while it moves both the old and the
+/// new one.
+#[derive(Debug, Default)]
+pub(crate) struct HeldBuffer {
+    bytes: Vec<u8>,
+}
+
+impl HeldBuffer {
+    /// Bytes that were put.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes room for `more` bytes, and for up to `bytes_max` in all where that saves moving again.
+    ///
+    /// # Errors
+    /// [`Crowded`]; what was put is still there.
+    pub(crate) fn reserve(
+        &mut self,
+        more: usize,
+        bytes_max: usize,
+        hold: &mut Hold<'_>,
+    ) -> Result<(), Crowded> {
+        let before = self.bytes.capacity();
+        let needed = self.bytes.len() + more;
+        if needed <= before {
+            return Ok(());
+        }
+        let capacity = needed.max((2 * before).min(bytes_max));
+        hold.grow(capacity)?;
+        let mut moved = Vec::with_capacity(capacity);
+        moved.extend_from_slice(&self.bytes);
+        self.bytes = moved;
+        hold.shrink(before);
+        Ok(())
+    }
+
+    /// Puts `bytes` where there is room for them.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The bytes, and the memory that they take, which stays counted.
+    pub(crate) fn into_bytes(self) -> (Bytes, usize) {
+        let capacity = self.bytes.capacity();
+        (self.bytes.into(), capacity)
     }
 }
 

@@ -8,9 +8,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -100,7 +100,9 @@ fn certificates_at(
 ) -> Result<Development, DevelopmentError> {
     let names = all_names(names)?;
     let at = |step| io_error(folder, step);
-    fs::create_dir_all(folder).map_err(at("make it"))?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(at("make it"))?;
     let development = Development {
         tls: TlsSettings {
             certificate: folder.join("server.pem"),

@@ -50,30 +50,35 @@ pub enum Action {
     Reject,
 }
 
+/// Why a text is no mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MaskError {
+    /// Neither an address nor a block.
+    #[error(
+        "must be an address or a block of them, such as 10.1.2.3, 10.1.0.0/16 or 2001:db8::/32"
+    )]
+    NotBlock,
+    /// An address within a block, where the block's first should stand.
+    #[error("has bits behind its length; write {0}")]
+    BitsBehind(IpNet),
+}
+
 /// A block of addresses, of IPv4 where it is one of IPv4 in IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask(IpNet);
 
 impl Mask {
-    /// Reads a block in CIDR notation, or one address.
+    /// Reads a block in CIDR notation, or one address. The one reader of such masks, of whatever source.
     ///
     /// # Errors
     /// What is wrong, with the way out.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, MaskError> {
         let block = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address),
-            Err(_) => text.parse().map_err(|_| {
-                format!(
-                    "ip_mask {text:?}: must be an address or a block of them, such as 10.1.2.3, 10.1.0.0/16 or \
-                     2001:db8::/32"
-                )
-            })?,
+            Err(_) => text.parse().map_err(|_| MaskError::NotBlock)?,
         };
         if block.trunc() != block {
-            return Err(format!(
-                "ip_mask {text:?}: has bits behind its length; write {}",
-                block.trunc()
-            ));
+            return Err(MaskError::BitsBehind(block.trunc()));
         }
         Ok(Self(canonical(block)))
     }
@@ -97,7 +102,8 @@ fn canonical(block: IpNet) -> IpNet {
 impl<'de> Deserialize<'de> for Mask {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        Self::parse(text.trim())
+            .map_err(|error| serde::de::Error::custom(format_args!("ip_mask {text:?}: {error}")))
     }
 }
 

@@ -31,7 +31,7 @@ pub use certificate_end::CertificateEnd;
 pub use client_certificate::ClientCertificate;
 pub use foreign::{Foreign, Hosts};
 pub use inflate::{Encoding, InflateError, inflate};
-pub use ip_rules::{Action, IpRule, IpRules, Mask};
+pub use ip_rules::{Action, IpRule, IpRules, Mask, MaskError};
 pub use limits::Limits;
 pub use network::{Closed, Network, PrivateSettings, PrivateWay};
 pub use serve::serve;

@@ -16,12 +16,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
+use twinroute_files::watch::Watch;
 use twinroute_model::exposure::Exposure;
 
-/// How often the files are looked at. A renewed certificate is there days before the old one ends.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often the files are checked where no change of them is seen. A renewed certificate is there days before the old
+/// one ends.
+const POLL: Duration = Duration::from_secs(30);
 
 /// Certificates of a chain.
 const CHAIN_MAX: usize = 16;
@@ -212,10 +214,22 @@ impl Tls {
 
     /// Reloads for ever, and logs what comes of it. Dropping the future ends that.
     pub(crate) async fn follow(&self) -> Infallible {
-        let mut ticks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let settings = &self.0.settings;
+        let mut files = vec![settings.certificate.as_path(), settings.key.as_path()];
+        files.extend(settings.client_ca.as_deref());
+        let watch = match Watch::new(&[], &files) {
+            Ok(watch) => Some(watch.poll_every(POLL)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "certificate files are not watched but polled");
+                None
+            }
+        };
         loop {
-            ticks.tick().await;
+            match &watch {
+                Some(watch) => watch.changed().await,
+                None => sleep(POLL).await,
+            }
             let tls = self.clone();
             let certificate = self.0.settings.certificate.display();
             match tokio::task::spawn_blocking(move || tls.reload()).await {

@@ -15,6 +15,7 @@ use crate::digital_twins::named;
 use crate::life;
 use crate::lookup::{not_taken, only};
 use crate::store::record::{Record, system_data};
+use crate::store::unknown::UnknownMembers;
 use crate::store::{Change, State};
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -60,7 +61,16 @@ pub(crate) async fn answer(
     }
 }
 
-fn check_version(request: &Request) -> Result<(), Error> {
+/// # Errors
+/// [`Error::RouteId`], with the rule.
+pub(crate) fn check_id(id: &str) -> Result<(), Error> {
+    let checked = RouteId::new(id).map(drop);
+    checked.map_err(|error| Error::RouteId {
+        rule: error.rule().to_owned(),
+    })
+}
+
+pub(crate) fn check_version(request: &Request) -> Result<(), Error> {
     let version = request.version()?;
     // Previews had the same routes.
     if versions::DATA_PLANE.contains(&version) || version.ends_with("-preview") {
@@ -100,12 +110,13 @@ fn find(desk: &Desk, request: &Request, path: Option<&str>) -> Result<ResourceId
 }
 
 fn render(record: &Record) -> Value {
-    let member = |name: &str| record.body.get(name).cloned().unwrap_or_default();
-    json!({
-        "id": record.id.name,
-        "endpointName": member("endpointName"),
-        "filter": member("filter"),
-    })
+    let mut shown = record.render_hidden();
+    if let Some(members) = shown.as_object_mut() {
+        // What ARM's resources have besides.
+        members.retain(|name, _| !["name", "type", "systemData"].contains(&name.as_str()));
+        members.insert("id".to_owned(), record.id.name.clone().into());
+    }
+    shown
 }
 
 /// What the list's continuation token holds: the page's size goes along, since not every client repeats it.
@@ -155,13 +166,11 @@ async fn put(
     instance: ResourceId,
     id: &str,
 ) -> Result<Answer, Error> {
-    RouteId::new(id).map_err(|error| Error::RouteId {
-        rule: error.to_string(),
-    })?;
+    check_id(id)?;
     let body = request.json()?;
     let body = Object::body(&body)?;
     let endpoint = body.required_text("endpointName")?.to_owned();
-    let filter = body.required_text("filter")?.to_owned();
+    let filter = body.required_exact_text("filter")?.to_owned();
     if filter.len() > FILTER_MAX {
         return Err(Error::RouteFilter {
             reason: format!("It has {} bytes; the limit is {FILTER_MAX}", filter.len()),
@@ -170,6 +179,8 @@ async fn put(
     Filter::parse(&filter, &Options::default()).map_err(|error| Error::RouteFilter {
         reason: error.to_string(),
     })?;
+    let mut unknown = UnknownMembers::default();
+    unknown.add("", &body, &["endpointName", "filter", "id"]);
     let id = instance.child(Kind::Route, id);
     let (caller, now) = (request.caller.clone(), request.now);
     desk.change(Some(&request.cause), move |desk, state| {
@@ -192,7 +203,8 @@ async fn put(
         body.insert("filter".to_owned(), filter.into());
         let system = system_data(before, &caller, now);
         body.insert("systemData".to_owned(), system);
-        let record = Record::new(id, body, BTreeMap::new());
+        let mut record = Record::new(id, body, BTreeMap::new());
+        unknown.keep(&mut record, before)?;
         Ok((vec![Change::Put(record)], ()))
     })
     .await?;

@@ -14,6 +14,7 @@ use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{not_taken, only};
 use crate::store::record::{Record, tags};
+use crate::store::unknown::UnknownMembers;
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -41,6 +42,14 @@ pub(crate) fn subscriptions(desk: &Desk) -> Answer {
         .map(|subscription| describe(subscription))
         .collect();
     Answer::ok(json!({ "value": value }))
+}
+
+/// `GET /tenants`: those of the subscriptions.
+pub(crate) fn tenants(desk: &Desk) -> Answer {
+    let tenant = tenant(&desk.settings.subscription);
+    Answer::ok(json!({ "value": [{
+        "id": format!("/tenants/{tenant}"), "tenantId": tenant.to_string(), "displayName": "twinroute",
+    }] }))
 }
 
 pub(crate) fn subscription(subscription: &str) -> Answer {
@@ -85,26 +94,23 @@ pub(crate) async fn answer(
         only(request, &[Method::GET], "GET")?;
         let prefix = ResourceId::subscription_prefix(Kind::Group, subscription);
         let state = desk.store.read();
-        return page::list(request, &state, &prefix, Record::render).map(Answer::ok);
+        return page::list(request, &state, &prefix, Record::render_hidden).map(Answer::ok);
     };
     let id = ResourceId::group(subscription, group);
     match request.method {
-        Method::GET | Method::HEAD => found(desk, request, &id),
+        Method::GET => found(desk, &id),
         Method::PUT | Method::PATCH => put(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
         _ => Err(not_taken(request, "GET, HEAD, PUT, PATCH and DELETE")),
     }
 }
 
-fn found(desk: &Desk, request: &Request, id: &ResourceId) -> Result<Answer, Error> {
+fn found(desk: &Desk, id: &ResourceId) -> Result<Answer, Error> {
     let record = desk.store.read().get(id);
     let record = record.ok_or_else(|| Error::GroupNotFound {
         group: id.name.clone(),
     })?;
-    Ok(match request.method {
-        Method::HEAD => Answer::no_content(),
-        _ => Answer::ok(record.render()),
-    })
+    Ok(Answer::ok(record.render_hidden()))
 }
 
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
@@ -113,6 +119,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let body = Object::body(&body)?;
     let location = body.text("location")?.map(str::to_owned);
     let new_tags = tags(&body)?;
+    let unknown = UnknownMembers::of(&body, &["provisioningState"])?;
     let (status, record) = desk
         .change(Some(&request.cause), move |_, state| {
             let before = state.get(&id);
@@ -127,6 +134,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             if !new_tags.is_null() {
                 record.body.insert("tags".to_owned(), new_tags);
             }
+            unknown.keep(&mut record, before)?;
             let status = match before {
                 Some(_) => StatusCode::OK,
                 None => StatusCode::CREATED,
@@ -134,7 +142,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             Ok((vec![Change::Put(record.clone())], (status, record)))
         })
         .await?;
-    Ok(Answer::new(status, Some(record.render())))
+    Ok(Answer::new(status, Some(record.render_hidden())))
 }
 
 /// Deletes a group with everything in it, as Azure does.

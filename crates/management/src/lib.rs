@@ -4,6 +4,8 @@ mod admission;
 mod arm;
 #[cfg(test)]
 mod arm_tests;
+#[cfg(test)]
+mod azure_tools;
 mod cause;
 pub mod client;
 mod definitions;
@@ -12,12 +14,14 @@ mod digital_twins;
 mod event_routes;
 mod export;
 mod groups;
+mod illegal;
 mod life;
 mod lookup;
 mod management;
 mod openapi;
 mod operations;
 mod private_link;
+mod providers;
 mod provision;
 mod provisioning_services;
 mod server;

@@ -3,6 +3,7 @@
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
 use crate::arm::request::Request;
+use crate::arm::versions;
 use crate::desk::Desk;
 use crate::store::record::Record;
 use http::Method;
@@ -22,7 +23,7 @@ pub(crate) fn check_version(
     supported: &'static [&'static str],
 ) -> Result<(), Error> {
     let version = request.version()?;
-    if supported.contains(&version) {
+    if versions::find(supported, version).is_some() {
         return Ok(());
     }
     if words.len() % 2 == 1 {

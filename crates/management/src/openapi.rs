@@ -59,6 +59,11 @@ const SERVED: &[(&[&str], &str, &str)] = &[
         "Endpoint",
     ),
     (
+        &["post"],
+        "{instance}/endpoints/{endpointName}/swapKeys",
+        "Primary and secondary key of an endpoint, swapped",
+    ),
+    (
         &["get"],
         "{instance}/privateLinkResources",
         "Private link resources",

@@ -15,6 +15,7 @@ use crate::lookup::{need_parent, only};
 use crate::operations::{Begun, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
+use crate::store::unknown::UnknownMembers;
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -39,7 +40,15 @@ pub(crate) async fn put(
     need_parent(desk, &owner)?;
     names::check_connection(&id.name)?;
     let body = request.json()?;
-    let state = read(&Object::body(&body)?)?;
+    let body = Object::body(&body)?;
+    let state = read(&body)?;
+    let known = [
+        "groupIds",
+        "privateEndpoint",
+        "privateLinkServiceConnectionState",
+        "provisioningState",
+    ];
+    let unknown = UnknownMembers::of(&body, &known)?;
     let (caller, now) = (request.caller.clone(), request.now);
     desk.begin(&request.cause, move |_, stored| {
         life::staying(stored, &owner)?;
@@ -64,6 +73,7 @@ pub(crate) async fn put(
         record
             .properties_mut()
             .insert("privateLinkServiceConnectionState".to_owned(), state);
+        unknown.keep(&mut record, before)?;
         record.set_state("Updating");
         let operation = Operation::begin(&id, Step::over(before), now);
         let begun = Begun::new(&operation, record.clone());
@@ -94,7 +104,7 @@ fn read(body: &Object<'_>) -> Result<Value, Error> {
     let status = state
         .word("status", STATUSES)?
         .ok_or_else(|| missing("status"))?;
-    let description = state.required_text("description")?;
+    let description = state.required_exact_text("description")?;
     if description.chars().count() > DESCRIPTION_MAX {
         return Err(Error::Invalid {
             target: state.path("description"),

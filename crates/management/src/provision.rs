@@ -11,10 +11,8 @@ use crate::store::{Change, State};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::Location;
-use twinroute_model::endpoint::{DeadLetter, Endpoint};
+use twinroute_model::endpoint::{Endpoint, problem};
 use twinroute_model::name::InstanceName;
-use twinroute_model::sas::storage::Validity;
 use twinroute_router::sink::FaultKind;
 use uuid::Uuid;
 
@@ -145,41 +143,15 @@ async fn check(desk: &Desk, record: &Record) -> Verdict {
             "the stored definition cannot be read".to_owned(),
         );
     };
-    if let Some(verdict) = dead_letters(endpoint.dead_letter.as_ref(), desk.clock.now()) {
-        return verdict;
-    }
-    match desk.settings.provisioning_checks {
+    let main = match desk.settings.provisioning_checks {
         Checks::Definitions => Verdict::Good,
         Checks::Destinations => ask(desk, record, &endpoint).await,
-    }
-}
-
-/// A credential for dead letters that can never work is said now, not when the first event is lost.
-fn dead_letters(dead_letter: Option<&DeadLetter>, now: Timestamp) -> Option<Verdict> {
-    let location = match Location::of(dead_letter?) {
-        Ok(location) => location,
-        Err(problem) => return Some(bad("DeadLetterLocationInvalid", problem.to_string())),
     };
-    if !location.writable() {
-        let reason = "the SAS of deadLetterSecret allows neither to create nor to write blobs; make one with `w`";
-        return Some(bad("DeadLetterSasWithoutWrite", reason.to_owned()));
-    }
-    match location.sas()?.validity(now) {
-        Validity::Valid => None,
-        Validity::ExpiredAt(at) => {
-            let reason = format!(
-                "the SAS of deadLetterSecret expired at {}; make a new one",
-                at.rfc3339()
-            );
-            Some(bad("DeadLetterSasExpired", reason))
-        }
-        Validity::NotBefore(at) => {
-            let reason = format!(
-                "the SAS of deadLetterSecret is not valid before {}",
-                at.rfc3339()
-            );
-            Some(warning("DeadLetterSasNotYetValid", reason))
-        }
+    // Dead letters are beside the point of an endpoint: what is wrong with them never stops its deliveries.
+    let aside = || problem::of(endpoint.dead_letter.as_ref()?, desk.clock.now());
+    match main {
+        Verdict::Good => aside().map_or(Verdict::Good, |aside| warning(aside.code, aside.message)),
+        other => other,
     }
 }
 

@@ -4,13 +4,12 @@ use crate::arm::answer::{Answer, Tracking, respond};
 use crate::arm::error::Error;
 use crate::arm::request::{Arrival, Request};
 use crate::desk::Desk;
-use crate::lookup::{Scope, only};
-use crate::{admission, cause, digital_twins, event_routes, groups};
-use crate::{openapi, operations, provisioning_services};
+use crate::lookup::{Scope, need_group, only};
+use crate::{admission, cause, digital_twins, event_routes, groups, illegal};
+use crate::{openapi, operations, providers, provisioning_services};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
-use serde_json::json;
 use std::sync::Arc;
 use twinroute_listen::Body;
 use twinroute_listen::access::Role;
@@ -44,7 +43,10 @@ pub(crate) async fn reply(
     let result = match Request::new(head, arrival) {
         Ok(request) => {
             tracking.request = request.id;
-            let mut result = answer(desk, &request).await;
+            let mut result = match request.illegal {
+                None => answer(desk, &request).await,
+                Some((at, reason)) => Err(illegal::refuse(&request, at, reason)),
+            };
             if result.is_ok() && shows_keys(&request) {
                 result = note_keys(desk, &request).await.and(result);
             }
@@ -57,6 +59,10 @@ pub(crate) async fn reply(
                 audit.refuse(request.cause.author(), &change, status, code);
             }
             log(&request, &result);
+            if request.is_head {
+                return respond(result.map(|found| found.of_head(&request)), &tracking)
+                    .map(|_| Body::default());
+            }
             result
         }
         Err(error) => Err(error),
@@ -137,6 +143,16 @@ async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
             request.version()?;
             Ok(groups::subscriptions(desk))
         }
+        ["providers"] => {
+            get()?;
+            request.version()?;
+            Ok(providers::list(desk, None))
+        }
+        ["providers", _] => {
+            get()?;
+            request.version()?;
+            providers::get(desk, None, &segments[1])
+        }
         ["providers", _, ..] => {
             request.version()?;
             let scope = Scope {
@@ -144,6 +160,11 @@ async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
                 group: None,
             };
             provider(desk, request, scope, 1).await
+        }
+        ["tenants"] => {
+            get()?;
+            request.version()?;
+            Ok(groups::tenants(desk))
         }
         ["subscriptions", _, ..] => in_subscription(desk, request, &words).await,
         _ => Err(Error::UnknownPath {
@@ -183,13 +204,30 @@ async fn in_subscription(
             scope.group = Some(&segments[3]);
             provider(desk, request, scope, 5).await
         }
-        ["providers", _] | ["providers", _, "register"] => {
-            only(request, &[Method::GET, Method::POST], "GET and POST")?;
-            let namespace = &segments[3];
-            Ok(Answer::ok(json!({
-                "id": format!("/subscriptions/{subscription}/providers/{namespace}"),
-                "namespace": namespace, "registrationState": "Registered", "resourceTypes": [],
-            })))
+        ["resourcegroups", _, "resources"] => {
+            get()?;
+            need_group(desk, subscription, &segments[3])?;
+            providers::resources(desk, request, subscription, Some(&segments[3]))
+        }
+        ["resources"] => {
+            get()?;
+            providers::resources(desk, request, subscription, None)
+        }
+        ["locations"] => {
+            get()?;
+            Ok(providers::locations(desk, subscription))
+        }
+        ["providers"] => {
+            get()?;
+            Ok(providers::list(desk, Some(subscription)))
+        }
+        ["providers", _] => {
+            get()?;
+            providers::get(desk, Some(subscription), &segments[3])
+        }
+        ["providers", _, "register"] => {
+            only(request, &[Method::POST], "POST")?;
+            Ok(providers::register(desk, subscription, &segments[3]))
         }
         ["providers", _, ..] => provider(desk, request, scope, 3).await,
         ["operationstatuses", _] => {

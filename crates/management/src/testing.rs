@@ -1,5 +1,6 @@
 //! For tests: asks a management API in memory as a client of Azure would.
 
+use crate::export::Secrets;
 use crate::management::{Backing, Management, ask, hold};
 use crate::operations::Step;
 use crate::settings::Settings;
@@ -113,6 +114,11 @@ impl Client {
             headers: head.headers,
             json,
         }
+    }
+
+    /// Everything that is stored.
+    pub(crate) fn export(&self, secrets: Secrets) -> Value {
+        self.management.export(secrets)
     }
 
     /// Has changes noted.

@@ -4,6 +4,7 @@
 //! borrows its attributes from them; an [`endpoint::Endpoint`] and a [`route::Route`] are the JSON bodies
 //! of the Azure management and data-plane APIs, checked.
 
+pub mod body;
 pub mod clock;
 pub mod cloudevents;
 pub mod data_key;
@@ -13,13 +14,19 @@ pub mod event_grid_schema;
 pub mod exposure;
 #[cfg(test)]
 mod fixtures;
+pub mod http_date;
 pub mod instance;
+pub mod json;
 pub mod name;
 pub mod network;
+pub mod pasted;
 pub mod received;
+pub mod retry_after;
 pub mod route;
 pub mod sas;
 pub mod seal;
 pub mod secret;
 pub mod settings;
 pub mod twin;
+pub mod visible;
+pub mod words;

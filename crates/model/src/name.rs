@@ -13,6 +13,14 @@ pub struct InvalidName {
     rule: &'static str,
 }
 
+impl InvalidName {
+    /// The rule alone, where the name stands beside it already.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
 /// Name of an endpoint: 3 to 49 letters, digits and hyphens; compared without case.
 ///
 /// Azure's pattern `^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{2,49}[a-zA-Z0-9]$` allows 3 to 50 characters, its

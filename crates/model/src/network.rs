@@ -4,8 +4,9 @@
 //! What is no word of that version keeps people out: its enums are open, and a word that is not understood
 //! may mean anything.
 
+use crate::body::{self, BodyObject, Spelling};
 use crate::endpoint::FieldError;
-use crate::secret::without_value;
+use crate::json::Document;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -14,6 +15,27 @@ const CONNECTIONS_MAX: usize = 1_000;
 
 /// Bytes of a connection's name.
 const NAME_BYTES_MAX: usize = 256;
+
+/// Members of an instance: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsDescription`.
+const TOP: &[&str] = &[
+    "$schema",
+    "id",
+    "identity",
+    "location",
+    "name",
+    "properties",
+    "systemData",
+    "tags",
+    "type",
+];
+const PROPERTIES: &[&str] = &[
+    "createdTime",
+    "hostName",
+    "lastUpdatedTime",
+    "privateEndpointConnections",
+    "provisioningState",
+    "publicNetworkAccess",
+];
 
 /// From which networks an instance is reached. The default: from everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,13 +151,24 @@ impl NetworkAccess {
     /// # Errors
     /// Every field that is wrong, not only the first.
     pub fn parse(json: &str) -> Result<Self, Vec<FieldError>> {
-        let body = serde_json::from_str::<Map<String, Value>>(json).map_err(|error| {
+        let wrong = |reason: &str| {
             vec![FieldError::new(
                 "(body)",
-                format!("not an instance: {}", without_value(&error.to_string())),
+                format!("not an instance: {reason}"),
             )]
-        })?;
-        let (access, errors) = Self::read(&body);
+        };
+        let document =
+            Document::read(json.as_bytes()).map_err(|error| wrong(&error.to_string()))?;
+        let body = document
+            .object()
+            .ok_or_else(|| wrong("must be an object"))?;
+        let (access, mut errors) = Self::read(body);
+        let top = BodyObject::new("", Some(body), TOP, Spelling::AnyCase);
+        top.refuse_unknown(&mut errors);
+        let properties = body.get("properties").and_then(Value::as_object);
+        let known = PROPERTIES;
+        BodyObject::new("properties", properties, known, Spelling::AnyCase)
+            .refuse_unknown(&mut errors);
         if errors.is_empty() {
             Ok(access)
         } else {
@@ -241,7 +274,7 @@ fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
         members.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
     };
     let value = object.get(name).or_else(other)?;
-    (!value.is_null()).then_some(value)
+    (!body::is_empty(value)).then_some(value)
 }
 
 #[cfg(test)]
@@ -295,7 +328,8 @@ mod tests {
                 `properties.privateEndpointConnections[2]`: has the name of another; left out"#]],
         );
         check("7", &expect!["`properties`: must be an object"]);
-        let body = r#"{"properties":{"publicNetworkAccess":7,"privateEndpointConnections":{}}}"#;
+        let body =
+            r#"{"properties":{"publicNetworkAccess":7,"privateEndpointConnections":{"x":1}}}"#;
         let body = serde_json::from_str(body).expect("JSON");
         let (access, errors) = NetworkAccess::read(&body);
         assert_eq!((access.public, errors.len()), (PublicAccess::Disabled, 2));

@@ -7,6 +7,7 @@
 
 pub mod blob;
 
+mod expiry;
 pub mod storage;
 
 use crate::clock::Timestamp;
@@ -23,12 +24,20 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// A time that every service reads: in an Event Grid token.
+const EXAMPLE_TIME: &str = "2030-01-01T00:00:00Z, or in `se` as seconds since 1970";
+
 /// Why a signature was not accepted. The texts are safe to send to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The token does not have the published form.
     #[error("the shared access signature is malformed")]
     Malformed,
+    /// Its time is none that is read.
+    #[error(
+        "the end of the shared access signature cannot be read as a time; write it as {EXAMPLE_TIME}"
+    )]
+    TimeUnreadable,
     /// Its expiry lies in the past.
     #[error("the shared access signature has expired")]
     Expired,
@@ -64,7 +73,8 @@ impl ServiceBusToken {
     /// Reads the token.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] when a part is missing or not in its published form.
+    /// [`Refusal::Malformed`] when a part is missing or not in its published form,
+    /// [`Refusal::TimeUnreadable`] when `se` is no number.
     pub fn parse(token: &str) -> Result<Self, Refusal> {
         let parts = token
             .strip_prefix("SharedAccessSignature ")
@@ -81,7 +91,10 @@ impl ServiceBusToken {
             signature: BASE64
                 .decode(decode(part("sig")?)?)
                 .map_err(|_| Refusal::Malformed)?,
-            expiry_seconds: part("se")?.parse().map_err(|_| Refusal::Malformed)?,
+            expiry_seconds: part("se")?
+                .trim()
+                .parse()
+                .map_err(|_| Refusal::TimeUnreadable)?,
             key_name: decode(part("skn")?)?,
         })
     }
@@ -131,11 +144,10 @@ pub fn service_bus_expiry(token: &str) -> Option<Timestamp> {
 /// Checks an Event Grid `aeg-sas-token`: `r=<resource>&e=<expiry>&s=<signature>`.
 ///
 /// The resource is returned so that the caller can compare it with the address it serves. Clients write
-/// the expiry as they like: `2030-01-01 00:00:00+00:00` (Python) and `1/1/2030 12:00:00 AM` (JavaScript,
-/// .NET) are read.
+/// the expiry as they like: the forms of Python, JavaScript and .NET are read; no zone means UTC.
 ///
 /// # Errors
-/// A [`Refusal`] that says which of the three went wrong.
+/// A [`Refusal`] that says what went wrong.
 pub fn verify_event_grid_token(token: &str, key: &str, now: Timestamp) -> Result<String, Refusal> {
     let (signed, signature) = token.rsplit_once("&s=").ok_or(Refusal::Malformed)?;
     let (resource, expiry) = signed
@@ -147,28 +159,12 @@ pub fn verify_event_grid_token(token: &str, key: &str, now: Timestamp) -> Result
         .map_err(|_| Refusal::Malformed)?;
     let key = BASE64.decode(key).map_err(|_| Refusal::Mismatch)?;
     check(&key, signed, &signature)?;
-    let expiry =
-        event_grid_expiry(&decode(&expiry.replace('+', " "))?).ok_or(Refusal::Malformed)?;
+    let expiry = decode(&expiry.replace('+', " "))?;
+    let expiry = expiry::parse_expiry(&expiry, now).ok_or(Refusal::TimeUnreadable)?;
     if expiry <= now {
         return Err(Refusal::Expired);
     }
     decode(resource)
-}
-
-fn event_grid_expiry(text: &str) -> Option<Timestamp> {
-    use time::format_description::well_known::Rfc3339;
-    use time::macros::format_description;
-    let iso = text.replacen(' ', "T", 1);
-    let moment = time::OffsetDateTime::parse(&iso, &Rfc3339)
-        .or_else(|_| {
-            let us = format_description!(
-                "[month padding:none]/[day padding:none]/[year] [hour repr:12 padding:none]:[minute]:[second] [period]"
-            );
-            time::PrimitiveDateTime::parse(text, us).map(time::PrimitiveDateTime::assume_utc)
-        })
-        .ok()?;
-    let millis = moment.unix_timestamp_nanos() / 1_000_000;
-    i64::try_from(millis).ok().map(Timestamp::from_unix_millis)
 }
 
 fn decode(text: &str) -> Result<String, Refusal> {
@@ -236,9 +232,31 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_cannot_be_read_is_named_and_nothing_else() {
+        let key = BASE64.encode("a key of any length");
+        let signed = "r=http%3A%2F%2Fh&e=tomorrow";
+        let signature = BASE64.encode(sign(b"a key of any length", signed));
+        let token = format!("{signed}&s={}", utf8_percent_encode(&signature, RESERVED));
+        let refused = verify_event_grid_token(&token, &key, NOW);
+        assert_eq!(refused, Err(Refusal::TimeUnreadable));
+        let text = Refusal::TimeUnreadable.to_string();
+        assert!(text.contains("cannot be read as a time"), "{text}");
+        let refused = ServiceBusToken::parse("SharedAccessSignature sr=a&sig=YQ==&se=soon&skn=b");
+        assert_eq!(refused, Err(Refusal::TimeUnreadable));
+        // Another key's signature says nothing of the time.
+        let refused = verify_event_grid_token(&token, &BASE64.encode("another"), NOW);
+        assert_eq!(refused, Err(Refusal::Mismatch));
+    }
+
+    #[test]
     fn event_grid_tokens_of_both_clients_verify() {
         let key = BASE64.encode("a key of any length");
-        for expiry in ["2030-01-01 00:00:00+00:00", "1/1/2030 12:00:00 AM"] {
+        for expiry in [
+            "2030-01-01 00:00:00+00:00",
+            "2030-01-01 00:00:00",
+            "1/1/2030 12:00:00 AM",
+            "1/1/2030, 12:00:00\u{202f}AM",
+        ] {
             let signed = format!(
                 "r={}&e={}",
                 utf8_percent_encode("http://h/api/events?apiVersion=2018-01-01", RESERVED),

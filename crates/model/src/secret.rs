@@ -37,6 +37,42 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Whether this is a mask of that secret: what it shows is right, part by part, and the rest is masked. A mask
+    /// that shows another host, entity or key's name is one of another secret.
+    #[must_use]
+    pub fn is_mask_of(&self, stored: &Self) -> bool {
+        const PARTS: [char; 3] = [';', '?', '&'];
+        if !self.is_masked() {
+            return false;
+        }
+        let pairs = |text| {
+            str::split(text, PARTS)
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+        };
+        let mut shown = pairs(self.expose());
+        shown.all(|part| {
+            let (name, value) = part.split_once('=').unwrap_or(("", part));
+            let is_mask = Self::new(value).is_masked();
+            if is_mask && name.is_empty() {
+                return true;
+            }
+            pairs(stored.expose()).any(|other| {
+                let (other_name, other_value) = other.split_once('=').unwrap_or(("", other));
+                let is_host = ["", "endpoint", "hostname"]
+                    .iter()
+                    .any(|host| host.eq_ignore_ascii_case(name));
+                let same = match is_host {
+                    true => other_value.eq_ignore_ascii_case(value),
+                    false => other_value == value,
+                };
+                name.eq_ignore_ascii_case(other_name) && (is_mask || same)
+            })
+        })
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("***")
@@ -115,6 +151,74 @@ mod tests {
             assert!(Secret::new(masked).is_masked(), "{masked}");
         }
         assert!(!Secret::new("Endpoint=sb://ns/;SharedAccessKey=a*b**=").is_masked());
+    }
+
+    #[test]
+    fn masked_hub_is_a_mask_of_what_it_names() {
+        let hub = "HostName=h.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=a2V5";
+        let bus = "Endpoint=sb://ns/;SharedAccessKeyName=send;SharedAccessKey=k=;EntityPath=hub";
+        let sas = "https://a.blob.core.windows.net/dead?sv=1&sr=c&sig=c2ln";
+        for (mask, stored, expect) in [
+            ("***", hub, true),
+            ("(PLACEHOLDER)", sas, true),
+            (
+                "HostName=H.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=****",
+                hub,
+                true,
+            ),
+            (
+                "SharedAccessKey=***;SharedAccessKeyName=owner;HostName=h.azure-devices.net;",
+                hub,
+                true,
+            ),
+            (
+                "HostName=h.azure-devices.net;SharedAccessKeyName=other;SharedAccessKey=****",
+                hub,
+                false,
+            ),
+            (
+                "HostName=x.azure-devices.net;SharedAccessKeyName=owner;SharedAccessKey=****",
+                hub,
+                false,
+            ),
+            (hub, hub, false),
+            (
+                "Endpoint=sb://***/;SharedAccessKeyName=***;SharedAccessKey=***;EntityPath=***",
+                bus,
+                true,
+            ),
+            (
+                "Endpoint=sb://ns/;SharedAccessKeyName=send;SharedAccessKey=***;EntityPath=hub",
+                bus,
+                true,
+            ),
+            (
+                "Endpoint=sb://ns/;SharedAccessKeyName=send;SharedAccessKey=***;EntityPath=other",
+                bus,
+                false,
+            ),
+            (
+                "Endpoint=sb://***/;SharedAccessSignature=***;EntityPath=***",
+                bus,
+                false,
+            ),
+            (
+                "https://a.blob.core.windows.net/dead?sv=1&sr=c&sig=***",
+                sas,
+                true,
+            ),
+            (
+                "https://a.blob.core.windows.net/other?sv=1&sr=c&sig=***",
+                sas,
+                false,
+            ),
+        ] {
+            assert_eq!(
+                Secret::new(mask).is_mask_of(&Secret::new(stored)),
+                expect,
+                "{mask}"
+            );
+        }
     }
 
     #[test]

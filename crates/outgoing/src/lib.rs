@@ -3,6 +3,9 @@
 //! One [`Outgoing`] is made at the start and handed to all that connects: sinks, logins, Azure's
 //! management API, the keys of identity providers, containers. It knows no protocol of theirs.
 
+pub mod answer;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod proxy;
 pub mod settings;
 pub mod tunnel;

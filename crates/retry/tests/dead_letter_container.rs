@@ -287,7 +287,7 @@ impl HttpClient for Wireless {
 
 #[tokio::test(start_paused = true)]
 async fn no_call_waits_longer_than_its_limit() {
-    let client = Client::new(Arc::new(Wireless::default()));
+    let client = Client::new(Arc::new(Wireless::default()), 1 << 20);
     let container = Container::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
     let started = tokio::time::Instant::now();
     let fault = putting(&container, NOW).await.unwrap_err();
@@ -304,17 +304,33 @@ async fn no_call_waits_longer_than_its_limit() {
 #[tokio::test]
 async fn an_answer_without_end_is_not_collected() {
     for status in [200, 206, 500] {
-        let client = Client::new(Arc::new(Wireless {
+        let http = Arc::new(Wireless {
             status: Some(status),
             endless: true,
             ..Wireless::default()
-        }));
+        });
+        let client = Client::new(http, 1 << 20);
         let container = Container::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
-        let faults = [
-            container.read("x", NOW).await.unwrap_err(),
-            container.list("", None, NOW).await.unwrap_err(),
-        ];
-        assert!(faults.iter().all(|fault| fault.kind == Kind::Unavailable));
+        let read = container.read("x", NOW).await.unwrap_err();
+        let listed = container.list("", None, NOW).await.unwrap_err();
+        let put = putting(&container, NOW).await;
+        if status == 500 {
+            let faults = [read, listed, put.unwrap_err()];
+            assert!(faults.iter().all(|fault| fault.kind == Kind::Unavailable));
+            // The status stands, whatever stands behind it.
+            assert!(faults.iter().all(|fault| fault.message.contains("500")));
+        } else {
+            assert_eq!(read.kind, Kind::Invalid);
+            assert!(
+                read.message.contains("x has more than 3145728 bytes"),
+                "{read}"
+            );
+            assert_eq!(listed.kind, Kind::Unavailable);
+            assert!(
+                listed.message.contains("more than 2097152 bytes"),
+                "{listed}"
+            );
+        }
     }
 }
 
@@ -340,7 +356,7 @@ async fn an_identity_opens_a_container_over_https_only() {
         status: Some(201),
         ..Wireless::default()
     });
-    let client = Client::new(http.clone());
+    let client = Client::new(http.clone(), 1 << 20);
     let uri = |uri| Location::from_uri(uri).unwrap();
     let https = "https://contoso.blob.core.windows.net/dead";
     let container = Container::with_credential(&client, uri(https), Arc::new(Identity)).unwrap();

@@ -41,6 +41,9 @@ const DELIVERY_BYTES: i64 = 512;
 /// What a request costs until its events are known.
 const REQUEST_BYTES: i64 = 1 << 10;
 
+/// What is announced counts no more than this; it costs whoever says it nothing.
+const ANNOUNCED_BYTES_MAX: u64 = 4 << 20;
+
 /// Bytes of events between the journal and their lanes, at which no more are accepted: they wait for the
 /// disk. Some groups of a quick disk.
 const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
@@ -145,7 +148,7 @@ impl Admission {
         wait_max: Duration,
     ) -> Result<Admitted, AcceptError> {
         let now = Instant::now();
-        let cost = i64::try_from(bytes).unwrap_or(i64::MAX / 2) + REQUEST_BYTES;
+        let cost = REQUEST_BYTES + bytes.min(ANNOUNCED_BYTES_MAX) as i64;
         let admitted = Admitted {
             cost,
             until: now + wait_max,
@@ -166,7 +169,7 @@ impl Admission {
             }
             turns.forget_gone();
             if turns.waiting.len() >= WAITING_MAX {
-                self.slowdown.refused(now);
+                self.slowdown.refused(now, Duration::ZERO);
                 return Err(overloaded(Duration::ZERO));
             }
             let (granted, turn) = oneshot::channel();
@@ -182,7 +185,7 @@ impl Admission {
             Ok(Ok(())) => Ok(admitted),
             Ok(Err(_)) => Err(AcceptError::Stopping),
             Err(_) => {
-                self.slowdown.refused(Instant::now());
+                self.slowdown.refused(Instant::now(), wait_max);
                 Err(admitted.overloaded())
             }
         }
@@ -215,15 +218,12 @@ impl Admission {
     /// Counts a producer that waits for a lane, until the guard is dropped.
     pub(crate) fn wait_here(&self) -> WaitsForLane<'_> {
         self.waiting_for_lanes.fetch_add(1, Ordering::Relaxed);
-        WaitsForLane {
-            admission: self,
-            since: Instant::now(),
-        }
+        WaitsForLane(self)
     }
 
-    /// A producer that waited for a lane is refused.
-    pub(crate) fn refused(&self) {
-        self.slowdown.refused(Instant::now());
+    /// How producers are slowed.
+    pub(crate) fn slowdown(&self) -> &Slowdown {
+        &self.slowdown
     }
 
     /// Producers that wait.
@@ -348,18 +348,11 @@ impl Drop for Unsynced {
 
 /// A producer that waits for a lane.
 #[derive(Debug)]
-pub(crate) struct WaitsForLane<'a> {
-    admission: &'a Admission,
-    since: Instant,
-}
+pub(crate) struct WaitsForLane<'a>(&'a Admission);
 
 impl Drop for WaitsForLane<'_> {
     fn drop(&mut self) {
-        self.admission
-            .waiting_for_lanes
-            .fetch_sub(1, Ordering::Relaxed);
-        let now = Instant::now();
-        self.admission.slowdown.waited(now, now - self.since);
+        self.0.waiting_for_lanes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

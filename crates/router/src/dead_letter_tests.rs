@@ -23,6 +23,8 @@ struct ShelfState {
     letters: Vec<(String, Event)>,
     faults: VecDeque<FaultKind>,
     readable: bool,
+    /// Whatever is asked for, the first page comes, with a marker.
+    repeating: bool,
 }
 
 impl Shelf {
@@ -67,7 +69,8 @@ impl DeadLetterStore for Shelf {
         let names = state.letters.iter().map(|(name, _)| name.clone());
         let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
         names.sort();
-        names.retain(|name| marker.is_none_or(|marker| name.as_str() > marker));
+        let repeating = state.repeating;
+        names.retain(|name| marker.is_none_or(|marker| repeating || name.as_str() > marker));
         let next = (names.len() > 2).then(|| names[1].clone());
         names.truncate(2);
         ready(Ok(StoredPage { names, next })).boxed()
@@ -322,6 +325,32 @@ async fn a_replay_from_the_container_reads_what_stands_there() {
     assert_eq!(replay.container_names["default/only"], "only/5");
     assert_eq!(status(&router).dead_letters.uploaded, 5);
     assert_eq!(sink.ids().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_answers_of_a_container_that_lists_the_same_page_again_stop_a_replay() {
+    let (sink, shelf) = (Script::default(), Shelf::default());
+    sink.answer(vec![reject(); 5]);
+    let router = router(&sink, quick(), Some(&shelf));
+    accept(&router, (1..=5).map(|id| event(id, "a")).collect()).await;
+    router.settled().await;
+    {
+        let mut state = shelf.0.lock().unwrap();
+        (state.readable, state.repeating) = (true, true);
+    }
+    let request = ReplayRequest {
+        query: DeadLetterQueryText {
+            endpoint: "only".to_owned(),
+            ..DeadLetterQueryText::default()
+        },
+        container_prefix: Some("only/".to_owned()),
+        ..ReplayRequest::default()
+    };
+    let number = router.replay(request).await.unwrap().number;
+    let replay = ended(&router, number).await;
+    assert_eq!((replay.state, replay.replayed), (ReplayState::Stopped, 2));
+    let text = "names must grow from page to page";
+    assert!(replay.reason.contains(text), "{replay:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -235,15 +235,16 @@ impl Router {
         all: &[Arc<Lane>],
     ) -> Result<(), AcceptError> {
         let admission = &self.shared.admission;
-        let until = admitted.until().min(Instant::now() + LANE_WAIT_MAX);
-        let waiting = admission.wait_here();
+        let begun = Instant::now();
+        let until = admitted.until().min(begun + LANE_WAIT_MAX);
+        let _waiting = admission.wait_here();
         while matched.has_to_wait(all) {
             if self.is_stopping() {
                 return Err(AcceptError::Stopping);
             }
-            if Instant::now() >= until {
-                drop(waiting);
-                admission.refused();
+            let now = Instant::now();
+            if now >= until {
+                admission.slowdown().refused(now, now - begun);
                 return Err(admitted.overloaded());
             }
             let lanes = matched.distinct_lanes(all);
@@ -253,6 +254,8 @@ impl Router {
                 select_all(caught_up).await;
             }
         }
+        let now = Instant::now();
+        admission.slowdown().waited(now, now - begun);
         Ok(())
     }
 

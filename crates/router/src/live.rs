@@ -133,6 +133,7 @@ impl Live {
             default_instance: &self.default_instance,
             custom: &self.custom,
             known: &known,
+            now: self.clock.now(),
         };
         let planned = match planner.plan(definitions, &mut warnings) {
             Ok(planned) => planned,

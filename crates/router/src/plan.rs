@@ -8,7 +8,8 @@ use crate::table::{CompiledRoute, LaneNumber};
 use crate::unreadable;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use twinroute_model::endpoint::{Endpoint, ProvisioningState};
+use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
+use twinroute_model::endpoint::{Endpoint, ProvisioningState, problem};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::network::NetworkAccess;
@@ -49,8 +50,9 @@ pub(crate) struct PlannedRoute {
     pub(crate) lane: LaneNumber,
 }
 
-/// Checks definitions as applying them would, without a router. Gives the warnings about filters and about endpoints
-/// whose dead letters stay in the journal.
+/// Checks definitions as applying them would, without a router. Gives the warnings about filters, about endpoints
+/// whose dead letters stay in the journal, and about places of dead letters that are of no use at this time by the
+/// machine's clock.
 ///
 /// # Errors
 /// Everything that is wrong.
@@ -66,6 +68,7 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
         default_instance: &default_instance,
         custom: &BTreeMap::new(),
         known: &Known::default(),
+        now: SystemClock.now(),
     };
     let mut warnings = Vec::new();
     let planned = planner.plan(definitions, &mut warnings)?;
@@ -84,6 +87,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) custom: &'a BTreeMap<EndpointName, Custom>,
     /// What is in use; what did not change is kept.
     pub(crate) known: &'a Known,
+    pub(crate) now: Timestamp,
 }
 
 impl Planner<'_> {
@@ -158,6 +162,13 @@ impl Planning<'_> {
         for endpoint in instance.endpoints.iter().filter(|one| !is_absent(one)) {
             let object = || format!("endpoint {}/{}", self.instance, endpoint.name);
             let settings = definitions.settings.of(self.instance, &endpoint.name);
+            let warning = endpoint.key_in_clear();
+            warnings.extend(warning.map(|warning| format!("{}: {warning}", object())));
+            let dead_letter = endpoint.dead_letter.as_ref();
+            if let Some(problem) = dead_letter.and_then(|of| problem::of(of, self.planner.now)) {
+                let (object, message) = (object(), problem.message);
+                warnings.push(format!("{object}: its dead letters stay here: {message}"));
+            }
             match self.plan_endpoint(endpoint, settings) {
                 Ok(planned) if places.contains_key(&planned.name) => {
                     faults.push(Fault::new(object(), "is defined twice"));

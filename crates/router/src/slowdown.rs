@@ -59,11 +59,11 @@ impl Slowdown {
         counter!("twinroute_admission_slowed_total").increment(1);
     }
 
-    /// A producer was refused.
-    pub(crate) fn refused(&self, now: Instant) {
+    /// A producer waited so long and was refused.
+    pub(crate) fn refused(&self, now: Instant, waited: Duration) {
         let mut known = self.lock();
         known.refused += 1;
-        known.begin(now, Duration::ZERO);
+        known.begin(now, waited);
         known.refused_now += 1;
         drop(known);
         counter!("twinroute_admission_refused_total").increment(1);

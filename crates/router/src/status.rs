@@ -81,7 +81,7 @@ pub struct TableStatus {
     pub since: String,
     /// Why the newest definitions were refused; empty when the table is the newest.
     pub errors: Vec<String>,
-    /// Warnings about filters that probably do not do what was meant.
+    /// Warnings about the definitions: filters that probably do not do what was meant, keys that are sent in the clear.
     pub warnings: Vec<String>,
     /// How the source of the definitions goes, where it is one that can fail or lag.
     #[serde(default)]
@@ -172,6 +172,10 @@ pub struct EndpointStatus {
     /// Why it is sent nothing, where its state says so; else the last failure in words, also when it is over.
     /// Empty when there was none.
     pub last_error: String,
+    /// Events that became dead letters after an attempt, since the start or the last one that was delivered: such an
+    /// endpoint may be `healthy` and take nothing.
+    #[serde(default)]
+    pub failed_in_a_row: u64,
     /// Milliseconds until the next attempt while it backs off; 0 when it does not.
     pub backing_off_ms: u64,
     /// Deliveries that routes made for it.

@@ -22,6 +22,7 @@
 //! that count can end such an event. A broker that means "I am full" says so with a condition.
 
 use std::time::Duration;
+use twinroute_model::retry_after::decimal;
 use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Reason};
 
 /// The event, or its request, is larger than the destination takes.
@@ -154,10 +155,31 @@ fn word(condition: &str) -> &str {
 }
 
 /// Service Bus throttling texts end in `Please wait 2 seconds and try again.`
+///
+/// Read in any case, with any unit from milliseconds to hours, with a number of any length.
 fn asked_wait(description: &str) -> Option<Duration> {
-    let (_, rest) = description.split_once("Please wait ")?;
-    let seconds = rest.split(' ').next()?.parse().ok()?;
-    Some(Duration::from_secs(seconds).min(ASKED_MAX))
+    let text = description.to_ascii_lowercase();
+    text.match_indices("wait").find_map(|(at, wait)| {
+        let words = text[at + wait.len()..].split_ascii_whitespace();
+        let mut words = words.map(|word| word.trim_end_matches(['.', ',', ';']));
+        let mut word = words.next()?;
+        if matches!(word, "for" | "at" | "least" | "about") {
+            word = words.find(|word| !matches!(*word, "least" | "about"))?;
+        }
+        let digits = word.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+        let unit = match &word[digits.len()..] {
+            "" => words.next()?,
+            unit => unit,
+        };
+        let unit = match unit {
+            "ms" | "millisecond" | "milliseconds" => Duration::from_millis(1),
+            "s" | "sec" | "secs" | "second" | "seconds" => Duration::from_secs(1),
+            "m" | "min" | "mins" | "minute" | "minutes" => Duration::from_secs(60),
+            "h" | "hour" | "hours" => Duration::from_secs(3_600),
+            _ => return None,
+        };
+        Some(decimal(digits, unit)?.min(ASKED_MAX))
+    })
 }
 
 #[cfg(test)]
@@ -242,8 +264,22 @@ mod tests {
                     Error code: 50009. Please wait 7 seconds and try again.";
         let busy = "com.microsoft:server-busy";
         assert_eq!(fault(busy, text).after, Some(Duration::from_secs(7)));
-        let text = "Please wait 99999999 seconds";
-        assert_eq!(fault(busy, text).after, Some(ASKED_MAX));
+        for (text, seconds) in [
+            ("Please wait 99999999 seconds", 300),
+            ("Please wait 99999999999999999999999 seconds", 300),
+            ("please wait 1 minute.", 60),
+            ("PLEASE WAIT 7 SECONDS", 7),
+            ("wait for 7s, then try again", 7),
+            ("wait at least 9000 milliseconds", 9),
+            ("Do not wait. Please wait 7.5 seconds and try again.", 8),
+            ("Please wait 7", 4),
+            ("Please wait some seconds", 4),
+            ("Please wait -7 seconds", 4),
+            ("wait", 4),
+        ] {
+            let expect = Some(Duration::from_secs(seconds));
+            assert_eq!(fault(busy, text).after, expect, "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The configuration file: read, checked, defaults filled in.
 
+mod variables;
+
+use crate::cli::exit;
 use crate::logging;
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
@@ -7,6 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
 use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::Login;
@@ -359,6 +363,19 @@ impl Loaded {
         )
     }
 
+    /// Looks whether the folder of definitions is there: it may be on a disk that comes later.
+    ///
+    /// # Errors
+    /// When it is not, with the system's reason.
+    pub(crate) fn find_definitions(&self) -> anyhow::Result<()> {
+        if self.config.table.source != Kind::Files {
+            return Ok(());
+        }
+        let root = self.folder.root();
+        let found = std::fs::read_dir(root).map(drop);
+        found.with_context(|| format!("the folder of definitions {}", root.display()))
+    }
+
     /// A path of the configuration, which is relative to its file.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.file.parent().unwrap_or(Path::new(".")).join(path)
@@ -394,7 +411,15 @@ impl Loaded {
         }
         let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
         let login = settings.login(IDENTITY_VARIABLES, variable);
-        login.map_err(|error| anyhow::anyhow!("[identity]: {error}"))
+        login.map_err(|error| {
+            let files = [
+                &settings.client_secret_file,
+                &settings.certificate_file,
+                &settings.token_file,
+            ];
+            let files = files.into_iter().filter_map(Option::as_deref);
+            exit::about_files(format!("[identity]: {error}"), files)
+        })
     }
 
     /// Whom outgoing connections trust and which proxy they take. Blocks on the file system.
@@ -409,7 +434,11 @@ impl Loaded {
         settings
             .check()
             .map_err(|error| anyhow::anyhow!("[outgoing]: {error}"))?;
-        Outgoing::new(&settings).context("[outgoing]")
+        Outgoing::new(&settings).map_err(|error| {
+            let files = settings.ca_files.iter().map(PathBuf::as_path);
+            let error = anyhow::Error::from(error).context("[outgoing]");
+            exit::about_files(format!("{error:#}"), files)
+        })
     }
 
     /// The folder of the journal on disk, where there is to be one.
@@ -453,46 +482,15 @@ fn read(file: &Path) -> anyhow::Result<Config> {
 }
 
 fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Config> {
-    let text = expand(text, variable)?;
     // Not the error's own text, which repeats the line: a secret may stand in it.
-    toml::from_str(&text).map_err(|error| {
+    let refused = |error: toml::de::Error| {
         let at = error.span().map_or(0, |span| span.start);
-        let before = &text[..at.min(text.len())];
-        let line = before.matches('\n').count() + 1;
+        let line = variables::line_of(text, at);
         anyhow::anyhow!("line {line}: {}", without_value(error.message()))
-    })
-}
-
-/// Puts environment variables in for `${NAME}`, outside comments.
-fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
-    let mut out = String::with_capacity(text.len());
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let number = index + 1;
-        let mut rest = line;
-        while let Some(start) = rest
-            .find("${")
-            .filter(|_| !line.trim_start().starts_with('#'))
-        {
-            let Some(end) = rest[start..].find('}') else {
-                bail!("line {number}: `${{` without its `}}`");
-            };
-            let name = &rest[start + 2..start + end];
-            let Some(value) = variable(name) else {
-                bail!("line {number}: the environment variable {name} is not set");
-            };
-            if value.contains(['"', '\\', '\n', '\r', '\'']) {
-                bail!(
-                    "line {number}: the environment variable {name} holds a quote, a backslash \
-                       or a line break, which cannot stand in a TOML string"
-                );
-            }
-            out.push_str(&rest[..start]);
-            out.push_str(&value);
-            rest = &rest[start + end + 1..];
-        }
-        out.push_str(rest);
-    }
-    Ok(out)
+    };
+    let mut root = DeTable::parse(text).map_err(refused)?;
+    variables::put_in(text, &mut root, variable)?;
+    Config::deserialize(toml::Deserializer::from(root)).map_err(refused)
 }
 
 #[cfg(test)]
@@ -624,20 +622,45 @@ mod tests {
     }
 
     #[test]
-    fn environment_variables_are_put_in() {
-        let config = parse("instance = '${NAME}' # ${NOT_LOOKED_AT", |name| {
-            (name == "NAME").then(|| "mine".to_owned())
-        });
-        // A comment behind a value is not told from the value.
-        assert!(config.is_err());
-        let config = parse("# ${UNSET}\ninstance = '${NAME}'", |_| {
-            Some("mine".to_owned())
-        })
-        .unwrap();
-        assert_eq!(config.instance, "mine");
+    fn env_in_comment_is_not_looked_at() {
+        let mine = |text: &str| parse(text, |name| (name == "NAME").then(|| "mine".to_owned()));
+        for text in [
+            "instance = '${NAME}' # was ${OLD}",
+            "# ${UNSET}\ninstance = '${NAME}' # ${",
+            "instance = \"\"\"\n${NAME}\"\"\"#${OLD}\n[log] # ${OLD}\nfilter = 'info' # '${OLD}'",
+            "instance = \"\\u0024{NAME}\"",
+            "instance = 'm${EMPTY}ine'",
+        ] {
+            let text = text.replace("${EMPTY}", "");
+            assert_eq!(mine(&text).unwrap().instance, "mine", "{text}");
+        }
+        // A line of a string that looks like a comment is none.
+        let filter = mine("log.filter = \"\"\"\n# ${NAME}\"\"\"")
+            .unwrap()
+            .log
+            .filter;
+        assert_eq!(filter, "# mine");
+    }
+
+    #[test]
+    fn environment_variables_are_put_into_values_alone() {
         let unset = "line 2: the environment variable UNSET is not set";
         assert_eq!(refusal("\ninstance = '${UNSET}'"), unset);
-        assert!(refusal("instance = '${SET}'").contains("SET holds a quote"));
+        assert_eq!(refusal("\ningress.access_keys = ['a', 'b${UNSET}']"), unset);
+        assert!(refusal("instance = '${SET'").starts_with("line 1: `${` without its `}`"));
+        assert!(refusal("instance = '${}'").contains("must hold the name"));
+        let key = refusal("[endpoints]\n'${SET}' = { ordering = 'x' }");
+        assert!(key.starts_with("line 2: unknown variant"), "{key}");
+        // Whatever a variable holds is the value, and no TOML.
+        let quoted = |value: &str| {
+            let config = parse("log.filter = \"<${V}>\"", |_| Some(value.to_owned()));
+            config.unwrap().log.filter
+        };
+        for value in ["a'b\"c", "a\\b", "a\nb", "${V}", "$$"] {
+            assert_eq!(quoted(value), format!("<{value}>"));
+        }
+        let literal = parse("log.filter = '$${V} $$ $x ${V}'", |_| Some("v".to_owned()));
+        assert_eq!(literal.unwrap().log.filter, "${V} $$ $x v");
     }
 }
 

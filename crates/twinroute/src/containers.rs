@@ -37,11 +37,15 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     /// With the machine's clock, connecting as `outgoing` says. Endpoints with an identity log in as
-    /// `login`; without one they wait.
+    /// `login`; without one they wait. `event_bytes_max` bounds the blobs that are read.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub(crate) fn new(login: Option<Login>, outgoing: &Outgoing) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        login: Option<Login>,
+        outgoing: &Outgoing,
+        event_bytes_max: usize,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = outgoing.http().build().context("an HTTP client")?;
         let identities = match login {
@@ -53,7 +57,7 @@ impl Endpoints {
             sinks: sinks.with_identities(identities.clone()),
             identities,
             clock,
-            http: Client::new(Arc::new(http)),
+            http: Client::new(Arc::new(http), event_bytes_max),
         })
     }
 }

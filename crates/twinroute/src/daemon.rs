@@ -3,6 +3,7 @@
 use crate::auditing;
 use crate::config::{Config, Loaded};
 use crate::containers::Endpoints;
+use crate::exposed;
 use crate::listeners::{self, Server};
 use crate::serving::{self, InUse};
 use crate::source::Source;
@@ -18,6 +19,7 @@ use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
 use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
+use twinroute_model::event::Limits;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Disk, Recovered, Sealing};
@@ -27,7 +29,11 @@ use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
 pub(crate) fn router(outgoing: &Outgoing) -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new(None, outgoing)?))
+    Ok(Router::builder().connect(Endpoints::new(
+        None,
+        outgoing,
+        Limits::default().event_bytes_max,
+    )?))
 }
 
 /// A running daemon.
@@ -59,12 +65,20 @@ impl Daemon {
         // Before anything that counts is made.
         let metrics = Metrics::install()?;
         check(&loaded.config)?;
+        for warning in exposed::open_folders(&loaded) {
+            tracing::warn!(warning, "about a folder of ours");
+        }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
-        let endpoints = Arc::new(Endpoints::new(loaded.login()?, &outgoing)?);
+        let endpoints = Arc::new(Endpoints::new(
+            loaded.login()?,
+            &outgoing,
+            loaded.config.ingress.event_bytes(),
+        )?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let key = serving::use_key(&loaded)?;
+        loaded.find_definitions()?;
         let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
         let audit = audited(&source, &loaded)?;
         let (phase, phases) = watch::channel(Phase::Running);
@@ -173,6 +187,10 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
         Some(window) => builder.duplicate_window(window),
     };
     let Some(folder) = loaded.journal_folder() else {
+        tracing::warn!(
+            "the journal is in memory: accepted events that were not delivered yet are lost with the process (a crash, \
+             SIGKILL, a loss of power); set [journal] path to keep them"
+        );
         return Ok(builder);
     };
     let sealing = serving::sealing(loaded, &folder)?;

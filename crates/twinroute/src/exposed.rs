@@ -1,7 +1,11 @@
 //! Definitions in files that hold secrets and that others may read: they are warned about, not refused, for such
 //! files come from checkouts and config maps too, where rights are what they are.
 
+use crate::auditing;
+use crate::config::{Kind, Loaded};
+use crate::serving;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use twinroute_credential::file::exposure;
 
@@ -51,6 +55,44 @@ fn exposed(definitions: &Path) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+/// Warnings about folders of data that others can use. Those that twinroute makes are for its user alone; these were
+/// made by somebody else. Blocks on the file system.
+pub(crate) fn open_folders(loaded: &Loaded) -> Vec<String> {
+    let stores = loaded.config.table.source != Kind::Files;
+    let store = stores.then(|| serving::folder(loaded));
+    let folders = [
+        ("[journal]", loaded.journal_folder()),
+        ("[management]", store),
+        ("[audit]", auditing::folder(loaded)),
+    ];
+    let each = folders
+        .into_iter()
+        .filter_map(|(table, folder)| Some((table, folder?)));
+    let warning = |(table, folder): (&str, PathBuf)| {
+        let why = open_to_others(&fs::metadata(&folder).ok()?)?;
+        let folder = folder.display();
+        Some(format!(
+            "{table}: the folder {folder} {why}; run: chmod 0700 {folder}"
+        ))
+    };
+    each.filter_map(warning).collect()
+}
+
+/// What others may do in a folder, if anything.
+fn open_to_others(metadata: &fs::Metadata) -> Option<String> {
+    let mode = metadata.mode() & 0o7777;
+    let who = match mode {
+        mode if mode & 0o007 != 0 => "everybody",
+        mode if mode & 0o070 != 0 => "its group",
+        _ => return None,
+    };
+    let what = match mode & 0o022 {
+        0 => "look into it",
+        _ => "remove and replace its files",
+    };
+    Some(format!("has mode {mode:04o}, so {who} may {what}"))
+}
+
 /// What stands in a folder; nothing where there is none.
 fn within(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -66,6 +108,38 @@ fn holds_secret(text: &str) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn data_folder_open_to_others_is_warned_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("twinroute.toml");
+        fs::write(&config, "[journal]\npath = 'data'\n").unwrap();
+        let loaded = Loaded::read(&config).unwrap();
+        assert_eq!(open_folders(&loaded), [""; 0], "it is not there yet");
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        for (mode, expect) in [
+            (0o700, None),
+            (
+                0o755,
+                Some("has mode 0755, so everybody may look into it; run: chmod 0700 "),
+            ),
+            (
+                0o770,
+                Some("has mode 0770, so its group may remove and replace its files;"),
+            ),
+        ] {
+            fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+            let warnings = open_folders(&loaded);
+            assert_eq!(
+                warnings.len(),
+                usize::from(expect.is_some()),
+                "{warnings:?}"
+            );
+            let said = warnings.first().map(String::as_str).unwrap_or_default();
+            assert!(said.contains(expect.unwrap_or_default()), "{said}");
+        }
+    }
 
     #[test]
     fn only_files_with_real_secrets_that_others_may_read_are_found() {

@@ -1,5 +1,6 @@
 //! Wiring: the sockets of each server, with TLS and without, and who is let in there.
 
+use crate::cli::exit;
 use crate::config::{Config, Loaded};
 use crate::serving;
 use anyhow::Context as _;
@@ -78,7 +79,12 @@ impl<'a> Server<'a> {
             token.token_file = token.token_file.as_deref().map(|file| loaded.path(file));
         }
         let gate = Gate::with_outgoing(&access, Arc::new(SystemClock), outgoing);
-        gate.with_context(|| format!("[{}]", self.table))
+        gate.map_err(|error| {
+            let files = access.tokens.iter();
+            let files = files.filter_map(|token| token.token_file.as_deref());
+            let error = anyhow::Error::from(error).context(format!("[{}]", self.table));
+            exit::about_files(format!("{error:#}"), files)
+        })
     }
 
     /// Opens the listeners, those with TLS and those of private endpoint connections too; the public ones come

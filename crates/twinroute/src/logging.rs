@@ -2,8 +2,11 @@
 
 use crate::cli::output;
 use crate::config::LogFormat;
+use crate::log_gate::{self, JsonGate};
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
+use twinroute_model::clock::{Clock as _, SystemClock};
 
 /// Installs the subscriber; `RUST_LOG` wins over `filter`.
 ///
@@ -16,8 +19,14 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(|| LogOutput);
     match format {
-        LogFormat::Pretty => builder.with_ansi(output::has_colors(&io::stderr())).init(),
-        LogFormat::Json => builder.with_ansi(false).json().flatten_event(true).init(),
+        LogFormat::Pretty => {
+            let builder = builder.with_ansi(output::has_colors(&io::stderr()));
+            log_gate::text(builder).init();
+        }
+        LogFormat::Json => {
+            let builder = builder.with_ansi(false).json().flatten_event(true);
+            builder.map_event_format(JsonGate).init();
+        }
     }
     Ok(())
 }
@@ -29,6 +38,19 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
 pub(crate) fn filter(directives: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(directives)
         .map_err(|error| anyhow::anyhow!("the log filter {directives:?}: {error}"))
+}
+
+/// One line as the JSON log has them, for what is no event of `tracing`: a value that is a tree, or that goes out whatever
+/// the filter is. `fields` is an object.
+pub(crate) fn json_event(level: &str, message: &str, fields: &Value) -> Value {
+    let mut event = json!({
+        "timestamp": SystemClock.now().rfc3339(), "level": level, "message": message,
+        "target": "twinroute",
+    });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        event[name.as_str()] = value.clone();
+    }
+    event
 }
 
 /// Standard error, as far as somebody reads it. Events are delivered whether or not: a log whose pipe is closed or whose

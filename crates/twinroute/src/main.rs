@@ -12,6 +12,7 @@ mod containers;
 mod daemon;
 mod exposed;
 mod listeners;
+mod log_gate;
 mod logging;
 mod process;
 mod rotation;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             cli::output::error_line(format_args!("twinroute: cannot start its runtime: {error}"));
-            return ExitCode::FAILURE;
+            return ExitCode::from(cli::exit::ExitReason::System.code());
         }
     };
     let code = runtime.block_on(cli::run(arguments));

@@ -214,7 +214,7 @@ mod tests {
     /// What a daemon leaves beside its journal.
     async fn run_once(loaded: &Loaded) {
         let outgoing = loaded.outgoing().unwrap();
-        let endpoints = Arc::new(Endpoints::new(None, &outgoing).unwrap());
+        let endpoints = Arc::new(Endpoints::new(None, &outgoing, 1 << 20).unwrap());
         let definitions = Definitions {
             instances: serving::offline(loaded).unwrap().instances(),
             ..Definitions::default()

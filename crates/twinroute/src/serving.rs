@@ -1,6 +1,7 @@
 //! Wiring: the management API, its store and its key.
 
 use crate::auditing;
+use crate::cli::exit::{ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use anyhow::{Context as _, bail};
@@ -62,7 +63,11 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
     };
     let settings = &loaded.config.management;
     let default_instance = InstanceName::new(&loaded.config.instance)?;
-    let connect = Arc::new(Endpoints::new(None, &loaded.outgoing()?)?);
+    let connect = Arc::new(Endpoints::new(
+        None,
+        &loaded.outgoing()?,
+        loaded.config.ingress.event_bytes(),
+    )?);
     let clock = Arc::new(SystemClock);
     let opened = Management::open_offline(settings, backing, default_instance, connect, clock);
     let management = opened.map_err(|error| {
@@ -105,10 +110,10 @@ pub(crate) fn use_key(loaded: &Loaded) -> anyhow::Result<Option<InUse>> {
     let file = open_lock(&path).with_context(|| path.display().to_string())?;
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(InUse { _locked: file })),
-        Err(TryLockError::WouldBlock) => bail!(
+        Err(TryLockError::WouldBlock) => Err(in_use(format!(
             "{}: the key is being changed; start again once `twinroute management rotate-key` has ended",
             path.display()
-        ),
+        ))),
         Err(TryLockError::Error(error)) => Err(error).context(path.display().to_string()),
     }
 }
@@ -122,12 +127,16 @@ pub(crate) fn change_key(loaded: &Loaded) -> anyhow::Result<InUse> {
     let file = open_lock(&path).with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(InUse { _locked: file }),
-        Err(TryLockError::WouldBlock) => bail!(
+        Err(TryLockError::WouldBlock) => Err(in_use(format!(
             "{}: a twinroute that runs uses the key; stop it, change the key, and start it again",
             path.display()
-        ),
+        ))),
         Err(TryLockError::Error(error)) => Err(error).context(path.display().to_string()),
     }
+}
+
+fn in_use(text: String) -> anyhow::Error {
+    ReasonedError::new(ExitReason::InUse, text).into()
 }
 
 fn lock_file(loaded: &Loaded) -> PathBuf {

@@ -1,10 +1,11 @@
 //! Wiring: the one source of definitions, what it says, and when it says something new.
 
+use crate::cli::exit::{self, ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use crate::exposed;
 use crate::serving;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,9 +122,10 @@ impl Source {
             (_, Some(error)) => error,
             (_, None) => format!("no answer within {} s", FIRST_LOOK_MAX.as_secs()),
         };
-        bail!(
+        let text = format!(
             "[azure]: there are no definitions to begin with, and none were saved earlier: {reason}"
         );
+        Err(ReasonedError::new(ExitReason::Unavailable, text).into())
     }
 
     /// Has the router show how the source goes.
@@ -218,7 +220,16 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
     let clock = Arc::new(SystemClock);
     let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
     let tokens = settings.tokens(variable, clock.clone(), outgoing);
-    let tokens = tokens.map_err(|error| anyhow::anyhow!("[azure]: {error}"))?;
+    let tokens = tokens.map_err(|error| {
+        let files = [
+            &settings.ca_file,
+            &settings.client_secret_file,
+            &settings.certificate_file,
+            &settings.token_file,
+        ];
+        let files = files.into_iter().filter_map(Option::as_deref);
+        exit::about_files(format!("[azure]: {error}"), files)
+    })?;
     let mut overlay = Overlay::from_environment(settings.secrets_folder.clone());
     if let Some(vault) = open_vault(loaded, outgoing)? {
         overlay = overlay.with_key_vault(vault);

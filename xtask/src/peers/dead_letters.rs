@@ -26,6 +26,9 @@ pub(super) const KEY: &str =
 
 const SCRIPT: &str = "container.mjs";
 
+/// The size of the largest event that these containers hold.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+
 /// The check.
 pub(super) fn azurite(stage: &Stage<'_>) -> anyhow::Result<()> {
     let (_azurite, address) = start(stage)?;
@@ -111,7 +114,7 @@ impl Store {
             .build()?;
         Ok(Self {
             uris,
-            client: Client::new(Arc::new(http)),
+            client: Client::new(Arc::new(http), EVENT_BYTES_MAX),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,

@@ -7,15 +7,16 @@ use super::KeyVaultSettings;
 use crate::overlay::SECRET_BYTES_MAX;
 use crate::reason::chain;
 use crate::token::{Token, TokenError, TokenSource};
-use azure_core::http::headers::HeaderName;
 use azure_core::http::{HttpClient, Method, Request, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use twinroute_model::clock::Timestamp;
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::retry_after::retry_after;
 use twinroute_model::secret::Secret;
+use twinroute_outgoing::azure::BoundedHttp;
 
 const API_VERSION: &str = "7.4";
 
@@ -28,7 +29,14 @@ const ANSWER_BYTES_MAX: usize = 128 << 10;
 /// A mistyped vault must not be read for ever.
 const PAGES_MAX: usize = 400;
 
-const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
+/// Names of one listing: all that so many pages of a vault hold.
+const NAMES_MAX: usize = 25 * PAGES_MAX;
+
+/// Characters of a secret's name. Source: "About keys, secrets, and certificates", object identifiers.
+const NAME_CHARS_MAX: usize = 127;
+
+/// The longest wait that a vault is granted.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// Why a vault cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +76,8 @@ pub(super) struct Client {
     base: Option<Url>,
     scope: String,
     tokens: TokenSource,
-    http: Arc<dyn HttpClient>,
+    http: BoundedHttp,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Deserialize)]
@@ -112,13 +121,16 @@ impl Client {
         settings: &KeyVaultSettings,
         tokens: TokenSource,
         http: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
+        let http = BoundedHttp::new(http, |_| ANSWER_BYTES_MAX);
         Self {
             vault: settings.vault.clone(),
             base: settings.base(),
             scope: settings.scope.clone(),
             tokens,
             http,
+            clock,
         }
     }
 
@@ -139,9 +151,14 @@ impl Client {
                     .as_ref()
                     .and_then(|id| id.path().strip_prefix("/secrets/"));
                 let name = name.map(|name| name.split('/').next().unwrap_or(name));
-                let Some(name) = name.filter(|_| item.attributes.enabled) else {
+                // A longer one is no name of a vault's secret.
+                let legal = |name: &&str| name.len() <= NAME_CHARS_MAX && item.attributes.enabled;
+                let Some(name) = name.filter(legal) else {
                     continue;
                 };
+                if listed.len() == NAMES_MAX {
+                    return Err(self.malformed(format!("holds more than {NAMES_MAX} secrets")));
+                }
                 let updated = item.attributes.updated.saturating_mul(1_000);
                 listed.push(Listed {
                     name: name.to_owned(),
@@ -230,12 +247,13 @@ impl Client {
         let asking = async {
             let answer = self.http.execute_request(&request).await?;
             let status = answer.status();
-            let after = answer.headers().get_optional_str(&RETRY_AFTER);
-            let after = after.and_then(|text| text.trim().parse().ok());
+            let headers = answer.headers().iter();
+            let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+            let after = retry_after(headers, self.clock.now(), RETRY_AFTER_MAX);
             let mut body = zeroize::Zeroizing::new(vec![0; ANSWER_BYTES_MAX]);
             let bytes = answer.into_body().collect_into(&mut body).await?;
             body.truncate(bytes);
-            Ok::<_, azure_core::Error>((status, after.map(Duration::from_secs), body))
+            Ok::<_, azure_core::Error>((status, after, body))
         };
         let asked = timeout(REQUEST_WAIT, asking).await;
         let asked = asked.map_err(|_| {
@@ -266,6 +284,12 @@ impl Client {
                 retry_after,
             }),
         }
+    }
+
+    pub(super) fn too_much(&self, bytes_max: usize) -> VaultError {
+        self.malformed(format!(
+            "its secrets have more than {bytes_max} bytes together"
+        ))
     }
 
     fn malformed(&self, reason: impl Into<String>) -> VaultError {

@@ -25,6 +25,7 @@ use client::{Client, Listed, VaultError};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,8 +39,8 @@ const REQUESTS_MAX: usize = 4;
 /// Between failed looks: this, doubled each time, until it is as long as between good ones.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 
-/// A vault that asks to come later is believed up to this.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// Bytes of all secrets of one vault that are held; one has some 150.
+const SECRETS_BYTES_MAX: usize = 2 << 20;
 
 /// The longest that [`KeyVault::refresh`] waits.
 pub const REFRESH_WAIT_MAX: Duration = Duration::from_secs(15);
@@ -96,6 +97,12 @@ struct Held {
     updated: Timestamp,
 }
 
+impl Held {
+    fn bytes(&self) -> usize {
+        self.secret.expose().len()
+    }
+}
+
 impl std::fmt::Debug for KeyVault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "KeyVault({})", self.0.settings.vault)
@@ -113,7 +120,7 @@ impl KeyVault {
         http: Arc<dyn HttpClient>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let client = Client::new(&settings, tokens, http);
+        let client = Client::new(&settings, tokens, http, Arc::clone(&clock));
         Self(Arc::new(Inner {
             client,
             settings,
@@ -227,9 +234,15 @@ impl Inner {
                 None => changed.push((name, key, field, updated)),
             }
         }
+        let bytes = &AtomicUsize::new(now.values().map(|held: &Held| held.bytes()).sum());
         let reading = stream::iter(changed).map(|(name, key, field, updated)| async move {
             let secret = self.client.get(&name).await?;
-            Ok(secret.map(|secret| ((key, field), Held { secret, updated })))
+            let held = secret.map(|secret| Held { secret, updated });
+            let more = held.as_ref().map_or(0, Held::bytes);
+            if bytes.fetch_add(more, Ordering::Relaxed) + more > SECRETS_BYTES_MAX {
+                return Err(self.client.too_much(SECRETS_BYTES_MAX));
+            }
+            Ok(held.map(|held| ((key, field), held)))
         });
         let read: Vec<_> = reading
             .buffer_unordered(REQUESTS_MAX)
@@ -269,8 +282,7 @@ impl Inner {
                 known.failures = known.failures.saturating_add(1);
                 known.error = Some(text);
                 let pause = PAUSE_MIN.saturating_mul(1 << doublings).min(every);
-                let told = error.retry_after().unwrap_or_default();
-                pause.max(told.min(RETRY_AFTER_MAX))
+                pause.max(error.retry_after().unwrap_or_default())
             }
         };
         changed |= known.error != before;

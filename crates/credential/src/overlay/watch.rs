@@ -1,92 +1,43 @@
 //! Tells when the folder of secrets or the key vault changes.
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use std::path::{Path, PathBuf, absolute};
-use std::sync::Arc;
+use std::future::pending;
+use std::path::Path;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
-/// A burst of changes is one change: quiet for this long ends it.
-const QUIET: Duration = Duration::from_millis(100);
-
-/// But no burst puts a look off for longer than this.
-const BURST_MAX: Duration = Duration::from_secs(2);
-
-/// Where no watch can be set or one misses changes (network file systems, a folder that was replaced as a
-/// whole), a look is taken this often.
+/// Where no watch can be set or one misses changes (network file systems), the folder is checked this often.
 const POLL: Duration = Duration::from_secs(30);
 
 /// Watches one folder and one key vault, or nothing. Stops when dropped.
 #[derive(Debug)]
 pub struct Watch {
-    folder: Option<PathBuf>,
+    folder: Option<FolderWatch>,
     /// Counts changes of what is known of the key vault.
     vault: Option<watch::Receiver<u64>>,
-    seen: Arc<Notify>,
-    watcher: Option<RecommendedWatcher>,
-    aim: Aim,
-    /// A change was seen, but its burst was not over when the caller went away.
-    open: bool,
 }
 
-/// What is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aim {
-    Folder,
-    /// The folder is not there yet: that in which it, or what it stands in, is to appear.
-    Above,
+#[derive(Debug)]
+enum FolderWatch {
+    Watched(twinroute_files::watch::Watch),
+    /// The system refuses a watch.
+    Polled,
 }
 
 impl Watch {
     pub(super) fn new(folder: Option<&Path>, vault: Option<watch::Receiver<u64>>) -> Self {
-        let mut watch = Self {
-            folder: folder.map(Path::to_owned),
-            vault,
-            seen: Arc::default(),
-            watcher: None,
-            aim: Aim::Folder,
-            open: false,
-        };
-        watch.set();
-        watch
-    }
-
-    /// Sets the watch anew: the folder may be another one by now.
-    fn set(&mut self) {
-        let Some(folder) = &self.folder else {
-            return;
-        };
-        let folder = absolute(folder).unwrap_or_else(|_| folder.clone());
-        let there = folder.ancestors().find(|above| above.is_dir());
-        let (target, aim, mode) = match there {
-            Some(above) if *above != *folder => (above, Aim::Above, RecursiveMode::NonRecursive),
-            _ => (folder.as_path(), Aim::Folder, RecursiveMode::Recursive),
-        };
-        let seen = Arc::clone(&self.seen);
-        let on_the_way = folder.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading a secret must not look like a change; after an error anything may be missed.
-            let counts = event.map_or(true, |event| {
-                let near =
-                    |path: &PathBuf| on_the_way.starts_with(path) || path.starts_with(&on_the_way);
-                !matches!(event.kind, EventKind::Access(_))
-                    && (event.paths.is_empty() || event.paths.iter().any(near))
-            });
-            if counts {
-                seen.notify_one();
-            }
-        });
-        let watching = watcher.and_then(|mut watcher| {
-            watcher.watch(target, mode)?;
-            Ok(watcher)
-        });
-        self.aim = aim;
-        if let Err(error) = &watching {
-            let folder = folder.display();
-            tracing::debug!(%folder, %error, "secrets are not watched, only looked at in turns");
-        }
-        self.watcher = watching.ok();
+        let folder =
+            folder.map(
+                |folder| match twinroute_files::watch::Watch::new(&[folder], &[]) {
+                    Ok(watch) => FolderWatch::Watched(watch.poll_every(POLL)),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "secrets are not watched but polled");
+                        FolderWatch::Polled
+                    }
+                },
+            );
+        Self { folder, vault }
     }
 
     /// Resolves when secrets may have changed: after a change, once it has been quiet for a moment, and
@@ -102,38 +53,22 @@ impl Watch {
                 None => false,
             };
             if !changed {
-                std::future::pending::<()>().await;
+                pending::<()>().await;
+            }
+        };
+        let folder = async {
+            match &self.folder {
+                Some(FolderWatch::Watched(watch)) => watch.changed().await,
+                Some(FolderWatch::Polled) => sleep(POLL).await,
+                None => pending().await,
             }
         };
         tokio::select! {
             () = stored => {}
-            () = self.folder_changed() => {}
+            () = folder => {}
         }
         if let Some(vault) = &mut self.vault {
             vault.mark_unchanged();
-        }
-    }
-
-    async fn folder_changed(&mut self) {
-        if self.folder.is_none() {
-            return std::future::pending().await;
-        }
-        if !self.open && timeout(POLL, self.seen.notified()).await.is_err() {
-            self.set();
-            return;
-        }
-        self.open = true;
-        let latest = Instant::now() + BURST_MAX;
-        loop {
-            let quiet = (Instant::now() + QUIET).min(latest);
-            let more = timeout_at(quiet, self.seen.notified()).await;
-            if more.is_err() || Instant::now() >= latest {
-                self.open = false;
-                if self.aim == Aim::Above {
-                    self.set();
-                }
-                return;
-            }
         }
     }
 }
@@ -142,21 +77,10 @@ impl Watch {
 mod tests {
     use super::*;
     use std::fs;
+    use tokio::time::{Instant, timeout};
 
-    /// Waits for the watcher's word, not for time: the time limit only ends a test that fails.
-    #[tokio::test]
-    async fn a_change_is_told_also_when_a_caller_went_away() {
-        let root = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(Some(root.path()), None);
-        fs::write(root.path().join("accessKey1"), b"k").unwrap();
-        // The caller leaves while the burst is still on.
-        watch.seen.notified().await;
-        watch.open = true;
-        let limit = Duration::from_secs(20);
-        timeout(limit, watch.changed()).await.unwrap();
-        assert!(!watch.open);
-        assert!(watch.watcher.is_some());
-    }
+    /// Only ends a test that fails: below the poll, which must not be what sees a change.
+    const LIMIT: Duration = Duration::from_secs(20);
 
     /// A folder that was made after the start was found half a minute later.
     #[tokio::test]
@@ -164,15 +88,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("secrets/inner");
         let mut watch = Watch::new(Some(&folder), None);
-        assert_eq!(watch.aim, Aim::Above);
-        fs::write(root.path().join("beside"), b"x").unwrap();
         fs::create_dir_all(&folder).unwrap();
-        let limit = Duration::from_secs(20);
-        while watch.aim == Aim::Above {
-            timeout(limit, watch.changed()).await.unwrap();
-        }
+        timeout(LIMIT, watch.changed()).await.unwrap();
         fs::write(folder.join("accessKey1"), b"k").unwrap();
-        timeout(limit, watch.changed()).await.unwrap();
+        timeout(LIMIT, watch.changed()).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ mod credentials;
 mod event_grid;
 mod network;
 mod notifications;
+mod overload;
 mod refusals;
 mod webhook;
 

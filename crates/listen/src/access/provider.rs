@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::answer::{AnswerBody, AnswerError, read_success};
 
 /// Between two requests while there are keys.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -33,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 256 << 10;
+const ANSWER_BYTES_MAX: usize = 128 << 10;
 
 /// Why there is no key for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +51,8 @@ enum FetchError {
     Request(#[from] reqwest::Error),
     #[error("{url}: answered {status}")]
     Status { url: Url, status: StatusCode },
-    #[error("{url}: answered more than {ANSWER_BYTES_MAX} bytes")]
-    TooLarge { url: Url },
+    #[error("{url}: cannot be read")]
+    Unread { url: Url, source: AnswerError },
     #[error("{url}: answered no such JSON")]
     Malformed { url: Url, source: serde_json::Error },
     #[error("{url}: is about issuer {found:?}, not about the one that is configured")]
@@ -249,21 +250,15 @@ impl Source {
         Ok(keys)
     }
 
-    async fn answer(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let mut response = self.http.get(url.clone()).send().await?;
+    async fn answer(&self, url: &Url) -> Result<AnswerBody, FetchError> {
+        let response = self.http.get(url.clone()).send().await?;
         let status = response.status();
         let url = url.clone();
         if status != StatusCode::OK {
             return Err(FetchError::Status { url, status });
         }
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(FetchError::TooLarge { url });
-            }
-            answer.extend_from_slice(&chunk);
-        }
-        Ok(answer)
+        let answer = read_success(response, ANSWER_BYTES_MAX).await;
+        answer.map_err(|source| FetchError::Unread { url, source })
     }
 }
 

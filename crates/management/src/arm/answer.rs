@@ -1,6 +1,7 @@
 //! Answers, with the headers that every answer of ARM has.
 
 use super::error::Error;
+use super::request::Request;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
@@ -48,6 +49,23 @@ impl Answer {
 
     pub(crate) fn no_content() -> Self {
         Self::new(StatusCode::NO_CONTENT, None)
+    }
+
+    /// What a HEAD gets of it. ARM RPC 1.0: 204 for a resource that is there; elsewhere the status of the GET.
+    pub(crate) fn of_head(self, request: &Request) -> Self {
+        let of_arm = request
+            .words
+            .first()
+            .is_some_and(|word| word == "subscriptions");
+        Self {
+            status: if of_arm {
+                StatusCode::NO_CONTENT
+            } else {
+                self.status
+            },
+            body: Content::Nothing,
+            headers: self.headers,
+        }
     }
 
     /// Adds a header. A value that cannot stand in one is left out.

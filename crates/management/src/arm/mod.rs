@@ -4,7 +4,9 @@
 
 pub(crate) mod answer;
 pub(crate) mod error;
+pub(crate) mod filter;
 pub(crate) mod id;
+pub(crate) mod identity;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod page;

@@ -64,16 +64,23 @@ pub(crate) fn list(
     let value: Vec<Value> = page.records.iter().map(render).collect();
     let mut body = json!({ "value": value });
     if let Some(token) = page.next {
-        let mut link = url(request, &request.path());
-        let version = request.query("api-version").unwrap_or_default();
-        link.push_str(&format!("?api-version={}", escape(version)));
-        if request.query("$top").is_some() {
-            link.push_str(&format!("&$top={items_max}"));
-        }
-        link.push_str(&format!("&$skipToken={token}"));
-        body["nextLink"] = link.into();
+        body["nextLink"] = next(request, &token).into();
     }
     Ok(body)
+}
+
+/// The URL of the page that begins at a token: the same list, asked for as before.
+pub(crate) fn next(request: &Request, token: &str) -> String {
+    let mut link = url(request, &request.path());
+    let version = request.query("api-version").unwrap_or_default();
+    link.push_str(&format!("?api-version={}", escape(version)));
+    for kept in ["$top", "$filter"] {
+        if let Some(value) = request.query(kept) {
+            link.push_str(&format!("&{kept}={}", escape(value)));
+        }
+    }
+    link.push_str(&format!("&$skipToken={token}"));
+    link
 }
 
 /// An absolute URL of this server.

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
 use twinroute_listen::PrivateWay;
 use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::json::Document;
 use uuid::Uuid;
 
 /// Characters of a path's segment, decoded.
@@ -23,10 +23,14 @@ const SEGMENTS_MAX: usize = 24;
 /// What was asked, by whom, and how the answer's URLs begin.
 pub(crate) struct Request {
     pub(crate) method: Method,
+    /// A HEAD: answered as the GET would be, by its status alone.
+    pub(crate) is_head: bool,
     /// The path's segments, decoded.
     pub(crate) segments: Vec<String>,
     /// The same in lower case: what fixed words are compared with.
     pub(crate) words: Vec<String>,
+    /// Which segment no name can be, and why. Whoever knows what stands there refuses it by its own rule.
+    pub(crate) illegal: Option<(usize, &'static str)>,
     query: Vec<(String, String)>,
     /// Path and query as they came.
     target: String,
@@ -56,17 +60,20 @@ pub(crate) struct Arrival {
 
 impl Request {
     /// # Errors
-    /// When the path holds what no name has.
+    /// When the path has too many segments.
     pub(crate) fn new(head: Parts, arrival: Arrival) -> Result<Self, Error> {
-        let segments = segments(head.uri.path())?;
+        let (segments, illegal) = segments(head.uri.path())?;
         let words = segments.iter().map(|segment| segment.to_ascii_lowercase());
         let words: Vec<String> = words.collect();
         let id = Uuid::new_v4();
         let cause = Cause::of(arrival.author.request(id), &head.method, &words);
         let base = base(&head, arrival.scheme);
         let way = PrivateWay::noted(&head.extensions).cloned();
+        let is_head = head.method == Method::HEAD;
         Ok(Self {
             way,
+            is_head,
+            illegal,
             words,
             segments,
             query: query(head.uri.query().unwrap_or_default()),
@@ -74,7 +81,7 @@ impl Request {
                 .uri
                 .path_and_query()
                 .map_or_else(|| "/".to_owned(), ToString::to_string),
-            method: head.method,
+            method: if is_head { Method::GET } else { head.method },
             headers: head.headers,
             base,
             caller: arrival.caller,
@@ -116,7 +123,7 @@ impl Request {
     ///
     /// # Errors
     /// When it says that it is something else, or is none.
-    pub(crate) fn json(&self) -> Result<Value, Error> {
+    pub(crate) fn json(&self) -> Result<Document, Error> {
         if let Some(found) = self.header("content-type") {
             let media = found.split(';').next().unwrap_or_default().trim();
             let media = media.to_ascii_lowercase();
@@ -133,8 +140,12 @@ impl Request {
         &self.target
     }
 
-    /// The path, decoded.
+    /// The path, decoded; as it came, where a segment of it is illegal.
     pub(crate) fn path(&self) -> String {
+        if self.illegal.is_some() {
+            let path = self.target.split('?').next();
+            return path.unwrap_or_default().to_owned();
+        }
         self.segments
             .iter()
             .fold(String::new(), |path, segment| path + "/" + segment)
@@ -146,35 +157,38 @@ impl Request {
     }
 }
 
-/// RFC 3986 §3.3. A segment that decodes to a slash, a dot segment or a control character would mean
-/// something else wherever it is shown or logged.
-fn segments(path: &str) -> Result<Vec<String>, Error> {
-    let refuse = |reason| Err(Error::InvalidPath { reason });
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let path = path.strip_suffix('/').unwrap_or(path);
-    if path.is_empty() {
-        return Ok(Vec::new());
-    }
+/// The segments of a path, decoded, and the first that no name can be: one that decodes to a separator, a dot
+/// segment or a control character would mean something else wherever it is shown or logged (RFC 3986 §3.3).
+///
+/// Empty ones are skipped: az and azure-mgmt-resource leave one where a type has no parent.
+#[allow(clippy::type_complexity, reason = "it is taken apart at once")]
+fn segments(path: &str) -> Result<(Vec<String>, Option<(usize, &'static str)>), Error> {
     let mut segments = Vec::new();
-    for raw in path.split('/') {
-        let Ok(segment) = percent_decode_str(raw).decode_utf8() else {
-            return refuse("a segment is not UTF-8");
+    let mut illegal = None;
+    for raw in path.split('/').filter(|raw| !raw.is_empty()) {
+        if segments.len() == SEGMENTS_MAX {
+            let reason = "it has too many segments";
+            return Err(Error::InvalidPath { reason });
+        }
+        let segment = percent_decode_str(raw).decode_utf8();
+        let reason = match &segment {
+            Err(_) => Some("a segment is not UTF-8"),
+            Ok(segment) if segment == "." || segment == ".." => Some("a segment consists of dots"),
+            Ok(segment) if segment.contains(['/', '\\', '?', '#', '%']) => {
+                Some("a segment holds a separator")
+            }
+            Ok(segment) if segment.chars().any(char::is_control) => {
+                Some("a segment holds a control character")
+            }
+            Ok(segment) if segment.len() > SEGMENT_MAX => Some("a segment is too long"),
+            Ok(_) => None,
         };
-        if segment.is_empty() {
-            return refuse("a segment is empty");
+        if let Some(reason) = reason {
+            illegal = illegal.or(Some((segments.len(), reason)));
         }
-        if segment == "." || segment == ".." {
-            return refuse("a segment consists of dots");
-        }
-        if segment.contains(['/', '\\', '?', '#', '%']) || segment.chars().any(char::is_control) {
-            return refuse("a segment holds a separator or a control character");
-        }
-        if segment.len() > SEGMENT_MAX || segments.len() == SEGMENTS_MAX {
-            return refuse("it is too long");
-        }
-        segments.push(segment.into_owned());
+        segments.push(segment.unwrap_or_default().into_owned());
     }
-    Ok(segments)
+    Ok((segments, illegal))
 }
 
 /// Pairs of a query, decoded; `+` is a blank, as forms have it.
@@ -240,17 +254,17 @@ pub(crate) mod tests {
 
     #[test]
     fn paths_that_could_mean_something_else_are_refused() {
-        for bad in [
-            "/a/%2e%2e/b",
-            "/a/../b",
-            "/a%2fb",
-            "/a//b",
-            "/a%00b",
-            "/%ff",
-            "/a%5cb",
-            "/a%25b",
+        for (bad, at) in [
+            ("/a/%2e%2e/b", 1),
+            ("/a/../b", 1),
+            ("/a%2fb", 0),
+            ("/b/a%00b/%2f", 1),
+            ("/%ff", 0),
+            ("/a%5cb", 0),
+            ("/a%25b", 0),
         ] {
-            assert!(request("GET", bad, &[], "").is_err(), "{bad}");
+            let illegal = request("GET", bad, &[], "").unwrap().illegal;
+            assert_eq!(illegal.map(|(at, _)| at), Some(at), "{bad}");
         }
         let long = "/a".repeat(SEGMENTS_MAX + 1);
         assert!(request("GET", &long, &[], "").is_err());

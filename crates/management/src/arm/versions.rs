@@ -18,6 +18,9 @@ pub(crate) const DATA_PLANE: &[&str] = &["2020-10-31", "2022-05-31", "2023-06-30
 
 /// Microsoft.Devices/provisioningServices, with what released clients send.
 pub(crate) const PROVISIONING: &[&str] = &[
+    "2017-11-15",
+    "2018-01-22",
+    "2020-01-01",
     "2020-03-01",
     "2021-10-15",
     "2022-02-05",
@@ -26,6 +29,25 @@ pub(crate) const PROVISIONING: &[&str] = &[
     "2026-08-31",
     "2026-11-01",
 ];
+
+/// Subscriptions, groups and lists of all resources: what released clients send. Others are taken too.
+pub(crate) const RESOURCES: &[&str] = &[
+    "2016-06-01",
+    "2019-10-01",
+    "2020-10-01",
+    "2021-04-01",
+    "2022-09-01",
+    "2022-12-01",
+    "2024-03-01",
+    "2024-11-01",
+];
+
+/// The version of a list that a client names, in any case.
+pub(crate) fn find(all: &[&'static str], version: &str) -> Option<&'static str> {
+    let mut all = all.iter();
+    all.find(|known| known.eq_ignore_ascii_case(version))
+        .copied()
+}
 
 /// Whether a text has the form of a version: `2023-01-31` or `2023-01-31-preview`.
 pub(crate) fn is_version(text: &str) -> bool {

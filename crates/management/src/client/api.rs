@@ -7,7 +7,7 @@ use super::error::{Error, Refusal, bounded, error_text};
 use super::retry;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use serde::de::DeserializeOwned;
 use std::net::IpAddr;
@@ -16,15 +16,14 @@ use std::time::Duration;
 use tokio::time::timeout;
 use twinroute_credential::token::{Token, TokenSource};
 use twinroute_model::clock::Clock;
+use twinroute_model::http_date::clock_difference;
+use twinroute_outgoing::answer::{self, AnswerError};
 
 /// The longest that one request takes, its answer read.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// No single answer is larger; pages of lists have some 100 kB.
-pub const ANSWER_BYTES_MAX: usize = 16 << 20;
-
-/// Bytes of an error answer that are looked at.
-const ERROR_BYTES_MAX: usize = 64 << 10;
+pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -320,38 +319,26 @@ impl Api {
             request: request.name(),
             reason: transport_text(error),
         };
-        let mut response = builder.send().await.map_err(failed)?;
+        let response = builder.send().await.map_err(failed)?;
         let status = response.status().as_u16();
-        let good = (200..300).contains(&status);
-        let limit = if good {
-            ANSWER_BYTES_MAX
-        } else {
-            ERROR_BYTES_MAX
-        };
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > limit {
-                if good {
-                    return Err(Error::Answer {
-                        request: request.name(),
-                        reason: format!("is larger than {limit} bytes"),
-                    });
-                }
-                body.truncate(limit);
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
         let headers = response.headers().clone();
-        if good {
+        if (200..300).contains(&status) {
+            let body = answer::read_success(response, ANSWER_BYTES_MAX).await;
+            let body = body.map_err(|error| unread(request, error))?;
             return Ok(Answer {
                 status,
                 headers,
-                body: body.into(),
+                body: body.into_bytes(),
                 request: request.name(),
             });
         }
-        let (code, message) = error_text(&body);
+        let (code, mut message) = error_text(&answer::read_error(response).await);
+        let date = headers.get(DATE).filter(|_| matches!(status, 401 | 403));
+        let date = date.and_then(|date| date.to_str().ok());
+        if let Some(skew) = date.and_then(|date| clock_difference(date, self.clock.now())) {
+            let gap = if message.is_empty() { "" } else { "; " };
+            message = format!("{message}{gap}{skew}");
+        }
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         Err(Refusal {
             request: request.name(),
@@ -403,11 +390,36 @@ pub(super) fn is_local(url: &Url) -> bool {
             .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
+/// What a success is whose body cannot be had: it may be asked for again unless it is too large.
+fn unread(request: &Request, error: AnswerError) -> Error {
+    let request = request.name();
+    match error {
+        AnswerError::TooLarge { bytes_max } => Error::Answer {
+            request,
+            reason: format!("is larger than {bytes_max} bytes"),
+        },
+        AnswerError::Broken(cause) => Error::Transport {
+            request,
+            reason: match cause.downcast() {
+                Ok(cause) => transport_text(*cause),
+                Err(cause) => causes(&*cause),
+            },
+        },
+        error @ AnswerError::Crowded { .. } => Error::Transport {
+            request,
+            reason: error.to_string(),
+        },
+    }
+}
+
 /// The causes of a failed exchange, without its URL.
 fn transport_text(error: reqwest::Error) -> String {
-    let error = error.without_url();
+    causes(&error.without_url())
+}
+
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();

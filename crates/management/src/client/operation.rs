@@ -9,7 +9,7 @@ use super::link::at_home;
 use super::retry;
 use bytes::Bytes;
 use reqwest::{Method, Url};
-use serde_json::Value;
+use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -195,7 +195,7 @@ impl Api {
             (Err(error), _) => return Err(error),
         };
         let status = match follow {
-            Follow::Record(_) => member(&answer.body, "status").or_else(|| state(&answer.body)),
+            Follow::Record(_) => record_status(&answer.body).or_else(|| state(&answer.body)),
             Follow::Result(_) => None,
             Follow::Resource | Follow::Finished => state(&answer.body),
         };
@@ -235,14 +235,29 @@ fn terminal(status: &str) -> Option<bool> {
     }
 }
 
-fn member(body: &[u8], name: &str) -> Option<String> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    Some(value.get(name)?.as_str()?.to_owned())
+// Only what is asked for is read: as a tree of values, JSON takes many times its bytes.
+
+/// `status` of an operation's record.
+fn record_status(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Record {
+        status: String,
+    }
+    let record: Record = serde_json::from_slice(body).ok()?;
+    Some(record.status)
 }
 
 /// `properties.provisioningState` of a resource.
 fn state(body: &[u8]) -> Option<String> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    let state = value.get("properties")?.get("provisioningState")?;
-    Some(state.as_str()?.to_owned())
+    #[derive(Deserialize)]
+    struct Resource {
+        properties: Properties,
+    }
+    #[derive(Deserialize)]
+    struct Properties {
+        #[serde(rename = "provisioningState")]
+        state: String,
+    }
+    let resource: Resource = serde_json::from_slice(body).ok()?;
+    Some(resource.properties.state)
 }

@@ -1,11 +1,10 @@
 //! When and how long after a failure a request is made again: pure arithmetic.
 
 use reqwest::Method;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::retry_after::retry_after;
 
 /// Requests that are made for one call, the first included.
 pub(super) const ATTEMPTS_MAX: u32 = 4;
@@ -41,22 +40,11 @@ pub(super) fn wait(failures: u32, after: Option<Duration>, random: f64) -> Durat
     }
 }
 
-/// RFC 9110, 10.2.3: seconds, or a date; and the two headers in milliseconds that Azure's clients know.
+/// How long the server asks to wait.
 pub(super) fn after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
-        let millis = headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(Ok(millis)) = millis.map(|text| text.trim().parse()) {
-            return Some(Duration::from_millis(millis).min(RETRY_AFTER_MAX));
-        }
-    }
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-    }
-    let moment = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    let seconds = moment.unix_timestamp().saturating_sub(now.unix_seconds());
-    let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    Some(wait.min(RETRY_AFTER_MAX))
+    let pairs = headers.iter();
+    let pairs = pairs.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    retry_after(pairs, now, RETRY_AFTER_MAX)
 }
 
 #[cfg(test)]
@@ -87,6 +75,13 @@ mod tests {
         check("retry-after", "99999999999", Some(86_400_000));
         check("retry-after", "Sun, 22 Nov 2026 08:00:30 GMT", Some(30_000));
         check("retry-after", "Sun, 22 Nov 2026 07:00:30 GMT", Some(0));
+        check(
+            "retry-after",
+            "Sunday, 22-Nov-26 08:00:30 GMT",
+            Some(30_000),
+        );
+        check("retry-after", "Sun Nov 22 08:00:30 2026", Some(30_000));
+        check("retry-after", "99999999999999999999", Some(86_400_000));
         check("retry-after", "soon", None);
         check("x-ms-retry-after-ms", "250", Some(250));
     }

@@ -1,50 +1,32 @@
 //! Endpoints: `…/digitalTwinsInstances/{name}/endpoints[/{endpoint}]`.
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`. There is no PATCH. A secret that
-//! was given is shown as a mask, one that was not is absent; a mask that is put back is refused.
+//! was given is shown as a mask, one that was not is absent; a mask that is put back keeps the secret that it names,
+//! and is refused when it names none.
 
-use super::{identity_reference, list_children, names};
+use super::{list_children, names};
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
 use crate::arm::request::Request;
 use crate::definitions;
 use crate::desk::Desk;
 use crate::life;
-use crate::lookup::{child, need, need_parent, not_taken};
+use crate::lookup::{child, need, need_parent, not_found, not_taken, only};
 use crate::operations::{Begun, Failure, Operation, Outcome, Step};
+use crate::store::masks::KeptSecrets;
 use crate::store::record::{Record, system_data};
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use twinroute_model::endpoint::{self, Endpoint, EndpointType, FieldError};
+use twinroute_model::body::Spelling;
+use twinroute_model::endpoint::{BodySource, Endpoint, EndpointBody, EndpointType, FieldError};
+use twinroute_model::json::Document;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::secret::Secret;
 
-const TYPES: &[&str] = &["EventHub", "EventGrid", "ServiceBus"];
-const AUTHENTICATION: &[&str] = &["KeyBased", "IdentityBased"];
-
-/// Members that are secrets: the type they belong to, and whether they hold a connection string.
-const SECRETS: &[&str] = &[
-    "connectionStringPrimaryKey",
-    "connectionStringSecondaryKey",
-    "primaryConnectionString",
-    "secondaryConnectionString",
-    "accessKey1",
-    "accessKey2",
-    "deadLetterSecret",
-];
-
-/// Members that everybody may see.
-const PLAIN: &[&str] = &[
-    "TopicEndpoint",
-    "endpointUri",
-    "entityPath",
-    "deadLetterUri",
-];
+/// What the server says of an endpoint.
+const COMPUTED: &[&str] = &["createdTime", "provisioningError", "provisioningState"];
 
 /// The form of a mask that is published for connection strings.
 const STRING_MASK: &str =
@@ -56,6 +38,13 @@ pub(crate) async fn answer(
     instance: &ResourceId,
     rest: &[String],
 ) -> Result<Answer, Error> {
+    if let [name, step] = rest
+        && step.eq_ignore_ascii_case("swapKeys")
+    {
+        only(request, &[Method::POST], "POST")?;
+        desk.store.is_read_only()?;
+        return swap_keys(desk, request, instance.child(Kind::Endpoint, name)).await;
+    }
     let Some(name) = child(request, rest)? else {
         return list_children(desk, request, instance, Kind::Endpoint);
     };
@@ -72,18 +61,23 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let owner = id.owner().expect("an endpoint has an instance");
     need_parent(desk, &owner)?;
     let name = names::check_endpoint(&id.name)?;
-    let body = request.json()?;
-    let mut wanted = read(&id, &Object::body(&body)?)?;
-    let endpoint = check(&name, &wanted)?;
+    let document = request.json()?;
+    let present = desk.store.read().get(&id);
+    let Wanted {
+        record: mut wanted,
+        endpoint,
+        kept,
+    } = read(&id, &name, &document, present.as_ref())?;
     connects(desk, &owner, &endpoint)?;
     let (caller, now) = (request.caller.clone(), request.now);
     let outcome = desk
         .begin(&request.cause, move |desk, state| {
             let before = admit(desk, state, &owner, &id)?;
             let before = before.as_ref();
+            kept.check(before)?;
             if let Some(before) = before {
                 keeps_authentication(before, &wanted)?;
-                if is_same(before, &wanted) && before.state() == "Succeeded" {
+                if before.is_same(&wanted, COMPUTED) && before.state() == "Succeeded" {
                     let done = Outcome::Done(Record::clone(before));
                     return Ok((Vec::new(), None, done));
                 }
@@ -128,85 +122,49 @@ fn admit(
     Ok(before)
 }
 
-/// Reads a body into a record; secrets go apart.
-fn read(id: &ResourceId, body: &Object<'_>) -> Result<Record, Error> {
-    let given = body.object("properties")?;
-    if !given.is_there() {
+/// What a body asks for.
+struct Wanted {
+    record: Record,
+    endpoint: Endpoint,
+    kept: KeptSecrets,
+}
+
+/// Reads a body and checks it: the rules of every source, and those of this API alone. A mask that names a secret of
+/// the endpoint that is there keeps it.
+fn read(
+    id: &ResourceId,
+    name: &EndpointName,
+    document: &Document,
+    present: Option<&Record>,
+) -> Result<Wanted, Error> {
+    let members = document.object().ok_or_else(|| {
+        let rule = "must be an object";
+        Error::InvalidFields(vec![FieldError::new("(body)", rule)])
+    })?;
+    let mut body = EndpointBody::read(members, Spelling::Published);
+    if body.is_without_properties() {
         return Err(Error::MissingMember {
             path: "properties".to_owned(),
         });
     }
-    let missing = || Error::MissingMember {
-        path: given.path("endpointType"),
-    };
-    let kind = given.word("endpointType", TYPES)?.ok_or_else(missing)?;
-    let identity = given.object("identity")?;
-    // `identity` says that it is identity-based; without either, ARM's default holds.
-    let default = if identity.is_there() {
-        "IdentityBased"
-    } else {
-        "KeyBased"
-    };
-    let authentication = given
-        .word("authenticationType", AUTHENTICATION)?
-        .unwrap_or(default);
-    let mut properties = Map::new();
-    properties.insert("endpointType".to_owned(), kind.into());
-    properties.insert("authenticationType".to_owned(), authentication.into());
-    if let Some(identity) = identity_reference(&given)? {
-        properties.insert("identity".to_owned(), identity);
-    }
-    for member in PLAIN {
-        if let Some(text) = given.text(member)? {
-            properties.insert((*member).to_owned(), text.into());
+    let mut kept = KeptSecrets::default();
+    let masked: Vec<_> = body
+        .secrets()
+        .filter(|(_, secret)| secret.is_masked())
+        .collect();
+    for (member, mask) in masked {
+        let pointer = format!("/properties/{member}");
+        let stored = present.and_then(|present| present.secrets.get(&pointer));
+        // A key is one of its topic: the mask of another's names none that is stored.
+        let same = !member.starts_with("accessKey")
+            || present.is_some_and(|present| same_topic(present, body.word("TopicEndpoint")));
+        if let Some(stored) = stored.filter(|stored| same && mask.is_mask_of(stored)) {
+            body.put_secret(member, stored);
+            kept.add(pointer, stored);
         }
     }
-    let mut secrets = BTreeMap::new();
-    for member in SECRETS {
-        // An empty one is what a read shows while it provisions, and what some clients send for none.
-        if let Some(text) = given.text(member)?.filter(|text| !text.is_empty()) {
-            secrets.insert(format!("/properties/{member}"), Secret::new(text));
-        }
-    }
-    let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
-    Ok(Record::new(id.clone(), body, secrets))
-}
-
-/// All rules at once: those of every source, and those of this API alone.
-fn check(name: &EndpointName, record: &Record) -> Result<Endpoint, Error> {
-    let mut errors = Vec::new();
-    let authentication = record.property("authenticationType").unwrap_or_default();
-    let mut refuse = |member: &str, rule: &str| {
-        errors.push(FieldError::new(&format!("properties.{member}"), rule));
-    };
-    if authentication == "IdentityBased" {
-        for member in SECRETS {
-            if record
-                .secrets
-                .contains_key(&format!("/properties/{member}"))
-            {
-                let rule = match *member {
-                    "deadLetterSecret" => {
-                        "is for key-based endpoints; an identity-based one has deadLetterUri"
-                    }
-                    _ => "is for key-based endpoints; leave it out of an identity-based one",
-                };
-                refuse(member, rule);
-            }
-        }
-    } else if record.property("deadLetterUri").is_some() {
-        refuse(
-            "deadLetterUri",
-            "is for identity-based endpoints; a key-based one has deadLetterSecret",
-        );
-    } else if record.properties().contains_key("identity") {
-        refuse(
-            "identity",
-            "is for identity-based endpoints; set authenticationType to IdentityBased",
-        );
-    }
-    let parsed = endpoint::parse(name, record.reveal_text().expose());
-    let endpoint = match parsed {
+    let mut errors = of_this_api(&body);
+    let endpoint = match body.check(name, BodySource::Request) {
         Ok(endpoint) if errors.is_empty() => endpoint,
         Ok(_) => return Err(Error::InvalidFields(errors)),
         Err(more) => {
@@ -214,16 +172,44 @@ fn check(name: &EndpointName, record: &Record) -> Result<Endpoint, Error> {
             return Err(Error::InvalidFields(errors));
         }
     };
-    if let Some(dead_letter) = &endpoint.dead_letter {
-        let member = match dead_letter {
-            endpoint::DeadLetter::Sas(_) => "properties.deadLetterSecret",
-            endpoint::DeadLetter::Identity(_) => "properties.deadLetterUri",
-        };
-        endpoint::location::Location::of(dead_letter).map_err(|problem| {
-            Error::InvalidFields(vec![FieldError::new(member, problem.to_string())])
-        })?;
+    let secrets = body
+        .secrets()
+        .map(|(member, secret)| (format!("/properties/{member}"), secret));
+    let members = Map::from_iter([("properties".to_owned(), Value::Object(body.plain()))]);
+    let mut record = Record::new(id.clone(), members, secrets.collect());
+    for (pointer, member, value) in body.unknown() {
+        record.keep_unknown(pointer, member, value, present)?;
     }
-    Ok(endpoint)
+    Ok(Wanted {
+        record,
+        endpoint,
+        kept,
+    })
+}
+
+fn same_topic(present: &Record, topic: Option<&str>) -> bool {
+    let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
+    let stored = present.property("TopicEndpoint").map(plain);
+    stored == topic.map(plain)
+}
+
+/// As az has it: how dead letters are reached follows how the endpoint is.
+fn of_this_api(body: &EndpointBody<'_>) -> Vec<FieldError> {
+    let (member, given, rule) = if body.is_key_based() {
+        (
+            "deadLetterUri",
+            body.word("deadLetterUri").is_some() && body.secret("deadLetterSecret").is_none(),
+            "is for identity-based endpoints; a key-based one has deadLetterSecret",
+        )
+    } else {
+        (
+            "deadLetterSecret",
+            body.secret("deadLetterSecret").is_some(),
+            "is for key-based endpoints; an identity-based one has deadLetterUri",
+        )
+    };
+    let error = given.then(|| FieldError::new(&format!("properties.{member}"), rule));
+    error.into_iter().collect()
 }
 
 /// A definition that no sink can be made of would refuse the whole table; it is refused here instead.
@@ -259,12 +245,41 @@ fn keeps_authentication(before: &Record, wanted: &Record) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_same(before: &Record, wanted: &Record) -> bool {
-    let mut present = before.properties().clone();
-    for computed in ["provisioningState", "provisioningError", "createdTime"] {
-        present.remove(computed);
-    }
-    before.id == wanted.id && present == *wanted.properties() && before.secrets == wanted.secrets
+/// POST `swapKeys`: the two keys change places, all else stays. Not an operation of Azure's: it shows no key, so a
+/// client could not do it.
+async fn swap_keys(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+    need(desk, &id)?;
+    let owner = id.owner().expect("an endpoint has an instance");
+    let (caller, now) = (request.caller.clone(), request.now);
+    let begun = desk
+        .begin(&request.cause, move |_, state| {
+            life::staying(state, &owner)?;
+            life::idle(state, &id)?;
+            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
+            let mut record = Record::clone(before);
+            let kind = EndpointType::parse(before.property("endpointType").unwrap_or_default());
+            let kind = kind.unwrap_or(EndpointType::EventHub);
+            let [first, second] = kind.keys().map(|key| format!("/properties/{key}"));
+            let (Some(primary), Some(secondary)) = (
+                record.secrets.remove(&first),
+                record.secrets.remove(&second),
+            ) else {
+                let rule = "is not there: there are no two keys to swap";
+                let field = second.trim_start_matches('/').replace('/', ".");
+                return Err(Error::InvalidFields(vec![FieldError::new(&field, rule)]));
+            };
+            record.secrets.insert(first, secondary);
+            record.secrets.insert(second, primary);
+            let system = system_data(Some(before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            record.set_state("Provisioning");
+            let operation = Operation::begin(&id, Step::Update, now);
+            let begun = Begun::new(&operation, record.clone());
+            Ok((vec![Change::Put(record)], Some(operation), begun))
+        })
+        .await?;
+    let body = Some(render(&begun.record));
+    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
@@ -318,32 +333,25 @@ pub(crate) fn definition(record: &Record) -> Option<Endpoint> {
     let name = EndpointName::new(&record.id.name).ok()?;
     let reason = record.properties().get("provisioningError");
     let reason = reason.and_then(|reason| reason["message"].as_str());
-    match endpoint::parse(&name, record.reveal_text().expose()) {
-        Ok(endpoint) => Some(Endpoint {
-            provisioning_error: reason.map(str::to_owned),
-            ..endpoint
-        }),
-        Err(errors) => {
-            let kind = [
-                EndpointType::EventGrid,
-                EndpointType::EventHub,
-                EndpointType::ServiceBus,
-            ];
-            let stored = record.property("endpointType");
-            let kind = kind
-                .into_iter()
-                .find(|kind| stored == Some(kind.as_str()))?;
-            let missing = Error::InvalidFields(errors).to_string();
-            let waiting = endpoint::Waiting {
-                endpoint_type: kind,
-                missing: format!("the stored definition cannot be read; put it again: {missing}"),
-            };
+    let document = Document::new(record.reveal());
+    let mut body = EndpointBody::read(document.object()?, Spelling::Published);
+    match body.check_main(&name) {
+        Ok((endpoint, left_out)) => {
+            let left_out = left_out.first();
+            let left_out = left_out.map(|error| format!("put the definition again: {error}"));
             Some(Endpoint {
-                name,
-                destination: endpoint::Destination::Waiting(waiting),
+                provisioning_error: reason.map(str::to_owned).or(left_out),
+                ..endpoint
+            })
+        }
+        Err(errors) => {
+            let missing = Error::InvalidFields(errors).to_string();
+            let missing = format!("the stored definition cannot be read; put it again: {missing}");
+            let waiting = body.waiting(&name, missing).ok()?;
+            Some(Endpoint {
                 dead_letter: None,
                 provisioning_state: None,
-                provisioning_error: None,
+                ..waiting
             })
         }
     }

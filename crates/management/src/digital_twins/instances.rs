@@ -7,6 +7,7 @@ use super::names;
 use crate::arm::answer::Answer;
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};
+use crate::arm::identity;
 use crate::arm::json::Object;
 use crate::arm::names::{check_group, location};
 use crate::arm::page;
@@ -17,23 +18,14 @@ use crate::life;
 use crate::lookup::{need, need_group, not_found, not_taken};
 use crate::operations::{Begun, Operation, Outcome, Step};
 use crate::store::record::{Record, system_data, tags};
+use crate::store::unknown::UnknownMembers;
 use crate::store::{Change, State};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
-const IDENTITIES: &[&str] = &[
-    "None",
-    "SystemAssigned",
-    "UserAssigned",
-    "SystemAssigned,UserAssigned",
-];
 const ACCESS: &[&str] = &["Enabled", "Disabled"];
-
-/// User-assigned identities of one instance.
-const USER_IDENTITIES_MAX: usize = 100;
 
 pub(crate) async fn answer(
     desk: &Arc<Desk>,
@@ -61,6 +53,33 @@ struct Wanted {
     tags: Value,
     identity: Option<Value>,
     access: &'static str,
+    unknown: UnknownMembers,
+}
+
+/// What the server says of an instance.
+const COMPUTED: &[&str] = &[
+    "createdTime",
+    "hostName",
+    "lastUpdatedTime",
+    "privateEndpointConnections",
+    "provisioningState",
+];
+
+/// Members of `properties` that are read, or that are the server's own.
+const KNOWN: &[&str] = &[
+    "createdTime",
+    "hostName",
+    "lastUpdatedTime",
+    "privateEndpointConnections",
+    "provisioningState",
+    "publicNetworkAccess",
+];
+
+/// Members that nobody knows.
+fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+    let mut unknown = UnknownMembers::of(body, KNOWN)?;
+    unknown.add("/identity", &body.object("identity")?, identity::KNOWN);
+    Ok(unknown)
 }
 
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
@@ -71,11 +90,12 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     let wanted = Wanted {
         location: body.text("location")?.map(location).transpose()?,
         tags: tags(&body)?,
-        identity: identity(&body.object("identity")?, &id)?,
+        identity: identity::read(&body.object("identity")?, &id)?,
         access: body
             .object("properties")?
             .word("publicNetworkAccess", ACCESS)?
             .unwrap_or("Enabled"),
+        unknown: unknown(&body)?,
     };
     let (caller, now) = (request.caller.clone(), request.now);
     let outcome = desk
@@ -95,8 +115,9 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             properties.insert("createdTime".to_owned(), created.into());
             properties.insert("lastUpdatedTime".to_owned(), now.rfc3339().into());
             properties.insert("publicNetworkAccess".to_owned(), wanted.access.into());
+            wanted.unknown.keep(&mut record, before)?;
             if let Some(before) = before
-                && is_same(before, &record)
+                && before.is_same(&record, COMPUTED)
                 && before.state() == "Succeeded"
             {
                 let done = Outcome::Done(Record::clone(before));
@@ -163,17 +184,6 @@ pub(crate) fn named(state: &State, name: &str) -> Option<Record> {
     state.named(Kind::Instance, name)
 }
 
-/// Whether a PUT changes nothing.
-fn is_same(before: &Record, after: &Record) -> bool {
-    let same = |name: &str| {
-        let null = Value::Null;
-        before.body.get(name).unwrap_or(&null) == after.body.get(name).unwrap_or(&null)
-    };
-    before.id == after.id
-        && ["location", "tags", "identity"].into_iter().all(same)
-        && before.property("publicNetworkAccess") == after.property("publicNetworkAccess")
-}
-
 async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     let body = request.json()?;
     let body = Object::body(&body)?;
@@ -183,19 +193,27 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
         .then(|| tags(&body))
         .transpose()?;
     let new_identity = match body.raw("identity") {
-        None => None,
-        Some(_) => Some(identity(&body.object("identity")?, &id)?),
+        Some(Value::Null) => Some(None),
+        // Nothing in it changes nothing.
+        given if given.is_none_or(twinroute_model::body::is_empty) => None,
+        _ => Some(identity::read(&body.object("identity")?, &id)?),
     };
     let access = body
         .object("properties")?
         .word("publicNetworkAccess", ACCESS)?;
+    let unknown = unknown(&body)?;
+    let location = body.text("location")?.map(location).transpose()?;
     need(desk, &id)?;
     let (caller, now) = (request.caller.clone(), request.now);
     let outcome = desk
-        .begin(&request.cause, move |_, state| {
+        .begin(&request.cause, move |desk, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
             life::idle(state, &id)?;
+            if let Some(location) = location {
+                place(desk, state, &id, Some(before), Some(&location))?;
+            }
             let mut record = Record::clone(before);
+            unknown.keep(&mut record, Some(before))?;
             if let Some(tags) = new_tags {
                 record.body.insert("tags".to_owned(), tags);
             }
@@ -209,7 +227,7 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
                 let properties = record.properties_mut();
                 properties.insert("publicNetworkAccess".to_owned(), access.into());
             }
-            if is_same(before, &record) {
+            if before.is_same(&record, COMPUTED) {
                 return Ok((Vec::new(), None, Outcome::Done(record)));
             }
             let properties = record.properties_mut();
@@ -241,84 +259,19 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
-/// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
-fn identity(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
-    let Some(kind) = body
-        .word("type", IDENTITIES)?
-        .filter(|kind| *kind != "None")
-    else {
-        return Ok(None);
-    };
-    let derived = |what: &str| {
-        Uuid::new_v5(
-            &Uuid::NAMESPACE_URL,
-            format!("{what}{}", id.key()).as_bytes(),
-        )
-    };
-    let mut identity = Map::new();
-    identity.insert("type".to_owned(), kind.into());
-    if kind.contains("SystemAssigned") {
-        identity.insert(
-            "principalId".to_owned(),
-            derived("principal").to_string().into(),
-        );
-        let tenant = groups::tenant(&id.subscription);
-        identity.insert("tenantId".to_owned(), tenant.to_string().into());
-    }
-    let users = body.object("userAssignedIdentities")?;
-    if kind.contains("UserAssigned") && kind != "SystemAssigned" {
-        let path = "identity.userAssignedIdentities".to_owned();
-        let names: Vec<&str> = users.members().map(|(name, _)| name).collect();
-        let rule = if names.is_empty() {
-            Some("required for a user-assigned identity: a map from its ARM id to {}")
-        } else if names.len() > USER_IDENTITIES_MAX {
-            Some("at most 100 identities")
-        } else if names
-            .iter()
-            .any(|name| !name.starts_with("/subscriptions/"))
-        {
-            Some(
-                "each key must be the ARM id of an identity: /subscriptions/…/userAssignedIdentities/<name>",
-            )
-        } else {
-            None
-        };
-        if let Some(rule) = rule {
-            return Err(Error::Invalid {
-                target: path,
-                rule: rule.to_owned(),
-            });
-        }
-        let of = |name: &str, what: &str| {
-            let seed = format!("{what}{}", name.to_ascii_lowercase());
-            Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes()).to_string()
-        };
-        let users = names.into_iter().map(|name| {
-            let ids =
-                json!({ "clientId": of(name, "client"), "principalId": of(name, "principal") });
-            (name.to_owned(), ids)
-        });
-        identity.insert(
-            "userAssignedIdentities".to_owned(),
-            Value::Object(users.collect()),
-        );
-    }
-    Ok(Some(Value::Object(identity)))
-}
-
 pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
     render_in(desk, request, record, &desk.store.read())
 }
 
 fn render_in(desk: &Desk, request: &Request, record: &Record, state: &State) -> Value {
-    let mut body = record.render();
+    let mut body = record.render_hidden();
     let creating = record.state() == "Provisioning";
     let host = (!creating).then(|| host_name(desk, request, &record.id.name));
     body["properties"]["hostName"] = host.into();
     let prefix = record.id.children(Kind::Connection);
     let connections = state
         .range(&prefix, None)
-        .map(|connection| connection.render());
+        .map(|connection| connection.render_hidden());
     let connections: Vec<Value> = connections.collect();
     if !connections.is_empty() {
         body["properties"]["privateEndpointConnections"] = connections.into();

@@ -4,7 +4,7 @@
 
 pub(crate) mod endpoints;
 mod instances;
-mod names;
+pub(crate) mod names;
 mod private_link;
 mod time_series;
 
@@ -123,7 +123,7 @@ pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
     match record.id.kind {
         Kind::Instance => instances::render(desk, request, record),
         Kind::Endpoint => endpoints::render(record),
-        _ => record.render(),
+        _ => record.render_hidden(),
     }
 }
 

@@ -13,13 +13,9 @@ pub(crate) fn check_endpoint(name: &str) -> Result<EndpointName, Error> {
 }
 
 fn refuse(name: &str, error: &twinroute_model::name::InvalidName) -> Error {
-    let text = error.to_string();
-    let rule = text
-        .rsplit_once(": ")
-        .map_or(text.as_str(), |(_, rule)| rule);
     Error::InvalidName {
         name: name.to_owned(),
-        rule: rule.to_owned(),
+        rule: error.rule().to_owned(),
     }
 }
 

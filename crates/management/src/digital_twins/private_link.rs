@@ -40,14 +40,14 @@ pub(crate) async fn connections(
     };
     let id = instance.child(Kind::Connection, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render())),
+        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
         Method::PUT => {
             let begun = private_link::put(desk, request, id, GROUP).await?;
             Ok(begun.answer(
                 &desk.store.read(),
                 request,
                 StatusCode::ACCEPTED,
-                Some(begun.record.render()),
+                Some(begun.record.render_hidden()),
             ))
         }
         // Its 202 has no body.

@@ -14,6 +14,7 @@ use crate::lookup::{child, need, need_parent, not_taken};
 use crate::operations::{Begun, Operation, Step};
 use crate::store::Change;
 use crate::store::record::{Record, system_data};
+use crate::store::unknown::UnknownMembers;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
     };
     let id = instance.child(Kind::TimeSeries, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render())),
+        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
         Method::PUT => put(desk, request, id).await,
         Method::DELETE => delete(desk, request, id).await,
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
@@ -97,12 +98,27 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
     Ok(properties)
 }
 
+/// Members that nobody knows.
+fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+    const OTHERS: [&str; 4] = [
+        "connectionType",
+        "identity",
+        "provisioningState",
+        "recordPropertyAndItemRemovals",
+    ];
+    let optional = OPTIONAL.iter().map(|(member, _)| *member);
+    let known = REQUIRED.iter().copied().chain(optional).chain(OTHERS);
+    UnknownMembers::of(body, &known.collect::<Vec<_>>())
+}
+
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
     let owner = id.owner().expect("a connection belongs to an instance");
     need_parent(desk, &owner)?;
     names::check_endpoint(&id.name)?;
     let body = request.json()?;
-    let properties = read(&Object::body(&body)?)?;
+    let body = Object::body(&body)?;
+    let properties = read(&body)?;
+    let unknown = unknown(&body)?;
     let (caller, now) = (request.caller.clone(), request.now);
     let begun = desk
         .begin(&request.cause, move |_, state| {
@@ -112,6 +128,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let before = before.as_ref();
             let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
             let mut record = Record::new(id.clone(), body, BTreeMap::new());
+            unknown.keep(&mut record, before)?;
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record.set_state("Provisioning");
@@ -120,7 +137,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             Ok((vec![Change::Put(record)], Some(operation), begun))
         })
         .await?;
-    let body = Some(begun.record.render());
+    let body = Some(begun.record.render_hidden());
     Ok(begun.answer(&desk.store.read(), request, StatusCode::CREATED, body))
 }
 
@@ -132,6 +149,6 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
     let Some(begun) = deleted else {
         return Ok(Answer::no_content());
     };
-    let body = Some(begun.record.render());
+    let body = Some(begun.record.render_hidden());
     Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
 }

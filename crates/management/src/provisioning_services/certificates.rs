@@ -15,6 +15,7 @@ use crate::desk::Desk;
 use crate::life;
 use crate::lookup::{need, need_parent, not_found, only};
 use crate::store::record::{Record, system_data};
+use crate::store::unknown::UnknownMembers;
 use crate::store::{Change, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -78,7 +79,10 @@ pub(super) async fn answer(
 
 /// What readers see. The type ends as Azure writes it.
 fn render(record: &Record) -> Value {
-    let mut body = record.render();
+    // A code is shown once, by the answer that made it.
+    let mut body = Record::clone(record);
+    body.secrets.remove(CODE);
+    let mut body = body.render_hidden();
     body["type"] = format!("{}/Certificates", Kind::Service.type_name()).into();
     body
 }
@@ -88,7 +92,9 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     need_parent(desk, &owner)?;
     check_name(&id.name)?;
     let body = request.json()?;
-    let (der, verified) = read(&Object::body(&body)?)?;
+    let body = Object::body(&body)?;
+    let (der, verified) = read(&body)?;
+    let unknown = unknown(&body)?;
     let demand = Demand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
     let record = desk
@@ -100,7 +106,18 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                 Some(before) => demand.require(before, &id.name)?,
                 None => room(state, &owner)?,
             }
+            let der = match (der, before) {
+                (Some(der), _) => der,
+                // Azure shows none on a read: what is sent back without it keeps it.
+                (None, Some(before)) => stored(before)?,
+                (None, None) => {
+                    return Err(Error::MissingMember {
+                        path: "properties.certificate".to_owned(),
+                    });
+                }
+            };
             let mut record = Record::new(id, describe(&der)?, BTreeMap::new());
+            unknown.keep(&mut record, before)?;
             let same = before
                 .filter(|before| before.property("certificate") == record.property("certificate"));
             // Proof of possession holds for one certificate, not for another under its name.
@@ -122,17 +139,48 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     Ok(Answer::ok(render(&record)))
 }
 
-/// The certificate in DER, and whether it is said to be verified. Older versions have both at the top.
-fn read(body: &Object<'_>) -> Result<(Vec<u8>, Option<bool>), Error> {
+/// The certificate in DER, if it is sent, and whether it is said to be verified. Older versions have both at the top.
+fn read(body: &Object<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error> {
     let properties = body.object("properties")?;
     let place = if properties.is_there() {
         &properties
     } else {
         body
     };
-    let text = place.required_text("certificate")?;
-    let der = x509::read(text).map_err(|rule| invalid(place.path("certificate"), rule))?;
+    let der = match place.text("certificate")? {
+        Some(text) => {
+            let der = x509::read(text);
+            Some(der.map_err(|rule| invalid(place.path("certificate"), rule))?)
+        }
+        None => None,
+    };
     Ok((der, place.boolean("isVerified")?))
+}
+
+/// The certificate of a record, in DER.
+fn stored(record: &Record) -> Result<Vec<u8>, Error> {
+    let text = record.property("certificate").unwrap_or_default();
+    let der = STANDARD.decode(text);
+    der.map_err(|_| bad("certificate: send it, the stored one cannot be read"))
+}
+
+/// Members that nobody knows.
+fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+    const KNOWN: &[&str] = &[
+        "certificate",
+        "created",
+        "expiry",
+        "isVerified",
+        "subject",
+        "thumbprint",
+        "updated",
+        "verificationCode",
+    ];
+    let mut unknown = UnknownMembers::default();
+    unknown.add("/properties", &body.object("properties")?, KNOWN);
+    let top = ["etag", "id", "name", "properties", "systemData", "type"];
+    unknown.add("", body, &[&top, KNOWN].concat());
+    Ok(unknown)
 }
 
 /// What is stored of a certificate: all of it, and what stands in it.
@@ -166,7 +214,7 @@ fn http_date(unix_seconds: i64) -> String {
     moment.format(layout).unwrap_or_default()
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(legal) {
         return Ok(());

@@ -1,11 +1,16 @@
 //! `iotHubs` of a service: hubs that devices are assigned to. Their connection strings are secrets.
+//!
+//! Source: Microsoft.Devices 2026-11-01, `IotHubDefinitionDescription`: a hub with an identity has `hostName` instead.
 
 use super::invalid;
 use crate::arm::error::Error;
 use crate::arm::json::Object;
 use crate::arm::names;
+use crate::store::masks::KeptSecrets;
+use crate::store::record::Record;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use twinroute_model::pasted;
 use twinroute_model::secret::Secret;
 
 /// Hubs of one service.
@@ -13,6 +18,8 @@ const HUBS_MAX: usize = 100;
 
 /// Bytes of a connection string.
 const STRING_BYTES_MAX: usize = 1024;
+
+const AUTHENTICATION: &[&str] = &["KeyBased", "UserAssigned", "SystemAssigned"];
 
 const FORM: &str =
     "must be HostName=<hub>.azure-devices.net;SharedAccessKeyName=<name>;SharedAccessKey=<key>";
@@ -24,63 +31,195 @@ struct Parts<'a> {
     key_name: &'a str,
 }
 
-/// Reads `iotHubs` into what is shown and what is not; secrets by the JSON pointer of their place.
-pub(super) fn read(
-    properties: &Object<'_>,
-    secrets: &mut BTreeMap<String, Secret>,
-) -> Result<Value, Error> {
+/// What a body's hubs come to.
+#[derive(Debug, Default)]
+pub(super) struct Hubs {
+    /// What is shown of them.
+    pub(super) shown: Vec<Value>,
+    /// Their connection strings, by the JSON pointer of their place.
+    pub(super) secrets: BTreeMap<String, Secret>,
+    /// Those of them that the body named by a mask.
+    pub(super) kept: KeptSecrets,
+}
+
+/// Members that are read; a `name` is the server's own.
+pub(super) const KNOWN: &[&str] = &[
+    "allocationWeight",
+    "applyAllocationPolicy",
+    "authenticationType",
+    "connectionString",
+    "hostName",
+    "location",
+    "name",
+    "selectedUserAssignedIdentityResourceId",
+];
+
+/// Reads `iotHubs`. A mask keeps the connection string of `present` that it names: recorded of Azure.
+pub(super) fn read(properties: &Object<'_>, present: Option<&Record>) -> Result<Hubs, Error> {
     let given = properties.objects("iotHubs")?.unwrap_or_default();
     if given.len() > HUBS_MAX {
         let rule = format!("has at most {HUBS_MAX} hubs");
         return Err(invalid(properties.path("iotHubs"), rule));
     }
-    let mut hubs: Vec<Value> = Vec::new();
+    let mut hubs = Hubs::default();
     for (index, hub) in given.iter().enumerate() {
-        let path = hub.path("connectionString");
-        let text = hub.required_text("connectionString")?;
-        let secret = Secret::new(text);
-        if secret.is_masked() {
-            let rule = "is a mask, as reads show it, and no connection string; send the whole string again";
-            return Err(invalid(path, rule));
-        }
-        let parts = parse(text).ok_or_else(|| invalid(path.clone(), FORM))?;
+        let (shown, secret) = one(hub, present, &mut hubs.kept)?;
+        let name = shown["name"].as_str().unwrap_or_default();
         let twice = |other: &Value| {
-            let name = other["name"].as_str();
-            name.is_some_and(|name| name.eq_ignore_ascii_case(parts.host))
+            let other = other["name"].as_str();
+            other.is_some_and(|other| other.eq_ignore_ascii_case(name))
         };
-        if hubs.iter().any(twice) {
-            return Err(invalid(path, "names a hub that stands in the list already"));
+        if hubs.shown.iter().any(twice) {
+            let member = if secret.is_some() {
+                "connectionString"
+            } else {
+                "hostName"
+            };
+            let rule = "names a hub that stands in the list already";
+            return Err(invalid(hub.path(member), rule));
         }
-        let mut shown = Map::new();
-        shown.insert("name".to_owned(), parts.host.into());
-        let location = names::location(hub.required_text("location")?).map_err(|_| {
+        hubs.shown.push(shown);
+        if let Some(secret) = secret {
+            hubs.secrets.insert(pointer(index), secret);
+        }
+    }
+    Ok(hubs)
+}
+
+/// One hub: what is shown, and its connection string, where it has one.
+fn one(
+    hub: &Object<'_>,
+    present: Option<&Record>,
+    kept: &mut KeptSecrets,
+) -> Result<(Value, Option<Secret>), Error> {
+    let mut shown = Map::new();
+    let mut set = |member: &str, value: Value| drop(shown.insert(member.to_owned(), value));
+    let authentication = hub.word("authenticationType", AUTHENTICATION)?;
+    let host = hub.text("hostName")?;
+    let secret = match hub.text("connectionString")? {
+        Some(text) => Some(connection_string(hub, text, present, kept)?),
+        None => None,
+    };
+    match (&secret, authentication, host) {
+        (Some(secret), None | Some("KeyBased"), host) => {
+            let name = parse(secret.expose()).map(|parts| parts.host.to_owned());
+            let name = name.unwrap_or_default();
+            if host.is_some_and(|host| !host.eq_ignore_ascii_case(&name)) {
+                let rule = "is another than the HostName of the connection string";
+                return Err(invalid(hub.path("hostName"), rule));
+            }
+            set("name", name.into());
+        }
+        (Some(_), Some(_), _) => {
+            let rule = "is for authenticationType KeyBased; leave it out of a hub with an identity";
+            return Err(invalid(hub.path("connectionString"), rule));
+        }
+        (None, None | Some("KeyBased"), _) => {
+            return Err(Error::MissingMember {
+                path: hub.path("connectionString"),
+            });
+        }
+        (None, Some(_), Some(host)) => set("name", host_name(hub, host)?.into()),
+        (None, Some(_), None) => {
+            return Err(Error::MissingMember {
+                path: hub.path("hostName"),
+            });
+        }
+    }
+    if let Some(host) = host {
+        set("hostName", host.into());
+    }
+    if let Some(authentication) = authentication {
+        set("authenticationType", authentication.into());
+    }
+    const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
+    match (hub.text(IDENTITY)?, authentication) {
+        (None, Some("UserAssigned")) => {
+            return Err(Error::MissingMember {
+                path: hub.path(IDENTITY),
+            });
+        }
+        (None, _) => {}
+        (Some(id), Some("UserAssigned")) => set(IDENTITY, id.into()),
+        (Some(_), _) => {
+            let rule = "is for authenticationType UserAssigned; leave it out";
+            return Err(invalid(hub.path(IDENTITY), rule));
+        }
+    }
+    let location = names::location(hub.required_text("location")?).map_err(|_| {
+        invalid(
+            hub.path("location"),
+            "must be the name of a region, such as westus2",
+        )
+    })?;
+    set("location", location.into());
+    if let Some(apply) = hub.boolean("applyAllocationPolicy")? {
+        set("applyAllocationPolicy", apply.into());
+    }
+    if let Some(weight) = hub.integer("allocationWeight")? {
+        let weight = i32::try_from(weight).ok().filter(|weight| *weight >= 0);
+        let weight = weight.ok_or_else(|| {
             invalid(
-                hub.path("location"),
-                "must be the name of a region, such as westus2",
+                hub.path("allocationWeight"),
+                "must be a whole number from 0 to 2147483647",
             )
         })?;
-        shown.insert("location".to_owned(), location.into());
-        if let Some(apply) = hub.boolean("applyAllocationPolicy")? {
-            shown.insert("applyAllocationPolicy".to_owned(), apply.into());
-        }
-        if let Some(weight) = hub.integer("allocationWeight")? {
-            let weight = i32::try_from(weight).ok().filter(|weight| *weight >= 0);
-            let weight = weight.ok_or_else(|| {
-                invalid(
-                    hub.path("allocationWeight"),
-                    "must be a whole number from 0 to 2147483647",
-                )
-            })?;
-            shown.insert("allocationWeight".to_owned(), weight.into());
-        }
-        secrets.insert(pointer(index), secret);
-        hubs.push(shown.into());
+        set("allocationWeight", weight.into());
     }
-    Ok(hubs.into())
+    Ok((shown.into(), secret))
+}
+
+/// The connection string that a body gives, or names by its mask.
+fn connection_string(
+    hub: &Object<'_>,
+    text: &str,
+    present: Option<&Record>,
+    kept: &mut KeptSecrets,
+) -> Result<Secret, Error> {
+    let path = || hub.path("connectionString");
+    let secret = Secret::new(text);
+    if secret.is_masked() {
+        // One that shows neither hub nor key's name could be of any.
+        let shows = parse(text).is_some_and(|parts| {
+            [parts.host, parts.key_name]
+                .iter()
+                .all(|part| !Secret::new(*part).is_masked())
+        });
+        let stored = present.into_iter().flat_map(|present| &present.secrets);
+        let mut stored = stored.filter(|(pointer, _)| is_pointer(pointer));
+        let named = stored.find(|(_, stored)| shows && secret.is_mask_of(stored));
+        let (pointer, stored) = named.ok_or_else(|| {
+            let rule = "is a mask, as reads show it, of no connection string that is stored; send the whole \
+                        string again";
+            invalid(path(), rule)
+        })?;
+        kept.add(pointer.clone(), stored);
+        return Ok(stored.clone());
+    }
+    pasted::check(text).map_err(|error| invalid(path(), error.to_string()))?;
+    match parse(text) {
+        Some(_) => Ok(secret),
+        None => Err(invalid(path(), FORM)),
+    }
+}
+
+fn host_name<'a>(hub: &Object<'_>, host: &'a str) -> Result<&'a str, Error> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if (1..=253).contains(&host.len()) && host.bytes().all(legal) {
+        return Ok(host);
+    }
+    Err(invalid(
+        hub.path("hostName"),
+        "must be a host name, such as <hub>.azure-devices.net",
+    ))
 }
 
 fn pointer(index: usize) -> String {
     format!("/properties/iotHubs/{index}/connectionString")
+}
+
+fn is_pointer(pointer: &str) -> bool {
+    pointer.starts_with("/properties/iotHubs/") && pointer.ends_with("/connectionString")
 }
 
 /// What a connection string is shown as.

@@ -6,6 +6,7 @@
 mod certificates;
 mod etag;
 mod hubs;
+mod namespaces;
 mod policies;
 mod private_link;
 mod services;
@@ -17,7 +18,7 @@ pub(crate) use services::settle;
 use crate::arm::answer::Answer;
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{Kind, ResourceId};
-use crate::arm::names::check_group;
+use crate::arm::names::{check_connection, check_group};
 use crate::arm::request::Request;
 use crate::arm::versions;
 use crate::desk::Desk;
@@ -126,7 +127,7 @@ fn operation(
         let record = state.get(resource)?;
         Some(match resource.kind {
             Kind::Service => services::render(&state, &record),
-            _ => record.render(),
+            _ => record.render_hidden(),
         })
     })
 }
@@ -142,6 +143,17 @@ fn flat(error: Error) -> Error {
         | Error::LimitReached { .. } => bad(error.to_string()),
         other => other,
     }
+}
+
+/// What is wrong with a name in a path that no name can be; `below` is what stands between it and the provider.
+pub(crate) fn illegal(below: &[&str], name: &str) -> Option<Error> {
+    let error = match below {
+        [_] => services::check_name_rule(name),
+        [_, _, "certificates"] => certificates::check_name(name),
+        [_, _, "privateendpointconnections"] => check_connection(name),
+        _ => Ok(()),
+    };
+    error.err().map(flat)
 }
 
 fn bad(message: impl Into<String>) -> Error {

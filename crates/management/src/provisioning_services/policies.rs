@@ -5,6 +5,7 @@
 use super::invalid;
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::json::Object;
+use crate::store::masks::KeptSecrets;
 use crate::store::record::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,8 +51,13 @@ pub(super) struct Policy {
     keys: [Option<Secret>; 2],
 }
 
-/// Reads the list; none if it is not there.
-pub(super) fn read(properties: &Object<'_>) -> Result<Option<Vec<Policy>>, Error> {
+/// Reads the list; none if it is not there. A mask keeps the key of `present` under the same name.
+pub(super) fn read(
+    properties: &Object<'_>,
+    present: Option<&Record>,
+    kept: &mut KeptSecrets,
+) -> Result<Option<Vec<Policy>>, Error> {
+    let present = present.map(stored).unwrap_or_default();
     let Some(given) = properties.objects(MEMBER)? else {
         return Ok(None);
     };
@@ -74,7 +80,10 @@ pub(super) fn read(properties: &Object<'_>) -> Result<Option<Vec<Policy>>, Error
         policies.push(Policy {
             name: name.to_owned(),
             rights: rights(policy)?,
-            keys: [key(policy, KEYS[0])?, key(policy, KEYS[1])?],
+            keys: [
+                key(policy, 0, &present, kept)?,
+                key(policy, 1, &present, kept)?,
+            ],
         });
     }
     Ok(Some(policies))
@@ -100,14 +109,29 @@ fn rights(policy: &Object<'_>) -> Result<String, Error> {
     Ok(rights.join(", "))
 }
 
-fn key(policy: &Object<'_>, member: &str) -> Result<Option<Secret>, Error> {
-    let Some(text) = policy.text(member)?.filter(|text| !text.is_empty()) else {
+/// A key of a policy, by its place in [`KEYS`].
+fn key(
+    policy: &Object<'_>,
+    place: usize,
+    present: &[Policy],
+    kept: &mut KeptSecrets,
+) -> Result<Option<Secret>, Error> {
+    let member = KEYS[place];
+    let Some(text) = policy.text(member)? else {
         return Ok(None);
     };
     let secret = Secret::new(text);
     if secret.is_masked() {
-        let rule = "is a mask and no key; send the key, or leave it out to have one made";
-        return Err(invalid(policy.path(member), rule));
+        let name = policy.text("keyName")?.unwrap_or_default();
+        let mut all = present.iter().enumerate();
+        let same = all.find(|(_, other)| other.name.eq_ignore_ascii_case(name));
+        let stored = same.and_then(|(index, same)| Some((index, same.keys[place].as_ref()?)));
+        let (index, stored) = stored.ok_or_else(|| {
+            let rule = "is a mask and no key; send the key, or leave it out to have one made";
+            invalid(policy.path(member), rule)
+        })?;
+        kept.add(pointer(index, member), stored);
+        return Ok(Some(stored.clone()));
     }
     if text.len() > KEY_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let rule = format!("must be a key in base64 of at most {KEY_BYTES_MAX} characters");

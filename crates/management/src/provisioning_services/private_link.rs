@@ -41,7 +41,7 @@ pub(super) async fn connections(
     };
     let id = service.child(Kind::ServiceConnection, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render())),
+        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
         Method::PUT => {
             let begun = private_link::put(desk, request, id, GROUP).await?;
             let status = match begun.step {
@@ -52,12 +52,12 @@ pub(super) async fn connections(
                 &desk.store.read(),
                 request,
                 status,
-                Some(begun.record.render()),
+                Some(begun.record.render_hidden()),
             ))
         }
         Method::DELETE => Ok(match private_link::delete(desk, request, id).await? {
             Some(begun) => {
-                let mut shown = begun.record.render();
+                let mut shown = begun.record.render_hidden();
                 // Microsoft.Devices 2022-12-12, example DPSDeletePrivateEndpointConnection.
                 shown["properties"]["privateLinkServiceConnectionState"] = json!({
                     "status": "Disconnected", "description": "Deleted", "actionsRequired": "None",
@@ -81,6 +81,6 @@ fn list(desk: &Desk, service: &ResourceId) -> Result<Answer, Error> {
     let prefix = service.children(Kind::ServiceConnection);
     let state = desk.store.read();
     let all = state.range(&prefix, None);
-    let all: Vec<Value> = all.map(|connection| connection.render()).collect();
+    let all: Vec<Value> = all.map(|connection| connection.render_hidden()).collect();
     Ok(Answer::ok(all.into()))
 }

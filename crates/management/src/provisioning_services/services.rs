@@ -4,11 +4,12 @@
 
 use super::etag::{self, Demand};
 use super::wanted::{self, Wanted};
-use super::{bad, hubs, policies};
+use super::{bad, hubs, invalid, policies};
 use crate::arm::answer::Answer;
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{Kind, ResourceId};
 use crate::arm::json::Object;
+use crate::arm::names;
 use crate::arm::page;
 use crate::arm::request::Request;
 use crate::desk::Desk;
@@ -21,6 +22,7 @@ use crate::store::{Change, State};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use twinroute_model::body::is_empty;
 use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
@@ -57,11 +59,10 @@ pub(super) fn list(desk: &Desk, request: &Request, prefix: &str) -> Result<Answe
 }
 
 async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    if !is_name(&id.name) {
-        return Err(bad(NAME_RULE));
-    }
+    check_name_rule(&id.name)?;
     let body = request.json()?;
-    let wanted = wanted::read(&Object::body(&body)?)?;
+    let present = desk.store.read().get(&id);
+    let wanted = wanted::read(&Object::body(&body)?, &id, present.as_ref())?;
     let demand = Demand::of(request, wanted.etag.as_deref());
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
@@ -72,6 +73,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let before = state.get(&id);
             let before = before.as_ref();
             demand.check(before, &id.name)?;
+            wanted.kept.check(before)?;
             let record = make(state, &id, before, wanted)?;
             let (mut record, step) = match before {
                 Some(before) => (keep(record, before), Step::Update),
@@ -186,6 +188,10 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
         new_tags => new_tags,
     };
     need(desk, &id)?;
+    let unknown = wanted::unknown(&body)?;
+    let location = body.text("location")?.map(names::location).transpose()?;
+    let others = ["sku", "properties", "identity"];
+    let others = others.map(|member| (member, body.raw(member).cloned()));
     let demand = Demand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
     let record = desk
@@ -194,11 +200,25 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
             life::idle(state, &id)?;
             demand.check(Some(before), &id.name)?;
             let mut record = Record::clone(before);
-            let Some(new_tags) = new_tags.filter(|tags| before.body.get("tags") != Some(tags))
-            else {
+            let shown = render(state, before);
+            if location.is_some_and(|location| shown["location"] != *location) {
+                return Err(not_by_patch("location"));
+            }
+            for (member, sent) in &others {
+                if sent
+                    .as_ref()
+                    .is_some_and(|sent| !is_part_of(sent, &shown[member]))
+                {
+                    return Err(not_by_patch(member));
+                }
+            }
+            unknown.keep(&mut record, Some(before))?;
+            if let Some(new_tags) = new_tags {
+                record.body.insert("tags".to_owned(), new_tags);
+            }
+            if before.is_same(&record, &[]) {
                 return Ok((Vec::new(), record));
-            };
-            record.body.insert("tags".to_owned(), new_tags);
+            }
             record
                 .body
                 .insert("etag".to_owned(), etag::of_service().into());
@@ -208,6 +228,24 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
         })
         .await?;
     Ok(Answer::ok(render(&desk.store.read(), &record)))
+}
+
+fn not_by_patch(member: &str) -> Error {
+    invalid(
+        member,
+        "cannot be changed by a PATCH, only tags can; send a PUT",
+    )
+}
+
+/// Whether everything that is sent is as it is shown: clients send back what they have read.
+fn is_part_of(sent: &Value, shown: &Value) -> bool {
+    match (sent, shown) {
+        (Value::Object(sent), Value::Object(shown)) => sent.iter().all(|(name, value)| {
+            let shown = shown.get(name).unwrap_or(&Value::Null);
+            is_part_of(value, shown)
+        }),
+        (sent, shown) => is_empty(sent) || sent == shown,
+    }
 }
 
 async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
@@ -248,7 +286,9 @@ pub(super) fn render(state: &State, record: &Record) -> Value {
     }
     let prefix = record.id.children(Kind::ServiceConnection);
     let connections = state.range(&prefix, None);
-    let connections: Vec<Value> = connections.map(|connection| connection.render()).collect();
+    let connections: Vec<Value> = connections
+        .map(|connection| connection.render_hidden())
+        .collect();
     if !connections.is_empty() {
         properties.insert("privateEndpointConnections".to_owned(), connections.into());
     }
@@ -265,6 +305,13 @@ fn taken(name: &str) -> String {
     format!(
         "name: a provisioning service '{name}' exists already; names are unique over all subscriptions"
     )
+}
+
+pub(super) fn check_name_rule(name: &str) -> Result<(), Error> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(bad(NAME_RULE))
 }
 
 /// Source: Microsoft.Devices 2022-12-12, pattern of `name`: `^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{2,49}[a-zA-Z0-9]$`.

@@ -1,18 +1,22 @@
 //! What a PUT of a service asks for.
 //!
-//! Source: Microsoft.Devices 2022-12-12, `ProvisioningServiceDescription`. Members that are read-only, or that
-//! nobody knows, are passed over: clients send back what they have read.
+//! Source: Microsoft.Devices 2022-12-12, `ProvisioningServiceDescription`. What is new in 2026-11-01 is
+//! taken with every version. Members that are the server's own are passed over: clients send back what they have read.
+//! Those that nobody knows are kept and shown again.
 
 use super::policies::{self, Policy};
-use super::{hubs, invalid};
+use super::{hubs, invalid, namespaces};
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::ResourceId;
+use crate::arm::identity;
 use crate::arm::json::Object;
 use crate::arm::names;
+use crate::store::masks::KeptSecrets;
 use crate::store::record::{Record, tags};
-use ipnet::IpNet;
+use crate::store::unknown::UnknownMembers;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use twinroute_listen::{Mask, MaskError};
 use twinroute_model::secret::Secret;
 
 /// The one that is published.
@@ -43,14 +47,59 @@ pub(super) struct Wanted {
     sku: Value,
     residency: Option<bool>,
     properties: Map<String, Value>,
+    identity: Option<Value>,
     secrets: BTreeMap<String, Secret>,
+    /// Secrets of the service that is there, which the body names by their masks.
+    pub(super) kept: KeptSecrets,
+    unknown: UnknownMembers,
 }
 
-/// Reads a body.
+/// Members beside `properties`: what the server says itself is sent back by clients.
+const TOP: &[&str] = &[
+    "etag",
+    "id",
+    "identity",
+    "location",
+    "name",
+    "properties",
+    "resourcegroup",
+    "sku",
+    "subscriptionid",
+    "systemData",
+    "tags",
+    "type",
+];
+
+const PROPERTIES: &[&str] = &[
+    "allocationPolicy",
+    "authorizationPolicies",
+    "deviceProvisioningHostName",
+    "deviceRegistryNamespaces",
+    "disableLocalAuth",
+    "enableDataResidency",
+    "idScope",
+    "iotHubs",
+    "ipFilterRules",
+    "portalOperationsHostName",
+    "privateEndpointConnections",
+    "provisioningState",
+    "publicNetworkAccess",
+    "serviceOperationsHostName",
+    "state",
+];
+
+const SKU_MEMBERS: &[&str] = &["capacity", "name", "tier"];
+const RULE: &[&str] = &["action", "filterName", "ipMask", "target"];
+
+/// Reads a body; masks keep secrets of `present`, the service that is there.
 ///
 /// # Errors
 /// The first member that is wrong, by its path.
-pub(super) fn read(body: &Object<'_>) -> Result<Wanted, Error> {
+pub(super) fn read(
+    body: &Object<'_>,
+    id: &ResourceId,
+    present: Option<&Record>,
+) -> Result<Wanted, Error> {
     let location = body.text("location")?.map(names::location).transpose()?;
     let given = body.object("properties")?;
     if !given.is_there() {
@@ -69,8 +118,15 @@ pub(super) fn read(body: &Object<'_>) -> Result<Wanted, Error> {
     if let Some(host) = given.text("portalOperationsHostName")? {
         set("portalOperationsHostName", portal(&given, host)?);
     }
-    let mut secrets = BTreeMap::new();
-    set("iotHubs", hubs::read(&given, &mut secrets)?);
+    let hubs = hubs::read(&given, present)?;
+    set("iotHubs", hubs.shown.into());
+    if let Some(disabled) = given.boolean("disableLocalAuth")? {
+        set("disableLocalAuth", disabled.into());
+    }
+    if let Some(namespaces) = namespaces::read(&given)? {
+        set("deviceRegistryNamespaces", namespaces);
+    }
+    let mut kept = hubs.kept;
     let tags = match tags(body)? {
         Value::Null => json!({}),
         tags => tags,
@@ -78,13 +134,32 @@ pub(super) fn read(body: &Object<'_>) -> Result<Wanted, Error> {
     Ok(Wanted {
         location,
         etag: body.text("etag")?.map(str::to_owned),
-        policies: policies::read(&given)?,
+        policies: policies::read(&given, present, &mut kept)?,
+        identity: identity::read(&body.object("identity")?, id)?,
+        unknown: unknown(body)?,
         tags,
         sku: sku(&body.object("sku")?)?,
         residency: given.boolean("enableDataResidency")?,
         properties,
-        secrets,
+        secrets: hubs.secrets,
+        kept,
     })
+}
+
+/// Members that nobody knows, wherever they stand.
+pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+    let properties = body.object("properties")?;
+    let mut all = UnknownMembers::default();
+    all.add("", body, TOP);
+    all.add("/sku", &body.object("sku")?, SKU_MEMBERS);
+    all.add("/identity", &body.object("identity")?, identity::KNOWN);
+    all.add("/properties", &properties, PROPERTIES);
+    for (list, known) in [("ipFilterRules", RULE), ("iotHubs", hubs::KNOWN)] {
+        for (index, item) in properties.objects(list)?.iter().flatten().enumerate() {
+            all.add(&format!("/properties/{list}/{index}"), item, known);
+        }
+    }
+    Ok(all)
 }
 
 fn sku(sku: &Object<'_>) -> Result<Value, Error> {
@@ -131,10 +206,10 @@ fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
             path: rule.path("action"),
         };
         let action = rule.word("action", ACTIONS)?.ok_or_else(missing)?;
-        let mask = rule.required_text("ipMask")?;
-        if mask.parse::<IpNet>().is_err() {
-            let text = "must be a range of addresses in CIDR notation, such as 10.0.0.0/8 or 2001:db8::/32";
-            return Err(invalid(rule.path("ipMask"), text));
+        let mask = rule.required_text("ipMask")?.trim();
+        // The service takes a block whatever stands behind its length.
+        if let Err(error @ MaskError::NotBlock) = Mask::parse(mask) {
+            return Err(invalid(rule.path("ipMask"), error.to_string()));
         }
         let mut shown = json!({ "filterName": name, "action": action, "ipMask": mask });
         if let Some(target) = rule.word("target", TARGETS)? {
@@ -172,6 +247,10 @@ impl Wanted {
             ("properties".to_owned(), self.properties.into()),
         ]);
         let mut record = Record::new(id.clone(), body, self.secrets);
+        if let Some(identity) = self.identity {
+            record.body.insert("identity".to_owned(), identity);
+        }
+        self.unknown.keep(&mut record, before)?;
         let present =
             before.and_then(|before| before.properties().get("enableDataResidency")?.as_bool());
         if let (Some(wanted), Some(_)) = (self.residency, before)

@@ -5,7 +5,9 @@
 
 pub(crate) mod disk;
 mod kept;
+pub(crate) mod masks;
 pub(crate) mod record;
+pub(crate) mod unknown;
 
 use crate::arm::error::Error;
 use crate::arm::id::{Kind, ResourceId};

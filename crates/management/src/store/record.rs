@@ -2,6 +2,7 @@
 //!
 //! A secret is never in `body`, so whatever is rendered from `body` cannot show one.
 
+use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
 use crate::arm::json::Object;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use std::io;
 use std::sync::LazyLock;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A resource.
 #[derive(Clone, Debug)]
@@ -82,17 +83,6 @@ impl Record {
         body
     }
 
-    /// [`Self::reveal`] as a text, zeroed when it is dropped, as are the copies that it is made by.
-    pub(crate) fn reveal_text(&self) -> Secret {
-        let mut body = self.reveal();
-        let mut counted = Counted(0);
-        serde_json::to_writer(&mut counted, &body).expect("a value is JSON");
-        let mut bytes = Vec::with_capacity(counted.0);
-        serde_json::to_writer(&mut bytes, &body).expect("a value is JSON");
-        wipe(&mut body);
-        Secret::new(String::from_utf8(bytes).expect("JSON is UTF-8"))
-    }
-
     /// The body with its secrets. For exports, and for what reads definitions; never for an answer.
     pub(crate) fn reveal(&self) -> Value {
         let mut body = self.render();
@@ -100,6 +90,66 @@ impl Record {
             put(&mut body, pointer, secret.expose().into());
         }
         body
+    }
+
+    /// As [`Self::render`], every secret as `***`.
+    pub(crate) fn render_hidden(&self) -> Value {
+        self.render_masked(|_, _| "***".to_owned())
+    }
+
+    /// Keeps a member that nobody knows in the object at `pointer`, to be shown again. What looks like a secret goes
+    /// apart and is shown as a mask; a mask keeps what `present` has in its place.
+    ///
+    /// # Errors
+    /// When a mask stands where no secret is stored.
+    pub(crate) fn keep_unknown(
+        &mut self,
+        pointer: &str,
+        member: &str,
+        value: &Value,
+        present: Option<&Self>,
+    ) -> Result<(), Error> {
+        let pointer = format!("{pointer}/{}", escaped(member));
+        let mut value = value.clone();
+        let mut hidden = HiddenTexts {
+            secrets: &mut self.secrets,
+            present,
+        };
+        hidden.hide(&mut value, &pointer, looks_secret(member));
+        for (at, secret) in &mut self.secrets {
+            let below = at.strip_prefix(&pointer);
+            let is_here = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if !is_here || !secret.is_masked() {
+                continue;
+            }
+            let stored = present.and_then(|present| present.secrets.get(at));
+            let stored = stored.filter(|stored| secret.is_mask_of(stored));
+            *secret = stored.cloned().ok_or_else(|| Error::Invalid {
+                target: at.trim_start_matches('/').replace('/', "."),
+                rule: "is a mask, and no secret is stored there; send the secret".to_owned(),
+            })?;
+        }
+        let mut body = Value::Object(std::mem::take(&mut self.body));
+        put(&mut body, &pointer, value);
+        if let Value::Object(members) = body {
+            self.body = members;
+        }
+        Ok(())
+    }
+
+    /// Whether a PUT that came to `other` would change nothing, `computed` members of `properties` aside.
+    pub(crate) fn is_same(&self, other: &Self, computed: &[&str]) -> bool {
+        let given = |record: &Self| {
+            let mut body = record.body.clone();
+            body.remove("systemData");
+            // Null and absent are one.
+            body.retain(|_, value| !value.is_null());
+            if let Some(Value::Object(properties)) = body.get_mut("properties") {
+                properties.retain(|name, _| !computed.contains(&name.as_str()));
+            }
+            body
+        };
+        self.id == other.id && self.secrets == other.secrets && given(self) == given(other)
     }
 
     /// The members of `properties`.
@@ -165,24 +215,97 @@ impl Record {
     }
 }
 
-/// Zeroes all texts.
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
 /// Puts a value at a pointer whose last member may not be there yet.
 fn put(body: &mut Value, pointer: &str, value: Value) {
     let Some((parent, name)) = pointer.rsplit_once('/') else {
         return;
     };
-    if let Some(Value::Object(members)) = body.pointer_mut(parent) {
-        members.insert(name.to_owned(), value);
+    match body.pointer_mut(parent) {
+        Some(Value::Object(members)) => {
+            let name = name.replace("~1", "/").replace("~0", "~");
+            members.insert(name, value);
+        }
+        Some(Value::Array(items)) => {
+            let item = name.parse().ok().and_then(|at: usize| items.get_mut(at));
+            if let Some(item) = item {
+                *item = value;
+            }
+        }
+        _ => {}
     }
+}
+
+/// A member's name within a JSON pointer (RFC 6901 §3).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Texts that look like secrets, as they are taken out of a value by their pointers.
+struct HiddenTexts<'a> {
+    secrets: &'a mut BTreeMap<String, Secret>,
+    present: Option<&'a Record>,
+}
+
+impl HiddenTexts<'_> {
+    fn hide(&mut self, value: &mut Value, pointer: &str, by_name: bool) {
+        match value {
+            Value::String(text) if by_name || holds_secret(text) || self.is_mask(text, pointer) => {
+                let secret = Secret::new(std::mem::take(text));
+                self.secrets.insert(pointer.to_owned(), secret);
+            }
+            Value::Array(items) => {
+                for (at, item) in items.iter_mut().enumerate() {
+                    self.hide(item, &format!("{pointer}/{at}"), by_name);
+                }
+            }
+            Value::Object(members) => {
+                for (name, value) in members {
+                    let pointer = format!("{pointer}/{}", escaped(name));
+                    self.hide(value, &pointer, by_name || looks_secret(name));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a read showed this in place of what is stored there.
+    fn is_mask(&self, text: &str, pointer: &str) -> bool {
+        let stored = self
+            .present
+            .is_some_and(|present| present.secrets.contains_key(pointer));
+        stored && Secret::new(text).is_masked()
+    }
+}
+
+/// Whether a member that nobody knows is, by its name, not for everybody: a read shows what is kept.
+fn looks_secret(name: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "secret",
+        "password",
+        "passphrase",
+        "token",
+        "credential",
+        "connectionstring",
+        "sharedaccess",
+        "sas",
+        "key",
+    ];
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Whether a text is, by its form, a connection string or a signed URL.
+fn holds_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    [
+        "sharedaccesskey=",
+        "sharedaccesssignature=",
+        "accountkey=",
+        "sig=",
+        "password=",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
 }
 
 /// `systemData` after a change by `caller`.
@@ -207,11 +330,11 @@ pub(crate) fn system_data(before: Option<&Record>, caller: &str, now: Timestamp)
 ///
 /// # Errors
 /// When a tag is no text.
-pub(crate) fn tags(body: &Object<'_>) -> Result<Value, crate::arm::error::Error> {
+pub(crate) fn tags(body: &Object<'_>) -> Result<Value, Error> {
     let tags = body.object("tags")?;
     let mut map = Map::new();
     for (name, value) in tags.members() {
-        if let Some(text) = tags.text(name)? {
+        if let Some(text) = tags.exact_text(name)? {
             map.insert(name.to_owned(), text.into());
         } else {
             map.insert(name.to_owned(), value.clone());

@@ -25,6 +25,9 @@ const PROPERTIES: u8 = 0x73;
 const APPLICATION_PROPERTIES: u8 = 0x74;
 const DATA: u8 = 0x75;
 
+/// Bytes of a [`message_id`].
+pub const MESSAGE_ID_BYTES: usize = 43;
+
 /// `message-id` that stays the same over every attempt and for every producer's repeat of an event:
 /// base64url of SHA-256 over `source` NUL `id`, 43 characters.
 #[must_use]

@@ -1,326 +1,448 @@
-//! From the JSON body to the checked endpoint.
+//! From an endpoint's body to the checked endpoint: the same rules for every source.
 
+use super::location::Location;
+use super::members::{AUTHENTICATION, IDENTITIES, SECRETS, StateWord, TYPES};
 use super::{
-    Access, ConnectionString, DeadLetter, Destination, Endpoint, EndpointType, FieldError,
-    Identity, ProvisioningState, Topic, Waiting,
+    Access, ConnectionString, DeadLetter, Destination, Endpoint, EndpointBody, EndpointType,
+    FieldError, Identity, ProvisioningState, Topic, Waiting,
 };
+use crate::body::{Spelling, not_one_of};
+use crate::json::Document;
 use crate::name::EndpointName;
-use crate::secret::{Secret, repeated, without_value};
-use serde::Deserialize;
+use crate::pasted;
+use crate::secret::Secret;
 
-/// Members as ARM names them; others are ignored, as ARM does.
-#[derive(Deserialize)]
-struct Body {
-    name: Option<String>,
-    properties: Option<Properties>,
+type Errors = Vec<FieldError>;
+
+/// What a body came from: who may hold members that are of no use here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodySource {
+    /// A file: it has only what is known, and a person is there to correct it.
+    File,
+    /// A request: members that nobody knows are kept, those that contradict are refused.
+    Request,
+    /// What was checked when it came: a store, or a listing of Azure's.
+    Kept,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Properties {
-    endpoint_type: Option<String>,
-    provisioning_state: Option<ProvisioningState>,
-    authentication_type: Option<String>,
-    dead_letter_secret: Option<Secret>,
-    dead_letter_uri: Option<String>,
-    identity: Option<IdentityReference>,
-    #[serde(rename = "TopicEndpoint")]
-    topic_endpoint: Option<String>,
-    access_key1: Option<Secret>,
-    access_key2: Option<Secret>,
-    connection_string_primary_key: Option<Secret>,
-    connection_string_secondary_key: Option<Secret>,
-    primary_connection_string: Option<Secret>,
-    secondary_connection_string: Option<Secret>,
-    endpoint_uri: Option<String>,
-    entity_path: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct IdentityReference {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    user_assigned_identity: Option<String>,
-}
-
-/// Reads an endpoint's body and checks all of it.
+/// Reads the file of an endpoint and checks all of it.
 ///
-/// `name` is the name it goes by (the file's stem, the URL's segment); a `name` inside must agree.
+/// `name` is the name it goes by (the file's stem); a `name` inside must agree.
 ///
 /// # Errors
 /// Every field that is wrong, not only the first.
-pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Vec<FieldError>> {
-    checked(name, read(json)?, None)
+pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Errors> {
+    let document = read(json)?;
+    body(&document)?.check(name, BodySource::File)
 }
 
-/// As [`parse`], of what [`Revealed`](super::Revealed) wrote.
+/// As [`parse`], of what [`Revealed`](super::Revealed) wrote. What is wrong with its dead letters or its second key
+/// does not keep the rest from being read.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn restore(name: &EndpointName, json: &str) -> Result<Endpoint, Vec<FieldError>> {
-    let added: Added = read(json)?;
-    let endpoint = checked(name, read(json)?, added.properties.waiting_for)?;
+pub fn restore(name: &EndpointName, json: &str) -> Result<Endpoint, Errors> {
+    let document = read(json)?;
+    let mut body = body(&document)?;
+    let missing = body.word("waitingFor").map(str::to_owned);
+    let provisioning_error = body.word("notInUseBecause").map(str::to_owned);
+    let endpoint = match missing {
+        Some(missing) => body.waiting(name, missing)?,
+        None => body.check_main(name).map(|(endpoint, _)| endpoint)?,
+    };
     Ok(Endpoint {
-        provisioning_error: added.properties.not_in_use_because,
+        provisioning_error,
         ..endpoint
     })
 }
 
-/// What stands in a stored body beside what ARM knows.
-#[derive(Deserialize)]
-struct Added {
-    properties: AddedProperties,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AddedProperties {
-    waiting_for: Option<String>,
-    not_in_use_because: Option<String>,
-}
-
-fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Errors> {
-    serde_json::from_str(json).map_err(|error| {
+fn read(json: &str) -> Result<Document, Errors> {
+    Document::read(json.as_bytes()).map_err(|error| {
         vec![FieldError::new(
             "(body)",
-            format!("not an endpoint: {}", without_value(&error.to_string())),
+            format!("not an endpoint: {error}"),
         )]
     })
 }
 
-/// Checks a body; one that waits for a secret, which `waiting_for` names, has no destination yet.
-fn checked(
-    name: &EndpointName,
-    body: Body,
-    waiting_for: Option<String>,
-) -> Result<Endpoint, Errors> {
-    let mut errors = Vec::new();
-    if let Some(inside) = body
-        .name
-        .filter(|inside| !inside.eq_ignore_ascii_case(name.as_str()))
-    {
-        let rule = format!(
-            "is {inside:?}, but the endpoint goes by {:?}",
-            name.as_str()
-        );
-        errors.push(FieldError::new("name", rule));
-    }
-    let Some(properties) = body.properties else {
-        errors.push(FieldError::new("properties", "required, but missing"));
-        return Err(errors);
-    };
-    let identity = properties.identity(&mut errors);
-    let dead_letter = properties.dead_letter(&mut errors);
-    let destination = match waiting_for {
-        Some(missing) => properties.waiting(missing, &mut errors),
-        None => properties.destination(identity.as_ref(), &mut errors),
-    };
-    match destination {
-        Some(destination) if errors.is_empty() => Ok(Endpoint {
-            name: name.clone(),
-            destination,
-            dead_letter,
-            provisioning_state: properties.provisioning_state,
-            provisioning_error: None,
-        }),
-        _ => Err(errors),
-    }
+fn body(document: &Document) -> Result<EndpointBody<'_>, Errors> {
+    let members = document.object().ok_or_else(|| {
+        vec![FieldError::new(
+            "(body)",
+            "not an endpoint: must be an object",
+        )]
+    })?;
+    Ok(EndpointBody::read(members, Spelling::Published))
 }
 
-type Errors = Vec<FieldError>;
+/// How it is reached, as far as that is clear.
+enum Authentication {
+    Keys,
+    /// Nothing, where the identity itself is wrong.
+    Identity(Option<Identity>),
+    /// The word for it is wrong: nothing can be said to be missing.
+    Unclear,
+}
 
-impl Properties {
-    /// The identity, when the endpoint is identity-based.
-    fn identity(&self, errors: &mut Errors) -> Option<Identity> {
-        let based = match self.authentication_type.as_deref() {
-            None | Some("KeyBased") => {
-                self.identity.is_some() && self.authentication_type.is_none()
+impl EndpointBody<'_> {
+    /// Checks all of it.
+    ///
+    /// # Errors
+    /// Every field that is wrong, each mistake once.
+    pub fn check(&self, name: &EndpointName, source: BodySource) -> Result<Endpoint, Errors> {
+        let mut errors = self.errors.clone();
+        self.check_name(name, &mut errors);
+        for object in [&self.top, &self.properties, &self.identity] {
+            match source {
+                BodySource::File => object.refuse_unknown(&mut errors),
+                BodySource::Request => object.refuse_other_case(&mut errors),
+                BodySource::Kept => {}
             }
-            Some("IdentityBased") => true,
-            Some(other) => {
-                let rule = format!("must be KeyBased or IdentityBased, not {}", repeated(other));
-                errors.push(FieldError::new("properties.authenticationType", rule));
-                false
+        }
+        if !self.has_properties {
+            if self.errors.is_empty() {
+                let rule = "required, but missing";
+                self.top.missing("properties", rule, &mut errors);
             }
+            return Err(errors);
+        }
+        let kind = self.kind(&mut errors);
+        let authentication = self.authentication(kind, &mut errors);
+        if source != BodySource::Kept {
+            self.refuse_strays(kind, &authentication, &mut errors);
+        }
+        let dead_letter = self.dead_letter(&mut errors);
+        let destination = match kind {
+            Some(EndpointType::EventGrid) => self
+                .topic(&authentication, &mut errors)
+                .map(Destination::EventGrid),
+            Some(EndpointType::EventHub) => self
+                .access(EndpointType::EventHub, &authentication, &mut errors)
+                .map(Destination::EventHub),
+            Some(EndpointType::ServiceBus) => self
+                .access(EndpointType::ServiceBus, &authentication, &mut errors)
+                .map(Destination::ServiceBus),
+            None => None,
         };
-        if !based {
+        let provisioning_state = self.known_state(source, &mut errors);
+        match destination {
+            Some(destination) if errors.is_empty() => Ok(Endpoint {
+                name: name.clone(),
+                destination,
+                dead_letter,
+                provisioning_state,
+                provisioning_error: None,
+            }),
+            _ => Err(errors),
+        }
+    }
+
+    /// As [`Self::check`] of what was kept, but what is wrong with members that deliveries do without (the dead
+    /// letters, the second key) is told and left out.
+    ///
+    /// # Errors
+    /// What keeps it from being delivered to.
+    pub fn check_main(&mut self, name: &EndpointName) -> Result<(Endpoint, Errors), Errors> {
+        let aside = |error: &FieldError| {
+            let member = error.field.strip_prefix("properties.")?;
+            let second = self.endpoint_type().map(|kind| kind.keys()[1]);
+            let mut known = ["deadLetterSecret", "deadLetterUri"]
+                .into_iter()
+                .chain(second);
+            known.find(|known| *known == member)
+        };
+        let errors = match self.check(name, BodySource::Kept) {
+            Ok(endpoint) => return Ok((endpoint, Vec::new())),
+            Err(errors) => errors,
+        };
+        let Some(left_out) = errors.iter().map(aside).collect::<Option<Vec<_>>>() else {
+            return Err(errors);
+        };
+        for member in left_out {
+            self.leave_out(member);
+        }
+        // What was told of the form of these is told already.
+        self.errors.clear();
+        let rest = self.check(name, BodySource::Kept);
+        rest.map(|endpoint| (endpoint, errors))
+    }
+
+    /// The endpoint while it waits for its secret: nothing is known of where it goes.
+    ///
+    /// # Errors
+    /// When it does not say what it is.
+    pub fn waiting(&self, name: &EndpointName, missing: String) -> Result<Endpoint, Errors> {
+        let mut errors = Vec::new();
+        let Some(endpoint_type) = self.kind(&mut errors) else {
+            return Err(errors);
+        };
+        let provisioning_state = self.known_state(BodySource::Kept, &mut errors);
+        Ok(Endpoint {
+            name: name.clone(),
+            destination: Destination::Waiting(Waiting {
+                endpoint_type,
+                missing,
+            }),
+            dead_letter: self.dead_letter(&mut errors),
+            provisioning_state,
+            provisioning_error: None,
+        })
+    }
+
+    fn check_name(&self, name: &EndpointName, errors: &mut Errors) {
+        if let Some(inside) = self.top.text("name", errors)
+            && !inside.eq_ignore_ascii_case(name.as_str())
+        {
+            let rule = format!(
+                "is {inside:?}, but the endpoint goes by {:?}",
+                name.as_str()
+            );
+            errors.push(FieldError::new("name", rule));
+        }
+    }
+
+    fn kind(&self, errors: &mut Errors) -> Option<EndpointType> {
+        if self.properties.get("endpointType").is_none() {
+            let rule = "required, but missing; it is EventGrid, EventHub or ServiceBus";
+            self.properties.missing("endpointType", rule, errors);
+        }
+        let word = self.properties.word("endpointType", &TYPES, errors)?;
+        EndpointType::parse(word)
+    }
+
+    /// A state is the server's to say; in a file it is a word like another.
+    fn known_state(&self, source: BodySource, errors: &mut Errors) -> Option<ProvisioningState> {
+        match self.state() {
+            StateWord::Known(state) => Some(state),
+            StateWord::Unknown(word) if source == BodySource::File => {
+                let all = ProvisioningState::ALL.map(ProvisioningState::as_str);
+                let rule = not_one_of(&word, &all);
+                errors.push(FieldError::new("properties.provisioningState", rule));
+                None
+            }
+            StateWord::Absent | StateWord::Unknown(_) => None,
+        }
+    }
+
+    fn authentication(&self, kind: Option<EndpointType>, errors: &mut Errors) -> Authentication {
+        const FIELD: &str = "authenticationType";
+        let before = errors.len();
+        let word = self.properties.word(FIELD, &AUTHENTICATION, errors);
+        if errors.len() > before {
+            return Authentication::Unclear;
+        }
+        let by_identity = match word {
+            None => self.identity.is_there(),
+            Some(word) => word == AUTHENTICATION[1],
+        };
+        if !by_identity {
+            return Authentication::Keys;
+        }
+        if kind == Some(EndpointType::EventGrid) {
+            let rule = "Event Grid endpoints are key-based; identities are not supported for them: \
+                        give accessKey1";
+            errors.push(FieldError::new(&self.properties.path(FIELD), rule));
+            return Authentication::Unclear;
+        }
+        Authentication::Identity(self.identity(errors))
+    }
+
+    fn identity(&self, errors: &mut Errors) -> Option<Identity> {
+        let before = errors.len();
+        let word = self.identity.word("type", &IDENTITIES, errors);
+        let id = self.identity.text("userAssignedIdentity", errors);
+        if errors.len() > before {
             return None;
         }
-        let Some(reference) = &self.identity else {
-            return Some(Identity::SystemAssigned);
+        let rule = match (word, id) {
+            (None | Some("SystemAssigned"), None) => return Some(Identity::SystemAssigned),
+            (Some("SystemAssigned"), Some(_)) => "must be absent when the type is SystemAssigned",
+            (_, Some(id)) if id.starts_with('/') => {
+                return Some(Identity::UserAssigned(id.to_owned()));
+            }
+            _ => "a UserAssigned identity needs its ARM resource id",
         };
-        match (reference.kind.as_deref(), &reference.user_assigned_identity) {
-            (None | Some("SystemAssigned"), None) => Some(Identity::SystemAssigned),
-            (None | Some("UserAssigned"), Some(id)) if id.starts_with('/') => {
-                Some(Identity::UserAssigned(id.clone()))
+        let field = self.identity.path("userAssignedIdentity");
+        errors.push(FieldError::new(&field, rule));
+        None
+    }
+
+    /// Members that are known, but not of use in what this is: they would be dropped in silence.
+    fn refuse_strays(
+        &self,
+        kind: Option<EndpointType>,
+        authentication: &Authentication,
+        errors: &mut Errors,
+    ) {
+        let mut refuse = |member: &str, rule: String| {
+            errors.push(FieldError::new(&self.properties.path(member), rule));
+        };
+        match authentication {
+            Authentication::Identity(_) => {
+                let given = SECRETS
+                    .into_iter()
+                    .filter(|member| *member != "deadLetterSecret");
+                for member in given.filter(|member| self.secret(member).is_some()) {
+                    let rule = "is for key-based endpoints; leave it out of an identity-based one";
+                    refuse(member, rule.to_owned());
+                }
             }
-            (Some("UserAssigned"), _) | (None, Some(_)) => {
-                let rule = "a UserAssigned identity needs its ARM resource id";
-                errors.push(FieldError::new(
-                    "properties.identity.userAssignedIdentity",
-                    rule,
-                ));
-                None
+            Authentication::Keys if self.identity.is_there() => {
+                let rule =
+                    "is for identity-based endpoints; set authenticationType to IdentityBased";
+                refuse("identity", rule.to_owned());
             }
-            (Some("SystemAssigned"), Some(_)) => {
-                let rule = "must be absent when the type is SystemAssigned";
-                errors.push(FieldError::new(
-                    "properties.identity.userAssignedIdentity",
-                    rule,
-                ));
-                None
+            Authentication::Keys | Authentication::Unclear => {}
+        }
+        let Some(kind) = kind else {
+            return;
+        };
+        if !matches!(authentication, Authentication::Identity(_)) {
+            for other in [
+                EndpointType::EventGrid,
+                EndpointType::EventHub,
+                EndpointType::ServiceBus,
+            ] {
+                for (member, own) in other.keys().into_iter().zip(kind.keys()) {
+                    if other != kind && self.secret(member).is_some() {
+                        refuse(
+                            member,
+                            format!(
+                                "is for {} endpoints; {} has `{own}`",
+                                other.as_str(),
+                                kind.as_str()
+                            ),
+                        );
+                    }
+                }
             }
-            (Some(other), _) => {
-                let rule = format!(
-                    "must be SystemAssigned or UserAssigned, not {}",
-                    repeated(other)
+        }
+        let of_grid = kind == EndpointType::EventGrid;
+        for (member, is_own) in [
+            ("TopicEndpoint", of_grid),
+            ("endpointUri", !of_grid),
+            ("entityPath", !of_grid),
+        ] {
+            if !is_own && self.word(member).is_some() {
+                refuse(
+                    member,
+                    format!("is for endpoints of another type than {}", kind.as_str()),
                 );
-                errors.push(FieldError::new("properties.identity.type", rule));
-                None
             }
+        }
+        if self.word("deadLetterUri").is_some() && self.secret("deadLetterSecret").is_some() {
+            let rule = "dead letters go to one place; give this or deadLetterSecret";
+            refuse("deadLetterUri", rule.to_owned());
         }
     }
 
     fn dead_letter(&self, errors: &mut Errors) -> Option<DeadLetter> {
-        if let Some(secret) = &self.dead_letter_secret {
-            const FIELD: &str = "properties.deadLetterSecret";
-            if secret.is_masked() {
-                errors.push(FieldError::new(
-                    FIELD,
-                    "is a mask; put the real container SAS URI here",
-                ));
-            } else if !container_url(secret.expose()) || !secret.expose().contains('?') {
-                let rule = "must be a container's URL with its SAS token: \
-                            https://<account>.blob.core.windows.net/<container>?<sas>";
-                errors.push(FieldError::new(FIELD, rule));
-            }
-            return Some(DeadLetter::Sas(secret.clone()));
-        }
-        let uri = self.dead_letter_uri.as_ref()?;
-        if !container_url(uri) || uri.contains('?') {
-            let rule = "must be a container's URL without a token: \
-                        https://<account>.blob.core.windows.net/<container>";
-            errors.push(FieldError::new("properties.deadLetterUri", rule));
-        }
-        Some(DeadLetter::Identity(uri.clone()))
-    }
-
-    fn destination(&self, identity: Option<&Identity>, errors: &mut Errors) -> Option<Destination> {
-        match self.endpoint_type.as_deref() {
-            Some("EventGrid") => self.topic(identity, errors).map(Destination::EventGrid),
-            Some("EventHub") => {
-                let primary = (
-                    "connectionStringPrimaryKey",
-                    &self.connection_string_primary_key,
-                );
-                let secondary = (
-                    "connectionStringSecondaryKey",
-                    &self.connection_string_secondary_key,
-                );
-                self.access(primary, secondary, identity, errors)
-                    .map(Destination::EventHub)
-            }
-            Some("ServiceBus") => {
-                let primary = ("primaryConnectionString", &self.primary_connection_string);
-                let secondary = (
-                    "secondaryConnectionString",
-                    &self.secondary_connection_string,
-                );
-                self.access(primary, secondary, identity, errors)
-                    .map(Destination::ServiceBus)
-            }
-            other => {
-                errors.push(wrong_type(other));
-                None
-            }
-        }
-    }
-
-    fn waiting(&self, missing: String, errors: &mut Errors) -> Option<Destination> {
-        let endpoint_type = match self.endpoint_type.as_deref() {
-            Some("EventGrid") => EndpointType::EventGrid,
-            Some("EventHub") => EndpointType::EventHub,
-            Some("ServiceBus") => EndpointType::ServiceBus,
-            other => {
-                errors.push(wrong_type(other));
-                return None;
-            }
-        };
-        Some(Destination::Waiting(Waiting {
-            endpoint_type,
-            missing,
-        }))
-    }
-
-    fn topic(&self, identity: Option<&Identity>, errors: &mut Errors) -> Option<Topic> {
-        if identity.is_some() {
-            let rule = "Event Grid endpoints are key-based; identities are not supported for them";
-            errors.push(FieldError::new("properties.authenticationType", rule));
-        }
-        let endpoint = match self.topic_endpoint.as_deref() {
-            Some(url) if is_url(url) => Some(url.to_owned()),
-            Some(_) => {
-                let rule = "must be the topic's URL, such as \
-                            https://<topic>.<region>-1.eventgrid.azure.net/api/events";
-                errors.push(FieldError::new("properties.TopicEndpoint", rule));
-                None
-            }
+        let (member, dead_letter) = match self.secret("deadLetterSecret") {
+            Some(secret) => ("deadLetterSecret", DeadLetter::Sas(secret)),
             None => {
-                errors.push(FieldError::new(
-                    "properties.TopicEndpoint",
-                    "required, but missing",
-                ));
-                None
+                let uri = self.word("deadLetterUri")?;
+                ("deadLetterUri", DeadLetter::Identity(uri.to_owned()))
             }
         };
-        let first = access_key("properties.accessKey1", self.access_key1.as_ref(), errors);
-        if self.access_key1.is_none() {
-            errors.push(FieldError::new(
-                "properties.accessKey1",
-                "required, but missing",
-            ));
+        let rule = match &dead_letter {
+            DeadLetter::Sas(secret) if secret.is_masked() => {
+                "is a mask; put the real container SAS URI here".to_owned()
+            }
+            dead_letter => match Location::of(dead_letter) {
+                Ok(_) => return Some(dead_letter.clone()),
+                Err(problem) => problem.to_string(),
+            },
+        };
+        errors.push(FieldError::new(&self.properties.path(member), rule));
+        None
+    }
+
+    fn topic(&self, authentication: &Authentication, errors: &mut Errors) -> Option<Topic> {
+        const RULE: &str = "must be the topic's URL, such as \
+                            https://<topic>.<region>-1.eventgrid.azure.net/api/events";
+        let endpoint = self.required_text("TopicEndpoint", "required, but missing", errors);
+        if endpoint.is_some_and(|url| !is_url(url)) {
+            errors.push(FieldError::new("properties.TopicEndpoint", RULE));
         }
-        let access_key2 = access_key("properties.accessKey2", self.access_key2.as_ref(), errors);
+        let [first, second] = EndpointType::EventGrid.keys();
+        let key = |member: &str, errors: &mut Errors| {
+            let secret = self.secret(member)?;
+            let checked = check_access_key(&secret);
+            checked
+                .map_err(|rule| errors.push(FieldError::new(&self.properties.path(member), rule)))
+                .ok()?;
+            Some(secret)
+        };
+        if self.secret(first).is_none() && matches!(authentication, Authentication::Keys) {
+            self.missing_key(EndpointType::EventGrid, "required, but missing", errors);
+        }
+        let access_key1 = key(first, errors);
+        let access_key2 = key(second, errors);
         Some(Topic {
-            endpoint: endpoint?,
-            access_key1: first?,
+            endpoint: endpoint?.to_owned(),
+            access_key1: access_key1?,
             access_key2,
         })
     }
 
+    fn required_text(&self, member: &str, rule: &str, errors: &mut Errors) -> Option<&str> {
+        if self.properties.get(member).is_none() {
+            self.properties.missing(member, rule, errors);
+        }
+        self.properties.text(member, errors)
+    }
+
+    /// Says that the first key is missing, unless that of another type stands there, which is said already.
+    fn missing_key(&self, kind: EndpointType, rule: &str, errors: &mut Errors) {
+        let others = [
+            EndpointType::EventGrid,
+            EndpointType::EventHub,
+            EndpointType::ServiceBus,
+        ];
+        let mut others = others
+            .into_iter()
+            .map(|other| self.properties.path(other.keys()[0]));
+        if !others.any(|field| errors.iter().any(|error| error.field == field)) {
+            self.properties.missing(kind.keys()[0], rule, errors);
+        }
+    }
+
     fn access(
         &self,
-        (primary, primary_value): (&str, &Option<Secret>),
-        (secondary, secondary_value): (&str, &Option<Secret>),
-        identity: Option<&Identity>,
+        kind: EndpointType,
+        authentication: &Authentication,
         errors: &mut Errors,
     ) -> Option<Access> {
-        if let Some(identity) = identity {
-            return self.identity_access(identity, errors);
+        match authentication {
+            Authentication::Identity(identity) => self.identity_access(identity.as_ref(), errors),
+            Authentication::Keys => self.key_access(kind, errors),
+            Authentication::Unclear => None,
         }
-        let mut read = |name: &str, value: &Option<Secret>| {
-            let value = value.as_ref()?;
-            match ConnectionString::parse(value) {
-                Ok(string) => Some(string),
-                Err(error) => {
-                    let field = format!("properties.{name}");
+    }
+
+    fn key_access(&self, kind: EndpointType, errors: &mut Errors) -> Option<Access> {
+        let [primary, secondary] = kind.keys();
+        let read = |member: &str, errors: &mut Errors| {
+            let string = ConnectionString::parse(&self.secret(member)?);
+            string
+                .map_err(|error| {
+                    let field = self.properties.path(member);
                     errors.push(FieldError::new(&field, error.to_string()));
-                    None
-                }
-            }
+                })
+                .ok()
         };
-        let first = read(primary, primary_value);
-        let second = read(secondary, secondary_value);
-        if primary_value.is_none() {
+        if self.secret(primary).is_none() {
             let rule = "required for a key-based endpoint, but missing";
-            errors.push(FieldError::new(&format!("properties.{primary}"), rule));
+            self.missing_key(kind, rule, errors);
         }
+        let first = read(primary, errors);
+        let second = read(secondary, errors);
         if let (Some(first), Some(second)) = (&first, &second)
-            && (first.host() != second.host() || first.entity_path() != second.entity_path())
+            && (!first.host().eq_ignore_ascii_case(second.host())
+                || first.entity_path() != second.entity_path())
         {
             let rule = format!("must name the same namespace and entity as {primary}");
-            errors.push(FieldError::new(&format!("properties.{secondary}"), rule));
+            errors.push(FieldError::new(&self.properties.path(secondary), rule));
         }
         Some(Access::Keys {
             primary: first?,
@@ -328,60 +450,36 @@ impl Properties {
         })
     }
 
-    fn identity_access(&self, identity: &Identity, errors: &mut Errors) -> Option<Access> {
-        let endpoint_uri = match self.endpoint_uri.as_deref() {
-            Some(uri) if uri.len() > 5 && uri[..5].eq_ignore_ascii_case("sb://") => Some(uri),
-            Some(_) => {
-                let rule = "must begin with `sb://`";
-                errors.push(FieldError::new("properties.endpointUri", rule));
-                None
-            }
-            None => {
-                let rule = "required for an identity-based endpoint, but missing";
-                errors.push(FieldError::new("properties.endpointUri", rule));
-                None
-            }
+    fn identity_access(&self, identity: Option<&Identity>, errors: &mut Errors) -> Option<Access> {
+        const MISSING: &str = "required for an identity-based endpoint, but missing";
+        let endpoint_uri = self.required_text("endpointUri", MISSING, errors);
+        let is_sb = |uri: &str| {
+            uri.get(..5)
+                .is_some_and(|head| head.eq_ignore_ascii_case("sb://"))
         };
-        let entity_path = self.entity_path.as_deref().filter(|path| !path.is_empty());
-        if entity_path.is_none() {
-            let rule = "required for an identity-based endpoint, but missing";
-            errors.push(FieldError::new("properties.entityPath", rule));
+        if endpoint_uri.is_some_and(|uri| !is_sb(uri) || uri.len() == 5) {
+            let rule = "must begin with `sb://`";
+            errors.push(FieldError::new("properties.endpointUri", rule));
         }
+        let entity_path = self.required_text("entityPath", MISSING, errors);
         Some(Access::Identity {
             endpoint_uri: endpoint_uri?.to_owned(),
             entity_path: entity_path?.to_owned(),
-            identity: identity.clone(),
+            identity: identity?.clone(),
         })
     }
 }
 
-fn access_key(field: &str, key: Option<&Secret>, errors: &mut Errors) -> Option<Secret> {
-    let key = key?;
+/// The key travels in a header.
+fn check_access_key(key: &Secret) -> Result<(), String> {
     if key.is_masked() {
-        errors.push(FieldError::new(
-            field,
-            "is a mask; put the real access key here",
-        ));
-        return None;
+        return Err("is a mask; put the real access key here".to_owned());
     }
-    // The key travels in a header.
-    if key.expose().is_empty() || !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        errors.push(FieldError::new(
-            field,
-            "must be the topic's access key, without blanks",
-        ));
-        return None;
+    pasted::check(key.expose()).map_err(|error| error.to_string())?;
+    if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("must be the topic's access key, without blanks".to_owned());
     }
-    Some(key.clone())
-}
-
-fn wrong_type(found: Option<&str>) -> FieldError {
-    const TYPES: &str = "EventGrid, EventHub or ServiceBus";
-    let rule = match found {
-        None => format!("required, but missing; it is {TYPES}"),
-        Some(other) => format!("must be {TYPES}, not {}", repeated(other)),
-    };
-    FieldError::new("properties.endpointType", rule)
+    Ok(())
 }
 
 fn is_url(text: &str) -> bool {
@@ -390,16 +488,9 @@ fn is_url(text: &str) -> bool {
         .or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
         !authority.is_empty()
-            && !authority.contains('@')
+            && authority.bytes().all(legal)
             && text.bytes().all(|b| b.is_ascii_graphic())
     })
-}
-
-/// A URL with a path: the container.
-fn container_url(text: &str) -> bool {
-    let path = text
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split_once('/'));
-    is_url(text) && path.is_some_and(|(_, path)| !path.is_empty() && !path.starts_with('?'))
 }

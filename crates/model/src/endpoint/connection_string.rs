@@ -1,6 +1,7 @@
 //! Connection strings of Event Hubs and Service Bus.
 
 use crate::clock::Timestamp;
+use crate::pasted::{self, InvisibleCharacter};
 use crate::sas;
 use crate::secret::Secret;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ pub enum InvalidConnectionString {
     /// It is what a read API shows in place of the secret.
     #[error("is a mask, as read APIs show it; put the real connection string here")]
     Masked,
+    /// A character that nobody sees is in it.
+    #[error(transparent)]
+    Invisible(#[from] InvisibleCharacter),
     /// A part has no `=`.
     #[error("part {part} has no `=`; the form is `Key=value;Key=value`")]
     NotAPair {
@@ -75,13 +79,15 @@ impl ConnectionString {
         if text.is_masked() {
             return Err(Error::Masked);
         }
+        let text = pasted::clean(text.expose());
+        pasted::check(text)?;
         let mut endpoint = None;
         let mut key_name = None;
         let mut key = None;
         let mut signature = None;
         let mut entity_path = None;
         let mut development_emulator = false;
-        let parts = text.expose().split(';').map(str::trim);
+        let parts = text.split(';').map(str::trim);
         for (index, part) in parts.enumerate().filter(|(_, part)| !part.is_empty()) {
             let (name, value) = part
                 .split_once('=')

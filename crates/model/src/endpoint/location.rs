@@ -6,6 +6,7 @@
 //! emulator", IP-style URLs.
 
 use super::DeadLetter;
+use crate::pasted::{self, InvisibleCharacter};
 use crate::sas::storage::{Malformed, StorageSas};
 use crate::secret::Secret;
 use std::net::IpAddr;
@@ -40,6 +41,14 @@ pub enum Problem {
     /// `deadLetterUri` with a query.
     #[error("must have no token; a URL with one goes into `deadLetterSecret`")]
     Token,
+    /// It asks something of the container, such as to be listed.
+    #[error(
+        "is the URL of a request about the container, not of the container: take `{0}` out of its query"
+    )]
+    Operation(&'static str),
+    /// A character that nobody sees is in it.
+    #[error(transparent)]
+    Invisible(#[from] InvisibleCharacter),
     /// The SAS token is not complete.
     #[error(transparent)]
     Sas(#[from] Malformed),
@@ -87,13 +96,18 @@ impl Location {
     /// # Errors
     /// The first thing that is wrong.
     pub fn from_secret(uri: &Secret) -> Result<Self, Problem> {
-        let (url, token) = uri.expose().split_once('?').unwrap_or((uri.expose(), ""));
+        let uri = pasted::clean(uri.expose());
+        pasted::check(uri)?;
+        let (url, token) = uri.split_once('?').unwrap_or((uri, ""));
         let (container_url, container_at) = container(url)?;
         if token.is_empty() {
             return Err(Problem::NoToken);
         }
         if !token.bytes().all(in_url) {
             return Err(Problem::NotUrl);
+        }
+        if let Some(operation) = operation(token) {
+            return Err(Problem::Operation(operation));
         }
         let sas = StorageSas::parse(token)?;
         if sas.is_narrower_than_a_container() {
@@ -114,6 +128,8 @@ impl Location {
     /// # Errors
     /// The first thing that is wrong.
     pub fn from_uri(uri: &str) -> Result<Self, Problem> {
+        let uri = pasted::clean(uri);
+        pasted::check(uri)?;
         if uri.contains('?') {
             return Err(Problem::Token);
         }
@@ -169,6 +185,34 @@ impl Location {
     pub fn readable(&self) -> bool {
         self.sas().is_none_or(StorageSas::readable)
     }
+}
+
+/// The parameter of a query that makes it a request of its own: no blob can be put with it.
+///
+/// Source: Azure Storage REST API, "Operations on containers" and "Operations on blobs", URI parameters. All of them
+/// are reserved: no SAS token has one.
+fn operation(query: &str) -> Option<&'static str> {
+    const NAMES: [&str; 12] = [
+        "restype",
+        "comp",
+        "prefix",
+        "delimiter",
+        "marker",
+        "maxresults",
+        "include",
+        "where",
+        "snapshot",
+        "versionid",
+        "blockid",
+        "timeout",
+    ];
+    let mut names = query
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or_default());
+    names.find_map(|name| {
+        let mut known = NAMES.into_iter();
+        known.find(|known| known.eq_ignore_ascii_case(name))
+    })
 }
 
 /// The container's URL, tidied, and where in it the container's name begins.

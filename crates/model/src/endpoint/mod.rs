@@ -3,12 +3,16 @@
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`.
 
 mod body;
+mod clear;
 mod connection_string;
 pub mod location;
+mod members;
+pub mod problem;
 mod stored;
 
-pub use body::{parse, restore};
+pub use body::{BodySource, parse, restore};
 pub use connection_string::{ConnectionString, Credential, InvalidConnectionString, authority};
+pub use members::{EndpointBody, StateWord};
 pub use stored::Revealed;
 
 use crate::name::EndpointName;
@@ -165,6 +169,50 @@ pub enum ProvisioningState {
     Restoring,
     Moving,
     Disabled,
+}
+
+impl ProvisioningState {
+    /// All published values.
+    pub const ALL: [Self; 12] = [
+        Self::Provisioning,
+        Self::Deleting,
+        Self::Updating,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Canceled,
+        Self::Deleted,
+        Self::Warning,
+        Self::Suspending,
+        Self::Restoring,
+        Self::Moving,
+        Self::Disabled,
+    ];
+
+    /// The published word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "Provisioning",
+            Self::Deleting => "Deleting",
+            Self::Updating => "Updating",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Canceled => "Canceled",
+            Self::Deleted => "Deleted",
+            Self::Warning => "Warning",
+            Self::Suspending => "Suspending",
+            Self::Restoring => "Restoring",
+            Self::Moving => "Moving",
+            Self::Disabled => "Disabled",
+        }
+    }
+
+    /// The state of that name, in any case.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|state| state.as_str().eq_ignore_ascii_case(word))
+    }
 }
 
 /// A field of a definition that is wrong.

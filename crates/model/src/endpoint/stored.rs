@@ -170,13 +170,14 @@ mod tests {
         let bodies = [
             serde_json::json!({ "endpointType": "EventGrid", "TopicEndpoint": "https://t.example/api/events",
                 "accessKey1": "one==", "accessKey2": "two==", "provisioningState": "Failed",
-                "deadLetterSecret": "https://a.blob.core.windows.net/c?sv=1&sig=x" }),
+                "deadLetterSecret":
+                    "https://a.blob.core.windows.net/dead?sv=1&sr=c&sp=w&se=2030-01-01&sig=x" }),
             serde_json::json!({ "endpointType": "EventGrid", "TopicEndpoint": "https://t.example/api/events",
                 "accessKey1": "one==" }),
             serde_json::json!({ "endpointType": "EventHub", "connectionStringPrimaryKey": hub,
                 "connectionStringSecondaryKey": hub }),
             serde_json::json!({ "endpointType": "ServiceBus", "primaryConnectionString": other,
-                "deadLetterUri": "https://a.blob.core.windows.net/c" }),
+                "deadLetterUri": "https://a.blob.core.windows.net/dead" }),
             serde_json::json!({ "endpointType": "ServiceBus", "authenticationType": "IdentityBased",
                 "endpointUri": "sb://n.example", "entityPath": "topic",
                 "identity": { "type": "UserAssigned", "userAssignedIdentity": "/subscriptions/x" } }),

@@ -23,7 +23,7 @@ fn each_type_is_read_and_debug_keeps_secrets() {
     let bus = check(&format!(
         r#"{{"name":"My-Endpoint","properties":{{"endpointType":"ServiceBus",
             "provisioningState":"Succeeded","primaryConnectionString":"{HUB}",
-            "deadLetterSecret":"https://a.blob.core.windows.net/dl?sv=1&sig=hidden"}}}}"#
+            "deadLetterSecret":"https://a.blob.core.windows.net/dead?sv=1&sr=c&sp=w&se=2030-01-01&sig=hidden"}}}}"#
     ));
     assert!(
         bus.contains("Succeeded") && !bus.contains("hidden"),
@@ -38,7 +38,7 @@ fn each_type_is_read_and_debug_keeps_secrets() {
         r#"{"properties":{"endpointType":"EventHub","authenticationType":"IdentityBased",
             "endpointUri":"sb://ns.servicebus.windows.net","entityPath":"hub",
             "identity":{"type":"UserAssigned","userAssignedIdentity":"/subscriptions/1/x"},
-            "deadLetterUri":"https://a.blob.core.windows.net/dl"}}"#,
+            "deadLetterUri":"https://a.blob.core.windows.net/dead"}}"#,
     );
     assert!(
         identity.contains("UserAssigned(\"/subscriptions/1/x\")"),
@@ -50,7 +50,7 @@ fn each_type_is_read_and_debug_keeps_secrets() {
 fn every_wrong_field_is_named_at_once() {
     expect![[r#"
         `name`: is "other", but the endpoint goes by "my-endpoint"
-        `properties.deadLetterSecret`: must be a container's URL with its SAS token: https://<account>.blob.core.windows.net/<container>?<sas>
+        `properties.deadLetterSecret`: must begin with https://; http:// is for an emulator on this machine only
         `properties.primaryConnectionString`: `EntityPath` is missing; append `;EntityPath=<event hub or topic>`: nothing else says where events go
         `properties.secondaryConnectionString`: is a mask, as read APIs show it; put the real connection string here
     "#]]
@@ -60,9 +60,8 @@ fn every_wrong_field_is_named_at_once() {
             "secondaryConnectionString":"Endpoint=sb://***/;SharedAccessKey=***"}}"#,
     ));
     expect![[r#"
-        `properties.authenticationType`: Event Grid endpoints are key-based; identities are not supported for them
+        `properties.authenticationType`: Event Grid endpoints are key-based; identities are not supported for them: give accessKey1
         `properties.TopicEndpoint`: required, but missing
-        `properties.accessKey1`: required, but missing
     "#]]
     .assert_eq(&check(
         r#"{"properties":{"endpointType":"EventGrid","authenticationType":"IdentityBased"}}"#,
@@ -125,4 +124,162 @@ fn connection_strings() {
         parse("Endpoint"),
         Err(InvalidConnectionString::NotAPair { part: 1 })
     );
+}
+
+/// Errors of a body of these properties.
+fn errors(properties: &str) -> String {
+    check(&format!("{{\"properties\":{properties}}}"))
+}
+
+#[test]
+fn errors_that_follow_are_not_told() {
+    let grid =
+        r#""endpointType":"EventGrid","TopicEndpoint":"https://t/api/events","accessKey1":"k""#;
+    for (properties, expect) in [
+        (
+            r#"{"endpointType":"EventHub","authenticationType":"IdentityBased","entityPath":"hub",
+                "endpointUri":"sb://n","identity":{"type":"SystemAssigned,UserAssigned"}}"#,
+            "`properties.identity.type`: must be SystemAssigned or UserAssigned, not what stands there\n",
+        ),
+        (
+            r#"{"endpointType":"EventHub","authenticationType":"Identitybase","entityPath":"hub"}"#,
+            "`properties.authenticationType`: must be KeyBased or IdentityBased, not \"Identitybase\"; \
+             did you mean IdentityBased?\n",
+        ),
+        (
+            r#"{"endpointType":"EventGrid","topicEndpoint":"https://t/api/events","accessKey1":"k"}"#,
+            "`properties.topicEndpoint`: is not known here; did you mean `TopicEndpoint`?\n",
+        ),
+        (
+            r#"{"endpointTyp":"EventGrid","TopicEndpoint":"https://t/api/events","accessKey1":"k"}"#,
+            "`properties.endpointTyp`: is not known here; did you mean `endpointType`?\n",
+        ),
+        (
+            r#"{"endpointType":"EventHub","primaryConnectionString":"Endpoint=sb://h"}"#,
+            "`properties.primaryConnectionString`: is for ServiceBus endpoints; EventHub has \
+             `connectionStringPrimaryKey`\n",
+        ),
+        (
+            r#"{"endpointType":"Eventhubs","connectionStringPrimaryKey":"x"}"#,
+            "`properties.endpointType`: must be EventGrid, EventHub or ServiceBus, not \"Eventhubs\"; \
+             did you mean EventHub?\n",
+        ),
+        (
+            r#"{"endpointType":"ServiceBus","authenticationType":"IdentityBased","endpointUri":"sb://n",
+                "entityPath":"t","identity":{"type":"UserAssigned"}}"#,
+            "`properties.identity.userAssignedIdentity`: a UserAssigned identity needs its ARM resource id\n",
+        ),
+        (
+            &format!("{{{grid},\"provisioningState\":\"Suceeded\"}}"),
+            "`properties.provisioningState`: \
+            must be Provisioning, Deleting, Updating, Succeeded, Failed, Canceled, Deleted, Warning, Suspending, \
+            Restoring, Moving or Disabled, not \"Suceeded\"; did you mean Succeeded?\n",
+        ),
+    ] {
+        assert_eq!(errors(properties), expect, "{properties}");
+    }
+    let outside = check(r#"{"Properties":{"endpointType":"EventGrid"}}"#);
+    assert_eq!(
+        outside,
+        "`Properties`: is not known here; did you mean `properties`?\n"
+    );
+}
+
+#[test]
+fn no_member_is_dropped_in_silence() {
+    let hub = format!(r#""endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}""#);
+    for (more, field) in [
+        (r#""more":1"#, "properties.more"),
+        (r#""deadletterSecret":"x""#, "properties.deadletterSecret"),
+        (r#""accessKey2":"k""#, "properties.accessKey2"),
+        (r#""TopicEndpoint":"https://t""#, "properties.TopicEndpoint"),
+        (
+            r#""authenticationType":"KeyBased","identity":{"type":"SystemAssigned"}"#,
+            "properties.identity",
+        ),
+    ] {
+        let found = errors(&format!("{{{hub},{more}}}"));
+        assert!(found.starts_with(&format!("`{field}`: is ")), "{found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+}
+
+#[test]
+fn absent_null_and_empty_are_one() {
+    let hub = format!(r#""endpointType":"eventhub","connectionStringPrimaryKey":"{HUB}""#);
+    let plain = errors(&format!("{{{hub}}}"));
+    assert!(plain.starts_with("Endpoint {"), "{plain}");
+    for more in [
+        r#""authenticationType":"""#,
+        r#""authenticationType":null"#,
+        r#""authenticationType":"KEYBASED""#,
+        r#""identity":null"#,
+        r#""identity":{}"#,
+        r#""identity":{"type":"","userAssignedIdentity":null}"#,
+        r#""connectionStringSecondaryKey":"""#,
+        r#""deadLetterSecret":" ""#,
+        r#""deadLetterUri":"""#,
+        r#""accessKey1":"""#,
+        r#""provisioningState":"""#,
+        r#""more":null"#,
+    ] {
+        assert_eq!(errors(&format!("{{{hub},{more}}}")), plain, "{more}");
+    }
+}
+
+#[test]
+fn text_hygiene_of_pasted_secrets() {
+    let plain = errors(&format!(
+        r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}"}}"#
+    ));
+    let sas = "https://acct.blob.core.windows.net/dead?sv=1&sr=c&sp=w&se=2030-01-01&sig=c2ln";
+    for around in [
+        "{}\\n",
+        "\u{feff}{}",
+        "\u{a0}{}\u{200b}",
+        "\\\"{}\\\"",
+        "'{}'",
+        "\u{201c}{}\u{201d}",
+    ] {
+        let put = |text: &str| around.replace("{}", text);
+        let hub = put(HUB);
+        let read = errors(&format!(
+            r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{hub}"}}"#
+        ));
+        assert_eq!(read, plain, "{around:?}");
+        let body = format!(
+            r#"\u{{feff}}{{"properties":{{"endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}","deadLetterSecret":"{}"}}}}"#,
+            put(sas)
+        );
+        let body = body.replace("\\u{feff}", "\u{feff}");
+        let endpoint = parse(&EndpointName::new("my-endpoint").unwrap(), &body).unwrap();
+        assert_eq!(
+            endpoint.dead_letter,
+            Some(DeadLetter::Sas(Secret::new(sas))),
+            "{around:?}"
+        );
+    }
+    let inside = HUB.replace("very", "ve\u{200b}ry");
+    let refused = errors(&format!(
+        r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{inside}"}}"#
+    ));
+    assert!(
+        refused.contains("a zero-width character (U+200B) at character"),
+        "{refused}"
+    );
+    for (query, parameter) in [
+        ("restype=container&comp=list&", "restype"),
+        ("comp=list&", "comp"),
+        ("snapshot=1&", "snapshot"),
+    ] {
+        let listing = sas.replace('?', &format!("?{query}"));
+        let refused = errors(&format!(
+            r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}","deadLetterSecret":"{listing}"}}"#
+        ));
+        let expect = format!(
+            "`properties.deadLetterSecret`: is the URL of a request about the container, not of \
+            the container: take `{parameter}` out of its query\n"
+        );
+        assert_eq!(refused, expect);
+    }
 }

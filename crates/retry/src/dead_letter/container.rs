@@ -9,13 +9,11 @@
 use super::document::{CONTENT_TYPE, Letter, Metadata};
 use super::fault::{self, Kind, StoreFault};
 use super::name;
+use super::page_guard::PageGuard;
 use super::read::BLOB_BYTES_MAX;
-use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
-use azure_core::error::{Error as AzureError, ErrorKind};
 use azure_core::http::{
-    AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport, Url,
-    UserAgentOptions,
+    ClientOptions, HttpClient, Method, Request, RetryOptions, Transport, Url, UserAgentOptions,
 };
 use azure_storage_blob::models::{
     BlobClientDownloadOptions, BlobContainerClientListBlobsOptions, BlockBlobClientUploadOptions,
@@ -23,43 +21,56 @@ use azure_storage_blob::models::{
 };
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::location::{Access, Location};
 use twinroute_model::sas::storage::Validity;
+use twinroute_outgoing::azure::BoundedHttp;
 
 /// The longest that one call to the service takes.
 pub const CALL_MAX: Duration = Duration::from_secs(30);
 
 /// Blobs on one page of a listing.
-pub const PAGE_BLOBS_MAX: i32 = 1_000;
+pub const PAGE_BLOBS_MAX: i32 = 200;
 
 /// Bytes of a blob that go in one request: all that an event can have, so that no blob is ever half
 /// written and no SAS needs more than one right.
 const REQUEST_BYTES_MAX: NonZero<u64> = NonZero::new(256 << 20).expect("not zero");
 
-/// One more than is taken, to see that there is more.
-const READ_BYTES: NonZero<usize> = NonZero::new(BLOB_BYTES_MAX + 1).expect("not zero");
+/// Bytes of a blob that are read at least, however small events may be.
+const BLOB_BYTES_MIN: usize = 3 << 20;
+
+/// More than the HTTP client gives in one piece.
+const SURPLUS_BYTES: usize = 1 << 20;
 
 /// The HTTP side of all containers, with one pool of connections. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: Arc<dyn HttpClient>,
+    http: PageGuard,
+    blob_bytes_max: usize,
 }
 
 impl Client {
     /// Uses `http`, which must not follow redirects, since a SAS goes nowhere else, and must not decode
     /// compressed answers. `reqwest::Client` is one.
+    ///
+    /// Blobs are read that are as large as an event of `event_bytes_max` makes them, its payload in base64 and an
+    /// envelope around it, or 3 MiB if that is more.
     #[must_use]
-    pub fn new(http: Arc<dyn HttpClient>) -> Self {
+    pub fn new(http: Arc<dyn HttpClient>, event_bytes_max: usize) -> Self {
+        let one_event = event_bytes_max.saturating_add(event_bytes_max / 3 + (64 << 10));
+        let blob_bytes_max = one_event.clamp(BLOB_BYTES_MIN, BLOB_BYTES_MAX);
+        // Some more than is taken, so that a blob that is too large is seen by its own reader, which names it.
+        let blob_answer = blob_bytes_max + SURPLUS_BYTES;
+        let limit = move |request: &Request| answer_bytes_max(request, blob_answer);
         Self {
-            http: Arc::new(Bounded(http)),
+            http: PageGuard(BoundedHttp::new(http, limit)),
+            blob_bytes_max,
         }
     }
 }
@@ -68,6 +79,7 @@ impl Client {
 pub struct Container {
     location: Location,
     client: BlobContainerClient,
+    blob_bytes_max: usize,
 }
 
 impl fmt::Debug for Container {
@@ -146,7 +158,7 @@ pub struct Listed {
 /// A blob that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
-    /// What it holds, at most [`BLOB_BYTES_MAX`] bytes.
+    /// What it holds, as much as [`Client::new`] says.
     pub content: Bytes,
     /// Its metadata.
     pub metadata: Metadata,
@@ -197,7 +209,7 @@ impl Container {
     ) -> Result<Self, Unusable> {
         let client_options = ClientOptions {
             retry: RetryOptions::none(),
-            transport: Some(Transport::new(Arc::clone(&client.http))),
+            transport: Some(Transport::new(Arc::new(client.http.clone()))),
             user_agent: UserAgentOptions {
                 application_id: Some("twinroute".to_owned()),
             },
@@ -209,9 +221,14 @@ impl Container {
         };
         // The library's errors hold the URL.
         let url = Url::parse(url).map_err(|_| Unusable::Url)?;
+        let blob_bytes_max = client.blob_bytes_max;
         let client =
             BlobContainerClient::new(url, credential, Some(options)).map_err(|_| Unusable::Url)?;
-        Ok(Self { location, client })
+        Ok(Self {
+            location,
+            client,
+            blob_bytes_max,
+        })
     }
 
     /// Where it is.
@@ -305,13 +322,14 @@ impl Container {
     /// Reads a blob.
     ///
     /// # Errors
-    /// See [`fault`]; [`Kind::Invalid`] when it has more than [`BLOB_BYTES_MAX`] bytes.
+    /// See [`fault`]; [`Kind::Invalid`] when it has more bytes than [`Client::new`] says.
     pub async fn read(&self, name: &str, now: Timestamp) -> Result<Blob, StoreFault> {
         self.check(now)?;
+        let read_bytes = NonZero::<usize>::MIN.saturating_add(self.blob_bytes_max);
         let options = BlobClientDownloadOptions {
             // In one piece: an Event Grid blob may be rewritten between two.
-            partition_size: Some(READ_BYTES),
-            range: Some(HttpRange::new(0, READ_BYTES.get() as u64)),
+            partition_size: Some(read_bytes),
+            range: Some(HttpRange::new(0, read_bytes.get() as u64)),
             ..BlobClientDownloadOptions::default()
         };
         let blob = self.client.blob_client(name);
@@ -319,12 +337,12 @@ impl Container {
             .bounded(async {
                 let downloaded = blob.download(Some(options)).await?;
                 let metadata = lower_case(downloaded.properties.metadata);
-                let content = downloaded.body.collect().await?;
+                let content = collect(downloaded.body, self.blob_bytes_max).await?;
                 Ok(Blob { content, metadata })
             })
             .await?;
         match read {
-            Ok(blob) if blob.content.len() > BLOB_BYTES_MAX => Err(self.too_large(name)),
+            Ok(blob) if blob.content.len() > self.blob_bytes_max => Err(self.too_large(name)),
             Ok(blob) => Ok(blob),
             Err(error) => Err(StoreFault::of(&error, &self.location, now)),
         }
@@ -385,7 +403,10 @@ impl Container {
     }
 
     fn too_large(&self, name: &str) -> StoreFault {
-        let what = format!("blob {name} has more than {BLOB_BYTES_MAX} bytes");
+        let bytes_max = self.blob_bytes_max;
+        let what = format!(
+            "blob {name} has more than {bytes_max} bytes, the most that `event_bytes_max` makes one have"
+        );
         StoreFault::new(Kind::Invalid, &self.location, &what)
     }
 
@@ -401,6 +422,26 @@ impl Container {
     }
 }
 
+/// A blob's content, up to the piece that makes it longer than `bytes_max`; it is never held twice.
+async fn collect(
+    mut pieces: impl Stream<Item = azure_core::Result<Bytes>> + Unpin,
+    bytes_max: usize,
+) -> azure_core::Result<Bytes> {
+    const GROWTH_BYTES: usize = 256 << 10;
+    let mut content = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if content.capacity() - content.len() < piece.len() {
+            content.reserve_exact(piece.len() + GROWTH_BYTES);
+        }
+        content.extend_from_slice(&piece);
+        if content.len() > bytes_max {
+            break;
+        }
+    }
+    Ok(content.into())
+}
+
 /// Header names come in any case; ours are looked up in one.
 fn lower_case(metadata: HashMap<String, String>) -> Metadata {
     metadata
@@ -409,27 +450,26 @@ fn lower_case(metadata: HashMap<String, String>) -> Metadata {
         .collect()
 }
 
-/// An HTTP client whose answers end: the library collects error bodies and listings whole.
-#[derive(Debug)]
-struct Bounded(Arc<dyn HttpClient>);
+/// Bytes of the answer to a write, which says nothing that is looked at.
+const WRITTEN_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of any answer that are taken.
-const ANSWER_BYTES_MAX: usize = READ_BYTES.get() + (1 << 20);
+/// Bytes of one page of a listing: metadata has at most 8 KiB a blob, names 1,024 characters.
+/// Source: Azure Storage "Setting and retrieving properties and metadata for Blob service resources".
+const LISTING_BYTES_MAX: usize = 2 << 20;
 
-#[async_trait]
-impl HttpClient for Bounded {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let (status, headers, body) = self.0.execute_request(request).await?.deconstruct();
-        let taken = AtomicUsize::new(0);
-        let body = body.map(move |chunk| {
-            let chunk = chunk?;
-            let before = taken.fetch_add(chunk.len(), Ordering::Relaxed);
-            if before + chunk.len() > ANSWER_BYTES_MAX {
-                let words = "the answer is longer than any that is read";
-                return Err(AzureError::with_message(ErrorKind::Other, words));
-            }
-            Ok(chunk)
-        });
-        Ok(AsyncRawResponse::new(status, headers, Box::pin(body)))
+const _: () = assert!(LISTING_BYTES_MAX / PAGE_BLOBS_MAX as usize >= (8 << 10) + 2 * (1 << 10));
+
+/// Whether a request asks for a listing.
+pub(super) fn lists(request: &Request) -> bool {
+    let mut pairs = request.url().query_pairs();
+    request.method() == Method::Get && pairs.any(|pair| pair == ("comp".into(), "list".into()))
+}
+
+/// Bytes of the answer to `request`, when it is a success.
+fn answer_bytes_max(request: &Request, blob_bytes_max: usize) -> usize {
+    match request.method() {
+        Method::Get if lists(request) => LISTING_BYTES_MAX,
+        Method::Get => blob_bytes_max,
+        _ => WRITTEN_BYTES_MAX,
     }
 }

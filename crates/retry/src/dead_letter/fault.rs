@@ -21,13 +21,13 @@
 //! told, and what is left is searched for the token.
 
 use azure_core::error::{Error as AzureError, ErrorKind};
-use azure_core::http::headers::{HeaderName, Headers, RETRY_AFTER};
+use azure_core::http::headers::HeaderName;
 use std::error::Error as _;
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::http_date::clock_difference;
+use twinroute_model::retry_after::retry_after;
 
 /// The longest wait that a service is granted.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -153,14 +153,26 @@ impl StoreFault {
             .unwrap_or_default();
         let words = words(body);
         let mut what = format!("the service answered {status}");
+        let date =
+            headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static("date")));
+        let date = date.filter(|_| matches!(status, 401 | 403));
+        let skew = date.and_then(|date| clock_difference(date, now));
         for said in [code, &words] {
             if !said.is_empty() && said.parse::<u16>().is_err() {
                 what.push_str(", ");
                 what.push_str(&bounded(said));
             }
         }
+        if let Some(skew) = skew {
+            what.push_str("; ");
+            what.push_str(&skew);
+        }
         Self {
-            retry_after: headers.and_then(|headers| retry_after(headers, now)),
+            retry_after: headers.and_then(|headers| {
+                let pairs = headers.iter();
+                let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
+                retry_after(pairs, now, RETRY_AFTER_MAX)
+            }),
             ..Self::new(kind(status, code), location, &what)
         }
     }
@@ -244,24 +256,6 @@ fn bounded(text: &str) -> String {
         .filter(|character| !character.is_control())
         .take(WORDS_MAX)
         .collect()
-}
-
-fn retry_after(headers: &Headers, now: Timestamp) -> Option<Duration> {
-    for name in ["x-ms-retry-after-ms", "retry-after-ms"] {
-        let millis = headers.get_optional_str(&HeaderName::from_static(name));
-        if let Some(millis) = millis.and_then(|text| text.trim().parse().ok()) {
-            return Some(Duration::from_millis(millis).min(RETRY_AFTER_MAX));
-        }
-    }
-    let text = headers.get_optional_str(&RETRY_AFTER)?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-    }
-    // RFC 9110 §5.6.7: HTTP dates end in GMT, which RFC 2822 writes as an obsolete zone.
-    let moment = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    let millis = i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?;
-    let wait = Timestamp::from_unix_millis(millis).since(now);
-    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 /// Puts asterisks where the token stands, whole or its signature alone, encoded or not.

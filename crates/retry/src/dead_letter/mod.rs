@@ -6,7 +6,10 @@ pub mod container;
 pub mod document;
 #[cfg(feature = "blob")]
 pub mod fault;
+pub mod listing;
 pub mod name;
+#[cfg(feature = "blob")]
+mod page_guard;
 pub mod read;
 
 use std::fmt;

@@ -20,7 +20,10 @@ use super::document::{
 };
 use super::{DeadLetter, Reason};
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
+};
 use serde_json::value::RawValue;
 use std::fmt;
 use twinroute_model::clock::Timestamp;
@@ -90,13 +93,15 @@ pub fn parse(
         let object = Object::parse(text)?;
         return Ok(vec![object.read(metadata, limits).map_err(Invalid::from)]);
     }
-    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| Problem::NotArray {
+    let events_max = limits.batch_events_max;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = Items { events_max }.deserialize(&mut reader);
+    let items = read.and_then(|items| reader.end().map(|()| items));
+    let items = items.map_err(|error| Problem::NotArray {
         reason: error.to_string(),
     })?;
-    if items.len() > limits.batch_events_max {
-        return Err(Problem::TooMany {
-            events_max: limits.batch_events_max,
-        });
+    if items.len() > events_max {
+        return Err(Problem::TooMany { events_max });
     }
     let read = |(index, item): (usize, &RawValue)| {
         Object::parse(item.get())
@@ -107,6 +112,40 @@ pub fn parse(
             })
     };
     Ok(items.into_iter().enumerate().map(read).collect())
+}
+
+/// The items of an array: one more than may be, to know that there are too many. A reference takes more memory
+/// than a small item.
+struct Items {
+    events_max: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Items {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        while read.len() <= self.events_max {
+            match items.next_element()? {
+                Some(item) => read.push(item),
+                None => return Ok(read),
+            }
+        }
+        while let Some(IgnoredAny) = items.next_element()? {}
+        Ok(read)
+    }
 }
 
 /// One event of a blob: its text and its members, values not looked at.

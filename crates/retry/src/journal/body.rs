@@ -270,6 +270,17 @@ impl<'a> Body<'a> {
         })
     }
 
+    pub(super) fn extent(&mut self) -> Option<Record<'a>> {
+        Some(Record::Extent {
+            length: self.u64()?,
+            listed: match self.u8()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
+        })
+    }
+
     pub(super) fn hole(&mut self) -> Option<Record<'a>> {
         Some(Record::Hole(Hole {
             segment: self.u64()?,

@@ -2,12 +2,15 @@
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
 use super::super::index::Place;
+use super::super::log::segment_of;
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
-use super::super::{Disk, LaneNumber, LaneState, LostDelivery, NewEvent, Settings, repair, sim};
+use super::super::{
+    Correction, Disk, LaneNumber, LaneState, LostDelivery, NewEvent, Settings, repair, sim,
+};
 use super::*;
 use crate::dead_letter::{DeadLetter, Reason};
-use crate::ledger::Fate;
+use crate::ledger::{Discard, Fate};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,7 +261,7 @@ fn any_flipped_bit_costs_its_record_only_and_is_told() {
     })
     .unwrap();
     // All but the cut that is told once and the end that was not reached.
-    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(kinds.len(), 13, "{kinds:?}");
     for name in sim
         .list()
         .unwrap()

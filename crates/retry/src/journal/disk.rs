@@ -5,7 +5,7 @@ use super::index::SharedIndex;
 use super::keys::{Keys, Sealing, Stamper};
 use super::read::{Reader, Unreadable};
 use super::record::ITEMS_MAX;
-use super::recover::{self, SEQUENCES_SKIPPED};
+use super::recover::{SEQUENCES_SKIPPED, read_to_write};
 use super::recovered::Recovered;
 use super::storage::Storage;
 use super::totals::{Gauge, Held, Totals};
@@ -173,7 +173,7 @@ impl Disk {
     ) -> Result<(Self, Recovered), OpenError> {
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
-        let found = recover::read(&*storage, &mut |_, _| {})?;
+        let found = read_to_write(&*storage)?;
         let mut keys = Keys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
         let stamper = keys.renew(&*storage, sealing, &found.keys)?;

@@ -91,6 +91,11 @@ impl Record<'_> {
                 put_count(out, sequences.len());
                 sequences.iter().for_each(|one| put_u64(out, *one));
             }
+            Self::Extent { length, listed } => {
+                put_u64(out, *length);
+                out.push(u8::from(*listed));
+            }
+            Self::Lost { deliveries } => put_u64(out, *deliveries),
             Self::Hole(hole) => {
                 put_u64(out, hole.segment);
                 put_u64(out, hole.from);
@@ -140,6 +145,8 @@ impl Record<'_> {
             Self::Settle { .. } => kind::SETTLE,
             Self::Attempt { .. } => kind::ATTEMPT,
             Self::Dead { .. } => kind::DEAD,
+            Self::Extent { .. } => kind::EXTENT,
+            Self::Lost { .. } => kind::LOST,
             Self::Hole(_) => kind::HOLE,
             Self::Closed { .. } => kind::CLOSED,
         }

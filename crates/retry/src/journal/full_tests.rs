@@ -3,6 +3,7 @@
 use super::super::sim::{Fault, Leaves, Sim};
 use super::tests::{SETTINGS, append, crash, lane, new, open, pending, usage};
 use super::*;
+use std::collections::BTreeSet;
 
 #[test]
 fn a_full_disk_abandons_its_group_and_goes_on_when_there_is_room() {
@@ -105,4 +106,152 @@ fn a_journal_opens_on_a_full_disk() {
     assert!(matches!(disk.health(), Health::Full(_)));
     let refused = disk.append(vec![new("b", &[hub])]).unwrap_err();
     assert!(matches!(refused, AppendError::NoRoom(_)));
+}
+
+/// A journal on a disk that is full, with what was accepted before it was.
+fn filled(segments: u64) -> (Sim, Vec<u64>) {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    sim.set_room(Some(segments * SETTINGS.segment_bytes + (12 << 10)));
+    let mut accepted = Vec::new();
+    for id in 0..10_000 {
+        let appended = disk.append(vec![new(&id.to_string(), &[hub])]).unwrap();
+        let sequence = appended.entries[0].sequence;
+        match appended.durable.wait() {
+            Ok(()) => accepted.push(sequence),
+            Err(error) => {
+                assert!(matches!(error, NotDurable::Abandoned(_)), "{error}");
+                crash(&sim, disk, Leaves::All);
+                return (sim, accepted);
+            }
+        }
+    }
+    panic!("the disk is never full");
+}
+
+/// Every state that a process comes out of by itself, a start comes out of too.
+#[test]
+fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
+    for segments in [2, 3, 6] {
+        let (sim, accepted) = filled(segments);
+        for leaves in [Leaves::All, Leaves::Nothing] {
+            let sim = sim.fork();
+            let (disk, recovered) = open(&sim, SETTINGS);
+            let hub = lane(&disk, "hub");
+            assert_eq!(pending(&recovered, hub), accepted);
+            assert!(matches!(disk.health(), Health::Full(_)));
+            // The first half arrives, and the process is killed.
+            let (first, second) = accepted.split_at(accepted.len() / 2);
+            let settle = |disk: &Disk, sequences: &[u64]| {
+                let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
+                disk.settle(hub, &fates.collect::<Vec<_>>());
+                (0..10).find(|_| disk.flush().wait().is_ok())
+            };
+            assert!(
+                settle(&disk, first).is_some(),
+                "{segments}: {:?}",
+                disk.health()
+            );
+            crash(&sim, disk, leaves);
+            let (disk, recovered) = open(&sim, SETTINGS);
+            assert_eq!(pending(&recovered, hub), second, "nothing is sent again");
+            assert!(recovered.report.is_whole(), "{}", recovered.report);
+            assert!(settle(&disk, second).is_some(), "{:?}", disk.health());
+            append(&disk, "next", &[hub]);
+            assert_eq!(disk.health(), Health::Ok);
+            crash(&sim, disk, leaves);
+            let (_, recovered) = open(&sim, SETTINGS);
+            assert_eq!(pending(&recovered, hub).len(), 1);
+            assert_eq!(recovered.lanes[0].ledger.delivered, accepted.len() as u64);
+            assert_eq!(recovered.report.lost_all(), 0);
+        }
+    }
+}
+
+/// Start after start, with outcomes in between and the power going at any call.
+#[test]
+fn full_disk_restart_survives_a_loss_of_power_at_any_call() {
+    let (sim, accepted) = filled(3);
+    for calls in 0..12 {
+        for leaves in [Leaves::All, Leaves::Nothing, Leaves::Some(calls)] {
+            let sim = sim.fork();
+            let mut waiting = accepted.clone();
+            let mut said: BTreeSet<u64> = BTreeSet::new();
+            for start in 0..6 {
+                let (disk, recovered) = open(&sim, SETTINGS);
+                let hub = lane(&disk, "hub");
+                let found = pending(&recovered, hub);
+                let at = format!("{calls} {leaves:?} {start}: {}", recovered.report);
+                assert!(recovered.report.is_whole(), "{at}");
+                assert!(found.iter().all(|one| waiting.contains(one)), "{at}");
+                assert!(
+                    waiting
+                        .iter()
+                        .all(|one| found.contains(one) || said.contains(one))
+                );
+                waiting = found;
+                said = waiting.iter().take(9).copied().collect();
+                let fates = said.iter().map(|one| (*one, Fate::Delivered));
+                sim.fail_after(calls, Fault::PowerOff);
+                disk.settle(hub, &fates.collect::<Vec<_>>());
+                drop(disk.flush().wait());
+                drop(disk.flush().wait());
+                crash(&sim, disk, leaves);
+            }
+        }
+    }
+}
+
+/// The last group before the disk was full may be torn: what follows stands behind it.
+#[test]
+fn full_disk_restart_goes_on_behind_a_torn_group() {
+    let (sim, accepted) = filled(2);
+    let names = sim.list().unwrap();
+    let last = names.iter().rfind(|name| name.ends_with(".seg")).unwrap();
+    let file = sim.contents(last).unwrap();
+    let end = file.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    sim.overwrite(
+        last,
+        end,
+        &[0xf1, b'T', b'W', b'J', 1, 13, 0, 0, 200, 0, 0, 0, 9, 9],
+    );
+    let (disk, recovered) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    assert_eq!(recovered.report.damage.len(), 1);
+    disk.settle(hub, &[(accepted[0], Fate::Delivered)]);
+    assert!((0..10).any(|_| disk.flush().wait().is_ok()));
+    crash(&sim, disk, Leaves::All);
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(recovered.report.damage, [], "it is told once");
+    assert_eq!(pending(&recovered, hub), accepted[1..]);
+    assert_eq!(recovered.report.lost_all(), 0);
+}
+
+/// A group that is longer than a segment is leaves room for outcomes in the segment it gets.
+#[test]
+fn full_disk_restart_after_a_group_that_fills_its_segment() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let many = (0..60).map(|id| new(&id.to_string(), &[hub]));
+    let appended = disk.append(many.collect()).unwrap();
+    let sequences: Vec<u64> = appended.entries.iter().map(|one| one.sequence).collect();
+    appended.durable.wait().unwrap();
+    sim.set_room(Some(0));
+    crash(&sim, disk, Leaves::All);
+    for sequences in sequences.chunks(20) {
+        let (disk, recovered) = open(&sim, SETTINGS);
+        assert_eq!(pending(&recovered, hub)[0], sequences[0]);
+        let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
+        disk.settle(hub, &fates.collect::<Vec<_>>());
+        assert!(
+            (0..10).any(|_| disk.flush().wait().is_ok()),
+            "{:?}",
+            disk.health()
+        );
+        crash(&sim, disk, Leaves::All);
+    }
+    let (_, recovered) = open(&sim, SETTINGS);
+    assert_eq!(pending(&recovered, hub), [0_u64; 0]);
 }

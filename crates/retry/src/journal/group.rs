@@ -129,8 +129,10 @@ pub(crate) struct Layout<'a> {
     pub(crate) number: u64,
     /// The log is on disk up to here.
     pub(crate) synced: (u64, u64),
-    /// Begins a segment.
-    pub(crate) header: Option<Segment>,
+    /// Begins a segment, whose file has so many bytes.
+    pub(crate) header: Option<(Segment, u64)>,
+    /// Whether there is a manifest.
+    pub(crate) is_listed: bool,
     /// Counts of all lanes and the oldest segment that is still needed.
     pub(crate) checkpoint: Option<(u64, &'a Index)>,
     /// Frames that are carried forward.
@@ -143,8 +145,10 @@ impl Layout<'_> {
     /// Counts stand first, so that they depend on nothing but what is synced already.
     pub(crate) fn encode<W>(&self, work: &Work<W>, out: &mut Vec<u8>) {
         out.clear();
-        if let Some(header) = self.header {
+        if let Some((header, length)) = self.header {
             Record::Segment(header).encode(out);
+            let listed = self.is_listed;
+            Record::Extent { length, listed }.encode(out);
         }
         let start = out.len();
         let mut group = Group {

@@ -3,10 +3,10 @@
 
 use super::disk::LaneState;
 use super::pages::{Live, Opens, Pages};
-use super::record::{Accepted, Open, Record};
+use super::record::{Accepted, Lanes, Open, Record};
 use super::totals::Held;
 use crate::dead_letter::DeadLetter;
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::{Discard, Fate, Ledger};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use twinroute_model::clock::Timestamp;
@@ -66,6 +66,17 @@ pub(crate) struct Index {
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
     letters: Letters,
+    /// Deliveries that were ever made, and those that are open, of all lanes.
+    pub(crate) made: u64,
+    pub(crate) open: u64,
+    /// Deliveries that damage took, those that lanes have counted.
+    pub(crate) lost_known: u64,
+    /// Deliveries that damage took and whose endpoints cannot be told.
+    pub(crate) lost_unknown: u64,
+    /// The first sequence of the newest segment.
+    pub(crate) fresh_from: u64,
+    /// Open deliveries of events from that sequence on.
+    pub(crate) fresh_open: u64,
 }
 
 /// The index between the writer, which alone changes it, and those who read events back. It is
@@ -113,8 +124,13 @@ impl Index {
     /// counts once however often it is written.
     pub(crate) fn apply(&mut self, record: &Record<'_>, place: Place) {
         match record {
-            Record::Segment(_)
-            | Record::Group(_)
+            Record::Segment(segment) => {
+                self.fresh_from = segment.first_sequence;
+                self.fresh_open = 0;
+            }
+            Record::Lost { deliveries } => self.lost_unknown = *deliveries,
+            Record::Group(_)
+            | Record::Extent { .. }
             | Record::Checkpoint { .. }
             | Record::Hole(_)
             | Record::Closed { .. } => {}
@@ -128,18 +144,13 @@ impl Index {
                     self.lane(*lane).name = Some((instance, endpoint));
                 }
             }
-            Record::Counts { lane, ledger } => self.lane(*lane).ledger = *ledger,
+            Record::Counts { lane, ledger } => {
+                let before = std::mem::replace(&mut self.lane(*lane).ledger, *ledger);
+                self.made = self.made.saturating_sub(before.made()) + ledger.made();
+            }
             Record::State { lane, state } => self.lane(*lane).state = *state,
             Record::Event { event, lanes } => {
-                for lane in lanes.iter() {
-                    self.lane(lane).ledger.matched += 1;
-                }
-                let mut fresh = lanes.iter().map(Open::fresh);
-                let open = match fresh.len() {
-                    1 => fresh.next().map(Opens::One),
-                    _ => Some(Opens::Many(fresh.collect())),
-                };
-                self.put(event, open.unwrap_or(Opens::Many(Vec::new())), place);
+                self.put_new(event, lanes, place);
             }
             Record::Copy { event, lanes } => self.put_copy(event, lanes.clone(), place),
             Record::Replay {
@@ -148,6 +159,7 @@ impl Index {
                 replay_of,
             } => {
                 self.lane(*lane).ledger.replayed += 1;
+                self.made += 1;
                 self.put(event, Opens::One(Open::fresh(*lane)), place);
                 self.settle(*lane, *replay_of, Fate::Replayed);
             }
@@ -210,6 +222,19 @@ impl Index {
         }
     }
 
+    fn put_new(&mut self, event: &Accepted<'_>, lanes: &Lanes<'_>, place: Place) {
+        for lane in lanes.iter() {
+            self.lane(lane).ledger.matched += 1;
+        }
+        self.made += lanes.iter().len() as u64;
+        let mut fresh = lanes.iter().map(Open::fresh);
+        let open = match fresh.len() {
+            1 => fresh.next().map(Opens::One),
+            _ => Some(Opens::Many(fresh.collect())),
+        };
+        self.put(event, open.unwrap_or(Opens::Many(Vec::new())), place);
+    }
+
     fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: Place) {
         for open in &mut lanes {
             open.dead = open.dead.as_ref().map(|letter| self.letters.share(letter));
@@ -231,6 +256,10 @@ impl Index {
             let is_dead = delivery.dead.is_some();
             self.lane(delivery.lane).add(place.bytes, is_dead);
         }
+        self.open += open.as_slice().len() as u64;
+        if event.sequence >= self.fresh_from {
+            self.fresh_open += open.as_slice().len() as u64;
+        }
         let share = self.shares.entry(place.segment).or_default();
         share.events += 1;
         share.bytes += u64::from(place.bytes);
@@ -242,23 +271,32 @@ impl Index {
             open,
         };
         if let Some(before) = self.events.insert(event.sequence, live) {
-            self.forget(&before);
+            self.forget(event.sequence, &before);
         }
     }
 
     fn take(&mut self, sequence: u64) {
         if let Some(live) = self.events.remove(sequence) {
-            self.forget(&live);
+            self.forget(sequence, &live);
         }
     }
 
     /// Takes an event that is not at its place any more out of all sums.
-    fn forget(&mut self, live: &Live) {
+    fn forget(&mut self, sequence: u64, live: &Live) {
         for delivery in live.open.as_slice() {
             let is_dead = delivery.dead.is_some();
             self.lane(delivery.lane).subtract(live.place.bytes, is_dead);
         }
+        self.open -= live.open.as_slice().len() as u64;
+        self.forget_fresh(sequence, live.open.as_slice().len() as u64);
         self.release(live.place);
+    }
+
+    /// Damage may have hidden where they were counted.
+    fn forget_fresh(&mut self, sequence: u64, deliveries: u64) {
+        if sequence >= self.fresh_from {
+            self.fresh_open = self.fresh_open.saturating_sub(deliveries);
+        }
     }
 
     fn release(&mut self, place: Place) {
@@ -293,6 +331,9 @@ impl Index {
             self.events.remove(sequence);
             self.release(place);
         }
+        self.forget_fresh(sequence, 1);
+        self.open -= 1;
+        self.lost_known += u64::from(fate == Fate::Discarded(Discard::Lost));
         let lane = self.lane(lane);
         lane.subtract(place.bytes, is_dead);
         lane.ledger.settle(fate);
@@ -310,6 +351,22 @@ impl Index {
             events: self.events.len() as u64,
             bytes: self.live_bytes,
         }
+    }
+
+    /// What all lanes have counted as lost.
+    pub(super) fn lost_by_lanes(&self) -> u64 {
+        let lanes = self.lanes.values();
+        lanes.map(|lane| lane.ledger.discarded(Discard::Lost)).sum()
+    }
+
+    /// Counts a delivery that stood in damage as made.
+    pub(super) fn count_made(&mut self, lane: u32, replayed: bool) {
+        let ledger = &mut self.lane(lane).ledger;
+        match replayed {
+            true => ledger.replayed += 1,
+            false => ledger.matched += 1,
+        }
+        self.made += 1;
     }
 
     /// Records that say what every lane is, has counted and has noted.
@@ -335,6 +392,10 @@ impl Index {
                 state,
             }
             .encode(out);
+        }
+        if self.lost_unknown > 0 {
+            let deliveries = self.lost_unknown;
+            Record::Lost { deliveries }.encode(out);
         }
         Record::Checkpoint {
             oldest_segment: oldest,

@@ -7,6 +7,7 @@ use super::record::{Accepted, Group, Hole, Record, Segment};
 use super::recover;
 use super::report::Report;
 use super::storage::{Folder, Storage};
+use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
 use std::io::{self, Write};
 use std::path::Path;
@@ -114,16 +115,7 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
             lane,
             letter,
             sequences,
-        } => writeln!(
-            out,
-            "dead lane={lane} {sequences:?} reason={} attempts={} died={} last-attempt={} \
-             outcome={:?}",
-            letter.reason,
-            letter.attempts,
-            letter.died_at.rfc3339(),
-            time(letter.last_attempt_at, "never"),
-            letter.outcome
-        ),
+        } => dead_line(out, *lane, letter, sequences),
         Record::Settle { lane, fates } => writeln!(out, "settle lane={lane} {fates:?}"),
         Record::Attempt {
             sequence,
@@ -135,6 +127,10 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
             "attempt {sequence} lane={lane} attempts={attempts} due={}",
             time(*due, "now")
         ),
+        Record::Extent { length, listed } => {
+            writeln!(out, "extent length={length} listed={listed}")
+        }
+        Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
         Record::Hole(Hole { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")
         }
@@ -144,6 +140,23 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
 
 fn time(time: Option<Timestamp>, none: &str) -> String {
     time.map_or(none.to_owned(), Timestamp::rfc3339)
+}
+
+fn dead_line(
+    out: &mut impl Write,
+    lane: u32,
+    letter: &DeadLetter,
+    sequences: &[u64],
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "dead lane={lane} {sequences:?} reason={} attempts={} died={} last-attempt={} outcome={:?}",
+        letter.reason,
+        letter.attempts,
+        letter.died_at.rfc3339(),
+        time(letter.last_attempt_at, "never"),
+        letter.outcome
+    )
 }
 
 fn counts_line(out: &mut impl Write, lane: u32, ledger: &Ledger) -> io::Result<()> {

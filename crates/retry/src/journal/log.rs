@@ -9,11 +9,13 @@ use super::compact::{Copies, Copying};
 use super::frame;
 use super::group::{Layout, Work};
 use super::index::{Index, Place, SharedIndex};
+use super::manifest::{Manifest, ManifestFile};
 use super::prepare::Next;
 use super::record::{Record, Segment};
 use super::storage::Storage;
+use super::survey::free_name;
 use super::totals::{Held, Totals};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
@@ -85,6 +87,11 @@ pub(crate) struct Log {
     pub(crate) counted: Option<u64>,
     /// A segment that could not be removed; tried again when the next one begins.
     pub(crate) stuck: Option<u64>,
+    /// The largest number that a segment ever had.
+    pub(crate) newest: u64,
+    /// Segments that are set aside in place of being removed: not all of them could be read.
+    pub(crate) kept: BTreeSet<u64>,
+    pub(crate) manifest: ManifestFile,
 }
 
 impl Log {
@@ -102,7 +109,7 @@ impl Log {
         if self.active.sealed || work.roll || needed > self.active.length {
             self.roll(work, &copies)?;
         }
-        self.write_group(work.held())?;
+        self.write_group(work)?;
         self.copying.copied(copies);
         if let Some(oldest) = oldest {
             self.unlink_before(oldest);
@@ -137,13 +144,35 @@ impl Log {
         }
     }
 
-    /// Writes and syncs the group in the buffer, whose batches hold `held`, and notes what it says.
-    pub(super) fn write_group(&mut self, held: Held) -> Result<(), Failure> {
+    /// Writes and syncs the group in the buffer, which is `work`, and notes what it says.
+    pub(super) fn write_group<W>(&mut self, work: &Work<W>) -> Result<(), Failure> {
         self.counted = self.releasable();
         self.write()?;
-        self.apply(held);
+        self.apply(work.held());
         self.groups += 1;
+        let manifest = self.present(work.next_sequence);
+        match work.close {
+            true => self.manifest.sync(manifest),
+            false => self.manifest.follow(manifest),
+        }
         Ok(())
+    }
+
+    /// What the manifest has to say now.
+    fn present(&self, next_sequence: u64) -> Manifest {
+        let index = self.index.lock();
+        Manifest {
+            oldest: self.segments.keys().next().copied().unwrap_or(0),
+            newest: self.newest,
+            last: self.synced.0,
+            end: self.synced.1,
+            first_sequence: index.fresh_from,
+            next_sequence,
+            made: index.made,
+            open: index.open,
+            fresh_open: index.fresh_open,
+            lost: index.lost_known + index.lost_unknown,
+        }
     }
 
     /// Seals, writes and syncs the group in the buffer.
@@ -226,7 +255,11 @@ impl Log {
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
     fn roll<W>(&mut self, work: &Work<W>, copies: &Copies) -> Result<(), Failure> {
-        let id = self.segments.keys().next_back().map_or(1, |last| last + 1);
+        let id = self.newest + 1;
+        if !self.manifest.is_there() {
+            let present = self.present(work.first_sequence());
+            self.manifest.sync(present);
+        }
         let header = Segment {
             id,
             first_sequence: work.first_sequence(),
@@ -235,22 +268,24 @@ impl Log {
             previous_end: self.synced.1,
         };
         let oldest = self.releasable();
-        self.encode(work, copies, oldest, Some(header));
-        let length = self.segment_bytes.max(self.buffer.len() as u64);
+        self.encode(work, copies, oldest, Some((header, 0)));
+        let length = self.length_for(self.buffer.len() as u64, !work.batches.is_empty());
         let failed = |step, source| Failure::Write {
             segment: id,
             step,
             source,
         };
-        let name = name_of(id);
         let length = match self.next.take(id, length) {
             Some(prepared) => prepared,
-            None => match self.storage.create(&name, length) {
+            None => match self.next.make(id, length) {
                 Ok(()) => length,
                 Err(source) => return Err(failed("creation", source)),
             },
         };
+        // The same once more, with the length that it got.
+        self.encode(work, copies, oldest, Some((header, length)));
         self.segments.insert(id, length);
+        self.newest = id;
         self.stuck = None;
         self.active = Active {
             id,
@@ -262,7 +297,26 @@ impl Log {
         synced.map_err(|source| Failure::Sync {
             segment: id,
             source,
-        })
+        })?;
+        // The file is there for good, and nothing of it counts yet: all else stays as it is.
+        let oldest = self.segments.keys().next().copied().unwrap_or(id);
+        self.manifest.sync(Manifest {
+            oldest,
+            newest: id,
+            ..self.manifest.written()
+        });
+        Ok(())
+    }
+
+    /// How long a segment is made for a group of so many bytes. One with events leaves room for groups
+    /// without any.
+    fn length_for(&self, group: u64, has_events: bool) -> u64 {
+        let usual = self.segment_bytes;
+        if !has_events || group + self.reserve_of(usual) <= usual {
+            return usual.max(group);
+        }
+        // No reserve is more than a quarter.
+        usual.max(group.saturating_mul(4).div_ceil(3))
     }
 
     /// Lays the group out in the buffer, without checksums.
@@ -271,7 +325,7 @@ impl Log {
         work: &Work<W>,
         copies: &Copies,
         oldest: Option<u64>,
-        header: Option<Segment>,
+        header: Option<(Segment, u64)>,
     ) {
         let index = self.index.clone();
         let index: Option<std::sync::MutexGuard<'_, Index>> =
@@ -281,6 +335,7 @@ impl Log {
             number: self.groups,
             synced: self.synced,
             header,
+            is_listed: self.manifest.is_there(),
             checkpoint: index
                 .as_deref()
                 .map(|index| (oldest.unwrap_or_default(), index)),
@@ -291,11 +346,20 @@ impl Log {
 
     /// Unlinks segments before `oldest`. What fails is tried again later.
     fn unlink_before(&mut self, oldest: u64) {
+        if self.segments.range(..oldest).next().is_some() {
+            self.manifest.sync(Manifest {
+                oldest,
+                ..self.manifest.written()
+            });
+        }
         while let Some(first) = self.segments.keys().next().copied() {
             if first >= oldest {
                 return;
             }
-            let removed = self.storage.remove(&name_of(first));
+            let removed = match self.kept.contains(&first) {
+                true => self.set_aside(first),
+                false => self.storage.remove(&name_of(first)),
+            };
             let gone = removed.or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
@@ -307,6 +371,20 @@ impl Log {
             }
             self.segments.remove(&first);
         }
+    }
+
+    /// Keeps a segment of which not all could be read under another name.
+    fn set_aside(&self, segment: u64) -> io::Result<()> {
+        let names = self.storage.list()?;
+        let taken = names.iter().map(String::as_str).collect();
+        let name = free_name("quarantine-", segment, &taken);
+        self.storage.rename(&name_of(segment), &name)?;
+        tracing::warn!(
+            segment,
+            name,
+            "a damaged segment of the journal is done; its file is kept under another name"
+        );
+        Ok(())
     }
 
     /// Bytes of all segments.

@@ -11,7 +11,7 @@ const NAME: &str = "next.tmp";
 
 /// Files that were being prepared when the program ended.
 pub(crate) fn is_left_over(name: &str) -> bool {
-    name == NAME || name == super::keys::NEXT
+    [NAME, super::keys::NEXT, super::manifest::UNFINISHED].contains(&name)
 }
 
 /// The next segment's file.
@@ -79,6 +79,28 @@ impl Next {
             }
             _ => None,
         }
+    }
+
+    /// Makes a segment's file now. It has its name once all of it is there.
+    pub(crate) fn make(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        self.settle();
+        if matches!(self.state, State::Ready(_)) {
+            // It is too short.
+            self.remove();
+            self.state = State::Idle;
+        }
+        match self.storage.create(NAME, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.storage.remove(NAME)?;
+                self.storage.create(NAME, bytes)?;
+            }
+            made => made?,
+        }
+        let renamed = self.storage.rename(NAME, &name_of(segment));
+        if renamed.is_err() {
+            self.remove();
+        }
+        renamed
     }
 
     /// Bytes of the file, also while it is made.

@@ -73,6 +73,15 @@ pub(crate) enum Record<'a> {
         letter: Arc<DeadLetter>,
         sequences: Vec<u64>,
     },
+    /// How long the segment's file was made. Stands in the segment's first group.
+    Extent {
+        /// Bytes of the file.
+        length: u64,
+        /// Whether there was a manifest by then.
+        listed: bool,
+    },
+    /// Deliveries that damage took and whose endpoints cannot be told, all of them as of here.
+    Lost { deliveries: u64 },
     /// A cut that was told when the journal was opened; it is not told again.
     Hole(Hole),
     /// The journal was closed in order; no sequence beyond was given out.
@@ -223,6 +232,8 @@ pub(super) mod kind {
     pub(crate) const EVENT_SEALED: u8 = 18;
     pub(crate) const COPY_SEALED: u8 = 19;
     pub(crate) const REPLAY_SEALED: u8 = 20;
+    pub(crate) const EXTENT: u8 = 21;
+    pub(crate) const LOST: u8 = 22;
 }
 
 /// Why a valid frame is no record that this program knows: it was written by a newer one.
@@ -266,6 +277,8 @@ impl<'a> Record<'a> {
             kind::SETTLE => body.settle(),
             kind::ATTEMPT => body.attempt(),
             kind::DEAD => body.dead(),
+            kind::EXTENT => body.extent(),
+            kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
             kind::HOLE => body.hole(),
             kind::CLOSED => body
                 .u64()

@@ -32,7 +32,7 @@ const AT: Timestamp = Timestamp::from_unix_millis(1_700_000_000_123);
 
 /// One record of every kind.
 fn samples() -> Vec<Record<'static>> {
-    [of_the_log(), of_events(), of_deliveries()].concat()
+    [of_the_log(), of_events(), of_deliveries(), of_files()].concat()
 }
 
 fn of_the_log() -> Vec<Record<'static>> {
@@ -71,6 +71,16 @@ fn of_the_log() -> Vec<Record<'static>> {
             to: 4_096,
         }),
         Record::Closed { next_sequence: 102 },
+    ]
+}
+
+fn of_files() -> Vec<Record<'static>> {
+    let length = 64 << 20;
+    let extent = |listed| Record::Extent { length, listed };
+    vec![
+        extent(true),
+        extent(false),
+        Record::Lost { deliveries: 410 },
     ]
 }
 
@@ -173,7 +183,7 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
 
 proptest! {
     #[test]
-    fn random_bodies_never_panic(kind in 0_u8..20, version in 0_u8..3, body: Vec<u8>) {
+    fn random_bodies_never_panic(kind in 0_u8..24, version in 0_u8..3, body: Vec<u8>) {
         let frame = frame::Frame { version, kind, body: &body };
         if let Err(unknown) = Record::decode(&frame) {
             prop_assert_eq!(unknown, Unknown { version, kind });

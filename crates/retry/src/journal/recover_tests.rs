@@ -1,10 +1,10 @@
-use super::super::disk::tests::{SETTINGS, new, open, open_sealed, twin};
+use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
 use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
 use super::*;
 use crate::dead_letter::{DeadLetter, Reason};
-use crate::ledger::Fate;
+use crate::ledger::{Discard, Fate};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,7 +37,36 @@ enum Step {
     Room(Option<u16>),
     /// Loses power and opens again.
     Crash(Leaves),
+    /// Kills the process and does something to the n-th segment's file.
+    Tamper(usize, Tamper),
     Close,
+}
+
+/// What is done to a file behind the journal's back.
+#[derive(Clone, Debug)]
+enum Tamper {
+    Delete,
+    /// Cuts it behind so many bytes of what is used, or of the file, per mille.
+    Cut(usize),
+    /// Zeros from there on.
+    ZeroTail(usize),
+    /// Zeros so many bytes from there on.
+    Zero(usize, usize),
+    /// Swaps it with another one.
+    Swap(usize),
+    /// Copies another one over it.
+    CopyOver(usize),
+}
+
+fn tamper() -> impl Strategy<Value = Tamper> {
+    prop_oneof![
+        Just(Tamper::Delete),
+        (0_usize..1_000).prop_map(Tamper::Cut),
+        (0_usize..1_000).prop_map(Tamper::ZeroTail),
+        (0_usize..1_000, 1_usize..3_000).prop_map(|(at, bytes)| Tamper::Zero(at, bytes)),
+        any::<usize>().prop_map(Tamper::Swap),
+        any::<usize>().prop_map(Tamper::CopyOver),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -66,6 +95,25 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::option::of(any::<u16>()).prop_map(Step::Room),
         2 => leaves.prop_map(Step::Crash),
         1 => Just(Step::Close),
+    ]
+}
+
+/// Steps in which nothing is settled and every group goes well.
+fn waiting() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec(1_u8..8, 1..9).prop_map(Step::Append),
+        2 => Just(Step::Flush),
+        2 => Just(Step::Crash(Leaves::All)),
+        1 => Just(Step::Close),
+        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
+    ]
+}
+
+/// Steps among which files are tampered with.
+fn tampering() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => step(),
+        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
     ]
 }
 
@@ -106,6 +154,10 @@ struct Model {
     /// Deliveries and what replays them: one of the two is open.
     either: Vec<((u32, u64), (u32, u64))>,
     last_sequence: u64,
+    /// What was reported as lost so far.
+    lost: u64,
+    /// Something was done to the files.
+    tampered: bool,
 }
 
 impl Model {
@@ -127,6 +179,8 @@ struct Run {
     model: Model,
     sealing: Sealing,
     stamps: Stamps,
+    /// Settlements so far, replays included.
+    ends: u64,
 }
 
 impl Run {
@@ -138,6 +192,7 @@ impl Run {
             model: Model::default(),
             sealing,
             stamps: Stamps::default(),
+            ends: 0,
         };
         run.reopen();
         run
@@ -184,7 +239,11 @@ impl Run {
         for lane in &recovered.lanes {
             let settled = lane.ledger.settled();
             assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
-            assert!(lane.name.is_some());
+            // What was done to the files may have taken its name.
+            assert!(lane.name.is_some() || model.tampered);
+            if lane.name.is_none() {
+                continue;
+            }
             let noted = model.states.get(&lane.number.0);
             let paused = lane.state.paused;
             assert!(
@@ -356,7 +415,141 @@ impl Run {
         }
     }
 
+    /// Kills the process, does something to a file, and holds what is reported as lost against what is.
+    fn tamper(&mut self, n: usize, what: &Tamper) {
+        self.sim.heal();
+        self.sim.set_room(None);
+        // A group that goes well leaves a manifest that is exact.
+        let is_exact = self.disk().flush().wait().is_ok();
+        if is_exact {
+            self.model.flushed();
+        }
+        self.sim.power_off();
+        self.disk = None;
+        self.sim.power_on(Leaves::All);
+        let found = super::read(&self.sim, &mut |_, _| {}).unwrap();
+        // A fault may have kept it from being written.
+        let known = found.manifest.map(|found| found.manifest);
+        let follows = known.is_some_and(|known| (known.last, known.end) == found.end);
+        if !is_exact || !follows {
+            return self.reopen();
+        }
+        self.apply(n, what);
+        let whole = super::read(&self.sim, &mut |_, _| {}).unwrap().report;
+        let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
+        assert_eq!(whole.lost_all(), recovered.report.lost_all(), "{whole}");
+        drop(disk);
+        let first = self.held_against(&recovered);
+        let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
+        let again = self.held_against(&recovered);
+        assert_eq!(first, again, "counted twice: {}", recovered.report);
+        self.rebase(&recovered);
+        drop(disk);
+        self.lanes.clear();
+        self.reopen_tampered();
+    }
+
+    fn apply(&self, n: usize, what: &Tamper) {
+        let mut names = self.sim.list().unwrap();
+        names.retain(|name| super::super::log::segment_of(name).is_some());
+        let name = &names[n % names.len()];
+        let file = self.sim.contents(name).unwrap();
+        let used = file
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |at| at + 1);
+        let at = |mille: usize| used * mille / 1_000;
+        match what {
+            Tamper::Delete => self.sim.delete(name),
+            Tamper::Cut(mille) => self.sim.truncate(name, at(*mille)),
+            Tamper::ZeroTail(mille) => {
+                let zeros = vec![0; file.len() - at(*mille)];
+                self.sim.overwrite(name, at(*mille), &zeros);
+            }
+            Tamper::Zero(mille, bytes) => {
+                let bytes = (*bytes).min(file.len() - at(*mille));
+                self.sim.overwrite(name, at(*mille), &vec![0; bytes]);
+            }
+            Tamper::Swap(other) => self.sim.swap(name, &names[other % names.len()]),
+            Tamper::CopyOver(other) => {
+                let other = self.sim.contents(&names[other % names.len()]).unwrap();
+                self.sim.overwrite(name, 0, &other);
+            }
+        }
+    }
+
+    /// Holds the books against each other and against the model; gives what is lost in all, and what waits.
+    fn held_against(&self, recovered: &Recovered) -> (u64, BTreeSet<(u32, u64)>) {
+        let (report, model) = (&recovered.report, &self.model);
+        let mut found = BTreeSet::new();
+        let mut total = recovered.lost_unknown;
+        for lane in &recovered.lanes {
+            let settled = lane.ledger.settled();
+            assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
+            if lane.name.is_some() {
+                total += lane.ledger.discarded(Discard::Lost);
+                found.extend(lane.pending.iter().map(|one| (lane.number.0, one.sequence)));
+            }
+        }
+        assert_eq!(total, report.lost_all(), "{report}");
+        assert!(recovered.next_sequence > model.last_sequence, "{report}");
+        assert!(
+            found
+                .iter()
+                .all(|(_, sequence)| model.ids.contains_key(sequence))
+        );
+        let open = &model.promised - &model.settled;
+        let lost = (&open - &found).len() as u64;
+        assert!(
+            total >= model.lost,
+            "{} were lost before: {report}",
+            model.lost
+        );
+        let reported = total - model.lost;
+        // Where a settlement is gone too, nobody can tell which of the two it was; nor what became of what
+        // was never acknowledged.
+        let vague = self.ends + model.uncertain.len() as u64;
+        let at = || format!("lost {lost}, vague {vague}, reported {reported}: {report}");
+        assert!(reported.abs_diff(lost) <= vague, "{}", at());
+        (total, found)
+    }
+
+    /// Goes on from what a damaged journal has.
+    fn rebase(&mut self, recovered: &Recovered) {
+        let (total, found) = self.held_against(recovered);
+        let last_sequence = self.model.last_sequence;
+        let ids = std::mem::take(&mut self.model.ids);
+        self.model = Model {
+            promised: found,
+            ids,
+            last_sequence,
+            lost: total,
+            tampered: true,
+            ..Model::default()
+        };
+        for lane in recovered.lanes.iter().filter(|lane| lane.name.is_some()) {
+            let dead = lane.pending.iter().filter(|one| one.dead.is_some());
+            let dead = dead.map(|one| (lane.number.0, one.sequence));
+            self.model.dead.extend(dead);
+            let states = vec![lane.state.paused];
+            self.model.states.insert(lane.number.0, states);
+        }
+        self.model.dead_for_good = self.model.dead.clone();
+    }
+
+    /// Opens again; the damage that is still there is reported once more, until it is released.
+    fn reopen_tampered(&mut self) {
+        repaired(&self.sim).unwrap();
+        self.reopen();
+    }
+
     fn step(&mut self, step: &Step) {
+        let settled = self.model.settled.len();
+        self.play(step);
+        self.ends += self.model.settled.len().saturating_sub(settled) as u64;
+    }
+
+    fn play(&mut self, step: &Step) {
         match step {
             Step::Append(events) => self.append(events),
             Step::Settle(n, fate) => {
@@ -406,6 +599,7 @@ impl Run {
                 self.sim.power_on(*leaves);
                 self.reopen();
             }
+            Step::Tamper(n, what) => self.tamper(*n, what),
             Step::Close => {
                 if self.disk().close().is_ok() {
                     self.model.flushed();
@@ -434,6 +628,35 @@ proptest! {
         }
         run.step(&Step::Crash(Leaves::Nothing));
         prop_assert!(sealed || run.stamps.len() == 0);
+    }
+
+    /// Whatever is done to the files: what is reported as lost is what is lost.
+    #[test]
+    fn what_is_reported_lost_is_what_is_lost(
+        steps in prop::collection::vec(tampering(), 1..60),
+        last in tamper(),
+        n: usize,
+    ) {
+        let mut run = Run::new(Sealing::Off);
+        for step in &steps {
+            run.step(step);
+        }
+        run.step(&Step::Tamper(n, last));
+    }
+
+    /// With no settlement among what is gone, it is exact.
+    #[test]
+    fn what_is_reported_lost_is_exact_where_nothing_was_settled(
+        steps in prop::collection::vec(waiting(), 1..40),
+        last in tamper(),
+        n: usize,
+    ) {
+        let mut run = Run::new(Sealing::Off);
+        for step in &steps {
+            run.step(step);
+        }
+        run.step(&Step::Tamper(n, last));
+        prop_assert_eq!(run.ends, 0);
     }
 
     #[test]

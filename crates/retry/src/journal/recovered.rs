@@ -5,7 +5,7 @@ use super::index::Index;
 use super::report::Report;
 use super::writer::LaneNumber;
 use crate::dead_letter::DeadLetter;
-use crate::ledger::Ledger;
+use crate::ledger::{Discard, Ledger};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -17,6 +17,9 @@ pub struct Recovered {
     pub lanes: Vec<RecoveredLane>,
     /// The sequence that the next event gets.
     pub next_sequence: u64,
+    /// Deliveries that damage took, ever, and of which nobody can tell for which endpoints they were. Those
+    /// of lanes whose names are lost are among them, with what waits for such a lane.
+    pub lost_unknown: u64,
     /// What was found.
     pub report: Report,
 }
@@ -53,6 +56,13 @@ pub struct PendingDelivery {
     pub due: Option<Timestamp>,
     /// What is known of it, if it is a dead letter.
     pub dead: Option<Arc<DeadLetter>>,
+}
+
+/// Deliveries that no endpoint's counts have.
+pub(crate) fn lost_unknown(index: &Index) -> u64 {
+    let nameless = index.lanes.values().filter(|lane| lane.name.is_none());
+    let lost = nameless.map(|lane| lane.ledger.discarded(Discard::Lost) + lane.open);
+    index.lost_unknown + lost.sum::<u64>()
 }
 
 /// The lanes of an index, by number.

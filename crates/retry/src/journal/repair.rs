@@ -34,7 +34,7 @@ pub fn repair(
 ) -> Result<Report, InspectError> {
     let lock = storage.lock();
     let _lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
-    let mut found = recover::read(&*storage, &mut |_, _| {})?;
+    let mut found = recover::read_to_write(&*storage)?;
     found.check_events(&*storage, sealing)?;
     start::remove_left_overs(&*storage)?;
     let report = found.report.clone();
@@ -66,7 +66,11 @@ pub fn repair(
 
 /// Saves damaged bytes, durable; of segments that are gone there are none.
 fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>, OpenError> {
-    if damage.kind == DamageKind::Missing || damage.to <= damage.from {
+    let in_a_file = matches!(
+        damage.kind,
+        DamageKind::Quarantined | DamageKind::Unreadable | DamageKind::ReadError
+    );
+    if !in_a_file || damage.to <= damage.from {
         return Ok(None);
     }
     let name = format!("quarantine-{:016x}-{}.bin", damage.segment, damage.from);
@@ -127,6 +131,8 @@ fn carry_forward(
         |failure: Failure| OpenError::io(&**storage, "carrying forward", io::Error::other(failure));
     log.commit(&work).map_err(failed)?;
     log.copying.empty_to = last;
+    // What cannot be read of them is saved.
+    log.kept.clear();
     let to_carry = events_up_to(&log, last);
     // Each group carries forward or removes; two that do neither are the last.
     let mut idle = 0;

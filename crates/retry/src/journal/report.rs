@@ -1,6 +1,7 @@
 //! What opening a journal found.
 
 use super::record::Hole;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -15,6 +16,16 @@ pub enum DamageKind {
     Quarantined,
     /// Segment files are gone.
     Missing,
+    /// A segment's file is shorter than it was made.
+    Short,
+    /// The disk does not give back some of a segment's file.
+    ReadError,
+    /// A segment's file holds another segment, and is used as that.
+    Misnamed,
+    /// A file has a segment's name and is none: it is set aside under another name.
+    Foreign,
+    /// The manifest is gone or broken: that newer segments are gone could not be told.
+    Unlisted,
     /// A record is whole, but what it holds is no event.
     Unreadable,
 }
@@ -24,11 +35,11 @@ pub enum DamageKind {
 pub struct Damage {
     /// What is wrong.
     pub kind: DamageKind,
-    /// The segment; of several, the first.
+    /// The segment; of several, the first; of a file, the one in its name.
     pub segment: u64,
     /// Where it begins in the segment's file.
     pub from: u64,
-    /// Where it ends; of missing segments, their last number.
+    /// Where it ends; of missing segments, their last number; of a misnamed file, what it holds.
     pub to: u64,
     /// The events that stood there, as far as that can be told. Those that were settled before have
     /// lost nothing.
@@ -54,6 +65,27 @@ impl fmt::Display for Damage {
                 write!(formatter, "segment {segment}: missing")?;
             }
             DamageKind::Missing => write!(formatter, "segments {segment} to {to}: missing")?,
+            DamageKind::Short => write!(
+                formatter,
+                "segment {segment}: its file has {from} of {to} bytes"
+            )?,
+            DamageKind::ReadError => write!(
+                formatter,
+                "segment {segment}: the disk does not give back bytes {from} to {to}"
+            )?,
+            DamageKind::Misnamed => write!(
+                formatter,
+                "the file of segment {segment} holds segment {to}; it is used as that one"
+            )?,
+            DamageKind::Foreign => write!(
+                formatter,
+                "the file with the name of segment {segment} is no segment of this journal that is \
+                 needed; a start sets it aside under another name"
+            )?,
+            DamageKind::Unlisted => write!(
+                formatter,
+                "the manifest is missing or broken: whether newer segments are missing cannot be told"
+            )?,
             DamageKind::Unreadable => write!(
                 formatter,
                 "segment {segment}: the record at offset {from} holds no readable event"
@@ -82,10 +114,29 @@ impl Damage {
         const EVENT_BYTES_MIN: u64 = 64;
         let fit = match self.kind {
             DamageKind::Quarantined => (self.to - self.from).div_ceil(EVENT_BYTES_MIN),
-            DamageKind::Cut | DamageKind::Missing | DamageKind::Unreadable => 0,
+            _ => 0,
         };
         let sequences = self.sequences.clone().into_iter().flatten();
         sequences.take(usize::try_from(fit).unwrap_or(usize::MAX))
+    }
+
+    /// Whether records may have stood in it, synced or not.
+    pub(super) fn may_take_records(&self) -> bool {
+        self.kind == DamageKind::Cut || self.takes_records()
+    }
+
+    /// Whether records that were synced may have stood in it.
+    pub(super) fn takes_records(&self) -> bool {
+        match self.kind {
+            DamageKind::Quarantined | DamageKind::Missing => true,
+            DamageKind::Cut
+            | DamageKind::Short
+            | DamageKind::ReadError
+            | DamageKind::Misnamed
+            | DamageKind::Foreign
+            | DamageKind::Unlisted
+            | DamageKind::Unreadable => false,
+        }
     }
 
     /// The event that cannot be read, if that is the damage.
@@ -98,7 +149,12 @@ impl Damage {
     pub(super) fn last_segment(&self) -> u64 {
         match self.kind {
             DamageKind::Missing => self.to,
-            DamageKind::Cut | DamageKind::Quarantined | DamageKind::Unreadable => self.segment,
+            DamageKind::Cut
+            | DamageKind::Quarantined
+            | DamageKind::Short
+            | DamageKind::ReadError
+            | DamageKind::Unreadable => self.segment,
+            DamageKind::Misnamed | DamageKind::Foreign | DamageKind::Unlisted => 0,
         }
     }
 
@@ -122,6 +178,15 @@ pub struct Correction {
     pub lost: u64,
     /// Deliveries whose settlement is gone: they are delivered once more, and counted once more.
     pub again: u64,
+}
+
+/// How many deliveries are lost, by where they were to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostTotal {
+    /// The lane's number and, where it is known, what it is for. `None`: nobody can tell any more.
+    pub lane: Option<(u32, Option<(InstanceName, EndpointName)>)>,
+    /// Deliveries, since the journal was made.
+    pub deliveries: u64,
 }
 
 /// A delivery that stood in damage and is not settled as far as is known.
@@ -152,6 +217,17 @@ impl fmt::Display for LostDelivery {
             None => Ok(()),
             Some((id, source)) => write!(formatter, "; event {id:?} of {source:?}"),
         }
+    }
+}
+
+impl fmt::Display for LostTotal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = match &self.lane {
+            Some((number, name)) => named(*number, name.as_ref()),
+            None => "unknown endpoints".to_owned(),
+        };
+        let deliveries = counted(self.deliveries, "delivery", "deliveries");
+        write!(formatter, "lost in all, {of}: {deliveries}")
     }
 }
 
@@ -190,8 +266,13 @@ pub struct Report {
     pub lost: Vec<LostDelivery>,
     /// How many more did than are told one by one.
     pub lost_more: u64,
+    /// Deliveries that are found to be lost now, and of which nobody can tell for which endpoints they
+    /// were.
+    pub lost_unknown: u64,
     /// What that did to the counts.
     pub corrections: Vec<Correction>,
+    /// Everything that was ever lost, as the counts have it from here on.
+    pub lost_totals: Vec<LostTotal>,
 }
 
 impl Report {
@@ -209,11 +290,35 @@ impl Report {
         self.sealed = Some((first.min(segment), last.max(segment)));
     }
 
+    /// Segments that hold what could not be read.
+    pub(crate) fn unread_segments(&self) -> BTreeSet<u64> {
+        let unread = |damage: &&Damage| {
+            matches!(
+                damage.kind,
+                DamageKind::Quarantined | DamageKind::Short | DamageKind::ReadError
+            )
+        };
+        let unread = self.damage.iter().filter(unread);
+        unread.map(|damage| damage.segment).collect()
+    }
+
+    /// Deliveries that were ever lost.
+    #[must_use]
+    pub fn lost_all(&self) -> u64 {
+        self.lost_totals.iter().map(|total| total.deliveries).sum()
+    }
+
+    /// Cuts: the last group, torn.
+    pub fn cuts(&self) -> impl Iterator<Item = &Damage> {
+        let damage = self.damage.iter();
+        damage.filter(|damage| damage.kind == DamageKind::Cut)
+    }
+
     /// Whether everything that was ever synced is there.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let cut = |damage: &Damage| damage.kind == DamageKind::Cut;
-        self.damage.iter().all(cut) && self.corrections.is_empty()
+        self.damage.iter().all(cut) && self.corrections.is_empty() && self.lost_unknown == 0
     }
 }
 
@@ -267,6 +372,16 @@ impl fmt::Display for Report {
                 counted(correction.lost, "delivery", "deliveries"),
                 correction.again
             )?;
+        }
+        if self.lost_unknown > 0 {
+            let deliveries = counted(self.lost_unknown, "delivery", "deliveries");
+            writeln!(
+                formatter,
+                "{deliveries} counted as lost, for which endpoints cannot be told"
+            )?;
+        }
+        for total in &self.lost_totals {
+            writeln!(formatter, "{total}")?;
         }
         if self.damage.is_empty() && self.corrections.is_empty() {
             writeln!(formatter, "no damage")?;

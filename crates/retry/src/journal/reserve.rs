@@ -4,7 +4,6 @@
 
 use super::group::{Notes, Work};
 use super::log::{Failure, Log};
-use super::totals::Held;
 use std::io;
 
 /// One in so many bytes of a segment is kept for notes when there is no room for a new one.
@@ -30,10 +29,14 @@ const PART_BYTES_MIN: u64 = 64;
 impl Log {
     /// Bytes of the active segment that groups with events leave alone.
     pub(super) fn reserve(&self) -> u64 {
+        self.reserve_of(self.active.length)
+    }
+
+    /// The same of a segment of so many bytes.
+    pub(super) fn reserve_of(&self, length: u64) -> u64 {
         let lanes = self.index.lock().lanes.len() as u64;
         // One group settles, the next has the counts, and so on.
         let groups = 4 * (HEAD_BYTES + lanes * LANE_BYTES);
-        let length = self.active.length;
         (length / RESERVE).max(groups.min(length / RESERVE_MOST))
     }
 
@@ -53,13 +56,17 @@ impl Log {
                     };
                 }
                 let part = self.part(work, budget);
-                if !has_rest(&part) && self.releasable().is_none() {
+                if part.notes.is_empty()
+                    && !part.close
+                    && part.holes.is_empty()
+                    && self.releasable().is_none()
+                {
                     // Not one note fits: an empty group would use up what is left for nothing.
                     restore(work, part);
                     return Err(self.no_room());
                 }
                 if self.group_fits(&part, room) {
-                    if let Err(failure) = self.write_group(Held::default()) {
+                    if let Err(failure) = self.write_group(&part) {
                         restore(work, part);
                         return Err(failure);
                     }
@@ -82,8 +89,9 @@ impl Log {
             next_sequence: work.next_sequence,
             ..Work::default()
         };
+        // They first: what follows in the same segment makes them damage if they are not noted.
+        part.holes = std::mem::take(&mut work.holes);
         if work.notes.is_empty() {
-            part.holes = std::mem::take(&mut work.holes);
             part.close = std::mem::take(&mut work.close);
         }
         part

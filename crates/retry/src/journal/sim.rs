@@ -5,6 +5,7 @@ use super::storage::Storage;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +51,8 @@ struct State {
     off: bool,
     /// Bytes that there is room for.
     room: Option<u64>,
+    /// Stretches of files that the disk does not give back.
+    unreadable: Vec<(String, Range<usize>)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,8 @@ struct SimFile {
     durable: Vec<u8>,
     unsynced: Vec<(usize, Vec<u8>)>,
     name_synced: bool,
+    /// The name that a crash may give back to it.
+    renamed_from: Option<String>,
 }
 
 const SECTOR: usize = 512;
@@ -150,8 +155,12 @@ impl Sim {
         };
         let mut files = BTreeMap::new();
         for (name, file) in &state.files {
+            let before = file.renamed_from.as_ref();
             if file.name_synced || !lost(&mut chance) {
                 files.insert(name.clone(), file.after_crash(leaves, &mut chance));
+            } else if let Some(before) = before {
+                // A rename happens, or it does not.
+                files.insert(before.clone(), file.after_crash(leaves, &mut chance));
             }
         }
         for (name, file) in &state.removed {
@@ -166,6 +175,7 @@ impl Sim {
                     durable,
                     unsynced: Vec::new(),
                     name_synced: true,
+                    renamed_from: None,
                 };
                 (name, file)
             })
@@ -193,6 +203,37 @@ impl Sim {
         if let Some(file) = self.state().files.get_mut(name) {
             put(&mut file.durable, offset, bytes);
         }
+    }
+
+    /// Removes a file behind the journal's back.
+    pub fn delete(&self, name: &str) {
+        self.state().files.remove(name);
+    }
+
+    /// Cuts a file behind the journal's back.
+    pub fn truncate(&self, name: &str, bytes: usize) {
+        if let Some(file) = self.state().files.get_mut(name) {
+            let mut seen = file.seen();
+            seen.truncate(bytes);
+            file.durable = seen;
+            file.unsynced.clear();
+        }
+    }
+
+    /// Swaps the names of two files behind the journal's back.
+    pub fn swap(&self, one: &str, other: &str) {
+        let mut state = self.state();
+        let (first, second) = (state.files.remove(one), state.files.remove(other));
+        for (name, file) in [(one, second), (other, first)] {
+            if let Some(file) = file {
+                state.files.insert(name.to_owned(), file);
+            }
+        }
+    }
+
+    /// Has the disk give back these bytes of a file no more.
+    pub fn break_reads(&self, name: &str, bytes: Range<usize>) {
+        self.state().unreadable.push((name.to_owned(), bytes));
     }
 
     /// A file as the running process sees it.
@@ -314,6 +355,13 @@ impl Storage for Sim {
         }
         let seen = state.files.get(name).ok_or_else(missing)?.seen();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let asked = offset..offset.saturating_add(bytes.len());
+        let is_broken = |(broken, range): &(String, Range<usize>)| {
+            broken == name && range.start < asked.end && asked.start < range.end
+        };
+        if state.unreadable.iter().any(is_broken) {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let from = seen.get(offset..offset + bytes.len());
         bytes.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -344,10 +392,10 @@ impl Storage for Sim {
             Some(fault) => return Err(error_of(fault)),
         }
         state.removed.clear();
-        state
-            .files
-            .values_mut()
-            .for_each(|file| file.name_synced = true);
+        state.files.values_mut().for_each(|file| {
+            file.name_synced = true;
+            file.renamed_from = None;
+        });
         Ok(())
     }
 
@@ -358,7 +406,7 @@ impl Storage for Sim {
         }
         let mut file = state.files.remove(from).ok_or_else(missing)?;
         if file.name_synced {
-            state.removed.insert(from.to_owned(), file.clone());
+            file.renamed_from = Some(from.to_owned());
         }
         file.name_synced = false;
         if let Some(replaced) = state.files.insert(to.to_owned(), file) {

@@ -6,6 +6,7 @@ use super::disk::Settings;
 use super::group::Work;
 use super::index::SharedIndex;
 use super::log::{Active, Failure, Log};
+use super::manifest::ManifestFile;
 use super::prepare::{self, Next};
 use super::recover::Found;
 use super::recovered::{self, Recovered};
@@ -24,9 +25,11 @@ pub(super) fn prepare(
     clock: &Arc<dyn Clock>,
 ) -> (Log, Recovered) {
     let (id, end) = found.end;
+    let manifest = ManifestFile::new(storage, found.manifest);
     let recovered = Recovered {
         lanes: recovered::lanes(&found.index),
         next_sequence: found.next_sequence,
+        lost_unknown: recovered::lost_unknown(&found.index),
         report: found.report,
     };
     let totals = Totals::on_disk(settings.bytes_max);
@@ -44,13 +47,16 @@ pub(super) fn prepare(
             length: end,
             sealed: true,
         },
-        synced: found.end,
+        synced: found.synced,
         groups: 0,
         buffer: Vec::new(),
         copying: Copying::default(),
         next: Next::new(storage),
         counted: None,
         stuck: None,
+        newest: found.newest,
+        kept: found.kept,
+        manifest,
     };
     (log, recovered)
 }
@@ -63,6 +69,7 @@ pub(super) fn start(
     clock: &Arc<dyn Clock>,
     inbox: &mut Inbox,
 ) -> Result<(Log, Recovered), OpenError> {
+    let last = Resumed::of(&found);
     let (mut log, recovered) = prepare(found, settings, storage, clock);
     let work = Work::<()> {
         holes: recovered.report.holes(),
@@ -77,6 +84,7 @@ pub(super) fn start(
         Err(failure @ Failure::Write { .. }) => {
             inbox.refused(&failure, Instant::now() + settings.retry_delay);
             inbox.work.holes = work.holes;
+            last.resume(&mut log);
         }
     }
     if log.has_chores() {
@@ -85,6 +93,52 @@ pub(super) fn start(
     inbox.disk_bytes = log.disk_bytes() + log.next.bytes();
     inbox.segments = log.segments.len();
     Ok((log, recovered))
+}
+
+/// The last segment, which is gone on with when there is no room for another one.
+struct Resumed {
+    id: u64,
+    /// Where it may be written, if it may.
+    at: Option<u64>,
+    length: u64,
+}
+
+impl Resumed {
+    fn of(found: &Found) -> Self {
+        let id = found.end.0;
+        Self {
+            id,
+            at: found.append_at,
+            length: found.segments.get(&id).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Has outcomes recorded in what is left of it: they settle events, so that segments go and room
+    /// comes back, as they do while a process runs. Events are not written there.
+    fn resume(&self, log: &mut Log) {
+        let Some(end) = self.at.filter(|end| *end < self.length) else {
+            tracing::error!(
+                "the last segment of the journal has no room left either: no outcome can be recorded, and \
+                 what is delivered now is delivered again after the next start: make room on the disk"
+            );
+            return;
+        };
+        if log.active.id != self.id {
+            return;
+        }
+        log.active = Active {
+            id: self.id,
+            end,
+            length: self.length,
+            sealed: false,
+        };
+        tracing::warn!(
+            segment = self.id,
+            bytes_left = self.length - end,
+            "there is no room for another segment of the journal: outcomes are recorded in what is left of \
+             the last one, and events are accepted again once that has made room"
+        );
+    }
 }
 
 /// After the death of a process alone, what was read may still be on its way to the disk.

@@ -120,7 +120,14 @@ impl Folder {
             return Ok(Arc::clone(file));
         }
         let path = self.path.join(name);
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
+        // What is no file must not be opened: a link leads elsewhere, a pipe blocks.
+        if !fs::symlink_metadata(&path)?.is_file() {
+            let reason = "it is not a regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let file = Arc::new(options.open(path)?);
         open.insert(name.to_owned(), Arc::clone(&file));
         Ok(file)
     }
@@ -193,9 +200,15 @@ impl Storage for Folder {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
+        // Only for people: a disk without room keeps nobody from the journal.
+        let process = format!("{}\n", std::process::id());
+        let noted = file
+            .rewind()
+            .and_then(|()| file.write_all(process.as_bytes()))
+            .and_then(|()| file.set_len(process.len() as u64));
+        if let Err(error) = noted {
+            tracing::debug!(%error, "the process id cannot be written to the journal's lock");
+        }
         Ok(Box::new(file))
     }
 

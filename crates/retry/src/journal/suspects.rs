@@ -4,6 +4,7 @@ use super::frame;
 use super::index::Index;
 use super::record::Record;
 use super::report::{Damage, DamageKind, LostDelivery};
+use crate::ledger::Fate;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// At most so many are told one by one.
@@ -18,6 +19,22 @@ pub(super) struct Suspects {
     read: BTreeSet<u64>,
     /// Which lanes were counted behind how many damages.
     counted: BTreeMap<u32, usize>,
+    /// By lane, deliveries that were made in damage, as counts behind it tell, and have no end elsewhere.
+    unseen: BTreeMap<u32, u64>,
+    /// Whether the present group is the first of a start.
+    in_first_group: bool,
+    /// How many damages a start has found before.
+    examined: usize,
+    /// How many damages the last checkpoint stands behind.
+    checked: usize,
+    /// Whether there was any.
+    has_counts: bool,
+    /// Lanes that are younger than that.
+    young: BTreeSet<u32>,
+    /// No event before this sequence was read, for segments are gone: which damage that is.
+    gone_before: Option<(u64, usize)>,
+    /// Deliveries of events in damage that are known to have ended.
+    ended: BTreeSet<(u32, u64)>,
 }
 
 struct Suspect {
@@ -83,14 +100,33 @@ impl Suspects {
         }
     }
 
-    /// Takes note of what a whole record behind `damages` says of them, before the index does.
-    pub(super) fn hear(&mut self, record: &Record<'_>, index: &Index, damages: usize) {
-        if damages == 0 {
+    /// Takes note of what a whole record behind `damage` says of them, before the index does.
+    pub(super) fn hear(&mut self, record: &Record<'_>, index: &mut Index, damage: &[Damage]) {
+        self.has_counts |= matches!(record, Record::Checkpoint { .. });
+        if let Record::Group(group) = record {
+            self.in_first_group = group.number == 0;
+        }
+        if !damage.iter().any(Damage::may_take_records) {
             return;
         }
         match record {
-            Record::Counts { lane, .. } => {
-                self.counted.insert(*lane, damages);
+            Record::Counts { lane, ledger } => {
+                self.counted.insert(*lane, damage.len());
+                if self.in_first_group {
+                    // A start has counted what it found to be lost.
+                    self.examined = damage.len();
+                    self.unseen.remove(lane);
+                    return;
+                }
+                let seen = index.lanes.get(lane).map_or(0, |lane| lane.ledger.made());
+                *self.unseen.entry(*lane).or_default() += ledger.made().saturating_sub(seen);
+            }
+            Record::Binding { lane, .. } if !index.lanes.contains_key(lane) => {
+                self.young.insert(*lane);
+            }
+            Record::Checkpoint { .. } => {
+                self.checked = damage.len();
+                self.young.clear();
             }
             Record::Copy { event, .. } => {
                 let sequence = event.sequence;
@@ -98,77 +134,193 @@ impl Suspects {
             }
             Record::Replay {
                 lane, replay_of, ..
-            } => self.end(*lane, *replay_of, index),
+            } => self.end((*lane, *replay_of), Fate::Replayed, index, damage),
             Record::Settle { lane, fates } => {
-                for (sequence, _) in fates {
-                    self.end(*lane, *sequence, index);
+                for (sequence, fate) in fates {
+                    self.end((*lane, *sequence), *fate, index, damage);
                 }
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, lane: u32, sequence: u64, index: &Index) {
-        if !index.is_open(sequence, lane) {
-            self.deliveries.remove(&(sequence, lane));
+    /// A delivery came to its end. If its event stood in damage it is counted here, for the index does
+    /// not know that it was made.
+    fn end(&mut self, of: (u32, u64), fate: Fate, index: &mut Index, damage: &[Damage]) {
+        let (lane, sequence) = of;
+        if index.is_open(sequence, lane) || self.ended.contains(&of) {
+            return;
+        }
+        let (place, made_by) = match self.deliveries.remove(&(sequence, lane)) {
+            Some(suspect) => (suspect.damage, suspect.made_by),
+            None if self.read.contains(&sequence) => return,
+            None => match self.place_of(sequence, damage) {
+                Some(place) => (place, MadeBy::Matching),
+                None => return,
+            },
+        };
+        self.ended.insert(of);
+        let counted = self.counted.get(&lane);
+        if counted.is_none_or(|counted| *counted <= place) {
+            count(made_by, lane, index);
+        } else if made_by != MadeBy::Carrying
+            && let Some(unseen) = self.unseen.get_mut(&lane)
+        {
+            *unseen = unseen.saturating_sub(1);
+        }
+        if let Some(lane) = index.lanes.get_mut(&lane) {
+            lane.ledger.settle(fate);
         }
     }
 
-    /// What is lost, and how many more are. Counts as made what nobody has counted yet.
+    /// Segments are gone before all others, which this damage is: no event before `first` was read.
+    pub(super) fn nothing_before(&mut self, first: u64, place: usize) {
+        self.gone_before.get_or_insert((first, place));
+    }
+
+    /// The damage that a sequence stood in.
+    fn place_of(&self, sequence: u64, damage: &[Damage]) -> Option<usize> {
+        let holds = |damage: &Damage| {
+            let sequences = damage.sequences.as_ref();
+            sequences.is_some_and(|range| range.contains(&sequence))
+        };
+        let before = self.gone_before.filter(|(first, _)| sequence < *first);
+        let place = damage.iter().position(holds);
+        place.or(before.map(|(_, place)| place))
+    }
+
+    /// Whether all counts behind this damage are known: then they tell what is lost of it.
+    fn is_counted(&self, place: usize, index: &Index) -> bool {
+        let mut old = index.lanes.keys().filter(|lane| !self.young.contains(lane));
+        let counted = |lane| self.counted.get(lane).is_some_and(|count| *count > place);
+        place < self.checked && old.all(counted)
+    }
+
+    /// What is lost. Counts as made what nobody has counted yet.
     pub(super) fn lost(
         mut self,
         index: &mut Index,
         damage: &[Damage],
         next_sequence: u64,
-    ) -> (Vec<LostDelivery>, u64) {
-        let mut lost = Vec::new();
-        let mut more = 0;
-        let mut named = BTreeSet::new();
-        let mut tell = |delivery: LostDelivery| {
-            if lost.len() < LOST_MAX {
-                lost.push(delivery);
-            } else {
-                more += 1;
-            }
-        };
+        tail: Option<Tail>,
+    ) -> Lost {
+        let mut lost = Lost::default();
+        let mut known = std::mem::take(&mut self.read);
         // Damaged bytes may say anything: what they say must fit what is known otherwise.
-        let deliveries = std::mem::take(&mut self.deliveries);
-        for ((sequence, number), suspect) in deliveries {
+        for ((sequence, number), suspect) in std::mem::take(&mut self.deliveries) {
             let quarantined = damage[suspect.damage].kind == DamageKind::Quarantined;
             let open = index.is_open(sequence, number);
-            let Some(lane) = index.lanes.get_mut(&number) else {
-                self.read.remove(&sequence);
+            let Some(name) = index.lanes.get(&number).map(|lane| lane.name.clone()) else {
+                known.remove(&sequence);
                 continue;
             };
             if open || !quarantined || sequence >= next_sequence {
                 continue;
             }
             let counted = self.counted.get(&number);
-            if counted.is_none_or(|counted| *counted <= suspect.damage) {
-                match suspect.made_by {
-                    MadeBy::Matching => lane.ledger.matched += 1,
-                    MadeBy::Replaying => lane.ledger.replayed += 1,
-                    MadeBy::Carrying => {}
-                }
+            let is_counted = counted.is_some_and(|counted| *counted > suspect.damage);
+            if !is_counted {
+                count(suspect.made_by, number, index);
             }
-            named.insert(sequence);
-            tell(LostDelivery {
+            let is_new = suspect.damage >= self.examined;
+            if is_new && (!is_counted || suspect.made_by == MadeBy::Carrying) {
+                *self.unseen.entry(number).or_default() += 1;
+            }
+            known.insert(sequence);
+            lost.name(LostDelivery {
                 sequence,
-                lane: Some((number, lane.name.clone())),
+                lane: Some((number, name)),
                 event: suspect.event,
             });
         }
-        for sequence in damage.iter().flat_map(Damage::quarantined_sequences) {
-            let known = self.read.contains(&sequence) || named.contains(&sequence);
-            if !known && index.events.get(sequence).is_none() {
-                tell(LostDelivery {
+        let mut uncounted = Vec::new();
+        let mut is_counted = true;
+        // Without any counts what was carried into the last segment is not counted elsewhere either.
+        let mut only_last = self.has_counts;
+        for (place, damage) in damage.iter().enumerate() {
+            let takes = damage.takes_records();
+            if takes && !self.is_counted(place, index) {
+                is_counted = false;
+                only_last &= tail.is_some_and(|tail| damage.segment == tail.last);
+            }
+            for sequence in damage.quarantined_sequences() {
+                if known.contains(&sequence) || index.events.get(sequence).is_some() {
+                    continue;
+                }
+                let unnamed = LostDelivery {
                     sequence,
                     lane: None,
                     event: None,
-                });
+                };
+                if self.is_counted(place, index) {
+                    lost.name(unnamed);
+                } else {
+                    uncounted.push(unnamed);
+                }
             }
         }
-        (lost, more)
+        lost.unknown = match tail {
+            None => uncounted.len() as u64,
+            Some(tail) if is_counted && !tail.is_short => 0,
+            Some(tail) => {
+                let most = if only_last {
+                    tail.fresh_open
+                } else {
+                    tail.open
+                };
+                tail.made.saturating_sub(index.made).min(most)
+            }
+        };
+        lost.most = self.unseen;
+        if lost.unknown > 0 {
+            uncounted.into_iter().for_each(|unnamed| lost.name(unnamed));
+        }
+        lost
+    }
+}
+
+/// What the manifest counts, of all lanes, where it is no older than the log.
+#[derive(Clone, Copy)]
+pub(super) struct Tail {
+    /// Deliveries that were ever made.
+    pub(super) made: u64,
+    /// Those that are open.
+    pub(super) open: u64,
+    /// Those that are open, of events that were accepted into the last segment.
+    pub(super) fresh_open: u64,
+    /// The last segment.
+    pub(super) last: u64,
+    /// Whether the log ends before it should.
+    pub(super) is_short: bool,
+}
+
+/// What damage took.
+#[derive(Default)]
+pub(super) struct Lost {
+    pub(super) named: Vec<LostDelivery>,
+    /// How many more than are told one by one.
+    pub(super) more: u64,
+    /// By lane, deliveries that were made in damage and have no end elsewhere: no more are lost.
+    pub(super) most: BTreeMap<u32, u64>,
+    /// Deliveries of which nobody knows for which lanes they were, and that no counts tell of.
+    pub(super) unknown: u64,
+}
+
+impl Lost {
+    fn name(&mut self, delivery: LostDelivery) {
+        if self.named.len() < LOST_MAX {
+            self.named.push(delivery);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+fn count(made_by: MadeBy, lane: u32, index: &mut Index) {
+    match made_by {
+        MadeBy::Matching => index.count_made(lane, false),
+        MadeBy::Replaying => index.count_made(lane, true),
+        MadeBy::Carrying => {}
     }
 }
 

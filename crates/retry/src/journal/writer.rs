@@ -312,9 +312,13 @@ impl Writer {
 
     /// Writes a group and answers those who wait.
     fn commit(&mut self, mut round: Round) -> Result<(), NotDurable> {
+        let segments = self.log.segments.len();
         let failure = match self.log.commit(&round.work) {
             Ok(()) => {
                 self.done(round);
+                if self.log.segments.len() < segments {
+                    self.try_now();
+                }
                 return Ok(());
             }
             Err(failure) => failure,
@@ -331,13 +335,12 @@ impl Writer {
         round.held = Held::default();
         round.work.roll = false;
         // What is left may fit into the room kept for it, and make room.
-        let segments = self.log.segments.len();
         let rest = self.log.commit_rest(&mut round.work);
         if let Err(failure @ Failure::Sync { .. }) = &rest {
             return Err(self.poison(round, reason_of(failure)));
         }
         if self.log.segments.len() < segments {
-            self.shared.lock().retry_at = Some(Instant::now());
+            self.try_now();
         }
         if rest.is_ok() {
             self.done(round);
@@ -369,6 +372,14 @@ impl Writer {
         }
         for flush in round.flushes {
             answer(flush, Ok(()));
+        }
+    }
+
+    /// Segments went: there may be room for a new one, if that was missing.
+    fn try_now(&self) {
+        let mut inbox = self.shared.lock();
+        if matches!(inbox.health, Health::Full(_)) {
+            inbox.retry_at = Some(Instant::now());
         }
     }
 

@@ -57,7 +57,7 @@ pub(crate) fn client() -> Client {
         .no_proxy()
         .build()
         .unwrap();
-    Client::new(Arc::new(http))
+    Client::new(Arc::new(http), 1 << 20)
 }
 
 pub(crate) fn dead() -> DeadLetter {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
+use twinroute_retry::dead_letter::listing::ListingOrder;
 
 /// Replayed deliveries that may be open at a time.
 const OPEN_MAX: usize = 256;
@@ -147,9 +148,13 @@ impl<'a> Course<'a> {
         // Names come in one order, so the last one done tells where to go on.
         let done = self.job.status().container_names.remove(&label);
         let mut marker: Option<String> = None;
+        let mut order = ListingOrder::default();
         loop {
             let page = store.list(prefix, marker.as_deref()).await;
             let page = page.map_err(|fault| Stop(fault.reason.to_string()))?;
+            let names = page.names.iter().map(String::as_str);
+            let checked = order.check(names, page.next.as_deref());
+            checked.map_err(|fault| Stop(fault.to_string()))?;
             for name in page.names {
                 if done.as_ref().is_some_and(|done| name <= *done) {
                     continue;

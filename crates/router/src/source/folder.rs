@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::endpoint::{self, Endpoint, FieldError};
 use twinroute_model::instance::Instance;
+use twinroute_model::json::Document;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::{self, Route};
@@ -207,10 +208,9 @@ fn read_all<Name, Item>(
                 continue;
             }
         };
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-            let line = Some(error.line());
+        if let Err(error) = Document::read(text.as_bytes()) {
             faults.push(Fault {
-                line,
+                line: error.line,
                 ..at(&path, &object, &format!("is not JSON: {error}"))
             });
             continue;

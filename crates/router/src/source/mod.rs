@@ -1,10 +1,9 @@
 //! Where definitions come from: one complete listing of instances, endpoints and routes.
 
 mod folder;
-mod watch;
 
 pub use folder::Folder;
-pub use watch::{Watch, WatchError};
+pub use twinroute_files::watch::{Watch, WatchError};
 
 use std::collections::BTreeMap;
 use std::fmt;

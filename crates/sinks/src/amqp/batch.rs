@@ -13,7 +13,7 @@ use fe2o3_amqp_types::primitives::{SimpleValue, Symbol, Value};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use twinroute_model::cloudevents::amqp::{self, Envelope};
-use twinroute_model::event::{Event, ExtensionValue};
+use twinroute_model::event::{Event, ExtensionValue, Limits};
 use twinroute_model::settings::{PartitionKey, Session};
 use twinroute_model::twin::TwinKey;
 use twinroute_router::sink::Delivery;
@@ -25,9 +25,9 @@ const MESSAGE_FORMAT: u32 = 0;
 /// Longest partition key or session id.
 /// Source: Azure Service Bus quotas, "message/session/partition key size 128".
 const KEY_CHARS_MAX: usize = 128;
-/// Room for a transfer's own annotations and properties: three values of at most 128 characters of
-/// up to four bytes, and the words around them.
-const ENVELOPE_BYTES: usize = 2 * 4 * KEY_CHARS_MAX + 256;
+/// More than a message has around its payload and its event's attributes: an envelope of three values of at most
+/// 128 characters of up to four bytes, the names of the attributes, and what AMQP writes around each.
+const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 64 * (16 + Limits::EXTENSIONS_MAX);
 
 /// The partition keys of `partition_key = "bucket"`. They decide where events land: never change
 /// them.
@@ -90,11 +90,21 @@ fn twin_key(delivery: &Delivery) -> String {
     format!("{:016x}", delivery.twin)
 }
 
+/// How a transfer holds its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransferForm {
+    /// As a batch, perhaps of one.
+    Batch,
+    /// One event as a message of its own, which is a few bytes smaller.
+    Single,
+}
+
 /// Some deliveries of a lane's batch that go in one transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     /// Their places in the lane's batch, ascending.
     pub(crate) places: Vec<usize>,
+    pub(crate) form: TransferForm,
 }
 
 /// A group and its bytes.
@@ -108,20 +118,33 @@ pub(crate) struct Encoded {
 pub(crate) struct Plan {
     /// Ready to be sent, in order.
     pub(crate) transfers: Vec<Encoded>,
-    /// Places of deliveries that are larger than any transfer may be, with their sizes.
-    pub(crate) too_large: Vec<(usize, usize)>,
+    /// Deliveries that are larger than any transfer may be.
+    pub(crate) too_large: Vec<TooLargeEvent>,
 }
 
-/// Bytes that a transfer may have.
+/// An event that no transfer of the link can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLargeEvent {
+    pub(crate) place: usize,
+    /// What its message alone has.
+    pub(crate) bytes: usize,
+    /// The link's max-message-size.
+    pub(crate) bytes_max: usize,
+}
+
+/// Bytes that a transfer may have, its sections and nothing else: AMQP 1.0 part 2 §2.7.3, max-message-size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SizeLimits {
-    /// The link's max-message-size.
+    /// The link's max-message-size; the largest number where it names none.
     pub(crate) message_max: usize,
     /// What a batch may have; Service Bus takes larger messages than batches.
     pub(crate) batch_max: usize,
 }
 
 /// Groups `places` of `batch` by key and encodes them; order within a key is kept.
+///
+/// Sizes are exact. An event that does not fit a batch, not even alone, goes as a message of its own where that
+/// fits.
 pub(crate) fn plan(
     routing: Routing,
     batched: bool,
@@ -139,55 +162,69 @@ pub(crate) fn plan(
             plan.single(routing, limits, delivery, place, key.as_deref());
             continue;
         }
-        let id = routing.message_id(&delivery.event);
-        let envelope = routing.envelope(key.as_deref(), id.as_deref());
-        // What an encoded event has beyond the memory of the event itself: names of properties.
-        let mut bytes = Vec::with_capacity(delivery.event.size() + 256);
-        amqp::write(&delivery.event, &envelope, &mut bytes);
-        let cost = bytes.len() + amqp::data_overhead(bytes.len());
-        if cost + ENVELOPE_BYTES > limits.message_max {
-            plan.too_large.push((place, bytes.len()));
-            continue;
-        }
         let slot = match &key {
-            None if open.is_empty() => open_group(&mut open, key),
+            None if open.is_empty() => open_group(&mut open, routing, key.clone()),
             None => 0,
             Some(text) => match by_key.get(text) {
                 Some(slot) => *slot,
                 None => {
-                    let slot = open_group(&mut open, key.clone());
+                    let slot = open_group(&mut open, routing, key.clone());
                     by_key.insert(text.clone(), slot);
                     slot
                 }
             },
         };
         let group = &mut open[slot];
+        let id = routing.message_id(&delivery.event);
+        let envelope = routing.envelope(key.as_deref(), id.as_deref());
+        // What an encoded event has beyond the memory of the event itself: names of properties.
+        let mut bytes = Vec::with_capacity(delivery.event.size() + 256);
+        amqp::write(&delivery.event, &envelope, &mut bytes);
+        let cost = section_bytes(bytes.len());
+        if group.envelope_bytes + cost > limits.batch_max {
+            // What came before it with its key goes before it.
+            if !group.places.is_empty() {
+                group.flush(routing, &mut plan);
+            }
+            plan.single(routing, limits, delivery, place, key.as_deref());
+            continue;
+        }
         if !group.places.is_empty() && group.bytes + cost > limits.batch_max {
             group.flush(routing, &mut plan);
         }
         group.push(place, bytes, cost, id);
     }
     for mut group in open {
-        group.flush(routing, &mut plan);
+        if !group.places.is_empty() {
+            group.flush(routing, &mut plan);
+        }
     }
     plan.transfers
         .sort_by_key(|transfer| transfer.group.places[0]);
     plan
 }
 
-fn open_group<'a>(open: &mut Vec<Open<'a>>, key: Option<Cow<'a, str>>) -> usize {
+fn open_group<'a>(open: &mut Vec<Open<'a>>, routing: Routing, key: Option<Cow<'a, str>>) -> usize {
+    // All message ids have the same length.
+    let id = match routing {
+        Routing::ServiceBus(_) => Some("x".repeat(amqp::MESSAGE_ID_BYTES)),
+        Routing::EventHubs(_) => None,
+    };
+    let envelope_bytes = envelope_bytes(&routing.envelope(key.as_deref(), id.as_deref()));
     open.push(Open {
+        envelope_bytes,
         key,
         message_id: None,
         places: Vec::new(),
         sections: Vec::new(),
-        bytes: ENVELOPE_BYTES,
+        bytes: envelope_bytes,
     });
     open.len() - 1
 }
 
 /// A transfer that is being filled.
 struct Open<'a> {
+    envelope_bytes: usize,
     key: Option<Cow<'a, str>>,
     /// Of the first event.
     message_id: Option<String>,
@@ -209,10 +246,13 @@ impl Open<'_> {
     fn flush(&mut self, routing: Routing, plan: &mut Plan) {
         let places = std::mem::take(&mut self.places);
         let sections = std::mem::take(&mut self.sections);
-        self.bytes = ENVELOPE_BYTES;
+        self.bytes = self.envelope_bytes;
         let envelope = routing.envelope(self.key.as_deref(), self.message_id.as_deref());
         plan.transfers.push(Encoded {
-            group: Group { places },
+            group: Group {
+                places,
+                form: TransferForm::Batch,
+            },
             sendable: Box::new(Sendable {
                 message: message(&envelope, None, None, sections),
                 message_format: BATCH_FORMAT,
@@ -223,7 +263,7 @@ impl Open<'_> {
 }
 
 impl Plan {
-    /// One event as one AMQP message, for brokers that know no batches.
+    /// One event as one AMQP message, for brokers that know no batches and for events that fit none.
     fn single(
         &mut self,
         routing: Routing,
@@ -235,19 +275,28 @@ impl Plan {
         let event = &delivery.event;
         let payload = event.payload();
         let data = payload.bytes.into_owned();
-        let size = event.size().max(data.len());
-        if data.len() + ENVELOPE_BYTES > limits.message_max {
-            self.too_large.push((place, size));
-            return;
-        }
+        // An event's size has its attributes and at least a part of its payload.
+        let near = data.len() + event.size() + AROUND_BYTES > limits.message_max;
         let id = routing.message_id(event);
         let envelope = routing.envelope(key, id.as_deref());
         let attributes = attributes(event);
         let sections = vec![Data::from(data)];
         let message = message(&envelope, payload.media_type, Some(attributes), sections);
+        if near {
+            let (bytes, bytes_max) = (message_bytes(&message), limits.message_max);
+            if bytes > bytes_max {
+                self.too_large.push(TooLargeEvent {
+                    place,
+                    bytes,
+                    bytes_max,
+                });
+                return;
+            }
+        }
         self.transfers.push(Encoded {
             group: Group {
                 places: vec![place],
+                form: TransferForm::Single,
             },
             sendable: Box::new(Sendable {
                 message,
@@ -256,6 +305,35 @@ impl Plan {
             }),
         });
     }
+}
+
+/// What the sections before the payload of a batch have.
+fn envelope_bytes(envelope: &Envelope<'_>) -> usize {
+    message_bytes(&message(envelope, None, None, Vec::new()))
+}
+
+/// What a message has on the wire: its sections one after the other.
+fn message_bytes(message: &Message<Batch<Data>>) -> usize {
+    let annotations = message.message_annotations.as_ref();
+    let properties = message.properties.as_ref();
+    let attributes = message.application_properties.as_ref();
+    let sections = [
+        annotations.map_or(0, encoded_bytes),
+        properties.map_or(0, encoded_bytes),
+        attributes.map_or(0, encoded_bytes),
+    ];
+    let data = message.body.iter().map(|data| section_bytes(data.0.len()));
+    sections.into_iter().chain(data).sum()
+}
+
+/// What fe2o3-amqp makes of a data section with so many bytes: it writes a length in one byte up to 254.
+const fn section_bytes(bytes: usize) -> usize {
+    bytes + if bytes < 255 { 5 } else { 8 }
+}
+
+fn encoded_bytes(section: &impl serde::Serialize) -> usize {
+    // A section of texts, numbers and truths is always written.
+    serde_amqp::to_vec(section).map_or(0, |bytes| bytes.len())
 }
 
 fn message(

@@ -121,14 +121,19 @@ fn values_of_any_length_are_written() {
 #[test]
 fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
     let head = r#""specversion":"1.0","id":"1","source":"h","type":"t""#;
-    for (rest, expected) in [
-        ("", &b""[..]),
-        (r#","data":{"a": 1.10}"#, b"{\"a\": 1.10}"),
+    for (rest, expected, media_type) in [
+        ("", &b""[..], None),
+        (
+            r#","data":{"a": 1.10}"#,
+            b"{\"a\": 1.10}",
+            Some("application/json"),
+        ),
         (
             r#","datacontenttype":"text/plain","data":"a\u00e4""#,
             "a\u{e4}".as_bytes(),
+            Some("text/plain"),
         ),
-        (r#","data_base64":"AP8=""#, b"\x00\xff"),
+        (r#","data_base64":"AP8=""#, b"\x00\xff", None),
     ] {
         let json = format!("{{{head}{rest}}}");
         let event =
@@ -137,7 +142,12 @@ fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
         assert_eq!(event.data().as_bytes(), expected);
         let mut bytes = Vec::new();
         amqp::write(&event, &Envelope::default(), &mut bytes);
-        assert_eq!(broker::decode(&bytes).body.0.as_slice(), expected);
+        let message = broker::decode(&bytes);
+        assert_eq!(message.body.0.as_slice(), expected);
+        let found = message
+            .properties
+            .and_then(|properties| properties.content_type);
+        assert_eq!(found.as_ref().map(|symbol| symbol.as_str()), media_type);
     }
 }
 
@@ -262,7 +272,7 @@ fn an_event_larger_than_the_link_takes_is_set_aside() {
     for batched in [true, false] {
         let routing = Routing::ServiceBus(Session::None);
         let plan = plan(routing, batched, limits, &batch, 0..4);
-        let places: Vec<usize> = plan.too_large.iter().map(|(place, _)| *place).collect();
+        let places: Vec<usize> = plan.too_large.iter().map(|event| event.place).collect();
         assert_eq!(places, [1]);
         let sent: usize = plan
             .transfers
@@ -270,5 +280,146 @@ fn an_event_larger_than_the_link_takes_is_set_aside() {
             .map(|one| one.group.places.len())
             .sum();
         assert_eq!(sent, 3);
+    }
+}
+
+const ROUTINGS: [Routing; 5] = [
+    Routing::EventHubs(PartitionKey::Bucket),
+    Routing::EventHubs(PartitionKey::Twin),
+    Routing::EventHubs(PartitionKey::None),
+    Routing::ServiceBus(Session::None),
+    Routing::ServiceBus(Session::Twin),
+];
+
+/// The form, the events and the bytes of each transfer.
+fn planned(
+    routing: Routing,
+    batched: bool,
+    (message_max, batch_max): (usize, usize),
+    batch: &[Delivery],
+) -> (Vec<(TransferForm, usize, usize)>, Vec<TooLargeEvent>) {
+    let limits = SizeLimits {
+        message_max,
+        batch_max,
+    };
+    let plan = plan(routing, batched, limits, batch, 0..batch.len());
+    let shown = |encoded: &Encoded| {
+        let group = &encoded.group;
+        (group.form, group.places.len(), wire(encoded).len())
+    };
+    (plan.transfers.iter().map(shown).collect(), plan.too_large)
+}
+
+#[test]
+fn size_reserve_is_none_for_an_event_alone() {
+    const ANY: usize = usize::MAX;
+    // Lengths around which AMQP writes one byte of length or four, and large ones.
+    for bytes in (0..20).chain(240..260).chain([300, 65_000, 260_000]) {
+        for routing in ROUTINGS {
+            let batch = [delivery(1, "room", &vec![7; bytes])];
+            let at = |batched, limits| planned(routing, batched, limits, &batch);
+            let (transfers, _) = at(true, (ANY, ANY));
+            let [(TransferForm::Batch, 1, in_batch)] = transfers[..] else {
+                panic!("{transfers:?}");
+            };
+            let (transfers, _) = at(false, (ANY, ANY));
+            let [(TransferForm::Single, 1, alone)] = transfers[..] else {
+                panic!("{transfers:?}");
+            };
+            for (limit, form) in [
+                (in_batch + 1, TransferForm::Batch),
+                (in_batch, TransferForm::Batch),
+                (in_batch - 1, TransferForm::Single),
+                (alone, TransferForm::Single),
+            ] {
+                let (transfers, too_large) = at(true, (limit, limit));
+                let sent = (transfers.len(), transfers[0].0, too_large.len());
+                assert_eq!(sent, (1, form, 0), "{routing:?} {bytes} {limit}");
+                assert!(transfers[0].2 <= limit);
+            }
+            // Larger than a batch may be, and not larger than a message may be.
+            assert_eq!(
+                at(true, (alone, 10)).0[..],
+                [(TransferForm::Single, 1, alone)]
+            );
+            for batched in [true, false] {
+                assert_eq!(at(batched, (alone + 1, alone)).1, []);
+                assert_eq!(at(batched, (alone, alone)).1, []);
+                let refused = TooLargeEvent {
+                    place: 0,
+                    bytes: alone,
+                    bytes_max: alone - 1,
+                };
+                let (transfers, too_large) = at(batched, (alone - 1, alone - 1));
+                assert_eq!((transfers.len(), &too_large[..]), (0, &[refused][..]));
+            }
+        }
+    }
+}
+
+#[test]
+fn size_reserve_is_none_for_a_batch() {
+    for routing in ROUTINGS {
+        let batch: Vec<Delivery> = (0..5)
+            .map(|id| {
+                let mut delivery = delivery(id, "room", &vec![7; 100 * id]);
+                delivery.twin = 1;
+                delivery
+            })
+            .collect();
+        let (transfers, _) = planned(routing, true, (usize::MAX, usize::MAX), &batch);
+        let [(TransferForm::Batch, 5, all)] = transfers[..] else {
+            panic!("{transfers:?}");
+        };
+        for (limit, expect) in [(all + 1, 1), (all, 1), (all - 1, 2)] {
+            let (transfers, too_large) = planned(routing, true, (limit, limit), &batch);
+            assert_eq!(
+                (transfers.len(), too_large.len()),
+                (expect, 0),
+                "{routing:?}"
+            );
+            assert!(transfers.iter().all(|(_, _, bytes)| *bytes <= limit));
+        }
+    }
+}
+
+#[test]
+fn an_event_that_fits_no_batch_keeps_its_place_among_those_of_its_key() {
+    let routing = Routing::ServiceBus(Session::Twin);
+    let batch: Vec<Delivery> = [100, 100, 5_000, 100, 100]
+        .iter()
+        .enumerate()
+        .map(|(id, bytes)| delivery(id, "room", &vec![7; *bytes]))
+        .collect();
+    let limits = SizeLimits {
+        message_max: 10_000,
+        batch_max: 2_000,
+    };
+    let plan = plan(routing, true, limits, &batch, 0..5);
+    let places: Vec<_> = plan
+        .transfers
+        .iter()
+        .map(|sent| &sent.group.places[..])
+        .collect();
+    assert_eq!(places, [&[0, 1][..], &[2], &[3, 4]]);
+}
+
+#[test]
+fn size_reserve_lets_an_event_of_260_933_bytes_through_a_link_of_262_144() {
+    let limits = (262_144, 262_144);
+    let bytes = |data: usize| {
+        let mut bytes = Vec::new();
+        let delivery = delivery(1, "room", &vec![7; data]);
+        amqp::write(&delivery.event, &Envelope::default(), &mut bytes);
+        bytes.len()
+    };
+    let data = 260_933 - (bytes(260_000) - 260_000);
+    assert_eq!(bytes(data), 260_933);
+    for batched in [true, false] {
+        for routing in ROUTINGS {
+            let batch = [delivery(1, "room", &vec![7; data])];
+            let (transfers, too_large) = planned(routing, batched, limits, &batch);
+            assert_eq!((transfers.len(), too_large.len()), (1, 0));
+        }
     }
 }

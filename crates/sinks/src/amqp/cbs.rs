@@ -3,16 +3,17 @@
 //! Source: OASIS "AMQP Claims-based Security 1.0" draft; Azure Service Bus "AMQP protocol guide",
 //! "Claims-based authorization". A put-token must succeed within 20 s of opening the connection.
 
+use super::fault_text;
 use super::token::{Kind, Renewal, Token, Tokens};
 use crate::status;
-use fe2o3_amqp::link::{Receiver, Sender};
+use fe2o3_amqp::link::{Receiver, ReceiverAttachError, Sender};
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp_types::messaging::{
     AmqpValue, ApplicationProperties, Body, Message, MessageId, Outcome, Properties,
 };
 use fe2o3_amqp_types::primitives::{SimpleValue, Timestamp as AmqpTimestamp, Value};
 use std::time::Duration;
-use twinroute_router::sink::{EndpointFault, FaultKind};
+use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// How long a put-token may take. Source: "AMQP protocol guide": the service drops the connection
 /// then.
@@ -67,7 +68,7 @@ impl Cbs {
             .target(REPLY_TO)
             .attach(session)
             .await
-            .map_err(|error| status::unreachable("cbs-attach", error.to_string()))?;
+            .map_err(|error| receiver_fault(&error))?;
         let mut cbs = Self {
             sender,
             receiver,
@@ -95,7 +96,17 @@ impl Cbs {
             Err(fault) if fault.kind == FaultKind::Unauthorized => self.tokens.refused(&token),
             Err(_) => {}
         }
-        put
+        // AMQP has no clock of the peer's to compare with: what is known of ours is said.
+        put.map_err(|fault| match self.tokens.times(&fault) {
+            Some(times) => EndpointFault {
+                reason: Reason::new(
+                    fault.reason.code.clone(),
+                    status::bounded(&format!("{}; {times}", fault.reason.detail)),
+                ),
+                ..fault
+            },
+            None => fault,
+        })
     }
 
     async fn exchange(&mut self, token: &Token) -> Result<(), EndpointFault> {
@@ -115,15 +126,13 @@ impl Cbs {
             Err(error) => return Err(super::connection::send_fault(&error)),
         }
         loop {
-            let reply = self
-                .receiver
-                .recv::<Body<Value>>()
-                .await
-                .map_err(|error| status::unreachable("cbs-receive", error.to_string()))?;
+            let reply = self.receiver.recv::<Body<Value>>().await.map_err(|error| {
+                status::unreachable("cbs-receive", fault_text::receive_text(&error))
+            })?;
             self.receiver
                 .accept(&reply)
                 .await
-                .map_err(|error| status::unreachable("cbs-receive", error.to_string()))?;
+                .map_err(|_| status::unreachable("cbs-receive", "the link ended"))?;
             // A late answer to a request that was given up before is passed over.
             let correlation = reply
                 .message()
@@ -211,6 +220,15 @@ impl Cbs {
             return Ok(());
         }
         self.put_token(token).await
+    }
+}
+
+fn receiver_fault(error: &ReceiverAttachError) -> EndpointFault {
+    match error {
+        ReceiverAttachError::RemoteClosedWithError(error) => {
+            super::connection::optional_error_fault(Some(error))
+        }
+        other => status::unreachable("cbs-attach", fault_text::receiver_attach_text(other)),
     }
 }
 

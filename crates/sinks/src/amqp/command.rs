@@ -66,12 +66,20 @@ pub(crate) struct Transfer {
 pub(crate) enum Answer {
     /// The broker's word.
     Outcome(AmqpOutcome),
-    /// Larger than the link takes, by its limit or by the broker's word.
-    TooLarge,
+    /// Larger than the link takes: by its limit, and not sent; or, without sizes, by the broker's word.
+    TooLarge(Option<MessageSizes>),
     /// The link ended first; the transfer may have arrived.
     Lost(EndpointFault),
     /// Not sent, because one before it in its batch was too large.
     Unsent,
+}
+
+/// What a message has, and what it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MessageSizes {
+    pub(crate) bytes: u64,
+    /// The link's max-message-size.
+    pub(crate) bytes_max: u64,
 }
 
 /// What the transfers of one lane's batch share: why those behind a failed one are not sent any more.
@@ -105,7 +113,7 @@ impl Reply {
     pub(super) fn give(self, answer: Answer) {
         let stop = match &answer {
             Answer::Outcome(_) | Answer::Unsent => None,
-            Answer::TooLarge => Some(Stop::TooLarge),
+            Answer::TooLarge(_) => Some(Stop::TooLarge),
             Answer::Lost(fault) => Some(Stop::Lost(fault.clone())),
         };
         if let Some(stop) = stop {

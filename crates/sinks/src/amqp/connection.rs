@@ -6,6 +6,7 @@
 use super::batch::SizeLimits;
 use super::cbs::Cbs;
 use super::entity::Entity;
+use super::fault_text;
 use super::guard::FRAME_BYTES_MAX;
 use super::shared::Shared;
 use super::stream::{Cut, Severable, severable};
@@ -17,12 +18,13 @@ use fe2o3_amqp::link::{
     DetachError, LinkStateError, SendError, SenderAttachError, SessionStopReason,
 };
 use fe2o3_amqp::sasl_profile::SaslProfile;
-use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp::session::{BeginError, SessionHandle};
 use fe2o3_amqp::{Connection, Sender, Session, connection, session};
 use fe2o3_amqp_types::definitions::{
     Error as AmqpError, ErrorCondition, Fields, ReceiverSettleMode, SenderSettleMode,
 };
 use fe2o3_amqp_types::primitives::{Symbol, Value};
+use fe2o3_amqp_types::sasl::SaslCode;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Clock;
@@ -156,7 +158,7 @@ impl Link {
         let mut connection = open_connection(target, stream).await?;
         let mut session = Session::begin(&mut connection)
             .await
-            .map_err(|error| status::unreachable("begin", error.to_string()))?;
+            .map_err(|error| begin_fault(&error))?;
         let cbs = match tokens {
             Some((tokens, token)) => Some(Cbs::attach(&mut session, tokens, token).await?),
             None => None,
@@ -205,9 +207,9 @@ impl Link {
 }
 
 fn size_limits(sender: &Sender) -> SizeLimits {
-    let message_max = sender
-        .max_message_size()
-        .map_or(BATCH_MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+    // AMQP 1.0 part 2 §2.7.3: zero, or no value, means no limit.
+    let named = sender.max_message_size().filter(|max| *max > 0);
+    let message_max = named.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
     let told = sender.properties(|properties| properties.as_ref().and_then(batch_max_property));
     SizeLimits {
         message_max,
@@ -308,19 +310,36 @@ fn open_fault(error: &OpenError) -> EndpointFault {
         // SASL outcomes 1 and 2: the credential; 3 and 4: the service (AMQP 1.0 part 5 §5.3.3.6).
         OpenError::SaslError { code, .. } => EndpointFault {
             kind: match code {
-                fe2o3_amqp_types::sasl::SaslCode::Auth
-                | fe2o3_amqp_types::sasl::SaslCode::Sys
-                | fe2o3_amqp_types::sasl::SaslCode::SysPerm => FaultKind::Unauthorized,
+                SaslCode::Auth | SaslCode::Sys | SaslCode::SysPerm => FaultKind::Unauthorized,
                 _ => FaultKind::Unreachable,
             },
             after: None,
-            reason: Reason::new("sasl", format!("{code:?}")),
+            reason: Reason::new("sasl", sasl_text(code)),
         },
         OpenError::RemoteClosedWithError(error) => error_fault(error),
         OpenError::NotImplemented(_) => {
             status::unreachable("sasl", "the broker offers no mechanism that is configured")
         }
-        other => status::unreachable("open", other.to_string()),
+        other => status::unreachable("open", fault_text::open_text(other)),
+    }
+}
+
+fn begin_fault(error: &BeginError) -> EndpointFault {
+    match error {
+        BeginError::RemoteEndedWithError(error) => error_fault(error),
+        BeginError::ConnectionStopped(reason) => connection_stop_fault(reason),
+        other => status::unreachable("begin", fault_text::begin_text(other)),
+    }
+}
+
+/// SASL outcomes: AMQP 1.0 part 5 §5.3.3.6.
+fn sasl_text(code: &SaslCode) -> &'static str {
+    match code {
+        SaslCode::Ok => "the broker accepted the credential and went no further",
+        SaslCode::Auth => "the broker refused the credential",
+        SaslCode::Sys => "the broker could not check the credential",
+        SaslCode::SysPerm => "the broker cannot check the credential, and will not be able to",
+        SaslCode::SysTemp => "the broker cannot check the credential now",
     }
 }
 
@@ -329,7 +348,7 @@ pub(crate) fn attach_fault(error: &SenderAttachError) -> EndpointFault {
     match error {
         SenderAttachError::RemoteClosedWithError(error) => error_fault(error),
         SenderAttachError::SessionStopped(reason) => stop_fault(reason),
-        other => status::unreachable("attach", other.to_string()),
+        other => status::unreachable("attach", fault_text::sender_attach_text(other)),
     }
 }
 
@@ -338,7 +357,7 @@ pub(crate) fn send_fault(error: &SendError) -> EndpointFault {
     match error {
         SendError::LinkStateError(error) => link_state_fault(error),
         SendError::Detached(error) => detach_fault(error),
-        other => status::unreachable("send", other.to_string()),
+        other => status::unreachable("send", fault_text::send_text(other)),
     }
 }
 
@@ -347,7 +366,7 @@ fn link_state_fault(error: &LinkStateError) -> EndpointFault {
         LinkStateError::RemoteDetachedWithError(error)
         | LinkStateError::RemoteClosedWithError(error) => error_fault(error),
         LinkStateError::SessionStopped(reason) => stop_fault(reason),
-        other => status::unreachable("link-lost", other.to_string()),
+        other => status::unreachable("link-lost", fault_text::link_text(other)),
     }
 }
 
@@ -358,7 +377,7 @@ pub(crate) fn detach_fault(error: &DetachError) -> EndpointFault {
             error_fault(error)
         }
         DetachError::SessionStopped(reason) => stop_fault(reason),
-        other => status::unreachable("link-lost", other.to_string()),
+        other => status::unreachable("link-lost", fault_text::detach_text(other)),
     }
 }
 
@@ -367,7 +386,7 @@ pub(crate) fn session_fault(result: &Result<(), session::Error>) -> EndpointFaul
     match result {
         Err(session::Error::RemoteEndedWithError(error)) => error_fault(error),
         Err(session::Error::ConnectionStopped(reason)) => connection_stop_fault(reason),
-        Err(error) => status::unreachable("session-lost", error.to_string()),
+        Err(error) => status::unreachable("session-lost", fault_text::session_text(error)),
         Ok(()) => status::unreachable("session-lost", ""),
     }
 }
@@ -376,7 +395,7 @@ pub(crate) fn session_fault(result: &Result<(), session::Error>) -> EndpointFaul
 pub(crate) fn connection_fault(result: &Result<(), connection::Error>) -> EndpointFault {
     match result {
         Err(connection::Error::RemoteClosedWithError(error)) => error_fault(error),
-        Err(error) => status::unreachable("connection-lost", error.to_string()),
+        Err(error) => status::unreachable("connection-lost", fault_text::connection_text(error)),
         Ok(()) => status::unreachable("connection-lost", ""),
     }
 }

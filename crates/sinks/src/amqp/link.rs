@@ -6,7 +6,7 @@
 //! one exception: a transfer that never left because an idle link had ended is handed to a new
 //! connection.
 
-use super::command::{Answer, Command, Course, Probe, Reply, Transfer, timed_out};
+use super::command::{Answer, Command, Course, MessageSizes, Probe, Reply, Transfer, timed_out};
 use super::connection::{self, Link, Target};
 use super::shared::{self, Shared};
 use super::unsettled::{Failure, Unsettled};
@@ -390,15 +390,18 @@ async fn hand_over(
             });
             return HandedOver::Yes;
         }
-        Err(Failed::Send(SendError::MessageSizeExceeded(_))) => {
-            transfer.answer.give(Answer::TooLarge);
+        Err(Failed::Send(SendError::MessageSizeExceeded(exceeded))) => {
+            transfer.answer.give(Answer::TooLarge(Some(MessageSizes {
+                bytes: exceeded.size,
+                bytes_max: exceeded.max_size,
+            })));
             return HandedOver::Yes;
         }
         Err(Failed::Send(error)) => link.seen(connection::send_fault(&error)),
         Err(Failed::Link(fault)) => link.seen(fault),
     };
     if idle && too_large(&fault) {
-        transfer.answer.give(Answer::TooLarge);
+        transfer.answer.give(Answer::TooLarge(None));
         return HandedOver::Lost(fault);
     }
     let in_time = transfer.deadline > Instant::now();
@@ -436,7 +439,7 @@ fn give_up(
     // Alone on the link, a transfer is what the broker means.
     let alone = pending == 1 && too_large(&fault);
     let answer = || match alone {
-        true => Answer::TooLarge,
+        true => Answer::TooLarge(None),
         false => Answer::Lost(fault.clone()),
     };
     failure.give(answer());

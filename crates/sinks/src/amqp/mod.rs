@@ -21,6 +21,7 @@ mod cbs;
 mod command;
 pub(crate) mod connection;
 pub(crate) mod entity;
+mod fault_text;
 pub(crate) mod guard;
 mod link;
 mod shared;

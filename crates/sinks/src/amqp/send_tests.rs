@@ -223,8 +223,8 @@ async fn a_link_that_takes_less_is_learnt_and_obeyed() {
     assert_eq!(sink.limits().bytes_max, 10_000);
     let before = broker.transfers().len();
     assert_eq!(short(&sink.send(&batch).await), outcomes);
-    // Known limits cut the batch before it is sent: two events fit a transfer.
-    assert_eq!(broker.transfers().len() - before, 4);
+    // Known limits cut the batch before it is sent: three events fit a transfer.
+    assert_eq!(broker.transfers().len() - before, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,4 +311,36 @@ async fn no_key_and_no_token_is_ever_shown() {
         panic!("a key")
     };
     assert_eq!(format!("{key:?}"), "***");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_and_the_limit_stand_in_the_reason_also_before_the_limit_is_known() {
+    let broker = Arc::new(Broker {
+        max_message_size: 10_000,
+        ..Broker::default()
+    });
+    let sink = sink(&Wire::to(&broker), manner());
+    let mut reasons = Vec::new();
+    // First the link is not open, then its limit is known.
+    for id in 0..2 {
+        let outcomes = sink.send(&[delivery(id, 20_000)]).await;
+        let [Outcome::Reject(reason)] = &outcomes[..] else {
+            panic!("{outcomes:?}");
+        };
+        reasons.push(reason.to_string());
+    }
+    assert_eq!(reasons[0], reasons[1]);
+    let text = "bytes encoded, and the link's max-message-size is 10000";
+    assert!(reasons[0].contains(text), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_above_one_mebibyte_waits_for_the_links_own_limit() {
+    let broker = Arc::new(Broker {
+        max_message_size: 100 << 20,
+        ..Broker::default()
+    });
+    let sink = sink(&Wire::to(&broker), manner());
+    let outcomes = short(&sink.send(&[delivery(0, (1 << 20) - 400)]).await);
+    assert_eq!(outcomes, ["delivered"]);
 }

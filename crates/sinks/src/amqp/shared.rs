@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use twinroute_model::clock::Timestamp;
 use twinroute_router::sink::{CredentialState, Slot};
 
-/// What is assumed before a link has told more: the size of Event Hubs Standard.
+/// What is assumed before a link has named its limits: batches as for Event Hubs Standard. No event is refused
+/// by a guess.
 const FIRST_LIMITS: SizeLimits = SizeLimits {
-    message_max: 1 << 20,
+    message_max: usize::MAX,
     batch_max: 1 << 20,
 };
 

@@ -1,8 +1,8 @@
 //! The sink of Event Hubs and Service Bus: plans transfers, sends them, tells what became of each
 //! event.
 
-use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits};
-use super::command::{Answer, Course};
+use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits, TransferForm};
+use super::command::{Answer, Course, MessageSizes};
 use super::connection::{Target, parts};
 use super::link::{Handle, too_large};
 use super::shared::Shared;
@@ -242,13 +242,20 @@ fn outcome_of(answer: Answer) -> Outcome {
         })) => Outcome::Reject(Reason::new("undeliverable-here", "modified by the broker")),
         Answer::Outcome(AmqpOutcome::Released(_)) => retry("released"),
         Answer::Outcome(_) => retry("modified"),
-        Answer::TooLarge => Outcome::Reject(Reason::new(
-            status::PAYLOAD_TOO_LARGE,
-            "larger than the link's max-message-size",
-        )),
+        Answer::TooLarge(sizes) => Outcome::Reject(too_large_reason(sizes)),
         Answer::Lost(fault) => Outcome::Unavailable(fault),
         Answer::Unsent => retry("unsent"),
     }
+}
+
+fn too_large_reason(sizes: Option<MessageSizes>) -> Reason {
+    let detail = match sizes {
+        Some(MessageSizes { bytes, bytes_max }) => {
+            format!("{bytes} bytes encoded, and the link's max-message-size is {bytes_max}")
+        }
+        None => "larger than the broker takes, by its own word".to_owned(),
+    };
+    Reason::new(status::PAYLOAD_TOO_LARGE, detail)
 }
 
 fn retry(code: &'static str) -> Outcome {
@@ -298,6 +305,11 @@ impl Results {
         if matches!(answer, Answer::Unsent) {
             return vec![group.places.clone()];
         }
+        // Nothing was sent: by the link's limit, which may only now be known, it is planned again.
+        let alone = group.places.len() == 1 && group.form == TransferForm::Batch;
+        if alone && matches!(answer, Answer::TooLarge(Some(_))) {
+            return vec![group.places.clone()];
+        }
         let outcome = outcome_of(answer);
         if matches!(outcome, Outcome::Reject(_)) && group.places.len() > 1 {
             let (first, second) = group.places.split_at(group.places.len() / 2);
@@ -308,10 +320,12 @@ impl Results {
     }
 
     fn reject_too_large(&mut self, plan: &Plan) {
-        for (place, bytes) in &plan.too_large {
-            let detail = format!("{bytes} bytes encoded; the destination takes less");
-            let reason = Reason::new(status::PAYLOAD_TOO_LARGE, detail);
-            self.set_places(&[*place], &Outcome::Reject(reason));
+        for event in &plan.too_large {
+            let reason = too_large_reason(Some(MessageSizes {
+                bytes: event.bytes as u64,
+                bytes_max: event.bytes_max as u64,
+            }));
+            self.set_places(&[event.place], &Outcome::Reject(reason));
         }
     }
 

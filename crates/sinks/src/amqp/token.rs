@@ -109,6 +109,20 @@ impl Tokens {
         })
     }
 
+    /// What to compare when the broker refuses a signature that was made a moment ago.
+    pub(crate) fn times(&self, fault: &EndpointFault) -> Option<String> {
+        let refused = fault.kind == FaultKind::Unauthorized;
+        let made = refused && self.renewal() == Renewal::Made;
+        let now = self.clock.now();
+        made.then(|| {
+            format!(
+                "the signature was made for {} s at {}, by this machine's clock: set the clock if that is wrong",
+                SIGNATURE_LIFETIME.as_secs(),
+                now.rfc3339()
+            )
+        })
+    }
+
     /// The broker took `token`.
     pub(crate) fn put(&self, token: &Token) {
         if let Entity::Identity(_) = &self.entity {

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use request::Requests;
+use request::{BYTES_MAX, Requests};
 use reqwest::{Client, Url};
 use response::Answer;
 use std::ops::Range;
@@ -138,11 +138,9 @@ impl EventGrid {
         let deadline = Instant::now() + self.attempt_timeout;
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
         let requests = Requests::encode(self.schema, batch.iter().map(|delivery| &*delivery.event));
-        for place in requests.too_large() {
-            outcomes[place] = Outcome::Reject(Reason::new(
-                PAYLOAD_TOO_LARGE,
-                "larger than the 1 MB that Event Grid takes",
-            ));
+        for (place, bytes) in requests.too_large() {
+            let detail = format!("{bytes} bytes encoded, and Event Grid takes {BYTES_MAX} (1 MB)");
+            outcomes[place] = Outcome::Reject(Reason::new(PAYLOAD_TOO_LARGE, detail));
         }
         // Ranges still to be sent, the next one last.
         let mut open: Vec<Range<usize>> = requests.split().rev().collect();

@@ -24,7 +24,7 @@ pub(crate) struct Requests {
     /// Where each item starts; one more for the end.
     starts: Vec<usize>,
     places: Vec<usize>,
-    too_large: Vec<usize>,
+    too_large: Vec<(usize, usize)>,
     bytes_max: usize,
     events_max: usize,
 }
@@ -57,9 +57,10 @@ impl Requests {
             }
             requests.text.push(b',');
             // The item and its comma, plus one bracket: what a request of this item alone has.
-            if requests.text.len() - start + 1 > bytes_max {
+            let alone = requests.text.len() - start + 1;
+            if alone > bytes_max {
                 requests.text.truncate(start);
-                requests.too_large.push(place);
+                requests.too_large.push((place, alone));
             } else {
                 requests.starts.push(requests.text.len());
                 requests.places.push(place);
@@ -68,8 +69,8 @@ impl Requests {
         requests
     }
 
-    /// Places of events that fit no request.
-    pub(crate) fn too_large(&self) -> impl Iterator<Item = usize> {
+    /// Places of events that fit no request, and what a request of each alone would have.
+    pub(crate) fn too_large(&self) -> impl Iterator<Item = (usize, usize)> {
         self.too_large.iter().copied()
     }
 
@@ -129,7 +130,7 @@ mod tests {
             let events: Vec<Event> =
                 sizes.iter().enumerate().map(|(id, size)| event(id, *size)).collect();
             let requests = Requests::bounded(schema, events.iter(), 400, 7);
-            let mut seen: Vec<usize> = requests.too_large().collect();
+            let mut seen: Vec<usize> = requests.too_large().map(|(place, _)| place).collect();
             for range in requests.split() {
                 let body = requests.body(&range);
                 prop_assert!(body.len() <= 400 && range.len() <= 7);
@@ -154,6 +155,42 @@ mod tests {
             let requests =
                 Requests::bounded(TopicSchema::CloudEvents, [&one].into_iter(), bytes_max, 9);
             assert_eq!(requests.too_large().count(), refused);
+            assert!(requests.too_large().all(|found| found == (0, bytes)));
+        }
+    }
+
+    #[test]
+    fn size_reserve_is_none_in_a_request() {
+        let events: Vec<Event> = (0..20).map(|id| event(id, 10)).collect();
+        for schema in [TopicSchema::CloudEvents, TopicSchema::EventGrid] {
+            let all = Requests::encode(schema, events.iter());
+            let bytes = all.body(&(0..20)).len();
+            let split = |bytes_max, events_max| {
+                let requests = Requests::bounded(schema, events.iter(), bytes_max, events_max);
+                let ranges: Vec<_> = requests.split().collect();
+                assert!(
+                    ranges
+                        .iter()
+                        .all(|range| requests.body(range).len() <= bytes_max)
+                );
+                ranges.len()
+            };
+            assert_eq!(
+                [bytes + 1, bytes, bytes - 1].map(|max| split(max, 99)),
+                [1, 1, 2]
+            );
+            assert_eq!([21, 20, 19].map(|max| split(bytes, max)), [1, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_million_bytes_goes_and_one_byte_more_does_not() {
+        let around = Requests::encode(TopicSchema::CloudEvents, [&event(0, 0)].into_iter());
+        let around = around.body(&(0..1)).len();
+        for (bytes, refused) in [(BYTES_MAX - 1, 0), (BYTES_MAX, 0), (BYTES_MAX + 1, 1)] {
+            let one = event(0, bytes - around);
+            let requests = Requests::encode(TopicSchema::CloudEvents, [&one].into_iter());
+            assert_eq!(requests.too_large().count(), refused, "{bytes}");
         }
     }
 }

@@ -1,19 +1,15 @@
 //! Reads Event Grid's answer: status, `Retry-After` and the error text, all bounded.
 
 use crate::status::{PAYLOAD_TOO_LARGE, bounded};
-use http::header::{HeaderMap, RETRY_AFTER};
+use http::header::{DATE, HeaderMap};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use twinroute_model::clock::Clock;
+use twinroute_model::http_date::clock_difference;
+use twinroute_model::retry_after;
+use twinroute_outgoing::answer::read_error;
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
-
-/// Bytes of an error body that are looked at.
-const ERROR_BYTES_MAX: usize = 8 << 10;
-/// How long a body is waited for: the status is known and stands.
-const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// What an answer means for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,26 +23,18 @@ pub(crate) enum Answer {
 }
 
 /// Reads the answer; what is left of its body is dropped with the connection.
-pub(crate) async fn read(mut response: reqwest::Response, clock: &dyn Clock) -> (u16, Answer) {
+pub(crate) async fn read(response: reqwest::Response, clock: &dyn Clock) -> (u16, Answer) {
     let status = response.status().as_u16();
     let after = retry_after(response.headers(), clock);
-    let mut body = Vec::new();
-    let collecting = async {
-        // A success has no body to speak of, but reading it to its end keeps the connection.
-        while body.len() < ERROR_BYTES_MAX {
-            match response.chunk().await {
-                Ok(Some(chunk)) => {
-                    let room = ERROR_BYTES_MAX - body.len();
-                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                }
-                // The status stands, whatever became of the text behind it.
-                Ok(None) | Err(_) => break,
-            }
-        }
-    };
-    // Likewise.
-    tokio::time::timeout(BODY_WAIT, collecting).await.ok();
-    (status, answer(status, after, &error_text(&body)))
+    let skew = clock_hint(status, response.headers(), clock);
+    // A success has no body to speak of, but reading it to its end keeps the connection. The status stands,
+    // whatever becomes of the text behind it.
+    let body = read_error(response).await;
+    let mut text = error_text(&body);
+    if let Some(skew) = skew {
+        text = format!("{skew}; {text}");
+    }
+    (status, answer(status, after, &text))
 }
 
 /// The table at the top of [`super`].
@@ -68,15 +56,17 @@ fn answer(status: u16, after: Option<Duration>, detail: &str) -> Answer {
     })
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date. The lane caps it.
+/// What a refusal may come of: signatures, and certificates in between, are good for a time.
+fn clock_hint(status: u16, headers: &HeaderMap, clock: &dyn Clock) -> Option<String> {
+    let date = headers.get(DATE).filter(|_| matches!(status, 401 | 403))?;
+    clock_difference(date.to_str().ok()?, clock.now())
+}
+
+/// The lane caps it.
 fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let moment = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    let seconds = moment.unix_timestamp() - clock.now().unix_seconds();
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    let pairs = headers.iter();
+    let pairs = pairs.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    retry_after::retry_after(pairs, clock.now(), Duration::MAX)
 }
 
 /// `{"error":{"code":…,"message":…}}`; azure-eventgrid 4.22.1 documents `details` too, which
@@ -136,23 +126,50 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn retry_after_forms_are_read_from_headers() {
         // 1994-11-06T08:49:07Z.
         let clock = ManualClock::new(Timestamp::from_unix_millis(784_111_747_000));
-        for (text, seconds) in [
-            ("120", Some(120)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+        for (text, expect) in [
+            ("120", Some(Duration::from_secs(120))),
+            (
+                "Sunday, 06-Nov-94 08:49:37 GMT",
+                Some(Duration::from_secs(30)),
+            ),
+            ("Sun Nov  6 08:49:37 1994", Some(Duration::from_secs(30))),
+            (
+                "99999999999999999999",
+                Some(Duration::from_millis(u64::MAX)),
+            ),
             ("soon", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            assert_eq!(
-                retry_after(&headers, &clock),
-                seconds.map(Duration::from_secs),
-                "{text}"
-            );
+            headers.append("retry-after", text.parse().unwrap());
+            headers.append("retry-after", "\u{e9}".parse().unwrap());
+            assert_eq!(retry_after(&headers, &clock), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn clock_skew_is_named_where_a_credential_is_refused() {
+        // 1994-11-06T08:49:07Z.
+        let clock = ManualClock::new(Timestamp::from_unix_millis(784_111_747_000));
+        let hint = |status, date: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, date.parse().unwrap());
+            clock_hint(status, &headers, &clock)
+        };
+        let ahead = hint(401, "Sunday, 06-Nov-94 05:49:07 GMT").unwrap();
+        assert!(
+            ahead.starts_with("this machine's clock is 3 h 0 min ahead"),
+            "{ahead}"
+        );
+        assert!(
+            hint(403, "Sun Nov  6 11:49:07 1994")
+                .unwrap()
+                .contains("3 h 0 min behind")
+        );
+        assert_eq!(hint(401, "Sun, 06 Nov 1994 08:49:37 GMT"), None);
+        assert_eq!(hint(400, "Sun, 06 Nov 1994 11:49:07 GMT"), None);
     }
 
     #[test]

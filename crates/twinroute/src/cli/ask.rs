@@ -1,5 +1,7 @@
 //! What commands share that ask a running twinroute.
 
+use super::address::ServerAddress;
+use super::arm::is_local;
 use super::shown::{self, ClientCertificate, Wire};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
@@ -14,8 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
+use twinroute_listen::Address;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
+use twinroute_model::visible::one_line;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::status::Status;
 
@@ -25,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Whom to ask.
 #[derive(Args, Debug)]
 pub(crate) struct Whom {
-    /// Its admin address: `127.0.0.1:8081`, `unix:/run/twinroute-admin.sock` or `https://router.example:8443`.
-    #[arg(long, default_value = DEFAULT)]
+    /// Its admin address: `localhost:8081`, `http://127.0.0.1:8081`, `https://router.example:8443` or
+    /// `unix:/run/twinroute-admin.sock`.
+    #[arg(long, env = "TWINROUTE_ADMIN", hide_env_values = true, default_value = DEFAULT)]
     admin: String,
     /// Sends the token in this environment variable; without this option and the next, none is sent.
     #[arg(long, value_name = "NAME", conflicts_with = "admin_token_file")]
@@ -92,10 +97,10 @@ impl Whom {
     }
 
     fn client(&self) -> anyhow::Result<Client> {
-        let context = || format!("the admin address {:?}", self.admin);
-        let wire = Wire::of(&self.admin);
-        let shown = self.shown.read(&self.admin, wire)?;
-        let client = if wire == Wire::Tls {
+        let address: ServerAddress = self.admin.parse().context("--admin")?;
+        let shown = self.shown.read(&self.admin, address.wire())?;
+        let token = self.token()?;
+        let client = if address.wire() == Wire::Tls {
             let outgoing = match &self.admin_ca_file {
                 Some(file) => Outgoing::direct(trust(file)?),
                 None => Outgoing::of_environment()?,
@@ -104,14 +109,27 @@ impl Whom {
                 Some(shown) => outgoing.with_client_certificate(shown),
                 None => outgoing,
             };
-            Client::https(&self.admin, Arc::clone(outgoing.tls())).with_context(context)?
+            Client::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
         } else {
-            Client::plain(self.admin.parse().with_context(context)?)
+            self.plain(&address, token.is_some())?
         };
-        match self.token()? {
+        match token {
             Some(token) => Ok(client.with_token(&token)?),
             None => Ok(client),
         }
+    }
+
+    fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<Client> {
+        let url = match address {
+            ServerAddress::Unix(path) => return Ok(Client::plain(Address::Unix(path.clone()))),
+            ServerAddress::Url(url) => url,
+        };
+        if shows_token && !is_local(url) {
+            output::error_line(format_args!(
+                "warning: {address} is http://: the token can be read on the way"
+            ));
+        }
+        Client::http(url.as_str()).context("--admin")
     }
 
     fn token(&self) -> anyhow::Result<Option<Secret>> {
@@ -170,7 +188,9 @@ fn refusal(answer: &Answer) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let message = json.as_ref().and_then(|json| {
         let message = &json["error"]["message"];
-        message.as_str().map(str::to_owned)
+        message
+            .as_str()
+            .map(|message| one_line(message).into_owned())
     });
     message.unwrap_or_else(|| {
         let status = answer.status;
@@ -279,13 +299,14 @@ pub(super) fn may_delete(what: &str, yes: bool) -> anyhow::Result<bool> {
     Ok(confirmed)
 }
 
-/// Cuts a text to `most` characters, the last of which says so.
+/// Cuts a text to `most` characters, the last of which says so. It is a text in one line, whoever wrote it.
 pub(super) fn cut(text: &str, most: usize) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if text.chars().count() <= most {
-        return plain.collect();
+    let line = one_line(text);
+    if line.chars().count() <= most {
+        return line.into_owned();
     }
-    plain.take(most.saturating_sub(1)).chain(['…']).collect()
+    let begin = line.chars().take(most.saturating_sub(1));
+    begin.chain(['…']).collect()
 }
 
 /// A time without its fraction of a second, in 19 characters.

@@ -1,6 +1,6 @@
 //! `twinroute audit`: reads and checks the audit log, whether the daemon runs or not.
 
-use super::{config_error, output};
+use super::{exit, output};
 use crate::auditing;
 use crate::config::Loaded;
 use anyhow::{Context as _, bail};
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use twinroute_listen::audit::{By, Entry, Follow, Found, Outcome, Report, verify};
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
+use twinroute_model::visible::one_line;
 
 /// How often a log that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -72,7 +73,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         (None, Some(config)) => {
             let loaded = match Loaded::read(config) {
                 Ok(loaded) => loaded,
-                Err(error) => return Ok(config_error(&error)),
+                Err(error) => return Ok(exit::not_started(&error)),
             };
             auditing::folder(&loaded)
                 .context("there is no audit log: nothing is on disk, and [audit] path is not set")?
@@ -274,8 +275,7 @@ fn behind<'a>(text: &'a str, mark: &str) -> &'a str {
 
 /// What a log that somebody changed holds must not steer the terminal.
 fn shortened(text: &str) -> String {
-    let plain = |char: char| if char.is_control() { '?' } else { char };
-    text.chars().take(SHOWN_CHARS_MAX).map(plain).collect()
+    one_line(text).chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `twinroute explain`: why an event goes where it goes.
 
-use super::config_error;
+use super::exit;
 use crate::cli::output;
 use crate::config::Loaded;
 use crate::daemon;
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use twinroute_model::cloudevents::json;
 use twinroute_model::event::Limits;
 use twinroute_model::twin::TwinKey;
+use twinroute_model::visible::one_line;
 
 pub(super) async fn run(
     file: &Path,
@@ -21,21 +22,21 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let loaded = match Loaded::read(file) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     if let Err(error) = loaded.need_files("explain") {
-        return Ok(config_error(&error));
+        return Ok(exit::not_started(&error));
     }
     let definitions = match loaded.definitions() {
         Ok(definitions) => definitions,
-        Err(faults) => return Ok(config_error(&faults.into())),
+        Err(faults) => return Ok(exit::not_started(&faults.into())),
     };
     let router = daemon::router(&loaded.outgoing()?)?
         .default_instance(&loaded.config.instance)
         .definitions(definitions);
     let router = match router.build() {
         Ok(router) => router,
-        Err(error) => return Ok(config_error(&error.into())),
+        Err(error) => return Ok(exit::not_started(&error.into())),
     };
     let mut bytes = Vec::new();
     if event == Path::new("-") {
@@ -60,7 +61,8 @@ pub(super) async fn run(
         output::line(serde_json::to_string_pretty(&routes)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut text = format!("event {} of twin {}\n", event.id(), TwinKey::of(&event));
+    let head = format!("event {} of twin {}", event.id(), TwinKey::of(&event));
+    let mut text = format!("{}\n", one_line(&head));
     for (id, endpoint, explanation) in explained {
         let verdict = if explanation.matches {
             "matches"

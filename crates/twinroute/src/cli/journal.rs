@@ -1,6 +1,6 @@
 //! `twinroute journal`: looks into a journal that nobody has open, and repairs it.
 
-use super::EX_CONFIG;
+use super::exit::ExitReason;
 use crate::auditing;
 use crate::cli::output;
 use crate::config::Loaded;
@@ -72,7 +72,7 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
     Ok(if report.is_whole() {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(EX_CONFIG)
+        ExitCode::from(ExitReason::Configuration.code())
     })
 }
 

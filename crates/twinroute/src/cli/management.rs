@@ -1,6 +1,6 @@
 //! `twinroute management`: the store of a twinroute that is stopped, as a document.
 
-use super::config_error;
+use super::exit;
 use crate::auditing;
 use crate::cli::output;
 use crate::config::Loaded;
@@ -60,7 +60,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     | Step::RotateKey { config, .. }) = step;
     let loaded = match Loaded::read(config) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     match step {
         Step::Export { with_secrets, .. } => {

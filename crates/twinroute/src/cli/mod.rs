@@ -1,5 +1,6 @@
 //! The command line: one module a command.
 
+mod address;
 mod arm;
 mod ask;
 mod audit;
@@ -9,6 +10,7 @@ mod demo;
 mod dps;
 mod emulator;
 mod endpoint;
+pub(crate) mod exit;
 mod explain;
 mod instance;
 mod journal;
@@ -25,20 +27,9 @@ mod table;
 mod validate;
 
 use clap::{Parser, Subcommand};
-use output::OutputEnd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// What `sysexits.h` calls a configuration error.
-pub(crate) const EX_CONFIG: u8 = 78;
-
-/// What `sysexits.h` calls an error of reading or writing.
-const EX_IOERR: u8 = 74;
-
-/// What a shell shows for a program that SIGPIPE ended: 128 and the signal's number. We hear of the pipe by an error
-/// instead, since a daemon must outlive a connection that breaks.
-const EX_PIPE: u8 = 141;
 
 /// Reads the command line; `--help` and `--version` are answered, and what is wrong is said, here.
 ///
@@ -53,7 +44,7 @@ pub(crate) fn arguments() -> Result<Arguments, ExitCode> {
         }
         match output::help(&error) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => failed(&failure.into()),
+            Err(failure) => exit::failed(&failure.into()),
         }
     })
 }
@@ -177,29 +168,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Emulator(options) => emulator::run(options).await,
         Command::Completions { shell } => completions::run(shell),
     };
-    result.unwrap_or_else(|error| failed(&error))
-}
-
-/// Says once why a command failed, and gives its exit code.
-fn failed(error: &anyhow::Error) -> ExitCode {
-    match output::ended(error) {
-        // Whoever read it has seen enough, which is not worth a word.
-        Some(OutputEnd::Closed) => ExitCode::from(EX_PIPE),
-        Some(OutputEnd::Failed(failure)) => {
-            output::error_line(format_args!("twinroute: {failure}"));
-            ExitCode::from(EX_IOERR)
-        }
-        None => {
-            output::error_line(format_args!("twinroute: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Prints a configuration error and gives its exit code.
-fn config_error(error: &anyhow::Error) -> ExitCode {
-    output::error_line(format_args!("twinroute: {error:#}"));
-    ExitCode::from(EX_CONFIG)
+    result.unwrap_or_else(|error| exit::failed(&error))
 }
 
 /// Hears SIGINT and SIGTERM from the moment it is made.

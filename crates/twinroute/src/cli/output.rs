@@ -5,8 +5,10 @@
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
+use std::borrow::Cow;
 use std::fmt::{self, Display};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use twinroute_model::visible;
 
 /// Why standard output takes no more. It stands inside the [`io::Error`]s of this module, so that a reader who is gone
 /// is told from a connection that broke.
@@ -72,7 +74,8 @@ pub(crate) fn has_colors(stream: &impl RawStream) -> bool {
 /// Says a line on standard error: an error, a warning, how far a long step is. Nobody may be there to read it, which
 /// changes nothing.
 pub(crate) fn error_line(text: impl Display) {
-    error_text(format_args!("{text}\n"));
+    let text = text.to_string();
+    error_text(format_args!("{}\n", visible::one_line(&text)));
 }
 
 /// As [`error_line`], for a text that ends its own lines.
@@ -82,19 +85,27 @@ pub(crate) fn error_text(text: impl Display) {
 
 /// Standard output for what is long or comes piece by piece; flush it at the end.
 pub(crate) fn stream() -> OutputStream {
+    let stdout = io::stdout();
     OutputStream {
-        stdout: io::stdout(),
+        gate: stdout.is_terminal().then(TerminalGate::default),
+        stdout,
     }
 }
 
 /// See [`stream`].
 pub(crate) struct OutputStream {
     stdout: io::Stdout,
+    gate: Option<TerminalGate>,
 }
 
 impl Write for OutputStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stdout.write(bytes).map_err(OutputFailure::wrap)
+        let Some(gate) = &mut self.gate else {
+            return self.stdout.write(bytes).map_err(OutputFailure::wrap);
+        };
+        let text = gate.pass(bytes);
+        let written = self.stdout.write_all(text.as_bytes());
+        written.map(|()| bytes.len()).map_err(OutputFailure::wrap)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -153,9 +164,43 @@ fn styled(text: &clap::Error, stream: &impl RawStream) -> String {
     }
 }
 
-/// The text as it goes out.
+/// The text as it goes out: the gate for what peers, producers and files wrote. Line ends and tabs are the text's own,
+/// so what stands within a line passes [`one_line`](twinroute_model::visible::one_line) where the line is made.
 fn printed(text: &dyn Display) -> String {
-    text.to_string()
+    let text = text.to_string();
+    match visible::lines(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(escaped) => escaped,
+    }
+}
+
+/// The gate for data that goes to a terminal: into a file or a pipe it goes as it is, byte for byte.
+#[derive(Default)]
+struct TerminalGate {
+    /// The begin of a character whose rest is still to come.
+    begin: Vec<u8>,
+}
+
+impl TerminalGate {
+    /// What `bytes` look like behind those before; bytes that are no UTF-8 stand as U+FFFD.
+    fn pass(&mut self, bytes: &[u8]) -> String {
+        let mut all = std::mem::take(&mut self.begin);
+        all.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&all) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => all.len().saturating_sub(unfinished(&all)),
+        };
+        self.begin = all.split_off(whole);
+        visible::lines(&String::from_utf8_lossy(&all)).into_owned()
+    }
+}
+
+/// Bytes at the end that may begin a character.
+fn unfinished(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last();
+    let tail = last.map_or(&[][..], |chunk| chunk.invalid());
+    let begins = std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
+    if begins { tail.len() } else { 0 }
 }
 
 /// Whether a command failed because of its output, and how.

@@ -1,21 +1,25 @@
 //! `twinroute run`: the real thing.
 
-use super::{StopSignals, config_error, table};
+use super::exit::{self, ExitReason};
+use super::{StopSignals, table};
 use crate::cli::output;
-use crate::config::Loaded;
+use crate::config::{Loaded, LogFormat};
 use crate::daemon::Daemon;
 use crate::logging;
 use crate::process;
+use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
+use twinroute_router::status::Status;
 
 pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match Loaded::read(file) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
-    if let Err(error) = logging::install(loaded.config.log.format, &loaded.config.log.filter) {
-        return Ok(config_error(&error));
+    let format = loaded.config.log.format;
+    if let Err(error) = logging::install(format, &loaded.config.log.filter) {
+        return Ok(exit::not_started(&error));
     }
     if !loaded.config.core_dumps {
         process::without_core_dumps();
@@ -24,18 +28,43 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let grace = loaded.config.shutdown_grace;
     let daemon = match Daemon::start(loaded).await {
         Ok(daemon) => daemon,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(not_started(format, &error)),
     };
     stop.wait().await;
     tracing::info!(?grace, "stopping: lanes finish what they have");
     tokio::select! {
         status = daemon.stop(grace) => {
-            output::error_text(table::render(&status));
+            show_last(format, &status);
             Ok(ExitCode::SUCCESS)
         }
         () = stop.wait() => {
             tracing::error!("told to stop once more: what was not delivered is lost, uncounted");
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Says why there is no daemon, in the form of the log.
+fn not_started(format: LogFormat, error: &anyhow::Error) -> ExitCode {
+    match format {
+        LogFormat::Pretty => exit::not_started(error),
+        LogFormat::Json => {
+            let code = ExitReason::of(error).code();
+            let fields = json!({ "error": format!("{error:#}"), "exit_code": code });
+            let event = logging::json_event("ERROR", "cannot start", &fields);
+            output::error_line(event);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The last status goes out whatever the log's filter is.
+fn show_last(format: LogFormat, status: &Status) {
+    match format {
+        LogFormat::Pretty => output::error_text(table::render(status)),
+        LogFormat::Json => {
+            let fields = json!({ "status": status });
+            output::error_line(logging::json_event("INFO", "the last status", &fields));
         }
     }
 }

@@ -42,15 +42,6 @@ pub(super) enum Wire {
     Plain,
 }
 
-impl Wire {
-    pub(super) fn of(address: &str) -> Self {
-        match address.starts_with("https://") {
-            true => Self::Tls,
-            false => Self::Plain,
-        }
-    }
-}
-
 impl ClientCertificate {
     /// Reads what is to be shown to `address`, if anything is. Blocks on the file system.
     ///

@@ -1,6 +1,7 @@
 //! A status as a table for the terminal.
 
 use std::fmt::Write as _;
+use twinroute_model::visible::one_line;
 use twinroute_router::status::{EndpointStatus, SourceStatus, Status};
 
 /// Draws all instances: per endpoint the ledger, per route what it matched.
@@ -25,6 +26,9 @@ pub(super) fn render(status: &Status) -> String {
     if let Some(source) = &status.table.source {
         source_lines(&mut text, source);
     }
+    for warning in &status.table.warnings {
+        line(&mut text, format_args!("warning: {warning}"));
+    }
     for error in &status.table.errors {
         line(&mut text, format_args!("refused: {error}"));
     }
@@ -32,8 +36,8 @@ pub(super) fn render(status: &Status) -> String {
         line(&mut text, format_args!("\n{:<22}{COLUMNS}", instance.name));
         for endpoint in &instance.endpoints {
             line(&mut text, format_args!("{}", endpoint_line(endpoint)));
-            if !endpoint.last_error.is_empty() && endpoint.backing_off_ms > 0 {
-                line(&mut text, format_args!("    {}", endpoint.last_error));
+            for reason in reasons(endpoint) {
+                line(&mut text, format_args!("    {reason}"));
             }
             if let Some(credential) = credential_line(endpoint) {
                 line(&mut text, format_args!("    {credential}"));
@@ -104,13 +108,71 @@ fn endpoint_line(endpoint: &EndpointStatus) -> String {
         endpoint.in_flight,
         endpoint.parked,
         endpoint.delivered,
-        endpoint.dead_letters.all(),
+        dead(endpoint),
         endpoint.discarded,
         age(endpoint.oldest_age_ms),
         endpoint.latency_p50_ms,
         endpoint.latency_p99_ms,
-        endpoint.state
+        state(endpoint)
     )
+}
+
+/// Dead letters that no replay gave back, and behind a stroke all there ever were, where that is more.
+fn dead(endpoint: &EndpointStatus) -> String {
+    let ever = endpoint.dead_letters.all();
+    match ever.saturating_sub(endpoint.replayed) {
+        left if left == ever => ever.to_string(),
+        left => format!("{left}/{ever}"),
+    }
+}
+
+/// The state; an endpoint that answers and takes nothing is not simply healthy.
+fn state(endpoint: &EndpointStatus) -> String {
+    match failing(endpoint) {
+        0 => endpoint.state.clone(),
+        1 => format!(
+            "{}, but the last event became a dead letter",
+            endpoint.state
+        ),
+        count => format!(
+            "{}, but the last {count} events became dead letters",
+            endpoint.state
+        ),
+    }
+}
+
+/// Events in a row that it did not take, though nothing is wrong with itself.
+fn failing(endpoint: &EndpointStatus) -> u64 {
+    if endpoint.state != "healthy" {
+        return 0;
+    }
+    // Counts of events outlive a restart, and this one does not.
+    match (endpoint.failed_in_a_row, endpoint.delivered) {
+        (0, 0) => endpoint
+            .dead_letters
+            .all()
+            .saturating_sub(endpoint.replayed),
+        (count, _) => count,
+    }
+}
+
+/// Why events do not arrive, or dead letters do not.
+fn reasons(endpoint: &EndpointStatus) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let works = matches!(endpoint.state.as_str(), "healthy" | "paused" | "stopped");
+    let waits = endpoint.backing_off_ms > 0 || endpoint.parked > 0;
+    if (!works || waits || failing(endpoint) > 0) && !endpoint.last_error.is_empty() {
+        reasons.push(endpoint.last_error.clone());
+    }
+    let letters = &endpoint.dead_letters;
+    if !matches!(letters.store.as_str(), "local" | "ok" | "") {
+        let count = letters.awaiting_upload;
+        reasons.push(format!(
+            "{count} dead letters wait for their container, which is {}: {}",
+            letters.store, letters.last_error
+        ));
+    }
+    reasons
 }
 
 /// Which credential is in use, where that is not the first one, it ends, or it is refused.
@@ -152,12 +214,93 @@ fn shortened(filter: &str) -> String {
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(text, "{arguments}").expect("a String takes everything");
+    let line = arguments.to_string();
+    // A gap above is ours; what else would end a line is not.
+    let (gap, line) = match line.strip_prefix('\n') {
+        Some(line) => ("\n", line),
+        None => ("", &*line),
+    };
+    writeln!(text, "{gap}{}", one_line(line)).expect("a String takes everything");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn endpoint(state: &str, last_error: &str) -> EndpointStatus {
+        let status = serde_json::json!({
+            "name": "hub-1", "endpoint_type": "EventHub", "state": state, "last_error": last_error,
+            "backing_off_ms": 0, "matched": 16, "replayed": 0, "queued": 0, "in_flight": 0,
+            "parked": 0, "delivered": 0, "discarded": 0, "discarded_by": {}, "queue_bytes": 0,
+            "memory_bytes": 0, "oldest_age_ms": 0, "latency_p50_ms": 0, "latency_p99_ms": 0,
+            "batches_in_flight_max": 1,
+            "dead_letters": {
+                "uploaded": 0, "awaiting_upload": 0, "local": 0, "replayed": 0, "by_reason": {},
+                "bytes": 0, "store": "local", "last_error": "", "backing_off_ms": 0,
+                "expires_at": "", "expires_in_s": null,
+            },
+            "retry": {
+                "schedule_s": [], "jitter_percent": 0, "attempts_max": 1, "time_to_live_s": 1,
+                "standing_still": false, "retry_after_max_s": 1, "probe_interval_max_s": 1,
+                "when_full": "refuse", "answers": {},
+            },
+        });
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn hidden_reasons_of_states_are_shown() {
+        for state in [
+            "failed",
+            "waiting-for-secret",
+            "unauthorized",
+            "undefined",
+            "gone",
+        ] {
+            assert_eq!(reasons(&endpoint(state, "why")), ["why"], "{state}");
+        }
+        // The last failure is told also when it is over.
+        assert_eq!(reasons(&endpoint("healthy", "why")), [""; 0]);
+        let mut container = endpoint("healthy", "");
+        container.dead_letters.store = "unauthorized".to_owned();
+        container.dead_letters.awaiting_upload = 2;
+        container.dead_letters.last_error = "the SAS has expired".to_owned();
+        let expect =
+            "2 dead letters wait for their container, which is unauthorized: the SAS has expired";
+        assert_eq!(reasons(&container), [expect]);
+    }
+
+    #[test]
+    fn hidden_reasons_of_an_endpoint_that_rejects_all_it_gets() {
+        let mut all = endpoint("healthy", "http-400: no");
+        all.dead_letters.local = 8;
+        for in_a_row in [0, 8] {
+            all.failed_in_a_row = in_a_row;
+            let expect = "healthy, but the last 8 events became dead letters";
+            assert_eq!(state(&all), expect);
+            assert_eq!(reasons(&all), ["http-400: no"]);
+        }
+        (all.delivered, all.failed_in_a_row) = (1, 0);
+        assert_eq!(state(&all), "healthy");
+        assert_eq!(state(&endpoint("throttled", "")), "throttled");
+    }
+
+    #[test]
+    fn hidden_reasons_dead_letters_that_were_replayed_are_not_there_any_more() {
+        let mut of = endpoint("healthy", "");
+        assert_eq!(dead(&of), "0");
+        of.dead_letters.local = 16;
+        assert_eq!(dead(&of), "16");
+        of.dead_letters.local = 0;
+        of.dead_letters.replayed = 16;
+        of.replayed = 16;
+        assert_eq!(dead(&of), "0/16");
+        // A container keeps what was replayed from it.
+        of.dead_letters.replayed = 0;
+        of.dead_letters.uploaded = 16;
+        of.replayed = 10;
+        assert_eq!(dead(&of), "6/16");
+    }
 
     #[test]
     fn ages_are_short() {

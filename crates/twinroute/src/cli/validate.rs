@@ -1,9 +1,10 @@
 //! `twinroute validate`: everything that is wrong, before anything runs.
 
-use super::{EX_CONFIG, config_error};
+use super::exit::{self, ExitReason};
 use crate::cli::output;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
+use crate::exposed;
 use crate::listeners;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use twinroute_router::source::Faults;
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match Loaded::read(file) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     let mut errors = Vec::new();
     match loaded.config.check() {
@@ -21,10 +22,13 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
             .for_each(|warning| output::error_line(format_args!("warning: {warning}"))),
         Err(found) => errors.extend(found),
     }
+    for warning in exposed::open_folders(&loaded) {
+        output::error_line(format_args!("warning: {warning}"));
+    }
     let outgoing = match loaded.outgoing() {
         Ok(outgoing) => outgoing,
         // What else is wrong would be told of a table that was not looked at.
-        Err(error) => return Ok(config_error(&error)),
+        Err(error) => return Ok(exit::not_started(&error)),
     };
     let definitions = match loaded.config.table.source {
         Kind::Files => loaded.definitions().map(Some),
@@ -40,7 +44,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new(None, &outgoing)?;
+            let connector = Endpoints::new(None, &outgoing, loaded.config.ingress.event_bytes())?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(mut warnings) => {
@@ -69,7 +73,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         file.display(),
         count(errors.len(), "error")
     ));
-    Ok(ExitCode::from(EX_CONFIG))
+    Ok(ExitCode::from(ExitReason::Configuration.code()))
 }
 
 fn add(errors: &mut Vec<String>, faults: &Faults) {

@@ -126,7 +126,7 @@ fn a_stop_keeps_what_waits_and_a_second_process_is_kept_out() {
         .arg(folder.path().join("twinroute.toml"))
         .output()
         .unwrap();
-    assert_eq!(second.status.code(), Some(78));
+    assert_eq!(second.status.code(), Some(75));
     let error = text(&second.stderr);
     assert!(error.contains("another process has it open"), "{error}");
     daemon.signal("-TERM");

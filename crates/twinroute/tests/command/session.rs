@@ -72,6 +72,7 @@ pub(crate) fn bare(words: &[&str]) -> Command {
         "SUBSCRIPTION",
         "RESOURCE_GROUP",
         "ROUTES_URL",
+        "ADMIN",
     ] {
         command.env_remove(format!("TWINROUTE_{name}"));
     }

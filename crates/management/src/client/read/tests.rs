@@ -103,7 +103,8 @@ fn an_event_grid_topic_keeps_its_url_and_needs_its_key() {
     let (endpoint, _) = one(&properties(url), &key);
     assert!(matches!(endpoint.destination, Destination::EventGrid(topic) if topic.endpoint == url));
     let (endpoint, _) = one(&properties("https://###"), &key);
-    assert!(waits_for(&endpoint).ends_with("`properties.TopicEndpoint`: is no URL"));
+    let rule = "`properties.TopicEndpoint`: must be the topic's URL";
+    assert!(waits_for(&endpoint).contains(rule), "{endpoint:?}");
 }
 
 #[test]

@@ -4,9 +4,11 @@ use super::super::api::Api;
 use super::super::error::Error;
 use super::super::read::Listing;
 use super::AzureSource;
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -97,9 +99,15 @@ impl AzureSource {
     }
 }
 
+/// A text among the properties of a resource, whose other members are not kept.
 fn property(resource: &RawValue, name: &str) -> Option<String> {
-    let value: Value = serde_json::from_str(resource.get()).ok()?;
-    Some(value.get("properties")?.get(name)?.as_str()?.to_owned())
+    #[derive(Deserialize)]
+    struct Resource<'a> {
+        #[serde(borrow)]
+        properties: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    }
+    let resource: Resource<'_> = serde_json::from_str(resource.get()).ok()?;
+    serde_json::from_str(resource.properties.get(name)?.get()).ok()
 }
 
 /// SHA-256 of a listing, by its bytes as they were answered.

@@ -211,7 +211,15 @@ async fn only_who_has_read_the_present_etag_changes_a_service() {
 async fn a_patch_replaces_tags_and_nothing_else() {
     let (client, path) = with_service("dps1").await;
     let before = client.get(&path).await;
-    let patch = json!({ "tags": { "foo": "bar" }, "properties": { "allocationPolicy": "Static" } });
+    let more = json!({ "tags": { "foo": "bar" }, "properties": { "allocationPolicy": "Static" } });
+    let refused = client.patch(&path, &more).await;
+    check_flat(
+        &refused,
+        400,
+        400_004,
+        "properties: cannot be changed by a PATCH",
+    );
+    let patch = json!({ "tags": { "foo": "bar" }, "properties": { "allocationPolicy": "Hashed" } });
     let patched = client.patch(&path, &patch).await;
     assert_eq!(
         (patched.status, &patched.json["tags"]),

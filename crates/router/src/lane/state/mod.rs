@@ -65,6 +65,8 @@ pub(super) struct State {
     /// When deaths were last told in the log, and how many there were since.
     deaths_told_at: Option<Instant>,
     deaths_untold: u64,
+    /// Events that had their last attempt since one was delivered.
+    deaths_in_a_row: u64,
     evictions: room::Evictions,
     paused: bool,
     still: Still,
@@ -192,6 +194,7 @@ impl State {
             overflowing: false,
             deaths_told_at: None,
             deaths_untold: 0,
+            deaths_in_a_row: 0,
             evictions: room::Evictions::default(),
             paused: origin.state.paused,
             still: Still::restored(origin.state.still + before, since.map(|_| now)),

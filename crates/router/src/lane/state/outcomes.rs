@@ -70,6 +70,9 @@ impl State {
             fates.push((twin, fate));
         }
         self.counters.get().delivered.increment(delivered);
+        if delivered > 0 {
+            self.deaths_in_a_row = 0;
+        }
         self.queue.resolve(fates, now);
         self.bury(dying, now);
         self.hand_over();
@@ -164,6 +167,7 @@ impl State {
         };
         self.last_error = reason.to_string();
         self.deaths_untold += dying.0.len() as u64;
+        self.deaths_in_a_row += dying.0.len() as u64;
         let quiet = |told: Instant| now.saturating_duration_since(told) >= DEATHS_TOLD_EVERY;
         if self.deaths_told_at.is_none_or(quiet) {
             tracing::error!(

@@ -34,6 +34,7 @@ impl State {
             since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
             credentials: self.credentials(),
             last_error: self.last_error(),
+            failed_in_a_row: self.deaths_in_a_row,
             backing_off_ms: millis(until.unwrap_or_default()),
             matched: ledger.matched,
             replayed: ledger.replayed,

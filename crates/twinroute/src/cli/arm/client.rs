@@ -1,17 +1,18 @@
 //! The connection to a management API, and the calls that commands make.
 
-use super::super::shown::Wire;
 use super::Server;
 use super::told;
+use crate::cli::address::ServerAddress;
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use twinroute_credential::token::{Login, TokenSource};
 use twinroute_management::client::api::{Answer, Api};
@@ -71,11 +72,27 @@ struct Connections {
     /// To management APIs, with the client's certificate.
     outgoing: Outgoing,
     clock: Arc<dyn Clock>,
+    /// The socket of a server that is asked over one.
+    socket: Option<PathBuf>,
 }
 
 impl Connections {
+    fn to(&self, address: &ServerAddress) -> Self {
+        let socket = match address {
+            ServerAddress::Unix(path) => Some(path.clone()),
+            ServerAddress::Url(_) => None,
+        };
+        Self {
+            socket,
+            ..self.clone()
+        }
+    }
+
     fn api(&self, url: &str, scope: &str, tokens: Option<&TokenSource>) -> anyhow::Result<Api> {
-        let http = http::client(&self.outgoing, None)?;
+        let http = match &self.socket {
+            Some(path) => self.outgoing.http().unix_socket(path.as_path()).build()?,
+            None => http::client(&self.outgoing, None)?,
+        };
         let clock = Arc::clone(&self.clock);
         Ok(match tokens {
             Some(tokens) => Api::new(url, scope, tokens.clone(), http, clock)?,
@@ -95,18 +112,23 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Logins go to others than who is to see the certificate.
         let tokens = self.tokens(&outgoing, &clock)?;
-        let wire = Wire::of(&self.management_url);
+        let address: ServerAddress = self.management_url.parse().context("--management-url")?;
         let connections = Connections {
-            outgoing: match self.shown.read(&self.management_url, wire)? {
+            outgoing: match self.shown.read(&self.management_url, address.wire())? {
                 Some(shown) => outgoing.with_client_certificate(shown),
                 None => outgoing,
             },
             clock,
+            socket: None,
         };
-        let api = connections.api(&self.management_url, MANAGEMENT_SCOPE, tokens.as_ref());
+        let connections = connections.to(&address);
+        let api = connections.api(&address.url(), MANAGEMENT_SCOPE, tokens.as_ref());
         let api = api.context("--management-url")?;
         self.check_wire(api.base())?;
-        knock(api.base()).await?;
+        match &address {
+            ServerAddress::Unix(path) => knock_socket(path, &address).await?,
+            ServerAddress::Url(_) => knock(api.base()).await?,
+        }
         Ok(Client {
             api,
             subscription: self.subscription.clone(),
@@ -246,21 +268,24 @@ impl Client {
 
     /// The data plane of an instance, where its routes are: at `url`, or where the instance says.
     pub(crate) fn routes(&self, url: Option<&str>, instance: &Value) -> anyhow::Result<Self> {
-        let url = match url {
-            Some(url) => url.to_owned(),
-            None => routes_url(self.api.base(), instance)?,
+        let (url, http) = match url {
+            Some(url) => {
+                let address: ServerAddress = url.parse().context("--routes-url")?;
+                (address.url(), self.http.to(&address))
+            }
+            None => (routes_url(self.api.base(), instance)?, self.http.clone()),
         };
         let parsed = Url::parse(&url).context("--routes-url")?;
         let plain = parsed.scheme() != "https" && !is_local(&parsed);
         if plain && self.tokens.is_some() && parsed.origin() != self.api.base().origin() {
             bail!("use https:// for the routes: the token must not go to {url} in the clear");
         }
-        let api = self.http.api(&url, ROUTES_SCOPE, self.tokens.as_ref());
+        let api = http.api(&url, ROUTES_SCOPE, self.tokens.as_ref());
         Ok(Self {
             api: api.context("--routes-url")?,
             subscription: self.subscription.clone(),
             tokens: self.tokens.clone(),
-            http: self.http.clone(),
+            http,
         })
     }
 }
@@ -297,7 +322,7 @@ fn routes_url(base: &Url, instance: &Value) -> anyhow::Result<String> {
 }
 
 /// Whether what is sent there stays on this machine.
-fn is_local(url: &Url) -> bool {
+pub(crate) fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
@@ -320,6 +345,21 @@ async fn knock(base: &Url) -> anyhow::Result<()> {
             Err(told::nobody(url))
         }
         // Whatever else there is, the call tells.
+        _ => Ok(()),
+    }
+}
+
+/// As [`knock`], at a unix socket.
+async fn knock_socket(path: &Path, address: &ServerAddress) -> anyhow::Result<()> {
+    match timeout(KNOCK, UnixStream::connect(path)).await {
+        Ok(Err(error))
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionRefused | ErrorKind::NotFound
+            ) =>
+        {
+            Err(told::nobody(&address.to_string()))
+        }
         _ => Ok(()),
     }
 }

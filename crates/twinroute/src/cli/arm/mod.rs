@@ -11,7 +11,7 @@ pub(super) mod show;
 mod told;
 mod wait;
 
-pub(super) use client::{Client, Waiting};
+pub(super) use client::{Client, Waiting, is_local};
 pub(super) use wait::WaitOptions;
 
 use super::shown::ClientCertificate;
@@ -35,7 +35,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Management API")]
 pub(crate) struct Server {
-    /// Where it is: a twinroute's address, or https://management.azure.com.
+    /// Where it is: https://management.azure.com, or a twinroute's address: `localhost:8083`,
+    /// `https://router.example:8443`, `unix:/run/twinroute-management.sock`.
     #[arg(
         long,
         value_name = "URL",

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use twinroute_management::SECRET_MEMBERS;
 use twinroute_model::secret::Secret;
+use twinroute_model::visible::one_line;
 
 /// Characters of one cell; the rest is in `--json`.
 const CELL_MAX: usize = 60;
@@ -94,10 +95,7 @@ pub(crate) fn facts(facts: &[(&str, &str)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in facts {
-        let value: String = value
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let value = one_line(value);
         writeln!(text, "{name:<width$}  {value}").expect("a String takes everything");
     }
     text
@@ -147,7 +145,7 @@ mod tests {
         );
         assert_eq!(
             facts(&[("name", "a"), ("host", ""), ("location", "b\u{1b}c")]),
-            "name      a\nlocation  b c\n"
+            "name      a\nlocation  b\\u001bc\n"
         );
     }
 }

@@ -1,0 +1,51 @@
+//! `expired-sas`: a matter of the dead letters stops dead letters, never deliveries.
+
+use super::*;
+use crate::testing::Client;
+
+fn body(query: &str, key: &str) -> Value {
+    let sas =
+        format!("https://acct.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sig=c2ln&{query}");
+    json!({ "properties": {
+        "endpointType": "EventHub", "connectionStringPrimaryKey": KEY.replace("marked", key),
+        "deadLetterSecret": sas,
+    } })
+}
+
+#[tokio::test]
+async fn expired_sas_warns_and_the_endpoint_stays_in_use() {
+    let client = Client::new(TWINS);
+    client.put_and_wait(&instance("twins"), &here()).await;
+    let hub = format!("{}/endpoints/hub-1", instance("twins"));
+    let good = "sp=w&se=2030-01-01T00:00:00Z";
+    client.put_and_wait(&hub, &body(good, "old")).await;
+    for (query, code) in [
+        ("sp=w&se=2020-01-01T00:00:00Z", "DeadLetterSasExpired"),
+        ("sp=rl&se=2030-01-01T00:00:00Z", "DeadLetterSasWithoutWrite"),
+        (
+            "sp=w&st=2029-01-01T00:00:00Z&se=2030-01-01T00:00:00Z",
+            "DeadLetterSasNotYetValid",
+        ),
+    ] {
+        // The hub's key is renewed meanwhile: that is what the PUT is about.
+        let made = client.put_and_wait(&hub, &body(query, "new")).await;
+        assert_eq!(made.status, 201);
+        let found = client.get(&hub).await.json;
+        assert_eq!(
+            found["properties"]["provisioningState"], "Warning",
+            "{query}"
+        );
+        assert_eq!(found["properties"]["provisioningError"]["code"], code);
+        let route = json!({ "endpointName": "hub-1", "filter": "true" });
+        let put = client
+            .put("/eventroutes/r1?api-version=2023-10-31", &route)
+            .await;
+        assert_eq!(
+            put.status, 204,
+            "an endpoint with a warning takes routes: {put:?}"
+        );
+    }
+    client.put_and_wait(&hub, &body(good, "new")).await;
+    let found = client.get(&hub).await.json;
+    assert_eq!(found["properties"]["provisioningState"], "Succeeded");
+}

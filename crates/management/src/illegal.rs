@@ -1,0 +1,65 @@
+//! Names in a path that no name can be: refused by the rule of what they would name.
+//!
+//! The check of paths knows only that such a segment is none; that alone would hide the error which the API has
+//! for it (`EventRouteIdInvalid` of the data plane's OpenAPI, for one).
+
+use crate::arm::error::Error;
+use crate::arm::names::{check_connection, check_group};
+use crate::arm::request::Request;
+use crate::digital_twins::names::{check_endpoint, check_instance};
+use crate::{event_routes, provisioning_services};
+use http::Method;
+
+/// Why the request is refused whose path has an illegal segment at `at`.
+pub(crate) fn refuse(request: &Request, at: usize, reason: &'static str) -> Error {
+    named(request, at).unwrap_or(Error::InvalidPath { reason })
+}
+
+/// The error of the rule that the segment breaks, if it stands where a name does.
+fn named(request: &Request, at: usize) -> Option<Error> {
+    let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
+    let name = request.segments[at].as_str();
+    let of = |checked: Result<(), Error>| checked.err();
+    match &words[..at] {
+        ["eventroutes"] | ["instances", _, "eventroutes"] if at + 1 == words.len() => {
+            let route = event_routes::check_version(request).and_then(|()| match request.method {
+                Method::PUT => event_routes::check_id(name),
+                // The OpenAPI has no other error for these: there is no such route.
+                _ => Err(Error::RouteNotFound),
+            });
+            of(route)
+        }
+        ["subscriptions"] => of(request.version().and(Err(Error::InvalidSubscription {
+            subscription: name.chars().take(64).collect(),
+        }))),
+        ["subscriptions", _, "resourcegroups"] => of(request.version().and(check_group(name))),
+        [
+            "subscriptions",
+            _,
+            "resourcegroups",
+            _,
+            "providers",
+            provider,
+            below @ ..,
+        ] => {
+            let checked = match (*provider, below) {
+                ("microsoft.digitaltwins", ["digitaltwinsinstances"]) => {
+                    check_instance(name).map(drop)
+                }
+                (
+                    "microsoft.digitaltwins",
+                    [_, _, "endpoints" | "timeseriesdatabaseconnections"],
+                ) => check_endpoint(name).map(drop),
+                (_, [_, _, "privateendpointconnections"]) => check_connection(name),
+                ("microsoft.devices", ["provisioningservices", ..]) => {
+                    return request
+                        .version()
+                        .map_or_else(Some, |_| provisioning_services::illegal(below, name));
+                }
+                _ => Ok(()),
+            };
+            of(request.version().and(checked))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,52 @@
+//! `deviceRegistryNamespaces` of a service: stored and shown again, not linked to anything.
+//!
+//! Source: Microsoft.Devices 2026-11-01, `DeviceRegistryNamespaceDescription`.
+
+use super::invalid;
+use crate::arm::error::Error;
+use crate::arm::json::Object;
+use serde_json::{Map, Value};
+
+/// Namespaces of one service.
+const NAMESPACES_MAX: usize = 100;
+
+const AUTHENTICATION: &[&str] = &["UserAssigned", "SystemAssigned"];
+const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
+
+/// Reads the list; none if it is not there. Members beside the published ones are kept with it.
+pub(super) fn read(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+    const MEMBER: &str = "deviceRegistryNamespaces";
+    let Some(given) = properties.objects(MEMBER)? else {
+        return Ok(None);
+    };
+    if given.len() > NAMESPACES_MAX {
+        let rule = format!("has at most {NAMESPACES_MAX} namespaces");
+        return Err(invalid(properties.path(MEMBER), rule));
+    }
+    let all = given.iter().map(one);
+    all.collect::<Result<_, _>>().map(Some)
+}
+
+fn one(namespace: &Object<'_>) -> Result<Value, Error> {
+    let missing = |member: &str| Error::MissingMember {
+        path: namespace.path(member),
+    };
+    let id = namespace.required_text("resourceId")?;
+    if !id.starts_with("/subscriptions/") {
+        let rule = "must be the ARM id of a namespace: /subscriptions/…/namespaces/<name>";
+        return Err(invalid(namespace.path("resourceId"), rule));
+    }
+    let authentication = namespace.word("authenticationType", AUTHENTICATION)?;
+    let authentication = authentication.ok_or_else(|| missing("authenticationType"))?;
+    let identity = namespace.text(IDENTITY)?;
+    if authentication == "UserAssigned" && identity.is_none() {
+        return Err(missing(IDENTITY));
+    }
+    let given = namespace.members().filter(|(_, value)| !value.is_null());
+    let mut shown: Map<String, Value> = given
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .collect();
+    shown.insert("resourceId".to_owned(), id.into());
+    shown.insert("authenticationType".to_owned(), authentication.into());
+    Ok(shown.into())
+}

@@ -1,0 +1,65 @@
+//! Members that nobody knows: kept in the record and shown again, so that none is dropped in silence.
+
+use super::record::Record;
+use crate::arm::error::Error;
+use crate::arm::json::Object;
+use serde_json::Value;
+use twinroute_model::json::wipe;
+
+/// Members of one body, each with the pointer of the object it stands in. Zeroed when dropped.
+#[derive(Default)]
+pub(crate) struct UnknownMembers(Vec<(String, String, Value)>);
+
+impl std::fmt::Debug for UnknownMembers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("UnknownMembers")
+    }
+}
+
+impl Drop for UnknownMembers {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|(_, _, value)| wipe(value));
+    }
+}
+
+/// Members beside `properties` that every resource has, and that are the server's own or read elsewhere.
+const TOP: &[&str] = &[
+    "etag",
+    "id",
+    "identity",
+    "location",
+    "name",
+    "properties",
+    "systemData",
+    "tags",
+    "type",
+];
+
+impl UnknownMembers {
+    /// Those at the top of a resource's body and in its `properties`, of which `properties` are known.
+    pub(crate) fn of(body: &Object<'_>, properties: &[&str]) -> Result<Self, Error> {
+        let mut unknown = Self::default();
+        unknown.add("", body, TOP);
+        unknown.add("/properties", &body.object("properties")?, properties);
+        Ok(unknown)
+    }
+
+    /// Those of `object`, which stands at `pointer`.
+    pub(crate) fn add(&mut self, pointer: &str, object: &Object<'_>, known: &[&str]) {
+        let members = object.unknown(known);
+        let members =
+            members.map(|(name, value)| (pointer.to_owned(), name.to_owned(), value.clone()));
+        self.0.extend(members);
+    }
+
+    /// Puts them into a record.
+    ///
+    /// # Errors
+    /// When a mask stands where `present` has no secret.
+    pub(crate) fn keep(&self, record: &mut Record, present: Option<&Record>) -> Result<(), Error> {
+        for (pointer, name, value) in &self.0 {
+            record.keep_unknown(pointer, name, value, present)?;
+        }
+        Ok(())
+    }
+}

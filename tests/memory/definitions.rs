@@ -1,0 +1,52 @@
+//! Management APIs, and what the command line asks.
+
+use super::hostile::{ANSWERS, Endless, Server};
+use super::{COST_BYTES_MAX, cost, outgoing, together};
+use std::sync::Arc;
+use std::time::Duration;
+use twinroute_admin::client::Client;
+use twinroute_listen::Address;
+use twinroute_management::client::api::Api;
+use twinroute_management::client::http;
+use twinroute_model::clock::SystemClock;
+
+/// Values without end in a list.
+const LIST: Endless = Endless {
+    name: "items of a list",
+    begin: b"HTTP/1.1 200 OK\r\n\r\n{\"value\":[0",
+    again: b",0,0,0,0",
+};
+
+/// A page with as many items as its bytes let it have.
+const PAGE: Endless = Endless {
+    name: "pages",
+    begin: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+    again: b"8\r\n{\"value\"\r\n",
+};
+
+pub(crate) async fn attack() {
+    for answer in ANSWERS.into_iter().chain([LIST, PAGE]) {
+        let server = Server::start(answer).await;
+        let client = http::client(&outgoing(), None).unwrap();
+        let api = Api::without_token(&server.url(), client, Arc::new(SystemClock)).unwrap();
+        let name = format!("management API, a definition: {} without end", answer.name);
+        let get = |_| get(api.clone());
+        cost(&name, COST_BYTES_MAX, together(get)).await;
+        let name = format!("management API, a list: {} without end", answer.name);
+        let list = api.list("/endpoints", "2023-01-31");
+        let list = async { drop(tokio::time::timeout(Duration::from_millis(800), list).await) };
+        cost(&name, COST_BYTES_MAX, list).await;
+        let admin = Client::plain(Address::Tcp(server.address));
+        let name = format!(
+            "admin API, asked by the command line: {} without end",
+            answer.name
+        );
+        let status = async { drop(admin.get("/status", Duration::from_millis(800)).await) };
+        cost(&name, COST_BYTES_MAX, status).await;
+    }
+}
+
+async fn get(api: Api) {
+    let asked = api.get("/x", "2023-01-31");
+    drop(tokio::time::timeout(Duration::from_millis(800), asked).await);
+}
