@@ -3,6 +3,7 @@
 mod conformance;
 mod crash;
 mod deny;
+mod flood;
 mod http;
 mod peers;
 mod process;
@@ -17,6 +18,7 @@ usage: cargo xtask peers [--only NAME] [--list]
        cargo xtask conformance --faults
        cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
        cargo xtask rotate [--seconds N] [--every N]
+       cargo xtask flood [--seconds N]
        cargo xtask deny
 
   peers          installs the pinned real peers and runs every check against them
@@ -34,6 +36,8 @@ usage: cargo xtask peers [--only NAME] [--list]
   rotate         rotates every key over and over under load and judges what arrived
     --seconds N  for how long: 60
     --every N    how many seconds lie between two rotations: 5
+  flood          sends more than a router on one core has time for, and judges what arrived
+    --seconds N  for how long, with each kind of journal: 20
   deny           holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
 ";
 
@@ -56,6 +60,14 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(),
         ["crash", options @ ..] => match crash::Options::parse(options) {
             Ok(options) => crash::run(&options),
+            Err(error) => {
+                eprintln!("xtask: {error:#}");
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
+        ["flood", options @ ..] => match flood::Options::parse(options) {
+            Ok(options) => flood::run(&options),
             Err(error) => {
                 eprintln!("xtask: {error:#}");
                 eprint!("{USAGE}");

@@ -88,6 +88,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal such as `STOP` or `KILL` to the program and what it started.
     pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
         // The shell's own `kill`: the program of that name is not on every system.

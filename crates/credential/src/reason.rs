@@ -6,21 +6,14 @@ use azure_core::http::headers::HeaderName;
 use std::error::Error;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::http_date::clock_difference;
+use twinroute_outgoing::failure_text;
 
 /// How much of an error's text is kept.
 const REASON_BYTES_MAX: usize = 600;
 
 /// An error and its causes in one bounded line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let text = failure_text(error);
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut end = text.len().min(REASON_BYTES_MAX);
     while !text.is_char_boundary(end) {

@@ -3,10 +3,9 @@
 use crate::access::KeySlot;
 use crate::faults::Faults;
 use crate::front::{Tls, TlsError};
-use crate::settings::Settings;
+use crate::settings::{PortPlace, Settings};
 use crate::store::{SettingsError, Store};
 use crate::{blob, grid, identity, server};
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -66,36 +65,6 @@ pub enum StartError {
     /// A bound port has no address.
     #[error("the system does not say which port was bound")]
     Address(#[source] io::Error),
-}
-
-/// What a port is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "each is the field of the settings with that name"
-)]
-pub enum PortPlace {
-    Amqp,
-    Http,
-    Blob,
-    Identity,
-    AmqpTls,
-    BlobTls,
-    IdentityTls,
-}
-
-impl fmt::Display for PortPlace {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Amqp => "Event Hubs and Service Bus",
-            Self::Http => "the Event Grid topics",
-            Self::Blob => "the blob containers",
-            Self::Identity => "the identity service",
-            Self::AmqpTls => "Event Hubs and Service Bus with TLS",
-            Self::BlobTls => "the blob containers with TLS",
-            Self::IdentityTls => "Entra and the key vault",
-        })
-    }
 }
 
 /// An emulator whose servers were stopped: its entities and its ports.

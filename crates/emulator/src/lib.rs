@@ -15,6 +15,7 @@ mod front;
 mod grid;
 mod identity;
 mod inspect;
+mod names;
 mod received;
 mod server;
 mod settings;
@@ -25,7 +26,7 @@ mod web;
 pub use access::{AccessRights, KeySlot};
 pub use amqp::value::Value;
 pub use blob::StoredBlob;
-pub use emulator::{Emulator, PortPlace, StartError, Stopped};
+pub use emulator::{Emulator, StartError, Stopped};
 pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
 pub use front::TlsError;
 pub use grid::topic::GridEvent;
@@ -33,7 +34,7 @@ pub use identity::{Door, TokenRequest};
 pub use received::ReceivedMessage;
 pub use settings::{
     AccessRuleSettings, ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings,
-    IdentitySettings, Limits, ManagedIdentitySettings, QueueSettings, Settings, TlsPorts,
-    TopicSettings,
+    IdentitySettings, Limits, ManagedIdentitySettings, PortPlace, QueueSettings, Settings,
+    TlsPorts, TopicSettings,
 };
 pub use store::{Counts, SettingsError, Store, TimedOut};

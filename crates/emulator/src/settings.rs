@@ -4,6 +4,7 @@ use crate::access::AccessRights;
 use crate::blob::{ACCOUNT, ACCOUNT_KEY};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use twinroute_model::secret::Secret;
@@ -189,6 +190,36 @@ impl TlsPorts {
             blob_port: 0,
             identity_port: 0,
         }
+    }
+}
+
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each is the field of the settings with that name"
+)]
+pub enum PortPlace {
+    Amqp,
+    Http,
+    Blob,
+    Identity,
+    AmqpTls,
+    BlobTls,
+    IdentityTls,
+}
+
+impl fmt::Display for PortPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Amqp => "Event Hubs and Service Bus",
+            Self::Http => "the Event Grid topics",
+            Self::Blob => "the blob containers",
+            Self::Identity => "the identity service",
+            Self::AmqpTls => "Event Hubs and Service Bus with TLS",
+            Self::BlobTls => "the blob containers with TLS",
+            Self::IdentityTls => "Entra and the key vault",
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::broker::topic::Topic;
 use crate::faults::Faults;
 use crate::grid::topic::{GridEvent, GridTopic};
 use crate::identity::{Issuer, Service, TokenRequest};
+use crate::names;
 use crate::received::ReceivedMessage;
 use crate::settings::Settings;
 use crate::vault::Vault;
@@ -68,6 +69,16 @@ pub enum SettingsError {
     /// The system gives no random bytes for the identity service's key.
     #[error("the identity service has no key: the system gives no random bytes")]
     NoKey,
+    /// A name that the service would not take.
+    #[error("{what} {name:?}: {rule}")]
+    EntityName {
+        /// What has it.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What it must be.
+        rule: String,
+    },
     /// A hub without partitions.
     #[error("hub {0} has no partitions")]
     NoPartitions(String),
@@ -98,6 +109,7 @@ pub struct Counts {
 
 impl Store {
     pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
+        names::check(&settings)?;
         let mut entities = HashMap::new();
         let tokens = Arc::new(Tokens::default());
         let now = clock.now();
@@ -416,26 +428,6 @@ impl Store {
         let mut all: Vec<_> = self.entities.iter().collect();
         all.sort_by_key(|(name, _)| name.as_str());
         all.into_iter().map(|(_, entity)| entity).collect()
-    }
-
-    /// Everything that has a name, by its kind: `hub`, `queue`, `subscription` (as `topic/name`), `topic` for
-    /// one of Event Grid, `container`.
-    pub(crate) fn names(&self) -> Vec<(&'static str, String)> {
-        let mut all = Vec::new();
-        for entity in self.entities_by_name() {
-            match entity {
-                Entity::Hub(hub) => all.push(("hub", hub.name.clone())),
-                Entity::Queue(queue) => all.push(("queue", queue.path.clone())),
-                Entity::Topic(topic) => all.extend(topic.subscriptions.iter().map(|queue| {
-                    let name = format!("{}/{}", topic.name, queue.own_name());
-                    ("subscription", name)
-                })),
-            }
-        }
-        all.extend(self.grid.iter().map(|topic| ("topic", topic.name.clone())));
-        let containers = self.blobs.container_counts().into_iter();
-        all.extend(containers.map(|(name, _)| ("container", name)));
-        all
     }
 
     pub(crate) fn grid_topic(&self, name: &str) -> &GridTopic {

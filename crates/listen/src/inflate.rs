@@ -87,9 +87,12 @@ pub async fn inflate(
         Encoding::Identity => return Ok(body),
         Encoding::Gzip => {}
     }
-    hold.grow(DECODER_BYTES)?;
-    let mut decoder = MultiGzDecoder::new(&body[..]);
+    // At once, so that of many that come together those that find no room hold nothing.
+    let room = announced(&body).min(bytes_max);
     let mut inflated = HeldBuffer::default();
+    hold.grow(DECODER_BYTES)?;
+    inflated.reserve(room, bytes_max, hold)?;
+    let mut decoder = MultiGzDecoder::new(&body[..]);
     loop {
         let ended = inflate_piece(&mut decoder, &mut inflated, bytes_max, hold)?;
         if ended {
@@ -99,6 +102,19 @@ pub async fn inflate(
         }
         yield_now().await;
     }
+}
+
+/// The most bytes that DEFLATE makes of one (zlib, "Technical Details": 1032:1).
+const RATIO_MAX: usize = 1_032;
+
+/// What a body says that it inflates to, as far as it can: the size in the last member's trailer (RFC 1952 §2.3.1,
+/// ISIZE). A client that wants memory on its word has to send a part of it.
+fn announced(body: &[u8]) -> usize {
+    let size = body
+        .last_chunk()
+        .map_or(0, |size| u32::from_le_bytes(*size));
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    size.min(body.len().saturating_mul(RATIO_MAX))
 }
 
 /// Inflates one piece; says whether it was the last.
@@ -182,6 +198,31 @@ mod tests {
         let text = "the body inflates to more than 1048576 bytes, which is the limit";
         assert_eq!(error.unwrap_err().to_string(), text);
         assert!(hold.bytes() <= limit + DECODER_BYTES, "{hold:?}");
+    }
+
+    #[tokio::test]
+    async fn of_many_bombs_at_a_time_those_without_room_hold_nothing() {
+        let limit = 1 << 20;
+        let bomb = gzip(&vec![b' '; limit]);
+        let budget = Budget::new(3 * limit);
+        let mut holds: Vec<_> = (0..5).map(|_| budget.hold()).collect();
+        let all = holds.iter_mut().map(|hold| {
+            let bomb = bomb.clone();
+            async move { inflate(Encoding::Gzip, bomb, limit, hold).await.is_ok() }
+        });
+        let fit = futures_util::future::join_all(all).await;
+        assert_eq!(fit, [true, true, false, false, false]);
+        let held: Vec<usize> = holds.iter().map(Hold::bytes).collect();
+        assert!(
+            held[2..].iter().all(|bytes| *bytes <= DECODER_BYTES),
+            "{held:?}"
+        );
+        // A size that is not there is taken on nobody's word.
+        let mut lies = gzip(b"{}").to_vec();
+        let end = lies.len() - 4;
+        lies[end..].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(announced(&lies), lies.len() * RATIO_MAX);
+        assert_eq!(announced(b"abc"), 0);
     }
 
     #[tokio::test]

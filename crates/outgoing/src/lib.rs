@@ -10,9 +10,11 @@ pub mod proxy;
 pub mod settings;
 pub mod tunnel;
 
+mod failure;
 mod outgoing;
 mod trust;
 
+pub use failure::failure_text;
 pub use outgoing::{Error, Outgoing};
 pub use settings::Settings;
 pub use trust::provider;

@@ -322,7 +322,7 @@ async fn an_answer_without_end_is_not_collected() {
         } else {
             assert_eq!(read.kind, Kind::Invalid);
             assert!(
-                read.message.contains("x has more than 3145728 bytes"),
+                read.message.contains("x has more than 2097152 bytes"),
                 "{read}"
             );
             assert_eq!(listed.kind, Kind::Unavailable);

@@ -45,8 +45,8 @@ const REQUEST_BYTES: i64 = 1 << 10;
 const ANNOUNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// Bytes of events between the journal and their lanes, at which no more are accepted: they wait for the
-/// disk. Some groups of a quick disk.
-const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
+/// disk. Less than a lane keeps in memory (`LANE_MEMORY_MAX`), or it would have to read them back.
+const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// Producers that may wait at a time.
 const WAITING_MAX: usize = 16 << 10;

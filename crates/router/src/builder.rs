@@ -11,6 +11,7 @@ use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Faults};
 use crate::unreadable::{UnreadableLanes, UnreadableSettings};
+use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub struct Builder {
     removed_grace: Duration,
     expiry_warning: Duration,
     unreadable: UnreadableSettings,
-    custom: Vec<(String, Custom)>,
+    sinks: Vec<NamedSink>,
+    stores: Vec<NamedStore>,
     definitions: Definitions,
     routes: Vec<(String, String, String)>,
 }
@@ -49,6 +51,31 @@ pub enum BuildError {
     /// The definitions cannot become a table.
     #[error(transparent)]
     Definitions(#[from] Faults),
+    /// Settings of a sink are out of range.
+    #[error("endpoint {endpoint}: {rule}")]
+    Settings {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The field, and what it must be.
+        rule: String,
+    },
+    /// Two sinks have one name.
+    #[error("endpoint {0}: it was given two sinks; give each an endpoint of its own")]
+    TwoSinks(EndpointName),
+    /// Two dead-letter stores are for one endpoint.
+    #[error("endpoint {0}: it was given two dead-letter stores; keep one of them")]
+    TwoStores(EndpointName),
+    /// A dead-letter store is for an endpoint that has no sink of the program's own.
+    #[error("dead letters of {endpoint}: the builder was given no sink of this name; {hint}")]
+    UnknownEndpoint {
+        /// The name.
+        endpoint: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// A dead-letter store, and no sink at all.
+    #[error("dead letters: the builder was given a store and no sink; add one with `sink`")]
+    StoreWithoutSink,
     /// The folder for notes about replays cannot be made.
     #[error("folder {}: cannot be made", folder.display())]
     ReplayNotes {
@@ -57,6 +84,108 @@ pub enum BuildError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// A sink, and the endpoint it is for.
+struct NamedSink {
+    endpoint: String,
+    sink: UserSink,
+    settings: Arc<EndpointSettings>,
+}
+
+/// A dead-letter store, and the endpoint it is for.
+struct NamedStore {
+    of: StoreOf,
+    store: UserStore,
+}
+
+enum StoreOf {
+    Name(String),
+    /// Its place among the sinks.
+    Place(usize),
+}
+
+impl NamedStore {
+    fn new(of: StoreOf, store: impl DeadLetterStore) -> Self {
+        let store = UserStore::of(store);
+        Self { of, store }
+    }
+}
+
+/// Brings sinks and stores together, in whatever order they were given.
+fn custom(
+    sinks: Vec<NamedSink>,
+    stores: Vec<NamedStore>,
+) -> Result<BTreeMap<EndpointName, Custom>, BuildError> {
+    let mut custom = BTreeMap::new();
+    let mut names = Vec::with_capacity(sinks.len());
+    for NamedSink {
+        endpoint,
+        sink,
+        settings,
+    } in sinks
+    {
+        let endpoint = EndpointName::new(&endpoint)?;
+        if let Err(rule) = settings.check() {
+            return Err(BuildError::Settings { endpoint, rule });
+        }
+        let made = Custom {
+            sink,
+            store: None,
+            settings,
+        };
+        names.push(endpoint.clone());
+        if custom.insert(endpoint.clone(), made).is_some() {
+            return Err(BuildError::TwoSinks(endpoint));
+        }
+    }
+    for NamedStore { of, store } in stores {
+        let endpoint = match of {
+            StoreOf::Place(place) => names
+                .get(place)
+                .ok_or(BuildError::StoreWithoutSink)?
+                .clone(),
+            StoreOf::Name(name) => {
+                let parsed = EndpointName::new(&name)?;
+                let known = names.iter().find(|known| **known == parsed);
+                known.cloned().ok_or_else(|| unknown(name, &names))?
+            }
+        };
+        let own = custom.get_mut(&endpoint).expect("its name is among them");
+        if own.store.replace(store).is_some() {
+            return Err(BuildError::TwoStores(endpoint));
+        }
+    }
+    Ok(custom)
+}
+
+/// The nearest name, or all of them.
+fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
+    let known: Vec<&str> = names.iter().map(EndpointName::as_str).collect();
+    let distance = |known: &&&str| letters_off(&endpoint, known);
+    let nearest = known.iter().min_by_key(distance);
+    let hint = match nearest.filter(|near| letters_off(&endpoint, near) * 3 <= near.len()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None if known.is_empty() => "it has none".to_owned(),
+        None => format!("there are {}", known.join(", ")),
+    };
+    BuildError::UnknownEndpoint { endpoint, hint }
+}
+
+/// How many letters must be put in, taken out or replaced to make one name of the other.
+fn letters_off(left: &str, right: &str) -> usize {
+    let lower = |name: &str| name.to_ascii_lowercase().into_bytes();
+    let (left, right) = (lower(left), lower(right));
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, own) in left.iter().enumerate() {
+        let mut above = std::mem::replace(&mut row[0], line + 1);
+        for (place, other) in right.iter().enumerate() {
+            let replaced = above + usize::from(own != other);
+            above = row[place + 1];
+            row[place + 1] = replaced.min(above + 1).min(row[place] + 1);
+        }
+    }
+    row[right.len()]
 }
 
 /// Refuses every endpoint: for routers that bring all their sinks along.
@@ -92,7 +221,8 @@ impl Builder {
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             unreadable: UnreadableSettings::default(),
-            custom: Vec::new(),
+            sinks: Vec::new(),
+            stores: Vec::new(),
             definitions: Definitions::default(),
             routes: Vec::new(),
         }
@@ -108,7 +238,7 @@ impl Builder {
     /// Takes wall time from somewhere else than the machine.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Arc::new(UserClock::new(clock));
         self
     }
 
@@ -191,13 +321,13 @@ impl Builder {
         self
     }
 
-    /// Adds an endpoint with a sink of the program's own to the default instance.
+    /// Adds an endpoint with a sink of the program's own to the default instance. No two may have one name.
     #[must_use]
     pub fn sink(self, endpoint: &str, sink: impl Sink) -> Self {
         self.sink_with(endpoint, sink, EndpointSettings::default())
     }
 
-    /// As [`Self::sink`], with settings.
+    /// As [`Self::sink`], with settings. They are checked as those in a file are.
     #[must_use]
     pub fn sink_with(
         mut self,
@@ -205,24 +335,29 @@ impl Builder {
         sink: impl Sink,
         settings: EndpointSettings,
     ) -> Self {
-        self.custom.push((
-            endpoint.to_owned(),
-            Custom {
-                sink: Arc::new(sink),
-                store: None,
-                settings: Arc::new(settings),
-            },
-        ));
+        self.sinks.push(NamedSink {
+            endpoint: endpoint.to_owned(),
+            sink: UserSink::of(sink),
+            settings: Arc::new(settings),
+        });
         self
     }
 
-    /// Gives the endpoint that was added last by [`Self::sink`] or [`Self::sink_with`] a store for its
-    /// dead letters. Without one they are kept by the journal.
+    /// Gives the endpoint that was added last by [`Self::sink`] or [`Self::sink_with`] a store for its dead letters;
+    /// before there is one, the endpoint that is added first. Without one they are kept by the journal.
+    /// [`Self::dead_letters_of`] names the endpoint.
     #[must_use]
     pub fn dead_letters(mut self, store: impl DeadLetterStore) -> Self {
-        if let Some((_, custom)) = self.custom.last_mut() {
-            custom.store = Some(Arc::new(store));
-        }
+        let of = StoreOf::Place(self.sinks.len().saturating_sub(1));
+        self.stores.push(NamedStore::new(of, store));
+        self
+    }
+
+    /// Gives an endpoint with a sink of the program's own a store for its dead letters, before or after it is added.
+    #[must_use]
+    pub fn dead_letters_of(mut self, endpoint: &str, store: impl DeadLetterStore) -> Self {
+        let of = StoreOf::Name(endpoint.to_owned());
+        self.stores.push(NamedStore::new(of, store));
         self
     }
 
@@ -248,10 +383,7 @@ impl Builder {
     /// Everything that is wrong with names, definitions and filters.
     pub fn build(self) -> Result<Router, BuildError> {
         let default_instance = self.default_instance?;
-        let mut custom = BTreeMap::new();
-        for (name, sink) in self.custom {
-            custom.insert(EndpointName::new(&name)?, sink);
-        }
+        let custom = custom(self.sinks, self.stores)?;
         let mut definitions = self.definitions;
         for (id, endpoint, filter) in self.routes {
             let endpoint_name = EndpointName::new(&endpoint)?;

@@ -16,7 +16,7 @@ use twinroute_model::settings::{Answer, EndpointSettings, WhenFull};
 
 /// A store in memory that fails as told.
 #[derive(Clone, Default)]
-pub(super) struct Shelf(Arc<Mutex<ShelfState>>);
+pub(crate) struct Shelf(Arc<Mutex<ShelfState>>);
 
 #[derive(Default)]
 struct ShelfState {
@@ -28,11 +28,11 @@ struct ShelfState {
 }
 
 impl Shelf {
-    pub(super) fn fail(&self, faults: impl IntoIterator<Item = FaultKind>) {
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = FaultKind>) {
         self.0.lock().unwrap().faults.extend(faults);
     }
 
-    pub(super) fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         let state = self.0.lock().unwrap();
         let ids = state.letters.iter().map(|(_, event)| event.id().to_owned());
         ids.collect()
@@ -90,7 +90,7 @@ impl DeadLetterStore for Shelf {
     }
 }
 
-pub(super) fn reject() -> Outcome {
+pub(crate) fn reject() -> Outcome {
     Outcome::Reject(Reason::new("bad", "no such field"))
 }
 

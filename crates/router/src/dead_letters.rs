@@ -1,6 +1,7 @@
 //! Looking at dead letters that are kept here, and steering endpoints by hand.
 
-use crate::lane::{Dead, Lane, Purged};
+pub use crate::lane::Purged;
+use crate::lane::{Dead, Lane};
 use crate::router::Router;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -7,6 +7,7 @@ use crate::live::{Live, Running};
 use crate::made_of::Known;
 use crate::plan::{self, LaneKey, Planned};
 use crate::router::Shared;
+use crate::user_code::UserSink;
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -229,7 +230,7 @@ fn undefined((instance, name): &LaneKey, grace: Duration) -> lane::Setup {
          it again within the grace time to have them delivered; then they become dead letters kept here");
     lane::Setup {
         endpoint_type: "unknown",
-        sink: Arc::new(lane::Nowhere),
+        sink: UserSink::of(lane::Nowhere),
         store: None,
         settings: Arc::new(EndpointSettings::default()),
         hold: Some(lane::Hold::Undefined),

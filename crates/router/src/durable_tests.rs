@@ -363,3 +363,82 @@ async fn attempts_and_parked_times_survive_a_restart() {
         "one attempt was made before the restart"
     );
 }
+
+/// Waits, on the runtime's own clock, for what other tasks do.
+async fn soon(what: impl Fn() -> bool) {
+    let done = async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = timeout_at(Instant::now() + Duration::from_secs(30), done).await;
+    ended.expect("it has not happened within 30 s");
+}
+
+/// Counts the sinks there are.
+struct Counted(
+    Script,
+    #[expect(dead_code, reason = "it is counted")] Arc<()>,
+);
+
+impl crate::sink::Sink for Counted {
+    fn limits(&self) -> crate::sink::BatchLimits {
+        self.0.limits()
+    }
+
+    fn send<'a>(
+        &'a self,
+        batch: &'a [crate::sink::Delivery],
+    ) -> futures_util::future::BoxFuture<'a, Vec<Outcome>> {
+        self.0.send(batch)
+    }
+}
+
+#[tokio::test]
+async fn a_router_that_is_dropped_ends_its_tasks_and_gives_its_journal_free() {
+    let (sim, sink, alive) = (Sim::default(), Script::default(), Arc::new(()));
+    sink.set_down(true);
+    let (disk, recovered) = open(&sim);
+    let first = Router::builder()
+        .journal_on_disk(disk, recovered)
+        .sink("only", Counted(sink, Arc::clone(&alive)))
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    let clone = first.clone();
+    accept(&first, 0, AckLevel::Durable).await.unwrap();
+    drop(first);
+    accept(&clone, 1, AckLevel::Memory).await.unwrap();
+    drop(clone);
+    // The journal first, at once; then nothing is left of its tasks.
+    let sink = Script::default();
+    let again = router(&sim, &sink);
+    soon(|| Arc::strong_count(&alive) == 1).await;
+    again.settled().await;
+    assert_eq!(sink.ids(), ["0", "1"], "nothing acknowledged is lost");
+}
+
+#[tokio::test]
+async fn a_router_that_is_dropped_ends_its_replays() {
+    let (sim, sink, alive) = (Sim::default(), Script::default(), Arc::new(()));
+    sink.answer([reject()]);
+    let (disk, recovered) = open(&sim);
+    let router = Router::builder()
+        .journal_on_disk(disk, recovered)
+        .sink("only", Counted(sink.clone(), Arc::clone(&alive)))
+        .route("all", "only", "true")
+        .build()
+        .unwrap();
+    accept(&router, 0, AckLevel::Durable).await.unwrap();
+    router.settled().await;
+    // It waits for the endpoint for a minute.
+    sink.set_down(true);
+    accept(&router, 1, AckLevel::Durable).await.unwrap();
+    soon(|| endpoint_status(&router, "only").state == "unreachable").await;
+    router.replay(ReplayRequest::default()).await.unwrap();
+    soon(|| router.replays()[0].state == ReplayState::Waiting).await;
+    drop(router);
+    soon(|| Arc::strong_count(&alive) == 1).await;
+    let (_, recovered) = open(&sim);
+    assert_eq!(recovered.lanes[0].pending.len(), 2);
+}

@@ -74,6 +74,7 @@ pub mod source;
 pub mod status;
 mod table;
 mod unreadable;
+mod user_code;
 
 pub use admission::{ADMISSION_WAIT_MAX, Admitted};
 pub use awaited::Outcomes;

@@ -279,6 +279,14 @@ impl Live {
         running.all().for_each(|lane| lane.stop(deadline));
     }
 
+    /// Ends every lane as it is; gives how many deliveries they had not settled.
+    pub(crate) fn abandon(&self) -> u64 {
+        let mut running = self.running();
+        running.stopping = true;
+        running.ended.notify_one();
+        running.all().map(|lane| lane.abandon()).sum()
+    }
+
     /// All lanes, those of removed endpoints too while they finish.
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
         self.running().all().map(Arc::clone).collect()

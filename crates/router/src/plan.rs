@@ -2,10 +2,11 @@
 
 use crate::lane::{self, Hold};
 use crate::made_of::{Digest, Known, KnownInstance, MadeOf, RouteDefinition};
-use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
+use crate::sink::{Connect, ConnectError};
 use crate::source::{Definitions, Fault, Faults, Strays};
 use crate::table::{CompiledRoute, LaneNumber};
 use crate::unreadable;
+use crate::user_code::{self, UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
@@ -22,8 +23,8 @@ const NAMES_SHOWN_MAX: usize = 20;
 /// An endpoint whose sink the embedding program brought along.
 #[derive(Clone)]
 pub(crate) struct Custom {
-    pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
+    pub(crate) sink: UserSink,
+    pub(crate) store: Option<UserStore>,
     pub(crate) settings: Arc<EndpointSettings>,
 }
 
@@ -246,7 +247,7 @@ impl Planning<'_> {
             None => {
                 let setup = lane::Setup {
                     endpoint_type: "Custom",
-                    sink: Arc::clone(&custom.sink),
+                    sink: custom.sink.clone(),
                     store: custom.store.clone(),
                     settings: Arc::clone(settings),
                     hold: None,
@@ -333,13 +334,13 @@ pub(crate) fn set_up(
 ) -> Result<lane::Setup, ConnectError> {
     let hold = Hold::of(endpoint);
     let sink = match hold {
-        None => connect.connect(endpoint, &settings)?,
-        Some(_) => Arc::new(lane::Nowhere),
+        None => user_code::connect(connect, endpoint, &settings)?,
+        Some(_) => UserSink::of(lane::Nowhere),
     };
     Ok(lane::Setup {
         endpoint_type: endpoint.endpoint_type(),
         sink,
-        store: connect.dead_letters(endpoint)?,
+        store: user_code::dead_letters(connect, endpoint)?,
         settings,
         hold,
     })

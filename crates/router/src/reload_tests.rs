@@ -11,9 +11,9 @@ use twinroute_model::settings::EndpointSettings;
 
 /// Makes one scripted sink an endpoint and counts how often it was asked to.
 #[derive(Clone, Default)]
-pub(super) struct Scripts {
-    pub(super) sink: Script,
-    pub(super) made: Arc<AtomicU64>,
+pub(crate) struct Scripts {
+    pub(crate) sink: Script,
+    pub(crate) made: Arc<AtomicU64>,
 }
 
 impl Connect for Scripts {
@@ -38,7 +38,7 @@ impl Connect for Scripts {
     }
 }
 
-pub(super) fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions {
+pub(crate) fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> Definitions {
     let endpoint = |name: &&str| {
         let body = r#"{"properties":{"endpointType":"EventGrid","accessKey1":"k",
             "TopicEndpoint":"https://t/api/events"}}"#;

@@ -69,6 +69,11 @@ impl Replays {
         }
     }
 
+    /// Ends what runs; their notes stay, so that they go on after the next start.
+    pub(crate) fn abort_all(&self) {
+        self.lock().values().for_each(|job| job.abort());
+    }
+
     /// Adds a job under a new number, unless there are enough.
     fn add(&self, request: ReplayRequest) -> Result<Arc<Job>, ReplayError> {
         let mut jobs = self.lock();
@@ -108,11 +113,8 @@ impl Router {
             job.end(ReplayState::Stopped, "it could not be noted");
             return Err(ReplayError::Note(error.to_string()));
         }
-        drop(tokio::spawn(run::run(
-            self.clone(),
-            Arc::clone(&job),
-            query,
-        )));
+        let course = run::run(self.for_task(), Arc::clone(&job), query);
+        job.runs_as(tokio::spawn(course).abort_handle());
         Ok(job.status())
     }
 
@@ -146,7 +148,8 @@ impl Router {
             tracing::info!(replay = number, "a replay goes on");
             let job = Arc::new(job);
             replays.lock().insert(number, Arc::clone(&job));
-            drop(tokio::spawn(run::run(self.clone(), job, query)));
+            let course = run::run(self.for_task(), Arc::clone(&job), query);
+            job.runs_as(tokio::spawn(course).abort_handle());
         }
     }
 }

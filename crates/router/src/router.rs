@@ -20,6 +20,7 @@ use crate::status::{
 };
 use crate::table::CompiledInstance;
 use crate::unreadable;
+use crate::user_code;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,11 +34,23 @@ use twinroute_retry::journal::{Disk, Gauge, Health, Journal};
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
-/// It needs a tokio runtime: every endpoint has a task. [`Router::stop`] lets them finish; a router that
-/// is only dropped gives up what it holds when the runtime ends.
+/// It needs a tokio runtime: every endpoint has a task. [`Router::stop`] lets them finish. When the last clone is
+/// dropped without it the tasks end at once: a journal on disk gets all that was handed to it and is closed, which
+/// blocks for as long as that takes, and another router may open it; what a journal in memory holds is discarded.
 #[derive(Clone)]
 pub struct Router {
     pub(crate) shared: Arc<Shared>,
+    /// None where the router itself holds on to it: its own tasks keep no router alive.
+    _handle: Option<Arc<RouterHandle>>,
+}
+
+/// What the program holds of a router.
+struct RouterHandle(Arc<Shared>);
+
+impl Drop for RouterHandle {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 pub(crate) struct Shared {
@@ -86,6 +99,31 @@ type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
+impl Shared {
+    /// Nobody has this router any more, and nobody has stopped it: it ends here.
+    fn abandon(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.admission.close();
+        // Whoever still hands over events does so before the lanes end.
+        drop(self.journal.lock().unwrap_or_else(PoisonError::into_inner));
+        self.stopped.send_replace(true);
+        self.replays.abort_all();
+        let open = self.live.abandon();
+        let Some(disk) = &self.disk else {
+            if open > 0 {
+                tracing::error!(
+                    deliveries = open,
+                    "the router was dropped with deliveries in its memory; call stop to let them finish"
+                );
+            }
+            return;
+        };
+        if let Err(error) = disk.close() {
+            tracing::warn!(%error, "the journal was not closed in order");
+        }
+    }
+}
+
 impl Router {
     /// Starts to build a router.
     #[must_use]
@@ -128,10 +166,12 @@ impl Router {
             admission: Arc::new(Admission::new()),
             room: RoomMaker::default(),
         };
+        let shared = Arc::new(shared);
         let admission = Arc::clone(&shared.admission);
         drop(tokio::spawn(admission::give_turns(admission)));
         let router = Self {
-            shared: Arc::new(shared),
+            _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
+            shared,
         };
         router.shared.live.unreadable.connect(&router);
         router.resume_replays();
@@ -161,6 +201,19 @@ impl Router {
     #[must_use]
     pub fn gives(&self, level: AckLevel) -> bool {
         level != AckLevel::Durable || self.shared.commits.is_some()
+    }
+
+    /// The same router for a task of its own, which does not keep it from ending.
+    pub(crate) fn for_task(&self) -> Self {
+        Self::of(Arc::clone(&self.shared))
+    }
+
+    /// As [`Self::for_task`], for who has only what is behind it.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            _handle: None,
+        }
     }
 
     pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -328,7 +381,8 @@ impl Router {
     fn certificates(&self) -> Vec<CertificateStatus> {
         let now = self.shared.live.now();
         let ends = self.shared.expiries.get();
-        let ends = ends.map(|ends| ends()).unwrap_or_default();
+        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
+        let ends = ends.unwrap_or_default();
         ends.into_iter().map(|known| known.status(now)).collect()
     }
 
@@ -357,7 +411,8 @@ impl Router {
             gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
         }
         let (mut table, instances) = self.shared.live.status();
-        table.source = self.shared.source.get().map(|source| source());
+        let source = self.shared.source.get();
+        table.source = source.and_then(|source| user_code::shown("show_source", source));
         let tally = &self.shared.tally;
         let certificates = self.certificates();
         Status {
@@ -441,7 +496,7 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "reload_tests.rs"]
-mod reload_tests;
+pub(crate) mod reload_tests;
 
 #[cfg(test)]
 #[path = "flood_tests.rs"]

@@ -30,15 +30,15 @@ impl Script {
         }))
     }
 
-    pub(super) fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+    pub(crate) fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
         self.0.answers.lock().unwrap().extend(outcomes);
     }
 
-    pub(super) fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.set_down_as(down.then_some(FaultKind::Unreachable));
     }
 
-    pub(super) fn set_down_as(&self, down: Option<FaultKind>) {
+    pub(crate) fn set_down_as(&self, down: Option<FaultKind>) {
         *self.0.down.lock().unwrap() = down;
     }
 
@@ -50,7 +50,7 @@ impl Script {
         self.0.batches.lock().unwrap().clone()
     }
 
-    pub(super) fn attempts(&self) -> Vec<u32> {
+    pub(crate) fn attempts(&self) -> Vec<u32> {
         self.0.attempts.lock().unwrap().clone()
     }
 
@@ -94,7 +94,7 @@ impl Sink for Script {
     }
 }
 
-pub(super) fn fault(kind: FaultKind) -> EndpointFault {
+pub(crate) fn fault(kind: FaultKind) -> EndpointFault {
     EndpointFault {
         kind,
         after: None,
@@ -102,7 +102,7 @@ pub(super) fn fault(kind: FaultKind) -> EndpointFault {
     }
 }
 
-pub(super) fn event(id: usize, twin: &str) -> Event {
+pub(crate) fn event(id: usize, twin: &str) -> Event {
     Parts::new(
         &id.to_string(),
         "host",
@@ -114,11 +114,11 @@ pub(super) fn event(id: usize, twin: &str) -> Event {
     .unwrap()
 }
 
-pub(super) async fn accept(router: &Router, events: Vec<Event>) -> Accepted {
+pub(crate) async fn accept(router: &Router, events: Vec<Event>) -> Accepted {
     router.accept(None, events, AckLevel::Memory).await.unwrap()
 }
 
-pub(super) fn endpoint_status(router: &Router, name: &str) -> crate::status::EndpointStatus {
+pub(crate) fn endpoint_status(router: &Router, name: &str) -> crate::status::EndpointStatus {
     let status = router.status();
     let found = status.instances[0]
         .endpoints

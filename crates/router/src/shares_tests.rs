@@ -2,7 +2,7 @@
 
 use super::dead_letter_tests::ended;
 use super::reload_tests::definitions;
-use super::tests::{Script, endpoint_status, event};
+use super::tests::{Script, endpoint_status};
 use super::*;
 use crate::lane::LaneRoom;
 use crate::replay::ReplayRequest;
@@ -432,7 +432,7 @@ impl Model {
                 };
                 let replay = self.router.replay(request).await.unwrap();
                 sleep(Duration::from_millis(5)).await;
-                drop(self.router.cancel_replay(replay.number));
+                let _known = self.router.cancel_replay(replay.number);
             }
             Act::Define(endpoint) if !self.defined.contains(&endpoint) => {
                 self.defined.push(endpoint);

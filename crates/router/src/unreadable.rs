@@ -22,6 +22,7 @@ use crate::receipt::Receipt;
 use crate::router::{Router, Shared};
 use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
 use crate::status::{EndpointStatus, InstanceStatus};
+use crate::user_code::UserSink;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -117,7 +118,7 @@ impl UnreadableLanes {
     fn setup(&self, instance: &InstanceName) -> lane::Setup {
         lane::Setup {
             endpoint_type: ENDPOINT_TYPE,
-            sink: Arc::new(SecondReader {
+            sink: UserSink::of(SecondReader {
                 instance: instance.clone(),
                 limits: self.limits,
                 router: Arc::clone(&self.router),
@@ -294,7 +295,7 @@ impl SecondReader {
         let Some(shared) = self.router.get().and_then(Weak::upgrade) else {
             return unavailable("the router does not run yet, or no more");
         };
-        let router = Router { shared };
+        let router = Router::of(shared);
         let name = Some(self.instance.as_str());
         let rest = received
             .unreadable

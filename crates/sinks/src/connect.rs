@@ -15,7 +15,8 @@ use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint, autho
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
 use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::{
-    BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+    BatchLimits, Connect, ConnectError, DeadLetterStore, Delivery, EndpointFault, FaultKind,
+    Outcome, Reason, Sink,
 };
 
 /// Makes sinks; one serves all endpoints.
@@ -34,8 +35,13 @@ pub struct Connector {
     outgoing: Outgoing,
     clients: Clients,
     identities: Identities,
+    stores: Option<Box<MakeStore>>,
     made: AtomicU64,
 }
+
+/// Makes the store of an endpoint's dead letters.
+type MakeStore =
+    dyn Fn(&Endpoint) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> + Send + Sync;
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,6 +58,7 @@ impl Connector {
             clients: Clients::new(outgoing.clone()),
             outgoing,
             identities: Identities::none(),
+            stores: None,
             made: AtomicU64::new(0),
         }
     }
@@ -60,6 +67,20 @@ impl Connector {
     #[must_use]
     pub fn with_identities(mut self, identities: Identities) -> Self {
         self.identities = identities;
+        self
+    }
+
+    /// Makes the stores of dead letters, for endpoints with a dead-letter container and for those without.
+    /// [`Connector`] itself writes to no container: without this an endpoint that has one is refused.
+    #[must_use]
+    pub fn with_dead_letters(
+        mut self,
+        stores: impl Fn(&Endpoint) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.stores = Some(Box::new(stores));
         self
     }
 
@@ -176,6 +197,22 @@ impl Connect for Connector {
             Destination::Waiting(waiting) => Err(refused(endpoint, waiting.missing.clone())),
         }
     }
+
+    fn dead_letters(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> {
+        match (&self.stores, &endpoint.dead_letter) {
+            (Some(make), _) => make(endpoint),
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                let reason = "deadLetterSecret or deadLetterUri names a container that this program does not \
+                              write to: give its Connector a store with `with_dead_letters`, or remove it \
+                              to have dead letters kept in the journal";
+                Err(refused(endpoint, reason.to_owned()))
+            }
+        }
+    }
 }
 
 /// Stands in for endpoints whose identity is not configured: their events stay queued and the endpoint
@@ -209,5 +246,40 @@ impl Sink for IdentityUnavailable {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
         std::future::ready(Err(self.fault())).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinroute_model::clock::SystemClock;
+    use twinroute_model::endpoint;
+    use twinroute_model::name::EndpointName;
+
+    fn endpoint(dead_letters: &str) -> Endpoint {
+        let body = format!(
+            r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"k",{dead_letters}
+                "TopicEndpoint":"https://t.example/api/events"}}}}"#
+        );
+        endpoint::parse(&EndpointName::new("alerts").unwrap(), &body).unwrap()
+    }
+
+    const CONTAINER: &str = r#""deadLetterSecret":
+        "https://a.blob.core.windows.net/dead?sv=2022-11-02&sr=c&sp=w&sig=c2ln","#;
+
+    #[test]
+    fn a_dead_letter_container_is_not_ignored_without_a_word() {
+        let outgoing = Outgoing::of_environment().unwrap();
+        let connector = Connector::new(Arc::new(SystemClock), outgoing);
+        assert!(connector.dead_letters(&endpoint("")).unwrap().is_none());
+        let refused = connector.dead_letters(&endpoint(CONTAINER)).err().unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "endpoint alerts: deadLetterSecret or deadLetterUri names a container that this program \
+             does not write to: give its Connector a store with `with_dead_letters`, or remove it to \
+             have dead letters kept in the journal"
+        );
+        let connector = connector.with_dead_letters(|_| Ok(None));
+        assert!(connector.dead_letters(&endpoint(CONTAINER)).is_ok());
     }
 }

@@ -38,5 +38,6 @@ mod event_hubs;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod headers;
 mod service_bus;
 pub mod status;

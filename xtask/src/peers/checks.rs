@@ -8,6 +8,7 @@ use super::install::Peer::{Azurite, Curl, Node, OpenSsl, Proton, Python};
 use super::management;
 use super::management_kill;
 use super::scene::{self, Emulator, Router, json_line, route};
+use super::sessions;
 use super::{Check, Stage};
 use crate::process::Process;
 use anyhow::ensure;
@@ -79,6 +80,24 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "blob.mjs"),
+    },
+    Check {
+        name: "emulator-refusals-python",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: sessions::refusals_python,
+    },
+    Check {
+        name: "emulator-refusals-javascript",
+        needs: &[Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: sessions::refusals_javascript,
+    },
+    Check {
+        name: "sessions-to-sdk",
+        needs: &[Python, Node],
+        time_max: MINUTE.saturating_mul(3),
+        run: sessions::to_sdk,
     },
     Check {
         name: "router-to-sdk",
@@ -197,7 +216,7 @@ pub(super) const ALL: &[Check] = &[
 ];
 
 /// A script against the stand-ins alone.
-fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
+pub(super) fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
     let serve = Command::new(stage.program("examples/serve"));
     let mut serve = Process::start("emulator", &serve, &stage.folder)?;
     let addresses = serve.await_line("its addresses", stage.deadline, json_line)?;

@@ -13,6 +13,7 @@ mod managed;
 mod management;
 mod management_kill;
 mod scene;
+mod sessions;
 
 use crate::process::{self, Process};
 use crate::programs;

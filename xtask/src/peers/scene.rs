@@ -26,7 +26,12 @@ pub(super) struct Emulator {
 impl Emulator {
     /// Starts it on free ports.
     pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<Self> {
-        Self::start_at(stage, "emulator", [0, 0, 0])
+        Self::start_with(stage, &[])
+    }
+
+    /// The same with more options.
+    pub(super) fn start_with(stage: &Stage<'_>, options: &[&str]) -> anyhow::Result<Self> {
+        Self::start_at(stage, "emulator", [0, 0, 0], options)
     }
 
     /// Starts it again, empty, on the ports it had; call it after its end.
@@ -36,13 +41,14 @@ impl Emulator {
             Ok(address.parse::<SocketAddr>()?.port())
         };
         let ports = [port("amqp")?, port("http")?, port("blob")?];
-        Self::start_at(stage, "emulator-again", ports)
+        Self::start_at(stage, "emulator-again", ports, &[])
     }
 
     fn start_at(
         stage: &Stage<'_>,
         name: &str,
         [amqp_port, http_port, blob_port]: [u16; 3],
+        options: &[&str],
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(stage.program("twinroute"));
         command
@@ -57,7 +63,8 @@ impl Emulator {
             .args(["--topic", "alerts:python,javascript"])
             .args(["--amqp-port", &amqp_port.to_string()])
             .args(["--http-port", &http_port.to_string()])
-            .args(["--blob-port", &blob_port.to_string()]);
+            .args(["--blob-port", &blob_port.to_string()])
+            .args(options);
         let mut process = Process::start(name, &command, &stage.folder)?;
         let addresses = process.await_line("its addresses", stage.deadline, json_line)?;
         Ok(Self { process, addresses })

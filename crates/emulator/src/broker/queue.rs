@@ -1,13 +1,13 @@
 //! A queue or subscription: peek-lock, settlement, deferral and its dead-letter queue.
 
-use super::session::{SessionHold, Sessions};
+use super::queue_state::{LockedMessage, QueueState};
+use super::session::SessionHold;
 use super::stored::{Stored, Token, Tokens, bury, with_message_id};
 use super::{Tally, Waiters, lock};
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
 use crate::received::{ReceivedMessage, time_to_live_ms};
 use crate::settings::{Limits, QueueSettings};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,27 +25,7 @@ pub(crate) struct Queue {
     messages_max: usize,
     bytes_max: usize,
     tokens: Arc<Tokens>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct State {
-    next_sequence: i64,
-    ready: BTreeMap<i64, Stored>,
-    locked: HashMap<Token, Locked>,
-    expiries: BTreeSet<(Timestamp, Token)>,
-    deferred: BTreeMap<i64, Stored>,
-    pub(super) bytes: usize,
-    seen: HashSet<String>,
-    seen_in_order: VecDeque<(Timestamp, String)>,
-    pub(super) sessions: Sessions,
-}
-
-#[derive(Debug)]
-struct Locked {
-    stored: Stored,
-    /// `None` under a session: the session's lock holds.
-    until: Option<Timestamp>,
+    state: Mutex<QueueState>,
 }
 
 /// Whether a message handed out stays until it is settled.
@@ -123,7 +103,7 @@ impl Queue {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, QueueState> {
         lock(&self.state)
     }
 
@@ -155,7 +135,7 @@ impl Queue {
         Ok(())
     }
 
-    pub(super) fn has_room_for(&self, state: &State, bytes: usize) -> bool {
+    pub(super) fn has_room_for(&self, state: &QueueState, bytes: usize) -> bool {
         state.bytes + bytes <= self.bytes_max
     }
 
@@ -193,7 +173,7 @@ impl Queue {
     /// Adds a message; gives it back when it is a dead letter at once.
     fn push_one(
         &self,
-        state: &mut State,
+        state: &mut QueueState,
         mut message: Message,
         arrival: u64,
         now: Timestamp,
@@ -284,7 +264,13 @@ impl Queue {
         taken
     }
 
-    fn hand_out(&self, state: &mut State, stored: Stored, mode: Mode, now: Timestamp) -> Taken {
+    fn hand_out(
+        &self,
+        state: &mut QueueState,
+        stored: Stored,
+        mode: Mode,
+        now: Timestamp,
+    ) -> Taken {
         let token = self.tokens.next();
         let locked_until = now.after(self.settings.lock_duration);
         if mode == Mode::ReceiveAndDelete {
@@ -294,7 +280,7 @@ impl Queue {
             state.expiries.extend(until.map(|until| (until, token)));
             state.locked.insert(
                 token,
-                Locked {
+                LockedMessage {
                     stored: stored.clone(),
                     until,
                 },
@@ -347,7 +333,7 @@ impl Queue {
     }
 
     /// A failed delivery: ready again, or `Some` when it was the last one allowed.
-    fn give_back(&self, state: &mut State, mut stored: Stored) -> Option<Stored> {
+    fn give_back(&self, state: &mut QueueState, mut stored: Stored) -> Option<Stored> {
         stored.delivery_count += 1;
         if stored.delivery_count < self.settings.deliveries_max || self.dead_letters.is_none() {
             state.put_ready(stored);
@@ -459,58 +445,6 @@ impl Queue {
             )
         };
         Problem::new(condition, text)
-    }
-}
-
-impl State {
-    fn held(&self) -> usize {
-        self.ready.len() + self.locked.len() + self.deferred.len()
-    }
-
-    pub(super) fn put_ready(&mut self, stored: Stored) {
-        if let Some(session) = &stored.session {
-            self.sessions.add_ready(session, stored.sequence);
-        }
-        self.ready.insert(stored.sequence, stored);
-    }
-
-    fn take_ready(&mut self, sequence: i64) -> Option<Stored> {
-        let stored = self.ready.remove(&sequence)?;
-        if let Some(session) = &stored.session {
-            self.sessions.remove_ready(session, sequence);
-        }
-        Some(stored)
-    }
-
-    fn unlock(&mut self, token: Token) -> Option<Locked> {
-        let locked = self.locked.remove(&token)?;
-        if let Some(until) = locked.until {
-            self.expiries.remove(&(until, token));
-        }
-        Some(locked)
-    }
-
-    /// Takes what was handed out under a session and is not settled, in order.
-    pub(super) fn take_locked_of(&mut self, session: &str) -> Vec<Stored> {
-        let held = |locked: &Locked| locked.stored.session.as_deref() == Some(session);
-        let all = self.locked.iter();
-        let tokens: Vec<Token> = all
-            .filter(|(_, one)| held(one))
-            .map(|(token, _)| *token)
-            .collect();
-        let locked = tokens.into_iter().filter_map(|token| self.unlock(token));
-        let mut taken: Vec<Stored> = locked.map(|locked| locked.stored).collect();
-        taken.sort_by_key(|stored| stored.sequence);
-        taken
-    }
-
-    fn forget_ids_before(&mut self, now: Timestamp, window: Duration) {
-        let old = |(seen, _): &(Timestamp, String)| now.since(*seen) > window;
-        while self.seen_in_order.front().is_some_and(old) {
-            if let Some((_, id)) = self.seen_in_order.pop_front() {
-                self.seen.remove(&id);
-            }
-        }
     }
 }
 

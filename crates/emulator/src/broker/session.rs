@@ -1,6 +1,6 @@
 //! Sessions of a queue: who holds which, what is ready in each, and the state kept with it.
 
-use super::queue::{Queue, State};
+use super::queue::Queue;
 use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +84,12 @@ impl Sessions {
         if self.all.get(session).is_some_and(empty) {
             self.all.remove(session);
         }
+    }
+
+    fn state_bytes_of(&self, session: &str) -> usize {
+        let known = self.all.get(session);
+        let state = known.and_then(|known| known.state.as_ref());
+        state.map_or(0, |state| state_bytes(&state.value))
     }
 
     fn lock_of(&mut self, session: &str) -> Result<&mut SessionLock, Problem> {
@@ -200,7 +206,7 @@ impl Queue {
         state.sessions.lock_of(session)?;
         let kept = (value != Value::Null).then_some(value);
         let bytes = kept.as_ref().map_or(0, state_bytes);
-        let before = state.state_bytes_of(session);
+        let before = state.sessions.state_bytes_of(session);
         if !self.has_room_for(&state, bytes.saturating_sub(before)) {
             return Err(self.full());
         }
@@ -241,14 +247,6 @@ impl Queue {
         }
         let text = format!("{} has no sessions", self.path);
         Err(Problem::new("amqp:not-allowed", text))
-    }
-}
-
-impl State {
-    fn state_bytes_of(&self, session: &str) -> usize {
-        let known = self.sessions.all.get(session);
-        let state = known.and_then(|known| known.state.as_ref());
-        state.map_or(0, |state| state_bytes(&state.value))
     }
 }
 

@@ -40,6 +40,25 @@ pub(super) fn entities(store: &Store) -> Value {
     })
 }
 
+/// Everything that has a name, by the parameter that names it.
+pub(super) fn names(store: &Store) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    for entity in store.entities_by_name() {
+        match entity {
+            Entity::Hub(hub) => all.push(("hub", hub.name.clone())),
+            Entity::Queue(queue) => all.push(("queue", queue.path.clone())),
+            Entity::Topic(topic) => all.extend(topic.subscriptions.iter().map(|queue| {
+                let name = format!("{}/{}", topic.name, queue.own_name());
+                ("subscription", name)
+            })),
+        }
+    }
+    all.extend(store.grid.iter().map(|topic| ("topic", topic.name.clone())));
+    let containers = store.blobs.container_counts().into_iter();
+    all.extend(containers.map(|(name, _)| ("container", name)));
+    all
+}
+
 fn shown(queue: &Queue) -> Value {
     json!({
         "name": queue.own_name(),

@@ -1,6 +1,7 @@
 //! What one entity holds.
 
 use super::LookError;
+use super::listing;
 use super::query::{KINDS, LookQuestion};
 use crate::amqp::value::Value as AmqpValue;
 use crate::blob::StoredBlob;
@@ -91,7 +92,7 @@ fn only_topic(store: &Store) -> Result<&str, LookError> {
 
 /// Says which of the kind there are, and when the name is one of another kind.
 fn not_found(store: &Store, kind: &str, name: &str) -> LookError {
-    let all = store.names();
+    let all = listing::names(store);
     let of_kind: Vec<&str> = all
         .iter()
         .filter(|(known, _)| *known == kind)

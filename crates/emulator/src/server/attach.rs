@@ -24,13 +24,6 @@ const DOTNET_EPOCH_TICKS: i64 = 621_355_968_000_000_000;
 const SESSION_WAIT: Duration = Duration::from_secs(60);
 const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// What becomes of an attach.
-enum AttachResult {
-    Link(Link),
-    /// No session is free.
-    Waits,
-}
-
 /// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
 /// session is answered later when there is none.
 pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16, asked: Attach) {
@@ -55,7 +48,7 @@ fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waitin
     let handle = waiting.asked.handle;
     let made = make(context, session, &waiting.asked, &mut answer);
     let problem = match made {
-        Ok(AttachResult::Link(link)) => {
+        Ok(Some(link)) => {
             let inbound = matches!(link, Link::Inbound(_));
             session.closing.remove(&handle);
             session.links.insert(handle, link);
@@ -68,11 +61,11 @@ fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waitin
             }
             return;
         }
-        Ok(AttachResult::Waits) if Instant::now() < waiting.until => {
+        Ok(None) if Instant::now() < waiting.until => {
             session.waiting.insert(handle, waiting);
             return;
         }
-        Ok(AttachResult::Waits) => {
+        Ok(None) => {
             let text = "no session with messages became free in time";
             Problem::new("com.microsoft:timeout", text)
         }
@@ -205,12 +198,13 @@ fn terminus(asked: &Value, code: u64) -> Value {
     }
 }
 
+/// Makes a link; `None` when it must wait for a session to be free.
 fn make(
     context: &mut Context,
     session: &Session,
     asked: &Attach,
     answer: &mut Attach,
-) -> Result<AttachResult, Problem> {
+) -> Result<Option<Link>, Problem> {
     let taken = session.links.contains_key(&asked.handle);
     if asked.handle > HANDLE_MAX || taken || session.waiting.contains_key(&asked.handle) {
         return Err(Problem::new(
@@ -245,7 +239,7 @@ fn make(
     if let Some(condition) = fault {
         return Err(Problem::new(condition, "scripted"));
     }
-    Ok(AttachResult::Link(Link::Inbound(Inbound {
+    Ok(Some(Link::Inbound(Inbound {
         node,
         address: address.to_owned(),
         delivery_count: asked.initial_delivery_count.unwrap_or(0),
@@ -260,7 +254,7 @@ fn outbound(
     answer: &mut Attach,
     node: Node,
     address: &str,
-) -> Result<AttachResult, Problem> {
+) -> Result<Option<Link>, Problem> {
     let settled = asked.snd_settle_mode == Some(1);
     let claim = node.claim(true);
     let source = match node {
@@ -290,7 +284,7 @@ fn outbound(
                     tell_session(answer, &hold.name, until);
                     Some(hold)
                 }
-                SessionChoice::Waits => return Ok(AttachResult::Waits),
+                SessionChoice::Waits => return Ok(None),
             };
             Source::Queue {
                 queue: Arc::clone(&queue),
@@ -309,7 +303,7 @@ fn outbound(
         .first()
         .and_then(Value::as_str)
         .map(str::to_owned);
-    Ok(AttachResult::Link(Link::Outbound(Outbound {
+    Ok(Some(Link::Outbound(Outbound {
         name: asked.name.clone(),
         address: address.to_owned(),
         reply_to,

@@ -15,6 +15,8 @@ mod settle;
 mod websocket;
 
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod session_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::amqp::performative::{self, Attach, Begin, Flow, Open, Performative, T
 use crate::amqp::state::Outcome;
 use crate::amqp::value::Value;
 use crate::amqp::{encode, message};
-use crate::settings::{HubSettings, Limits, QueueSettings, Settings, TopicSettings};
+use crate::settings::{HubSettings, QueueSettings, Settings};
 use crate::store::Store;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{ManualClock, Timestamp};
 
-const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-fn store() -> Arc<Store> {
+pub(super) fn store() -> Arc<Store> {
     let settings = Settings {
         require_tokens: false,
         hubs: vec![HubSettings::new("hub")],
@@ -30,7 +30,7 @@ pub(super) fn put(performative: Performative, payload: &[u8], out: &mut BytesMut
     performative.put(1, payload, out);
 }
 
-fn attach(receiver: bool, handle: u32, address: &str) -> Performative {
+pub(super) fn attach(receiver: bool, handle: u32, address: &str) -> Performative {
     attach_with(receiver, handle, address, |_| ())
 }
 
@@ -367,155 +367,4 @@ async fn sasl_offers_what_the_clients_need() {
         encode::described(0x41, &init, out)
     });
     assert_eq!(peer.feed(&mut plain), Err(Ending::Flush));
-}
-
-/// The conditions of the dispositions that were written, in order; `None` for accepted ones.
-fn outcomes(written: &[(Performative, Bytes)]) -> Vec<Option<String>> {
-    let dispositions = written.iter().filter_map(|(one, _)| match one {
-        Performative::Disposition(disposition) => Some(disposition),
-        _ => None,
-    });
-    let condition = |disposition: &performative::Disposition| {
-        let error = disposition.state.items().first()?.items().first()?;
-        Some(error.as_str()?.to_owned())
-    };
-    dispositions.map(condition).collect()
-}
-
-#[tokio::test]
-async fn a_message_over_the_limit_is_rejected_and_its_link_and_connection_stay() {
-    let settings = Settings {
-        require_tokens: false,
-        hubs: vec![HubSettings::new("hub")],
-        queues: vec![QueueSettings::new("queue")],
-        limits: Limits {
-            message_bytes_max: 100,
-            ..Limits::default()
-        },
-        ..Settings::default()
-    };
-    let store = Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap());
-    let part = |id, more, format| {
-        Performative::Transfer(Transfer {
-            handle: 0,
-            delivery_id: Some(id),
-            message_format: Some(format),
-            more,
-            ..Transfer::default()
-        })
-    };
-    for address in ["hub", "queue"] {
-        let mut input = open(None);
-        put(attach(false, 0, address), &[], &mut input);
-        // In one frame, in several, as a batch; then one that fits.
-        put(part(0, false, 0), &[b'x'; 101], &mut input);
-        for _ in 0..3 {
-            put(part(1, true, 0), &[b'x'; 60], &mut input);
-        }
-        put(part(1, false, 0), &body("the end"), &mut input);
-        put(
-            part(2, false, message::BATCH_FORMAT),
-            &[b'x'; 101],
-            &mut input,
-        );
-        put(part(3, false, 0), &body("fits"), &mut input);
-        let mut peer = Peer::new(Arc::clone(&store));
-        peer.feed(&mut input).unwrap();
-        let written = written(&mut peer);
-        let too_large = Some("amqp:link:message-size-exceeded".to_owned());
-        let expect = [too_large.clone(), too_large.clone(), too_large, None];
-        assert_eq!(outcomes(&written), expect, "{address}");
-        let ended = |one: &Performative| {
-            matches!(
-                one,
-                Performative::Detach(_) | Performative::End(_) | Performative::Close(_)
-            )
-        };
-        assert!(!written.iter().any(|(one, _)| ended(one)), "{written:?}");
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_sent_to_a_subscription_or_received_from_a_topic_or_hub() {
-    let settings = Settings {
-        require_tokens: false,
-        hubs: vec![HubSettings::new("hub")],
-        queues: vec![QueueSettings::new("queue")],
-        topics: vec![TopicSettings::new("topic", &["one"])],
-        ..Settings::default()
-    };
-    let store = Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap());
-    for (receiver, address, expect) in [
-        (false, "topic/Subscriptions/one", Some("amqp:not-allowed")),
-        (false, "queue/$DeadLetterQueue", Some("amqp:not-allowed")),
-        (true, "topic", Some("amqp:not-allowed")),
-        (true, "hub", Some("amqp:not-allowed")),
-        (
-            false,
-            "hub/ConsumerGroups/$Default/Partitions/0",
-            Some("amqp:not-found"),
-        ),
-        (
-            true,
-            "hub/ConsumerGroups/other/Partitions/0",
-            Some("amqp:not-found"),
-        ),
-        (true, "topic/Subscriptions/two", Some("amqp:not-found")),
-        (
-            true,
-            "hub/ConsumerGroups/$Default/Partitions/4",
-            Some("com.microsoft:argument-out-of-range"),
-        ),
-        (
-            false,
-            "hub/Partitions/9",
-            Some("com.microsoft:argument-out-of-range"),
-        ),
-        (false, "hub/Partitions/3", None),
-        (true, "hub/ConsumerGroups/$default/Partitions/3", None),
-        (true, "queue/$DeadLetterQueue", None),
-    ] {
-        let mut peer = Peer::new(Arc::clone(&store));
-        let mut input = open(None);
-        put(attach(receiver, 0, address), &[], &mut input);
-        peer.feed(&mut input).unwrap();
-        let condition = written(&mut peer)
-            .into_iter()
-            .find_map(|(one, _)| match one {
-                Performative::Detach(detach) => Some(detach.error?.condition),
-                _ => None,
-            });
-        assert_eq!(condition.as_deref(), expect, "{address}");
-    }
-}
-
-#[tokio::test]
-async fn an_answer_names_the_settle_mode_that_is_in_force() {
-    let store = store();
-    for (receiver, asked, expect) in [
-        (true, None, 0),
-        (true, Some(0), 0),
-        (true, Some(1), 1),
-        (true, Some(2), 0),
-        (false, None, 2),
-        (false, Some(0), 0),
-        (false, Some(2), 2),
-    ] {
-        let mut peer = Peer::new(Arc::clone(&store));
-        let mut input = open(None);
-        let with_mode = |attach: &mut Attach| attach.snd_settle_mode = asked;
-        put(
-            attach_with(receiver, 0, "queue", with_mode),
-            &[],
-            &mut input,
-        );
-        peer.feed(&mut input).unwrap();
-        let mode = written(&mut peer)
-            .into_iter()
-            .find_map(|(one, _)| match one {
-                Performative::Attach(answer) => answer.snd_settle_mode,
-                _ => None,
-            });
-        assert_eq!(mode, Some(expect), "receiver {receiver}, asked {asked:?}");
-    }
 }

@@ -8,4 +8,5 @@ mod event_grid;
 mod event_hubs;
 mod faults;
 mod identity;
+mod inspect;
 mod service_bus;

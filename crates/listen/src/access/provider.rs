@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use twinroute_outgoing::Outgoing;
 use twinroute_outgoing::answer::{AnswerBody, AnswerError, read_success};
+use twinroute_outgoing::{Outgoing, failure_text};
 
 /// Between two requests while there are keys.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -213,7 +213,7 @@ impl Source {
             }
             Err(error) => {
                 if !self.failing.swap(true, Relaxed) {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    let cause = std::error::Error::source(&error).map(failure_text);
                     tracing::warn!(%error, cause, "no keys from the identity provider");
                 }
             }

@@ -18,12 +18,16 @@ use twinroute_credential::token::{Token, TokenSource};
 use twinroute_model::clock::Clock;
 use twinroute_model::http_date::clock_difference;
 use twinroute_outgoing::answer::{self, AnswerError};
+use twinroute_outgoing::failure_text;
 
 /// The longest that one request takes, its answer read.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// No single answer is larger; pages of lists have some 100 kB.
-pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// No single answer is larger: resources have some 10 kB.
+pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// No page of a list is larger: they have some 100 kB.
+pub(super) const PAGE_BYTES_MAX: usize = 1 << 20;
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -57,9 +61,19 @@ pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) body: Option<Bytes>,
+    pub(super) answer_bytes_max: usize,
 }
 
 impl Request {
+    pub(super) fn new(method: Method, url: Url, body: Option<Bytes>) -> Self {
+        Self {
+            method,
+            url,
+            body,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        }
+    }
+
     /// Method, host and path, for messages: queries may hold signatures.
     pub(super) fn name(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
@@ -201,7 +215,7 @@ impl Api {
         body: Option<Bytes>,
     ) -> Result<Answer, Error> {
         let url = self.url(path, api_version)?;
-        self.send(&Request { method, url, body }).await
+        self.send(&Request::new(method, url, body)).await
     }
 
     /// A GET, as [`Api::call`].
@@ -323,7 +337,7 @@ impl Api {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         if (200..300).contains(&status) {
-            let body = answer::read_success(response, ANSWER_BYTES_MAX).await;
+            let body = answer::read_success(response, request.answer_bytes_max).await;
             let body = body.map_err(|error| unread(request, error))?;
             return Ok(Answer {
                 status,
@@ -402,7 +416,7 @@ fn unread(request: &Request, error: AnswerError) -> Error {
             request,
             reason: match cause.downcast() {
                 Ok(cause) => transport_text(*cause),
-                Err(cause) => causes(&*cause),
+                Err(cause) => bounded(&cause.to_string()),
             },
         },
         error @ AnswerError::Crowded { .. } => Error::Transport {
@@ -414,15 +428,5 @@ fn unread(request: &Request, error: AnswerError) -> Error {
 
 /// The causes of a failed exchange, without its URL.
 fn transport_text(error: reqwest::Error) -> String {
-    causes(&error.without_url())
-}
-
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    bounded(&text)
+    bounded(&failure_text(&error.without_url()))
 }

@@ -209,7 +209,7 @@ async fn answers_are_bounded() {
         .to_string();
     assert_eq!(
         error,
-        "GET 127.0.0.1/a: the answer is larger than 1048576 bytes"
+        "GET 127.0.0.1/a: the answer is larger than 262144 bytes"
     );
     let fake = Fake::script([Reply::new(404, "x".repeat(1 << 20))]).await;
     let error = api(&fake.url)

@@ -1,6 +1,6 @@
 //! Lists, all pages of them.
 
-use super::api::{Api, Request};
+use super::api::{Api, PAGE_BYTES_MAX, Request};
 use super::error::Error;
 use super::link::{Visited, at_home};
 use reqwest::Method;
@@ -68,6 +68,7 @@ impl Api {
             method: Method::GET,
             url: self.url(path, api_version)?,
             body: None,
+            answer_bytes_max: PAGE_BYTES_MAX,
         };
         let mut visited = Visited::default();
         let mut items = Vec::new();

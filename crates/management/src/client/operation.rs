@@ -60,7 +60,7 @@ impl Api {
         patience: Duration,
     ) -> Result<Answer, Error> {
         let url = self.url(path, api_version)?;
-        let request = Request { method, url, body };
+        let request = Request::new(method, url, body);
         let begun = self.send(&request).await?;
         let waited = timeout(patience, self.follow(&request, begun)).await;
         waited.unwrap_or_else(|_| {
@@ -164,9 +164,7 @@ impl Api {
     }
 
     async fn read(&self, url: Url) -> Result<Answer, Error> {
-        let method = Method::GET;
-        let body = None;
-        self.send(&Request { method, url, body }).await
+        self.send(&Request::new(Method::GET, url, None)).await
     }
 
     /// Takes one look; gives the answer too, for its headers, unless it is the end's.

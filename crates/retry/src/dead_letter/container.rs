@@ -43,7 +43,7 @@ pub const PAGE_BLOBS_MAX: i32 = 200;
 const REQUEST_BYTES_MAX: NonZero<u64> = NonZero::new(256 << 20).expect("not zero");
 
 /// Bytes of a blob that are read at least, however small events may be.
-const BLOB_BYTES_MIN: usize = 3 << 20;
+const BLOB_BYTES_MIN: usize = 2 << 20;
 
 /// More than the HTTP client gives in one piece.
 const SURPLUS_BYTES: usize = 1 << 20;
@@ -60,7 +60,7 @@ impl Client {
     /// compressed answers. `reqwest::Client` is one.
     ///
     /// Blobs are read that are as large as an event of `event_bytes_max` makes them, its payload in base64 and an
-    /// envelope around it, or 3 MiB if that is more.
+    /// envelope around it, or 2 MiB if that is more.
     #[must_use]
     pub fn new(http: Arc<dyn HttpClient>, event_bytes_max: usize) -> Self {
         let one_event = event_bytes_max.saturating_add(event_bytes_max / 3 + (64 << 10));

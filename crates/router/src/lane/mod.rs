@@ -17,15 +17,16 @@ pub(crate) use backlog::{BatchBacklog, LaneBacklog};
 pub(crate) use dead::Dead;
 pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
-pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom, Purged};
+pub use state::Purged;
+pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom};
 
 use crate::awaited::Awaited;
 use crate::refusals::Refusals;
-use crate::sink::{DeadLetterStore, Sink};
 use crate::status::EndpointStatus;
+use crate::user_code::{UserSink, UserStore};
 use backlog::SharedBacklog;
 use durable::Origin;
-use state::{Retirement, State};
+use state::{Retirement, State, Told};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,9 +74,9 @@ pub(crate) struct Lane {
 /// What a lane is made of and may be given anew while it runs.
 pub(crate) struct Setup {
     pub(crate) endpoint_type: &'static str,
-    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) sink: UserSink,
     /// Where dead letters go; they stay here when there is none.
-    pub(crate) store: Option<Arc<dyn DeadLetterStore>>,
+    pub(crate) store: Option<UserStore>,
     pub(crate) settings: Arc<EndpointSettings>,
     /// Why nothing is sent, if that is so.
     pub(crate) hold: Option<Hold>,
@@ -221,7 +222,9 @@ impl Lane {
 
     /// Takes a new sink and settings; what waits stays, back-off begins anew.
     pub(crate) fn reconfigure(&self, setup: Setup) {
-        self.lock().reconfigure(setup, Instant::now());
+        // The old sink goes once the lock is free: its end is the program's code.
+        let old = self.lock().reconfigure(setup, Instant::now());
+        drop(old);
         self.wake.notify_one();
     }
 
@@ -249,6 +252,14 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    /// Ends it as it is, batches in flight included; gives how many deliveries it had not settled.
+    pub(crate) fn abandon(&self) -> u64 {
+        let open = self.lock().abandon();
+        self.settled.notify_waiters();
+        self.wake.notify_one();
+        open
+    }
+
     /// Takes a retirement back. False when its loop has ended and is to be started again.
     pub(crate) fn revive(&self) -> bool {
         self.lock().revive()
@@ -270,7 +281,13 @@ impl Lane {
     }
 
     pub(crate) fn status(&self) -> EndpointStatus {
-        self.lock().status(Instant::now())
+        // Outside the lock, which everybody who accepts events needs: it is the program's code.
+        let (sink, store) = self.lock().user_objects();
+        let told = Told {
+            credentials: sink.credentials(),
+            expires_at: store.map_or(Ok(None), |store| store.expires_at()),
+        };
+        self.lock().status(told, Instant::now())
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
@@ -346,8 +363,8 @@ impl Lane {
     }
 
     /// Where its dead letters go.
-    pub(crate) fn store(&self) -> Option<Arc<dyn DeadLetterStore>> {
-        self.lock().store()
+    pub(crate) fn store(&self) -> Option<UserStore> {
+        self.lock().user_objects().1
     }
 
     /// Resolves when nothing waits and nothing is in flight, or the lane has ended. Dead letters that stay

@@ -5,17 +5,12 @@ use super::state::{Flight, Probe, Step, Stored, Upload};
 use crate::sink::{EndpointFault, FaultKind, Letter, Outcome, Reason};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use twinroute_model::event::Event;
 use twinroute_retry::journal::{Disk, Entry, Unreadable};
-
-/// The longest that writing one dead letter may take; stores keep their own time below it.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What came back.
 enum Landed {
@@ -31,9 +26,16 @@ pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
 
 async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
     let mut flights: FuturesUnordered<BoxFuture<'static, Landed>> = FuturesUnordered::new();
+    let mut sink = lane.lock().user_objects().0;
     loop {
-        let step = lane.lock().step(Instant::now());
+        // Outside the lock, which everybody who accepts events needs: it is the program's code.
+        let limits = sink.limits();
+        let step = lane.lock().step(&sink, limits, Instant::now());
         let until = match step {
+            Step::OtherSink(other) => {
+                sink = other;
+                continue;
+            }
             Step::Send(flight) => {
                 flights.push(send(flight).boxed());
                 continue;
@@ -55,7 +57,11 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
             Some(landed) = flights.next() => {
                 let now = Instant::now();
                 match landed {
-                    Landed::Batch(flight, outcomes) => lane.lock().finish(flight, outcomes, now),
+                    Landed::Batch(flight, outcomes) => {
+                        // It goes once the lock is free, should it be the last of its sink.
+                        let _sink = flight.sink.clone();
+                        lane.lock().finish(flight, outcomes, now);
+                    }
                     Landed::Probe(probe, said) => lane.lock().probed(&probe, said, now),
                     Landed::Upload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
                 }
@@ -69,8 +75,7 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
     ended.notify_one();
 }
 
-/// Sends a batch. A sink that panics or never ends counts as an endpoint that cannot be reached, so that
-/// no delivery is left without an outcome.
+/// Sends a batch. No delivery is left without an outcome, whatever the sink does.
 async fn send(mut flight: Flight) -> Landed {
     let some_absent = read_back(&mut flight).await;
     let deliveries = flight.deliveries();
@@ -78,16 +83,7 @@ async fn send(mut flight: Flight) -> Landed {
         let outcomes = vec![None; flight.batch.len()];
         return Landed::Batch(flight, outcomes);
     }
-    let sending = AssertUnwindSafe(flight.sink.send(&deliveries)).catch_unwind();
-    let outcomes = match timeout(flight.deadline, sending).await {
-        Ok(Ok(outcomes)) => outcomes,
-        Ok(Err(_panic)) => {
-            vec![unavailable("sink-panicked", "the sink panicked"); deliveries.len()]
-        }
-        Err(_) => {
-            vec![unavailable("sink-timeout", "the sink did not end in time"); deliveries.len()]
-        }
-    };
+    let outcomes = flight.sink.send(&deliveries, flight.deadline).await;
     let outcomes = if some_absent {
         let mut sent = outcomes.into_iter();
         let of = |waiting: &super::queue::Waiting| waiting.entry.as_ref().and_then(|_| sent.next());
@@ -100,12 +96,7 @@ async fn send(mut flight: Flight) -> Landed {
 
 /// Asks a destination whether it takes the credential.
 async fn ask(probe: Probe) -> Landed {
-    let asking = AssertUnwindSafe(probe.sink.probe()).catch_unwind();
-    let said = match timeout(probe.deadline, asking).await {
-        Ok(Ok(said)) => said,
-        Ok(Err(_panic)) => Err(unreachable("sink-panicked", "the sink panicked")),
-        Err(_) => Err(unreachable("sink-timeout", "the sink did not end in time")),
-    };
+    let said = probe.sink.probe(probe.deadline).await;
     Landed::Probe(probe, said)
 }
 
@@ -143,10 +134,6 @@ async fn read_back(flight: &mut Flight) -> bool {
     some_absent
 }
 
-fn unavailable(code: &'static str, detail: &str) -> Outcome {
-    Outcome::Unavailable(unreachable(code, detail))
-}
-
 fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unreachable,
@@ -178,15 +165,9 @@ async fn store(upload: Box<Upload>) -> Landed {
         dead: &upload.dead.about,
         accepted_at: upload.dead.accepted_at,
     };
-    let putting = AssertUnwindSafe(upload.store.put(letter)).catch_unwind();
-    let stored = match timeout(UPLOAD_TIMEOUT, putting).await {
-        Ok(Ok(Ok(()))) => Stored::Done,
-        Ok(Ok(Err(fault))) => Stored::Failed(fault),
-        Ok(Err(_panic)) => Stored::Failed(unreachable("store-panicked", "the store panicked")),
-        Err(_) => Stored::Failed(unreachable(
-            "store-timeout",
-            "the store did not end in time",
-        )),
+    let stored = match upload.store.put(letter).await {
+        Ok(()) => Stored::Done,
+        Err(fault) => Stored::Failed(fault),
     };
     Landed::Upload(upload, stored)
 }

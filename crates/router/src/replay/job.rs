@@ -4,9 +4,9 @@ use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
+use tokio::task::{AbortHandle, spawn_blocking};
 use twinroute_retry::replay::Notes;
 
 /// What is to be replayed.
@@ -112,6 +112,7 @@ pub(super) struct Job {
     progress: Mutex<ReplayStatus>,
     cancelled: Notify,
     notes: Option<Notes>,
+    task: OnceLock<AbortHandle>,
 }
 
 impl Job {
@@ -126,6 +127,7 @@ impl Job {
             progress: Mutex::new(progress),
             cancelled: Notify::new(),
             notes,
+            task: OnceLock::new(),
         }
     }
 
@@ -142,6 +144,7 @@ impl Job {
             progress: Mutex::new(ReplayStatus { number, ..progress }),
             cancelled: Notify::new(),
             notes: Some(notes),
+            task: OnceLock::new(),
         };
         Some((job, query))
     }
@@ -188,6 +191,18 @@ impl Job {
             self.end(ReplayState::Cancelled, "");
         }
         self.cancelled.notify_one();
+    }
+
+    /// Its course runs as this task.
+    pub(super) fn runs_as(&self, task: AbortHandle) {
+        drop(self.task.set(task));
+    }
+
+    /// Ends its course where it is.
+    pub(super) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 
     /// Resolves when it was cancelled.

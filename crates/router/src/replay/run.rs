@@ -6,8 +6,9 @@ use crate::dead_letters::{DeadLetterQuery, some_of};
 use crate::intake::OnDisk;
 use crate::lane::Lane;
 use crate::router::Router;
-use crate::sink::{DeadLetterStore, StoredLetter};
+use crate::sink::StoredLetter;
 use crate::unreadable;
+use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,7 @@ impl<'a> Course<'a> {
                 if self.is_enough() {
                     return self.wait_for_all().await;
                 }
-                self.stored_one(&*store, &name, query).await?;
+                self.stored_one(&store, &name, query).await?;
                 self.job.update(|progress| {
                     progress.container_names.insert(label.clone(), name);
                 });
@@ -176,7 +177,7 @@ impl<'a> Course<'a> {
 
     async fn stored_one(
         &mut self,
-        store: &dyn DeadLetterStore,
+        store: &UserStore,
         name: &str,
         query: &DeadLetterQuery,
     ) -> Result<(), Stop> {

@@ -82,6 +82,7 @@ impl Cbs {
 
     /// Puts a token and waits for the answer to this very request.
     async fn put_token(&mut self, token: Token) -> Result<(), EndpointFault> {
+        let ends = token.expires_at;
         let put = tokio::time::timeout(PUT_TOKEN_TIMEOUT, self.exchange(&token))
             .await
             .unwrap_or_else(|_| {
@@ -97,7 +98,7 @@ impl Cbs {
             Err(_) => {}
         }
         // AMQP has no clock of the peer's to compare with: what is known of ours is said.
-        put.map_err(|fault| match self.tokens.times(&fault) {
+        put.map_err(|fault| match self.tokens.times(&fault, ends) {
             Some(times) => EndpointFault {
                 reason: Reason::new(
                     fault.reason.code.clone(),

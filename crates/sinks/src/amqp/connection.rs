@@ -30,8 +30,8 @@ use std::time::Duration;
 use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Credential;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_outgoing::Outgoing;
 use twinroute_outgoing::tunnel::{self, Io, Way};
+use twinroute_outgoing::{Outgoing, failure_text};
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
@@ -268,7 +268,8 @@ async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
                 true => Scheme::Ws,
                 false => Scheme::Wss,
             };
-            let socket = websocket::connect(stream, scheme, entity.host(), port).await?;
+            let (host, now) = (entity.host(), target.clock.now());
+            let socket = websocket::connect(stream, scheme, host, port, now).await?;
             Ok(Box::new(socket))
         }
     }
@@ -284,7 +285,7 @@ fn dial_fault(error: &tunnel::Error) -> EndpointFault {
         // Never unauthorized: that would be the endpoint's credential.
         Error::Proxy { .. } => "proxy",
     };
-    status::unreachable(code, error.to_string())
+    status::unreachable(code, failure_text(error))
 }
 
 async fn open_connection(

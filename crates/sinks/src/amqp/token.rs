@@ -109,18 +109,20 @@ impl Tokens {
         })
     }
 
-    /// What to compare when the broker refuses a signature that was made a moment ago.
-    pub(crate) fn times(&self, fault: &EndpointFault) -> Option<String> {
-        let refused = fault.kind == FaultKind::Unauthorized;
-        let made = refused && self.renewal() == Renewal::Made;
-        let now = self.clock.now();
-        made.then(|| {
-            format!(
-                "the signature was made for {} s at {}, by this machine's clock: set the clock if that is wrong",
-                SIGNATURE_LIFETIME.as_secs(),
-                now.rfc3339()
-            )
-        })
+    /// What to compare when the broker calls a token expired that ends at `ends` by what is known here.
+    pub(crate) fn times(&self, fault: &EndpointFault, ends: Option<Timestamp>) -> Option<String> {
+        let said = fault.reason.detail.to_ascii_lowercase();
+        let expired = fault.kind == FaultKind::Unauthorized && said.contains("expire");
+        let (ends, now) = (ends.filter(|_| expired)?, self.clock.now());
+        let made = match self.renewal() {
+            Renewal::Made => ", and was made just now",
+            Renewal::Never | Renewal::Awaited => "",
+        };
+        Some(format!(
+            "the token ends at {}{made}; this machine's clock says {}: set it if that is wrong",
+            ends.rfc3339(),
+            now.rfc3339()
+        ))
     }
 
     /// The broker took `token`.
@@ -215,6 +217,26 @@ mod tests {
         assert_eq!(parsed.expiry().unix_seconds(), 1_700_003_600);
         parsed.verify("k", tokens.clock.now()).unwrap();
         assert_eq!(tokens.renewal(), Renewal::Made);
+    }
+
+    #[tokio::test]
+    async fn clock_skew_is_hinted_at_when_a_new_token_is_called_expired() {
+        let tokens = tokens(
+            "Endpoint=sb://ns:5673/;SharedAccessKeyName=send;SharedAccessKey=k;EntityPath=hub",
+        );
+        let ends = tokens.token().await.unwrap().expires_at;
+        let fault = |text: &str| status::cbs_fault(401, text);
+        let hint = tokens.times(&fault("ExpiredToken: The token is expired."), ends);
+        assert_eq!(
+            hint.as_deref(),
+            Some(
+                "the token ends at 2023-11-14T23:13:20Z, and was made just now; this machine's clock says \
+                 2023-11-14T22:13:20Z: set it if that is wrong"
+            )
+        );
+        assert_eq!(tokens.times(&fault("InvalidSignature"), ends), None);
+        assert_eq!(tokens.times(&fault("expired"), None), None);
+        assert_eq!(tokens.times(&status::cbs_fault(500, "expired"), ends), None);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@
 //! | 3xx | unreachable: redirects are not followed |
 //! | any other, no HTTP, no answer in 10 s | unreachable |
 
+use crate::headers::{clock_hint, retry_after};
 use crate::status;
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
@@ -27,8 +28,9 @@ use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use twinroute_model::clock::Timestamp;
 use twinroute_outgoing::tunnel::Io;
-use twinroute_router::sink::EndpointFault;
+use twinroute_router::sink::{EndpointFault, Reason};
 
 const PATH: &str = "/$servicebus/websocket";
 const SUBPROTOCOL: &str = "AMQPWSB10";
@@ -60,6 +62,7 @@ pub(super) async fn connect(
     scheme: Scheme,
     host: &str,
     port: u16,
+    now: Timestamp,
 ) -> Result<Socket, EndpointFault> {
     let (scheme, usual) = match scheme {
         Scheme::Ws => ("ws", 80),
@@ -74,7 +77,7 @@ pub(super) async fn connect(
         false => format!("{host}:{port}"),
     };
     let request = format!("{scheme}://{authority}{PATH}").into_client_request();
-    let mut request = request.map_err(|error| handshake_fault(&error))?;
+    let mut request = request.map_err(|error| handshake_fault(&error, now))?;
     let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
     let headers = request.headers_mut();
     headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
@@ -88,7 +91,7 @@ pub(super) async fn connect(
     let shaking = Box::pin(client_async_with_config(request, stream, Some(config)));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await {
         Ok(Ok((socket, _))) => Ok(Socket::of(socket)),
-        Ok(Err(error)) => Err(handshake_fault(&error)),
+        Ok(Err(error)) => Err(handshake_fault(&error, now)),
         Err(_) => {
             let detail = "no answer to the WebSocket handshake within 10 s";
             Err(status::unreachable("websocket-timeout", detail))
@@ -96,9 +99,22 @@ pub(super) async fn connect(
     }
 }
 
-fn handshake_fault(error: &tungstenite::Error) -> EndpointFault {
+fn handshake_fault(error: &tungstenite::Error, now: Timestamp) -> EndpointFault {
     match error {
-        tungstenite::Error::Http(response) => status::websocket_fault(response.status().as_u16()),
+        tungstenite::Error::Http(response) => {
+            let (status, headers) = (response.status().as_u16(), response.headers());
+            let fault = status::websocket_fault(status);
+            let detail = match clock_hint(status, headers, now) {
+                Some(skew) => format!("{skew}; {}", fault.reason.detail),
+                None => fault.reason.detail.to_string(),
+            };
+            EndpointFault {
+                // The longer of both: None is shorter than any.
+                after: retry_after(headers, now).max(fault.after),
+                reason: Reason::new(fault.reason.code.clone(), detail),
+                ..fault
+            }
+        }
         other => status::unreachable("websocket", status::bounded(&other.to_string())),
     }
 }

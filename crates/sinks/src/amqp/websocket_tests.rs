@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_router::sink::Sink;
+use twinroute_router::sink::{Outcome, Sink};
 
 /// The broker behind a WebSocket.
 pub(super) async fn serve(stream: DuplexStream, broker: Arc<Broker>) {
@@ -141,6 +141,44 @@ async fn answered(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> (
     })
     .await;
     (faced.short.clone(), faced.took.as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_forms_and_clock_skew_are_read_of_the_handshake_too() {
+    // The clock says 2023-11-14T22:13:20Z.
+    for (status, more, after, words) in [
+        (429, "Retry-After: 7", Some(7), ""),
+        (429, "Retry-After: 1", Some(4), ""),
+        (
+            503,
+            "Retry-After: Tuesday, 14-Nov-23 22:13:50 GMT",
+            Some(30),
+            "",
+        ),
+        (503, "Retry-After: Tue Nov 14 22:13:50 2023", Some(30), ""),
+        (500, "X: y", None, ""),
+        (
+            401,
+            "Date: Wed, 15 Nov 2023 01:13:20 GMT",
+            None,
+            "clock is 3 h 0 min behind",
+        ),
+    ] {
+        let faced = face_over(AmqpTransport::Websocket, move |mut stream, _| {
+            Box::pin(async move {
+                key(&mut stream).await;
+                let answer = format!("HTTP/1.1 {status} X\r\n{more}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.ok();
+                stream.read_to_end(&mut Vec::new()).await.ok();
+            })
+        })
+        .await;
+        let Outcome::Unavailable(fault) = faced.outcome else {
+            panic!("{more}: {:?}", faced.outcome);
+        };
+        assert_eq!(fault.after.map(|after| after.as_secs()), after, "{more}");
+        assert!(fault.reason.detail.contains(words), "{fault:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

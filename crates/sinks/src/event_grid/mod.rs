@@ -44,7 +44,7 @@ use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Topic;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::{Outgoing, failure_text};
 use twinroute_router::sink::{
     BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink, Slot,
 };
@@ -297,14 +297,7 @@ fn transport_fault(error: reqwest::Error) -> EndpointFault {
     } else {
         "http"
     };
-    let error = error.without_url();
-    let mut detail = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        detail = format!("{detail}: {error}");
-        cause = error.source();
-    }
-    status::unreachable(code, detail)
+    status::unreachable(code, failure_text(&error.without_url()))
 }
 
 #[cfg(test)]

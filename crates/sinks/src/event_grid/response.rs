@@ -1,13 +1,11 @@
 //! Reads Event Grid's answer: status, `Retry-After` and the error text, all bounded.
 
+use crate::headers::{clock_hint, retry_after};
 use crate::status::{PAYLOAD_TOO_LARGE, bounded};
-use http::header::{DATE, HeaderMap};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::time::Duration;
 use twinroute_model::clock::Clock;
-use twinroute_model::http_date::clock_difference;
-use twinroute_model::retry_after;
 use twinroute_outgoing::answer::read_error;
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
@@ -25,8 +23,8 @@ pub(crate) enum Answer {
 /// Reads the answer; what is left of its body is dropped with the connection.
 pub(crate) async fn read(response: reqwest::Response, clock: &dyn Clock) -> (u16, Answer) {
     let status = response.status().as_u16();
-    let after = retry_after(response.headers(), clock);
-    let skew = clock_hint(status, response.headers(), clock);
+    let after = retry_after(response.headers(), clock.now());
+    let skew = clock_hint(status, response.headers(), clock.now());
     // A success has no body to speak of, but reading it to its end keeps the connection. The status stands,
     // whatever becomes of the text behind it.
     let body = read_error(response).await;
@@ -56,19 +54,6 @@ fn answer(status: u16, after: Option<Duration>, detail: &str) -> Answer {
     })
 }
 
-/// What a refusal may come of: signatures, and certificates in between, are good for a time.
-fn clock_hint(status: u16, headers: &HeaderMap, clock: &dyn Clock) -> Option<String> {
-    let date = headers.get(DATE).filter(|_| matches!(status, 401 | 403))?;
-    clock_difference(date.to_str().ok()?, clock.now())
-}
-
-/// The lane caps it.
-fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
-    let pairs = headers.iter();
-    let pairs = pairs.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    retry_after::retry_after(pairs, clock.now(), Duration::MAX)
-}
-
 /// `{"error":{"code":…,"message":…}}`; azure-eventgrid 4.22.1 documents `details` too, which
 /// repeat it.
 #[derive(Deserialize)]
@@ -94,7 +79,6 @@ fn error_text(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinroute_model::clock::{ManualClock, Timestamp};
 
     #[test]
     fn every_status_has_its_answer() {
@@ -123,53 +107,6 @@ mod tests {
         ] {
             assert_eq!(shown(status), expected);
         }
-    }
-
-    #[test]
-    fn retry_after_forms_are_read_from_headers() {
-        // 1994-11-06T08:49:07Z.
-        let clock = ManualClock::new(Timestamp::from_unix_millis(784_111_747_000));
-        for (text, expect) in [
-            ("120", Some(Duration::from_secs(120))),
-            (
-                "Sunday, 06-Nov-94 08:49:37 GMT",
-                Some(Duration::from_secs(30)),
-            ),
-            ("Sun Nov  6 08:49:37 1994", Some(Duration::from_secs(30))),
-            (
-                "99999999999999999999",
-                Some(Duration::from_millis(u64::MAX)),
-            ),
-            ("soon", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.append("retry-after", text.parse().unwrap());
-            headers.append("retry-after", "\u{e9}".parse().unwrap());
-            assert_eq!(retry_after(&headers, &clock), expect, "{text}");
-        }
-    }
-
-    #[test]
-    fn clock_skew_is_named_where_a_credential_is_refused() {
-        // 1994-11-06T08:49:07Z.
-        let clock = ManualClock::new(Timestamp::from_unix_millis(784_111_747_000));
-        let hint = |status, date: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(DATE, date.parse().unwrap());
-            clock_hint(status, &headers, &clock)
-        };
-        let ahead = hint(401, "Sunday, 06-Nov-94 05:49:07 GMT").unwrap();
-        assert!(
-            ahead.starts_with("this machine's clock is 3 h 0 min ahead"),
-            "{ahead}"
-        );
-        assert!(
-            hint(403, "Sun Nov  6 11:49:07 1994")
-                .unwrap()
-                .contains("3 h 0 min behind")
-        );
-        assert_eq!(hint(401, "Sun, 06 Nov 1994 08:49:37 GMT"), None);
-        assert_eq!(hint(400, "Sun, 06 Nov 1994 11:49:07 GMT"), None);
     }
 
     #[test]

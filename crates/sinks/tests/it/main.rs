@@ -5,6 +5,7 @@
 #[path = "../broker/mod.rs"]
 mod broker;
 mod event_grid;
+mod fault_texts;
 mod hostile_http;
 mod proxies;
 mod sockets;

@@ -5,6 +5,8 @@ use reqwest::Url;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use twinroute_admin::client::{Client, InvalidClient};
+use twinroute_listen::Address;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,17 @@ impl ServerAddress {
         match self {
             Self::Url(url) if url.scheme() == "https" => Wire::Tls,
             Self::Url(_) | Self::Unix(_) => Wire::Plain,
+        }
+    }
+
+    /// A client that asks in plain HTTP.
+    ///
+    /// # Errors
+    /// When it is an `https://` URL, or has a path.
+    pub(super) fn plain_client(&self) -> Result<Client, InvalidClient> {
+        match self {
+            Self::Url(url) => Client::http(url.as_str()),
+            Self::Unix(path) => Ok(Client::plain(Address::Unix(path.clone()))),
         }
     }
 

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
-use twinroute_listen::Address;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
@@ -120,16 +119,15 @@ impl Whom {
     }
 
     fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<Client> {
-        let url = match address {
-            ServerAddress::Unix(path) => return Ok(Client::plain(Address::Unix(path.clone()))),
-            ServerAddress::Url(url) => url,
-        };
-        if shows_token && !is_local(url) {
+        if let ServerAddress::Url(url) = address
+            && shows_token
+            && !is_local(url)
+        {
             output::error_line(format_args!(
                 "warning: {address} is http://: the token can be read on the way"
             ));
         }
-        Client::http(url.as_str()).context("--admin")
+        address.plain_client().context("--admin")
     }
 
     fn token(&self) -> anyhow::Result<Option<Secret>> {
@@ -393,7 +391,7 @@ mod tests {
     fn texts_are_cut_and_controls_do_not_reach_the_terminal() {
         assert_eq!(cut("grüße", 5), "grüße");
         assert_eq!(cut("grüße!", 5), "grüß…");
-        assert_eq!(cut("a\u{1b}[2Jb", 9), "a [2Jb");
+        assert_eq!(cut("a\u{1b}[2Jb", 11), r"a\u001b[2Jb");
         assert_eq!(seconds("2026-11-22T10:00:00.123Z"), "2026-11-22 10:00:00");
     }
 }

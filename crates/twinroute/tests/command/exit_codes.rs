@@ -142,7 +142,10 @@ fn exit_78_is_not_for_files_that_come_later() {
             "none.pem",
         ),
         (
-            format!("{LISTEN}[identity]\ncredential = 'token'\ntoken_file = 'none'\n"),
+            format!(
+                "{LISTEN}[identity]\ncredential = 'client-secret'\ntenant_id = 't'\nclient_id = 'c'\n\
+                 client_secret_file = 'none'\n"
+            ),
             "[identity]: ",
         ),
     ] {

@@ -6,13 +6,16 @@
 )]
 
 mod access;
+mod addresses;
 mod audit;
 mod azure;
 mod client_certificate;
 mod crash;
 mod credentials;
 mod durable;
+mod emulator;
 mod exit_codes;
+mod foreign_texts;
 mod harness;
 mod identity;
 mod management;
@@ -51,6 +54,29 @@ fn the_shipped_configurations_are_valid() {
         assert_eq!(text(&output.stdout), expect, "{}", text(&output.stderr));
         assert_eq!(output.status.code(), Some(0));
     }
+}
+
+#[test]
+fn validate_says_whose_dead_letters_stay_in_the_journal() {
+    let validate = |file: &str| {
+        let mut command = twinroute();
+        command.env("TWINROUTE_ACCESS_KEY", "a-key-for-the-test");
+        let output = command
+            .current_dir(repository())
+            .args(["validate", "--config", file])
+            .output();
+        text(&output.unwrap().stderr)
+    };
+    let folder = scene();
+    let warnings = text(&with_config("validate", folder.path()).stderr);
+    let expect = "no dead-letter container, so dead letters are kept in the journal; when that is full, the \
+                  oldest of the endpoint furthest above its share are discarded (dead-letter-overflow)";
+    assert!(warnings.contains(expect), "{warnings}");
+    let warnings = validate("config/sidecar.toml");
+    assert!(
+        !warnings.contains(expect),
+        "all of them have one: {warnings}"
+    );
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Run {
             .output()
             .unwrap();
         self.sink.check(&words, &output);
-        let mut names = (1..=words.len()).map(|count| words[..count].join(" "));
+        let names = (1..=words.len()).rev();
+        let mut names = names.map(|count| words[..count].join(" "));
         let name = names.find(|name| self.known.contains(name));
         self.ran.insert(name.unwrap());
     }
@@ -121,7 +122,11 @@ fn commands() -> BTreeSet<String> {
 fn every_command(sink: Sink) {
     let mut run = Run {
         sink,
-        known: commands(),
+        // It runs, and has commands below it.
+        known: commands()
+            .into_iter()
+            .chain(["emulator".to_owned()])
+            .collect(),
         ran: BTreeSet::new(),
     };
     let runtime = Runtime::new().unwrap();
@@ -239,6 +244,10 @@ fn running(run: &mut Run, session: &Session, emulator: &twinroute_emulator::Emul
     check(&["endpoint", "resume", "grid-1"]);
     check(&["endpoint", "purge", "grid-1", "--dead-letters", "--yes"]);
     check(&["replay", "cancel", "1"]);
+    let topic = emulator.topic_endpoint("grid");
+    let at = topic.split("/topics/").next().unwrap();
+    run.check(bare(&["emulator", "list", "--at", at]), "");
+    run.check(bare(&["emulator", "read", "grid", "--at", at]), "");
 }
 
 fn deletions(run: &mut Run, session: &Session) {

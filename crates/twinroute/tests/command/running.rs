@@ -206,3 +206,86 @@ fn what_keeps_it_from_starting_is_said_once() {
     assert_eq!(errors.matches("Parsing error").count(), 1, "{errors}");
     assert!(!errors.contains("the old table stays"), "{errors}");
 }
+
+#[test]
+fn json_log_holds_json_alone_from_the_first_line_to_the_last_status() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    daemon.post(1);
+    daemon.signal("-TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    daemon.lines.iter().for_each(|line| daemon.seen.push(line));
+    let lines = daemon.seen.iter();
+    let events: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect();
+    let last = events.last().unwrap();
+    assert_eq!(last["message"], "the last status", "{last}");
+    assert_eq!(last["status"]["journal"]["accepted"], 1);
+    assert_eq!(last["status"]["instances"][0]["endpoints"][0]["matched"], 1);
+    for event in &events {
+        for member in ["timestamp", "level", "message", "target"] {
+            assert!(event[member].is_string(), "{event}");
+        }
+    }
+    // Why it does not start is an event too.
+    fs::remove_dir_all(folder.path().join("table")).unwrap();
+    let output = with_config("run", folder.path());
+    for line in text(&output.stderr).lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    assert!(text(&output.stderr).contains("\"exit_code\":66"));
+}
+
+#[test]
+fn lost_watch_of_definitions_that_are_moved_away_and_back() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    let (table, elsewhere) = (folder.path().join("table"), folder.path().join("x"));
+    fs::rename(&table, &elsewhere).unwrap();
+    fs::rename(&elsewhere, &table).unwrap();
+    write(
+        folder.path(),
+        "table/routes/all.json",
+        r#"{"endpointName":"grid-1","filter":"false"}"#,
+    );
+    // Long before the poll: the tests' patience is no longer than that.
+    let begun = Instant::now();
+    daemon.line("a new table is in use");
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn memory_journal_says_once_what_a_crash_loses() {
+    let folder = scene();
+    let mut daemon = Daemon::start(folder.path());
+    daemon.signal("-TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    daemon.lines.iter().for_each(|line| daemon.seen.push(line));
+    let said = daemon
+        .seen
+        .iter()
+        .filter(|line| line.contains("the journal is in memory"));
+    assert_eq!(said.count(), 1, "{:#?}", daemon.seen);
+}
+
+#[test]
+fn key_in_the_clear_is_warned_about_wherever_warnings_are() {
+    let folder = scene();
+    write(
+        folder.path(),
+        "table/endpoints/grid-1.json",
+        r#"{"properties":{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
+            "TopicEndpoint":"http://192.0.2.1:9/api/events"}}"#,
+    );
+    let expect = "endpoint demo/grid-1: its key goes to 192.0.2.1 in the clear";
+    let validated = text(&with_config("validate", folder.path()).stderr);
+    assert!(validated.contains(expect), "{validated}");
+    let mut daemon = Daemon::start(folder.path());
+    let warnings = daemon.status()["table"]["warnings"].to_string();
+    assert!(warnings.contains(expect), "{warnings}");
+    daemon.signal("-TERM");
+    daemon.child.wait().unwrap();
+    daemon.lines.iter().for_each(|line| daemon.seen.push(line));
+    assert!(daemon.seen.join("\n").contains(expect));
+}

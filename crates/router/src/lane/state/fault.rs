@@ -2,8 +2,8 @@
 
 use super::State;
 use crate::refusals::Refusal;
-use crate::sink::{EndpointFault, FaultKind, Sink};
-use std::sync::Arc;
+use crate::sink::{EndpointFault, FaultKind};
+use crate::user_code::UserSink;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
@@ -57,7 +57,7 @@ impl Fault {
 
 /// Whether the destination takes the credential is to be asked.
 pub(in crate::lane) struct Probe {
-    pub(in crate::lane) sink: Arc<dyn Sink>,
+    pub(in crate::lane) sink: UserSink,
     pub(in crate::lane) deadline: Duration,
     epoch: u64,
 }
@@ -82,7 +82,7 @@ impl State {
             Question::Open => {
                 fault.question = Question::Asked;
                 First::Probe(Probe {
-                    sink: Arc::clone(&self.setup.sink),
+                    sink: self.setup.sink.clone(),
                     deadline: self.flight_time_max(),
                     epoch: self.epoch,
                 })
@@ -107,6 +107,14 @@ impl State {
                 self.back_off(fault, now);
                 self.update_still(now);
             }
+        }
+    }
+
+    /// Its sink failed without being sent anything: that counts once for each time it may be tried.
+    pub(super) fn failed_unasked(&mut self, fault: EndpointFault, now: Instant) {
+        if self.fault.as_ref().is_none_or(|before| before.until <= now) {
+            self.back_off(fault, now);
+            self.update_still(now);
         }
     }
 

@@ -10,7 +10,7 @@ use twinroute_model::settings::WhenFull;
 
 /// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what
 /// waits stays in memory (`LANE_MEMORY_MAX`) and far below the cap of its queue.
-const BACKLOG_BYTES: usize = 3 << 20;
+const BACKLOG_BYTES: usize = 2 << 20;
 
 /// Of the caps of a queue, a lane that keeps up uses so much at most.
 const BACKLOG_SHARE: usize = 4;
@@ -112,10 +112,9 @@ impl State {
     }
 
     pub(super) fn room(&self) -> Room {
-        let limits = self.setup.sink.limits();
         Room {
-            events_max: limits.events_max.max(1),
-            bytes_max: limits.bytes_max,
+            events_max: self.limits.events_max.max(1),
+            bytes_max: self.limits.bytes_max,
         }
     }
 

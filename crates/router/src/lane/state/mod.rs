@@ -10,9 +10,10 @@ mod room;
 mod show;
 mod uploads;
 
-pub(crate) use control::Purged;
+pub use control::Purged;
 pub(super) use fault::Probe;
 pub(crate) use room::{Evictable, EvictedDelivery, LaneRoom};
+pub(super) use show::Told;
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
@@ -26,7 +27,8 @@ use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
 use crate::refusals::Refusals;
-use crate::sink::{Delivery, Sink};
+use crate::sink::{BatchLimits, Delivery, EndpointFault};
+use crate::user_code::{UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -42,11 +44,20 @@ use twinroute_retry::ledger::{Discard, Fate, Ledger};
 /// waits behind them is read back.
 const LANE_MEMORY_MAX: usize = 4 << 20;
 
+/// What holds until a sink was asked: no batch is full.
+const UNKNOWN_LIMITS: BatchLimits = BatchLimits {
+    events_max: usize::MAX,
+    bytes_max: usize::MAX,
+    in_flight_max: 1,
+};
+
 pub(super) struct State {
     instance: InstanceName,
     name: EndpointName,
     label: String,
     setup: Setup,
+    /// What its sink said last.
+    limits: BatchLimits,
     queue: Queue,
     ledger: Ledger,
     fault: Option<Fault>,
@@ -61,6 +72,8 @@ pub(super) struct State {
     latency: Histogram,
     retired: Option<Retirement>,
     ended: bool,
+    /// The router was dropped.
+    abandoned: bool,
     overflowing: bool,
     /// When deaths were last told in the log, and how many there were since.
     deaths_told_at: Option<Instant>,
@@ -112,6 +125,8 @@ pub(super) struct Retirement {
 /// What the loop is to do next.
 pub(super) enum Step {
     Send(Flight),
+    /// Ask this one for its limits: it took the place of the one that was asked.
+    OtherSink(UserSink),
     Probe(Probe),
     Upload(Box<Upload>),
     /// Wait for an outcome, a wake-up or this moment.
@@ -130,7 +145,7 @@ struct BatchInFlight {
 /// A batch on its way.
 pub(super) struct Flight {
     pub(super) id: u64,
-    pub(super) sink: Arc<dyn Sink>,
+    pub(super) sink: UserSink,
     pub(super) batch: Vec<Waiting>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
@@ -178,6 +193,7 @@ impl State {
             label: format!("{instance}/{name}"),
             queue: Queue::new(setup.settings.ordering),
             setup,
+            limits: UNKNOWN_LIMITS,
             ledger: origin.ledger,
             journal: origin.journal,
             clock: origin.clock,
@@ -191,6 +207,7 @@ impl State {
             latency: Histogram::default(),
             retired: None,
             ended: false,
+            abandoned: false,
             overflowing: false,
             deaths_told_at: None,
             deaths_untold: 0,
@@ -240,10 +257,11 @@ impl State {
         self.hand_over();
     }
 
-    pub(super) fn reconfigure(&mut self, setup: Setup, now: Instant) {
+    /// Gives what it was made of before.
+    pub(super) fn reconfigure(&mut self, setup: Setup, now: Instant) -> Setup {
         self.queue.set_ordering(setup.settings.ordering);
-        let held_before = std::mem::replace(&mut self.setup, setup).hold;
-        if self.setup.hold != held_before {
+        let before = std::mem::replace(&mut self.setup, setup);
+        if self.setup.hold != before.hold {
             self.note_hold();
         }
         self.fault = None;
@@ -253,6 +271,12 @@ impl State {
         self.epoch += 1;
         self.update_still(now);
         self.note_fullness(now);
+        before
+    }
+
+    /// Its sink and its dead-letter store, for their code to be called without the lock.
+    pub(super) fn user_objects(&self) -> (UserSink, Option<UserStore>) {
+        (self.setup.sink.clone(), self.setup.store.clone())
     }
 
     /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
@@ -327,8 +351,27 @@ impl State {
         Wall { wall, now }
     }
 
-    /// Decides what to do now.
-    pub(super) fn step(&mut self, now: Instant) -> Step {
+    /// Decides what to do now; `limits` are those of `sink`, just asked for.
+    pub(super) fn step(
+        &mut self,
+        sink: &UserSink,
+        limits: Result<BatchLimits, EndpointFault>,
+        now: Instant,
+    ) -> Step {
+        if self.abandoned {
+            return Step::End;
+        }
+        if !self.setup.sink.is(sink) {
+            return Step::OtherSink(self.setup.sink.clone());
+        }
+        match limits {
+            Ok(limits) => self.limits = limits,
+            Err(fault) => self.failed_unasked(fault, now),
+        }
+        self.decide(now)
+    }
+
+    fn decide(&mut self, now: Instant) -> Step {
         if let Some(step) = self.ending(now) {
             return step;
         }
@@ -373,9 +416,8 @@ impl State {
 
     /// Batches that may be unanswered at most.
     fn in_flight_cap(&self) -> usize {
-        let limits = self.setup.sink.limits();
         let most = self.setup.settings.batches_in_flight_max;
-        limits.in_flight_max.clamp(1, most)
+        self.limits.in_flight_max.clamp(1, most)
     }
 
     /// Batches that may be unanswered now.
@@ -400,7 +442,7 @@ impl State {
         self.flight_bytes += bytes_of(&batch);
         Flight {
             id,
-            sink: Arc::clone(&self.setup.sink),
+            sink: self.setup.sink.clone(),
             batch,
             disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
             deadline: self.flight_time_max(),
@@ -444,6 +486,15 @@ impl State {
 
     pub(super) fn retire(&mut self, retirement: Retirement) {
         self.retired = Some(retirement);
+    }
+
+    /// Ends it as it is; gives how many deliveries it had not settled.
+    pub(super) fn abandon(&mut self) -> u64 {
+        let over = self.ended;
+        self.abandoned = true;
+        self.ended = true;
+        let open = self.queue.events() + self.queue.in_flight() + self.dead.len();
+        if over { 0 } else { open as u64 }
     }
 
     /// Takes a retirement back; false when its loop has ended already.

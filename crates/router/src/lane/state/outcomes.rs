@@ -31,14 +31,8 @@ impl State {
         let mut outcomes = outcomes.into_iter();
         for waiting in flight.batch {
             let twin = waiting.twin;
-            let outcome = outcomes.next().unwrap_or_else(|| {
-                let reason = "the sink gave fewer outcomes than deliveries";
-                let reason = Reason::new("no-outcome", reason);
-                Some(Outcome::Retry {
-                    after: None,
-                    reason,
-                })
-            });
+            let outcome = outcomes.next();
+            let outcome = outcome.expect("there is one for each delivery");
             let fate = match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
                     let reason =

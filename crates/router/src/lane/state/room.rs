@@ -96,7 +96,7 @@ impl State {
         self.fault.is_some()
             || self.paused
             || self.setup.hold.is_some()
-            || self.flights.len() >= self.concurrency.limit(self.in_flight_cap())
+            || self.flights.len() >= self.in_flight_max()
     }
 
     fn log_eviction(&mut self, now: Instant) {

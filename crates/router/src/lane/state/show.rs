@@ -2,7 +2,7 @@
 
 use super::{DeathReason, State};
 use crate::lane::Hold;
-use crate::sink::CredentialState;
+use crate::sink::{CredentialState, EndpointFault};
 use crate::status::{
     CredentialStatus, DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by,
 };
@@ -10,8 +10,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
 
+/// What the code of the program told, asked without the lane's lock.
+pub(in crate::lane) struct Told {
+    pub(in crate::lane) credentials: Result<Vec<CredentialState>, EndpointFault>,
+    /// When the credential of the dead-letter store ends.
+    pub(in crate::lane) expires_at: Result<Option<Timestamp>, EndpointFault>,
+}
+
 impl State {
-    pub(in crate::lane) fn status(&self, now: Instant) -> EndpointStatus {
+    pub(in crate::lane) fn status(&self, told: Told, now: Instant) -> EndpointStatus {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
         let fault = self.fault.as_ref().filter(|_| !over);
@@ -32,8 +39,8 @@ impl State {
             endpoint_type: self.setup.endpoint_type.to_owned(),
             state: state.to_owned(),
             since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
-            credentials: self.credentials(),
-            last_error: self.last_error(),
+            last_error: self.last_error(told.credentials.as_ref().err()),
+            credentials: self.credentials(told.credentials.unwrap_or_default()),
             failed_in_a_row: self.deaths_in_a_row,
             backing_off_ms: millis(until.unwrap_or_default()),
             matched: ledger.matched,
@@ -42,7 +49,7 @@ impl State {
             in_flight: self.queue.in_flight() as u64,
             parked: self.queue.parked() as u64,
             delivered: ledger.delivered,
-            dead_letters: self.dead_letters(now),
+            dead_letters: self.dead_letters(told.expires_at, now),
             discarded: ledger.discarded_all(),
             discarded_by: discarded_by(ledger),
             queue_bytes: self.queue.bytes() as u64,
@@ -55,12 +62,15 @@ impl State {
         }
     }
 
-    fn last_error(&self) -> String {
-        let hold = self.setup.hold.as_ref();
-        hold.map_or_else(|| self.last_error.clone(), Hold::why)
+    fn last_error(&self, failed: Option<&EndpointFault>) -> String {
+        match (&self.setup.hold, failed) {
+            (Some(hold), _) => hold.why(),
+            (None, Some(fault)) if self.last_error.is_empty() => fault.reason.to_string(),
+            (None, _) => self.last_error.clone(),
+        }
     }
 
-    fn credentials(&self) -> Vec<CredentialStatus> {
+    fn credentials(&self, known: Vec<CredentialState>) -> Vec<CredentialStatus> {
         let status = |known: CredentialState| {
             let (expires_at, expires_in_s) = self.end(known.expires_at);
             CredentialStatus {
@@ -70,7 +80,6 @@ impl State {
                 expires_in_s,
             }
         };
-        let known = self.setup.sink.credentials();
         known.into_iter().map(status).collect()
     }
 
@@ -83,13 +92,19 @@ impl State {
         )
     }
 
-    fn dead_letters(&self, now: Instant) -> DeadLetterStatus {
+    fn dead_letters(
+        &self,
+        expires_at: Result<Option<Timestamp>, EndpointFault>,
+        now: Instant,
+    ) -> DeadLetterStatus {
         let here = self.dead.len() as u64;
         let storable = self.dead.storable() as u64;
         let has_store = self.setup.store.is_some();
         let awaiting_upload = if has_store { storable } else { 0 };
-        let store = self.setup.store.as_ref();
-        let (expires_at, expires_in_s) = self.end(store.and_then(|store| store.expires_at()));
+        let failed = expires_at.as_ref().err();
+        let failed = failed.map(|fault| fault.reason.to_string());
+        let last_error = Some(self.store_error.clone()).filter(|error| !error.is_empty());
+        let (expires_at, expires_in_s) = self.end(expires_at.unwrap_or_default());
         let fault = self.store_fault.as_ref().filter(|_| has_store);
         let counts = self.dead_by_reason();
         let counted = DeathReason::ALL.map(|reason| (reason, counts[reason as usize]));
@@ -109,7 +124,7 @@ impl State {
                 .collect(),
             bytes: self.dead.bytes(),
             store: state.to_owned(),
-            last_error: self.store_error.clone(),
+            last_error: last_error.or(failed).unwrap_or_default(),
             backing_off_ms: fault.map_or(0, |fault| {
                 millis(fault.until.saturating_duration_since(now))
             }),

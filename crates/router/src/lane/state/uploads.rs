@@ -3,8 +3,8 @@
 use super::super::dead::Dead;
 use super::fault::Fault;
 use super::{DeathReason, Fate, State};
-use crate::sink::{DeadLetterStore, EndpointFault, FaultKind};
-use std::sync::Arc;
+use crate::sink::{EndpointFault, FaultKind};
+use crate::user_code::UserStore;
 use tokio::time::Instant;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::journal::{Disk, Unreadable};
@@ -17,7 +17,7 @@ const UPLOADS_MAX: usize = 8;
 pub(in crate::lane) struct Upload {
     pub(in crate::lane) sequence: u64,
     pub(in crate::lane) dead: Dead,
-    pub(in crate::lane) store: Arc<dyn DeadLetterStore>,
+    pub(in crate::lane) store: UserStore,
     /// Where the event is read from, if it is not in memory.
     pub(in crate::lane) disk: Option<Disk>,
     pub(in crate::lane) instance: InstanceName,
@@ -44,7 +44,7 @@ impl State {
         if self.dead.busy() >= most {
             return None;
         }
-        let store = Arc::clone(store);
+        let store = store.clone();
         let (sequence, dead) = self.dead.take_storable()?;
         Some(Upload {
             sequence,
@@ -55,10 +55,6 @@ impl State {
             endpoint: self.name.clone(),
             epoch: self.epoch,
         })
-    }
-
-    pub(in crate::lane) fn store(&self) -> Option<Arc<dyn DeadLetterStore>> {
-        self.setup.store.clone()
     }
 
     /// When the store is to be tried again.

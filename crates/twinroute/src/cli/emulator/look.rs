@@ -1,5 +1,6 @@
 //! `twinroute emulator list` and `read`: what a running emulator holds.
 
+use crate::cli::address::ServerAddress;
 use crate::cli::{ask, output};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
@@ -7,10 +8,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
-use twinroute_admin::client::Client;
+use twinroute_model::visible::one_line;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,14 +77,13 @@ pub(super) async fn run(command: &LookCommand) -> anyhow::Result<ExitCode> {
 
 async fn list(at: &EmulatorAddress, json: bool) -> anyhow::Result<()> {
     let text = at.get("/entities").await?;
-    let mut out = output::stream();
     if json {
-        writeln!(out, "{text}")?;
+        output::line(text)?;
         return Ok(());
     }
     for entity in entities(&text)? {
         let ListedEntity { kind, name, facts } = entity;
-        writeln!(out, "{kind:<13}{:<32}{facts}", terminal_text(&name))?;
+        output::line(format_args!("{kind:<13}{:<32}{facts}", one_line(&name)))?;
     }
     Ok(())
 }
@@ -104,21 +103,21 @@ async fn read(options: &ReadOptions) -> anyhow::Result<()> {
     while left > 0 {
         let page = options.page(entity, after, left.min(PAGE_MAX)).await?;
         left -= page.events.len().min(left);
-        let mut out = output::stream();
         for event in &page.events {
             let shown: Value = serde_json::from_str(event.get())?;
             after = shown["number"].as_u64().unwrap_or(after);
             if options.json {
                 // A line end stands between two tokens only: JSON allows none within a text.
-                writeln!(out, "{}", event.get().replace(['\n', '\r'], " "))?;
+                output::line(event.get().replace(['\n', '\r'], " "))?;
             } else {
-                write!(out, "{}", event_text(&shown))?;
+                output::print(event_text(&shown))?;
             }
         }
-        out.flush()?;
-        drop(out);
         if page.more && !container {
             continue;
+        }
+        if page.more && options.max.is_none() {
+            output::error_line("warning: the container holds more than one answer shows");
         }
         if !options.follow {
             break;
@@ -161,12 +160,11 @@ impl ReadOptions {
 impl EmulatorAddress {
     /// Asks the emulator.
     async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let plain = self.at.trim_start_matches("http://").trim_end_matches('/');
-        let address = plain.replace("localhost:", "127.0.0.1:");
-        let address = address.parse().with_context(|| format!("--at {plain}"))?;
-        let answer = Client::plain(address).get(path, PATIENCE).await;
+        let address: ServerAddress = self.at.parse().context("--at")?;
+        let client = address.plain_client().context("--at")?;
+        let answer = client.get(path, PATIENCE).await;
         let answer = answer.with_context(|| {
-            format!("no answer from {plain}; is an emulator there? --at says where its HTTP is")
+            format!("no answer from {address}; is an emulator there? --at says where its HTTP is")
         })?;
         if answer.status == 200 {
             return Ok(answer.body);
@@ -174,9 +172,9 @@ impl EmulatorAddress {
         let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let Some(message) = json["error"]["message"].as_str() else {
             let status = answer.status;
-            bail!("{plain}: answered with status {status}; is that the HTTP port of an emulator?")
+            bail!("{address}: answered with status {status}; is that the HTTP port of an emulator?")
         };
-        bail!("{}", terminal_text(message))
+        bail!("{}", one_line(message))
     }
 }
 
@@ -200,7 +198,8 @@ fn entities(json: &str) -> anyhow::Result<Vec<ListedEntity>> {
     for hub in items(&all["hubs"]) {
         let groups = items(&hub["consumerGroups"]);
         let groups: Vec<&str> = groups.iter().filter_map(Value::as_str).collect();
-        let groups = terminal_text(&groups.join(", "));
+        let groups = groups.join(", ");
+        let groups = one_line(&groups);
         let facts = format!(
             "{} events, {} partitions, groups {groups}",
             hub["events"], hub["partitions"]
@@ -277,8 +276,8 @@ fn named<'a>(all: &'a [ListedEntity], asked: &str) -> anyhow::Result<&'a ListedE
 /// One event for people: a line about it, and its body.
 fn event_text(event: &Value) -> String {
     let text = |value: &Value| match value {
-        Value::String(text) => terminal_text(text),
-        other => terminal_text(&other.to_string()),
+        Value::String(text) => one_line(text).into_owned(),
+        other => one_line(&other.to_string()).into_owned(),
     };
     let mut line = Vec::new();
     for (label, member) in [
@@ -304,30 +303,13 @@ fn event_text(event: &Value) -> String {
     shown.push('\n');
     for member in ["properties", "metadata"] {
         for (name, value) in event[member].as_object().into_iter().flatten() {
-            shown.push_str(&format!("    {}: {}\n", terminal_text(name), text(value)));
+            shown.push_str(&format!("    {}: {}\n", one_line(name), text(value)));
         }
     }
     for member in ["event", "body", "bodyBase64"] {
         let value = &event[member];
         if !value.is_null() {
             shown.push_str(&format!("    {}\n", text(value)));
-        }
-    }
-    shown
-}
-
-/// What a terminal may be shown: control, bidirectional and line-separating characters are escaped.
-fn terminal_text(text: &str) -> String {
-    let harmless = |letter: char| {
-        !letter.is_control()
-            && !matches!(letter, '\u{061C}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-                | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            letter if harmless(letter) => shown.push(letter),
-            letter => shown.extend(letter.escape_default()),
         }
     }
     shown
@@ -386,12 +368,9 @@ mod tests {
             "number": 3, "enqueuedAt": "2026-01-01T00:00:00Z", "partition": 1, "contentType": "a\u{1b}[2J",
             "properties": {"cloudEvents:id\r\n": "x\u{202e}y"}, "body": "one\ntwo\u{2028}",
         });
-        let expect = "3  2026-01-01T00:00:00Z  partition 1  a\\u{1b}[2J\n    \
-                      cloudEvents:id\\r\\n: x\\u{202e}y\n    one\\ntwo\\u{2028}\n";
+        let expect = "3  2026-01-01T00:00:00Z  partition 1  a\\u001b[2J\n    \
+                      cloudEvents:id\\r\\n: x\\u202ey\n    one\\ntwo\\u2028\n";
         assert_eq!(event_text(&event), expect);
-        assert_eq!(
-            terminal_text("grün \"quoted\" 温度"),
-            "grün \"quoted\" 温度"
-        );
+        assert_eq!(one_line("grün \"quoted\" 温度"), "grün \"quoted\" 温度");
     }
 }

@@ -289,6 +289,9 @@ fn access_rule(text: &str) -> anyhow::Result<AccessRuleSettings> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+    use std::path::Path;
 
     #[derive(Debug, Parser)]
     struct Emulate {
@@ -374,6 +377,68 @@ mod tests {
         ] {
             let error = settings(arguments).unwrap_err().to_string();
             assert!(error.contains(text), "{arguments}: {error}");
+        }
+    }
+
+    /// Every ready configuration and the emulator may run side by side.
+    #[test]
+    fn a_port_has_one_purpose_in_ready_configurations_and_in_the_emulator() {
+        let arguments = ["emulator", "--identities", "folder"];
+        let options = Emulate::try_parse_from(arguments).unwrap().options;
+        let settings = options.settings().unwrap();
+        let tls = settings.tls.unwrap();
+        let mut purposes = BTreeMap::new();
+        let emulator = [
+            settings.amqp_port,
+            settings.http_port,
+            settings.blob_port,
+            settings.identity.unwrap().port,
+            tls.amqp_port,
+            tls.blob_port,
+            tls.identity_port,
+        ];
+        for (index, port) in emulator.into_iter().enumerate() {
+            let before = purposes.insert(port, format!("emulator {index}"));
+            assert_eq!(before, None, "port {port} is the emulator's twice");
+        }
+        let mut files = Vec::new();
+        toml_files(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config"),
+            &mut files,
+        );
+        assert!(files.len() >= 4, "{files:?}");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let config: toml::Table = toml::from_str(&text).unwrap();
+            let mut own = BTreeMap::new();
+            for (table, content) in &config {
+                for key in ["listen", "listen_tls"] {
+                    let addresses = content.get(key).and_then(toml::Value::as_array);
+                    for address in addresses.into_iter().flatten() {
+                        let address: SocketAddr = address.as_str().unwrap().parse().unwrap();
+                        let purpose = format!("{table}.{key}");
+                        let twice = own.insert(address.port(), purpose.clone());
+                        assert_eq!(twice, None, "{}: {purpose}", file.display());
+                        let known = purposes.entry(address.port()).or_insert(purpose.clone());
+                        assert_eq!(*known, purpose, "{}: {address}", file.display());
+                    }
+                }
+            }
+            assert!(!own.is_empty(), "{}", file.display());
+        }
+    }
+
+    fn toml_files(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                toml_files(&path, files);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                files.push(path);
+            }
         }
     }
 }

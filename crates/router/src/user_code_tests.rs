@@ -1,0 +1,628 @@
+//! Whatever code of the program does, it is the fault of its endpoint alone.
+
+use super::*;
+use crate::Router;
+use crate::accept::AckLevel;
+use crate::builder::BuildError;
+use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
+use crate::router::reload_tests::definitions;
+use crate::router::tests::{Script, accept, endpoint_status, event, fault};
+use crate::sink::Slot;
+use crate::status::{EndpointStatus, SourceStatus};
+use futures_util::future::{FutureExt as _, pending, ready};
+use std::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+/// How a call misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vice {
+    /// Before there is a future.
+    PanicsAtOnce,
+    /// In the future.
+    PanicsLater,
+    /// It never ends, and panics when it is dropped.
+    NeverEnds,
+    /// So many outcomes, whatever was sent.
+    Gives(usize),
+}
+
+/// Misbehaves where it is told to, so many times; then it takes everything.
+#[derive(Clone, Default)]
+struct Rude(Arc<Mutex<RudeState>>);
+
+#[derive(Default)]
+struct RudeState {
+    send: Vec<Vice>,
+    probe: Vec<Vice>,
+    put: Vec<Vice>,
+    limits: usize,
+    always: bool,
+    /// Refuses its credential so many times.
+    unauthorized: usize,
+    delivered: usize,
+    stored: usize,
+}
+
+impl Rude {
+    fn with(change: impl FnOnce(&mut RudeState)) -> Self {
+        let rude = Self::default();
+        change(&mut rude.0.lock().unwrap());
+        rude
+    }
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("on purpose, in drop");
+    }
+}
+
+fn misbehave<'a, T: Send + 'a>(vice: Option<Vice>, well: T) -> BoxFuture<'a, T> {
+    match vice {
+        None | Some(Vice::Gives(_)) => ready(well).boxed(),
+        Some(Vice::PanicsAtOnce) => panic!("on purpose, at once"),
+        Some(Vice::PanicsLater) => async { panic!("on purpose, later") }.boxed(),
+        Some(Vice::NeverEnds) => async {
+            let _held = PanicsWhenDropped;
+            pending().await
+        }
+        .boxed(),
+    }
+}
+
+impl Sink for Rude {
+    fn limits(&self) -> BatchLimits {
+        let fails = {
+            let mut state = self.0.lock().unwrap();
+            let fails = state.always || state.limits > 0;
+            state.limits = state.limits.saturating_sub(1);
+            fails
+        };
+        assert!(!fails, "on purpose, in limits");
+        BatchLimits {
+            events_max: 10,
+            bytes_max: 1 << 20,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        let vice = self.0.lock().unwrap().send.pop();
+        let mut state = self.0.lock().unwrap();
+        if state.unauthorized > 0 {
+            state.unauthorized -= 1;
+            let refused = Outcome::Unavailable(fault(FaultKind::Unauthorized));
+            return ready(vec![refused; batch.len()]).boxed();
+        }
+        if vice.is_none() {
+            state.delivered += batch.len();
+        }
+        drop(state);
+        let given = match vice {
+            Some(Vice::Gives(given)) => given,
+            _ => batch.len(),
+        };
+        misbehave(vice, vec![Outcome::Delivered; given])
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
+        let vice = self.0.lock().unwrap().probe.pop();
+        misbehave(vice, Ok(()))
+    }
+
+    fn credentials(&self) -> Vec<CredentialState> {
+        let always = self.0.lock().unwrap().always;
+        assert!(!always, "on purpose, in credentials");
+        vec![CredentialState {
+            slot: Slot::Primary,
+            active: true,
+            expires_at: None,
+        }]
+    }
+}
+
+impl DeadLetterStore for Rude {
+    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        let vice = self.0.lock().unwrap().put.pop();
+        if vice.is_none() {
+            self.0.lock().unwrap().stored += 1;
+        }
+        misbehave(vice, Ok(()))
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        let always = self.0.lock().unwrap().always;
+        assert!(!always, "on purpose, in expires_at");
+        None
+    }
+
+    fn list<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _marker: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
+        let vice = self.0.lock().unwrap().probe.pop();
+        let names = vec!["one".to_owned()];
+        misbehave(vice, Ok(StoredPage { names, next: None }))
+    }
+
+    fn read<'a>(
+        &'a self,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
+        let vice = self.0.lock().unwrap().send.pop();
+        misbehave(vice, Ok(Vec::new()))
+    }
+}
+
+/// The rude endpoint, and one beside it that behaves.
+fn beside_another(rude: &Rude) -> (Router, Script) {
+    let other = Script::default();
+    let router = Router::builder()
+        .sink("rude", rude.clone())
+        .sink("other", other.clone())
+        .route("rude", "rude", "true")
+        .route("other", "other", "true")
+        .build()
+        .unwrap();
+    (router, other)
+}
+
+fn rude_status(router: &Router) -> EndpointStatus {
+    endpoint_status(router, "rude")
+}
+
+/// Fails in place of waiting for ever.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    let ended = timeout(Duration::from_secs(1_000), what).await;
+    ended.expect("it has not ended within 1,000 s")
+}
+
+async fn error_of(router: &Router, word: &str) -> String {
+    let until = Instant::now() + Duration::from_secs(1_000);
+    while Instant::now() < until {
+        let error = rude_status(router).last_error;
+        if error.contains(word) {
+            return error;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{word} never came up: {}", rude_status(router).last_error);
+}
+
+/// Everything arrives in the end, at the other endpoint at once, and the router knows when.
+async fn takes_only_its_endpoint_down(rude: Rude, code: &str, state: &str) -> String {
+    let (router, other) = beside_another(&rude);
+    let begun = Instant::now();
+    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
+    let error = error_of(&router, code).await;
+    assert_eq!(rude_status(&router).state, state, "{error}");
+    accept(&router, vec![event(3, "c")]).await;
+    while other.ids().len() < 3 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(150),
+            "the other endpoint waits"
+        );
+        sleep(Duration::from_millis(1)).await;
+    }
+    within(router.settled()).await;
+    let status = rude_status(&router);
+    assert_eq!((status.delivered, status.discarded), (3, 0), "{status:?}");
+    assert_eq!(rude.0.lock().unwrap().delivered, 3);
+    assert_eq!(router.stop(Duration::from_secs(1)).await.instances.len(), 1);
+    error
+}
+
+async fn a_send_that(vice: Vice, code: &str) -> String {
+    let rude = Rude::with(|state| state.send = vec![vice; 2]);
+    takes_only_its_endpoint_down(rude, code, "unreachable").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_panics_before_its_future() {
+    let error = a_send_that(Vice::PanicsAtOnce, "sink-panicked").await;
+    assert_eq!(error, "sink-panicked: the sink panicked in send");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_panics_in_its_future() {
+    a_send_that(Vice::PanicsLater, "sink-panicked").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_never_ends_and_panics_when_it_is_dropped() {
+    let error = a_send_that(Vice::NeverEnds, "sink-timeout").await;
+    assert_eq!(
+        error,
+        "sink-timeout: the sink did not end send within 130 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_gives_fewer_outcomes() {
+    let error = a_send_that(Vice::Gives(1), "sink-outcomes").await;
+    assert_eq!(
+        error,
+        "sink-outcomes: the sink gave 1 outcomes for 2 deliveries: none is believed"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_gives_more_outcomes() {
+    a_send_that(Vice::Gives(30), "sink-outcomes").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_panics_or_never_ends() {
+    for vice in [Vice::PanicsAtOnce, Vice::PanicsLater, Vice::NeverEnds] {
+        let rude = Rude::with(|state| {
+            state.unauthorized = 1;
+            state.probe = vec![vice];
+        });
+        let code = if vice == Vice::NeverEnds {
+            "sink-timeout"
+        } else {
+            "sink-panicked"
+        };
+        takes_only_its_endpoint_down(rude, code, "unreachable").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_panic_are_nobodys_fault_who_accepts() {
+    let rude = Rude::with(|state| state.limits = 3);
+    let error = takes_only_its_endpoint_down(rude, "sink-panicked", "unreachable").await;
+    assert_eq!(error, "sink-panicked: the sink panicked in limits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_panic_leave_status_and_stop_alone() {
+    let rude = Rude::default();
+    let (router, other) = beside_another(&rude);
+    accept(&router, vec![event(1, "a")]).await;
+    within(router.settled()).await;
+    assert_eq!(rude_status(&router).credentials.len(), 1);
+    rude.0.lock().unwrap().always = true;
+    let status = rude_status(&router);
+    assert!(status.credentials.is_empty());
+    assert_eq!(
+        status.last_error,
+        "sink-panicked: the sink panicked in credentials"
+    );
+    assert_eq!(other.ids().len(), 1);
+    let last = router.stop(Duration::from_secs(1)).await;
+    assert_eq!(last.instances[0].endpoints.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_that_panics_or_never_ends() {
+    for vice in [Vice::PanicsAtOnce, Vice::PanicsLater, Vice::NeverEnds] {
+        let (sink, store) = (
+            Script::default(),
+            Rude::with(|state| state.put = vec![vice; 2]),
+        );
+        sink.answer([Outcome::Reject(Reason::new("bad", ""))]);
+        let router = Router::builder()
+            .sink("rude", sink)
+            .dead_letters(store.clone())
+            .route("rude", "rude", "true")
+            .build()
+            .unwrap();
+        accept(&router, vec![event(1, "a"), event(2, "b")]).await;
+        let dead = || rude_status(&router).dead_letters;
+        within(async {
+            while dead().uploaded == 0 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        let code = if vice == Vice::NeverEnds {
+            "store-timeout"
+        } else {
+            "store-panicked"
+        };
+        assert!(dead().last_error.starts_with(code), "{:?}", dead());
+        assert_eq!(store.0.lock().unwrap().stored, 1);
+        within(router.settled()).await;
+        assert_eq!(rude_status(&router).delivered, 1, "deliveries go on");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expires_at_that_panics() {
+    let store = Rude::with(|state| state.always = true);
+    let router = Router::builder()
+        .sink("rude", Script::default())
+        .dead_letters(store)
+        .build()
+        .unwrap();
+    let dead = rude_status(&router).dead_letters;
+    assert_eq!(
+        dead.last_error,
+        "store-panicked: the store panicked in expires_at"
+    );
+    router.stop(Duration::ZERO).await;
+}
+
+async fn replay(store: Rude) -> ReplayStatus {
+    let router = Router::builder()
+        .sink("rude", Script::default())
+        .dead_letters(store)
+        .build()
+        .unwrap();
+    let mut request = ReplayRequest {
+        container_prefix: Some(String::new()),
+        ..ReplayRequest::default()
+    };
+    request.query.endpoint = "rude".to_owned();
+    let replay = router.replay(request).await.unwrap();
+    let ended = crate::router::dead_letter_tests::ended(&router, replay.number);
+    within(ended).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_or_a_read_that_panics_or_never_ends() {
+    for vice in [Vice::PanicsAtOnce, Vice::PanicsLater, Vice::NeverEnds] {
+        let listed = replay(Rude::with(|state| state.probe = vec![vice])).await;
+        assert_eq!(listed.state, ReplayState::Stopped);
+        assert!(listed.reason.contains("list"), "{listed:?}");
+        let read = replay(Rude::with(|state| state.send = vec![vice])).await;
+        assert_eq!((read.state, read.passed_over), (ReplayState::Done, 1));
+    }
+}
+
+/// Its end panics.
+struct EndsBadly(Script, PanicsWhenDropped);
+
+impl Sink for EndsBadly {
+    fn limits(&self) -> BatchLimits {
+        self.0.limits()
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        self.0.send(batch)
+    }
+}
+
+/// Makes sinks whose end panics; panics itself for some.
+struct RudeConnect(Script);
+
+impl Connect for RudeConnect {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        assert!(endpoint.name.as_str() != "panics", "on purpose, in connect");
+        Ok(Arc::new(EndsBadly(self.0.clone(), PanicsWhenDropped)))
+    }
+
+    fn dead_letters(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> {
+        assert!(
+            endpoint.name.as_str() != "panics-late",
+            "on purpose, in dead_letters"
+        );
+        Ok(None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_panics_keeps_the_table() {
+    let sink = Script::default();
+    let routes = [("all", "hub", "true")];
+    let router = Router::builder()
+        .connect(RudeConnect(sink.clone()))
+        .definitions(definitions(&["hub"], &routes))
+        .build()
+        .unwrap();
+    for (name, function) in [("panics", "connect"), ("panics-late", "dead_letters")] {
+        let faults = router
+            .apply(&definitions(&["hub", name], &routes))
+            .unwrap_err();
+        let expect = format!(
+            "endpoint default/{name}: the program's Connect panicked in {function}; fix it, then apply again"
+        );
+        assert_eq!(faults.to_string(), expect);
+        assert_eq!(router.status().table.errors, [expect]);
+    }
+    accept(&router, vec![event(1, "a")]).await;
+    within(router.settled()).await;
+    assert_eq!(sink.ids(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_whose_drop_panics_goes_without_harm() {
+    let sink = Script::default();
+    let first = definitions(&["hub"], &[("all", "hub", "true")]);
+    let router = Router::builder()
+        .connect(RudeConnect(sink.clone()))
+        .definitions(first.clone())
+        .build()
+        .unwrap();
+    let mut second = first.clone();
+    let settings = EndpointSettings {
+        linger: Duration::ZERO,
+        ..EndpointSettings::default()
+    };
+    second.settings = crate::source::Settings::new([("hub".to_owned(), settings)]);
+    assert_eq!(router.apply(&second).unwrap(), 2, "it has another sink now");
+    accept(&router, vec![event(1, "a")]).await;
+    within(router.settled()).await;
+    router.apply(&definitions(&[], &[])).unwrap();
+    sleep(Duration::from_secs(10)).await;
+    router.apply(&first).unwrap();
+    accept(&router, vec![event(2, "a")]).await;
+    within(router.settled()).await;
+    assert_eq!(sink.ids(), ["1", "2"]);
+    router.stop(Duration::ZERO).await;
+}
+
+/// Tells the time once.
+struct Broken(AtomicBool);
+
+impl Clock for Broken {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.swap(true, Ordering::Relaxed), "on purpose, in now");
+        Timestamp::from_unix_millis(1_000)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_panics_stands_still() {
+    let sink = Script::default();
+    let router = Router::builder()
+        .clock(Broken(AtomicBool::new(false)))
+        .sink("rude", sink.clone())
+        .route("rude", "rude", "true")
+        .build()
+        .unwrap();
+    accept(&router, vec![event(1, "a")]).await;
+    within(router.settled()).await;
+    assert_eq!(rude_status(&router).delivered, 1);
+    let never = UserClock::new(Broken(AtomicBool::new(true)));
+    assert!(
+        never.now() > Timestamp::from_unix_millis(1_000),
+        "the machine's clock"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_for_the_status_that_panic_show_nothing() {
+    let router = Router::builder().build().unwrap();
+    router.show_source(|| -> SourceStatus { panic!("on purpose, in show_source") });
+    router.show_expiries(|| panic!("on purpose, in show_expiries"));
+    let status = router.status();
+    assert!(status.table.source.is_none() && status.certificates.is_empty());
+}
+
+fn refused(builder: crate::Builder) -> String {
+    builder.build().map(drop).unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn settings_of_a_sink_are_checked() {
+    let settings = EndpointSettings {
+        batches_in_flight_max: 0,
+        ..EndpointSettings::default()
+    };
+    let builder = Router::builder().sink_with("hub", Script::default(), settings);
+    assert_eq!(
+        refused(builder),
+        "endpoint hub: batches_in_flight_max must be 1 to 64"
+    );
+}
+
+#[tokio::test]
+async fn two_sinks_of_one_name_are_refused() {
+    let builder = Router::builder()
+        .sink("hub", Script::default())
+        .sink("HUB", Script::default());
+    let expect = "endpoint HUB: it was given two sinks; give each an endpoint of its own";
+    assert_eq!(refused(builder), expect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_finds_its_endpoint_in_whatever_order() {
+    let first = || Router::builder().dead_letters(Rude::default());
+    let named = || Router::builder().dead_letters_of("rude", Rude::default());
+    let (sink, late) = (Script::default, Router::builder);
+    for builder in [
+        first().sink("rude", sink()).sink("other", sink()),
+        named().sink("other", sink()).sink("rude", sink()),
+        late()
+            .sink("rude", sink())
+            .dead_letters_of("RUDE", Rude::default()),
+        late()
+            .sink("other", sink())
+            .sink("rude", sink())
+            .dead_letters(Rude::default()),
+    ] {
+        let router = builder.build().unwrap();
+        assert_eq!(rude_status(&router).dead_letters.store, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_its_endpoint_is_refused() {
+    let named = |name| {
+        Router::builder()
+            .sink("archive", Script::default())
+            .sink("pager", Script::default())
+            .dead_letters_of(name, Rude::default())
+    };
+    assert_eq!(
+        refused(named("archvie")),
+        "dead letters of archvie: the builder was given no sink of this name; did you mean archive?"
+    );
+    assert_eq!(
+        refused(named("hub-1")),
+        "dead letters of hub-1: the builder was given no sink of this name; \
+         there are archive, pager"
+    );
+    let none = Router::builder().dead_letters(Rude::default()).build();
+    assert!(matches!(none, Err(BuildError::StoreWithoutSink)));
+    let twice = named("archive").dead_letters_of("archive", Rude::default());
+    assert_eq!(
+        refused(twice),
+        "endpoint archive: it was given two dead-letter stores; keep one of them"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_purge_gives_can_be_named() {
+    let router = Router::builder()
+        .sink("rude", Script::default())
+        .build()
+        .unwrap();
+    let purged: crate::dead_letters::Purged = router.endpoint(None, "rude").unwrap().purge(true);
+    assert_eq!(purged, crate::dead_letters::Purged::default());
+    let events = vec![event(1, "a")];
+    assert!(router.accept(None, events, AckLevel::Memory).await.is_ok());
+}
+
+/// The files of this crate, without tests, that may name what they call nothing of.
+const NAME_ONLY: [&str; 4] = ["user_code.rs", "sink.rs", "lib.rs", "hold.rs"];
+
+/// Methods of the program's objects are reachable through their guard alone.
+#[test]
+fn code_of_the_program_is_called_in_one_place() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if NAME_ONLY.contains(&&*name) || name.ends_with("tests.rs") {
+                continue;
+            }
+            seen += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let refused = [
+                "dyn Sink>",
+                "&dyn Sink",
+                "dyn DeadLetterStore",
+                "connect.connect(",
+                "connect.dead_letters(",
+                "catch_unwind",
+            ];
+            for part in refused {
+                let made = name == "builder.rs" && part == "dyn Sink>";
+                assert!(
+                    made || !text.contains(part),
+                    "{name}: {part}: call the program's code through user_code.rs"
+                );
+            }
+        }
+    }
+    assert!(seen > 30, "{seen} files were looked at");
+}

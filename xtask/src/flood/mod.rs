@@ -1,0 +1,252 @@
+//! `cargo xtask flood`: producers that send as fast as they are answered, a router on one core, and endpoints
+//! that take everything. Nothing may be dead-lettered, fall behind or pile up in memory.
+
+mod load;
+mod router;
+mod sinks;
+
+use crate::process::pause;
+use crate::programs;
+use anyhow::{Context as _, bail, ensure};
+use load::Load;
+use router::{FloodedRouter, StatusSample};
+use sinks::CountingSink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SECONDS: u64 = 20;
+const ENDPOINTS: usize = 3;
+/// How often the router is asked how it does.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// How long what is left may take to be delivered after the load has ended.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// The most that the oldest delivery may be old, in nine of ten samples: others may use the machine too.
+const AGE_MAX: Duration = Duration::from_secs(1);
+/// How much memory a flood may take beyond that of the idle router.
+const MEMORY_MAX: u64 = 64 << 20;
+
+/// What a run is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    seconds: u64,
+}
+
+impl Options {
+    /// Reads `--seconds N`.
+    ///
+    /// # Errors
+    /// An option is unknown, or its value is missing or no number of seconds above 0.
+    pub(super) fn parse(arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut options = Self { seconds: SECONDS };
+        for pair in arguments.chunks(2) {
+            let [name, value] = pair else {
+                bail!("{} lacks its value", pair.join(" "));
+            };
+            let seconds = value.strip_suffix('s').unwrap_or(value).parse();
+            let seconds: u64 = seconds.with_context(|| format!("{name} must be whole seconds"))?;
+            ensure!(seconds > 0, "{name} must be at least 1");
+            match *name {
+                "--seconds" => options.seconds = seconds,
+                _ => bail!("there is no option {name}"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Floods a router with its journal in memory, and one with it on disk; true when both kept what they promise.
+pub(super) fn run(options: &Options) -> anyhow::Result<bool> {
+    let programs = programs::folder()?;
+    programs::build(&programs, &[])?;
+    let alone = programs::alone(&programs, "flood")?;
+    let time = Duration::from_secs(options.seconds);
+    let mut kept = true;
+    for (journal, durable) in [("memory", false), ("disk", true)] {
+        let folder = alone.folder.join(journal);
+        let flood = flood(&programs.join("twinroute"), &folder, durable, time)?;
+        println!("journal in {journal}: {flood}");
+        for broken in flood.broken() {
+            println!("  BROKEN: {broken}");
+            kept = false;
+        }
+    }
+    Ok(kept)
+}
+
+fn flood(
+    program: &Path,
+    folder: &Path,
+    durable: bool,
+    time: Duration,
+) -> anyhow::Result<FloodReport> {
+    let sinks = (0..ENDPOINTS).map(|_| CountingSink::start());
+    let sinks: Vec<CountingSink> = sinks.collect::<anyhow::Result<_>>()?;
+    let ports: Vec<u16> = sinks.iter().map(CountingSink::port).collect();
+    let mut router = FloodedRouter::start(program, folder, durable, &ports)?;
+    let memory_idle = router.memory("VmRSS")?;
+    let load = Load::start(router.ingress(), Instant::now() + time);
+    let mut ages = Vec::new();
+    while !load.has_ended() {
+        ages.push(router.sample()?.oldest_age);
+        pause(SAMPLE_EVERY);
+    }
+    let sent = load.join()?;
+    let deadline = Instant::now() + DRAIN_MAX;
+    let mut last = router.sample()?;
+    while last.open > 0 && Instant::now() < deadline {
+        pause(SAMPLE_EVERY);
+        last = router.sample()?;
+    }
+    ages.sort_unstable();
+    Ok(FloodReport {
+        acknowledged: sent.acknowledged,
+        refused: sent.refused,
+        arrived: sinks.iter().map(CountingSink::distinct).collect(),
+        age_most: ages.get(ages.len() * 9 / 10).copied().unwrap_or_default(),
+        age_max: ages.last().copied().unwrap_or_default(),
+        memory_idle,
+        memory_most: router.memory("VmHWM")?,
+        last,
+        time,
+    })
+}
+
+/// What became of a flood.
+struct FloodReport {
+    /// Events whose producers were told that they are accepted.
+    acknowledged: u64,
+    /// Requests that were answered 503.
+    refused: u64,
+    /// Of each endpoint, how many different events it has.
+    arrived: Vec<u64>,
+    /// The age of the oldest delivery, in nine of ten samples at most.
+    age_most: Duration,
+    age_max: Duration,
+    /// Bytes.
+    memory_idle: u64,
+    memory_most: u64,
+    last: StatusSample,
+    time: Duration,
+}
+
+impl FloodReport {
+    /// The promises that were not kept.
+    fn broken(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut check = |kept: bool, what: String| {
+            if !kept {
+                broken.push(what);
+            }
+        };
+        let (accepted, last) = (self.last.accepted, &self.last);
+        check(accepted > 0, "nothing was accepted".to_owned());
+        check(
+            accepted >= self.acknowledged,
+            format!(
+                "{} events were acknowledged, and {accepted} accepted",
+                self.acknowledged
+            ),
+        );
+        check(
+            last.dead_letters == 0,
+            format!("{} deliveries became dead letters", last.dead_letters),
+        );
+        check(
+            last.discarded == 0,
+            format!("{} deliveries were discarded", last.discarded),
+        );
+        check(
+            self.arrived.iter().all(|arrived| *arrived == accepted),
+            format!("of {accepted} events the endpoints have {:?}", self.arrived),
+        );
+        check(
+            self.age_most < AGE_MAX,
+            format!("deliveries were up to {} ms old", self.age_most.as_millis()),
+        );
+        let memory = self.memory_most.saturating_sub(self.memory_idle);
+        check(
+            memory <= MEMORY_MAX,
+            format!("it took {} MiB of memory", memory >> 20),
+        );
+        broken
+    }
+}
+
+impl std::fmt::Display for FloodReport {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let last = &self.last;
+        write!(
+            formatter,
+            "{} s; {} events accepted, {} 503s; delivered {:?}, {} dead letters, {} discarded; \
+             oldest delivery {} ms (nine in ten samples), {} ms (all); \
+             memory {} MiB idle, {} MiB at most; producers slowed {}, refused {}",
+            self.time.as_secs(),
+            last.accepted,
+            self.refused,
+            self.arrived,
+            last.dead_letters,
+            last.discarded,
+            self.age_most.as_millis(),
+            self.age_max.as_millis(),
+            self.memory_idle >> 20,
+            self.memory_most >> 20,
+            last.slowed,
+            last.refused,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_have_defaults_and_are_checked() {
+        let seconds = |arguments: &[&str]| Options::parse(arguments).map(|options| options.seconds);
+        assert_eq!(seconds(&[]).unwrap(), SECONDS);
+        assert_eq!(seconds(&["--seconds", "5s"]).unwrap(), 5);
+        for wrong in [
+            &["--seconds"][..],
+            &["--seconds", "0"],
+            &["--seconds", "a"],
+            &["--rate", "5"],
+        ] {
+            assert!(seconds(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_promise_that_is_broken_is_named() {
+        let report = |change: fn(&mut FloodReport)| {
+            let mut report = FloodReport {
+                acknowledged: 10,
+                refused: 3,
+                arrived: vec![10; ENDPOINTS],
+                age_most: Duration::from_millis(999),
+                age_max: Duration::from_secs(2),
+                memory_idle: 20 << 20,
+                memory_most: 84 << 20,
+                last: StatusSample {
+                    accepted: 10,
+                    ..StatusSample::default()
+                },
+                time: Duration::from_secs(1),
+            };
+            change(&mut report);
+            report.broken().join("; ")
+        };
+        assert_eq!(report(|_| {}), "");
+        let lost = "of 10 events the endpoints have [10, 9, 10]";
+        assert_eq!(report(|report| report.arrived[1] = 9), lost);
+        let dead = "7 deliveries became dead letters";
+        assert_eq!(report(|report| report.last.dead_letters = 7), dead);
+        let discarded = "1 deliveries were discarded";
+        assert_eq!(report(|report| report.last.discarded = 1), discarded);
+        let old = "deliveries were up to 1000 ms old";
+        assert_eq!(report(|report| report.age_most = AGE_MAX), old);
+        let memory = "it took 65 MiB of memory";
+        assert_eq!(report(|report| report.memory_most = 85 << 20), memory);
+        let more = "11 events were acknowledged, and 10 accepted";
+        assert_eq!(report(|report| report.acknowledged = 11), more);
+    }
+}
