@@ -213,7 +213,7 @@ fn secret(path: &Path) -> Result<Secret, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
     let text = Secret::new(text);
-    let secret = Secret::new(text.expose().trim());
+    let secret = Secret::pasted(text.expose());
     if secret.expose().is_empty() {
         return Err(refuse("holds no text".to_owned()));
     }

@@ -1,6 +1,7 @@
 //! Files that hold one token.
 
 use std::path::Path;
+use twinroute_model::pasted;
 use twinroute_model::secret::Secret;
 
 /// No token is larger; those of users in many groups have some 20 KB.
@@ -14,7 +15,7 @@ pub(crate) fn read(path: &Path) -> Result<Secret, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let text = Secret::new(text);
-    let token = text.expose().trim();
+    let token = pasted::clean(text.expose());
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("holds no token: one line without blanks".to_owned());
     }

@@ -24,6 +24,7 @@ const TOP: &[&str] = &[
     "location",
     "name",
     "properties",
+    "resourceGroup",
     "systemData",
     "tags",
     "type",

@@ -5,6 +5,7 @@
 //!
 //! A sealed value is, byte by byte: version (1), nonce (12), ciphertext, tag (16).
 
+use crate::pasted;
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -64,7 +65,7 @@ impl SealKey {
     /// # Errors
     /// [`SealError::Key`].
     pub fn parse(text: &Secret) -> Result<Self, SealError> {
-        let bytes = STANDARD.decode(text.expose().trim());
+        let bytes = STANDARD.decode(pasted::clean(text.expose()));
         let mut bytes = bytes.map_err(|_| SealError::Key)?;
         let key = <&[u8; KEY_BYTES]>::try_from(bytes.as_slice()).map(Self::new);
         zeroize::Zeroize::zeroize(&mut bytes);

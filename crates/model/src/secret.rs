@@ -1,5 +1,6 @@
 //! A string that must not be seen.
 
+use crate::pasted;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
@@ -15,6 +16,13 @@ impl Secret {
     /// Takes ownership of the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Arc::new(SecretString::from(text.into())))
+    }
+
+    /// Takes a text that somebody pasted: what stands around it (line ends, blanks, quotes, byte order marks) is no
+    /// part of the secret. For files, variables and settings.
+    #[must_use]
+    pub fn pasted(text: &str) -> Self {
+        Self::new(pasted::clean(text))
     }
 
     /// The text itself. Every call is a place to review: it must end on a wire, never in a log.
@@ -95,7 +103,8 @@ impl From<&str> for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::new)
+        let text = zeroize::Zeroizing::new(String::deserialize(deserializer)?);
+        Ok(Self::pasted(&text))
     }
 }
 

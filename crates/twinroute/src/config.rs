@@ -409,7 +409,7 @@ impl Loaded {
         ] {
             *path = path.as_deref().map(|path| self.path(path));
         }
-        let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
+        let variable = |name: &str| std::env::var(name).ok().map(|text| Secret::pasted(&text));
         let login = settings.login(IDENTITY_VARIABLES, variable);
         login.map_err(|error| {
             let files = [

@@ -218,7 +218,7 @@ impl Source {
 fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSource> {
     let settings = &loaded.azure();
     let clock = Arc::new(SystemClock);
-    let variable = |name: &str| std::env::var(name).ok().map(Secret::new);
+    let variable = |name: &str| std::env::var(name).ok().map(|text| Secret::pasted(&text));
     let tokens = settings.tokens(variable, clock.clone(), outgoing);
     let tokens = tokens.map_err(|error| {
         let files = [

@@ -1,10 +1,11 @@
 //! The checks.
 
+use super::az;
 use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
 use super::identities;
-use super::install::Peer::{Azurite, Curl, Node, OpenSsl, Proton, Python};
+use super::install::Peer::{AzureCli, Azurite, Curl, Node, OpenSsl, Proton, Python};
 use super::management;
 use super::management_kill;
 use super::scene::{self, Emulator, Router, json_line, route};
@@ -194,6 +195,18 @@ pub(super) const ALL: &[Check] = &[
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(3),
         run: management::provisioning,
+    },
+    Check {
+        name: "management-provisioning-service-newest",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(2),
+        run: az::newest,
+    },
+    Check {
+        name: "management-azure-cli",
+        needs: &[AzureCli],
+        time_max: MINUTE.saturating_mul(8),
+        run: az::cli,
     },
     Check {
         name: "management-curl",

@@ -38,6 +38,15 @@ impl Managed {
     /// Writes a configuration without certificates, so that those for development are made, and starts it on
     /// free ports.
     pub(super) fn start(stage: &Stage<'_>, checks: Checks) -> anyhow::Result<Self> {
+        Self::start_with(stage, checks, TOKEN)
+    }
+
+    /// As [`Self::start`], with a token of the check's own.
+    pub(super) fn start_with(
+        stage: &Stage<'_>,
+        checks: Checks,
+        token: &str,
+    ) -> anyhow::Result<Self> {
         let folder = stage.folder.join("router");
         std::fs::create_dir_all(&folder)?;
         let checks = match checks {
@@ -48,7 +57,7 @@ impl Managed {
             "instance = \"{INSTANCE}\"\n\n[table]\nsource = \"store\"\n\n\
              [management]\nlisten = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\n\
              provisioning_checks = \"{checks}\"\n\n\
-             [[management.access.tokens]]\nname = \"peers\"\nrole = \"write\"\ntoken = \"{TOKEN}\"\n\n\
+             [[management.access.tokens]]\nname = \"peers\"\nrole = \"write\"\ntoken = \"{token}\"\n\n\
              [ingress]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nlisten = []\n\n\
              [log]\nformat = \"json\"\nfilter = \"info\"\n"
         );

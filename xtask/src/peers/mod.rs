@@ -3,6 +3,7 @@
 //! A check puts on a scene of real processes and lets a script with a real client judge it. A peer
 //! that cannot be installed is a failure with its reason, never a check left out.
 
+mod az;
 mod checks;
 mod daemon_dead_letters;
 mod dead_letters;

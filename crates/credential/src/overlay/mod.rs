@@ -27,6 +27,7 @@ use std::future::pending;
 use std::path::{Path, PathBuf};
 use stored::Stored;
 use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::pasted;
 use twinroute_model::secret::Secret;
 
 /// How variables of the overlay begin.
@@ -389,14 +390,14 @@ fn checked(text: &str) -> Result<Secret, String> {
     if text.len() > SECRET_BYTES_MAX {
         return Err(format!("is larger than {SECRET_BYTES_MAX} bytes"));
     }
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let secret = Secret::new(text.strip_suffix('\r').unwrap_or(text));
+    let secret = Secret::pasted(text);
     if secret.expose().is_empty() {
         return Err("holds no text".to_owned());
     }
     if secret.is_masked() {
         return Err("holds a mask, as read APIs show it; put the real secret there".to_owned());
     }
+    pasted::check(secret.expose()).map_err(|error| error.to_string())?;
     Ok(secret)
 }
 

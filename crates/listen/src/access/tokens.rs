@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_model::pasted;
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -173,7 +174,7 @@ fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
     if let Some(exposure) = file::exposure(path, &metadata) {
         return Err(exposure.to_string());
     }
-    tag(text.expose().trim(), key).ok_or_else(|| TOKEN_BYTES.to_owned())
+    tag(pasted::clean(text.expose()), key).ok_or_else(|| TOKEN_BYTES.to_owned())
 }
 
 fn tag(token: &str, key: &hmac::Key) -> Option<Vec<u8>> {

@@ -7,8 +7,17 @@ use crate::secret::Secret;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Members beside `properties`, of every resource below an instance. `$schema` is for editors.
-const TOP: &[&str] = &["$schema", "id", "name", "properties", "systemData", "type"];
+/// Members beside `properties`, of every resource below an instance. `$schema` is for editors, `resourceGroup` is
+/// what the Azure CLI adds to what it prints.
+const TOP: &[&str] = &[
+    "$schema",
+    "id",
+    "name",
+    "properties",
+    "resourceGroup",
+    "systemData",
+    "type",
+];
 
 const PROPERTIES: &[&str] = &[
     "TopicEndpoint",

@@ -204,6 +204,21 @@ fn no_member_is_dropped_in_silence() {
     }
 }
 
+/// What `az dt endpoint show` prints, with the secret put in.
+#[test]
+fn what_the_azure_cli_prints_is_a_file() {
+    let printed = format!(
+        r#"{{"id":"/subscriptions/s/x/endpoints/my-endpoint","name":"my-endpoint","resourceGroup":"rg",
+            "systemData":null,"type":"Microsoft.DigitalTwins/digitalTwinsInstances/endpoints","properties":{{
+            "authenticationType":"KeyBased","connectionStringPrimaryKey":"{HUB}",
+            "connectionStringSecondaryKey":null,"createdTime":"2025-06-06T11:16:50.950000+00:00",
+            "deadLetterSecret":null,"deadLetterUri":null,"endpointType":"EventHub","endpointUri":null,
+            "entityPath":null,"identity":null,"provisioningState":"Succeeded"}}}}"#
+    );
+    let read = check(&printed);
+    assert!(read.starts_with("Endpoint {"), "{read}");
+}
+
 #[test]
 fn absent_null_and_empty_are_one() {
     let hub = format!(r#""endpointType":"eventhub","connectionStringPrimaryKey":"{HUB}""#);

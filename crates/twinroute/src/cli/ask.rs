@@ -134,14 +134,14 @@ impl Whom {
         if let Some(name) = &self.admin_token_env {
             let token = std::env::var(name);
             let token = token.with_context(|| format!("the environment variable {name}"))?;
-            return Ok(Some(Secret::new(token)));
+            return Ok(Some(Secret::pasted(&token)));
         }
         let Some(file) = &self.admin_token_file else {
             return Ok(None);
         };
         let text = std::fs::read_to_string(file);
         let text = Secret::new(text.with_context(|| format!("token file {}", file.display()))?);
-        Ok(Some(Secret::new(text.expose().trim())))
+        Ok(Some(Secret::pasted(text.expose())))
     }
 
     fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {

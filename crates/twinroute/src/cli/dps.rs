@@ -1,5 +1,7 @@
 //! `twinroute dps`: device provisioning services.
 
+use super::arm::Replacing;
+use super::arm::replace::may_replace;
 use super::arm::{self, Client, Found, Group, SERVICES, Server, Waiting, secret, show};
 use super::ask;
 use crate::cli::output;
@@ -22,7 +24,7 @@ command line can be seen by others in `ps` and stays in the shell's history.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes a service, or sets the one of this name anew.
+    /// Makes a service. One of this name that is there is replaced as a whole, after a question.
     #[command(after_help = HUB_HELP)]
     Create(Create),
     /// Shows a service.
@@ -86,6 +88,8 @@ pub(crate) struct Create {
     /// Does not wait until it is provisioned.
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    replacing: Replacing,
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
@@ -228,7 +232,7 @@ impl Which {
 }
 
 impl Create {
-    async fn run(&self) -> anyhow::Result<()> {
+    async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.server.client().await?;
         let group = self.group.or_default();
         let found = SERVICES.at(&client.subscription, group, &self.dps_name);
@@ -243,13 +247,17 @@ impl Create {
         drop(input);
         self.settings.apply(&mut body, hubs);
         let what = format!("provisioning service {}", self.dps_name);
+        let at = (found.path.as_str(), SERVICES.version);
+        if !may_replace(&client, at, &body, self.replacing.yes, &what).await? {
+            return Ok(ExitCode::FAILURE);
+        }
         let waiting = Waiting::unless(self.no_wait);
         let change = (Method::PUT, found.path.as_str());
         let resource = client
             .change(change, SERVICES.version, Some(&body), waiting, &what)
             .await?;
         show::print(self.server.json, &resource, facts)?;
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -285,7 +293,7 @@ impl Update {
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(create) => create.run().await?,
+        Step::Create(create) => return create.run().await,
         Step::Show(which) => {
             let (client, found, what) = which.find().await?;
             let resource = client.get(&found.path, SERVICES.version, &what).await?;

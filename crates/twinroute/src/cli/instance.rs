@@ -1,5 +1,7 @@
 //! `twinroute instance`: Azure Digital Twins instances, as tenants of a router.
 
+use super::arm::Replacing;
+use super::arm::replace::may_replace;
 use super::arm::{self, Access, Group, INSTANCES, Instance, Server, WaitOptions, Waiting, show};
 use super::ask;
 use crate::cli::output;
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes an instance, or sets the one of this name anew.
+    /// Makes an instance. One of this name that is there is replaced as a whole, after a question.
     Create(Create),
     /// Shows an instance.
     Show(Instance),
@@ -68,6 +70,8 @@ pub(crate) struct Create {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    replacing: Replacing,
+    #[command(flatten)]
     group: Group,
     #[command(flatten)]
     server: Server,
@@ -118,7 +122,7 @@ impl Settings {
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(create) => create.run().await?,
+        Step::Create(create) => return create.run().await,
         Step::Show(instance) => {
             let (client, found) = instance.find().await?;
             let what = format!("instance {}", found.name);
@@ -168,7 +172,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
 }
 
 impl Create {
-    async fn run(&self) -> anyhow::Result<()> {
+    async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.server.client().await?;
         let group = self.group.or_default();
         let found = INSTANCES.at(&client.subscription, group, &self.dt_name);
@@ -176,13 +180,17 @@ impl Create {
         let mut body = self.settings.body();
         body["location"] = location.into();
         let what = format!("instance {}", self.dt_name);
+        let at = (found.path.as_str(), INSTANCES.version);
+        if !may_replace(&client, at, &body, self.replacing.yes, &what).await? {
+            return Ok(ExitCode::FAILURE);
+        }
         let waiting = Waiting::unless(self.no_wait);
         let change = (Method::PUT, found.path.as_str());
         let resource = client
             .change(change, INSTANCES.version, Some(&body), waiting, &what)
             .await?;
         show::print(self.server.json, &resource, facts)?;
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -158,7 +158,8 @@ fn document(file: &Path) -> anyhow::Result<Value> {
             bail!("has more than 1 GiB");
         }
         // serde_json's text may quote a value, which may be a secret.
-        serde_json::from_slice(&text).map_err(|error| {
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             anyhow::anyhow!("is no JSON (line {line}, column {column})")
         })

@@ -1,6 +1,7 @@
 //! `twinroute route`: event routes, over the data plane's API.
 
-use super::arm::{Client, INSTANCES, Instance, Waiting, escape, show};
+use super::arm::replace::may_replace;
+use super::arm::{Client, INSTANCES, Instance, Replacing, Waiting, escape, show};
 use crate::cli::output;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -20,7 +21,7 @@ const VERSION: &str = "2023-10-31";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes a route, or sets the one of this name anew.
+    /// Makes a route. One of this name that is there is replaced, after a question.
     Create {
         /// The route; its name counts with case.
         #[arg(long, value_name = "NAME", visible_alias = "rn")]
@@ -31,6 +32,8 @@ pub(crate) enum Step {
         /// Which events.
         #[arg(long, default_value = "true")]
         filter: String,
+        #[command(flatten)]
+        replacing: Replacing,
         #[command(flatten)]
         at: At,
     },
@@ -99,11 +102,15 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             route_name,
             endpoint_name,
             filter,
+            replacing,
             at,
         } => {
             let (client, instance) = at.connect().await?;
             let (path, what) = names(&instance, route_name);
             let body = json!({ "endpointName": endpoint_name, "filter": filter });
+            if !may_replace(&client, (&path, VERSION), &body, replacing.yes, &what).await? {
+                return Ok(ExitCode::FAILURE);
+            }
             let change = (Method::PUT, path.as_str());
             client
                 .change(change, VERSION, Some(&body), Waiting::Begin, &what)

@@ -23,6 +23,7 @@ mod network;
 mod output;
 mod removed;
 mod rotation;
+mod rotation_of_keys;
 mod running;
 mod secrets;
 mod session;
@@ -99,8 +100,7 @@ fn validate_names_every_error_at_once_and_exits_78() {
         errors,
         "error: /table/endpoints/hub-1.json:1: endpoint hub-1: `properties.endpointType`: must be \
          EventGrid, EventHub or ServiceBus, not \"Hub\"\n\
-         error: /table/routes/bad.json:1: route bad: `(body)`: not a route: invalid type: integer, \
-         expected a string at line 2 column 12\n\
+         error: /table/routes/bad.json:2: route bad: `filter`: must be a string, not a number\n\
          twinroute: /twinroute.toml: 2 errors in all\n"
     );
     fs::remove_file(folder.path().join("table/endpoints/hub-1.json")).unwrap();

@@ -148,7 +148,7 @@ impl Server {
             let Some(token) = token else {
                 bail!("set the environment variable {name}, which --token-env names");
             };
-            return Ok(Some(TokenSource::fixed(Secret::new(token.trim()), clock)));
+            return Ok(Some(TokenSource::fixed(Secret::pasted(&token), clock)));
         }
         let login = match (&self.token_file, self.azure_cli) {
             (Some(path), _) => Login::TokenFile(path.clone()),
@@ -182,6 +182,18 @@ impl Client {
     /// Where it is, for messages.
     fn url(&self) -> String {
         self.api.base().as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Whether it is Azure itself that is asked, of whatever cloud.
+    pub(crate) fn is_azure(&self) -> bool {
+        const DOMAINS: [&str; 4] = [
+            ".azure.com",
+            ".azure.cn",
+            ".chinacloudapi.cn",
+            ".usgovcloudapi.net",
+        ];
+        let host = self.api.base().host_str().unwrap_or_default();
+        DOMAINS.iter().any(|domain| host.ends_with(domain))
     }
 
     /// The error as users are told it; `what` is what was asked for.

@@ -6,6 +6,7 @@
 )]
 
 mod client;
+pub(super) mod replace;
 pub(super) mod secret;
 pub(super) mod show;
 mod told;
@@ -85,6 +86,14 @@ pub(crate) struct Group {
         hide_env_values = true
     )]
     resource_group: Option<String>,
+}
+
+/// Whether a resource whose name is taken may be replaced.
+#[derive(Args, Debug)]
+pub(crate) struct Replacing {
+    /// Replaces the one of this name, with everything that is not said.
+    #[arg(long, short = 'y')]
+    pub(super) yes: bool,
 }
 
 impl Group {

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use std::convert::Infallible;
 use std::io::Read;
+use twinroute_model::pasted;
 use twinroute_model::secret::Secret;
 
 /// No connection string, key or SAS is longer.
@@ -49,7 +50,7 @@ impl<'a> Reader<'a> {
                 let value = value.with_context(|| {
                     format!("set the environment variable {name}, which {option}-env names")
                 })?;
-                Secret::new(value.trim())
+                Secret::pasted(&value)
             }
             (Some(given), None) => match (given.expose(), given.expose().strip_prefix('@')) {
                 ("-", _) => self.input(option)?,
@@ -58,9 +59,10 @@ impl<'a> Reader<'a> {
                     let file = file.with_context(|| format!("{option}: the file {path}"))?;
                     whole(file).with_context(|| format!("{option}: the file {path}"))?
                 }
-                _ => given.clone(),
+                _ => Secret::pasted(given.expose()),
             },
         };
+        pasted::check(secret.expose()).with_context(|| option.to_owned())?;
         if secret.expose().is_empty() {
             bail!("{option}: give a value; this one is empty");
         }
@@ -81,8 +83,7 @@ fn whole(input: impl Read) -> anyhow::Result<Secret> {
     if text.len() as u64 > BYTES_MAX {
         bail!("has more than {BYTES_MAX} bytes");
     }
-    // What editors and `echo` put at the end belongs to no secret.
-    Ok(Secret::new(text.trim()))
+    Ok(Secret::pasted(&text))
 }
 
 #[cfg(test)]

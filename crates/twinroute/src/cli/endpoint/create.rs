@@ -7,12 +7,14 @@
 
 use super::entity::Entity;
 use super::list::facts;
-use crate::cli::arm::{INSTANCES, Instance, Waiting, secret, show};
+use crate::cli::arm::replace::may_replace;
+use crate::cli::arm::{INSTANCES, Instance, Replacing, Waiting, secret, show};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use secret::Reader;
 use serde_json::{Value, json};
+use std::process::ExitCode;
 use twinroute_model::secret::Secret;
 
 #[derive(Debug, Subcommand)]
@@ -143,11 +145,13 @@ pub(crate) struct Common {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    replacing: Replacing,
+    #[command(flatten)]
     instance: Instance,
 }
 
 impl Kind {
-    pub(super) async fn run(&self) -> anyhow::Result<()> {
+    pub(super) async fn run(&self) -> anyhow::Result<ExitCode> {
         let mut input = std::io::stdin().lock();
         let mut secrets = Reader::new(&mut input);
         let (mut properties, common) = match self {
@@ -209,17 +213,21 @@ impl Common {
         Ok(())
     }
 
-    async fn put(&self, body: &Value) -> anyhow::Result<()> {
+    async fn put(&self, body: &Value) -> anyhow::Result<ExitCode> {
         let (client, instance) = self.instance.find().await?;
         let path = instance.child("endpoints", &self.endpoint_name);
         let what = format!("endpoint {}/{}", instance.name, self.endpoint_name);
+        let at = (path.as_str(), INSTANCES.version);
+        if !may_replace(&client, at, body, self.replacing.yes, &what).await? {
+            return Ok(ExitCode::FAILURE);
+        }
         let waiting = Waiting::unless(self.no_wait);
         let change = (Method::PUT, path.as_str());
         let resource = client
             .change(change, INSTANCES.version, Some(body), waiting, &what)
             .await?;
         show::print(self.instance.server.json, &resource, facts)?;
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 

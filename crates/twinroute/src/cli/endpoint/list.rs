@@ -56,11 +56,15 @@ impl List {
 
 impl Which {
     /// Connects; gives the path, and the name for messages.
-    async fn find(&self) -> anyhow::Result<(Client, String, String)> {
+    pub(super) async fn find(&self) -> anyhow::Result<(Client, String, String)> {
         let (client, instance) = self.instance.find().await?;
         let path = instance.child("endpoints", &self.endpoint_name);
         let what = format!("endpoint {}/{}", instance.name, self.endpoint_name);
         Ok((client, path, what))
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.instance.server.json
     }
 
     pub(super) async fn show(&self) -> anyhow::Result<()> {

@@ -4,15 +4,23 @@ mod create;
 mod entity;
 mod list;
 mod steer;
+mod update;
 
+use super::arm::secret;
 use clap::Subcommand;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Step {
-    /// Makes an endpoint, or sets the one of this name anew.
+    /// Makes an endpoint. One of this name that is there is replaced as a whole, after a question.
     #[command(subcommand)]
     Create(Box<create::Kind>),
+    /// Changes an endpoint; what is not said stays.
+    #[command(after_help = secret::HELP)]
+    Update(Box<update::Update>),
+    /// Sets a new key, or swaps the two; all else stays.
+    #[command(after_help = secret::HELP)]
+    RotateKey(update::RotateKey),
     /// Lists the endpoints of an instance.
     List(list::List),
     /// Shows an endpoint; secrets as masks.
@@ -42,7 +50,9 @@ pub(crate) enum Step {
 
 pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(kind) => kind.run().await?,
+        Step::Create(kind) => return kind.run().await,
+        Step::Update(update) => update.run().await?,
+        Step::RotateKey(rotate) => rotate.run().await?,
         Step::List(list) => list.run().await?,
         Step::Show(which) => which.show().await?,
         Step::Delete(delete) => return delete.run().await,
