@@ -5,13 +5,14 @@ use crate::cloudevents;
 use crate::counters::{Counters, Of};
 use crate::credentials::Credentials;
 use crate::error::{Refusal, shown};
-use crate::event_grid::{self, Delivery, Format};
-use crate::notification::{self, TakenApart};
+use crate::event_grid::{self, Delivery};
+use crate::form::{RequestForm, check_body, request_form};
+use crate::notification::{self, DeliveryParts};
 use crate::settings::Settings;
 use crate::target::{Surface, Target};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,6 @@ use twinroute_listen::{
     inflate, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
-use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
 use twinroute_router::accept::{Accepted, AckLevel};
 use twinroute_router::{Admitted, Router};
@@ -63,38 +63,25 @@ struct Ack {
 #[derive(Clone, Copy)]
 struct Asked {
     ack: Ack,
-    form: Form,
+    form: RequestForm,
     /// `None`: one that is not known here, of a delivery that is kept as it is.
     encoding: Option<Encoding>,
     answer: AnswerForm,
 }
 
 /// What was made of a body.
-enum Taken {
+enum BodyContent {
     /// Events, and what has to be stored for them in bytes.
-    Events(TakenApart, usize),
+    Events(DeliveryParts, usize),
     /// Nothing to accept.
     Answered(Response<Body>),
 }
 
-impl Taken {
+impl BodyContent {
     fn undecoded(head: &Parts, body: Bytes, reason: &str) -> Self {
         let bytes = body.len();
         Self::Events(notification::undecoded(head, body, reason), bytes)
     }
-}
-
-/// What a request says it carries.
-#[derive(Clone, Copy)]
-enum Form {
-    CloudEvents(Mode),
-    EventGrid(Format),
-    /// A delivery of a sender that does not repeat what it is told is wrong.
-    Notification,
-    /// The handshake of a webhook subscription.
-    Validation,
-    /// Word that a webhook subscription is gone.
-    Deletion,
 }
 
 impl Ingress {
@@ -260,10 +247,10 @@ impl Inner {
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
-        let (TakenApart { events, unreadable }, bytes) =
-            match self.take(head, body, &mut hold, asked).await? {
-                Taken::Events(taken, bytes) => (taken, bytes),
-                Taken::Answered(response) => return Ok(response),
+        let (DeliveryParts { events, unreadable }, bytes) =
+            match self.content(head, body, &mut hold, asked).await? {
+                BodyContent::Events(parts, bytes) => (parts, bytes),
+                BodyContent::Answered(response) => return Ok(response),
             };
         // Before anything is stored: a batch is taken whole or not at all.
         if let Some(caller) = who {
@@ -291,18 +278,18 @@ impl Inner {
     }
 
     /// Makes events of a body.
-    async fn take(
+    async fn content(
         &self,
         head: &Parts,
         body: Bytes,
         hold: &mut Hold<'_>,
         asked: Asked,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<BodyContent, Refusal> {
         let limits = &self.events;
         let inflated = match asked.encoding {
             Some(encoding) => inflate(encoding, body.clone(), self.limits.body_bytes(), hold).await,
             None => {
-                return Ok(Taken::undecoded(
+                return Ok(BodyContent::undecoded(
                     head,
                     body,
                     "its content-encoding is not gzip",
@@ -311,27 +298,34 @@ impl Inner {
         };
         let body = match (inflated, asked.form) {
             (Ok(inflated), _) => inflated,
-            (Err(error), Form::Notification) if notification::is_kept(&error) => {
-                return Ok(Taken::undecoded(head, body, &error.to_string()));
+            (Err(error), RequestForm::Notification) if notification::is_kept(&error) => {
+                return Ok(BodyContent::undecoded(head, body, &error.to_string()));
             }
             (Err(error), _) => return Err(error.into()),
         };
         // What is inflated counts: that is what has to be stored.
         let bytes = body.len();
         let events = match asked.form {
-            Form::CloudEvents(mode) => cloudevents::events(mode, head, body, limits)?,
-            Form::EventGrid(format) => event_grid::events(format, head.uri.path(), body, limits)?,
-            Form::Notification => {
-                return Ok(Taken::Events(
+            RequestForm::CloudEvents(mode) => cloudevents::events(mode, head, body, limits)?,
+            RequestForm::EventGrid(format) => {
+                event_grid::events(format, head.uri.path(), body, limits)?
+            }
+            RequestForm::Notification => {
+                return Ok(BodyContent::Events(
                     notification::take_apart(head, &body, limits),
                     bytes,
                 ));
             }
-            Form::Validation => return event_grid::validate(&body).map(Taken::Answered),
-            Form::Deletion => return Ok(Taken::Answered(answer::empty())),
+            RequestForm::Validation => {
+                return event_grid::validate(&body).map(BodyContent::Answered);
+            }
+            RequestForm::Deletion => return Ok(BodyContent::Answered(answer::empty())),
         };
         let unreadable = Vec::new();
-        Ok(Taken::Events(TakenApart { events, unreadable }, bytes))
+        Ok(BodyContent::Events(
+            DeliveryParts { events, unreadable },
+            bytes,
+        ))
     }
 
     /// Waits for the request's turn.
@@ -348,8 +342,8 @@ impl Inner {
         body: &impl http_body::Body,
         target: Target<'_>,
     ) -> Result<Asked, Refusal> {
-        let form = form(head, target.surface)?;
-        let is_notification = matches!(form, Form::Notification);
+        let form = request_form(head, target.surface)?;
+        let is_notification = matches!(form, RequestForm::Notification);
         let ack = match self.ack(&head.headers) {
             // A word in a header is no reason to lose events.
             Err(_) if is_notification => self.ack_by_default(),
@@ -463,37 +457,4 @@ fn seconds(text: &[u8]) -> Option<Duration> {
     // What no Duration holds is above every limit.
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     (!duration.is_zero()).then_some(duration)
-}
-
-fn form(head: &Parts, surface: Surface) -> Result<Form, Refusal> {
-    let delivery = Delivery::of(&head.headers)?;
-    match (surface, delivery) {
-        (_, Some(Delivery::SubscriptionValidation)) => Ok(Form::Validation),
-        (_, Some(Delivery::SubscriptionDeletion)) => Ok(Form::Deletion),
-        (_, Some(Delivery::Notification)) => Ok(Form::Notification),
-        (Surface::Events, None) => cloudevents::content_mode(&head.headers).map(Form::CloudEvents),
-        (Surface::EventGrid, None) => {
-            let is_binary = event_grid::is_binary(&head.headers);
-            event_grid::check_api_version(&head.uri, !is_binary)?;
-            match is_binary {
-                true => Ok(Form::CloudEvents(Mode::Binary)),
-                false => event_grid::format(&head.headers).map(Form::EventGrid),
-            }
-        }
-    }
-}
-
-/// Refuses a body that is missing, before it is waited for.
-fn check_body(head: &Parts, body: &impl http_body::Body, form: Form) -> Result<(), Refusal> {
-    let optional = matches!(
-        form,
-        Form::CloudEvents(Mode::Binary) | Form::Notification | Form::Deletion
-    );
-    let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-        .iter()
-        .any(|name| head.headers.contains_key(name));
-    if !optional && !announced && body.is_end_stream() {
-        return Err(Refusal::LengthRequired);
-    }
-    Ok(())
 }

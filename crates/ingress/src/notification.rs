@@ -32,13 +32,13 @@ pub(crate) fn is_final(status: StatusCode) -> bool {
 }
 
 /// A delivery's events, and what is none.
-pub(crate) struct TakenApart {
+pub(crate) struct DeliveryParts {
     pub(crate) events: Vec<Event>,
     pub(crate) unreadable: Vec<UnreadableDelivery>,
 }
 
 /// Takes a delivery apart. One without a body carries nothing.
-pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &Limits) -> TakenApart {
+pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &Limits) -> DeliveryParts {
     let is_binary = has_attributes(head.headers.keys().map(http::HeaderName::as_str));
     let path = head.uri.path();
     let ReceivedEvents { events, unreadable } = if is_binary {
@@ -57,15 +57,15 @@ pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &Limits) -> TakenAp
         path: path.to_owned(),
         reason: part.reason.to_string(),
     };
-    TakenApart {
+    DeliveryParts {
         events,
         unreadable: unreadable.into_iter().map(keep).collect(),
     }
 }
 
 /// A delivery of which not even the bytes could be had in plain.
-pub(crate) fn undecoded(head: &Parts, body: Bytes, reason: &str) -> TakenApart {
-    TakenApart {
+pub(crate) fn undecoded(head: &Parts, body: Bytes, reason: &str) -> DeliveryParts {
+    DeliveryParts {
         events: Vec::new(),
         unreadable: vec![UnreadableDelivery {
             bytes: body,

@@ -168,7 +168,7 @@ async fn a_null_is_an_unset_member() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_form_is_told_how_to_come() {
+async fn an_event_with_the_wrong_content_type_is_refused_with_the_right_one() {
     let json = "content-type: application/json";
     check(&post("/events", json, EVENT), expect![[r#"
         HTTP/1.1 400 Bad Request

@@ -71,7 +71,7 @@ impl State {
     /// Gives up the oldest dead letters where a limit was set for them.
     fn limit_dead(&mut self) {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
-        self.note_dead_limit(most);
+        self.log_dead_limit(most);
         while most > 0 && self.dead.bytes() > most {
             let Some(oldest) = self.dead.remove_oldest() else {
                 return;
@@ -81,8 +81,8 @@ impl State {
         }
     }
 
-    /// Says once that dead letters leave at their limit, and again after there was room in between.
-    fn note_dead_limit(&mut self, most: u64) {
+    /// Logs once that dead letters leave at their limit, and again after there was room in between.
+    fn log_dead_limit(&mut self, most: u64) {
         let bytes = self.dead.bytes();
         if self.dead_overflowing {
             self.dead_overflowing = bytes > most / 2;
