@@ -11,6 +11,7 @@ use crate::replay::Replays;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Faults};
+use crate::unreadable::{UnreadableLanes, UnreadableSettings};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub struct Builder {
     duplicates: Option<DuplicateWindow>,
     removed_grace: Duration,
     expiry_warning: Duration,
+    unreadable: UnreadableSettings,
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
     definitions: Definitions,
@@ -202,6 +204,7 @@ impl Builder {
             duplicates: None,
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
+            unreadable: UnreadableSettings::default(),
             sinks: Vec::new(),
             stores: Vec::new(),
             definitions: Definitions::default(),
@@ -292,6 +295,13 @@ impl Builder {
     #[must_use]
     pub fn expiry_warning(mut self, before: Duration) -> Self {
         self.expiry_warning = before;
+        self
+    }
+
+    /// How deliveries are kept that cannot be read; see [`Router::keep_unreadable`].
+    #[must_use]
+    pub fn unreadable(mut self, settings: UnreadableSettings) -> Self {
+        self.unreadable = settings;
         self
     }
 
@@ -389,6 +399,7 @@ impl Builder {
             self.removed_grace,
             self.journal_bytes_max,
             durable,
+            UnreadableLanes::new(&self.unreadable),
         );
         live.apply(&definitions)?;
         let replays = match self.replay_notes {

@@ -227,16 +227,13 @@ impl Router {
     }
 
     fn check_level(&self, level: AckLevel) -> Result<(), AcceptError> {
-        let reason = match (level, &self.shared.commits) {
-            (AckLevel::Memory | AckLevel::Delivered, _) | (AckLevel::Durable, Some(_)) => {
-                return Ok(());
-            }
-            (AckLevel::Durable, None) => {
-                "the journal is in memory; use \"memory\" or \"delivered\""
-            }
-        };
-        let level = level.as_str();
-        Err(AcceptError::AckUnavailable { level, reason })
+        if self.gives(level) {
+            return Ok(());
+        }
+        Err(AcceptError::AckUnavailable {
+            level: level.as_str(),
+            reason: "the journal is in memory; use \"memory\" or \"delivered\"",
+        })
     }
 
     /// Appends to the journal and queues for the lanes, in one order for all. A full journal is made room in, while an
@@ -244,7 +241,7 @@ impl Router {
     ///
     /// With a journal on disk the lanes get the events once they are there, which the receiver tells. Nothing is
     /// accepted before this returns: what was discarded to make room goes to disk before the events, or with them.
-    async fn hand_over(
+    pub(crate) async fn hand_over(
         &self,
         all: &[Arc<Lane>],
         mut matched: Matched,

@@ -85,6 +85,8 @@ pub(super) struct State {
     paused: bool,
     still: Still,
     dead: DeadLetters,
+    /// Whether dead letters leave at their limit, and that was logged.
+    dead_overflowing: bool,
     /// Why the dead-letter store takes nothing just now.
     store_fault: Option<Fault>,
     store_error: String,
@@ -212,6 +214,7 @@ impl State {
             paused: origin.state.paused,
             still: Still::restored(origin.state.still, since.map(|_| now)),
             dead: DeadLetters::default(),
+            dead_overflowing: false,
             store_fault: None,
             store_error: String::new(),
             awaited: HashMap::new(),
