@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
+use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
 
@@ -62,6 +63,13 @@ impl Durable {
         waiting.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The instances for whose endpoint of that name something was recovered that no lane has taken.
+    pub(crate) fn lanes_named(&self, endpoint: &str) -> Vec<InstanceName> {
+        let keys = self.recovered.keys();
+        let named = keys.filter(|(_, name)| name.as_str().eq_ignore_ascii_case(endpoint));
+        named.map(|(instance, _)| instance.clone()).collect()
+    }
+
     /// Whether something waits for that endpoint that no lane has taken.
     fn waits(&self, key: &LaneKey) -> bool {
         let lane = self.recovered.get(key);
@@ -101,6 +109,7 @@ impl Live {
             }
             true
         });
+        self.restore_unreadable(&mut running);
         self.adopt_unclaimed(last.as_deref(), &mut running);
     }
 

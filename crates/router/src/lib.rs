@@ -74,6 +74,7 @@ mod slowdown;
 pub mod source;
 pub mod status;
 mod table;
+mod unreadable;
 mod user_code;
 
 pub use admission::{ADMISSION_WAIT_MAX, Admitted};
@@ -85,3 +86,4 @@ pub use last_definitions::LastDefinitions;
 pub use plan::check;
 pub use refusals::Looks;
 pub use router::Router;
+pub use unreadable::{ENDPOINT as UNREADABLE_ENDPOINT, UnreadableDelivery, UnreadableSettings};

@@ -20,6 +20,7 @@ use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
 use crate::table::CompiledInstance;
+use crate::unreadable;
 use crate::user_code;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -177,6 +178,7 @@ impl Router {
             _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
             shared,
         };
+        router.shared.live.unreadable.connect(&router);
         router.resume_replays();
         if let Some(ended) = router.shared.live.ended() {
             let shared = Arc::downgrade(&router.shared);
@@ -200,10 +202,21 @@ impl Router {
         }
     }
 
+    /// Whether the journal gives a level.
+    #[must_use]
+    pub fn gives(&self, level: AckLevel) -> bool {
+        level != AckLevel::Durable || self.shared.commits.is_some()
+    }
+
     /// The same router for a task of its own, which does not keep it from ending.
     pub(crate) fn for_task(&self) -> Self {
+        Self::of(Arc::clone(&self.shared))
+    }
+
+    /// As [`Self::for_task`], for who has only what is behind it.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            shared,
             _handle: None,
         }
     }
@@ -388,8 +401,9 @@ impl Router {
         let mut warnings = expiry::of_endpoints(instances, before);
         warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
-        warnings.extend(self.shared.damage.warning.clone());
+        warnings.extend(unreadable::warnings(instances));
         warnings.extend(self.shared.admission.warning());
+        warnings.extend(self.shared.damage.warning.clone());
         warnings
     }
 
@@ -519,13 +533,13 @@ mod refused_tests;
 mod removed_tests;
 
 #[cfg(test)]
+#[path = "shares_tests.rs"]
+mod shares_tests;
+
+#[cfg(test)]
 #[path = "damage_tests.rs"]
 mod damage_tests;
 
 #[cfg(test)]
 #[path = "ttl_tests.rs"]
 mod ttl_tests;
-
-#[cfg(test)]
-#[path = "shares_tests.rs"]
-mod shares_tests;

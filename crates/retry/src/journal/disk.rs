@@ -109,9 +109,9 @@ impl Disk {
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
         let totals = Arc::clone(&log.totals);
-        let time = Arc::clone(&log.time);
         let index = log.index.clone();
         let reader = Reader::new(Arc::clone(&storage), index.clone(), keys);
+        let time = Arc::clone(&log.time);
         let mut lanes = Lanes::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);

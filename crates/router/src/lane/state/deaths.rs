@@ -71,12 +71,30 @@ impl State {
     /// Gives up the oldest dead letters where a limit was set for them.
     fn limit_dead(&mut self) {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
+        self.log_dead_limit(most);
         while most > 0 && self.dead.bytes() > most {
             let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
             self.settle(oldest.sequence, Fate::Discarded(Discard::Overflow));
             self.counters.get().discarded[Discard::Overflow as usize].increment(1);
+        }
+    }
+
+    /// Logs once that dead letters leave at their limit, and again after there was room in between.
+    fn log_dead_limit(&mut self, most: u64) {
+        let bytes = self.dead.bytes();
+        if self.dead_overflowing {
+            self.dead_overflowing = bytes > most / 2;
+        } else if most > 0 && bytes > most {
+            self.dead_overflowing = true;
+            tracing::error!(
+                endpoint = self.label,
+                bytes,
+                bytes_max = most,
+                "the dead letters kept here are at their limit: the oldest are discarded from here on; replay, \
+                 export or purge them, or raise the limit"
+            );
         }
     }
 

@@ -85,6 +85,8 @@ pub(super) struct State {
     paused: bool,
     still: Still,
     dead: DeadLetters,
+    /// Whether dead letters leave at their limit, and that was logged.
+    dead_overflowing: bool,
     /// Why the dead-letter store takes nothing just now.
     store_fault: Option<Fault>,
     store_error: String,
@@ -212,6 +214,7 @@ impl State {
             paused: origin.state.paused,
             still: Still::restored(origin.state.still, since.map(|_| now)),
             dead: DeadLetters::default(),
+            dead_overflowing: false,
             store_fault: None,
             store_error: String::new(),
             awaited: HashMap::new(),
@@ -419,14 +422,6 @@ impl State {
     fn in_flight_cap(&self) -> usize {
         let most = self.setup.settings.batches_in_flight_max;
         self.limits.in_flight_max.clamp(1, most)
-    }
-
-    /// Batches that may be unanswered now.
-    pub(super) fn in_flight_max(&self) -> usize {
-        match &self.fault {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
-        }
     }
 
     /// The sink keeps its own time; this is for one that does not.
