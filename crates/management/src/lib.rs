@@ -5,7 +5,7 @@ mod arm;
 #[cfg(test)]
 mod arm_tests;
 #[cfg(test)]
-mod azure_tools;
+mod azure_tools_tests;
 mod cause;
 pub mod client;
 mod definitions;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use twinroute_listen::audit::Audit;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::Endpoint;
+use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
@@ -114,6 +115,25 @@ impl Client {
             headers: head.headers,
             json,
         }
+    }
+
+    /// What the table is made of.
+    pub(crate) fn instances(&self) -> Vec<Instance> {
+        self.management.instances()
+    }
+
+    /// Puts a secret of a stored resource in place, as an earlier version may have taken it.
+    pub(crate) fn store_secret(&self, id: &str, pointer: &str, secret: &str) {
+        use crate::arm::id::ResourceId;
+        use crate::store::Change;
+        let desk = self.management.desk();
+        let id = ResourceId::parse(id).unwrap();
+        let stored = desk.store.change(|state| {
+            let mut record = state.get(&id).unwrap();
+            record.secrets.insert(pointer.to_owned(), secret.into());
+            Ok((vec![Change::Put(record)], ()))
+        });
+        stored.unwrap();
     }
 
     /// Everything that is stored.

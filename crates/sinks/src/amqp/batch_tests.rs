@@ -245,6 +245,9 @@ fn a_key_is_at_most_128_characters() {
     assert_eq!(routing.key(&short).unwrap(), format!("{host}/room"));
     let long = delivery(1, &"ä".repeat(128), b"");
     assert_eq!(routing.key(&long).unwrap(), format!("{:016x}", long.twin));
+    // .NET counts such a character as two.
+    let wide = delivery(1, &"\u{1F600}".repeat(45), b"");
+    assert_eq!(routing.key(&wide).unwrap(), format!("{:016x}", wide.twin));
 }
 
 #[test]

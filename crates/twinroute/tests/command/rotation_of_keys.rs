@@ -120,7 +120,7 @@ fn expired_sas_in_a_file_is_a_warning_and_a_mark_before_it_nothing() {
     crate::harness::write(
         folder.path(),
         "twinroute.toml",
-        "[table]\npath = 'table'\n[ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = []\n",
+        "definitions = 'table'\n[ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = []\n",
     );
     let sas = SAS.replace("2099", "2020");
     let body = format!(

@@ -145,7 +145,10 @@ impl State {
             let still = self.still.total(now).saturating_sub(oldest.still_then);
             let lived = age.saturating_sub(still);
             let too_old = settings.queue_age_limit().is_some_and(|most| age >= most);
-            if lived >= settings.time_to_live {
+            // What was never tried is tried once, as Event Grid does: it looks at the time to live at an
+            // attempt.
+            let was_tried = oldest.attempts > 0;
+            if lived >= settings.time_to_live && was_tried {
                 let Some(oldest) = self.queue.evict_oldest() else {
                     break None;
                 };
@@ -157,7 +160,8 @@ impl State {
                 };
                 self.overflow(oldest, now);
             } else {
-                let dies = (!self.still.is_still()).then_some(settings.time_to_live - lived);
+                let dies = (was_tried && !self.still.is_still())
+                    .then(|| settings.time_to_live.saturating_sub(lived));
                 let leaves = settings.queue_age_limit().filter(|_| !too_old);
                 let leaves = leaves.map(|most| most.saturating_sub(age));
                 let soonest = [dies, leaves].into_iter().flatten().min();

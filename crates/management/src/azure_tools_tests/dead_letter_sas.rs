@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::Client;
+use twinroute_model::endpoint::Destination;
 
 fn body(query: &str, key: &str) -> Value {
     let sas =
@@ -48,4 +49,31 @@ async fn expired_sas_warns_and_the_endpoint_stays_in_use() {
     client.put_and_wait(&hub, &body(good, "new")).await;
     let found = client.get(&hub).await.json;
     assert_eq!(found["properties"]["provisioningState"], "Succeeded");
+}
+
+/// What an earlier version took for a container: deliveries go on, and the definition says what is wrong.
+#[tokio::test]
+async fn expired_sas_neighbour_a_stored_listing_url_stops_dead_letters_alone() {
+    let client = Client::new(TWINS);
+    client.put_and_wait(&instance("twins"), &here()).await;
+    let hub = format!("{}/endpoints/hub-1", instance("twins"));
+    client
+        .put_and_wait(&hub, &body("sp=w&se=2030-01-01", "old"))
+        .await;
+    let listing = "https://acct.blob.core.windows.net/dead?restype=container&comp=list&sv=1&sr=c&sp=w\
+                   &se=2030-01-01&sig=c2ln";
+    client.store_secret(&hub, "/properties/deadLetterSecret", listing);
+    let instances = client.instances();
+    let endpoint = &instances[0].endpoints[0];
+    assert!(
+        matches!(endpoint.destination, Destination::EventHub(_)),
+        "{endpoint:?}"
+    );
+    assert_eq!(endpoint.dead_letter, None);
+    let why = endpoint.provisioning_error.as_deref().unwrap_or_default();
+    assert!(why.contains("take `restype` out of its query"), "{why}");
+    let mut wanted = body("sp=w&se=2030-01-01", "old");
+    wanted["properties"]["deadLetterSecret"] = listing.into();
+    let refused = client.put(&hub, &wanted).await;
+    assert_eq!(code(&refused), (400, "ValidationFailed"));
 }
