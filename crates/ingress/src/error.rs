@@ -135,12 +135,7 @@ impl Refusal {
             Self::UnknownDelivery { .. } => (StatusCode::BAD_REQUEST, "UnknownDeliveryKind"),
             Self::Handshake { .. } => (StatusCode::BAD_REQUEST, "InvalidHandshake"),
             Self::NoAttributes { .. } => (StatusCode::BAD_REQUEST, "InvalidEvent"),
-            Self::Invalid(invalid) | Self::OtherForm { invalid, .. } => {
-                match invalid.problem.is_too_large() {
-                    true => (StatusCode::PAYLOAD_TOO_LARGE, "EventTooLarge"),
-                    false => (StatusCode::BAD_REQUEST, "InvalidEvent"),
-                }
-            }
+            Self::Invalid(invalid) | Self::OtherForm { invalid, .. } => invalid_kind(invalid),
             Self::Accept(AcceptError::UnknownInstance { .. }) => {
                 (StatusCode::NOT_FOUND, "UnknownInstance")
             }
@@ -307,6 +302,13 @@ impl Refusal {
                 attribute,
             },
         })
+    }
+}
+
+fn invalid_kind(invalid: &Invalid) -> (StatusCode, &'static str) {
+    match invalid.problem.is_too_large() {
+        true => (StatusCode::PAYLOAD_TOO_LARGE, "EventTooLarge"),
+        false => (StatusCode::BAD_REQUEST, "InvalidEvent"),
     }
 }
 

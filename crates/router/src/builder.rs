@@ -391,7 +391,7 @@ impl Builder {
                 (Journal::Disk(disk), Some(durable))
             }
         };
-        let live = Live::new(
+        let mut live = Live::new(
             self.connect,
             self.clock,
             default_instance,
@@ -399,8 +399,8 @@ impl Builder {
             self.removed_grace,
             self.journal_bytes_max,
             durable,
-            UnreadableLanes::new(&self.unreadable),
         );
+        live.unreadable = UnreadableLanes::new(&self.unreadable);
         live.apply(&definitions)?;
         let replays = match self.replay_notes {
             None => Replays::default(),

@@ -75,7 +75,6 @@ impl Live {
         removed_grace: Duration,
         journal_bytes_max: u64,
         mut durable: Option<Durable>,
-        unreadable: UnreadableLanes,
     ) -> Self {
         let last = durable.as_mut().and_then(|durable| durable.last.take());
         Self {
@@ -92,7 +91,7 @@ impl Live {
             }),
             known: Mutex::default(),
             last: last.map(Mutex::new),
-            unreadable,
+            unreadable: UnreadableLanes::default(),
         }
     }
 

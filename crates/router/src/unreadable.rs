@@ -97,6 +97,12 @@ pub(crate) struct UnreadableLanes {
     router: Arc<OnceLock<Weak<Shared>>>,
 }
 
+impl Default for UnreadableLanes {
+    fn default() -> Self {
+        Self::new(&UnreadableSettings::default())
+    }
+}
+
 impl UnreadableLanes {
     pub(crate) fn new(settings: &UnreadableSettings) -> Self {
         let endpoint = EndpointSettings {
