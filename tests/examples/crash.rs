@@ -20,6 +20,7 @@ fn main() -> anyhow::Result<ExitCode> {
         seed: seed.parse().context("SEED")?,
         kills: kills.parse().context("KILLS")?,
         time_max: Duration::from_secs(seconds_max.parse().context("SECONDS_MAX")?),
+        with_trials: true,
     };
     std::fs::create_dir_all(&options.folder)?;
     println!("seed {seed}");

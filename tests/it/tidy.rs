@@ -92,6 +92,7 @@ fn files_are_short_and_skip_no_test() {
             complaints.extend(length(&name, &text, &LONG));
             complaints.extend(skips(&name, &text));
             complaints.extend(panics(&name, &text));
+            complaints.extend(prints(&name, &text));
             files += 1;
         }
     }
@@ -168,6 +169,24 @@ fn each_rule_can_complain() {
     assert!(skips("a.rs", &format!("#[test]\n{IGNORED}]")).is_some());
     assert!(skips("a.rs", &format!("{IGNORED} = \"slow\"]")).is_some());
     assert!(skips("a.rs", "#[test]").is_none());
+}
+
+#[test]
+fn prints_past_the_one_writer_are_found() {
+    for line in [
+        "    println!(\"x\");",
+        "eprint!(\"x\");",
+        "io::stdout().lock()",
+    ] {
+        assert!(
+            prints("crates/twinroute/src/cli/status.rs", line).is_some(),
+            "{line}"
+        );
+    }
+    assert!(prints(MAY_PRINT[0], "io::stdout().lock()").is_none());
+    assert!(prints("crates/router/src/lib.rs", "//! println!()").is_none());
+    assert!(prints("crates/router/src/lib.rs", "#[cfg(test)]\nprintln!()").is_none());
+    assert!(prints("crates/router/examples/own_sink.rs", "println!()").is_none());
 }
 
 #[test]
@@ -311,6 +330,26 @@ fn panics(name: &str, text: &str) -> Option<String> {
     let formatted = code.contains(".expect(&format!(");
     (told || compared || formatted)
         .then(|| format!("{name}: a panic tells a value, which may be a secret"))
+}
+
+/// The one place that writes to standard output, and those that write to standard error.
+const MAY_PRINT: [&str; 2] = [
+    "crates/twinroute/src/cli/output.rs",
+    "crates/twinroute/src/logging.rs",
+];
+
+/// `println!` panics where its reader has gone, so what crates print goes through one writer.
+fn prints(name: &str, text: &str) -> Option<String> {
+    if !name.starts_with("crates/") || !name.contains("/src/") || MAY_PRINT.contains(&name) {
+        return None;
+    }
+    let lines = text
+        .lines()
+        .take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"));
+    let mut code = lines.filter(|line| !line.trim_start().starts_with("//"));
+    let macros = ["println!(", "print!(", "stdout().write", "stdout().lock"];
+    code.any(|line| macros.iter().any(|call| line.contains(call)))
+        .then(|| format!("{name}: prints past crates/twinroute/src/cli/output.rs"))
 }
 
 fn root() -> &'static Path {

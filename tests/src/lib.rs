@@ -1,4 +1,9 @@
 //! What takes several rooms to test, for tests and for `cargo xtask`.
 
+/// The snippets of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/library.md")]
+pub struct LibraryGuide;
+
 pub mod crash;
 pub mod rotation;

@@ -23,6 +23,9 @@ use twinroute_model::secret::Secret;
 /// Bytes of an answer that are read, but by [`Client::download`]: while it grows it is held twice.
 pub const ANSWER_BYTES_MAX: usize = 7 << 19;
 
+/// Bytes of an error answer that are read.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes of an answer's head, and of what is read ahead of its body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
@@ -385,6 +388,12 @@ impl Asked<'_> {
 
     async fn whole(self, response: Response<Incoming>) -> Result<Answer, Error> {
         let status = response.status().as_u16();
+        let good = response.status().is_success();
+        let bytes_max = if good {
+            ANSWER_BYTES_MAX
+        } else {
+            ERROR_BYTES_MAX
+        };
         let mut pieces = response.into_body();
         let mut body = Vec::new();
         while let Some(frame) = pieces.frame().await {
@@ -392,15 +401,23 @@ impl Asked<'_> {
             let Some(piece) = frame.data_ref() else {
                 continue;
             };
-            if body.len() + piece.len() > ANSWER_BYTES_MAX {
+            if body.len() + piece.len() > bytes_max {
+                if !good {
+                    // The status stands.
+                    break;
+                }
                 return Err(self.malformed(format!(
-                    "the answer has more than {ANSWER_BYTES_MAX} bytes, which is the limit"
+                    "the answer has more than {bytes_max} bytes, which is the limit"
                 )));
             }
             if body.capacity() - body.len() < piece.len() {
                 body.reserve_exact(piece.len() + GROWTH_BYTES);
             }
             body.extend_from_slice(piece);
+        }
+        if !good {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            return Ok(Answer { status, body });
         }
         let body = String::from_utf8(body);
         Ok(Answer {

@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write as _};
 use twinroute_router::sink::FaultKind;
 use twinroute_router::status::{
-    CertificateStatus, CredentialStatus, EndpointStatus, STATES, SourceStatus, Status,
+    CertificateStatus, CredentialStatus, EndpointStatus, STATES, SourceStatus, Status, SyncStatus,
 };
 
 /// One endpoint with its instance.
@@ -51,6 +51,7 @@ pub(crate) fn render(status: &Status) -> String {
         "Deliveries in no known state: must be 0",
         |of| Some(of.unaccounted()),
     );
+    page.syncs(status.journal.syncs.as_ref());
     page.text
 }
 
@@ -60,6 +61,35 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// How long syncs of the journal took, where it is on disk.
+    fn syncs(&mut self, syncs: Option<&SyncStatus>) {
+        const NAME: &str = "twinroute_journal_sync_seconds";
+        const RUNNING: &str = "journal_sync_running_seconds";
+        let Some(syncs) = syncs else {
+            return;
+        };
+        let text = &mut self.text;
+        let mut line = |line: String| {
+            text.push_str(&line);
+            text.push('\n');
+        };
+        line(format!("# HELP {NAME} How long syncs of the journal took"));
+        line(format!("# TYPE {NAME} histogram"));
+        for bucket in &syncs.buckets {
+            let (bound, count) = (bucket.le_s, bucket.count);
+            line(format!("{NAME}_bucket{{le=\"{bound}\"}} {count}"));
+        }
+        line(format!("{NAME}_bucket{{le=\"+Inf\"}} {}", syncs.count));
+        line(format!("{NAME}_sum {}", syncs.sum_s));
+        line(format!("{NAME}_count {}", syncs.count));
+        self.head(
+            RUNNING,
+            "How long the write or sync that goes on has taken by now",
+        );
+        let running = format!("twinroute_{RUNNING} {}\n", syncs.running_s);
+        self.text.push_str(&running);
+    }
+
     /// How the source of the definitions goes, where it is one that can lag.
     fn source(&mut self, source: Option<&SourceStatus>) {
         let Some(source) = source else {

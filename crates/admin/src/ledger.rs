@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use twinroute_router::status::{EndpointStatus, Status};
+use twinroute_router::{LOST, UNKNOWN};
 
 /// What must hold in every row.
 pub const EQUATION: &str =
@@ -24,7 +25,8 @@ pub struct Ledger {
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Its instance.
+    /// Its instance; empty for [`UNKNOWN`], the endpoint of deliveries that damage took and of which nobody can
+    /// tell for which endpoints they were.
     pub instance: String,
     /// Its name.
     pub endpoint: String,
@@ -86,6 +88,16 @@ impl Ledger {
                 });
             }
         }
+        let unknown = status.journal.lost_unknown;
+        if unknown > 0 {
+            let counts = Counts::lost(unknown);
+            total.add(&counts);
+            endpoints.push(Row {
+                instance: String::new(),
+                endpoint: UNKNOWN.to_owned(),
+                counts,
+            });
+        }
         endpoints.sort_by(|left, right| {
             (&left.instance, &left.endpoint).cmp(&(&right.instance, &right.endpoint))
         });
@@ -116,6 +128,15 @@ impl Counts {
             },
             discarded: status.discarded_by.clone(),
             unaccounted: status.unaccounted(),
+        }
+    }
+
+    /// Deliveries that damage took, of which nothing else is known.
+    fn lost(deliveries: u64) -> Self {
+        Self {
+            matched: deliveries,
+            discarded: BTreeMap::from([(LOST.to_owned(), deliveries)]),
+            ..Self::default()
         }
     }
 

@@ -39,6 +39,8 @@ pub mod explain;
 mod explain_tests;
 mod hint;
 pub mod lex;
+#[cfg(test)]
+mod meaning_tests;
 mod parse;
 #[cfg(test)]
 mod parse_tests;

@@ -1,11 +1,29 @@
-//! Answers to requests that were taken.
+//! Answers to requests that were accepted.
+//!
+//! What became of the events stands in headers. A body is there for those who asked for one, see
+//! [`crate::preference`], and for who asked what became of the deliveries.
 
+use crate::preference::{ReturnPreference, accepts_json};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use twinroute_listen::Body;
 use twinroute_router::accept::{Accepted, AckLevel};
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Events of the request.
+const ACCEPTED: HeaderName = HeaderName::from_static("twinroute-accepted");
+/// Of these, those that no route matched.
+const UNMATCHED: HeaderName = HeaderName::from_static("twinroute-unmatched");
+/// Of these, repeats; absent when there is none.
+const DUPLICATES: HeaderName = HeaderName::from_static("twinroute-duplicates");
+/// The table of routes that decided.
+const GENERATION: HeaderName = HeaderName::from_static("twinroute-generation");
+/// Deliveries that were open at the deadline of level `delivered`; absent when there is none.
+const OPEN: HeaderName = HeaderName::from_static("twinroute-open");
+/// What could not be read and was kept; absent when there is none.
+const UNREADABLE: HeaderName = HeaderName::from_static("twinroute-unreadable");
 
 pub(crate) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::new(json.into()));
@@ -19,29 +37,84 @@ pub(crate) fn empty() -> Response<Body> {
     Response::new(Body::default())
 }
 
-/// Event Grid's answer, which has no body: what is open stands in a header.
-pub(crate) fn empty_with(accepted: &Accepted) -> Response<Body> {
-    let mut response = empty();
-    if accepted.is_open() {
-        let open = HeaderValue::from(accepted.open());
-        response.headers_mut().insert("twinroute-open", open);
-    }
-    response
+/// How a request is to be answered, told before its body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AnswerForm {
+    /// Whether success is always 200: what clients of an Event Grid topic take for one, and Event Grid itself.
+    pub(crate) is_event_grid: bool,
+    preference: Option<ReturnPreference>,
+    has_body: bool,
 }
 
-/// 202, or 200 when nothing is left to do: at level `delivered`, once every delivery has ended.
-pub(crate) fn accepted(accepted: &Accepted, level: AckLevel) -> Response<Body> {
+impl AnswerForm {
+    /// `asks_for_outcomes`: the request itself, not a setting, asked for level `delivered`.
+    ///
+    /// On the surface of an Event Grid topic `Accept` says nothing: clients of Azure name JSON there for errors alone.
+    pub(crate) fn of(headers: &HeaderMap, is_event_grid: bool, asks_for_outcomes: bool) -> Self {
+        let preference = ReturnPreference::of(headers);
+        let has_body = match preference {
+            Some(ReturnPreference::Minimal) => false,
+            Some(ReturnPreference::Representation) => true,
+            None => !is_event_grid && (asks_for_outcomes || accepts_json(headers)),
+        };
+        Self {
+            is_event_grid,
+            preference,
+            has_body,
+        }
+    }
+}
+
+/// 202, or 200 when nothing is left to do: at level `delivered`, once every delivery has ended. `unreadable` counts
+/// what was kept beside the events.
+pub(crate) fn accepted(
+    accepted: &Accepted,
+    unreadable: usize,
+    level: AckLevel,
+    form: AnswerForm,
+) -> Response<Body> {
     let status = match level {
+        _ if form.is_event_grid => StatusCode::OK,
         AckLevel::Memory | AckLevel::Durable => StatusCode::ACCEPTED,
         AckLevel::Delivered if accepted.is_ended() => StatusCode::OK,
         AckLevel::Delivered => StatusCode::ACCEPTED,
     };
+    let mut response = match form.has_body {
+        true => json(status, body(accepted, unreadable, level)),
+        false => empty(),
+    };
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let mut count = |name: HeaderName, value: u64| headers.insert(name, HeaderValue::from(value));
+    count(ACCEPTED, accepted.events as u64);
+    count(UNMATCHED, accepted.unmatched as u64);
+    count(GENERATION, accepted.generation);
+    let seldom = [
+        (DUPLICATES, accepted.duplicates as u64),
+        (OPEN, accepted.open()),
+        (UNREADABLE, unreadable as u64),
+    ];
+    for (name, value) in seldom.into_iter().filter(|(_, value)| *value > 0) {
+        count(name, value);
+    }
+    if form.preference == Some(ReturnPreference::Representation) {
+        let applied = HeaderValue::from_static("return=representation");
+        headers.insert("preference-applied", applied);
+    }
+    response
+}
+
+fn body(accepted: &Accepted, unreadable: usize, level: AckLevel) -> Vec<u8> {
     let mut body = Vec::with_capacity(96);
     body.extend_from_slice(b"{\"accepted\":");
     push_decimal(&mut body, accepted.events as u64);
     if accepted.duplicates > 0 {
         body.extend_from_slice(b",\"duplicates\":");
         push_decimal(&mut body, accepted.duplicates as u64);
+    }
+    if unreadable > 0 {
+        body.extend_from_slice(b",\"unreadable\":");
+        push_decimal(&mut body, unreadable as u64);
     }
     body.extend_from_slice(b",\"generation\":");
     push_decimal(&mut body, accepted.generation);
@@ -51,7 +124,7 @@ pub(crate) fn accepted(accepted: &Accepted, level: AckLevel) -> Response<Body> {
         push_endpoints(&mut body, accepted);
     }
     body.push(b'}');
-    json(status, body)
+    body
 }
 
 /// What became of the deliveries, by endpoint. Names hold nothing that JSON escapes.

@@ -19,6 +19,7 @@ pub(crate) struct Of {
     client_error: Counter,
     server_error: Counter,
     events: Counter,
+    unreadable: Counter,
     bytes: Counter,
 }
 
@@ -33,6 +34,10 @@ impl Counters {
             "Requests answered 503, by the code in the answer"
         );
         describe_counter!("twinroute_ingress_events_total", "Events accepted");
+        describe_counter!(
+            "twinroute_ingress_unreadable_total",
+            "Parts of webhook deliveries that are no event and were kept"
+        );
         describe_counter!("twinroute_ingress_bytes_total", "Bytes of bodies read");
         Self {
             events: Of::new("events"),
@@ -63,6 +68,7 @@ impl Of {
             client_error: requests("4xx"),
             server_error: requests("5xx"),
             events: counter!("twinroute_ingress_events_total", "surface" => surface),
+            unreadable: counter!("twinroute_ingress_unreadable_total", "surface" => surface),
             bytes: counter!("twinroute_ingress_bytes_total", "surface" => surface),
         }
     }
@@ -86,6 +92,10 @@ impl Of {
 
     pub(crate) fn read(&self, bytes: usize) {
         self.bytes.increment(bytes as u64);
+    }
+
+    pub(crate) fn unreadable(&self, parts: usize) {
+        self.unreadable.increment(parts as u64);
     }
 
     pub(crate) fn accepted(&self, events: usize) {

@@ -4,6 +4,7 @@ use crate::allowance::{Exceeded, seconds};
 use crate::answer;
 use crate::credentials::Unauthorized;
 use crate::event_grid::API_VERSIONS;
+use crate::notification;
 use crate::target::Surface;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -65,11 +66,25 @@ pub(crate) enum Refusal {
     Handshake { reason: String },
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    #[error("no ce- header came{hint}")]
+    NoAttributes {
+        /// What the body looks like.
+        hint: &'static str,
+    },
+    #[error("{invalid}; {hint}")]
+    OtherForm {
+        invalid: Invalid,
+        /// What the body looks like.
+        hint: &'static str,
+    },
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
     #[error(transparent)]
     Accept(#[from] AcceptError),
 }
+
+/// When a delivery that cannot be accepted is to come again. Event Grid waits at least 30 s after a 503.
+const NOTIFICATION_RETRY: Duration = Duration::from_secs(60);
 
 /// What a client may show of a value it sent: enough to know it again.
 pub(crate) fn shown(value: &[u8]) -> String {
@@ -119,10 +134,13 @@ impl Refusal {
             }
             Self::UnknownDelivery { .. } => (StatusCode::BAD_REQUEST, "UnknownDeliveryKind"),
             Self::Handshake { .. } => (StatusCode::BAD_REQUEST, "InvalidHandshake"),
-            Self::Invalid(invalid) if invalid.problem.is_too_large() => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "EventTooLarge")
+            Self::NoAttributes { .. } => (StatusCode::BAD_REQUEST, "InvalidEvent"),
+            Self::Invalid(invalid) | Self::OtherForm { invalid, .. } => {
+                match invalid.problem.is_too_large() {
+                    true => (StatusCode::PAYLOAD_TOO_LARGE, "EventTooLarge"),
+                    false => (StatusCode::BAD_REQUEST, "InvalidEvent"),
+                }
             }
-            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "InvalidEvent"),
             Self::Accept(AcceptError::UnknownInstance { .. }) => {
                 (StatusCode::NOT_FOUND, "UnknownInstance")
             }
@@ -219,6 +237,8 @@ impl Refusal {
             | Self::UnknownDelivery { .. }
             | Self::Handshake { .. }
             | Self::Invalid(_)
+            | Self::NoAttributes { .. }
+            | Self::OtherForm { .. }
             | Self::Exceeded(Exceeded::Prefix { .. } | Exceeded::Burst { .. })
             | Self::Accept(
                 AcceptError::UnknownInstance { .. }
@@ -226,6 +246,23 @@ impl Refusal {
                 | AcceptError::AckUnavailable { .. },
             ) => None,
         }
+    }
+
+    /// The answer to a sender that repeats nothing it is told is wrong: what would be final is 503, so that the
+    /// delivery comes again once what stands against it is out of the way.
+    pub(crate) fn answer_notification(&self, surface: Option<Surface>) -> Response<Body> {
+        let mut response = self.answer(surface);
+        if notification::is_final(response.status()) {
+            tracing::warn!(
+                status = response.status().as_u16(),
+                reason = %self,
+                "a webhook delivery can neither be accepted nor kept; Event Grid is asked to repeat it"
+            );
+            *response.status_mut() = notification::REPEAT;
+            let (name, value) = retry(NOTIFICATION_RETRY);
+            response.headers_mut().insert(name, value);
+        }
+        response
     }
 
     /// The answer, in the shape that clients of `surface` read.
@@ -254,7 +291,9 @@ impl Refusal {
             attribute: Option<&'a str>,
         }
         let (index, attribute) = match self {
-            Self::Invalid(invalid) => (invalid.index, invalid.problem.attribute_name()),
+            Self::Invalid(invalid) | Self::OtherForm { invalid, .. } => {
+                (invalid.index, invalid.problem.attribute_name())
+            }
             Self::Exceeded(Exceeded::Prefix {
                 index, attribute, ..
             }) => (Some(*index), Some(*attribute)),

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use twinroute_listen::Body;
-use twinroute_model::cloudevents::http::{Mode, mode};
+use twinroute_model::cloudevents::http::{Mode, has_attributes, mode};
 use twinroute_model::cloudevents::json;
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::event_grid_schema;
+use twinroute_model::received::BodyShape;
 
 /// The versions of the publish operation that are served.
 pub(crate) const API_VERSIONS: &str = "2018-01-01";
@@ -59,14 +59,24 @@ pub(crate) enum Format {
     Json,
 }
 
-pub(crate) fn check_api_version(uri: &Uri) -> Result<(), Refusal> {
+/// `is_required`: senders of events in binary mode know no versions.
+pub(crate) fn check_api_version(uri: &Uri, is_required: bool) -> Result<(), Refusal> {
     match query(uri, "api-version") {
+        None if !is_required => Ok(()),
         Some(version) if version == API_VERSIONS => Ok(()),
         Some(version) => Err(Refusal::ApiVersion {
             found: shown(version.as_bytes()),
         }),
         None => Err(Refusal::NoApiVersion),
     }
+}
+
+/// Whether a request is an event in binary mode: it has attributes in headers, and no content type of another mode.
+pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let text = content_type.map(|value| value.to_str().unwrap_or_default());
+    mode(text) == Some(Mode::Binary)
+        && has_attributes(headers.keys().map(header::HeaderName::as_str))
 }
 
 pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
@@ -79,8 +89,9 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
         Some(Mode::Binary) if essence.eq_ignore_ascii_case("application/json") => Ok(Format::Json),
         Some(Mode::Binary) | None => Err(Refusal::ContentType {
             found: content_type.map_or_else(String::new, |value| shown(value.as_bytes())),
-            taken: "application/json, application/cloudevents+json and \
-                    application/cloudevents-batch+json",
+            taken: "application/json, application/cloudevents+json, \
+                    application/cloudevents-batch+json, and any other with an event's attributes \
+                    in ce- headers",
         }),
     }
 }
@@ -92,35 +103,16 @@ pub(crate) fn events(
     body: Bytes,
     limits: &Limits,
 ) -> Result<Vec<Event>, Refusal> {
-    let format = match format {
-        Format::Json => sniff(&body),
-        Format::CloudEvent | Format::CloudEvents => format,
+    let format = match (format, BodyShape::of(&body)) {
+        (Format::Json, BodyShape::CloudEvent) => Format::CloudEvent,
+        (Format::Json, BodyShape::CloudEventBatch) => Format::CloudEvents,
+        _ => format,
     };
     Ok(match format {
         Format::CloudEvent => vec![json::parse(body, limits)?],
         Format::CloudEvents => json::parse_batch(body, limits)?,
         Format::Json => event_grid_schema::parse_batch(&body, path, limits)?,
     })
-}
-
-/// CloudEvents where the first item has a `specversion`, else what was said.
-fn sniff(body: &[u8]) -> Format {
-    #[derive(Deserialize)]
-    struct Item {
-        specversion: Option<IgnoredAny>,
-    }
-    let body = body.trim_ascii_start();
-    let (item, cloud_events) = match body.split_first() {
-        Some((b'[', rest)) => (rest, Format::CloudEvents),
-        Some(_) | None => (body, Format::CloudEvent),
-    };
-    let first = serde_json::Deserializer::from_slice(item)
-        .into_iter::<Item>()
-        .next();
-    match first {
-        Some(Ok(item)) if item.specversion.is_some() => cloud_events,
-        Some(_) | None => Format::Json,
-    }
 }
 
 /// Answers the handshake of a new webhook subscription.

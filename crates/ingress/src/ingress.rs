@@ -1,16 +1,18 @@
 //! The way of a request: path, credentials, form, body, events, router, answer.
 
-use crate::answer;
+use crate::answer::{self, AnswerForm};
 use crate::cloudevents;
 use crate::counters::{Counters, Of};
 use crate::credentials::Credentials;
 use crate::error::{Refusal, shown};
-use crate::event_grid::{self, Delivery, Format};
+use crate::event_grid::{self, Delivery};
+use crate::form::{RequestForm, check_body, request_form};
+use crate::notification::{self, DeliveryParts};
 use crate::settings::Settings;
 use crate::target::{Surface, Target};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +24,8 @@ use twinroute_listen::{
     inflate, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
-use twinroute_model::cloudevents::http::Mode;
 use twinroute_model::event::{self, Event};
-use twinroute_router::accept::AckLevel;
+use twinroute_router::accept::{Accepted, AckLevel};
 use twinroute_router::{Admitted, Router};
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
@@ -58,15 +59,29 @@ struct Ack {
     deadline: Duration,
 }
 
-/// What a request says it carries.
+/// What a request asks for, told before its body is read.
 #[derive(Clone, Copy)]
-enum Form {
-    CloudEvents(Mode),
-    EventGrid(Format),
-    /// The handshake of a webhook subscription.
-    Validation,
-    /// Word that a webhook subscription is gone.
-    Deletion,
+struct Asked {
+    ack: Ack,
+    form: RequestForm,
+    /// `None`: one that is not known here, of a delivery that is kept as it is.
+    encoding: Option<Encoding>,
+    answer: AnswerForm,
+}
+
+/// What was made of a body.
+enum BodyContent {
+    /// Events, and what has to be stored for them in bytes.
+    Events(DeliveryParts, usize),
+    /// Nothing to accept.
+    Answered(Response<Body>),
+}
+
+impl BodyContent {
+    fn undecoded(head: &Parts, body: Bytes, reason: &str) -> Self {
+        let bytes = body.len();
+        Self::Events(notification::undecoded(head, body, reason), bytes)
+    }
 }
 
 impl Ingress {
@@ -156,7 +171,12 @@ impl Ingress {
             if let Some(reason) = refusal.unavailable() {
                 counters.unavailable(reason);
             }
-            refusal.answer(surface)
+            match (&head.method, Delivery::of(&head.headers)) {
+                (&Method::POST, Ok(Some(Delivery::Notification))) => {
+                    refusal.answer_notification(surface)
+                }
+                _ => refusal.answer(surface),
+            }
         });
         counters.answered(response.status());
         response
@@ -208,15 +228,15 @@ impl Inner {
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
         let looked = checked.map_err(Refusal::from).and_then(|who| {
-            let (ack, form, encoding) = self.look(head, &body, target)?;
-            Ok((who, ack, form, encoding))
+            let asked = self.look(head, &body, target)?;
+            Ok((who, asked))
         });
         // Before the body is read: who waits for his turn holds nothing of it.
         let admitted = match looked {
             Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
             Err(refusal) => Err(refusal),
         };
-        let ((who, ack, form, encoding), admitted) = match admitted {
+        let ((who, asked), admitted) = match admitted {
             Ok(found) => found,
             Err(refusal) => {
                 discard(body, head.version).await;
@@ -227,25 +247,85 @@ impl Inner {
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
-        let body = inflate(encoding, body, self.limits.body_bytes(), &mut hold).await?;
-        // What is inflated counts: that is what has to be stored.
-        let bytes = body.len();
-        let events = match form {
-            Form::CloudEvents(mode) => cloudevents::events(mode, head, body, &self.events)?,
-            Form::EventGrid(format) => {
-                event_grid::events(format, head.uri.path(), body, &self.events)?
-            }
-            Form::Validation => return event_grid::validate(&body),
-            Form::Deletion => return Ok(answer::empty()),
-        };
+        let (DeliveryParts { events, unreadable }, bytes) =
+            match self.content(head, body, &mut hold, asked).await? {
+                BodyContent::Events(parts, bytes) => (parts, bytes),
+                BodyContent::Answered(response) => return Ok(response),
+            };
         // Before anything is stored: a batch is taken whole or not at all.
         if let Some(caller) = who {
             caller.take(&events, bytes)?;
         }
-        if ack.level == AckLevel::Delivered {
+        let kept = unreadable.len();
+        if kept > 0 {
+            // Before the events: when this fails, the sender repeats all of it.
+            self.router
+                .keep_unreadable(target.instance, unreadable)
+                .await?;
+            counters.unreadable(kept);
+        }
+        if asked.ack.level == AckLevel::Delivered {
             drop(hold);
         }
-        self.accept(admitted, target, events, ack, counters).await
+        let accepted = self.accept(admitted, target, events, asked.ack, counters);
+        let accepted = accepted.await?;
+        Ok(answer::accepted(
+            &accepted,
+            kept,
+            asked.ack.level,
+            asked.answer,
+        ))
+    }
+
+    /// Makes events of a body.
+    async fn content(
+        &self,
+        head: &Parts,
+        body: Bytes,
+        hold: &mut Hold<'_>,
+        asked: Asked,
+    ) -> Result<BodyContent, Refusal> {
+        let limits = &self.events;
+        let inflated = match asked.encoding {
+            Some(encoding) => inflate(encoding, body.clone(), self.limits.body_bytes(), hold).await,
+            None => {
+                return Ok(BodyContent::undecoded(
+                    head,
+                    body,
+                    "its content-encoding is not gzip",
+                ));
+            }
+        };
+        let body = match (inflated, asked.form) {
+            (Ok(inflated), _) => inflated,
+            (Err(error), RequestForm::Notification) if notification::is_kept(&error) => {
+                return Ok(BodyContent::undecoded(head, body, &error.to_string()));
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        // What is inflated counts: that is what has to be stored.
+        let bytes = body.len();
+        let events = match asked.form {
+            RequestForm::CloudEvents(mode) => cloudevents::events(mode, head, body, limits)?,
+            RequestForm::EventGrid(format) => {
+                event_grid::events(format, head.uri.path(), body, limits)?
+            }
+            RequestForm::Notification => {
+                return Ok(BodyContent::Events(
+                    notification::take_apart(head, &body, limits),
+                    bytes,
+                ));
+            }
+            RequestForm::Validation => {
+                return event_grid::validate(&body).map(BodyContent::Answered);
+            }
+            RequestForm::Deletion => return Ok(BodyContent::Answered(answer::empty())),
+        };
+        let unreadable = Vec::new();
+        Ok(BodyContent::Events(
+            DeliveryParts { events, unreadable },
+            bytes,
+        ))
     }
 
     /// Waits for the request's turn.
@@ -261,33 +341,62 @@ impl Inner {
         head: &Parts,
         body: &impl http_body::Body,
         target: Target<'_>,
-    ) -> Result<(Ack, Form, Encoding), Refusal> {
-        let ack = self.ack(&head.headers)?;
-        let form = form(head, target.surface)?;
-        let encoding = Encoding::of(&head.headers).map_err(|found| Refusal::ContentEncoding {
-            found: shown(found.as_bytes()),
-        })?;
+    ) -> Result<Asked, Refusal> {
+        let form = request_form(head, target.surface)?;
+        let is_notification = matches!(form, RequestForm::Notification);
+        let ack = match self.ack(&head.headers) {
+            // A word in a header is no reason to lose events.
+            Err(_) if is_notification => self.ack_by_default(),
+            Ok(ack) if is_notification && !self.router.gives(ack.level) => self.ack_by_default(),
+            ack => ack?,
+        };
+        let encoding = match Encoding::of(&head.headers) {
+            Ok(encoding) => Some(encoding),
+            Err(_) if is_notification => None,
+            Err(found) => {
+                let found = shown(found.as_bytes());
+                return Err(Refusal::ContentEncoding { found });
+            }
+        };
         check_body(head, body, form)?;
-        Ok((ack, form, encoding))
+        let is_event_grid = is_notification || target.surface == Surface::EventGrid;
+        let asks_for_outcomes =
+            ack.level == AckLevel::Delivered && head.headers.contains_key("twinroute-ack");
+        Ok(Asked {
+            ack,
+            form,
+            encoding,
+            answer: AnswerForm::of(&head.headers, is_event_grid, asks_for_outcomes),
+        })
     }
 
+    /// Accepts the events of a request. More than a batch may have, which only a delivery brings, go in batches.
     async fn accept(
         &self,
         admitted: Admitted,
         target: Target<'_>,
-        events: Vec<Event>,
+        mut events: Vec<Event>,
         ack: Ack,
         counters: &Of,
-    ) -> Result<Response<Body>, Refusal> {
-        let until = self.until(Instant::now() + ack.deadline);
-        let router = &self.router;
-        let accepted = router.accept_admitted(admitted, target.instance, events, ack.level, until);
-        let accepted = accepted.await?;
-        counters.accepted(accepted.events);
-        Ok(match target.surface {
-            Surface::Events => answer::accepted(&accepted, ack.level),
-            Surface::EventGrid => answer::empty_with(&accepted),
-        })
+    ) -> Result<Accepted, Refusal> {
+        let deadline = Instant::now() + ack.deadline;
+        let (router, instance) = (&self.router, target.instance);
+        let rest = events.split_off(events.len().min(self.events.batch_events_max));
+        let until = self.until(deadline);
+        let accepted = router.accept_admitted(admitted, instance, events, ack.level, until);
+        let mut sum = accepted.await?;
+        counters.accepted(sum.events);
+        events = rest;
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(self.events.batch_events_max));
+            let until = self.until(deadline);
+            let accepted = router.accept_until(instance, events, ack.level, until);
+            let accepted = accepted.await?;
+            counters.accepted(accepted.events);
+            sum = sum.and(accepted);
+            events = rest;
+        }
+        Ok(sum)
     }
 
     /// Completes at the deadline, or when the server closes.
@@ -306,6 +415,13 @@ impl Inner {
     {
         let (bytes_max, timeout) = (self.limits.body_bytes(), self.limits.body_read_timeout);
         read_body_within(body, bytes_max, timeout, hold).await
+    }
+
+    fn ack_by_default(&self) -> Ack {
+        Ack {
+            level: self.ack,
+            deadline: self.ack_deadline,
+        }
     }
 
     /// When the request wants to be answered.
@@ -341,30 +457,4 @@ fn seconds(text: &[u8]) -> Option<Duration> {
     // What no Duration holds is above every limit.
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     (!duration.is_zero()).then_some(duration)
-}
-
-fn form(head: &Parts, surface: Surface) -> Result<Form, Refusal> {
-    let delivery = Delivery::of(&head.headers)?;
-    match (surface, delivery) {
-        (_, Some(Delivery::SubscriptionValidation)) => Ok(Form::Validation),
-        (_, Some(Delivery::SubscriptionDeletion)) => Ok(Form::Deletion),
-        (_, Some(Delivery::Notification)) => event_grid::format(&head.headers).map(Form::EventGrid),
-        (Surface::Events, None) => cloudevents::content_mode(&head.headers).map(Form::CloudEvents),
-        (Surface::EventGrid, None) => {
-            event_grid::check_api_version(&head.uri)?;
-            event_grid::format(&head.headers).map(Form::EventGrid)
-        }
-    }
-}
-
-/// Refuses a body that is missing, before it is waited for.
-fn check_body(head: &Parts, body: &impl http_body::Body, form: Form) -> Result<(), Refusal> {
-    let optional = matches!(form, Form::CloudEvents(Mode::Binary) | Form::Deletion);
-    let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-        .iter()
-        .any(|name| head.headers.contains_key(name));
-    if !optional && !announced && body.is_end_stream() {
-        return Err(Refusal::LengthRequired);
-    }
-    Ok(())
 }

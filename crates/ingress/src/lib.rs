@@ -12,7 +12,10 @@ mod counters;
 mod credentials;
 mod error;
 mod event_grid;
+mod form;
 mod ingress;
+mod notification;
+mod preference;
 mod settings;
 mod target;
 

@@ -10,8 +10,8 @@ use twinroute_listen::{
 };
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
-use twinroute_router::ADMISSION_WAIT_MAX;
 use twinroute_router::accept::AckLevel;
+use twinroute_router::{ADMISSION_WAIT_MAX, UnreadableSettings};
 
 /// The most that `ack_deadline` may be: longer, and what stands between cuts the connection.
 const ACK_DEADLINE_CEILING: Duration = Duration::from_secs(300);
@@ -65,6 +65,8 @@ pub struct Settings {
     pub event_bytes_max: ByteSize,
     /// Events in one batch.
     pub batch_events_max: usize,
+    /// Bytes that each instance keeps of webhook deliveries that are no event; beyond, the oldest is discarded.
+    pub unreadable_bytes_max: ByteSize,
     /// Limits of the server.
     pub limits: Limits,
 }
@@ -90,6 +92,7 @@ impl Default for Settings {
             allow_anonymous: false,
             event_bytes_max: ByteSize::b(events.event_bytes_max as u64),
             batch_events_max: events.batch_events_max,
+            unreadable_bytes_max: UnreadableSettings::default().bytes_max,
             limits: Limits::default(),
         }
     }
@@ -120,6 +123,9 @@ impl Settings {
         }
         if self.ack_deadline.is_zero() || self.ack_deadline > ACK_DEADLINE_CEILING {
             return Err("ack_deadline must be above 0s, at most 5m".to_owned());
+        }
+        if self.unreadable_bytes_max.as_u64() == 0 {
+            return Err("unreadable_bytes_max must be at least 1 B".to_owned());
         }
         let waits = Duration::from_millis(10)..=ADMISSION_WAIT_CEILING;
         if !waits.contains(&self.admission_wait_max) {
@@ -207,6 +213,15 @@ impl Settings {
         SocketSettings {
             unix_mode: self.unix_mode,
             ..SocketSettings::default()
+        }
+    }
+
+    /// How the router keeps deliveries that are no event, and reads them again.
+    #[must_use]
+    pub fn unreadable(&self) -> UnreadableSettings {
+        UnreadableSettings {
+            bytes_max: self.unreadable_bytes_max,
+            limits: self.event_limits(),
         }
     }
 

@@ -179,3 +179,41 @@ fn the_end_of_the_first_certificate_to_end_is_told_and_that_of_a_renewed_one() {
     assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
     assert_eq!(shown()[0], "certificate 2045-06-01");
 }
+
+/// Certificates were checked every 30 s; a renewed one behind a link that is swapped, as in a mounted secret, is seen at
+/// once.
+#[tokio::test]
+async fn lost_watch_certificate_behind_a_link_that_is_swapped_is_seen_at_once() {
+    let mount = tempfile::tempdir().unwrap();
+    let root = mount.path();
+    for version in ["..1", "..2"] {
+        let (certificate, key) = pair();
+        let folder = root.join(version);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("tls.crt"), certificate).unwrap();
+        fs::write(folder.join("tls.key"), key).unwrap();
+        fs::set_permissions(folder.join("tls.key"), Permissions::from_mode(0o400)).unwrap();
+    }
+    let link = |from: &str, to: &str| std::os::unix::fs::symlink(from, root.join(to)).unwrap();
+    link("..1", "..data");
+    link("..data/tls.crt", "tls.crt");
+    link("..data/tls.key", "tls.key");
+    let tls = Tls::load(&TlsSettings {
+        certificate: root.join("tls.crt"),
+        key: root.join("tls.key"),
+    })
+    .unwrap();
+    let before = tls.0.current.0.load_full();
+    let followed = tls.clone();
+    let following = tokio::spawn(async move { followed.follow().await });
+    // The watch is set when the task runs for the first time.
+    tokio::task::yield_now().await;
+    link("..2", "..tmp");
+    fs::rename(root.join("..tmp"), root.join("..data")).unwrap();
+    let latest = tokio::time::Instant::now() + POLL / 2;
+    while Arc::ptr_eq(&before, &tls.0.current.0.load_full()) {
+        assert!(tokio::time::Instant::now() < latest, "not seen");
+        tokio::task::yield_now().await;
+    }
+    following.abort();
+}

@@ -1,8 +1,8 @@
 //! Wall time as a value that tests can hold.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment of wall time: milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +68,55 @@ impl Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> Timestamp;
+
+    /// A reading of a clock that nobody sets: differences of two are true, also from one process to the
+    /// next, as long as the machine is not booted between them. The machine's own, unless said otherwise.
+    fn steady(&self) -> SteadyTime {
+        SteadyTime::of_machine()
+    }
+}
+
+/// A reading of a clock that nobody sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SteadyTime {
+    /// Which boot of the machine it counts from; 0: not known, so that no other process's reading can be
+    /// compared with it.
+    pub boot: u64,
+    /// How long ago that was.
+    pub since_boot: Duration,
+}
+
+impl SteadyTime {
+    /// The machine's. The first reading of a process looks at files in `/proc`, where there are such.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        static FIRST: OnceLock<(SteadyTime, Instant)> = OnceLock::new();
+        let (first, read_at) = FIRST.get_or_init(|| (Self::read(), Instant::now()));
+        Self {
+            boot: first.boot,
+            since_boot: first.since_boot + read_at.elapsed(),
+        }
+    }
+
+    /// Both files or none. proc(5): `uptime` is in seconds, `boot_id` is drawn at each boot.
+    fn read() -> Self {
+        let read = || {
+            let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+            let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+            let seconds: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+            Some(Self {
+                boot: hash(&boot).max(1),
+                since_boot: Duration::try_from_secs_f64(seconds).ok()?,
+            })
+        };
+        read().unwrap_or_default()
+    }
+}
+
+/// FNV-1a, 64 bits: it tells boots apart, and is the same in every process.
+fn hash(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// The machine's clock.
@@ -89,25 +138,56 @@ impl Clock for SystemClock {
 
 /// A clock that moves only when told to.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<Manual>);
+
+#[derive(Debug)]
+struct Manual {
+    wall: AtomicI64,
+    boot: AtomicU64,
+    since_boot: AtomicU64,
+}
 
 impl ManualClock {
     /// Starts at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicI64::new(now.0)))
+        Self(Arc::new(Manual {
+            wall: AtomicI64::new(now.0),
+            boot: AtomicU64::new(1),
+            since_boot: AtomicU64::new(0),
+        }))
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, duration: Duration) {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(millis, Ordering::Relaxed);
+        self.0.wall.fetch_add(millis, Ordering::Relaxed);
+        let steady = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.0.since_boot.fetch_add(steady, Ordering::Relaxed);
+    }
+
+    /// Sets the wall's clock; no time passes.
+    pub fn set(&self, now: Timestamp) {
+        self.0.wall.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Boots the machine: what the steady clock said before is of no use any more.
+    pub fn reboot(&self) {
+        self.0.boot.fetch_add(1, Ordering::Relaxed);
+        self.0.since_boot.store(0, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
+        Timestamp(self.0.wall.load(Ordering::Relaxed))
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime {
+            boot: self.0.boot.load(Ordering::Relaxed),
+            since_boot: Duration::from_millis(self.0.since_boot.load(Ordering::Relaxed)),
+        }
     }
 }
 

@@ -71,7 +71,7 @@ fn is_weekday(name: &str) -> bool {
         "Sunday",
     ];
     let is = |day: &&str| day.eq_ignore_ascii_case(name) || day[..3].eq_ignore_ascii_case(name);
-    DAYS.iter().any(|day| is(&day))
+    DAYS.iter().any(is)
 }
 
 fn moment(day: &str, month: &str, year: &str, time: &str, now: Timestamp) -> Option<Timestamp> {

@@ -17,12 +17,16 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+/// Parts that are given back one by one; what is no event beyond stays together, so that a body of a million numbers
+/// is not a million parts.
+const PARTS_MAX: usize = 100;
+
 /// A delivery, read as far as it can be.
 #[derive(Debug, Default)]
 pub struct ReceivedEvents {
     /// The events, in order.
     pub events: Vec<Event>,
-    /// What is no event, in order.
+    /// What is no event, in order. Of a long array the last may be an array of many.
     pub unreadable: Vec<UnreadablePart>,
 }
 
@@ -104,14 +108,29 @@ pub fn read(body: &Bytes, default_source: &str, limits: &Limits) -> ReceivedEven
             return received;
         }
     };
+    let mut rest: Option<(String, Invalid)> = None;
     for (index, item) in items.into_iter().enumerate() {
-        match read_one(body, item.get(), default_source, limits) {
-            Ok(event) => received.events.push(event),
-            Err(problem) => {
-                let bytes = body.slice_ref(item.get().as_bytes());
-                received.refuse(bytes, Invalid::from(problem).at(index));
+        let item = item.get();
+        let reason = match read_one(body, item, default_source, limits) {
+            Ok(event) => {
+                received.events.push(event);
+                continue;
             }
+            Err(problem) => Invalid::from(problem).at(index),
+        };
+        match &mut rest {
+            Some((together, _)) => {
+                together.push(',');
+                together.push_str(item);
+            }
+            None if received.unreadable.len() < PARTS_MAX => {
+                received.refuse(body.slice_ref(item.as_bytes()), reason);
+            }
+            None => rest = Some((format!("[{item}"), reason)),
         }
+    }
+    if let Some((together, reason)) = rest {
+        received.refuse((together + "]").into(), reason);
     }
     received
 }
@@ -182,6 +201,7 @@ impl ReceivedEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const GOOD: &str =
         r#"{"id":"g","subject":"s","eventType":"T","eventTime":"2026-01-31T08:15:30Z","data":{}}"#;
@@ -252,6 +272,29 @@ mod tests {
     }
 
     #[test]
+    fn many_that_are_none_stay_together() {
+        let body = format!("[{},{GOOD},{CLOUD}]", vec!["7"; 100_000].join(","));
+        let received = read(&Bytes::from(body), "/events", &Limits::default());
+        assert_eq!(
+            (received.events.len(), received.unreadable.len()),
+            (2, PARTS_MAX + 1)
+        );
+        let last = &received.unreadable[PARTS_MAX];
+        let together: Vec<u8> = serde_json::from_slice(&last.bytes).unwrap();
+        assert_eq!(together, vec![7; 100_000 - PARTS_MAX]);
+        assert!(
+            last.reason.to_string().starts_with("event 100: "),
+            "{}",
+            last.reason
+        );
+        let again = read(&last.bytes, "/events", &Limits::default());
+        assert_eq!(
+            (again.events.len(), again.unreadable.len()),
+            (0, PARTS_MAX + 1)
+        );
+    }
+
+    #[test]
     fn no_source_loses_an_event() {
         for topic in [
             "a b",
@@ -278,6 +321,27 @@ mod tests {
             let cloud = CLOUD.replace("\"s\"", "\"a b\\u00fc\"");
             let received = read(&Bytes::from(cloud), "/events", &Limits::default());
             assert_eq!(received.events[0].source(), "a bü");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_delivery_is_read_or_given_back(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "\\[?(\\{\"(specversion|eventType)\":(null|1|\"\"|\"1.0\")\\}|[0-9],?| ){0,4}\\]?".prop_map(String::into_bytes),
+            ],
+        ) {
+            let body = Bytes::from(bytes);
+            let received = read(&body, "/events", &Limits::default());
+            let parts = received.events.len() + received.unreadable.len();
+            let items = serde_json::from_slice::<Vec<IgnoredAny>>(&body).map(|items| items.len());
+            prop_assert_eq!(parts, items.unwrap_or(1));
+            for part in received.unreadable {
+                prop_assert!(body.windows(part.bytes.len().max(1)).any(|window| window == &*part.bytes)
+                    || part.bytes.is_empty());
+            }
+            drop(read_binary(&[("ce-id", &body)], &body, &Limits::default()));
         }
     }
 

@@ -23,6 +23,12 @@ pub fn event_delay(
     delay.max(asked.unwrap_or_default().min(settings.retry_after_max))
 }
 
+/// The longest that [`event_delay`] is after this attempt, whatever was asked for.
+#[must_use]
+pub fn event_delay_max(settings: &EndpointSettings, attempts: u32) -> Duration {
+    event_delay(settings, attempts, Some(Duration::MAX), 1.0)
+}
+
 /// How long a lane leaves its endpoint alone after the `faults`-th fault in a row.
 ///
 /// Doubles from half a second to `probe_interval_max`; spread and bounded below as [`event_delay`].

@@ -24,6 +24,7 @@ const SMALL: Settings = Settings {
     commit_window: Duration::ZERO,
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,
+    disk_overdue_after: Duration::from_secs(60),
 };
 
 fn open(folder: &Path) -> Result<(Disk, Recovered), OpenError> {

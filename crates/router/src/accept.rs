@@ -70,6 +70,25 @@ impl Accepted {
         self.outcomes.values().map(|outcomes| outcomes.open).sum()
     }
 
+    /// This batch and a later one as if they were one.
+    #[must_use]
+    pub fn and(mut self, later: Self) -> Self {
+        self.events += later.events;
+        self.duplicates += later.duplicates;
+        self.deliveries += later.deliveries;
+        self.unmatched += later.unmatched;
+        self.generation = later.generation;
+        self.repeats_earlier |= later.repeats_earlier;
+        for (name, outcomes) in later.outcomes {
+            let own = self.outcomes.entry(name).or_default();
+            own.delivered += outcomes.delivered;
+            own.dead_lettered += outcomes.dead_lettered;
+            own.discarded += outcomes.discarded;
+            own.open += outcomes.open;
+        }
+        self
+    }
+
     /// Whether the end of every delivery of every event in it is known.
     #[must_use]
     pub fn is_ended(&self) -> bool {

@@ -10,8 +10,11 @@
 //! No credit is given either while the disk has too much of what was accepted still before it.
 
 use crate::accept::AcceptError;
+use crate::lane::{LANE_WAIT_MAX, Lane};
+use crate::matched::Matched;
 use crate::slowdown::Slowdown;
 use crate::status::AdmissionStatus;
+use futures_util::future::{FutureExt as _, select_all};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,7 +63,7 @@ pub(crate) struct Admission {
     /// Tells the task that the disk has caught up.
     synced: Notify,
     unsynced_bytes: AtomicU64,
-    /// Producers that wait for a lane; see [`Self::wait_here`].
+    /// Producers that wait for a lane; see [`Self::wait_for_lanes`].
     waiting_for_lanes: AtomicUsize,
     slowdown: Slowdown,
 }
@@ -90,18 +93,6 @@ pub struct Admitted {
     cost: i64,
     /// When the producer is to be answered at the latest.
     until: Instant,
-    wait_max: Duration,
-}
-
-impl Admitted {
-    /// When it has waited long enough.
-    pub(crate) fn until(&self) -> Instant {
-        self.until
-    }
-
-    pub(crate) fn overloaded(&self) -> AcceptError {
-        overloaded(self.wait_max)
-    }
 }
 
 /// The answer to a producer that waited long enough.
@@ -152,7 +143,6 @@ impl Admission {
         let admitted = Admitted {
             cost,
             until: now + wait_max,
-            wait_max,
         };
         let turn = {
             let mut turns = self.lock();
@@ -186,13 +176,14 @@ impl Admission {
             Ok(Err(_)) => Err(AcceptError::Stopping),
             Err(_) => {
                 self.slowdown.refused(Instant::now(), wait_max);
-                Err(admitted.overloaded())
+                Err(overloaded(wait_max))
             }
         }
     }
 
-    /// Pays for what a turn brought: `deliveries` of so many bytes together.
-    pub(crate) fn charge(&self, admitted: &Admitted, deliveries: usize, bytes: u64) {
+    /// Pays for what a turn brought.
+    pub(crate) fn charge(&self, admitted: &Admitted, matched: &Matched) {
+        let (deliveries, bytes) = matched.deliveries();
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX / 2);
         let cost = bytes + DELIVERY_BYTES * i64::try_from(deliveries).unwrap_or(i64::MAX >> 32);
         // What brought no delivery was read and matched all the same.
@@ -215,15 +206,39 @@ impl Admission {
         self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_BYTES_MAX
     }
 
-    /// Counts a producer that waits for a lane, until the guard is dropped.
-    pub(crate) fn wait_here(&self) -> WaitsForLane<'_> {
+    /// Waits while a batch has to wait for lanes that it goes to. Dropping the future gives the batch up.
+    ///
+    /// # Errors
+    /// It waited as long as it may, or the router stops.
+    pub(crate) async fn wait_for_lanes(
+        &self,
+        admitted: &Admitted,
+        matched: &Matched,
+        all: &[Arc<Lane>],
+    ) -> Result<(), AcceptError> {
+        let begun = Instant::now();
+        let until = admitted.until.min(begun + LANE_WAIT_MAX);
         self.waiting_for_lanes.fetch_add(1, Ordering::Relaxed);
-        WaitsForLane(self)
-    }
-
-    /// How producers are slowed.
-    pub(crate) fn slowdown(&self) -> &Slowdown {
-        &self.slowdown
+        let _waiting = WaitsForLane(self);
+        while matched.has_to_wait(all) {
+            if self.is_closed() {
+                return Err(AcceptError::Stopping);
+            }
+            let now = Instant::now();
+            if now >= until {
+                self.slowdown.refused(now, now - begun);
+                return Err(overloaded(now - begun));
+            }
+            let lanes = matched.distinct_lanes(all);
+            let behind = lanes.filter(|lane| lane.backlog().makes_wait());
+            let caught_up: Vec<_> = behind.map(|lane| lane.catch_up(until).boxed()).collect();
+            if !caught_up.is_empty() {
+                select_all(caught_up).await;
+            }
+        }
+        let now = Instant::now();
+        self.slowdown.waited(now, now - begun);
+        Ok(())
     }
 
     /// Producers that wait.
@@ -346,7 +361,7 @@ impl Drop for Unsynced {
     }
 }
 
-/// A producer that waits for a lane.
+/// Counts a producer that waits for a lane.
 #[derive(Debug)]
 pub(crate) struct WaitsForLane<'a>(&'a Admission);
 

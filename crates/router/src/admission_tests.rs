@@ -1,5 +1,4 @@
 use super::*;
-use futures_util::FutureExt as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,7 @@
 //! What became of the deliveries of one request, for whoever waits for it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use twinroute_model::name::EndpointName;
 
@@ -105,6 +105,16 @@ impl Awaited {
 
 fn is_open(endpoints: &Endpoints) -> bool {
     endpoints.values().any(|outcomes| outcomes.open > 0)
+}
+
+/// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.
+#[derive(Default)]
+pub(crate) struct Waiter(pub(crate) Arc<Awaited>);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a router is made of, before it runs.
 
+use crate::damage::Damage;
 use crate::duplicates::DuplicateWindow;
 use crate::durable::Durable;
 use crate::expiry::WARNING_BEFORE;
@@ -10,6 +11,7 @@ use crate::replay::Replays;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::source::{Definitions, Faults};
+use crate::unreadable::{UnreadableLanes, UnreadableSettings};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use twinroute_model::endpoint::Endpoint;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::words;
 use twinroute_retry::journal::{Disk, Journal, Recovered};
 
 /// Collects what a router is made of.
@@ -34,6 +37,7 @@ pub struct Builder {
     duplicates: Option<DuplicateWindow>,
     removed_grace: Duration,
     expiry_warning: Duration,
+    unreadable: UnreadableSettings,
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
     definitions: Definitions,
@@ -160,30 +164,12 @@ fn custom(
 /// The nearest name, or all of them.
 fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
     let known: Vec<&str> = names.iter().map(EndpointName::as_str).collect();
-    let distance = |known: &&&str| letters_off(&endpoint, known);
-    let nearest = known.iter().min_by_key(distance);
-    let hint = match nearest.filter(|near| letters_off(&endpoint, near) * 3 <= near.len()) {
+    let hint = match words::nearest(&endpoint, known.iter().copied()) {
         Some(nearest) => format!("did you mean {nearest}?"),
         None if known.is_empty() => "it has none".to_owned(),
         None => format!("there are {}", known.join(", ")),
     };
     BuildError::UnknownEndpoint { endpoint, hint }
-}
-
-/// How many letters must be put in, taken out or replaced to make one name of the other.
-fn letters_off(left: &str, right: &str) -> usize {
-    let lower = |name: &str| name.to_ascii_lowercase().into_bytes();
-    let (left, right) = (lower(left), lower(right));
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, own) in left.iter().enumerate() {
-        let mut above = std::mem::replace(&mut row[0], line + 1);
-        for (place, other) in right.iter().enumerate() {
-            let replaced = above + usize::from(own != other);
-            above = row[place + 1];
-            row[place + 1] = replaced.min(above + 1).min(row[place] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// Refuses every endpoint: for routers that bring all their sinks along.
@@ -218,6 +204,7 @@ impl Builder {
             duplicates: None,
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
+            unreadable: UnreadableSettings::default(),
             sinks: Vec::new(),
             stores: Vec::new(),
             definitions: Definitions::default(),
@@ -311,6 +298,13 @@ impl Builder {
         self
     }
 
+    /// How deliveries are kept that cannot be read; see [`Router::keep_unreadable`].
+    #[must_use]
+    pub fn unreadable(mut self, settings: UnreadableSettings) -> Self {
+        self.unreadable = settings;
+        self
+    }
+
     /// Adds an endpoint with a sink of the program's own to the default instance. No two may have one name.
     #[must_use]
     pub fn sink(self, endpoint: &str, sink: impl Sink) -> Self {
@@ -387,9 +381,11 @@ impl Builder {
                 .routes
                 .push(route);
         }
+        let mut damage = Damage::default();
         let (journal, durable) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
+                damage = Damage::of(&recovered);
                 let last = self.last_definitions.map(Last::open);
                 let durable = Durable::new(disk.clone(), recovered, last);
                 (Journal::Disk(disk), Some(durable))
@@ -403,6 +399,7 @@ impl Builder {
             self.removed_grace,
             self.journal_bytes_max,
             durable,
+            UnreadableLanes::new(&self.unreadable),
         );
         live.apply(&definitions)?;
         let replays = match self.replay_notes {
@@ -412,7 +409,7 @@ impl Builder {
         };
         Ok(Router::start(
             live,
-            journal,
+            (journal, damage),
             replays,
             self.duplicates,
             self.expiry_warning,

@@ -2,7 +2,7 @@
 
 use crate::lane;
 use crate::lane::durable::Origin;
-use crate::last_definitions::{Defined, Last};
+use crate::last_definitions::{Defined, Last, Removal};
 use crate::live::{Live, Running};
 use crate::made_of::Known;
 use crate::plan::{self, LaneKey, Planned};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
+use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
 
@@ -50,11 +51,23 @@ impl Durable {
         Origin::durable(self.disk.clone(), number, clock, recovered)
     }
 
+    /// Journal time.
+    fn time(&self) -> Duration {
+        self.disk.time()
+    }
+
     /// The endpoints for which something waits that no lane has taken.
     pub(crate) fn unclaimed(&self) -> Vec<LaneKey> {
         let waiting = self.recovered.iter();
         let waiting = waiting.filter(|(_, lane)| !lane.pending.is_empty());
         waiting.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The instances for whose endpoint of that name something was recovered that no lane has taken.
+    pub(crate) fn lanes_named(&self, endpoint: &str) -> Vec<InstanceName> {
+        let keys = self.recovered.keys();
+        let named = keys.filter(|(_, name)| name.as_str().eq_ignore_ascii_case(endpoint));
+        named.map(|(instance, _)| instance.clone()).collect()
     }
 
     /// Whether something waits for that endpoint that no lane has taken.
@@ -96,15 +109,17 @@ impl Live {
             }
             true
         });
+        self.restore_unreadable(&mut running);
         self.adopt_unclaimed(last.as_deref(), &mut running);
     }
 
     /// Gives what waits for endpoints that nothing defines a lane: by its last definition it is delivered within
     /// what is left of the grace time. Without one it is seen, not sent. After that it becomes dead letters.
     fn adopt_unclaimed(&self, last: Option<&Last>, running: &mut Running) {
+        let time = running.durable.as_ref().map(Durable::time);
         let unclaimed = running.durable.as_ref().map(Durable::unclaimed);
         for key in unclaimed.unwrap_or_default() {
-            let (setup, left) = match self.by_last_definition(last, &key) {
+            let (setup, left) = match self.by_last_definition(last, &key, time) {
                 Some(adopted) => adopted,
                 None => (undefined(&key, self.removed_grace), self.removed_grace),
             };
@@ -113,13 +128,18 @@ impl Live {
         }
     }
 
-    fn by_last_definition(&self, last: Option<&Last>, key: &LaneKey) -> Option<Adopted> {
+    fn by_last_definition(
+        &self,
+        last: Option<&Last>,
+        key: &LaneKey,
+        time: Option<Duration>,
+    ) -> Option<Adopted> {
         let kept = last?.get(key)?;
         let endpoint = format!("{}/{}", key.0, key.1);
         let setup = plan::set_up(&*self.connect, &kept.endpoint, Arc::clone(&kept.settings));
         match setup {
             Ok(setup) => {
-                let left = kept.left(self.removed_grace, self.clock.now());
+                let left = kept.left(self.removed_grace, time.unwrap_or_default());
                 tracing::info!(
                     endpoint,
                     ?left,
@@ -163,7 +183,11 @@ impl Live {
             })
         });
         let running = self.running();
-        last.note(defined, |key| running.waits(key), self.clock.now());
+        let removal = Removal {
+            at: self.clock.now(),
+            time: running.durable.as_ref().map(Durable::time),
+        };
+        last.note(defined, |key| running.waits(key), removal);
         drop(running);
         self.save(&mut last);
     }

@@ -16,7 +16,7 @@ use twinroute_model::settings::EndpointSettings;
 const HOPS: usize = 4;
 
 const PRODUCERS: usize = 64;
-const BATCHES: usize = 20;
+const BATCHES: usize = 10;
 const BATCH_EVENTS: usize = 20;
 const EVENTS: u64 = (PRODUCERS * BATCHES * BATCH_EVENTS) as u64;
 

@@ -2,15 +2,14 @@
 
 use crate::accept::{AcceptError, Accepted, AckLevel};
 use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
-use crate::awaited::Awaited;
+use crate::awaited::{Awaited, Waiter};
 use crate::commit::{ByLane, Commit};
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
-use crate::lane::{Arrival, Kind, LANE_WAIT_MAX, Lane};
+use crate::lane::{Arrival, Kind, Lane};
 use crate::matched::Matched;
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
-use crate::table::Scratch;
-use futures_util::future::{FutureExt as _, select_all};
+use crate::table::{CompiledInstance, Scratch};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -168,32 +167,19 @@ impl Router {
             outcomes: BTreeMap::new(),
             repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
         };
-        let mut scratch = Scratch::default();
-        let mut matched = Matched::with_capacity(events.len());
-        for (index, event) in events.into_iter().enumerate() {
-            if fresh.as_ref().is_some_and(|fresh| fresh.repeats[index]) {
-                accepted.duplicates += 1;
-                continue;
-            }
-            compiled.matches(&event, &mut scratch);
-            if scratch.lanes.is_empty() {
-                accepted.unmatched += 1;
-                continue;
-            }
-            accepted.deliveries += scratch.lanes.len();
-            matched.add(event, &scratch.lanes);
-        }
+        let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
+        let (matched, scratch) = matching(&compiled, events, repeats, &mut accepted);
         if let Some(full) = matched.refusing(&compiled.lanes) {
             return Err(AcceptError::EndpointFull {
                 endpoint: format!("{}/{}", full.instance, full.name),
                 retry_after: ENDPOINT_FULL_RETRY,
             });
         }
-        let (deliveries, bytes) = matched.deliveries();
-        self.shared.admission.charge(&admitted, deliveries, bytes);
+        let admission = &self.shared.admission;
+        admission.charge(&admitted, &matched);
         if matched.has_to_wait(&compiled.lanes) {
-            self.wait_for_lanes(&admitted, &matched, &compiled.lanes)
-                .await?;
+            let lanes = &compiled.lanes;
+            admission.wait_for_lanes(&admitted, &matched, lanes).await?;
         }
         let awaited = (level == AckLevel::Delivered).then(Waiter::default);
         if let Some(awaited) = &awaited {
@@ -204,14 +190,8 @@ impl Router {
             kind: Kind::Matched,
             awaited: awaited.as_ref().map(|awaited| Arc::clone(&awaited.0)),
         };
-        let counts = Counts {
-            tally: Arc::clone(&self.shared.tally),
-            events: (accepted.events - accepted.duplicates) as u64,
-            unmatched: accepted.unmatched as u64,
-            duplicates: accepted.duplicates as u64,
-            compiled: Arc::clone(&compiled),
-            scratch,
-        };
+        let tally = Arc::clone(&self.shared.tally);
+        let counts = Counts::of(&accepted, tally, Arc::clone(&compiled), scratch);
         let receipt = Receipt {
             counts: Some(Box::new(counts)),
             claim: fresh.map(|fresh| fresh.claim),
@@ -225,38 +205,6 @@ impl Router {
             })?;
         }
         Ok((accepted, awaited))
-    }
-
-    /// Waits while the router is behind with what a batch would add to.
-    async fn wait_for_lanes(
-        &self,
-        admitted: &Admitted,
-        matched: &Matched,
-        all: &[Arc<Lane>],
-    ) -> Result<(), AcceptError> {
-        let admission = &self.shared.admission;
-        let begun = Instant::now();
-        let until = admitted.until().min(begun + LANE_WAIT_MAX);
-        let _waiting = admission.wait_here();
-        while matched.has_to_wait(all) {
-            if self.is_stopping() {
-                return Err(AcceptError::Stopping);
-            }
-            let now = Instant::now();
-            if now >= until {
-                admission.slowdown().refused(now, now - begun);
-                return Err(admitted.overloaded());
-            }
-            let lanes = matched.distinct_lanes(all);
-            let behind = lanes.filter(|lane| lane.backlog().makes_wait());
-            let caught_up: Vec<_> = behind.map(|lane| lane.catch_up(until).boxed()).collect();
-            if !caught_up.is_empty() {
-                select_all(caught_up).await;
-            }
-        }
-        let now = Instant::now();
-        admission.slowdown().waited(now, now - begun);
-        Ok(())
     }
 
     /// Finds the duplicates among events, and puts the others on their way.
@@ -279,16 +227,13 @@ impl Router {
     }
 
     fn check_level(&self, level: AckLevel) -> Result<(), AcceptError> {
-        let reason = match (level, &self.shared.commits) {
-            (AckLevel::Memory | AckLevel::Delivered, _) | (AckLevel::Durable, Some(_)) => {
-                return Ok(());
-            }
-            (AckLevel::Durable, None) => {
-                "the journal is in memory; use \"memory\" or \"delivered\""
-            }
-        };
-        let level = level.as_str();
-        Err(AcceptError::AckUnavailable { level, reason })
+        if self.gives(level) {
+            return Ok(());
+        }
+        Err(AcceptError::AckUnavailable {
+            level: level.as_str(),
+            reason: "the journal is in memory; use \"memory\" or \"delivered\"",
+        })
     }
 
     /// Appends to the journal and queues for the lanes, in one order for all. A full journal is made room in, while an
@@ -296,7 +241,7 @@ impl Router {
     ///
     /// With a journal on disk the lanes get the events once they are there, which the receiver tells. Nothing is
     /// accepted before this returns: what was discarded to make room goes to disk before the events, or with them.
-    async fn hand_over(
+    pub(crate) async fn hand_over(
         &self,
         all: &[Arc<Lane>],
         mut matched: Matched,
@@ -323,7 +268,10 @@ impl Router {
         let mut turn = None;
         loop {
             let full = match self.offer(&mut offered) {
-                Ok(on_disk) => return Ok(on_disk),
+                Ok(on_disk) => {
+                    self.relieve();
+                    return Ok(on_disk);
+                }
                 Err(NotTaken::Full(full)) => full,
                 Err(NotTaken::Refused(error)) => return Err(error),
             };
@@ -506,6 +454,31 @@ impl Router {
     }
 }
 
+/// Matches the events of a batch that are no repeats, and counts them all.
+fn matching(
+    compiled: &CompiledInstance,
+    events: Vec<Event>,
+    repeats: Option<&[bool]>,
+    accepted: &mut Accepted,
+) -> (Matched, Scratch) {
+    let mut scratch = Scratch::default();
+    let mut matched = Matched::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        if repeats.is_some_and(|repeats| repeats[index]) {
+            accepted.duplicates += 1;
+            continue;
+        }
+        compiled.matches(&event, &mut scratch);
+        if scratch.lanes.is_empty() {
+            accepted.unmatched += 1;
+            continue;
+        }
+        accepted.deliveries += scratch.lanes.len();
+        matched.add(event, &scratch.lanes);
+    }
+    (matched, scratch)
+}
+
 /// A batch that the journal has not taken yet.
 struct Offered<'a> {
     all: &'a [Arc<Lane>],
@@ -529,14 +502,4 @@ enum NotTaken {
     /// There may be room when somebody makes it.
     Full(Full),
     Refused(AcceptError),
-}
-
-/// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.
-#[derive(Default)]
-struct Waiter(Arc<Awaited>);
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
 }

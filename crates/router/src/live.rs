@@ -16,6 +16,7 @@ use crate::sink::Connect;
 use crate::source::{Definitions, Fault, Faults};
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::table::{CompiledInstance, CompiledRoute, Table};
+use crate::unreadable::{self, UnreadableLanes};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, HashMap};
@@ -43,12 +44,15 @@ pub(crate) struct Live {
     /// What outlives a restart of them, where the journal is on disk. Locked before `running`, and while the file
     /// is written.
     pub(crate) last: Option<Mutex<Last>>,
+    pub(crate) unreadable: UnreadableLanes,
 }
 
 #[derive(Default)]
 pub(crate) struct Running {
     /// Those of removed endpoints too, while they finish.
     pub(crate) lanes: HashMap<LaneKey, Arc<Lane>>,
+    /// Those of our own endpoint, which keep what could not be read; they end with the router.
+    pub(crate) unreadable: HashMap<InstanceName, Arc<Lane>>,
     /// What lanes that are over had counted, should their endpoints come back.
     pub(crate) over: HashMap<LaneKey, Ledger>,
     pub(crate) durable: Option<Durable>,
@@ -71,6 +75,7 @@ impl Live {
         removed_grace: Duration,
         journal_bytes_max: u64,
         mut durable: Option<Durable>,
+        unreadable: UnreadableLanes,
     ) -> Self {
         let last = durable.as_mut().and_then(|durable| durable.last.take());
         Self {
@@ -87,6 +92,7 @@ impl Live {
             }),
             known: Mutex::default(),
             last: last.map(Mutex::new),
+            unreadable,
         }
     }
 
@@ -251,7 +257,10 @@ impl Live {
     /// The lane of an endpoint, that of a removed one too while it finishes.
     pub(crate) fn lane(&self, key: &LaneKey) -> Option<Arc<Lane>> {
         let running = self.running();
-        running.lanes.get(key).map(Arc::clone)
+        match unreadable::is_reserved(&key.1) {
+            true => running.unreadable.get(&key.0).map(Arc::clone),
+            false => running.lanes.get(key).map(Arc::clone),
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -267,7 +276,7 @@ impl Live {
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut running = self.running();
         running.stopping = true;
-        running.lanes.values().for_each(|lane| lane.stop(deadline));
+        running.all().for_each(|lane| lane.stop(deadline));
     }
 
     /// Ends every lane as it is; gives how many deliveries they had not settled.
@@ -275,13 +284,12 @@ impl Live {
         let mut running = self.running();
         running.stopping = true;
         running.ended.notify_one();
-        running.lanes.values().map(|lane| lane.abandon()).sum()
+        running.all().map(|lane| lane.abandon()).sum()
     }
 
     /// All lanes, those of removed endpoints too while they finish.
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
-        let running = self.running();
-        running.lanes.values().map(Arc::clone).collect()
+        self.running().all().map(Arc::clone).collect()
     }
 
     pub(crate) fn status(&self) -> (TableStatus, Vec<InstanceStatus>) {
@@ -370,10 +378,23 @@ impl Running {
         clock: &Arc<dyn Clock>,
         retired_at: Option<Instant>,
     ) -> Arc<Lane> {
-        let over = self.over.remove(&key);
+        let lane = self.start_lane(&key, setup, clock, retired_at);
+        self.lanes.insert(key, Arc::clone(&lane));
+        lane
+    }
+
+    /// As [`Self::start`], for a lane that no definition stands behind.
+    pub(crate) fn start_lane(
+        &mut self,
+        key: &LaneKey,
+        setup: lane::Setup,
+        clock: &Arc<dyn Clock>,
+        retired_at: Option<Instant>,
+    ) -> Arc<Lane> {
+        let over = self.over.remove(key);
         let clock = Arc::clone(clock);
         let mut origin = match &mut self.durable {
-            Some(durable) => durable.origin(&key, clock),
+            Some(durable) => durable.origin(key, clock),
             None => Origin::in_memory(clock, Ledger::default()),
         };
         if let Some(ledger) = over {
@@ -385,7 +406,11 @@ impl Running {
             lane.retire(deadline);
         }
         drop(lane::spawn(Arc::clone(&lane), Arc::clone(&self.ended)));
-        self.lanes.insert(key, Arc::clone(&lane));
         lane
+    }
+
+    /// All lanes.
+    fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        self.lanes.values().chain(self.unreadable.values())
     }
 }

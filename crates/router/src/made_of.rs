@@ -209,6 +209,11 @@ impl Digest {
         Self(hashing.0.finalize().into())
     }
 
+    /// Of an instance, whatever is in it.
+    pub(crate) fn of_instance(name: &InstanceName) -> Self {
+        Self::of(format_args!("{name}/instance"))
+    }
+
     /// Of all of them, hexadecimal, in whatever order they come.
     pub(crate) fn of_all(digests: impl IntoIterator<Item = Self>) -> String {
         let mut digests: Vec<Self> = digests.into_iter().collect();

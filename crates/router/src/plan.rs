@@ -5,6 +5,7 @@ use crate::made_of::{Digest, Known, KnownInstance, MadeOf, RouteDefinition};
 use crate::sink::{Connect, ConnectError};
 use crate::source::{Definitions, Fault, Faults, Strays};
 use crate::table::{CompiledRoute, LaneNumber};
+use crate::unreadable;
 use crate::user_code::{self, UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -179,8 +180,12 @@ impl Planning<'_> {
         }
         if *self.instance == *self.planner.default_instance {
             for (name, custom) in self.planner.custom {
-                if places.contains_key(name) {
-                    let reason = "is defined, but the program brings a sink of that name";
+                let reason = if places.contains_key(name) {
+                    Some("is defined, but the program brings a sink of that name")
+                } else {
+                    unreadable::is_reserved(name).then_some(unreadable::RESERVED)
+                };
+                if let Some(reason) = reason {
                     let object = format!("endpoint {}/{name}", self.instance);
                     faults.push(Fault::new(object, reason));
                 } else {
@@ -208,6 +213,12 @@ impl Planning<'_> {
         settings: Arc<EndpointSettings>,
     ) -> Result<PlannedEndpoint, ConnectError> {
         let name = endpoint.name.clone();
+        if unreadable::is_reserved(&name) {
+            return Err(ConnectError {
+                endpoint: name.to_string(),
+                reason: unreadable::RESERVED.to_owned(),
+            });
+        }
         let queue_bytes_max = settings.queue_bytes_max.as_u64();
         let keeps_all = settings.dead_letters_kept == KeptDeadLetters::KeepAll;
         let same = |known: &MadeOf| known.is_endpoint(endpoint, &settings);
@@ -478,6 +489,9 @@ pub(crate) fn hash(planned: &[Planned]) -> String {
     Digest::of_all(planned.iter().flat_map(|instance| {
         let endpoints = instance.endpoints.iter().map(|endpoint| endpoint.digest);
         let routes = instance.routes.iter();
-        endpoints.chain(routes.map(|planned| planned.route.definition.digest))
+        // One without endpoints takes events too.
+        std::iter::once(Digest::of_instance(&instance.name))
+            .chain(endpoints)
+            .chain(routes.map(|planned| planned.route.definition.digest))
     }))
 }

@@ -1,5 +1,6 @@
 //! What is noted of a batch once it is accepted, whoever still waits for the answer by then.
 
+use crate::accept::Accepted;
 use crate::duplicates::Claim;
 use crate::table::{CompiledInstance, Scratch};
 use metrics::{Counter, counter};
@@ -98,6 +99,22 @@ impl Receipt {
 }
 
 impl Counts {
+    pub(crate) fn of(
+        accepted: &Accepted,
+        tally: Arc<Tally>,
+        compiled: Arc<CompiledInstance>,
+        scratch: Scratch,
+    ) -> Self {
+        Self {
+            tally,
+            events: (accepted.events - accepted.duplicates) as u64,
+            unmatched: accepted.unmatched as u64,
+            duplicates: accepted.duplicates as u64,
+            compiled,
+            scratch,
+        }
+    }
+
     fn add(self) {
         let Self { tally, .. } = &self;
         tally.accepted.fetch_add(self.events, Ordering::Relaxed);

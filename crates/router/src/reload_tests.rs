@@ -189,6 +189,46 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
     assert!(refused.contains("attempts_max must be"), "{refused}");
 }
 
+/// It differs from none by its name alone, which was no part of the hash.
+#[tokio::test(start_paused = true)]
+async fn an_instance_without_endpoints_takes_events_as_soon_as_it_is_there() {
+    let none = definitions(&[], &[]);
+    let router = Router::builder()
+        .connect(Scripts::default())
+        .definitions(none.clone());
+    let router = router.build().unwrap();
+    let take = |name: &'static str| {
+        let router = router.clone();
+        async move {
+            router
+                .accept(Some(name), vec![event(1, "a")], AckLevel::Memory)
+                .await
+        }
+    };
+    assert!(matches!(
+        take("it1").await,
+        Err(AcceptError::UnknownInstance { .. })
+    ));
+    let mut with = none.clone();
+    with.instances.push(Instance {
+        name: InstanceName::new("it1").unwrap(),
+        ..none.instances[0].clone()
+    });
+    assert_eq!(router.apply(&with).unwrap(), 2);
+    let accepted = take("it1").await.unwrap();
+    assert_eq!(
+        (accepted.events, accepted.unmatched, accepted.generation),
+        (1, 1, 2)
+    );
+    assert!(take("IT1").await.is_ok(), "names ignore case");
+    assert_eq!(router.apply(&with).unwrap(), 2, "it is the same table");
+    assert_eq!(router.apply(&none).unwrap(), 3);
+    assert!(matches!(
+        take("it1").await,
+        Err(AcceptError::UnknownInstance { .. })
+    ));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
     let all = definitions(

@@ -232,16 +232,34 @@ async fn restarts_do_not_make_the_grace_time_longer() {
         }
         router.stop(Duration::ZERO).await;
     }
-    // Nor does a clock that is set back.
-    let machine = Machine::new();
-    machine.removed_with_a_queue().await;
-    let last = crate::last_definitions::Last::open(machine.file());
-    let key = (
-        InstanceName::new("default").unwrap(),
-        EndpointName::new("HUB-1").unwrap(),
-    );
-    let earlier = Timestamp::from_unix_millis(1_000);
-    assert_eq!(last.get(&key).unwrap().left(GRACE, earlier), GRACE);
+}
+
+/// Over a boot nobody can tell how long it was, so what is left of the grace time stays.
+#[tokio::test]
+async fn ttl_clock_a_clock_that_is_set_changes_no_grace_time() {
+    const DAYS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+    for (reboots, set_to) in [(false, 0), (true, 0), (true, 1_900_000_000_000)] {
+        let machine = Machine::new();
+        machine.removed_with_a_queue().await;
+        if reboots {
+            machine.clock.reboot();
+        }
+        machine.clock.set(Timestamp::from_unix_millis(set_to));
+        machine.clock.set(machine.clock.now().after(DAYS));
+        let made = Made::default();
+        made.sink.set_down(true);
+        let router = machine.start(&made, absent());
+        let status = endpoint_status(&router, "hub-1");
+        assert_eq!(
+            (status.queued, status.dead_letters.all()),
+            (3, 0),
+            "{status:?}"
+        );
+        router.stop(Duration::ZERO).await;
+        let made = Made::default();
+        let router = machine.start(&made, absent());
+        until(&router, |_| made.sink.ids().len() == 3).await;
+    }
 }
 
 #[tokio::test]

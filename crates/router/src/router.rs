@@ -4,6 +4,7 @@ use crate::accept::{AcceptError, AckLevel};
 use crate::admission::{self, Admission};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
+use crate::damage::{self, Damage};
 use crate::duplicates::{DuplicateWindow, Duplicates};
 use crate::durable;
 use crate::expiry::{self, Expiry};
@@ -19,6 +20,7 @@ use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
 use crate::table::CompiledInstance;
+use crate::unreadable;
 use crate::user_code;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,6 +73,8 @@ pub(crate) struct Shared {
     lost: Arc<AtomicU64>,
     /// The journal on disk, where it is.
     pub(crate) disk: Option<Disk>,
+    /// What had become of it when it was opened.
+    damage: Damage,
     /// The way of events from that disk to their lanes.
     pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
     replays: Replays,
@@ -133,11 +137,12 @@ impl Router {
     /// Runs with a table that is in use already.
     pub(crate) fn start(
         live: Live,
-        journal: Journal,
+        (journal, damage): (Journal, Damage),
         replays: Replays,
         duplicates: Option<DuplicateWindow>,
         expiry_warning: Duration,
     ) -> Self {
+        damage.count();
         let lost = Arc::new(AtomicU64::new(0));
         let disk = journal.disk().cloned();
         let commits = disk.is_some().then(|| {
@@ -148,6 +153,7 @@ impl Router {
         let shared = Shared {
             live,
             disk,
+            damage,
             lost,
             commits,
             replays,
@@ -172,6 +178,7 @@ impl Router {
             _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
             shared,
         };
+        router.shared.live.unreadable.connect(&router);
         router.resume_replays();
         if let Some(ended) = router.shared.live.ended() {
             let shared = Arc::downgrade(&router.shared);
@@ -195,10 +202,21 @@ impl Router {
         }
     }
 
+    /// Whether the journal gives a level.
+    #[must_use]
+    pub fn gives(&self, level: AckLevel) -> bool {
+        level != AckLevel::Durable || self.shared.commits.is_some()
+    }
+
     /// The same router for a task of its own, which does not keep it from ending.
     pub(crate) fn for_task(&self) -> Self {
+        Self::of(Arc::clone(&self.shared))
+    }
+
+    /// As [`Self::for_task`], for who has only what is behind it.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            shared,
             _handle: None,
         }
     }
@@ -335,6 +353,7 @@ impl Router {
             match self.shared.disk.as_ref().map(Disk::health) {
                 None | Some(Health::Ok) => String::new(),
                 Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
+                Some(Health::Stalled(reason)) => reason.to_string(),
                 Some(Health::Poisoned(reason)) => {
                     format!("the journal is poisoned until a restart: {reason}")
                 }
@@ -382,7 +401,9 @@ impl Router {
         let mut warnings = expiry::of_endpoints(instances, before);
         warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(unreadable::warnings(instances));
         warnings.extend(self.shared.admission.warning());
+        warnings.extend(self.shared.damage.warning.clone());
         warnings
     }
 
@@ -420,6 +441,9 @@ impl Router {
                     .as_ref()
                     .map_or(0, |disk| disk.usage().disk_bytes),
                 lost: self.shared.lost.load(Ordering::Relaxed),
+                lost_deliveries: self.shared.damage.lost,
+                lost_unknown: self.shared.damage.unknown,
+                syncs: self.shared.disk.as_ref().map(damage::syncs),
                 accepted: tally.accepted(),
                 unmatched: tally.unmatched(),
                 duplicates: tally.duplicates(),
@@ -511,3 +535,11 @@ mod removed_tests;
 #[cfg(test)]
 #[path = "shares_tests.rs"]
 mod shares_tests;
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod damage_tests;
+
+#[cfg(test)]
+#[path = "ttl_tests.rs"]
+mod ttl_tests;

@@ -38,6 +38,10 @@ impl Script {
         self.set_down_as(down.then_some(FaultKind::Unreachable));
     }
 
+    pub(super) fn is_down(&self) -> bool {
+        self.0.down.lock().unwrap().is_some()
+    }
+
     pub(crate) fn set_down_as(&self, down: Option<FaultKind>) {
         *self.0.down.lock().unwrap() = down;
     }

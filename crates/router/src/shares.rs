@@ -12,7 +12,7 @@ use crate::router::Router;
 use crate::status::InstanceStatus;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -27,7 +27,18 @@ const SPARE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct RoomMaker {
     turn: Mutex<Option<Exhausted>>,
+    relieved_at: std::sync::Mutex<Option<Instant>>,
 }
+
+/// From so full on, in quarters, queues above their share are emptied into dead-letter containers that answer: what is
+/// stored there is safe, and what would have to make room later is not.
+const RELIEF_QUARTERS: u64 = 3;
+
+/// How much of a queue goes to its container at a time.
+const RELIEF_BYTES: u64 = 1 << 20;
+
+/// How often queues are looked at for that, at most.
+const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a journal on disk in which nobody had to make room is not asked again, while nothing of it was released:
 /// each time costs a sync.
@@ -50,6 +61,19 @@ impl Exhausted {
 pub(crate) type RoomTurn<'a> = MutexGuard<'a, Option<Exhausted>>;
 
 impl RoomMaker {
+    /// Whether it is time to look at queues again.
+    fn may_relieve(&self) -> bool {
+        let mut at = self
+            .relieved_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if at.is_some_and(|at| at.elapsed() < RELIEF_INTERVAL) {
+            return false;
+        }
+        *at = Some(Instant::now());
+        true
+    }
+
     /// Waits for its turn. Dropping the future is harmless.
     pub(crate) async fn turn(&self) -> RoomTurn<'_> {
         self.turn.lock().await
@@ -106,6 +130,21 @@ impl Router {
             bytes_released: usage.bytes_released,
         });
         made && flushed(disk).await
+    }
+
+    /// Once the journal is nearly full, has endpoints that take nothing, and have more queued than their share, send
+    /// the oldest of that to their dead-letter containers.
+    pub(crate) fn relieve(&self) {
+        let usage = self.shared.gauge.usage();
+        if usage.bytes / RELIEF_QUARTERS < usage.bytes_max / 4 || !self.shared.room.may_relieve() {
+            return;
+        }
+        let lanes = self.lanes();
+        let sharing = lanes.iter().filter(|lane| lane.room_taken().has_share);
+        let share = share(usage.bytes_max, sharing.count());
+        lanes
+            .iter()
+            .for_each(|lane| lane.relieve(share, RELIEF_BYTES));
     }
 
     /// Warns when the dead letters that are kept here take half of the journal or more.

@@ -1,6 +1,6 @@
 //! A full journal: who makes room, what is refused, what is never lost for it.
 
-use super::dead_letter_tests::ended;
+use super::dead_letter_tests::{Shelf, ended};
 use super::reload_tests::definitions;
 use super::tests::{Script, endpoint_status};
 use super::*;
@@ -124,6 +124,42 @@ async fn queues_above_their_share_make_room_too() {
         overflowed(&status) > 200 && status.queued > 20,
         "{status:?}"
     );
+}
+
+/// An outage of all endpoints but one, whose containers answer: nothing that was accepted is lost.
+#[tokio::test(start_paused = true)]
+async fn queues_above_their_share_go_to_containers_before_the_journal_is_full() {
+    let (healthy, down) = (Script::default(), Script::default());
+    down.set_down(true);
+    let mut builder = Router::builder()
+        .journal_bytes_max(64 << 10)
+        .sink("healthy", healthy.clone())
+        .route("h", "healthy", "true");
+    let names = ["down-a", "down-b", "down-c"];
+    let shelves: Vec<Shelf> = names.iter().map(|_| Shelf::default()).collect();
+    for (name, shelf) in names.iter().zip(&shelves) {
+        builder = builder
+            .sink(name, down.clone())
+            .dead_letters(shelf.clone())
+            .route(name, name, "true");
+    }
+    let router = builder.build().unwrap();
+    for id in 0..300 {
+        let events = vec![large(id, "t", 1_000)];
+        router.accept(None, events, AckLevel::Memory).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(healthy.ids().len(), 300);
+    for (name, shelf) in names.iter().zip(&shelves) {
+        let status = endpoint_status(&router, name);
+        assert_eq!(status.discarded, 0, "{status:?}");
+        assert!(status.queued >= 16, "its share stays queued: {status:?}");
+        let stored = shelf.ids().len() as u64;
+        assert!(
+            stored >= 200 && stored == status.dead_letters.uploaded,
+            "{status:?}"
+        );
+    }
 }
 
 /// A slow endpoint that still takes what it is sent is not cut short for want of a processor.

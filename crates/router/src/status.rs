@@ -130,11 +130,42 @@ pub struct JournalStatus {
     pub lost: u64,
     /// Events accepted since the start, each once.
     pub accepted: u64,
+    /// Deliveries that damage of the disk took, ever: those that endpoints have as `lost`, and the next.
+    #[serde(default)]
+    pub lost_deliveries: u64,
+    /// Of those, the ones of which nobody can tell for which endpoints they were.
+    #[serde(default)]
+    pub lost_unknown: u64,
+    /// How long its syncs took; nothing in memory.
+    #[serde(default)]
+    pub syncs: Option<SyncStatus>,
     /// Accepted events that matched no route.
     pub unmatched: u64,
     /// Repeats of accepted events, which are not counted as accepted once more.
     #[serde(default)]
     pub duplicates: u64,
+}
+
+/// How long syncs of the journal took since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// How many there were.
+    pub count: u64,
+    /// Seconds that all of them took.
+    pub sum_s: f64,
+    /// Seconds that the one that goes on has taken by now; 0 where none does.
+    pub running_s: f64,
+    /// How many took no longer than so many seconds, growing.
+    pub buckets: Vec<SyncBucket>,
+}
+
+/// Syncs that took no longer than a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyncBucket {
+    /// The bound in seconds.
+    pub le_s: f64,
+    /// How many.
+    pub count: u64,
 }
 
 /// One instance.

@@ -265,7 +265,7 @@ mod tests {
     }
 
     const CONTAINER: &str = r#""deadLetterSecret":
-        "https://a.blob.core.windows.net/dead?sv=2022-11-02&sr=c&sp=w&sig=c2ln","#;
+        "https://a.blob.core.windows.net/dead?sv=2022-11-02&se=2099-01-01T00%3A00%3A00Z&sr=c&sp=w&sig=c2ln","#;
 
     #[test]
     fn a_dead_letter_container_is_not_ignored_without_a_word() {

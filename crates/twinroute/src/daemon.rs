@@ -165,6 +165,7 @@ pub(crate) fn built(
         .journal_bytes_max(config.journal.bytes_max.as_u64())
         .removed_grace(config.removed_grace)
         .expiry_warning(config.admin.expiry_warning)
+        .unreadable(config.ingress.unreadable())
         .definitions(definitions);
     Ok(with_journal(builder, loaded)?.build()?)
 }
@@ -213,6 +214,13 @@ fn open_journal(
     let (disk, recovered) =
         Disk::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
     let pending: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
+    for cut in recovered.report.cuts() {
+        tracing::warn!(
+            folder = %folder.display(),
+            %cut,
+            "the last group of the journal was torn by a crash; nothing of it was known to be on disk"
+        );
+    }
     if recovered.report.is_whole() {
         tracing::info!(folder = %folder.display(), pending, "the journal is open");
     } else {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -46,12 +46,22 @@ impl Drop for Daemon {
 impl Daemon {
     /// Starts a life with the configuration in `folder`.
     pub(crate) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, folder, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub(crate) fn start_with(
+        program: &Path,
+        folder: &Path,
+        variables: &[(&str, &PathBuf)],
+    ) -> anyhow::Result<Self> {
         let log = folder.join(LOG);
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let started = Instant::now();
         let mut child = Command::new(program)
             .args(["run", "--config", "twinroute.toml"])
             .current_dir(folder)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

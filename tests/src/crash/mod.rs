@@ -21,4 +21,4 @@ mod scene;
 pub(crate) mod wire;
 
 pub use report::Report;
-pub use run::{Options, run};
+pub use run::{Options, PRIVATE_MOUNTS, run};

@@ -90,6 +90,23 @@ impl Producers {
         }
     }
 
+    /// Waits until all of them are refused.
+    ///
+    /// # Errors
+    /// Some of them still are not after a while.
+    pub(super) async fn until_refused(&mut self, working: Working) -> anyhow::Result<u32> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        // Each producer has its end of the channel until it ends.
+        while working.acknowledged.has_changed().is_ok() {
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "posts are accepted for ever"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Ok(self.end(working).await)
+    }
+
     /// Waits until they have ended: told to, or because the process is gone.
     pub(super) async fn end(&mut self, mut working: Working) -> u32 {
         working.stop.send_replace(true);

@@ -1,5 +1,9 @@
 //! One run: the lives of the process one after the other, then a calm end in which all is drained.
 
+mod trials;
+
+pub use trials::PRIVATE_MOUNTS;
+
 use super::admin;
 use super::daemon::{self, Addresses, Daemon, LOG, PATIENCE};
 use super::destinations::Destinations;
@@ -45,6 +49,8 @@ pub struct Options {
     pub kills: u32,
     /// After this long no more kills come, and the end begins.
     pub time_max: Duration,
+    /// Whether trials of the disk follow: some seconds each.
+    pub with_trials: bool,
 }
 
 /// Makes a run and judges it; `tell` gets a line for each kill.
@@ -92,6 +98,11 @@ pub async fn run(options: &Options, mut tell: impl FnMut(&str)) -> anyhow::Resul
     }
     if let Some(failed) = failed {
         stage.record.failed(failed);
+    }
+    if options.with_trials {
+        for wrong in trials::run(options, &mut tell).await {
+            stage.record.failed(wrong);
+        }
     }
     let mut history = std::mem::take(&mut *stage.record.lock());
     history.deliveries = stage.destinations.deliveries();

@@ -129,23 +129,23 @@ async fn smuggled_requests() {
         "",
         &attacks,
         expect![[r#"
-        length, then chunked: 202, took ["1"]
-        chunked, then length: 202, took ["1"]
-        other coding last: 400, took []
-        coding of another name: 400, took []
-        coding with a tab: 400, took []
-        chunk size overflows: 400 BodyBroken, took []
-        chunk longer than it says: 400 BodyBroken, took []
-        two lengths: 400, took []
-        length with a sign: 400, took []
-        length in hexadecimal: 400, took []
-        lengths in a list: 400, took []
-        length overflows: 400, took []
-        space before the colon: 400, took []
-        header in two lines: 400, took []
-        null in a header: 400, took []
-        bare line feed: 202, took ["1", "smuggled"]
-    "#]],
+            length, then chunked: 202, took ["1"]
+            chunked, then length: 202, took ["1"]
+            other coding last: 400, took []
+            coding of another name: 400, took []
+            coding with a tab: 400, took []
+            chunk size overflows: 400 BodyBroken, took []
+            chunk longer than it says: 400 BodyBroken, took []
+            two lengths: 400, took []
+            length with a sign: 400, took []
+            length in hexadecimal: 400, took []
+            lengths in a list: 400, took []
+            length overflows: 400, took []
+            space before the colon: 400, took []
+            header in two lines: 400, took []
+            null in a header: 400, took []
+            bare line feed: 202 202, took ["1", "smuggled"]
+        "#]],
     )
     .await;
 }

@@ -14,6 +14,9 @@ async fn cloudevents_one_or_many() {
         &post(PUBLISH, one, EVENT),
         expect![[r#"
             HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 0
+            twinroute-generation: 1
             content-length: 0
 
             => ["1"]
@@ -25,6 +28,9 @@ async fn cloudevents_one_or_many() {
         &post(PUBLISH, many, &format!("[{EVENT}]")),
         expect![[r#"
             HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 0
+            twinroute-generation: 1
             content-length: 0
 
             => ["1"]
@@ -44,6 +50,9 @@ async fn the_event_grid_schema() {
         &request,
         expect![[r#"
             HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 1
+            twinroute-generation: 1
             content-length: 0
 
             => []
@@ -58,6 +67,9 @@ async fn cloudevents_that_call_themselves_json() {
         &post(PUBLISH, JSON, &format!(" [ {EVENT},{EVENT}]")),
         expect![[r#"
             HTTP/1.1 200 OK
+            twinroute-accepted: 2
+            twinroute-unmatched: 0
+            twinroute-generation: 1
             content-length: 0
 
             => ["1", "1"]
@@ -68,6 +80,9 @@ async fn cloudevents_that_call_themselves_json() {
         &post(PUBLISH, JSON, EVENT),
         expect![[r#"
             HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 0
+            twinroute-generation: 1
             content-length: 0
 
             => ["1"]

@@ -4,12 +4,14 @@
 mod abuse;
 mod access;
 mod ack;
+mod answers;
 mod any_bytes;
 mod callers;
 mod cloudevents;
 mod credentials;
 mod event_grid;
 mod network;
+mod notifications;
 mod overload;
 mod refusals;
 mod webhook;
@@ -108,6 +110,7 @@ fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Serve
         ..Definitions::default()
     };
     let router = router
+        .unreadable(settings.unreadable())
         .definitions(definitions)
         .sink("seen", seen.clone())
         .route("all", "seen", "true");

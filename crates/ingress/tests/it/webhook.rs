@@ -59,11 +59,12 @@ async fn deliveries_are_events() {
     check(
         &post("/events", &headers, event),
         expect![[r#"
-            HTTP/1.1 202 Accepted
-            content-type: application/json
-            content-length: 43
+            HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 0
+            twinroute-generation: 1
+            content-length: 0
 
-            {"accepted":1,"generation":1,"unmatched":0}
             => ["n"]
         "#]],
     )
@@ -72,6 +73,9 @@ async fn deliveries_are_events() {
         &post("/api/events", &headers, event),
         expect![[r#"
             HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 0
+            twinroute-generation: 1
             content-length: 0
 
             => ["n"]
@@ -82,11 +86,12 @@ async fn deliveries_are_events() {
     check(
         &post("/instances/plant-1/events", headers, EVENT),
         expect![[r#"
-            HTTP/1.1 202 Accepted
-            content-type: application/json
-            content-length: 43
+            HTTP/1.1 200 OK
+            twinroute-accepted: 1
+            twinroute-unmatched: 1
+            twinroute-generation: 1
+            content-length: 0
 
-            {"accepted":1,"generation":1,"unmatched":1}
             => []
         "#]],
     )

@@ -4,6 +4,10 @@
 //! converted. Writing an event that came in this format sends the same bytes on.
 
 use super::items::Items;
+use super::members::{
+    DATA, DATA_BASE64, DATACONTENTTYPE, DATASCHEMA, Envelope, ID, MEMBERS, SOURCE, SPECVERSION,
+    SUBJECT, TIME, TYPE,
+};
 use super::unset;
 use crate::event::payload::{MediaKind, PayloadForm, PayloadMember, json_bytes, without_mark};
 use crate::event::{
@@ -14,8 +18,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Reads one event (`application/cloudevents+json`).
@@ -102,108 +104,6 @@ fn too_large(bytes: usize, limits: &Limits) -> Problem {
 fn not_json(error: &serde_json::Error) -> Problem {
     Problem::NotJson {
         reason: error.to_string(),
-    }
-}
-
-/// The members of one event: raw JSON values, not yet looked at.
-#[derive(Default)]
-struct Envelope<'a> {
-    core: [Option<&'a str>; MEMBERS.len()],
-    extensions: Vec<(Cow<'a, str>, &'a str)>,
-    /// More extensions than an event may have, and not kept.
-    too_many: bool,
-    duplicate: Option<String>,
-    /// Whether a member is null.
-    has_null: bool,
-}
-
-const MEMBERS: [&str; 10] = [
-    "specversion",
-    "id",
-    "source",
-    "type",
-    "subject",
-    "time",
-    "dataschema",
-    "datacontenttype",
-    "data",
-    "data_base64",
-];
-const SPECVERSION: usize = 0;
-const ID: usize = 1;
-const SOURCE: usize = 2;
-const TYPE: usize = 3;
-const SUBJECT: usize = 4;
-const TIME: usize = 5;
-const DATASCHEMA: usize = 6;
-const DATACONTENTTYPE: usize = 7;
-const DATA: usize = 8;
-const DATA_BASE64: usize = 9;
-
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EnvelopeVisitor)
-    }
-}
-
-struct EnvelopeVisitor;
-
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a CloudEvent")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut envelope = Envelope::default();
-        while let Some(Key(key)) = map.next_key()? {
-            let value = map.next_value::<&RawValue>()?.get();
-            envelope.has_null |= value == "null";
-            let twice = match MEMBERS.iter().position(|member| *member == key) {
-                Some(member) => envelope.core[member].replace(value).is_some(),
-                None if envelope.extensions.len() == Limits::EXTENSIONS_MAX => {
-                    envelope.too_many = true;
-                    false
-                }
-                None => {
-                    let twice = envelope.extensions.iter().any(|(name, _)| *name == key);
-                    envelope.extensions.push((key.clone(), value));
-                    twice
-                }
-            };
-            if twice && envelope.duplicate.is_none() {
-                envelope.duplicate = Some(key.into_owned());
-            }
-        }
-        Ok(envelope)
-    }
-}
-
-/// A member name, borrowed unless it has escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor).map(Key)
-    }
-}
-
-struct KeyVisitor;
-
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a member name")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(key))
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(key.to_owned()))
     }
 }
 

@@ -4,4 +4,5 @@ pub mod amqp;
 pub mod http;
 mod items;
 pub mod json;
+mod members;
 mod unset;

@@ -149,6 +149,10 @@ fn offset(text: &str) -> Option<UtcOffset> {
         4 => (number(&plain[..2], 2)?, number(&plain[2..], 2)?),
         _ => return None,
     };
+    // UTC-12 to UTC+14 are in use.
+    if hours > 14 || minutes > 59 {
+        return None;
+    }
     let [hours, minutes] = [hours, minutes].map(|part| i8::try_from(part).ok());
     UtcOffset::from_hms(sign * hours?, sign * minutes?, 0).ok()
 }

@@ -3,6 +3,7 @@
 use super::disk::LaneState;
 use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
 use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment, Stamp};
+use super::time::TimeRecord;
 use crate::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 use crate::ledger::Ledger;
 use std::sync::Arc;
@@ -268,6 +269,14 @@ impl<'a> Body<'a> {
             lane: self.u32()?,
             fates: self.items(|body| Some((body.u64()?, fate_of(body.u8()?)?)))?,
         })
+    }
+
+    pub(super) fn journal_time(&mut self) -> Option<Record<'a>> {
+        Some(Record::Time(TimeRecord {
+            now: self.u64()?,
+            boot: self.u64()?,
+            since_boot: self.u64()?,
+        }))
     }
 
     pub(super) fn extent(&mut self) -> Option<Record<'a>> {

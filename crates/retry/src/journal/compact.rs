@@ -81,7 +81,12 @@ impl Log {
             segment: oldest,
             cursor,
         };
+        let mut accepted_in = None;
         for (sequence, live) in found {
+            if accepted_in.replace(live.accepted_in) != Some(live.accepted_in) {
+                let time = live.accepted_in;
+                Record::AcceptedIn { time }.encode(&mut copies.frames);
+            }
             if let Err(error) = self.copy(sequence, &live, &mut copies.frames) {
                 tracing::error!(
                     segment = oldest, sequence, %error,

@@ -261,7 +261,7 @@ fn any_flipped_bit_costs_its_record_only_and_is_told() {
     })
     .unwrap();
     // All but the cut that is told once and the end that was not reached.
-    assert_eq!(kinds.len(), 13, "{kinds:?}");
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
     for name in sim
         .list()
         .unwrap()

@@ -8,7 +8,9 @@ use super::record::ITEMS_MAX;
 use super::recover::{SEQUENCES_SKIPPED, read_to_write};
 use super::recovered::Recovered;
 use super::storage::Storage;
+use super::time::JournalTime;
 use super::totals::{Gauge, Held, Totals};
+use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::Window;
 use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
@@ -45,6 +47,8 @@ pub struct Settings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
+    /// How long a write or a sync may take before the journal is [`Health::Stalled`].
+    pub disk_overdue_after: Duration,
 }
 
 impl Default for Settings {
@@ -57,6 +61,7 @@ impl Default for Settings {
             commit_window: Duration::from_millis(1),
             settle_delay: Duration::from_millis(50),
             retry_delay: Duration::from_secs(5),
+            disk_overdue_after: Duration::from_secs(5),
         }
     }
 }
@@ -73,9 +78,12 @@ struct Inner {
     /// Seals new events, if they are to be.
     stamper: Option<Stamper>,
     clock: Arc<dyn Clock>,
+    time: Arc<JournalTime>,
     settings: Settings,
     lanes: Mutex<Lanes>,
     thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
+    watch: Arc<DiskWatch>,
+    _watching: WatchThread,
 }
 
 #[derive(Default)]
@@ -171,6 +179,8 @@ impl Disk {
         clock: Arc<dyn Clock>,
         sealing: &Sealing,
     ) -> Result<(Self, Recovered), OpenError> {
+        let watch = DiskWatch::new(settings.disk_overdue_after);
+        let storage = watch.watched(&storage);
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
         let found = read_to_write(&*storage)?;
@@ -187,6 +197,7 @@ impl Disk {
         let totals = Arc::clone(&log.totals);
         let index = log.index.clone();
         let reader = Reader::new(Arc::clone(&storage), index.clone(), keys);
+        let time = Arc::clone(&log.time);
         let mut lanes = Lanes::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);
@@ -207,13 +218,19 @@ impl Disk {
         let thread = thread.spawn(move || writer.run());
         let thread =
             thread.map_err(|error| OpenError::io(&*storage, "starting the writer", error))?;
+        let watching = WatchThread::start(Arc::clone(&watch));
+        let watching =
+            watching.map_err(|error| OpenError::io(&*storage, "starting the watch", error))?;
         let inner = Inner {
+            watch,
+            _watching: watching,
             shared,
             totals,
             index,
             reader,
             stamper,
             clock,
+            time,
             settings,
             lanes: Mutex::new(lanes),
             thread: Mutex::new(Some(thread)),
@@ -452,7 +469,24 @@ impl Disk {
     /// How it does.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.0.shared.lock().health.clone()
+        let health = self.0.shared.lock().health.clone();
+        match self.0.watch.overdue() {
+            Some(overdue) if health == Health::Ok => Health::Stalled(watch::reason(overdue)),
+            _ => health,
+        }
+    }
+
+    /// Journal time: how long the journal was there, by a clock that nobody sets. It goes on over restarts;
+    /// over a boot of the machine, from where it was noted last.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.0.time.now()
+    }
+
+    /// How long its syncs took.
+    #[must_use]
+    pub fn sync_times(&self) -> SyncTimes {
+        self.0.watch.times()
     }
 
     /// Writes everything, marks the journal as closed in order and gives the folder free. Blocks.
@@ -513,7 +547,7 @@ impl Inbox {
             Health::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
                 return Err(AppendError::NoRoom(Arc::clone(reason)));
             }
-            Health::Full(_) | Health::Ok => {}
+            Health::Full(_) | Health::Stalled(_) | Health::Ok => {}
         }
         if self.closing || self.ended {
             return Err(AppendError::Closed);

@@ -15,6 +15,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     commit_window: Duration::ZERO,
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,
+    disk_overdue_after: Duration::from_secs(60),
 };
 
 const SEGMENT: &str = "0000000000000001.seg";
@@ -178,6 +179,42 @@ fn the_last_group_may_be_cut_at_every_byte() {
         let told = !recovered.report.damage.is_empty();
         assert_eq!(told, cut > 0 && cut < length, "cut at {cut}");
     }
+}
+
+/// What `docs/http-api.md` says of a batch that was not answered: a kill may leave its beginning, a loss of
+/// power any of its events, and neither is damage.
+#[test]
+fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_loss_of_power() {
+    let sim = Sim::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    sim.fail_after(1, Fault::PowerOff);
+    let batch = (0..16).map(|id| new(&format!("b{id}"), &[hub]));
+    let appended = disk.append(batch.collect()).unwrap();
+    let of_batch: Vec<u64> = appended.entries.iter().map(|one| one.sequence).collect();
+    assert!(appended.durable.wait().is_err());
+    drop(disk);
+    let left = |leaves| {
+        let torn = sim.fork();
+        torn.power_on(leaves);
+        let (_, recovered) = open(&torn, SETTINGS);
+        assert!(recovered.report.is_whole(), "{}", recovered.report);
+        let found = pending(&recovered, hub);
+        assert_eq!(found[0], first, "what was answered is there");
+        found[1..].to_vec()
+    };
+    for bytes in (0..4_000).step_by(59) {
+        let found = left(Leaves::LastWriteCut(bytes));
+        assert_eq!(found, of_batch[..found.len()], "no gap");
+    }
+    let mut gaps = 0;
+    for seed in 0..40 {
+        let found = left(Leaves::Some(seed));
+        assert!(found.iter().all(|one| of_batch.contains(one)));
+        gaps += usize::from(found != of_batch[..found.len()]);
+    }
+    assert!(gaps > 0, "the beginning is not promised");
 }
 
 #[test]

@@ -96,6 +96,12 @@ impl Record<'_> {
                 out.push(u8::from(*listed));
             }
             Self::Lost { deliveries } => put_u64(out, *deliveries),
+            Self::Time(time) => {
+                put_u64(out, time.now);
+                put_u64(out, time.boot);
+                put_u64(out, time.since_boot);
+            }
+            Self::AcceptedIn { time } => put_u64(out, *time),
             Self::Hole(hole) => {
                 put_u64(out, hole.segment);
                 put_u64(out, hole.from);
@@ -147,6 +153,8 @@ impl Record<'_> {
             Self::Dead { .. } => kind::DEAD,
             Self::Extent { .. } => kind::EXTENT,
             Self::Lost { .. } => kind::LOST,
+            Self::Time(_) => kind::TIME,
+            Self::AcceptedIn { .. } => kind::ACCEPTED_IN,
             Self::Hole(_) => kind::HOLE,
             Self::Closed { .. } => kind::CLOSED,
         }

@@ -1,7 +1,8 @@
 //! Full disks: what is refused, what is written all the same, and how room comes back.
 
+use super::super::keys::tests::seal;
 use super::super::sim::{Fault, Leaves, Sim};
-use super::tests::{SETTINGS, append, crash, lane, new, open, pending, usage};
+use super::tests::{SETTINGS, append, crash, lane, new, open, open_sealed, pending, read, usage};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -226,6 +227,28 @@ fn full_disk_restart_goes_on_behind_a_torn_group() {
     assert_eq!(recovered.report.damage, [], "it is told once");
     assert_eq!(pending(&recovered, hub), accepted[1..]);
     assert_eq!(recovered.report.lost_all(), 0);
+}
+
+/// A sealed journal gets a new key at each start: there is room for its file on a disk that is full.
+#[test]
+fn full_disk_restart_of_a_sealed_journal() {
+    let sim = Sim::default();
+    let (disk, _) = open_sealed(&sim, SETTINGS, &seal(1));
+    let hub = lane(&disk, "hub");
+    let first = append(&disk, "a", &[hub]);
+    crash(&sim, disk, Leaves::All);
+    let names = sim.list().unwrap();
+    let taken = names
+        .iter()
+        .map(|name| sim.contents(name).unwrap().len() as u64);
+    sim.set_room(Some(taken.sum()));
+    for _ in 0..4 {
+        let (disk, recovered) = open_sealed(&sim, SETTINGS, &seal(1));
+        assert_eq!(pending(&recovered, hub), [first]);
+        assert_eq!(read(&disk, first), "a");
+        assert!(matches!(disk.health(), Health::Full(_)));
+        crash(&sim, disk, Leaves::All);
+    }
 }
 
 /// A group that is longer than a segment is leaves room for outcomes in the segment it gets.

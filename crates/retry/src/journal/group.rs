@@ -3,6 +3,7 @@
 use super::disk::LaneState;
 use super::index::Index;
 use super::record::{Group, Hole, Record, Segment};
+use super::time::TimeRecord;
 use super::totals::Held;
 use super::{encode, frame};
 use crate::dead_letter::DeadLetter;
@@ -133,6 +134,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) header: Option<(Segment, u64)>,
     /// Whether there is a manifest.
     pub(crate) is_listed: bool,
+    /// Journal time.
+    pub(crate) time: TimeRecord,
     /// Counts of all lanes and the oldest segment that is still needed.
     pub(crate) checkpoint: Option<(u64, &'a Index)>,
     /// Frames that are carried forward.
@@ -161,8 +164,9 @@ impl Layout<'_> {
         };
         Record::Group(group).encode(out);
         let behind = out.len();
+        Record::Time(self.time).encode(out);
         if let Some((oldest, index)) = self.checkpoint {
-            index.encode_checkpoint(oldest, group.first_sequence, out);
+            index.encode_checkpoint(oldest, group.first_sequence, self.time.now, out);
         }
         for (lane, instance, endpoint) in &work.notes.bindings {
             Record::Binding {
@@ -172,7 +176,11 @@ impl Layout<'_> {
             }
             .encode(out);
         }
-        out.extend_from_slice(self.copies);
+        if !self.copies.is_empty() {
+            out.extend_from_slice(self.copies);
+            let time = self.time.now;
+            Record::AcceptedIn { time }.encode(out);
+        }
         work.batches.iter().for_each(|batch| put_batch(out, batch));
         work.notes.encode(out);
         for hole in &work.holes {

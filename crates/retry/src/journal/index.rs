@@ -4,11 +4,13 @@
 use super::disk::LaneState;
 use super::pages::{Live, Opens, Pages};
 use super::record::{Accepted, Lanes, Open, Record};
+use super::time::TimeRecord;
 use super::totals::Held;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::{Discard, Fate, Ledger};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -27,6 +29,8 @@ pub(crate) struct Lane {
     pub(crate) name: Option<(InstanceName, EndpointName)>,
     pub(crate) ledger: Ledger,
     pub(crate) state: LaneState,
+    /// When that was noted, in journal time.
+    state_noted: u64,
     /// Deliveries that are not settled.
     pub(crate) open: u64,
     /// Bytes of their events, each whole however many lanes have it.
@@ -49,6 +53,18 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Its state as of a moment of journal time: a time-to-live that stands still has done so since it was
+    /// noted.
+    pub(crate) fn state_at(&self, now: u64) -> LaneState {
+        let mut state = self.state;
+        if state.still_since.is_some() {
+            state.still += Duration::from_millis(now.saturating_sub(self.state_noted));
+        }
+        state
+    }
+}
+
 /// What is in use of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Share {
@@ -66,6 +82,10 @@ pub(crate) struct Index {
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
     letters: Letters,
+    /// Journal time, as noted last.
+    pub(crate) time: TimeRecord,
+    /// The journal time at which events that follow in the group were accepted.
+    accepted_in: u64,
     /// Deliveries that were ever made, and those that are open, of all lanes.
     pub(crate) made: u64,
     pub(crate) open: u64,
@@ -129,8 +149,14 @@ impl Index {
                 self.fresh_open = 0;
             }
             Record::Lost { deliveries } => self.lost_unknown = *deliveries,
-            Record::Group(_)
-            | Record::Extent { .. }
+            Record::Time(time) => {
+                self.time = *time;
+                self.accepted_in = time.now;
+            }
+            Record::AcceptedIn { time } => self.accepted_in = *time,
+            // What an older group carried forward is none of this one's.
+            Record::Group(_) => self.accepted_in = self.time.now,
+            Record::Extent { .. }
             | Record::Checkpoint { .. }
             | Record::Hole(_)
             | Record::Closed { .. } => {}
@@ -148,7 +174,11 @@ impl Index {
                 let before = std::mem::replace(&mut self.lane(*lane).ledger, *ledger);
                 self.made = self.made.saturating_sub(before.made()) + ledger.made();
             }
-            Record::State { lane, state } => self.lane(*lane).state = *state,
+            Record::State { lane, state } => {
+                let noted = self.time.now;
+                let lane = self.lane(*lane);
+                (lane.state, lane.state_noted) = (*state, noted);
+            }
             Record::Event { event, lanes } => {
                 self.put_new(event, lanes, place);
             }
@@ -267,6 +297,7 @@ impl Index {
         let live = Live {
             place,
             accepted_at: event.accepted_at,
+            accepted_in: self.accepted_in,
             twin: event.twin(),
             open,
         };
@@ -370,7 +401,15 @@ impl Index {
     }
 
     /// Records that say what every lane is, has counted and has noted.
-    pub(crate) fn encode_checkpoint(&self, oldest: u64, next_sequence: u64, out: &mut Vec<u8>) {
+    ///
+    /// `now` is the journal time that the group notes.
+    pub(crate) fn encode_checkpoint(
+        &self,
+        oldest: u64,
+        next_sequence: u64,
+        now: u64,
+        out: &mut Vec<u8>,
+    ) {
         for (number, lane) in &self.lanes {
             let number = *number;
             if let Some((instance, endpoint)) = &lane.name {
@@ -381,7 +420,7 @@ impl Index {
                 };
                 binding.encode(out);
             }
-            let (ledger, state) = (lane.ledger, lane.state);
+            let (ledger, state) = (lane.ledger, lane.state_at(now));
             Record::Counts {
                 lane: number,
                 ledger,

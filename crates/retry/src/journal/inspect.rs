@@ -130,6 +130,12 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
         Record::Extent { length, listed } => {
             writeln!(out, "extent length={length} listed={listed}")
         }
+        Record::Time(time) => writeln!(
+            out,
+            "time now={} boot={:016x} since-boot={}",
+            time.now, time.boot, time.since_boot
+        ),
+        Record::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
         Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
         Record::Hole(Hole { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")

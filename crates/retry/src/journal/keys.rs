@@ -36,6 +36,12 @@ const ITEM_BYTES: usize = 4 + KEY_BYTES;
 /// A file of keys is no longer: some 29,000 keys. One is made at each opening, and goes with its last record.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// A file of zeros that makes room for the next one on a disk that is full.
+const SPARE: &str = "keys.spare";
+
+/// Its bytes: the most that there is room for.
+const SPARE_BYTES: [u64; 3] = [8 << 10, 4 << 10, 1 << 10];
+
 /// Whether events are sealed at rest, and what opens those that are.
 #[derive(Clone, Debug, Default)]
 pub enum Sealing {
@@ -199,12 +205,42 @@ impl Keys {
         if storage.list()?.iter().any(|name| name == NEXT) {
             storage.remove(NEXT)?;
         }
-        storage.create(NEXT, sealed.len() as u64)?;
+        create_with_spare(storage, sealed.len() as u64)?;
         storage.write_at(NEXT, &sealed, 0)?;
         storage.sync_data(NEXT)?;
         storage.rename(NEXT, KEYS)?;
-        storage.sync_dir()
+        storage.sync_dir()?;
+        keep_spare(storage)
     }
+}
+
+/// Makes the next file; on a disk that is full, in the room that was kept for it.
+fn create_with_spare(storage: &dyn Storage, bytes: u64) -> io::Result<()> {
+    match storage.create(NEXT, bytes) {
+        Err(error)
+            if error.kind() == io::ErrorKind::StorageFull
+                && storage.list()?.iter().any(|name| name == SPARE) =>
+        {
+            storage.remove(SPARE)?;
+            storage.create(NEXT, bytes)
+        }
+        made => made,
+    }
+}
+
+/// Keeps room for the next file, so that a start on a full disk can make it. The old one has just given
+/// back its own.
+fn keep_spare(storage: &dyn Storage) -> io::Result<()> {
+    if storage.list()?.iter().any(|name| name == SPARE) {
+        return Ok(());
+    }
+    for bytes in SPARE_BYTES {
+        match storage.create(SPARE, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            made => return made,
+        }
+    }
+    Ok(())
 }
 
 fn failed_numbers(storage: &dyn Storage) -> OpenError {

@@ -14,6 +14,7 @@ use super::prepare::Next;
 use super::record::{Record, Segment};
 use super::storage::Storage;
 use super::survey::free_name;
+use super::time::JournalTime;
 use super::totals::{Held, Totals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -71,6 +72,7 @@ pub(crate) struct Active {
 pub(crate) struct Log {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: Arc<JournalTime>,
     pub(crate) segment_bytes: u64,
     pub(crate) index: SharedIndex,
     pub(crate) totals: Arc<Totals>,
@@ -336,6 +338,7 @@ impl Log {
             synced: self.synced,
             header,
             is_listed: self.manifest.is_there(),
+            time: self.time.record(),
             checkpoint: index
                 .as_deref()
                 .map(|index| (oldest.unwrap_or_default(), index)),

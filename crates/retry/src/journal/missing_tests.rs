@@ -30,9 +30,11 @@ fn three_segments() -> (Sim, u64) {
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let mut events = 0;
-    while segments(&sim).len() < 3 || events % 7 > 0 {
+    let mut in_third = 0;
+    while in_third < 8 {
         append(&disk, &events.to_string(), &[hub]);
         events += 1;
+        in_third += u64::from(segments(&sim).len() == 3);
     }
     crash(&sim, disk, Leaves::All);
     assert_eq!(segments(&sim).len(), 3);
@@ -127,7 +129,7 @@ fn segments_missing_the_newest_is_cut_or_zeroed_anywhere() {
         assert_eq!(held_against_each_other(&zeroed, events), lost, "at {at}");
         seen.insert(lost);
     }
-    assert!(seen.len() > 4, "{seen:?}");
+    assert!(seen.len() > 3, "{seen:?}");
     // Behind the last record nothing is lost, but the file is not as it was made.
     sim.truncate(&newest, end);
     let (_, recovered) = open(&sim, SETTINGS);

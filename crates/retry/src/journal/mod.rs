@@ -28,7 +28,9 @@ mod start;
 pub mod storage;
 mod survey;
 mod suspects;
+mod time;
 mod totals;
+mod watch;
 mod window;
 mod writer;
 
@@ -42,6 +44,7 @@ pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
 pub use repair::repair;
 pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
 pub use totals::{Full, Gauge, Usage};
+pub use watch::SyncTimes;
 pub use writer::{AppendError, DurableTicket, Health, LaneNumber, NotDurable};
 
 use std::sync::Arc;

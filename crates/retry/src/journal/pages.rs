@@ -14,6 +14,8 @@ use twinroute_model::clock::Timestamp;
 pub(crate) struct Live {
     pub(crate) place: Place,
     pub(crate) accepted_at: Timestamp,
+    /// The same in journal time, in milliseconds.
+    pub(crate) accepted_in: u64,
     /// Stable hash of its twin.
     pub(crate) twin: u64,
     pub(crate) open: Opens,
@@ -160,6 +162,7 @@ mod tests {
                 bytes: 1,
             },
             accepted_at: Timestamp::from_unix_millis(0),
+            accepted_in: 0,
             twin: 0,
             open: Opens::One(Open::fresh(1)),
         }
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_live_event_of_one_lane_is_small() {
-        assert!(size_of::<Live>() <= 72, "{}", size_of::<Live>());
+        assert!(size_of::<Live>() <= 80, "{}", size_of::<Live>());
         let mut pages = Pages::default();
         for sequence in 0..10 * PAGE {
             pages.insert(sequence, live(0));

@@ -6,6 +6,7 @@ use super::body::Body;
 use super::disk::LaneState;
 use super::frame;
 use super::keys::Keys;
+use super::time::TimeRecord;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::{Fate, Ledger};
 use bytes::Bytes;
@@ -80,6 +81,10 @@ pub(crate) enum Record<'a> {
         /// Whether there was a manifest by then.
         listed: bool,
     },
+    /// Journal time as of here; events that follow in the group were accepted at this time.
+    Time(TimeRecord),
+    /// The journal time, in milliseconds, at which events that follow in the group were accepted.
+    AcceptedIn { time: u64 },
     /// Deliveries that damage took and whose endpoints cannot be told, all of them as of here.
     Lost { deliveries: u64 },
     /// A cut that was told when the journal was opened; it is not told again.
@@ -234,6 +239,8 @@ pub(super) mod kind {
     pub(crate) const REPLAY_SEALED: u8 = 20;
     pub(crate) const EXTENT: u8 = 21;
     pub(crate) const LOST: u8 = 22;
+    pub(crate) const TIME: u8 = 23;
+    pub(crate) const ACCEPTED_IN: u8 = 24;
 }
 
 /// Why a valid frame is no record that this program knows: it was written by a newer one.
@@ -278,6 +285,8 @@ impl<'a> Record<'a> {
             kind::ATTEMPT => body.attempt(),
             kind::DEAD => body.dead(),
             kind::EXTENT => body.extent(),
+            kind::TIME => body.journal_time(),
+            kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
             kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
             kind::HOLE => body.hole(),
             kind::CLOSED => body

@@ -81,6 +81,12 @@ fn of_files() -> Vec<Record<'static>> {
         extent(true),
         extent(false),
         Record::Lost { deliveries: 410 },
+        Record::Time(TimeRecord {
+            now: 86_400_000,
+            boot: 0x0123_4567_89ab_cdef,
+            since_boot: 3_600_000,
+        }),
+        Record::AcceptedIn { time: 80_000_000 },
     ]
 }
 
@@ -183,7 +189,7 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
 
 proptest! {
     #[test]
-    fn random_bodies_never_panic(kind in 0_u8..24, version in 0_u8..3, body: Vec<u8>) {
+    fn random_bodies_never_panic(kind in 0_u8..26, version in 0_u8..3, body: Vec<u8>) {
         let frame = frame::Frame { version, kind, body: &body };
         if let Err(unknown) = Record::decode(&frame) {
             prop_assert_eq!(unknown, Unknown { version, kind });

@@ -377,6 +377,10 @@ impl Run {
                 ),
             }
         }
+        if self.model.tampered {
+            // Lanes whose names are lost may still wait for them.
+            return;
+        }
         let gone = self.model.settled_for_good.iter();
         let gone = gone.filter(|(_, sequence)| !open.contains(sequence));
         let gone: Vec<u64> = gone.map(|one| one.1).collect();

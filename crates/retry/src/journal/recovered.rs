@@ -7,6 +7,7 @@ use super::writer::LaneNumber;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::{Discard, Ledger};
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -33,7 +34,7 @@ pub struct RecoveredLane {
     pub name: Option<(InstanceName, EndpointName)>,
     /// What it has counted: matched + replayed = settled + pending.
     pub ledger: Ledger,
-    /// What it noted of itself.
+    /// What it noted of itself, as of now.
     pub state: LaneState,
     /// What is not settled, by sequence.
     pub pending: Vec<PendingDelivery>,
@@ -48,8 +49,11 @@ pub struct PendingDelivery {
     pub twin: u64,
     /// What the event takes on disk, in bytes.
     pub bytes: u32,
-    /// When the event was accepted.
+    /// When the event was accepted, as the clock was then.
     pub accepted_at: Timestamp,
+    /// How old it is for certain, whatever was done to the clock: over a boot, the time in which the journal
+    /// was closed does not count.
+    pub age: Duration,
     /// Attempts in which it failed alone.
     pub attempts: u32,
     /// When it is to be tried again, if it is parked.
@@ -66,14 +70,17 @@ pub(crate) fn lost_unknown(index: &Index) -> u64 {
 }
 
 /// The lanes of an index, by number.
-pub(crate) fn lanes(index: &Index) -> Vec<RecoveredLane> {
+///
+/// `now` is journal time.
+pub(crate) fn lanes(index: &Index, now: Duration) -> Vec<RecoveredLane> {
+    let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let numbered = index.lanes.iter();
     let mut lanes: Vec<_> = numbered
         .map(|(number, lane)| RecoveredLane {
             number: LaneNumber(*number),
             name: lane.name.clone(),
             ledger: lane.ledger,
-            state: lane.state,
+            state: lane.state_at(millis),
             pending: Vec::with_capacity(usize::try_from(lane.open).unwrap_or_default()),
         })
         .collect();
@@ -86,6 +93,7 @@ pub(crate) fn lanes(index: &Index) -> Vec<RecoveredLane> {
                     twin: live.twin,
                     bytes: live.place.bytes,
                     accepted_at: live.accepted_at,
+                    age: Duration::from_millis(millis.saturating_sub(live.accepted_in)),
                     attempts: open.attempts,
                     due: open.due,
                     dead: open.dead.clone(),

@@ -145,6 +145,12 @@ impl Damage {
         (self.kind == DamageKind::Unreadable).then(|| *sequences.start())
     }
 
+    /// Whether it is a cut, of which nothing was known to be on disk.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.kind == DamageKind::Cut
+    }
+
     /// The last segment it is in.
     pub(super) fn last_segment(&self) -> u64 {
         match self.kind {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What goes wrong at one call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,31 @@ pub enum Leaves {
 pub struct Sim {
     state: Arc<Mutex<State>>,
     locked: Arc<AtomicBool>,
+    /// Whether syncs hang, and how many do.
+    hanging: Arc<(Mutex<(bool, usize)>, Condvar)>,
+}
+
+/// As long as this is there, syncs hang.
+#[derive(Debug)]
+pub struct HangingSyncs(Arc<(Mutex<(bool, usize)>, Condvar)>);
+
+impl HangingSyncs {
+    /// Waits until one does.
+    pub fn wait_for_one(&self) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.1 == 0 {
+            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for HangingSyncs {
+    fn drop(&mut self) {
+        let (state, changed) = &*self.0;
+        state.lock().unwrap_or_else(PoisonError::into_inner).0 = false;
+        changed.notify_all();
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -117,6 +142,7 @@ impl Sim {
         Self {
             state: Arc::new(Mutex::new(self.state().clone())),
             locked: Arc::default(),
+            hanging: Arc::default(),
         }
     }
 
@@ -124,6 +150,25 @@ impl Sim {
     pub fn fail_after(&self, calls: u64, fault: Fault) {
         let mut state = self.state();
         state.fault = Some((state.calls + calls, fault));
+    }
+
+    /// Lets syncs hang for as long as what this gives is there.
+    #[must_use]
+    pub fn hang_syncs(&self) -> HangingSyncs {
+        let (state, _) = &*self.hanging;
+        state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
+        HangingSyncs(Arc::clone(&self.hanging))
+    }
+
+    fn hang(&self) {
+        let (state, changed) = &*self.hanging;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1 += 1;
+        changed.notify_all();
+        while state.0 {
+            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.1 -= 1;
     }
 
     /// Takes back what [`Self::fail_after`] said and has not happened.
@@ -374,6 +419,7 @@ impl Storage for Sim {
     }
 
     fn sync_data(&self, name: &str) -> io::Result<()> {
+        self.hang();
         let mut state = self.state();
         match Self::call(&mut state)? {
             None | Some(Fault::NoRoom) => {}

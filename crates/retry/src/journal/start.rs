@@ -11,6 +11,7 @@ use super::prepare::{self, Next};
 use super::recover::Found;
 use super::recovered::{self, Recovered};
 use super::storage::Storage;
+use super::time::JournalTime;
 use super::totals::Totals;
 use super::writer::Inbox;
 use std::sync::Arc;
@@ -26,8 +27,9 @@ pub(super) fn prepare(
 ) -> (Log, Recovered) {
     let (id, end) = found.end;
     let manifest = ManifestFile::new(storage, found.manifest);
+    let time = Arc::new(JournalTime::after(found.index.time, clock));
     let recovered = Recovered {
-        lanes: recovered::lanes(&found.index),
+        lanes: recovered::lanes(&found.index, time.now()),
         next_sequence: found.next_sequence,
         lost_unknown: recovered::lost_unknown(&found.index),
         report: found.report,
@@ -37,6 +39,7 @@ pub(super) fn prepare(
     let log = Log {
         storage: Arc::clone(storage),
         clock: Arc::clone(clock),
+        time,
         segment_bytes: settings.segment_bytes,
         index: SharedIndex::new(found.index),
         totals: Arc::new(totals),

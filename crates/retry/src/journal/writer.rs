@@ -74,6 +74,8 @@ pub enum Health {
     Ok,
     /// It cannot write, says why, and tries again by itself.
     Full(Arc<str>),
+    /// A write or a sync has not ended for longer than it should. It goes on when that does.
+    Stalled(Arc<str>),
     /// A sync failed; only a restart helps.
     Poisoned(Arc<str>),
 }
@@ -437,7 +439,7 @@ impl Drop for Writer {
             }
             let error = match &inbox.health {
                 Health::Poisoned(reason) => NotDurable::Poisoned(Arc::clone(reason)),
-                Health::Ok | Health::Full(_) => NotDurable::Closed,
+                Health::Ok | Health::Full(_) | Health::Stalled(_) => NotDurable::Closed,
             };
             let batches = std::mem::take(&mut inbox.work.batches);
             self.log.totals.give_back(held(&batches));

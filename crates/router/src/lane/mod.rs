@@ -305,6 +305,13 @@ impl Lane {
         self.lock().room_taken()
     }
 
+    /// Empties its queue above its `share` into its dead-letter container, `bytes` of it at a time.
+    pub(crate) fn relieve(&self, share: u64, bytes: u64) {
+        if self.lock().relieve(share, bytes, Instant::now()) {
+            self.wake.notify_one();
+        }
+    }
+
     /// Discards one delivery, so that others have room in the journal.
     pub(crate) fn evict(&self, what: Evictable) -> Option<EvictedDelivery> {
         let evicted = self.lock().evict(what, Instant::now());

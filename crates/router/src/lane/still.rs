@@ -1,5 +1,5 @@
-//! Time-to-live that stands still: while an endpoint is paused, not defined or refuses the credential,
-//! nobody's time runs out.
+//! Time-to-live that stands still: while an endpoint is paused, not defined, unavailable or refuses the
+//! credential, nobody's time runs out.
 
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,10 +1,10 @@
 //! The file of last definitions.
 //!
 //! A sealed file ([`crate::sealed_file`]) with the head `TWRLASTD` and version 1. Inside is JSON, `{"endpoints": [...]}`; each endpoint has `instance`, `name`, `definition` (the ARM body with its secrets),
-//! `settings` where they are not the default ones, and `removedAt` (milliseconds since the Unix epoch) where
-//! nothing defines it any more.
+//! `settings` where they are not the default ones, and `removedAt` (milliseconds since the Unix epoch) and
+//! `removedIn` (milliseconds of journal time) where nothing defines it any more.
 
-use super::Kept;
+use super::{Kept, Removal};
 use crate::plan::LaneKey;
 use crate::sealed_file::{SealedFile, SealedFileError};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Revealed};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -66,6 +67,8 @@ struct WrittenEndpoint<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     removed_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    removed_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a EndpointSettings>,
     definition: Revealed<'a>,
 }
@@ -82,6 +85,7 @@ struct StoredEndpoint<'a> {
     instance: String,
     name: String,
     removed_at: Option<i64>,
+    removed_in: Option<u64>,
     #[serde(borrow)]
     settings: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -137,7 +141,11 @@ impl LastDefinitions {
         let endpoints = kept.iter().map(|((instance, name), kept)| WrittenEndpoint {
             instance: instance.as_str(),
             name: name.as_str(),
-            removed_at: kept.removed_at.map(Timestamp::unix_millis),
+            removed_at: kept.removed_at.map(|removal| removal.at.unix_millis()),
+            removed_in: kept.removed_at.and_then(|removal| {
+                let millis = removal.time?.as_millis();
+                u64::try_from(millis).ok()
+            }),
             settings: Some(&*kept.settings).filter(|settings| **settings != default),
             definition: Revealed(&kept.endpoint),
         });
@@ -167,7 +175,10 @@ impl StoredEndpoint<'_> {
         let kept = Kept {
             endpoint: Arc::new(endpoint),
             settings: Arc::new(settings),
-            removed_at: self.removed_at.map(Timestamp::from_unix_millis),
+            removed_at: self.removed_at.map(|at| Removal {
+                at: Timestamp::from_unix_millis(at),
+                time: self.removed_in.map(Duration::from_millis),
+            }),
         };
         Some(((InstanceName::new(&self.instance).ok()?, name), kept))
     }

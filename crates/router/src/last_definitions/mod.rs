@@ -17,19 +17,31 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::settings::EndpointSettings;
 
+/// When nothing defined an endpoint any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// As the clock was then.
+    pub(crate) at: Timestamp,
+    /// In journal time; files of earlier versions do not have it, and then the grace time begins when it is
+    /// found.
+    pub(crate) time: Option<Duration>,
+}
+
 /// What an endpoint's lane is made of.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) settings: Arc<EndpointSettings>,
     /// Since when nothing defines it.
-    pub(crate) removed_at: Option<Timestamp>,
+    pub(crate) removed_at: Option<Removal>,
 }
 
 impl Kept {
-    /// What remains of the grace time. A clock that was set back does not make it longer than it is.
-    pub(crate) fn left(&self, grace: Duration, now: Timestamp) -> Duration {
-        let gone = self.removed_at.map_or(Duration::ZERO, |at| now.since(at));
+    /// What remains of the grace time, at a moment of journal time: no clock that is set makes it longer or
+    /// shorter.
+    pub(crate) fn left(&self, grace: Duration, now: Duration) -> Duration {
+        let removed_in = self.removed_at.and_then(|removal| removal.time);
+        let gone = removed_in.map_or(Duration::ZERO, |removed| now.saturating_sub(removed));
         grace.saturating_sub(gone)
     }
 }
@@ -110,7 +122,7 @@ impl Last {
         &mut self,
         defined: impl Iterator<Item = Defined>,
         is_waited_for: impl Fn(&LaneKey) -> bool,
-        now: Timestamp,
+        now: Removal,
     ) {
         let mut removed = std::mem::take(&mut self.kept);
         let before = removed.len();
@@ -130,8 +142,9 @@ impl Last {
         }
         for (key, mut kept) in removed {
             if is_waited_for(&key) {
-                same += usize::from(kept.removed_at.is_some());
-                kept.removed_at.get_or_insert(now);
+                let removal = kept.removed_at.get_or_insert(now);
+                same += usize::from(removal.time.is_some() && *removal != now);
+                removal.time = removal.time.or(now.time);
                 self.kept.insert(key, kept);
             }
         }

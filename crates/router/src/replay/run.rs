@@ -7,6 +7,7 @@ use crate::intake::OnDisk;
 use crate::lane::Lane;
 use crate::router::Router;
 use crate::sink::StoredLetter;
+use crate::unreadable;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -279,7 +280,8 @@ impl<'a> Course<'a> {
             false
         });
         self.failures = failures;
-        if failures < FAILURES_MAX {
+        // What cannot be read says nothing of what comes behind it.
+        if failures < FAILURES_MAX || unreadable::is_reserved(&self.lane.name) {
             return Ok(());
         }
         let last = self.lane.status().last_error;

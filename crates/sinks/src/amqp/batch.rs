@@ -22,7 +22,7 @@ use twinroute_router::sink::Delivery;
 pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
 /// Message format of one AMQP message (AMQP 1.0 part 3 §3.2.16).
 const MESSAGE_FORMAT: u32 = 0;
-/// Longest partition key or session id.
+/// Longest partition key or session id, in UTF-16 code units, which are the characters of .NET.
 /// Source: Azure Service Bus quotas, "message/session/partition key size 128".
 const KEY_CHARS_MAX: usize = 128;
 /// More than a message has around its payload and its event's attributes: an envelope of three values of at most
@@ -84,7 +84,7 @@ impl Routing {
 /// The twin as a key; one that is too long stands as its stable hash.
 fn twin_key(delivery: &Delivery) -> String {
     let key = TwinKey::of(&delivery.event).to_string();
-    if key.chars().count() <= KEY_CHARS_MAX {
+    if key.encode_utf16().count() <= KEY_CHARS_MAX {
         return key;
     }
     format!("{:016x}", delivery.twin)

@@ -121,14 +121,19 @@ fn values_of_any_length_are_written() {
 #[test]
 fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
     let head = r#""specversion":"1.0","id":"1","source":"h","type":"t""#;
-    for (rest, expected) in [
-        ("", &b""[..]),
-        (r#","data":{"a": 1.10}"#, b"{\"a\": 1.10}"),
+    for (rest, expected, media_type) in [
+        ("", &b""[..], None),
+        (
+            r#","data":{"a": 1.10}"#,
+            b"{\"a\": 1.10}",
+            Some("application/json"),
+        ),
         (
             r#","datacontenttype":"text/plain","data":"a\u00e4""#,
             "a\u{e4}".as_bytes(),
+            Some("text/plain"),
         ),
-        (r#","data_base64":"AP8=""#, b"\x00\xff"),
+        (r#","data_base64":"AP8=""#, b"\x00\xff", None),
     ] {
         let json = format!("{{{head}{rest}}}");
         let event =
@@ -137,7 +142,12 @@ fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
         assert_eq!(event.data().as_bytes(), expected);
         let mut bytes = Vec::new();
         amqp::write(&event, &Envelope::default(), &mut bytes);
-        assert_eq!(broker::decode(&bytes).body.0.as_slice(), expected);
+        let message = broker::decode(&bytes);
+        assert_eq!(message.body.0.as_slice(), expected);
+        let found = message
+            .properties
+            .and_then(|properties| properties.content_type);
+        assert_eq!(found.as_ref().map(|symbol| symbol.as_str()), media_type);
     }
 }
 
@@ -235,6 +245,9 @@ fn a_key_is_at_most_128_characters() {
     assert_eq!(routing.key(&short).unwrap(), format!("{host}/room"));
     let long = delivery(1, &"ä".repeat(128), b"");
     assert_eq!(routing.key(&long).unwrap(), format!("{:016x}", long.twin));
+    // .NET counts such a character as two.
+    let wide = delivery(1, &"\u{1F600}".repeat(45), b"");
+    assert_eq!(routing.key(&wide).unwrap(), format!("{:016x}", wide.twin));
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
         } else {
             "warning: this holds secrets in the clear; let nobody else read it (chmod 600)"
         };
-        output::error_line(&what);
+        output::error_line(what);
     }
     output::line(format_args!("{document:#}"))?;
     Ok(())

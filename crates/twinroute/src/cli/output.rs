@@ -74,8 +74,7 @@ pub(crate) fn has_colors(stream: &impl RawStream) -> bool {
 /// Says a line on standard error: an error, a warning, how far a long step is. Nobody may be there to read it, which
 /// changes nothing.
 pub(crate) fn error_line(text: impl Display) {
-    let text = text.to_string();
-    error_text(format_args!("{}\n", visible::one_line(&text)));
+    error_text(format_args!("{}\n", indented(&text.to_string())));
 }
 
 /// As [`error_line`], for a text that ends its own lines.
@@ -174,6 +173,24 @@ fn printed(text: &dyn Display) -> String {
     }
 }
 
+/// A text that may have lines of its own, such as a filter with a mark below its mistake, within one that has others:
+/// further lines are indented, so that none of them passes for a line of ours.
+pub(crate) fn indented(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (number, line) in text.trim_end_matches('\n').split('\n').enumerate() {
+        if number > 0 {
+            out.push('\n');
+            if !line.starts_with(INDENT) {
+                out.push_str(INDENT);
+            }
+        }
+        out.push_str(&visible::one_line(line));
+    }
+    out
+}
+
+const INDENT: &str = "    ";
+
 /// The gate for data that goes to a terminal: into a file or a pipe it goes as it is, byte for byte.
 #[derive(Default)]
 struct TerminalGate {
@@ -236,6 +253,20 @@ mod tests {
 
     fn failure(kind: io::ErrorKind) -> io::Error {
         OutputFailure::wrap(kind.into())
+    }
+
+    #[test]
+    fn lines_of_a_text_pass_for_none_of_ours() {
+        for (text, expect) in [
+            ("one", "one"),
+            ("x is\n    x is\n      ^^\n", "x is\n    x is\n      ^^"),
+            (
+                "x\nerror: y\r\n\u{1b}[2J",
+                "x\n    error: y\\r\n    \\u001b[2J",
+            ),
+        ] {
+            assert_eq!(indented(text), expect);
+        }
     }
 
     #[test]

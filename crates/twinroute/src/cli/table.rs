@@ -1,5 +1,6 @@
 //! A status as a table for the terminal.
 
+use crate::cli::output;
 use std::fmt::Write as _;
 use twinroute_model::visible::one_line;
 use twinroute_router::status::{EndpointStatus, SourceStatus, Status};
@@ -27,10 +28,10 @@ pub(super) fn render(status: &Status) -> String {
         source_lines(&mut text, source);
     }
     for warning in &status.table.warnings {
-        line(&mut text, format_args!("warning: {warning}"));
+        several(&mut text, &format!("warning: {warning}"));
     }
     for error in &status.table.errors {
-        line(&mut text, format_args!("refused: {error}"));
+        several(&mut text, &format!("refused: {error}"));
     }
     for instance in &status.instances {
         line(&mut text, format_args!("\n{:<22}{COLUMNS}", instance.name));
@@ -221,6 +222,11 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
         None => ("", &*line),
     };
     writeln!(text, "{gap}{}", one_line(line)).expect("a String takes everything");
+}
+
+/// A text that may have lines of its own.
+fn several(text: &mut String, lines: &str) {
+    writeln!(text, "{}", output::indented(lines)).expect("a String takes everything");
 }
 
 #[cfg(test)]

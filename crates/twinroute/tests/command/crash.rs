@@ -18,6 +18,7 @@ fn ten_kills_under_load_break_no_promise() {
         seed: SEED,
         kills: KILLS,
         time_max: Duration::from_secs(60),
+        with_trials: false,
     };
     let mut told = Vec::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();

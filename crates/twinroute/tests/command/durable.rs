@@ -120,7 +120,7 @@ fn a_stop_keeps_what_waits_and_a_second_process_is_kept_out() {
     let folder = scene(&emulator);
     runtime.block_on(emulator.shutdown());
     let mut daemon = Daemon::start(folder.path());
-    assert!(daemon.post(1).contains("\"accepted\":1"));
+    assert!(daemon.post(1).contains("twinroute-accepted: 1"));
     let second = twinroute()
         .args(["run", "--config"])
         .arg(folder.path().join("twinroute.toml"))

@@ -84,7 +84,11 @@ fn list_and_read_show_what_a_running_emulator_holds() {
 
     let read = printed(&look(&emulator, &["read", "lifecycle"]));
     assert!(read.starts_with("1  20"), "{read}");
-    assert!(read.contains(r#""id":"1""#), "{read}");
+    assert!(read.contains(r#""id":"1","source":"s""#), "{read}");
+    assert!(
+        read.contains(r#"{"n":25.50,\n"e":"\u001b[2J"}"#),
+        "as it came, in a line: {read}"
+    );
     let json = printed(&look(&emulator, &["read", "topic:lifecycle", "--json"]));
     assert_eq!(json.lines().count(), 1, "{json}");
     assert!(

@@ -178,7 +178,7 @@ fn the_emulator_tells_its_addresses_as_json() {
     let mut emulator = twinroute()
         .args(["emulator", "--json", "--amqp-port", "0", "--http-port", "0"])
         .args([
-            "--hub", "h:2", "--topic", "t:a,b", "--queue", "q", "--grid", "g",
+            "--hub", "h:2", "--topic", "t:a,b", "--queue", "q", "--grid", "grid",
         ])
         .args(["--blob-port", "0", "--container", "letters"])
         .stdout(Stdio::piped())
@@ -211,8 +211,8 @@ fn the_emulator_tells_its_addresses_as_json() {
     );
     let http = said["http"].as_str().unwrap();
     let grid = &said["eventGridTopics"][0];
-    assert_eq!(grid["endpoint"], format!("{http}/topics/g/api/events"));
-    assert_eq!(grid["events"], format!("{http}/events?topic=g"));
+    assert_eq!(grid["endpoint"], format!("{http}/topics/grid/api/events"));
+    assert_eq!(grid["events"], format!("{http}/events?topic=grid"));
     let (blob, container) = (said["blob"].as_str().unwrap(), &said["containers"][0]);
     let url = format!("{blob}/devstoreaccount1/letters");
     assert_eq!(container["url"], url);

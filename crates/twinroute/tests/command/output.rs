@@ -188,10 +188,18 @@ fn resources(run: &mut Run, session: &Session, emulator: &twinroute_emulator::Em
         "--no-wait",
     ];
     check(&[&topics[..], &["--connection-string", "-"]].concat(), bus);
-    let update = ["endpoint", "update", "--en", "grid-1", "--key", "-"];
-    check(&update, &key);
-    let rotate = ["endpoint", "rotate-key", "--en", "grid-1", "--key", "-"];
-    check(&rotate, &key);
+    check(
+        &[
+            "endpoint",
+            "update",
+            "--en",
+            "hub-1",
+            "--secondary-connection-string",
+            "-",
+        ],
+        &hub,
+    );
+    check(&["endpoint", "rotate-key", "--en", "hub-1", "--swap"], "");
     check(&["endpoint", "list"], "");
     check(&["endpoint", "show", "--en", "grid-1"], "");
     check(&["endpoint", "wait", "--en", "grid-1", "--created"], "");

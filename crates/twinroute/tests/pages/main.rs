@@ -74,11 +74,37 @@ fn run(session: &mut Session, name: &str, block: &Block) -> Option<String> {
 }
 
 /// The pages that have a session; a page with blocks that run must be among them.
-const FOLLOWED: [&str; 1] = ["README.md"];
+const FOLLOWED: [&str; 5] = [
+    "README.md",
+    "docs/emulator.md",
+    "docs/guide/network.md",
+    "docs/guide/sidecar.md",
+    "docs/management-api.md",
+];
 
 #[test]
 fn pages_readme_tour_can_be_followed() {
-    follow("README.md");
+    follow(FOLLOWED[0]);
+}
+
+#[test]
+fn pages_emulator_can_be_followed() {
+    follow(FOLLOWED[1]);
+}
+
+#[test]
+fn pages_network_guide_can_be_followed() {
+    follow(FOLLOWED[2]);
+}
+
+#[test]
+fn pages_sidecar_guide_can_be_followed() {
+    follow(FOLLOWED[3]);
+}
+
+#[test]
+fn pages_management_api_can_be_followed() {
+    follow(FOLLOWED[4]);
 }
 
 #[test]

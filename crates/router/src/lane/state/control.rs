@@ -2,7 +2,6 @@
 
 use super::State;
 use crate::lane::Hold;
-use crate::sink::FaultKind;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use twinroute_retry::ledger::Discard;
@@ -85,11 +84,9 @@ impl State {
         purged
     }
 
-    /// Whether nobody's time to live runs.
+    /// Whether nobody's time to live runs: what is the endpoint's fault, or somebody's wish, costs no event.
     fn stands_still(&self) -> bool {
-        let refused = self.fault.as_ref();
-        let refused = refused.is_some_and(|fault| fault.kind == FaultKind::Unauthorized);
-        self.paused || self.setup.hold.is_some() || refused
+        self.paused || self.setup.hold.is_some() || self.fault.is_some()
     }
 
     /// Lets time-to-live stand still or go on, as things are.

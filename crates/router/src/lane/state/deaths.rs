@@ -71,12 +71,30 @@ impl State {
     /// Gives up the oldest dead letters where a limit was set for them.
     fn limit_dead(&mut self) {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
+        self.log_dead_limit(most);
         while most > 0 && self.dead.bytes() > most {
             let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
             self.settle(oldest.sequence, Fate::Discarded(Discard::Overflow));
             self.counters.get().discarded[Discard::Overflow as usize].increment(1);
+        }
+    }
+
+    /// Logs once that dead letters leave at their limit, and again after there was room in between.
+    fn log_dead_limit(&mut self, most: u64) {
+        let bytes = self.dead.bytes();
+        if self.dead_overflowing {
+            self.dead_overflowing = bytes > most / 2;
+        } else if most > 0 && bytes > most {
+            self.dead_overflowing = true;
+            tracing::error!(
+                endpoint = self.label,
+                bytes,
+                bytes_max = most,
+                "the dead letters kept here are at their limit: the oldest are discarded from here on; replay, \
+                 export or purge them, or raise the limit"
+            );
         }
     }
 
@@ -127,7 +145,10 @@ impl State {
             let still = self.still.total(now).saturating_sub(oldest.still_then);
             let lived = age.saturating_sub(still);
             let too_old = settings.queue_age_limit().is_some_and(|most| age >= most);
-            if lived >= settings.time_to_live {
+            // What was never tried is tried once, as Event Grid does: it looks at the time to live at an
+            // attempt.
+            let was_tried = oldest.attempts > 0;
+            if lived >= settings.time_to_live && was_tried {
                 let Some(oldest) = self.queue.evict_oldest() else {
                     break None;
                 };
@@ -139,7 +160,8 @@ impl State {
                 };
                 self.overflow(oldest, now);
             } else {
-                let dies = (!self.still.is_still()).then_some(settings.time_to_live - lived);
+                let dies = (was_tried && !self.still.is_still())
+                    .then(|| settings.time_to_live.saturating_sub(lived));
                 let leaves = settings.queue_age_limit().filter(|_| !too_old);
                 let leaves = leaves.map(|most| most.saturating_sub(age));
                 let soonest = [dies, leaves].into_iter().flatten().min();

@@ -118,6 +118,14 @@ impl State {
         }
     }
 
+    /// Batches that may be unanswered now.
+    pub(super) fn in_flight_max(&self) -> usize {
+        match &self.fault {
+            Some(_) => 1,
+            None => self.concurrency.limit(self.in_flight_cap()),
+        }
+    }
+
     /// Keeps what accepting reads up to date.
     pub(super) fn note_fullness(&self, now: Instant) {
         let settings = &self.setup.settings;

@@ -39,6 +39,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::journal::{Disk, Entry, LaneNumber, PendingDelivery};
 use twinroute_retry::ledger::{Discard, Fate, Ledger};
+use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
 /// waits behind them is read back.
@@ -84,6 +85,8 @@ pub(super) struct State {
     paused: bool,
     still: Still,
     dead: DeadLetters,
+    /// Whether dead letters leave at their limit, and that was logged.
+    dead_overflowing: bool,
     /// Why the dead-letter store takes nothing just now.
     store_fault: Option<Fault>,
     store_error: String,
@@ -180,10 +183,7 @@ impl State {
         refusals: Refusals,
     ) -> Self {
         let now = Instant::now();
-        let wall = origin.clock.now();
         let since = origin.state.still_since;
-        // What passed while no process ran counts as still too.
-        let before = since.map_or(Duration::ZERO, |since| wall.since(since));
         let mut state = Self {
             counters: Counters::new(instance, name),
             instance: instance.clone(),
@@ -212,8 +212,9 @@ impl State {
             deaths_in_a_row: 0,
             evictions: room::Evictions::default(),
             paused: origin.state.paused,
-            still: Still::restored(origin.state.still + before, since.map(|_| now)),
+            still: Still::restored(origin.state.still, since.map(|_| now)),
             dead: DeadLetters::default(),
+            dead_overflowing: false,
             store_fault: None,
             store_error: String::new(),
             awaited: HashMap::new(),
@@ -242,12 +243,18 @@ impl State {
                 bytes: delivery.bytes,
                 attempts: delivery.attempts,
                 came: now,
-                age_then: wall.wall.since(delivery.accepted_at),
+                age_then: delivery.age,
                 still_then: Duration::ZERO,
                 entry: None,
             };
             match delivery.due {
-                Some(due) => self.queue.restore_parked(waiting, wall.moment(due)),
+                // The clock may have been set since: at worst it waits once more.
+                Some(due) => {
+                    let most =
+                        now + schedule::event_delay_max(&self.setup.settings, waiting.attempts);
+                    self.queue
+                        .restore_parked(waiting, wall.moment(due).min(most));
+                }
                 None => self.enqueue(waiting, now),
             }
         }
@@ -415,14 +422,6 @@ impl State {
     fn in_flight_cap(&self) -> usize {
         let most = self.setup.settings.batches_in_flight_max;
         self.limits.in_flight_max.clamp(1, most)
-    }
-
-    /// Batches that may be unanswered now.
-    pub(super) fn in_flight_max(&self) -> usize {
-        match &self.fault {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
-        }
     }
 
     /// The sink keeps its own time; this is for one that does not.

@@ -76,6 +76,27 @@ impl State {
         Some(evicted)
     }
 
+    /// Makes dead letters of the oldest of its queue, up to `bytes` above `share`, if a container takes them and has
+    /// taken those before; true when there are some.
+    pub(in crate::lane) fn relieve(&mut self, share: u64, bytes: u64, now: Instant) -> bool {
+        let takes = self.setup.store.is_some() && self.store_fault.is_none();
+        let settings = &self.setup.settings;
+        let may_go = settings.when_full == WhenFull::DeadLetterOldest && self.waits_for_endpoint();
+        if !takes || !may_go || self.dead.bytes() >= bytes {
+            return false;
+        }
+        let least = share.max((self.queue.bytes() as u64).saturating_sub(bytes));
+        let mut is_some = false;
+        while self.queue.bytes() as u64 > least
+            && let Some(oldest) = self.queue.evict_oldest()
+        {
+            self.overflow(oldest, now);
+            is_some = true;
+        }
+        self.hand_over();
+        is_some
+    }
+
     /// The oldest of its queue becomes a dead letter, for which there is no room.
     fn evict_queued(&mut self, now: Instant) -> Option<EvictedDelivery> {
         if !self.waits_for_endpoint() || self.setup.settings.when_full == WhenFull::Refuse {

@@ -110,7 +110,7 @@ async fn read(options: &ReadOptions) -> anyhow::Result<()> {
                 // A line end stands between two tokens only: JSON allows none within a text.
                 output::line(event.get().replace(['\n', '\r'], " "))?;
             } else {
-                output::print(event_text(&shown))?;
+                output::print(event_text(&shown, event.get()))?;
             }
         }
         if page.more && !container {
@@ -273,8 +273,15 @@ fn named<'a>(all: &'a [ListedEntity], asked: &str) -> anyhow::Result<&'a ListedE
     }
 }
 
-/// One event for people: a line about it, and its body.
-fn event_text(event: &Value) -> String {
+/// The event in what Event Grid topics show, as it came.
+#[derive(Deserialize)]
+struct RawEvent<'a> {
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+}
+
+/// One event for people: a line about it, and its body. `json` is what `event` was read from.
+fn event_text(event: &Value, json: &str) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => one_line(text).into_owned(),
         other => one_line(&other.to_string()).into_owned(),
@@ -306,7 +313,11 @@ fn event_text(event: &Value) -> String {
             shown.push_str(&format!("    {}: {}\n", one_line(name), text(value)));
         }
     }
-    for member in ["event", "body", "bodyBase64"] {
+    let raw: Option<RawEvent<'_>> = serde_json::from_str(json).ok();
+    if let Some(raw) = raw.and_then(|raw| raw.event) {
+        shown.push_str(&format!("    {}\n", one_line(raw.get())));
+    }
+    for member in ["body", "bodyBase64"] {
         let value = &event[member];
         if !value.is_null() {
             shown.push_str(&format!("    {}\n", text(value)));
@@ -370,7 +381,10 @@ mod tests {
         });
         let expect = "3  2026-01-01T00:00:00Z  partition 1  a\\u001b[2J\n    \
                       cloudEvents:id\\r\\n: x\\u202ey\n    one\\ntwo\\u2028\n";
-        assert_eq!(event_text(&event), expect);
+        assert_eq!(event_text(&event, &event.to_string()), expect);
+        let json = r#"{"number":1,"event":{"z":25.50,"a":1}}"#;
+        let event = serde_json::from_str(json).unwrap();
+        assert_eq!(event_text(&event, json), "1\n    {\"z\":25.50,\"a\":1}\n");
         assert_eq!(one_line("grün \"quoted\" 温度"), "grün \"quoted\" 温度");
     }
 }

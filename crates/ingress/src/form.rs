@@ -1,0 +1,61 @@
+//! What a request says it carries, told by its headers.
+
+use crate::cloudevents;
+use crate::error::Refusal;
+use crate::event_grid::{self, Delivery, Format};
+use crate::target::Surface;
+use http::header;
+use http::request::Parts;
+use twinroute_model::cloudevents::http::Mode;
+
+/// What a request says it carries.
+#[derive(Clone, Copy)]
+pub(crate) enum RequestForm {
+    CloudEvents(Mode),
+    EventGrid(Format),
+    /// A delivery of a sender that does not repeat what it is told is wrong.
+    Notification,
+    /// The handshake of a webhook subscription.
+    Validation,
+    /// Word that a webhook subscription is gone.
+    Deletion,
+}
+
+pub(crate) fn request_form(head: &Parts, surface: Surface) -> Result<RequestForm, Refusal> {
+    let delivery = Delivery::of(&head.headers)?;
+    match (surface, delivery) {
+        (_, Some(Delivery::SubscriptionValidation)) => Ok(RequestForm::Validation),
+        (_, Some(Delivery::SubscriptionDeletion)) => Ok(RequestForm::Deletion),
+        (_, Some(Delivery::Notification)) => Ok(RequestForm::Notification),
+        (Surface::Events, None) => {
+            cloudevents::content_mode(&head.headers).map(RequestForm::CloudEvents)
+        }
+        (Surface::EventGrid, None) => {
+            let is_binary = event_grid::is_binary(&head.headers);
+            event_grid::check_api_version(&head.uri, !is_binary)?;
+            match is_binary {
+                true => Ok(RequestForm::CloudEvents(Mode::Binary)),
+                false => event_grid::format(&head.headers).map(RequestForm::EventGrid),
+            }
+        }
+    }
+}
+
+/// Refuses a body that is missing, before it is waited for.
+pub(crate) fn check_body(
+    head: &Parts,
+    body: &impl http_body::Body,
+    form: RequestForm,
+) -> Result<(), Refusal> {
+    let optional = matches!(
+        form,
+        RequestForm::CloudEvents(Mode::Binary) | RequestForm::Notification | RequestForm::Deletion
+    );
+    let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        .iter()
+        .any(|name| head.headers.contains_key(name));
+    if !optional && !announced && body.is_end_stream() {
+        return Err(Refusal::LengthRequired);
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Ages over restarts: no clock that was set in between makes an event old, or young.
+
+use super::tests::{Script, endpoint_status, event};
+use super::*;
+use crate::sink::{Outcome, Reason};
+use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::journal::Settings;
+use twinroute_retry::journal::sim::{Leaves, Sim};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// 2023-11-14; a board without a battery begins somewhere else.
+const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
+
+struct Machine {
+    sim: Sim,
+    clock: ManualClock,
+    settings: EndpointSettings,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            sim: Sim::default(),
+            clock: ManualClock::new(START),
+            settings: EndpointSettings::default(),
+        }
+    }
+
+    fn router(&self, sink: &Script) -> Router {
+        let settings = Settings {
+            segment_bytes: 64 << 10,
+            commit_window: Duration::ZERO,
+            ..Settings::default()
+        };
+        let clock = Arc::new(self.clock.clone());
+        let (disk, recovered) = Disk::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
+        Router::builder()
+            .clock(self.clock.clone())
+            .journal_on_disk(disk, recovered)
+            .sink_with("only", sink.clone(), self.settings.clone())
+            .route("all", "only", "type = 'Microsoft.DigitalTwins.Twin.Update'")
+            .build()
+            .unwrap()
+    }
+
+    /// Accepts two events that stay, and is killed: what is given is what it leaves.
+    async fn killed_with_two(&self, sink: &Script) -> Self {
+        let router = self.router(sink);
+        for id in 0..2 {
+            let accepted = router.accept(None, vec![event(id, "a")], AckLevel::Durable);
+            accepted.await.unwrap();
+        }
+        if !sink.is_down() {
+            while endpoint_status(&router, "only").parked == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        router.shared.disk.as_ref().unwrap().flush().await.unwrap();
+        let sim = self.sim.fork();
+        sim.power_off();
+        sim.power_on(Leaves::All);
+        Self {
+            sim,
+            clock: self.clock.clone(),
+            settings: self.settings.clone(),
+        }
+    }
+}
+
+fn failing() -> Script {
+    let sink = Script::default();
+    let retry = || Outcome::Retry {
+        after: None,
+        reason: Reason::new("busy", ""),
+    };
+    sink.answer([retry(), retry(), retry()]);
+    sink
+}
+
+/// The clock was 14 days behind when the events came, or ahead; the machine was booted since, or not.
+#[tokio::test]
+async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
+    for ahead in [false, true] {
+        for reboots in [false, true] {
+            let down = Script::default();
+            down.set_down(true);
+            let machine = Machine::new().killed_with_two(&down).await;
+            if reboots {
+                machine.clock.reboot();
+            }
+            let days = 14 * 24 * HOUR;
+            let set = match ahead {
+                true => START.after(days),
+                false => Timestamp::from_unix_millis(START.unix_millis() - 1_209_600_000),
+            };
+            machine.clock.set(set);
+            let sink = Script::default();
+            let router = machine.router(&sink);
+            assert_eq!(endpoint_status(&router, "only").oldest_age_ms, 0);
+            router.settled().await;
+            let status = endpoint_status(&router, "only");
+            assert_eq!(
+                (status.delivered, status.dead_letters.all()),
+                (2, 0),
+                "{status:?}"
+            );
+        }
+    }
+}
+
+/// Time in which no process ran counts where nobody can doubt it, and what was never tried is tried once all
+/// the same.
+#[tokio::test]
+async fn ttl_clock_what_was_never_tried_is_tried_once() {
+    let down = Script::default();
+    down.set_down(true);
+    let machine = Machine::new().killed_with_two(&down).await;
+    machine.clock.advance(25 * HOUR);
+    let sink = Script::default();
+    let router = machine.router(&sink);
+    let age = endpoint_status(&router, "only").oldest_age_ms;
+    assert_eq!(age, 25 * 60 * 60 * 1_000);
+    router.settled().await;
+    assert_eq!(endpoint_status(&router, "only").delivered, 2);
+}
+
+/// What was tried and has lived for so long ends, over a restart too.
+#[tokio::test]
+async fn ttl_clock_what_was_tried_expires_after_true_time_alone() {
+    for (true_time, expires) in [(23 * HOUR, false), (25 * HOUR, true)] {
+        let mut machine = Machine::new();
+        machine.settings.retry_schedule = vec![Duration::from_secs(1)];
+        let machine = machine.killed_with_two(&failing()).await;
+        machine.clock.advance(true_time);
+        machine.clock.set(START);
+        let sink = Script::default();
+        let router = machine.router(&sink);
+        router.settled().await;
+        let status = endpoint_status(&router, "only");
+        let expired = status.dead_letters.by_reason.contains_key("expired");
+        assert_eq!(expired, expires, "{status:?}");
+    }
+}
+
+/// A clock that is set back makes nobody wait longer than one step of the schedule.
+#[tokio::test]
+async fn ttl_clock_set_back_puts_no_attempt_off() {
+    let mut machine = Machine::new();
+    machine.settings.retry_schedule = vec![Duration::from_secs(10)];
+    let machine = machine.killed_with_two(&failing()).await;
+    machine.clock.set(Timestamp::from_unix_millis(0));
+    let sink = Script::default();
+    let router = machine.router(&sink);
+    tokio::time::pause();
+    let begun = Instant::now();
+    router.settled().await;
+    assert_eq!(sink.ids().len(), 2);
+    // Retry-After may have asked for more than the step, which is not noted.
+    let most = machine.settings.retry_after_max + Duration::from_secs(1);
+    assert!(begun.elapsed() <= most, "{:?}", begun.elapsed());
+}

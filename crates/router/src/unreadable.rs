@@ -1,0 +1,360 @@
+//! What a sender that does not repeat delivered and nobody can read: kept until it can be.
+//!
+//! It is an event of our own around the bytes, delivered to an endpoint of our own, [`ENDPOINT`], of the instance it
+//! came for. That endpoint's sink reads the bytes with the reader of today. What it can read it accepts, as if it had
+//! just come in; the rest it rejects, and so it is a dead letter of that endpoint: durable, counted in the ledger,
+//! listed, exported, bounded, and read again by a replay like every other.
+//!
+//! | what the bytes are | outcome |
+//! |---|---|
+//! | events, or some events | delivered; what is none among them is kept anew |
+//! | no event | reject, `unreadable` |
+//! | events, and the instance is gone | reject, `unknown-instance` |
+//! | events that the journal does not take just now | unavailable, throttled |
+//!
+//! A repeat, after a crash between the acceptance and its settlement, accepts the events once more.
+
+use crate::accept::{AcceptError, AckLevel};
+use crate::lane::{self, Arrival, Kind, Lane};
+use crate::live::{Live, Running};
+use crate::matched::Matched;
+use crate::receipt::Receipt;
+use crate::router::{Router, Shared};
+use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
+use crate::status::{EndpointStatus, InstanceStatus};
+use crate::user_code::UserSink;
+use bytes::Bytes;
+use bytesize::ByteSize;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_model::event::{Event, Limits, Parts, Problem};
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::received;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::journal::NotDurable;
+
+/// The endpoint that keeps them. No definition may have this name.
+pub const ENDPOINT: &str = "twinroute-unreadable";
+
+/// What is wrong with a definition that has it.
+pub(crate) const RESERVED: &str = "this name is twinroute's own; give the endpoint another";
+
+/// What `/status` shows as the type of that endpoint.
+pub(crate) const ENDPOINT_TYPE: &str = "Unreadable";
+
+/// The `type` of the event around the bytes.
+const EVENT_TYPE: &str = "twinroute.delivery.unreadable";
+
+/// The extension that says why the bytes could not be read when they came.
+const REASON: &str = "unreadablereason";
+
+/// Bytes of that reason.
+const REASON_BYTES_MAX: usize = 256;
+
+/// Code of what is no event.
+const UNREADABLE: &str = "unreadable";
+
+/// When to try again what the journal did not take.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Something that a sender which does not repeat delivered, and that is no event.
+#[derive(Clone, Debug)]
+pub struct UnreadableDelivery {
+    /// It, byte for byte.
+    pub bytes: Bytes,
+    /// The path it was posted to; stands in where its events name no source.
+    pub path: String,
+    /// Why it is no event.
+    pub reason: String,
+}
+
+/// How what cannot be read is kept.
+#[derive(Clone, Debug)]
+pub struct UnreadableSettings {
+    /// Bytes of it that each instance keeps; beyond, the oldest is discarded.
+    pub bytes_max: ByteSize,
+    /// What its events may measure when they are read again.
+    pub limits: Limits,
+}
+
+impl Default for UnreadableSettings {
+    /// 16 MiB, and what Event Grid takes.
+    fn default() -> Self {
+        Self {
+            bytes_max: ByteSize::mib(16),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Makes the lanes of [`ENDPOINT`].
+pub(crate) struct UnreadableLanes {
+    settings: Arc<EndpointSettings>,
+    limits: Limits,
+    /// Where events go that can be read after all; set once the router runs.
+    router: Arc<OnceLock<Weak<Shared>>>,
+}
+
+impl UnreadableLanes {
+    pub(crate) fn new(settings: &UnreadableSettings) -> Self {
+        let endpoint = EndpointSettings {
+            dead_letter_bytes_max: settings.bytes_max,
+            ..EndpointSettings::default()
+        };
+        Self {
+            settings: Arc::new(endpoint),
+            limits: settings.limits,
+            router: Arc::default(),
+        }
+    }
+
+    /// From here on they have somewhere to put events.
+    pub(crate) fn connect(&self, router: &Router) {
+        drop(self.router.set(Arc::downgrade(&router.shared)));
+    }
+
+    fn setup(&self, instance: &InstanceName) -> lane::Setup {
+        lane::Setup {
+            endpoint_type: ENDPOINT_TYPE,
+            sink: UserSink::of(SecondReader {
+                instance: instance.clone(),
+                limits: self.limits,
+                router: Arc::clone(&self.router),
+            }),
+            store: None,
+            settings: Arc::clone(&self.settings),
+            hold: None,
+        }
+    }
+}
+
+/// Whether an endpoint of this name would be taken for ours.
+pub(crate) fn is_reserved(name: &EndpointName) -> bool {
+    name.as_str().eq_ignore_ascii_case(ENDPOINT)
+}
+
+/// Says of which instances something is kept. Not how much: a warning is logged once a day while it stays the same.
+pub(crate) fn warnings(instances: &[InstanceStatus]) -> impl Iterator<Item = String> + '_ {
+    let keeps = |endpoint: &EndpointStatus| {
+        endpoint.endpoint_type == ENDPOINT_TYPE && endpoint.dead_letters.local > 0
+    };
+    let instances = instances.iter();
+    let keeping = instances.filter(move |instance| instance.endpoints.iter().any(keeps));
+    keeping.map(|instance| {
+        format!(
+            "instance {}: webhook deliveries that are no event are kept: `twinroute deadletter list --instance {} \
+             --endpoint {ENDPOINT}` shows them; replay, export or purge them",
+            instance.name, instance.name
+        )
+    })
+}
+
+fn endpoint_name() -> EndpointName {
+    EndpointName::new(ENDPOINT).expect("a legal name")
+}
+
+impl Live {
+    /// The lane that keeps what an instance was sent and nobody can read. It is started with the first of it; none
+    /// when the router stops.
+    fn unreadable_lane(&self, instance: &InstanceName) -> Option<Arc<Lane>> {
+        let mut running = self.running();
+        if running.stopping {
+            return None;
+        }
+        Some(self.start_unreadable(&mut running, instance))
+    }
+
+    /// Starts those of which the journal brought something.
+    pub(crate) fn restore_unreadable(&self, running: &mut Running) {
+        let recovered = running
+            .durable
+            .as_ref()
+            .map(|durable| durable.lanes_named(ENDPOINT));
+        for instance in recovered.unwrap_or_default() {
+            self.start_unreadable(running, &instance);
+        }
+    }
+
+    fn start_unreadable(&self, running: &mut Running, instance: &InstanceName) -> Arc<Lane> {
+        if let Some(lane) = running.unreadable.get(instance) {
+            return Arc::clone(lane);
+        }
+        let key = (instance.clone(), endpoint_name());
+        let setup = self.unreadable.setup(instance);
+        let lane = running.start_lane(&key, setup, &self.clock, None);
+        running.unreadable.insert(key.0, Arc::clone(&lane));
+        lane
+    }
+}
+
+impl Router {
+    /// Keeps what a sender that does not repeat delivered and that is no event: on disk before this ends, where the
+    /// journal is there. It counts as deliveries to [`ENDPOINT`] of `instance` (`None`: the default one), which
+    /// become dead letters.
+    ///
+    /// Once this has begun, dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// Why nothing of it was kept.
+    pub async fn keep_unreadable(
+        &self,
+        instance: Option<&str>,
+        deliveries: Vec<UnreadableDelivery>,
+    ) -> Result<(), AcceptError> {
+        // An instance that is not there keeps nothing.
+        self.instance(instance)?;
+        let name = match instance {
+            None => self.default_instance().clone(),
+            Some(name) => InstanceName::new(name).map_err(|_| self.unknown_instance(name))?,
+        };
+        let events: Vec<Event> = deliveries.iter().map(wrap).collect();
+        if self.is_stopping() {
+            return Err(AcceptError::Stopping);
+        }
+        let lane = self.shared.live.unreadable_lane(&name);
+        let lane = lane.ok_or(AcceptError::Stopping)?;
+        let arrival = Arrival {
+            came: Instant::now(),
+            kind: Kind::Matched,
+            awaited: None,
+        };
+        let mut matched = Matched::with_capacity(events.len());
+        for event in events {
+            matched.add(event, &[0]);
+        }
+        let (lanes, level, receipt) = ([lane], AckLevel::Durable, Receipt::none());
+        let handed = self.hand_over(&lanes, matched, level, arrival, receipt);
+        let Some(on_disk) = handed.await? else {
+            return Ok(());
+        };
+        let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
+        result.map_err(|error| AcceptError::Journal {
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// The event around the bytes. What is JSON or text stays legible in it.
+fn wrap(delivery: &UnreadableDelivery) -> Event {
+    /// The bytes are bounded by what a body may have.
+    const WIDEST: Limits = Limits {
+        event_bytes_max: usize::MAX,
+        batch_events_max: 1,
+    };
+    let build = |reason: &str| -> Result<Event, Problem> {
+        let id = received::content_id(&delivery.bytes);
+        let parts = Parts::new(&id, &delivery.path, EVENT_TYPE).set(REASON, reason)?;
+        let text = std::str::from_utf8(&delivery.bytes);
+        let parts = match text {
+            Ok(text) if received::is_json(text) => parts.json(text),
+            Ok(text) if !text.starts_with('\u{feff}') => {
+                let parts = parts.set("datacontenttype", "text/plain; charset=utf-8")?;
+                parts.data(delivery.bytes.clone())
+            }
+            Ok(_) | Err(_) => parts.data(delivery.bytes.clone()),
+        };
+        parts.build_lenient(&WIDEST)
+    };
+    build(&shown(&delivery.reason))
+        .or_else(|_| build("its reason cannot be shown"))
+        .expect("an id, a path and a type that break no rule")
+}
+
+/// A reason as it may stand in an attribute.
+fn shown(reason: &str) -> String {
+    let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut text: String = plain.collect();
+    let mut end = text.len().min(REASON_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// Reads again what could not be read.
+struct SecondReader {
+    instance: InstanceName,
+    limits: Limits,
+    router: Arc<OnceLock<Weak<Shared>>>,
+}
+
+impl SecondReader {
+    async fn read(&self, event: &Event) -> Outcome {
+        let payload = event.payload();
+        let bytes = Bytes::copy_from_slice(&payload.bytes);
+        let received = received::read(&bytes, event.source(), &self.limits);
+        if received.events.is_empty() {
+            let first = received.unreadable.first();
+            let reason =
+                first.map_or_else(|| "it is empty".to_owned(), |part| part.reason.to_string());
+            return Outcome::Reject(Reason::new(UNREADABLE, reason));
+        }
+        let Some(shared) = self.router.get().and_then(Weak::upgrade) else {
+            return unavailable("the router does not run yet, or no more");
+        };
+        let router = Router::of(shared);
+        let name = Some(self.instance.as_str());
+        let rest = received
+            .unreadable
+            .into_iter()
+            .map(|part| UnreadableDelivery {
+                bytes: part.bytes,
+                path: event.source().to_owned(),
+                reason: part.reason.to_string(),
+            });
+        let rest: Vec<UnreadableDelivery> = rest.collect();
+        let level = router.default_level();
+        let accepted = router.accept(name, received.events, level).await;
+        // Behind the events: what an endpoint refuses again and again must not be kept as often.
+        let accepted = match accepted {
+            Ok(_) if !rest.is_empty() => router.keep_unreadable(name, rest).await,
+            accepted => accepted.map(drop),
+        };
+        match accepted {
+            Ok(()) => Outcome::Delivered,
+            Err(error @ AcceptError::UnknownInstance { .. }) => {
+                Outcome::Reject(Reason::new("unknown-instance", error.to_string()))
+            }
+            Err(error @ AcceptError::TooLarge { .. }) => {
+                Outcome::Reject(Reason::new(UNREADABLE, error.to_string()))
+            }
+            Err(error) => unavailable(&error.to_string()),
+        }
+    }
+}
+
+fn unavailable(why: &str) -> Outcome {
+    Outcome::Unavailable(EndpointFault {
+        kind: FaultKind::Throttled,
+        after: Some(RETRY_AFTER),
+        reason: Reason::new("not-accepted", why),
+    })
+}
+
+impl Sink for SecondReader {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 100,
+            bytes_max: 4 << 20,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        async move {
+            let mut outcomes = Vec::with_capacity(batch.len());
+            for delivery in batch {
+                outcomes.push(self.read(&delivery.event).await);
+            }
+            outcomes
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+#[path = "unreadable_tests.rs"]
+mod tests;
