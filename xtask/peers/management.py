@@ -106,12 +106,14 @@ def endpoints_live():
     assert hub.properties.dead_letter_secret, "a secret that was given is shown as a mask"
     topic = endpoints.get(GROUP, NAME, "TOPIC")
     assert topic.properties.secondary_connection_string is None, "a secret that was not given is absent"
-    arm.refused(400, None, endpoints.begin_create_or_update, GROUP, NAME, "hub", hub)
+    again = endpoints.begin_create_or_update(GROUP, NAME, "hub", hub).result()
+    assert "***" in again.properties.connection_string_primary_key, again.properties
+    arm.refused(400, None, endpoints.begin_create_or_update, GROUP, NAME, "other", hub)
     arm.refused(400, None, endpoints.begin_create_or_update, GROUP, NAME, "hub", endpoint(by_identity))
     arm.refused(400, None, endpoints.begin_create_or_update, GROUP, NAME, "lame", endpoint(m.EventHub()))
     arm.refused(404, "ParentResourceNotFound", endpoints.begin_create_or_update, GROUP, "nobody-knows",
                 "hub", endpoint(by_identity))
-    adt.ok("secrets are masked, and masks, changes of authentication and lame ones refused")
+    adt.ok("what was read is written back; masks of nothing, changes of authentication and lame ones are refused")
 
 
 def event_routes_live(host_name):

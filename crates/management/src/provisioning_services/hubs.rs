@@ -132,19 +132,8 @@ fn one(
     if let Some(authentication) = authentication {
         set("authenticationType", authentication.into());
     }
-    const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
-    match (hub.text(IDENTITY)?, authentication) {
-        (None, Some("UserAssigned")) => {
-            return Err(Error::MissingMember {
-                path: hub.path(IDENTITY),
-            });
-        }
-        (None, _) => {}
-        (Some(id), Some("UserAssigned")) => set(IDENTITY, id.into()),
-        (Some(_), _) => {
-            let rule = "is for authenticationType UserAssigned; leave it out";
-            return Err(invalid(hub.path(IDENTITY), rule));
-        }
+    if let Some(id) = identity(hub, authentication)? {
+        set(IDENTITY, id.into());
     }
     let location = names::location(hub.required_text("location")?).map_err(|_| {
         invalid(
@@ -167,6 +156,23 @@ fn one(
         set("allocationWeight", weight.into());
     }
     Ok((shown.into(), secret))
+}
+
+const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
+
+/// The user-assigned identity that the hub is reached with, where it is one.
+fn identity<'a>(hub: &Object<'a>, authentication: Option<&str>) -> Result<Option<&'a str>, Error> {
+    let id = hub.text(IDENTITY)?;
+    match (id, authentication == Some("UserAssigned")) {
+        (None, true) => Err(Error::MissingMember {
+            path: hub.path(IDENTITY),
+        }),
+        (Some(_), false) => {
+            let rule = "is for authenticationType UserAssigned; leave it out";
+            Err(invalid(hub.path(IDENTITY), rule))
+        }
+        (id, _) => Ok(id),
+    }
 }
 
 /// The connection string that a body gives, or names by its mask.
