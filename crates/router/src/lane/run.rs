@@ -122,6 +122,7 @@ async fn read_back(flight: &mut Flight) -> bool {
         entries.map(entry).collect::<Vec<Option<Entry>>>()
     });
     let mut entries = reading.await.unwrap_or_default().into_iter();
+    flight.note_read(Instant::now());
     let mut some_absent = false;
     for waiting in flight
         .batch

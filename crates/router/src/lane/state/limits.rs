@@ -19,7 +19,7 @@ const BACKLOG_SHARE: usize = 4;
 const BACKLOG_EVENTS_MIN: usize = 256;
 
 /// An endpoint that answers batches so quickly takes what it is sent. Those that are far away or slow do not.
-const PROMPT: Duration = Duration::from_millis(50);
+const PROMPT: Duration = Duration::from_millis(100);
 
 impl State {
     /// Whether a batch waits, and could be sent now.
@@ -92,7 +92,7 @@ impl State {
         };
         let oldest = self.flights.values().map(|flight| flight.begun).min();
         let open = oldest.map_or(Duration::ZERO, |begun| begun.elapsed());
-        typical <= PROMPT && open <= 2 * PROMPT
+        typical <= PROMPT && open <= 3 * PROMPT
     }
 
     pub(super) fn caps(&self) -> Caps {

@@ -4,6 +4,7 @@ mod control;
 mod counters;
 mod deaths;
 mod fault;
+mod flight;
 mod limits;
 mod outcomes;
 mod room;
@@ -12,12 +13,14 @@ mod uploads;
 
 pub use control::Purged;
 pub(super) use fault::Probe;
+pub(super) use flight::Flight;
 pub(crate) use room::{Evictable, EvictedDelivery, LaneRoom};
 pub(super) use show::Told;
 pub(super) use uploads::{Stored, Upload};
 
 use self::counters::Counters;
 use self::fault::{Fault, First};
+use self::flight::BatchInFlight;
 use super::concurrency::Concurrency;
 use super::dead::DeadLetters;
 use super::durable::{LaneJournal, Origin, Wall};
@@ -27,7 +30,7 @@ use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
 use crate::refusals::Refusals;
-use crate::sink::{BatchLimits, Delivery, EndpointFault};
+use crate::sink::{BatchLimits, EndpointFault};
 use crate::user_code::{UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
@@ -37,7 +40,7 @@ use tokio::time::Instant;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::dead_letter::Reason as DeathReason;
-use twinroute_retry::journal::{Disk, Entry, LaneNumber, PendingDelivery};
+use twinroute_retry::journal::{Entry, LaneNumber, PendingDelivery};
 use twinroute_retry::ledger::{Discard, Fate, Ledger};
 use twinroute_retry::schedule;
 
@@ -133,44 +136,6 @@ pub(super) enum Step {
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
-}
-
-/// What is known of a batch while it is in flight.
-#[derive(Clone, Copy, Debug)]
-struct BatchInFlight {
-    /// When the oldest of it came.
-    came: Instant,
-    begun: Instant,
-}
-
-/// A batch on its way.
-pub(super) struct Flight {
-    pub(super) id: u64,
-    pub(super) sink: UserSink,
-    pub(super) batch: Vec<Waiting>,
-    pub(super) deadline: Duration,
-    /// Where events that are not in memory are read from.
-    pub(super) disk: Option<Disk>,
-    begun: Instant,
-    /// Batches in flight when it was sent, itself included.
-    company: usize,
-    epoch: u64,
-}
-
-impl Flight {
-    /// Its deliveries whose events are in memory.
-    pub(super) fn deliveries(&self) -> Vec<Delivery> {
-        let delivery = |waiting: &Waiting| {
-            let entry = waiting.entry.as_ref()?;
-            Some(Delivery {
-                sequence: waiting.sequence,
-                event: Arc::clone(&entry.event),
-                twin: waiting.twin,
-                attempts: waiting.attempts,
-            })
-        };
-        self.batch.iter().filter_map(delivery).collect()
-    }
 }
 
 impl State {
