@@ -328,7 +328,7 @@ async fn hostile_requests_are_answered_and_change_nothing() {
             400,
             "InvalidRequestContent",
         ),
-        ("%2e%2e%2fetc", b"{}".to_vec(), 400, "InvalidRequestUri"),
+        ("%2e%2e%2fetc", b"{}".to_vec(), 400, "InvalidResourceName"),
         ("%00", b"{}".to_vec(), 400, "InvalidRequestUri"),
         (
             "%3Cscript%3E",

@@ -12,8 +12,8 @@ use crate::router::Router;
 use crate::table::{CompiledInstance, Scratch};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -29,23 +29,6 @@ const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// Tells when a batch is on disk, and its lanes have it.
 pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;
-
-/// How fast the journal drains, as last looked at.
-pub(crate) struct Drain {
-    at: Instant,
-    bytes_released: u64,
-    bytes_per_second: f64,
-}
-
-impl Drain {
-    pub(crate) fn new() -> Self {
-        Self {
-            at: Instant::now(),
-            bytes_released: 0,
-            bytes_per_second: 0.0,
-        }
-    }
-}
 
 impl Router {
     /// Accepts a batch, whole or not at all, for an instance (`None`: the default one). Level
@@ -426,7 +409,7 @@ impl Router {
             };
         }
         let lacking = (full.bytes + full.bytes_new - full.bytes_max) as f64;
-        let rate = self.drain_rate();
+        let rate = self.shared.drain.bytes_per_second(&self.shared.gauge);
         // Nothing drained lately: an endpoint may be back any moment.
         let seconds = if rate > 0.0 { lacking / rate } else { 5.0 };
         AcceptError::Full {
@@ -434,23 +417,6 @@ impl Router {
             bytes_max: full.bytes_max,
             retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0)),
         }
-    }
-
-    fn drain_rate(&self) -> f64 {
-        let mut drain = self
-            .shared
-            .drain
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let passed = drain.at.elapsed();
-        if passed >= Duration::from_secs(1) {
-            let released = self.shared.gauge.usage().bytes_released;
-            drain.bytes_per_second =
-                (released - drain.bytes_released) as f64 / passed.as_secs_f64();
-            drain.bytes_released = released;
-            drain.at = Instant::now();
-        }
-        drain.bytes_per_second
     }
 }
 

@@ -51,6 +51,7 @@ mod builder;
 mod commit;
 mod damage;
 pub mod dead_letters;
+mod drain;
 mod duplicates;
 mod durable;
 pub mod expiry;

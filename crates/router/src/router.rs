@@ -5,10 +5,10 @@ use crate::admission::{self, Admission};
 use crate::builder::Builder;
 use crate::commit::{self, Commit};
 use crate::damage::{self, Damage};
+use crate::drain::DrainRate;
 use crate::duplicates::{DuplicateWindow, Duplicates};
 use crate::durable;
 use crate::expiry::{self, Expiry};
-use crate::intake::Drain;
 use crate::lane::Lane;
 use crate::live::Live;
 use crate::receipt::Tally;
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) tally: Arc<Tally>,
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<Duplicates>>,
-    pub(crate) drain: Mutex<Drain>,
+    pub(crate) drain: DrainRate,
     pub(crate) admission: Arc<Admission>,
     pub(crate) room: RoomMaker,
     /// Events that were acknowledged in memory and did not reach the disk.
@@ -167,7 +167,7 @@ impl Router {
             stopped: watch::Sender::new(false),
             tally: Arc::new(Tally::new()),
             duplicates: duplicates.map(Duplicates::new),
-            drain: Mutex::new(Drain::new()),
+            drain: DrainRate::new(),
             admission: Arc::new(Admission::new()),
             room: RoomMaker::default(),
         };

@@ -12,6 +12,7 @@ pub(crate) mod queue;
 mod run;
 mod state;
 mod still;
+mod waiting;
 
 pub(crate) use backlog::{BatchBacklog, LaneBacklog};
 pub(crate) use dead::Dead;

@@ -3,41 +3,11 @@
 //! A twin has at most one unresolved batch. Events of a twin that is in flight or parked are held, in
 //! order, until it is free; other twins pass them.
 
+use super::waiting::Waiting;
 use rapidhash::RapidHashMap;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Ordering;
-use twinroute_retry::journal::Entry;
-
-/// A delivery that is not settled.
-#[derive(Clone, Debug)]
-pub(crate) struct Waiting {
-    pub(crate) sequence: u64,
-    pub(crate) twin: u64,
-    pub(crate) bytes: u32,
-    /// Attempts that counted: those in which the event failed alone.
-    pub(crate) attempts: u32,
-    /// When it came to this process.
-    pub(crate) came: Instant,
-    /// How old it was by then.
-    pub(crate) age_then: Duration,
-    /// How long its lane's time-to-live had stood still by then.
-    pub(crate) still_then: Duration,
-    /// Its event, while that is in memory.
-    pub(crate) entry: Option<Entry>,
-}
-
-impl Waiting {
-    /// How long ago its event was accepted.
-    pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.came) + self.age_then
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes as usize
-    }
-}
 
 /// For each delivery of a twin that landed so many of its line are let go. A whole line would be held
 /// again each time its twin flies, and with long lines a lane would do nothing else.

@@ -86,7 +86,8 @@ async fn send(mut flight: Flight) -> Landed {
     let outcomes = flight.sink.send(&deliveries, flight.deadline).await;
     let outcomes = if some_absent {
         let mut sent = outcomes.into_iter();
-        let of = |waiting: &super::queue::Waiting| waiting.entry.as_ref().and_then(|_| sent.next());
+        let of =
+            |waiting: &super::waiting::Waiting| waiting.entry.as_ref().and_then(|_| sent.next());
         flight.batch.iter().map(of).collect()
     } else {
         outcomes.into_iter().map(Some).collect()

@@ -140,7 +140,8 @@ fn goes_on(command: &str) -> bool {
     while let Some(char) = chars.next() {
         match (quote, char) {
             (None | Some('"'), '\\') => {
-                if matches!(chars.next(), None | Some('\n')) && chars.peek().is_none() {
+                let escaped = chars.next().unwrap_or('\n');
+                if escaped == '\n' && chars.peek().is_none() {
                     return true;
                 }
             }

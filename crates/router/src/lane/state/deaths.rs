@@ -1,7 +1,7 @@
 //! Deliveries that cannot be made: they become dead letters, or are given up where somebody said so.
 
 use super::super::dead::Dead;
-use super::super::queue::Waiting;
+use super::super::waiting::Waiting;
 use super::{DeathReason, End, State};
 use crate::lane::Hold;
 use std::sync::Arc;

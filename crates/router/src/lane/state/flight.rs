@@ -1,6 +1,6 @@
 //! Batches in flight: what a lane knows of each until it is answered.
 
-use super::super::queue::Waiting;
+use super::super::waiting::Waiting;
 use crate::sink::Delivery;
 use crate::user_code::UserSink;
 use std::sync::Arc;

@@ -7,6 +7,7 @@ mod fault;
 mod flight;
 mod limits;
 mod outcomes;
+mod retirement;
 mod room;
 mod show;
 mod uploads;
@@ -14,6 +15,7 @@ mod uploads;
 pub use control::Purged;
 pub(super) use fault::Probe;
 pub(super) use flight::Flight;
+pub(super) use retirement::Retirement;
 pub(crate) use room::{Evictable, EvictedDelivery, LaneRoom};
 pub(super) use show::Told;
 pub(super) use uploads::{Stored, Upload};
@@ -24,8 +26,9 @@ use self::flight::BatchInFlight;
 use super::concurrency::Concurrency;
 use super::dead::DeadLetters;
 use super::durable::{LaneJournal, Origin, Wall};
-use super::queue::{Queue, Waiting};
+use super::queue::Queue;
 use super::still::Still;
+use super::waiting::Waiting;
 use super::{Arrival, Kind, Setup};
 use crate::awaited::{Awaited, End};
 use crate::latency::Histogram;
@@ -41,7 +44,7 @@ use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::journal::{Entry, LaneNumber, PendingDelivery};
-use twinroute_retry::ledger::{Discard, Fate, Ledger};
+use twinroute_retry::ledger::{Fate, Ledger};
 use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
@@ -113,17 +116,6 @@ impl std::fmt::Debug for State {
             .field("ledger", &self.ledger);
         shown.finish_non_exhaustive()
     }
-}
-
-/// A lane that is to end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retirement {
-    /// It stays at least until then.
-    pub(super) not_before: Instant,
-    /// What is not settled by then is given up.
-    pub(super) deadline: Instant,
-    /// Why.
-    pub(super) reason: Discard,
 }
 
 /// What the loop is to do next.
@@ -411,78 +403,6 @@ impl State {
             company: self.flights.len(),
             epoch: self.epoch,
         }
-    }
-
-    /// Ends the lane when it is time to, or says what its end waits for.
-    fn ending(&mut self, now: Instant) -> Option<Step> {
-        let retired = self.retired?;
-        if self.journal.is_some() && retired.reason == Discard::Stopped {
-            // What waits stays in the journal; only what is in flight is waited for.
-            if now >= retired.deadline && self.flights.is_empty() {
-                self.ended = true;
-                return Some(Step::End);
-            }
-            if now >= retired.deadline {
-                return Some(Step::Wait(None));
-            }
-        } else if now >= retired.deadline {
-            self.give_up(retired.reason, now);
-        }
-        if self.is_empty() && self.dead.is_empty() && now >= retired.not_before {
-            self.ended = true;
-            return Some(Step::End);
-        }
-        None
-    }
-
-    fn retire_at(&self, now: Instant) -> Option<Instant> {
-        let retired = self.retired?;
-        let moment = if self.is_empty() {
-            retired.not_before
-        } else {
-            retired.deadline
-        };
-        Some(moment).filter(|moment| *moment > now)
-    }
-
-    pub(super) fn retire(&mut self, retirement: Retirement) {
-        self.retired = Some(retirement);
-    }
-
-    /// Ends it as it is; gives how many deliveries it had not settled.
-    pub(super) fn abandon(&mut self) -> u64 {
-        let over = self.ended;
-        self.abandoned = true;
-        self.ended = true;
-        let open = self.queue.events() + self.queue.in_flight() + self.dead.len();
-        if over { 0 } else { open as u64 }
-    }
-
-    /// Takes a retirement back; false when its loop has ended already.
-    pub(super) fn revive(&mut self) -> bool {
-        self.retired = None;
-        !std::mem::take(&mut self.ended)
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.retired.is_none() && !self.ended
-    }
-
-    /// Whether there is nothing left of it but its counts.
-    pub(super) fn is_over(&self) -> Option<Ledger> {
-        (self.ended && self.is_empty() && self.dead.is_empty()).then_some(self.ledger)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.flights.is_empty() && self.queue.is_empty()
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        let uploading = self.dead.busy() > 0
-            || (self.setup.store.is_some()
-                && self.dead.storable() > 0
-                && self.store_fault.is_none());
-        self.ended || (self.is_empty() && !uploading)
     }
 
     /// Notes who waits for a delivery. Those who have gone are forgotten before there are too many.

@@ -1,6 +1,7 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
-use super::super::queue::{Fate as Next, Waiting};
+use super::super::queue::Fate as Next;
+use super::super::waiting::Waiting;
 use super::{DeathReason, End, Flight, State, bytes_of};
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
