@@ -35,7 +35,7 @@ async fn peer(way: Break) -> (u16, JoinSet<()>) {
 }
 
 async fn break_off(mut stream: TcpStream, way: Break) {
-    stream.read(&mut [0; 8]).await.ok();
+    stream.read_exact(&mut [0; 8]).await.ok();
     match way {
         Break::Refused => {}
         Break::Reset(bytes) => {
