@@ -4,11 +4,14 @@ use super::hostile::{ANSWERS, Endless, Server};
 use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_admin::client::Client;
+use twinroute_admin::client::{ANSWER_BYTES_MAX, Client};
 use twinroute_listen::Address;
 use twinroute_management::client::api::Api;
 use twinroute_management::client::http;
 use twinroute_model::clock::SystemClock;
+
+/// What the command line may spend on an admin API, which its user chose: an answer, and the next buffer of it.
+const ADMIN_COST_BYTES_MAX: usize = 3 * ANSWER_BYTES_MAX;
 
 /// Values without end in a list.
 const LIST: Endless = Endless {
@@ -42,7 +45,7 @@ pub(crate) async fn attack() {
             answer.name
         );
         let status = async { drop(admin.get("/status", Duration::from_millis(800)).await) };
-        cost(&name, COST_BYTES_MAX, status).await;
+        cost(&name, ADMIN_COST_BYTES_MAX, status).await;
     }
 }
 

@@ -20,8 +20,9 @@ use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
 use twinroute_model::secret::Secret;
 
-/// Bytes of an answer that are read, but by [`Client::download`]: while it grows it is held twice.
-pub const ANSWER_BYTES_MAX: usize = 7 << 19;
+/// Bytes of an answer that are read, but by [`Client::download`]: the status of ten thousand endpoints has some
+/// 20 MB. While an answer grows it is held twice.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of an error answer that are read.
 const ERROR_BYTES_MAX: usize = 64 << 10;
@@ -29,7 +30,7 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an answer's head, and of what is read ahead of its body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes by which an answer that is collected grows.
+/// Bytes by which an answer that is collected grows at least.
 const GROWTH_BYTES: usize = 256 << 10;
 
 /// What a server answered.
@@ -411,7 +412,7 @@ impl Asked<'_> {
                 )));
             }
             if body.capacity() - body.len() < piece.len() {
-                body.reserve_exact(piece.len() + GROWTH_BYTES);
+                body.reserve_exact(piece.len() + GROWTH_BYTES.max(body.len() / 4));
             }
             body.extend_from_slice(piece);
         }

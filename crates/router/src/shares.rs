@@ -168,9 +168,9 @@ impl Router {
         });
         let (_, instance, name) = endpoints.max()?;
         Some(format!(
-            "dead letters that are kept here take {kept} of the journal's {} bytes, most of them of endpoint \
-             {instance}/{name}: when the journal is full, the oldest of the endpoint furthest above its share are \
-             discarded; fix the endpoint, give it a dead-letter container, or replay, export or purge them",
+            "dead letters that are kept here have {kept} bytes, each counted for every endpoint that has it, and the \
+             journal holds {} bytes; endpoint {instance}/{name} has most of them: when the journal is full, the oldest \
+             of the endpoint furthest above its share are discarded; fix the endpoint, give it a dead-letter container, or replay, export or purge them",
             usage.bytes_max
         ))
     }

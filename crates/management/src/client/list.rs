@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Bytes of all pages of one list. A thousand definitions have some 500 kB.
-const LIST_BYTES_MAX: usize = 5 << 20;
+/// Bytes of all pages of one list. Ten thousand definitions have some 10 MB.
+const LIST_BYTES_MAX: usize = 32 << 20;
 
 /// Items of one list: each takes more memory than its bytes. A twinroute keeps at most 10,000 by default.
 const ITEMS_MAX: usize = 50_000;
