@@ -329,7 +329,7 @@ async fn hostile_requests_are_answered_and_change_nothing() {
             "InvalidRequestContent",
         ),
         ("%2e%2e%2fetc", b"{}".to_vec(), 400, "InvalidResourceName"),
-        ("%00", b"{}".to_vec(), 400, "InvalidRequestUri"),
+        ("%00", b"{}".to_vec(), 400, "InvalidResourceName"),
         (
             "%3Cscript%3E",
             br#"{"location":"westus2"}"#.to_vec(),

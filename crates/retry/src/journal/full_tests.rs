@@ -147,7 +147,7 @@ fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
             let settle = |disk: &Disk, sequences: &[u64]| {
                 let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
                 disk.settle(hub, &fates.collect::<Vec<_>>());
-                (0..10).find(|_| disk.flush().wait().is_ok())
+                (0..10_000).find(|_| disk.flush().wait().is_ok())
             };
             assert!(
                 settle(&disk, first).is_some(),
@@ -158,7 +158,12 @@ fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
             let (disk, recovered) = open(&sim, SETTINGS);
             assert_eq!(pending(&recovered, hub), second, "nothing is sent again");
             assert!(recovered.report.is_whole(), "{}", recovered.report);
-            assert!(settle(&disk, second).is_some(), "{:?}", disk.health());
+            assert!(
+                settle(&disk, second).is_some(),
+                "{segments} {leaves:?} {}: {:?}",
+                accepted.len(),
+                disk.health()
+            );
             append(&disk, "next", &[hub]);
             assert_eq!(disk.health(), Health::Ok);
             crash(&sim, disk, leaves);
@@ -167,6 +172,35 @@ fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
             assert_eq!(recovered.lanes[0].ledger.delivered, accepted.len() as u64);
             assert_eq!(recovered.report.lost_all(), 0);
         }
+    }
+}
+
+/// The power goes at any call, also between a new segment and its first group: what room that segment took is
+/// the only one that the next start has.
+#[test]
+fn full_disk_restart_accepts_again_after_a_loss_of_power_at_any_call() {
+    let (sim, _) = filled(2);
+    for calls in 0..24 {
+        let sim = sim.fork();
+        let (disk, recovered) = open(&sim, SETTINGS);
+        let hub = lane(&disk, "hub");
+        let settle = |disk: &Disk, sequences: &[u64]| {
+            let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
+            disk.settle(hub, &fates.collect::<Vec<_>>());
+            (0..1_000).any(|_| disk.flush().wait().is_ok())
+        };
+        let found = pending(&recovered, hub);
+        let (first, second) = found.split_at(found.len() * 2 / 3);
+        assert!(settle(&disk, first), "{calls}");
+        sim.fail_after(calls, Fault::PowerOff);
+        settle(&disk, second);
+        crash(&sim, disk, Leaves::All);
+        let (disk, recovered) = open(&sim, SETTINGS);
+        assert!(recovered.report.is_whole(), "{calls}: {}", recovered.report);
+        let left = pending(&recovered, hub);
+        assert!(settle(&disk, &left), "{calls}: {:?}", disk.health());
+        append(&disk, "next", &[hub]);
+        assert_eq!(disk.health(), Health::Ok, "{calls}");
     }
 }
 

@@ -91,6 +91,9 @@ pub(crate) struct Log {
     pub(crate) stuck: Option<u64>,
     /// The largest number that a segment ever had.
     pub(crate) newest: u64,
+    /// The newest segment, with its length, when it was begun and a crash came before its first group. The next
+    /// group goes there: on a full disk it may be all the room there is.
+    pub(crate) blank: Option<(u64, u64)>,
     /// Segments that are set aside in place of being removed: not all of them could be read.
     pub(crate) kept: BTreeSet<u64>,
     pub(crate) manifest: ManifestFile,
@@ -257,7 +260,8 @@ impl Log {
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
     fn roll<W>(&mut self, work: &Work<W>, copies: &Copies) -> Result<(), Failure> {
-        let id = self.newest + 1;
+        let blank = self.blank.take();
+        let id = blank.map_or(self.newest + 1, |(id, _)| id);
         if !self.manifest.is_there() {
             let present = self.present(work.first_sequence());
             self.manifest.sync(present);
@@ -277,12 +281,12 @@ impl Log {
             step,
             source,
         };
-        let length = match self.next.take(id, length) {
-            Some(prepared) => prepared,
-            None => match self.next.make(id, length) {
-                Ok(()) => length,
-                Err(source) => return Err(failed("creation", source)),
-            },
+        let length = match blank.filter(|(_, there)| *there >= length) {
+            Some((_, there)) => there,
+            None => self.begin(id, length).map_err(|source| {
+                self.blank = blank;
+                failed("creation", source)
+            })?,
         };
         // The same once more, with the length that it got.
         self.encode(work, copies, oldest, Some((header, length)));
@@ -308,6 +312,14 @@ impl Log {
             ..self.manifest.written()
         });
         Ok(())
+    }
+
+    /// Makes the file of a segment, or takes the one that was prepared; gives its length.
+    fn begin(&mut self, id: u64, length: u64) -> io::Result<u64> {
+        match self.next.take(id, length) {
+            Some(prepared) => Ok(prepared),
+            None => self.next.make(id, length).map(|()| length),
+        }
     }
 
     /// How long a segment is made for a group of so many bytes. One with events leaves room for groups

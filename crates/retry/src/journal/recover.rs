@@ -108,6 +108,18 @@ fn fold(storage: &dyn Storage, survey: Survey, visit: Visit<'_>) -> Result<Found
 }
 
 impl Found {
+    /// The newest segment and its length, if it was begun and holds no group: all of it is zeros.
+    pub(crate) fn blank(&self) -> Option<(u64, u64)> {
+        let (id, length) = self.segments.last_key_value()?;
+        let is_whole = !self.kept.contains(id)
+            && self
+                .report
+                .damage
+                .iter()
+                .all(|damage| damage.segment != *id);
+        (*id == self.newest && *id > self.end.0 && is_whole).then_some((*id, *length))
+    }
+
     /// Parses the events that are open, and tells those that cannot be.
     ///
     /// Without a key, those that are sealed are not looked at, which the report says.

@@ -26,6 +26,7 @@ pub(super) fn prepare(
     clock: &Arc<dyn Clock>,
 ) -> (Log, Recovered) {
     let (id, end) = found.end;
+    let blank = found.blank();
     let manifest = ManifestFile::new(storage, found.manifest);
     let time = Arc::new(JournalTime::after(found.index.time, clock));
     let recovered = Recovered {
@@ -58,6 +59,7 @@ pub(super) fn prepare(
         counted: None,
         stuck: None,
         newest: found.newest,
+        blank,
         kept: found.kept,
         manifest,
     };
