@@ -2,7 +2,7 @@
 //!
 //! A runtime polls what is ready in turn. With many producers and few endpoints nearly all turns would be
 //! the producers', and endpoints that take everything at once would get their events ever later, until their
-//! queues overflow. So accepting has a credit, in bytes, which is given anew once everything else that was
+//! queues overflow. So accepting has a credit, in bytes, which is refilled once everything else that was
 //! ready had its turn: lanes, their connections, answers. Producers without credit wait, first come, first
 //! served, before the bodies of their requests are read. Whoever waits holds nothing, so an endpoint that
 //! does not answer can keep nobody waiting here.

@@ -157,7 +157,7 @@ async fn ttl_clock_set_back_puts_no_attempt_off() {
     let begun = Instant::now();
     router.settled().await;
     assert_eq!(sink.ids().len(), 2);
-    // Retry-After may have asked for more than the step, which is not noted.
+    // Retry-After may have asked for more than the step, which is not recorded.
     let most = machine.settings.retry_after_max + Duration::from_secs(1);
     assert!(begun.elapsed() <= most, "{:?}", begun.elapsed());
 }

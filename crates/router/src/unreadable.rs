@@ -7,7 +7,7 @@
 //!
 //! | what the bytes are | outcome |
 //! |---|---|
-//! | events, or some events | delivered; what is none among them is kept anew |
+//! | events, or some events | delivered; what is none among them is kept again |
 //! | no event | reject, `unreadable` |
 //! | events, and the instance is gone | reject, `unknown-instance` |
 //! | events that the journal does not take just now | unavailable, throttled |

@@ -1,7 +1,7 @@
 //! What a PUT of a service asks for.
 //!
 //! Source: Microsoft.Devices 2022-12-12, `ProvisioningServiceDescription`. What is new in 2026-11-01 is
-//! taken with every version. Members that are the server's own are passed over: clients send back what they have read.
+//! taken with every version. Members that are the server's own are skipped: clients send back what they have read.
 //! Those that nobody knows are kept and shown again.
 
 use super::policies::{self, Policy};

@@ -391,7 +391,7 @@ impl Disk {
     }
 
     /// Journal time: how long the journal was there, by a clock that nobody sets. It goes on over restarts;
-    /// over a boot of the machine, from where it was noted last.
+    /// over a boot of the machine, from where it was recorded last.
     #[must_use]
     pub fn time(&self) -> Duration {
         self.0.time.now()

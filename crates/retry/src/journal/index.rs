@@ -29,7 +29,7 @@ pub(crate) struct Lane {
     pub(crate) name: Option<(InstanceName, EndpointName)>,
     pub(crate) ledger: Ledger,
     pub(crate) state: LaneState,
-    /// When that was noted, in journal time.
+    /// When that was recorded, in journal time.
     state_noted: u64,
     /// Deliveries that are not settled.
     pub(crate) open: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Index {
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
     letters: Letters,
-    /// Journal time, as noted last.
+    /// Journal time, as recorded last.
     pub(crate) time: TimeRecord,
     /// The journal time at which events that follow in the group were accepted.
     accepted_in: u64,
@@ -91,7 +91,7 @@ pub(crate) struct Index {
     pub(crate) open: u64,
     /// Deliveries that damage took, those that lanes have counted.
     pub(crate) lost_known: u64,
-    /// Deliveries that damage took and whose endpoints cannot be told.
+    /// Deliveries that damage took and whose endpoints are unknown.
     pub(crate) lost_unknown: u64,
     /// The first sequence of the newest segment.
     pub(crate) fresh_from: u64,

@@ -85,7 +85,7 @@ pub(crate) enum Record<'a> {
     Time(TimeRecord),
     /// The journal time, in milliseconds, at which events that follow in the group were accepted.
     AcceptedIn { time: u64 },
-    /// Deliveries that damage took and whose endpoints cannot be told, all of them as of here.
+    /// Deliveries that damage took and whose endpoints are unknown, all of them as of here.
     Lost { deliveries: u64 },
     /// A cut that was told when the journal was opened; it is not told again.
     Hole(Hole),

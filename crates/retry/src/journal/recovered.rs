@@ -34,7 +34,7 @@ pub struct RecoveredLane {
     pub name: Option<(InstanceName, EndpointName)>,
     /// What it has counted: matched + replayed = settled + pending.
     pub ledger: Ledger,
-    /// What it noted of itself, as of now.
+    /// What it recorded of itself, as of now.
     pub state: LaneState,
     /// What is not settled, by sequence.
     pub pending: Vec<PendingDelivery>,

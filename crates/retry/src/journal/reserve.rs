@@ -89,7 +89,7 @@ impl Log {
             next_sequence: work.next_sequence,
             ..Work::default()
         };
-        // They first: what follows in the same segment makes them damage if they are not noted.
+        // They first: what follows in the same segment makes them damage if they are not recorded.
         part.holes = std::mem::take(&mut work.holes);
         if work.notes.is_empty() {
             part.close = std::mem::take(&mut work.close);

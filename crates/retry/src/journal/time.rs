@@ -27,7 +27,7 @@ pub(crate) struct JournalTime {
 }
 
 impl JournalTime {
-    /// Goes on from what was noted last.
+    /// Goes on from what was recorded last.
     pub(crate) fn after(noted: TimeRecord, clock: &Arc<dyn Clock>) -> Self {
         let opened = clock.steady();
         let same_boot = noted.boot != 0 && noted.boot == opened.boot;
@@ -48,7 +48,7 @@ impl JournalTime {
         self.base + now.since_boot.saturating_sub(self.opened.since_boot)
     }
 
-    /// What is noted of the present moment.
+    /// What is recorded of the present moment.
     pub(crate) fn record(&self) -> TimeRecord {
         let steady = self.clock.steady();
         TimeRecord {

@@ -199,7 +199,7 @@ impl Lane {
         }
         let check = until.min(Instant::now() + BACKLOG_CHECK);
         if timeout_at(check, caught_up).await.is_err() {
-            // It is looked at anew when it is let go.
+            // It is checked again when it is released.
             drop(self.lock());
         }
     }

@@ -153,7 +153,7 @@ impl Place<'_> {
         notes.extend(left_out.iter().map(|error| {
             match error.field.starts_with("properties.deadLetter") {
                 true => format!("its dead letters stay here: {error}"),
-                false => format!("{error}; it is passed over"),
+                false => format!("{error}; it is skipped"),
             }
         }));
         Ok(endpoint)
