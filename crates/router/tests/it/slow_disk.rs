@@ -3,7 +3,7 @@
 use super::Script;
 use std::any::Any;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use twinroute_model::clock::SystemClock;
@@ -16,7 +16,10 @@ use twinroute_router::{Builder, Router};
 pub(crate) struct SlowDisk {
     pub(crate) sim: Sim,
     held: Arc<(Mutex<bool>, Condvar)>,
-    syncs: Arc<AtomicUsize>,
+    /// Groups that are on disk, with what the manifest says behind each.
+    groups: Arc<AtomicUsize>,
+    /// Whether a group was synced, and the manifest does not say so yet.
+    is_behind: Arc<AtomicBool>,
 }
 
 /// Groups that a journal writes by itself: one at its opening, one for the router's lane.
@@ -26,7 +29,7 @@ impl SlowDisk {
     pub(crate) fn hold(&self, held: bool) {
         // What is held is then the next group with events, and nothing before.
         let latest = Instant::now() + Duration::from_secs(30);
-        while self.syncs.load(Ordering::Acquire) < GROUPS_AT_START {
+        while self.groups.load(Ordering::Acquire) < GROUPS_AT_START {
             assert!(Instant::now() < latest, "the journal does not begin");
             std::thread::yield_now();
         }
@@ -50,11 +53,19 @@ impl SlowDisk {
     }
 }
 
+fn is_segment(name: &str) -> bool {
+    name.ends_with(".seg")
+}
+
 impl Storage for SlowDisk {
     fn write_at(&self, name: &str, bytes: &[u8], offset: u64) -> io::Result<()> {
         let held = self.held.0.lock().unwrap();
         drop(self.held.1.wait_while(held, |held| *held).unwrap());
-        self.sim.write_at(name, bytes, offset)
+        self.sim.write_at(name, bytes, offset)?;
+        if !is_segment(name) && self.is_behind.swap(false, Ordering::AcqRel) {
+            self.groups.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
@@ -78,9 +89,11 @@ impl Storage for SlowDisk {
     }
 
     fn sync_data(&self, name: &str) -> io::Result<()> {
-        let synced = self.sim.sync_data(name);
-        self.syncs.fetch_add(1, Ordering::Release);
-        synced
+        self.sim.sync_data(name)?;
+        if is_segment(name) {
+            self.is_behind.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
