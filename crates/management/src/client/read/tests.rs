@@ -215,7 +215,7 @@ fn what_is_wrong_with_one_is_that_ones_alone() {
     let expect = [
         "endpoint main/good: `provisioningState` \"Pondering\" is not known; taken as Updating",
         "endpoint main/good: `properties.connectionStringSecondaryKey`: `Endpoint` is missing; it \
-         is passed over",
+         is skipped",
         "endpoints of main: one of the list is no object and is left out",
         "endpoints of main: \"a_b\" is no endpoint name; it is left out with its routes",
         "endpoint main/ODD-1: is listed twice; the first is used",
