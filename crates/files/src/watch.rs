@@ -2,7 +2,7 @@
 //!
 //! A watch of the system hangs on a folder that was found once, not on a path: it follows a folder that is renamed and
 //! stays behind when a link is pointed elsewhere. So every folder on the way to a path is watched, along each link, for
-//! the one name in it that matters ([`plan::WatchPlan`]); and after each change the way is looked for again.
+//! the one name in it that matters (`plan::WatchPlan`); and after each change the way is looked for again.
 
 mod plan;
 

@@ -14,7 +14,7 @@ pub struct Settings {
     /// Bytes of events that wait for the disk.
     pub queue_bytes_max: u64,
     /// Bytes of events that are on disk and may be kept in memory too, so that they need not be read
-    /// back; see [`Disk::has_memory`].
+    /// back; see [`Disk::has_memory`](super::Disk::has_memory).
     pub memory_bytes_max: u64,
     /// The longest that a group waits for company; 0: never.
     pub commit_window: Duration,
@@ -23,7 +23,7 @@ pub struct Settings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
-    /// How long a write or a sync may take before the journal is [`Health::Stalled`].
+    /// How long a write or a sync may take before the journal is [`Health::Stalled`](super::Health::Stalled).
     pub disk_overdue_after: Duration,
 }
 

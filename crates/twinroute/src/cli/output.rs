@@ -37,7 +37,7 @@ pub(crate) fn print(text: impl Display) -> io::Result<()> {
 /// Prints a text and ends its line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
     print(format_args!("{text}\n"))
 }
@@ -45,7 +45,7 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
 /// Moves to the upper left of a terminal that it clears. Ours alone: texts hold no such sequences.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn clear_screen() -> io::Result<()> {
     stream().write_all(b"\x1b[H\x1b[J")
 }
@@ -53,7 +53,7 @@ pub(crate) fn clear_screen() -> io::Result<()> {
 /// Answers `--help` and `--version`, whose text `clap` holds as an error.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn help(answer: &clap::Error) -> io::Result<()> {
     let mut stream = stream();
     stream.write_all(styled(answer, &io::stdout()).as_bytes())?;
@@ -129,7 +129,7 @@ impl PatientStream {
     /// The first failure, once the step is done.
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub(crate) fn finish(mut self) -> io::Result<()> {
         match self.failed.take() {
             Some(error) => Err(error),
