@@ -9,6 +9,7 @@ mod peers;
 mod process;
 mod programs;
 mod rotate;
+mod structure;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ usage: cargo xtask peers [--only NAME] [--list]
        cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
        cargo xtask rotate [--seconds N] [--every N]
        cargo xtask flood [--seconds N]
+       cargo xtask structure [--ties]
        cargo xtask deny
 
   peers          installs the pinned real peers and runs every check against them
@@ -38,6 +40,8 @@ usage: cargo xtask peers [--only NAME] [--list]
     --every N    how many seconds lie between two rotations: 5
   flood          sends more than a router on one core has time for, and judges what arrived
     --seconds N  for how long, with each kind of journal: 20
+  structure      counts edges, circles of files, lines and names of types
+    --ties       shows what ties each circle
   deny           holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
 ";
 
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
             conformance::list_faults();
             Ok(true)
         }
+        ["structure"] => structure::run(false),
+        ["structure", "--ties"] => structure::run(true),
         ["deny"] => deny::run(),
         ["crash", options @ ..] => match crash::Options::parse(options) {
             Ok(options) => crash::run(&options),
