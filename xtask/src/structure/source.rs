@@ -334,7 +334,10 @@ impl Module {
             }
             UseTree::Name(tree) => {
                 let name = tree.ident.to_string();
-                push([before.as_slice(), &[name.clone()]].concat(), Some(name));
+                push(
+                    [before.as_slice(), std::slice::from_ref(&name)].concat(),
+                    Some(name),
+                );
             }
             UseTree::Rename(tree) => {
                 let path = [before.as_slice(), &[tree.ident.to_string()]].concat();
