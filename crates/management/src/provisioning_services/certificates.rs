@@ -177,9 +177,9 @@ fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
         "verificationCode",
     ];
     let mut unknown = UnknownMembers::default();
-    unknown.add("/properties", &body.object("properties")?, KNOWN);
+    unknown.add("/properties", &body.object("properties")?, KNOWN)?;
     let top = ["etag", "id", "name", "properties", "systemData", "type"];
-    unknown.add("", body, &[&top, KNOWN].concat());
+    unknown.add("", body, &[&top, KNOWN].concat())?;
     Ok(unknown)
 }
 
