@@ -378,8 +378,9 @@ impl EndpointBody<'_> {
         }
         let access_key1 = key(first, errors);
         let access_key2 = key(second, errors);
+        let (scheme, rest) = scheme(endpoint?)?;
         Some(Topic {
-            endpoint: endpoint?.to_owned(),
+            endpoint: format!("{scheme}://{rest}"),
             access_key1: access_key1?,
             access_key2,
         })
@@ -482,15 +483,20 @@ fn check_access_key(key: &Secret) -> Result<(), String> {
     Ok(())
 }
 
+/// The parts of a URL before and behind its `://`; nothing but `http` and `https`, in any case (RFC 3986 §3.1).
+pub(super) fn scheme(text: &str) -> Option<(&'static str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let mut known = ["https", "http"].into_iter();
+    let known = known.find(|known| known.eq_ignore_ascii_case(scheme))?;
+    Some((known, rest))
+}
+
 fn is_url(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| {
+    scheme(text).is_some_and(|(_, rest)| {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
         !authority.is_empty()
             && authority.bytes().all(legal)
-            && text.bytes().all(|b| b.is_ascii_graphic())
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
     })
 }
