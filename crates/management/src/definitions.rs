@@ -1,10 +1,10 @@
 //! From what is stored to the definitions of the table, and from definitions of another source to what is shown.
 
-use crate::arm::id::{Kind, ResourceId};
-use crate::desk::Desk;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::context::ServerContext;
 use crate::digital_twins::endpoints;
-use crate::store::State;
-use crate::store::record::Record;
+use crate::store::StoreState;
+use crate::store::record::ResourceRecord;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
@@ -17,20 +17,20 @@ use twinroute_model::route::Route;
 use twinroute_model::secret::Secret;
 
 /// All instances with their endpoints and routes, as the table takes them.
-pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
-    let state = desk.store.read();
+pub(crate) fn instances(context: &ServerContext) -> Vec<Instance> {
+    let state = context.store.read();
     let mut instances = Vec::new();
     for record in state
-        .kind(Kind::Instance)
+        .kind(ResourceKind::Instance)
         .filter(|record| record.state() != "Deleting")
     {
         let Ok(name) = InstanceName::new(&record.id.name) else {
             continue;
         };
-        let prefix = record.id.children(Kind::Endpoint);
+        let prefix = record.id.children(ResourceKind::Endpoint);
         let endpoints = state.endpoints(&prefix, endpoints::definition).cloned();
         let endpoints = endpoints.collect();
-        let prefix = record.id.children(Kind::Route);
+        let prefix = record.id.children(ResourceKind::Route);
         let routes = state.routes(&prefix, route).cloned().collect();
         instances.push(Instance {
             name,
@@ -43,11 +43,11 @@ pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
 }
 
 /// From which networks the instance of that record is reached.
-pub(crate) fn network(state: &State, instance: &Record) -> NetworkAccess {
+pub(crate) fn network(state: &StoreState, instance: &ResourceRecord) -> NetworkAccess {
     let (access, _) = NetworkAccess::read(&instance.body);
-    let prefix = instance.id.children(Kind::Connection);
+    let prefix = instance.id.children(ResourceKind::Connection);
     let connections = state.range(&prefix, None);
-    let read = |record: Record| match record.render() {
+    let read = |record: ResourceRecord| match record.render() {
         Value::Object(resource) => Connection::read(&resource),
         _ => None,
     };
@@ -58,7 +58,7 @@ pub(crate) fn network(state: &State, instance: &Record) -> NetworkAccess {
 }
 
 /// The route that a record defines.
-pub(crate) fn route(record: &Record) -> Option<Route> {
+pub(crate) fn route(record: &ResourceRecord) -> Option<Route> {
     Some(Route {
         id: RouteId::new(&record.id.name).ok()?,
         endpoint_name: EndpointName::new(record.text("endpointName")?).ok()?,
@@ -67,8 +67,8 @@ pub(crate) fn route(record: &Record) -> Option<Route> {
 }
 
 /// Records that show definitions of another source.
-pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
-    let settings = &desk.settings;
+pub(crate) fn records(context: &ServerContext, instances: &[Instance]) -> Vec<ResourceRecord> {
+    let settings = &context.settings;
     let (subscription, group) = (&settings.subscription, &settings.resource_group);
     let mut records = Vec::new();
     let body = json!({
@@ -80,7 +80,12 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
         BTreeMap::new(),
     ));
     for instance in instances {
-        let id = ResourceId::top(Kind::Instance, subscription, group, instance.name.as_str());
+        let id = ResourceId::top(
+            ResourceKind::Instance,
+            subscription,
+            group,
+            instance.name.as_str(),
+        );
         let body = json!({
             "location": settings.location, "tags": null,
             "properties": {
@@ -95,12 +100,12 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
                     "status": connection.status.as_str(), "description": "", "actionsRequired": "None",
                 },
             } });
-            let id = id.child(Kind::Connection, &connection.name);
+            let id = id.child(ResourceKind::Connection, &connection.name);
             records.push(record(id, body, BTreeMap::new()));
         }
         for endpoint in &instance.endpoints {
             records.push(show(
-                id.child(Kind::Endpoint, endpoint.name.as_str()),
+                id.child(ResourceKind::Endpoint, endpoint.name.as_str()),
                 endpoint,
             ));
         }
@@ -108,7 +113,7 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
             let body =
                 json!({ "endpointName": route.endpoint_name.as_str(), "filter": route.filter });
             records.push(record(
-                id.child(Kind::Route, route.id.as_str()),
+                id.child(ResourceKind::Route, route.id.as_str()),
                 body,
                 BTreeMap::new(),
             ));
@@ -117,16 +122,16 @@ pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
     records
 }
 
-fn record(id: ResourceId, body: Value, secrets: BTreeMap<String, Secret>) -> Record {
+fn record(id: ResourceId, body: Value, secrets: BTreeMap<String, Secret>) -> ResourceRecord {
     let body = match body {
         Value::Object(members) => members,
         _ => Map::new(),
     };
-    Record::new(id, body, secrets)
+    ResourceRecord::new(id, body, secrets)
 }
 
 /// An endpoint as a record. What its secrets are is not kept: a mask is all that anybody sees.
-fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
+fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
     let state = endpoint
         .provisioning_state
         .unwrap_or(ProvisioningState::Succeeded);

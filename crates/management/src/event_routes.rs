@@ -3,20 +3,20 @@
 //! Source: Azure Digital Twins data plane 2020-10-31 to 2023-10-31, `EventRoutes`; error texts as real Azure
 //! gives them. The instance is told by the path (`/instances/{name}/…`) or by the host's first label.
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
-use crate::arm::page::{self, Page};
-use crate::arm::request::Request;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
+use crate::arm::page::{self, RecordPage};
+use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::desk::Desk;
+use crate::context::ServerContext;
 use crate::digital_twins::named;
-use crate::life;
-use crate::lookup::{not_taken, only};
-use crate::store::record::{Record, system_data};
+use crate::preconditions::{not_taken, only};
+use crate::store::record::{ResourceRecord, system_data};
 use crate::store::unknown::UnknownMembers;
-use crate::store::{Change, State};
+use crate::store::{StoreChange, StoreState};
+use crate::transitions;
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -33,26 +33,26 @@ const FILTER_MAX: usize = 32 << 10;
 
 /// Answers what stands behind `/eventroutes`; `instance` is the name in the path.
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     instance: Option<&str>,
     rest: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     check_version(request)?;
-    let (network, way) = (desk.store.network(), request.way.as_ref());
+    let (network, way) = (context.store.network(), request.way.as_ref());
     // Before anything is looked up: nobody learns which instances there are over a way that is not open.
     network.check_way(way).map_err(Error::Closed)?;
-    let instance = find(desk, request, instance)?;
+    let instance = find(context, request, instance)?;
     network.check(way, &instance.name).map_err(Error::Closed)?;
     match rest {
         [] => {
             only(request, &[Method::GET], "GET")?;
-            list(desk, request, &instance)
+            list(context, request, &instance)
         }
         [id] => match request.method {
-            Method::GET => get(desk, &instance, id),
-            Method::PUT => put(desk, request, instance, id).await,
-            Method::DELETE => delete(desk, request, instance, id).await,
+            Method::GET => get(context, &instance, id),
+            Method::PUT => put(context, request, instance, id).await,
+            Method::DELETE => delete(context, request, instance, id).await,
             _ => Err(not_taken(request, "GET, PUT and DELETE")),
         },
         _ => Err(Error::UnknownPath {
@@ -70,7 +70,7 @@ pub(crate) fn check_id(id: &str) -> Result<(), Error> {
     })
 }
 
-pub(crate) fn check_version(request: &Request) -> Result<(), Error> {
+pub(crate) fn check_version(request: &ArmRequest) -> Result<(), Error> {
     let version = request.version()?;
     // Previews had the same routes.
     if versions::DATA_PLANE.contains(&version) || version.ends_with("-preview") {
@@ -83,8 +83,12 @@ pub(crate) fn check_version(request: &Request) -> Result<(), Error> {
 }
 
 /// The instance that is asked.
-fn find(desk: &Desk, request: &Request, path: Option<&str>) -> Result<ResourceId, Error> {
-    let state = desk.store.read();
+fn find(
+    context: &ServerContext,
+    request: &ArmRequest,
+    path: Option<&str>,
+) -> Result<ResourceId, Error> {
+    let state = context.store.read();
     if let Some(name) = path {
         let found = named(&state, name).map(|record| record.id.clone());
         return found.ok_or_else(|| Error::InstanceUnknown {
@@ -95,12 +99,12 @@ fn find(desk: &Desk, request: &Request, path: Option<&str>) -> Result<ResourceId
     if let Some(found) = named(&state, label) {
         return Ok(found.id.clone());
     }
-    let default = desk.default_instance.as_str();
+    let default = context.default_instance.as_str();
     if let Some(found) = named(&state, default) {
         return Ok(found.id.clone());
     }
     // With one instance there is nothing to tell apart.
-    let mut all = state.kind(Kind::Instance);
+    let mut all = state.kind(ResourceKind::Instance);
     match (all.next(), all.next()) {
         (Some(only), None) => Ok(only.id.clone()),
         _ => Err(Error::InstanceUnknown {
@@ -109,7 +113,7 @@ fn find(desk: &Desk, request: &Request, path: Option<&str>) -> Result<ResourceId
     }
 }
 
-fn render(record: &Record) -> Value {
+fn render(record: &ResourceRecord) -> Value {
     let mut shown = record.render_hidden();
     if let Some(members) = shown.as_object_mut() {
         // What ARM's resources have besides.
@@ -120,8 +124,12 @@ fn render(record: &Record) -> Value {
 }
 
 /// What the list's continuation token holds: the page's size goes along, since not every client repeats it.
-fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer, Error> {
-    let prefix = instance.children(Kind::Route);
+fn list(
+    context: &ServerContext,
+    request: &ArmRequest,
+    instance: &ResourceId,
+) -> Result<ArmAnswer, Error> {
+    let prefix = instance.children(ResourceKind::Route);
     let asked = request
         .header("max-items-per-page")
         .and_then(|count| count.parse().ok());
@@ -137,8 +145,8 @@ fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer,
         after = Some(format!("{prefix}{key}"));
     }
     let items_max = items_max.clamp(1, ITEMS_MAX);
-    let state = desk.store.read();
-    let page = Page::of(&state, &prefix, after.as_deref(), items_max);
+    let state = context.store.read();
+    let page = RecordPage::of(&state, &prefix, after.as_deref(), items_max);
     let value: Vec<Value> = page.records.iter().map(render).collect();
     let next = page
         .records
@@ -151,24 +159,24 @@ fn list(desk: &Desk, request: &Request, instance: &ResourceId) -> Result<Answer,
             format!("{link}?continuationToken={token}&api-version={version}")
         });
     // Always there, null at the end: unlike ARM's.
-    Ok(Answer::ok(json!({ "value": value, "nextLink": next })))
+    Ok(ArmAnswer::ok(json!({ "value": value, "nextLink": next })))
 }
 
-fn get(desk: &Desk, instance: &ResourceId, id: &str) -> Result<Answer, Error> {
-    let state = desk.store.read();
-    let route = state.get(&instance.child(Kind::Route, id));
-    Ok(Answer::ok(render(&route.ok_or(Error::RouteNotFound)?)))
+fn get(context: &ServerContext, instance: &ResourceId, id: &str) -> Result<ArmAnswer, Error> {
+    let state = context.store.read();
+    let route = state.get(&instance.child(ResourceKind::Route, id));
+    Ok(ArmAnswer::ok(render(&route.ok_or(Error::RouteNotFound)?)))
 }
 
 async fn put(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     instance: ResourceId,
     id: &str,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     check_id(id)?;
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let endpoint = body.required_text("endpointName")?.to_owned();
     let filter = body.required_exact_text("filter")?.to_owned();
     if filter.len() > FILTER_MAX {
@@ -181,39 +189,40 @@ async fn put(
     })?;
     let mut unknown = UnknownMembers::default();
     unknown.add("", &body, &["endpointName", "filter", "id"])?;
-    let id = instance.child(Kind::Route, id);
+    let id = instance.child(ResourceKind::Route, id);
     let (caller, now) = (request.caller.clone(), request.now);
-    desk.change(Some(&request.cause), move |desk, state| {
-        let name = active(state, &instance, &endpoint)?;
-        life::idle(state, &instance)?;
-        let before = state.get(&id);
-        let before = before.as_ref();
-        let prefix = instance.children(Kind::Route);
-        let limit = desk.settings.routes_max;
-        if before.is_none() && state.keys(&prefix).count() >= limit {
-            return Err(Error::LimitReached {
-                what: format!("digital twins instance '{}'", instance.name),
-                kind: "event routes",
-                limit,
-                way_out: "delete one, or raise `routes_max` in [management].",
-            });
-        }
-        let mut body = Map::new();
-        body.insert("endpointName".to_owned(), name.into());
-        body.insert("filter".to_owned(), filter.into());
-        let system = system_data(before, &caller, now);
-        body.insert("systemData".to_owned(), system);
-        let mut record = Record::new(id, body, BTreeMap::new());
-        unknown.keep(&mut record, before)?;
-        Ok((vec![Change::Put(record)], ()))
-    })
-    .await?;
-    Ok(Answer::no_content())
+    context
+        .change(Some(&request.cause), move |context, state| {
+            let name = active(state, &instance, &endpoint)?;
+            transitions::idle(state, &instance)?;
+            let before = state.get(&id);
+            let before = before.as_ref();
+            let prefix = instance.children(ResourceKind::Route);
+            let limit = context.settings.routes_max;
+            if before.is_none() && state.keys(&prefix).count() >= limit {
+                return Err(Error::LimitReached {
+                    what: format!("digital twins instance '{}'", instance.name),
+                    kind: "event routes",
+                    limit,
+                    way_out: "delete one, or raise `routes_max` in [management].",
+                });
+            }
+            let mut body = Map::new();
+            body.insert("endpointName".to_owned(), name.into());
+            body.insert("filter".to_owned(), filter.into());
+            let system = system_data(before, &caller, now);
+            body.insert("systemData".to_owned(), system);
+            let mut record = ResourceRecord::new(id, body, BTreeMap::new());
+            unknown.keep(&mut record, before)?;
+            Ok((vec![StoreChange::Put(record)], ()))
+        })
+        .await?;
+    Ok(ArmAnswer::no_content())
 }
 
 /// The endpoint must be there and work: `Provisioning`, `Failed` and the like are refused, as Azure does.
-fn active(state: &State, instance: &ResourceId, endpoint: &str) -> Result<String, Error> {
-    let found = state.get(&instance.child(Kind::Endpoint, endpoint));
+fn active(state: &StoreState, instance: &ResourceId, endpoint: &str) -> Result<String, Error> {
+    let found = state.get(&instance.child(ResourceKind::Endpoint, endpoint));
     let found = found.ok_or(Error::RouteEndpoint)?;
     let provisioned = serde_json::from_value(found.state().into()).ok();
     match provisioned {
@@ -225,18 +234,19 @@ fn active(state: &State, instance: &ResourceId, endpoint: &str) -> Result<String
 }
 
 async fn delete(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     instance: ResourceId,
     id: &str,
-) -> Result<Answer, Error> {
-    let id = instance.child(Kind::Route, id);
-    desk.change(Some(&request.cause), move |_, state| {
-        state.get(&id).ok_or(Error::RouteNotFound)?;
-        Ok((vec![Change::Remove(id.key())], ()))
-    })
-    .await?;
-    Ok(Answer::no_content())
+) -> Result<ArmAnswer, Error> {
+    let id = instance.child(ResourceKind::Route, id);
+    context
+        .change(Some(&request.cause), move |_, state| {
+            state.get(&id).ok_or(Error::RouteNotFound)?;
+            Ok((vec![StoreChange::Remove(id.key())], ()))
+        })
+        .await?;
+    Ok(ArmAnswer::no_content())
 }
 
 #[cfg(test)]

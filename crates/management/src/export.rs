@@ -4,15 +4,15 @@
 //! client would make: so the same checks hold. Only if all of it is taken does the store take it, at once.
 
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::versions;
-use crate::cause::Cause;
-use crate::desk::Desk;
-use crate::operations::{Operation, Step};
-use crate::server::{self, Caller};
+use crate::audit_cause::AuditCause;
+use crate::context::ServerContext;
+use crate::operations::{ArmOperation, OperationStep};
+use crate::server::{self, RequestCaller};
 use crate::settings::{Checks, Settings};
-use crate::store::record::Record;
-use crate::store::{Change, State, Store};
+use crate::store::record::ResourceRecord;
+use crate::store::{RecordStore, StoreChange, StoreState};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -113,19 +113,19 @@ fn tell(refused: &[Refused]) -> String {
 }
 
 /// All resources, parents before what belongs to them, but those that are being deleted.
-pub(crate) fn export(desk: &Desk, secrets: Secrets) -> Value {
-    let state = desk.store.read();
+pub(crate) fn export(context: &ServerContext, secrets: Secrets) -> Value {
+    let state = context.store.read();
     let going = |id: &ResourceId| {
         let record = state.get(id);
         record.is_some_and(|record| record.state() == "Deleting")
     };
-    let stays = |record: &Record| {
+    let stays = |record: &ResourceRecord| {
         let id = &record.id;
         let group = ResourceId::group(&id.subscription, &id.group);
         !going(id) && !going(&group) && !id.owner().is_some_and(|owner| going(&owner))
     };
     let mut resources = Vec::new();
-    for kind in Kind::ALL {
+    for kind in ResourceKind::ALL {
         let records = state.kind(kind).filter(stays);
         resources.extend(records.map(|record| match secrets {
             Secrets::Masked => record.render_masked(|_, _| MASK.to_owned()),
@@ -135,25 +135,25 @@ pub(crate) fn export(desk: &Desk, secrets: Secrets) -> Value {
     json!({ "resources": resources })
 }
 
-/// Takes a document in, all of it or nothing. Endpoints are then to be provisioned: [`Desk::resume`].
+/// Takes a document in, all of it or nothing. Endpoints are then to be provisioned: [`ServerContext::resume`].
 ///
 /// Dropping the future may leave it done or not, but not by half.
 pub(crate) async fn import(
-    desk: &Arc<Desk>,
+    context: &Arc<ServerContext>,
     document: &Value,
     existing: Existing,
     author: &Author,
 ) -> Result<Imported, ImportError> {
-    let changes = desk.store.changes();
+    let changes = context.store.changes();
     let given = read(document)?;
-    let copy = copy(desk);
+    let copy = copy(context);
     let mut refused = Vec::new();
     let mut imported = Imported::default();
     let mut taken = Vec::new();
-    for kind in Kind::ALL {
+    for kind in ResourceKind::ALL {
         let of_kind = given.iter().filter(|resource| resource.id.kind == kind);
         for resource in of_kind {
-            let there = desk.store.read().has(&resource.id);
+            let there = context.store.read().has(&resource.id);
             if there && existing == Existing::Keep {
                 imported.kept.push(resource.id.to_string());
                 continue;
@@ -176,16 +176,16 @@ pub(crate) async fn import(
     if !refused.is_empty() {
         return Err(ImportError::Refused(refused));
     }
-    let outcome = outcome(desk, &copy, &taken);
-    let cause = Cause::command(author);
-    let stored = desk.change(Some(&cause), move |_, state| {
+    let outcome = outcome(context, &copy, &taken);
+    let cause = AuditCause::command(author);
+    let stored = context.change(Some(&cause), move |_, state| {
         // What was checked was checked against what was there then.
         if changes.has_changed().unwrap_or(true) {
             let text = "The store changed meanwhile; nothing was imported: import again.";
             return Err(Error::Conflict(text.to_owned()));
         }
         let mut running = outcome.iter().filter_map(|change| match change {
-            Change::Put(record) => state.running(&record.id).map(|_| &record.id),
+            StoreChange::Put(record) => state.running(&record.id).map(|_| &record.id),
             _ => None,
         });
         match running.next() {
@@ -296,31 +296,31 @@ fn masks(value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 /// The same with a store in memory. Destinations are not asked there: that comes when the store is in use.
-fn copy(desk: &Desk) -> Arc<Desk> {
-    let store = Store::in_memory();
-    let state = desk.store.read();
+fn copy(context: &ServerContext) -> Arc<ServerContext> {
+    let store = RecordStore::in_memory();
+    let state = context.store.read();
     store.show(state.all().collect());
     drop(state);
     let settings = Settings {
         provisioning_checks: Checks::Definitions,
-        ..desk.settings.clone()
+        ..context.settings.clone()
     };
-    let copy = Desk::new(
+    let copy = ServerContext::new(
         store,
         settings,
-        desk.default_instance.clone(),
-        Arc::clone(&desk.connect),
-        Arc::clone(&desk.clock),
+        context.default_instance.clone(),
+        Arc::clone(&context.connect),
+        Arc::clone(&context.clock),
     );
-    copy.beside.store(desk.beside.load_full());
+    copy.beside.store(context.beside.load_full());
     copy
 }
 
 /// Makes the request that a client would make.
-async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
+async fn put(copy: &Arc<ServerContext>, resource: &Given) -> Result<(), String> {
     let id = &resource.id;
     let (path, version) = match id.kind {
-        Kind::Route => {
+        ResourceKind::Route => {
             let owner = id.owner().expect("a route has an instance");
             // Its path names the instance alone.
             if !copy.store.read().has(&owner) {
@@ -329,7 +329,7 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
             let path = format!("/instances/{}/eventroutes/{}", owner.name, id.name);
             (path, versions::DATA_PLANE.last())
         }
-        Kind::Service | Kind::ServiceConnection | Kind::Certificate => {
+        ResourceKind::Service | ResourceKind::ServiceConnection | ResourceKind::Certificate => {
             (id.to_string(), Some(&"2022-12-12"))
         }
         _ => (id.to_string(), versions::DIGITAL_TWINS.last()),
@@ -340,11 +340,11 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
         .method(Method::PUT)
         .uri(format!("{path}?api-version={version}"))
         .header("content-type", "application/json");
-    if id.kind == Kind::Certificate {
+    if id.kind == ResourceKind::Certificate {
         request = request.header("if-match", "*");
     }
     let request = request.body(()).map_err(|error| error.to_string())?;
-    let caller = Caller {
+    let caller = RequestCaller {
         name: "import".to_owned(),
         scheme: "http",
         // The copy notes nothing.
@@ -368,7 +368,7 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
 
 /// Waits until all operations have ended, and has endpoints in use: whether they work is asked later, and
 /// must not keep routes from being taken.
-async fn settle(copy: &Arc<Desk>) {
+async fn settle(copy: &Arc<ServerContext>) {
     let mut changes = copy.store.changes();
     loop {
         let running = {
@@ -381,10 +381,10 @@ async fn settle(copy: &Arc<Desk>) {
         }
     }
     let used = copy.store.change(|state| {
-        let used = state.kind(Kind::Endpoint).map(|record| {
+        let used = state.kind(ResourceKind::Endpoint).map(|record| {
             let mut record = record;
             record.set_state("Succeeded");
-            Change::Put(record)
+            StoreChange::Put(record)
         });
         Ok((used.collect(), ()))
     });
@@ -392,42 +392,42 @@ async fn settle(copy: &Arc<Desk>) {
 }
 
 /// What the store is to take over of the copy.
-fn outcome(desk: &Desk, copy: &Desk, taken: &[&Given]) -> Vec<Change> {
-    let (before, after) = (desk.store.read(), copy.store.read());
-    let now = desk.clock.now();
+fn outcome(context: &ServerContext, copy: &ServerContext, taken: &[&Given]) -> Vec<StoreChange> {
+    let (before, after) = (context.store.read(), copy.store.read());
+    let now = context.clock.now();
     let made = after
-        .kind(Kind::Group)
+        .kind(ResourceKind::Group)
         .filter(|group| !before.has(&group.id));
-    let mut changes: Vec<Change> = made.map(Change::Put).collect();
+    let mut changes: Vec<StoreChange> = made.map(StoreChange::Put).collect();
     for given in taken {
         let Some(record) = after.get(&given.id) else {
             continue;
         };
         let mut record = record;
         match record.id.kind {
-            Kind::Endpoint => changes.push(provision(&mut record, &before, now)),
-            Kind::Service => keep_scope(&mut record, given, &before),
+            ResourceKind::Endpoint => changes.push(provision(&mut record, &before, now)),
+            ResourceKind::Service => keep_scope(&mut record, given, &before),
             _ => {}
         }
-        changes.push(Change::Put(record));
+        changes.push(StoreChange::Put(record));
     }
     changes
 }
 
 /// Begins what a PUT begins: the destination is asked before the endpoint is in use.
-fn provision(record: &mut Record, before: &State, now: Timestamp) -> Change {
+fn provision(record: &mut ResourceRecord, before: &StoreState, now: Timestamp) -> StoreChange {
     record.set_state("Provisioning");
-    let step = Step::over(before.get(&record.id).as_ref());
-    Change::Note(Operation::begin(&record.id, step, now))
+    let step = OperationStep::over(before.get(&record.id).as_ref());
+    StoreChange::Note(ArmOperation::begin(&record.id, step, now))
 }
 
 /// Devices know a service by its id scope: a new one would lose them.
-fn keep_scope(record: &mut Record, given: &Given, before: &State) {
+fn keep_scope(record: &mut ResourceRecord, given: &Given, before: &StoreState) {
     let scope = given.body["properties"]["idScope"].as_str();
     let Some(scope) = scope.filter(|scope| is_scope(scope)) else {
         return;
     };
-    let mut others = before.kind(Kind::Service);
+    let mut others = before.kind(ResourceKind::Service);
     let used = others.any(|other| other.property("idScope") == Some(scope));
     if !used && !before.has(&record.id) {
         let properties = record.properties_mut();

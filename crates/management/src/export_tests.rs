@@ -243,7 +243,7 @@ async fn what_is_there_stays_unless_it_is_to_be_replaced() {
         .await
         .unwrap();
     management.resume();
-    settle(&management.desk()).await;
+    settle(&management.context()).await;
     let mut other = document();
     let all = other["resources"].as_array_mut().unwrap();
     all.retain(|resource| resource["id"].as_str().unwrap().contains("eventRoutes"));

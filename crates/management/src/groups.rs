@@ -3,19 +3,19 @@
 //! Azure demands that a group is there before what is in it; here the first resource makes it. Every
 //! subscription that is a GUID exists.
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
 use crate::arm::names::check_group;
 use crate::arm::page;
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::life;
-use crate::lookup::{not_taken, only};
-use crate::store::record::{Record, tags};
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
+use crate::preconditions::{not_taken, only};
+use crate::store::record::{ResourceRecord, tags};
 use crate::store::unknown::UnknownMembers;
-use crate::store::{Change, State};
+use crate::store::{StoreChange, StoreState};
+use crate::transitions;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,30 +30,30 @@ pub(crate) fn tenant(subscription: &str) -> Uuid {
 }
 
 /// `GET /subscriptions`: the configured one and those that hold something.
-pub(crate) fn subscriptions(desk: &Desk) -> Answer {
-    let state = desk.store.read();
+pub(crate) fn subscriptions(context: &ServerContext) -> ArmAnswer {
+    let state = context.store.read();
     let used = state
-        .kind(Kind::Group)
+        .kind(ResourceKind::Group)
         .map(|group| group.id.subscription.to_ascii_lowercase());
     let mut all: BTreeSet<String> = used.collect();
-    all.insert(desk.settings.subscription.to_ascii_lowercase());
+    all.insert(context.settings.subscription.to_ascii_lowercase());
     let value: Vec<Value> = all
         .iter()
         .map(|subscription| describe(subscription))
         .collect();
-    Answer::ok(json!({ "value": value }))
+    ArmAnswer::ok(json!({ "value": value }))
 }
 
 /// `GET /tenants`: those of the subscriptions.
-pub(crate) fn tenants(desk: &Desk) -> Answer {
-    let tenant = tenant(&desk.settings.subscription);
-    Answer::ok(json!({ "value": [{
+pub(crate) fn tenants(context: &ServerContext) -> ArmAnswer {
+    let tenant = tenant(&context.settings.subscription);
+    ArmAnswer::ok(json!({ "value": [{
         "id": format!("/tenants/{tenant}"), "tenantId": tenant.to_string(), "displayName": "twinroute",
     }] }))
 }
 
-pub(crate) fn subscription(subscription: &str) -> Answer {
-    Answer::ok(describe(subscription))
+pub(crate) fn subscription(subscription: &str) -> ArmAnswer {
+    ArmAnswer::ok(describe(subscription))
 }
 
 fn describe(subscription: &str) -> Value {
@@ -67,9 +67,9 @@ fn describe(subscription: &str) -> Value {
 }
 
 /// `GET /metadata/endpoints`: what the Azure CLI asks before anything else, without a token.
-pub(crate) fn metadata(request: &Request) -> Answer {
+pub(crate) fn metadata(request: &ArmRequest) -> ArmAnswer {
     let base = &request.base;
-    Answer::ok(json!([{
+    ArmAnswer::ok(json!([{
         "name": "twinroute",
         "resourceManager": format!("{base}/"),
         "authentication": {
@@ -84,48 +84,53 @@ pub(crate) fn metadata(request: &Request) -> Answer {
 
 /// `…/resourceGroups[/{group}]`.
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     subscription: &str,
     group: Option<&str>,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     request.version()?;
     let Some(group) = group else {
         only(request, &[Method::GET], "GET")?;
-        let prefix = ResourceId::subscription_prefix(Kind::Group, subscription);
-        let state = desk.store.read();
-        return page::list(request, &state, &prefix, Record::render_hidden).map(Answer::ok);
+        let prefix = ResourceId::subscription_prefix(ResourceKind::Group, subscription);
+        let state = context.store.read();
+        return page::list(request, &state, &prefix, ResourceRecord::render_hidden)
+            .map(ArmAnswer::ok);
     };
     let id = ResourceId::group(subscription, group);
     match request.method {
-        Method::GET => found(desk, &id),
-        Method::PUT | Method::PATCH => put(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
+        Method::GET => found(context, &id),
+        Method::PUT | Method::PATCH => put(context, request, id).await,
+        Method::DELETE => delete(context, request, id).await,
         _ => Err(not_taken(request, "GET, HEAD, PUT, PATCH and DELETE")),
     }
 }
 
-fn found(desk: &Desk, id: &ResourceId) -> Result<Answer, Error> {
-    let record = desk.store.read().get(id);
+fn found(context: &ServerContext, id: &ResourceId) -> Result<ArmAnswer, Error> {
+    let record = context.store.read().get(id);
     let record = record.ok_or_else(|| Error::GroupNotFound {
         group: id.name.clone(),
     })?;
-    Ok(Answer::ok(record.render_hidden()))
+    Ok(ArmAnswer::ok(record.render_hidden()))
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     check_group(&id.name)?;
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let location = body.text("location")?.map(str::to_owned);
     let new_tags = tags(&body)?;
     let unknown = UnknownMembers::of(&body, &["provisioningState"])?;
-    let (status, record) = desk
+    let (status, record) = context
         .change(Some(&request.cause), move |_, state| {
             let before = state.get(&id);
             let before = before.as_ref();
             let mut record = match before {
-                Some(before) => Record::clone(before),
+                Some(before) => ResourceRecord::clone(before),
                 None => group(&id),
             };
             if let Some(location) = location {
@@ -139,21 +144,25 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                 Some(_) => StatusCode::OK,
                 None => StatusCode::CREATED,
             };
-            Ok((vec![Change::Put(record.clone())], (status, record)))
+            Ok((vec![StoreChange::Put(record.clone())], (status, record)))
         })
         .await?;
-    Ok(Answer::new(status, Some(record.render_hidden())))
+    Ok(ArmAnswer::new(status, Some(record.render_hidden())))
 }
 
 /// Deletes a group with everything in it, as Azure does.
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn delete(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let group = id.name.clone();
-    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
+    let deleted = transitions::delete(context, request, id, |_, _| Ok(())).await?;
     let begun = deleted.ok_or(Error::GroupNotFound { group })?;
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None))
+    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, None))
 }
 
-fn group(id: &ResourceId) -> Record {
+fn group(id: &ResourceId) -> ResourceRecord {
     let mut body = Map::new();
     body.insert("location".to_owned(), "westus2".into());
     body.insert("tags".to_owned(), Value::Null);
@@ -161,20 +170,20 @@ fn group(id: &ResourceId) -> Record {
         "properties".to_owned(),
         json!({ "provisioningState": "Succeeded" }),
     );
-    Record::new(id.clone(), body, BTreeMap::new())
+    ResourceRecord::new(id.clone(), body, BTreeMap::new())
 }
 
 /// The change that makes a resource's group, if it is not there yet.
 pub(crate) fn made_with(
-    state: &State,
+    state: &StoreState,
     id: &ResourceId,
     caller: &str,
     now: Timestamp,
-) -> Vec<Change> {
+) -> Vec<StoreChange> {
     let id = ResourceId::group(&id.subscription, &id.group);
     if state.has(&id) {
         return Vec::new();
     }
     tracing::info!(group = %id, caller, at = now.rfc3339(), "a resource group was made with its first resource");
-    vec![Change::Put(group(&id))]
+    vec![StoreChange::Put(group(&id))]
 }

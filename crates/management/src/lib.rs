@@ -4,22 +4,21 @@ mod admission;
 mod arm;
 #[cfg(test)]
 mod arm_tests;
+mod audit_cause;
 #[cfg(test)]
 mod azure_tools_tests;
-mod cause;
 pub mod client;
+mod context;
 mod definitions;
-mod desk;
 mod digital_twins;
 mod event_routes;
 mod export;
 mod groups;
 mod illegal;
-mod life;
-mod lookup;
 mod management;
 mod openapi;
 mod operations;
+mod preconditions;
 mod private_link;
 mod providers;
 mod provision;
@@ -29,6 +28,7 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod testing;
+mod transitions;
 
 pub use export::{Existing, ImportError, Imported, Refused, SECRET_MEMBERS, Secrets};
 pub use management::{Backing, Management};

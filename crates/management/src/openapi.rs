@@ -1,6 +1,6 @@
 //! What is served, for people and for programs: one list, from which both are made.
 
-use crate::arm::request::Request;
+use crate::arm::request::ArmRequest;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -204,7 +204,7 @@ fn full(path: &str) -> String {
 }
 
 /// OpenAPI 3.0: the paths and their parameters. What bodies hold is published by Azure.
-pub(crate) fn document(request: &Request) -> Value {
+pub(crate) fn document(request: &ArmRequest) -> Value {
     let mut paths = Map::new();
     for (methods, path, summary) in SERVED {
         let path = full(path);
@@ -241,7 +241,7 @@ pub(crate) fn document(request: &Request) -> Value {
 }
 
 /// What `/` tells a person.
-pub(crate) fn about(request: &Request) -> String {
+pub(crate) fn about(request: &ArmRequest) -> String {
     let base = &request.base;
     let mut text = format!(
         "twinroute {}, management API\n\n\

@@ -4,13 +4,13 @@
 //! Microsoft.Devices give out. `Retry-After` is one second: what Azure sends is ten, and clients of Azure
 //! take zero for "as you like", which is thirty.
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::page::{escape, url};
-use crate::arm::request::Request;
-use crate::store::record::Record;
-use crate::store::{Change, State};
+use crate::arm::request::ArmRequest;
+use crate::store::record::ResourceRecord;
+use crate::store::{StoreChange, StoreState};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,15 +28,15 @@ const KEPT_MAX: usize = 10_000;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Step {
+pub(crate) enum OperationStep {
     Create,
     Update,
     Delete,
 }
 
-impl Step {
+impl OperationStep {
     /// The step that puts something in the place of `before`.
-    pub(crate) fn over(before: Option<&Record>) -> Self {
+    pub(crate) fn over(before: Option<&ResourceRecord>) -> Self {
         match before {
             Some(_) => Self::Update,
             None => Self::Create,
@@ -46,13 +46,13 @@ impl Step {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Status {
+pub(crate) enum OperationStatus {
     Running,
     Succeeded,
     Failed,
 }
 
-impl Status {
+impl OperationStatus {
     fn word(self) -> &'static str {
         match self {
             Self::Running => "Running",
@@ -64,44 +64,44 @@ impl Status {
 
 /// Why it failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Failure {
+pub(crate) struct OperationFailure {
     pub(crate) code: String,
     pub(crate) message: String,
 }
 
 /// One operation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Operation {
+pub(crate) struct ArmOperation {
     pub(crate) id: Uuid,
     /// The key of the resource.
     pub(crate) key: String,
     /// The id of the resource.
     pub(crate) resource: String,
-    pub(crate) step: Step,
-    pub(crate) status: Status,
+    pub(crate) step: OperationStep,
+    pub(crate) status: OperationStatus,
     pub(crate) started: String,
     pub(crate) ended: Option<String>,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<OperationFailure>,
 }
 
-impl Operation {
-    pub(crate) fn begin(id: &ResourceId, step: Step, now: Timestamp) -> Self {
+impl ArmOperation {
+    pub(crate) fn begin(id: &ResourceId, step: OperationStep, now: Timestamp) -> Self {
         Self {
             id: Uuid::new_v4(),
             key: id.key(),
             resource: id.to_string(),
             step,
-            status: Status::Running,
+            status: OperationStatus::Running,
             started: now.rfc3339(),
             ended: None,
             failure: None,
         }
     }
 
-    pub(crate) fn end(&self, failure: Option<Failure>, now: Timestamp) -> Self {
+    pub(crate) fn end(&self, failure: Option<OperationFailure>, now: Timestamp) -> Self {
         let status = match failure {
-            None => Status::Succeeded,
-            Some(_) => Status::Failed,
+            None => OperationStatus::Succeeded,
+            Some(_) => OperationStatus::Failed,
         };
         Self {
             status,
@@ -112,7 +112,7 @@ impl Operation {
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.status == Status::Running
+        self.status == OperationStatus::Running
     }
 
     pub(crate) fn resource_id(&self) -> Option<ResourceId> {
@@ -130,13 +130,13 @@ impl Operation {
 
 /// A change whose operation was begun, or was under way.
 pub(crate) struct Begun {
-    pub(crate) record: Record,
-    pub(crate) step: Step,
+    pub(crate) record: ResourceRecord,
+    pub(crate) step: OperationStep,
     operation: Uuid,
 }
 
 impl Begun {
-    pub(crate) fn new(operation: &Operation, record: Record) -> Self {
+    pub(crate) fn new(operation: &ArmOperation, record: ResourceRecord) -> Self {
         Self {
             record,
             step: operation.step,
@@ -147,12 +147,12 @@ impl Begun {
     /// An answer with the headers by which a client follows the change.
     pub(crate) fn answer(
         &self,
-        state: &State,
-        request: &Request,
+        state: &StoreState,
+        request: &ArmRequest,
         status: StatusCode,
         body: Option<Value>,
-    ) -> Answer {
-        let (answer, id) = (Answer::new(status, body), &self.record.id);
+    ) -> ArmAnswer {
+        let (answer, id) = (ArmAnswer::new(status, body), &self.record.id);
         // What belongs to something is where that is.
         let owner = id.owner().and_then(|owner| state.get(&owner));
         let placed = owner.as_ref().unwrap_or(&self.record);
@@ -164,14 +164,14 @@ impl Begun {
 /// What became of a change.
 pub(crate) enum Outcome {
     /// It was made at once, or everything was so already.
-    Done(Record),
+    Done(ResourceRecord),
     /// It goes on.
     Begun(Begun),
 }
 
 impl Outcome {
     /// The resource as it is now.
-    pub(crate) fn record(&self) -> &Record {
+    pub(crate) fn record(&self) -> &ResourceRecord {
         match self {
             Self::Done(record) => record,
             Self::Begun(begun) => &begun.record,
@@ -181,13 +181,13 @@ impl Outcome {
     /// 200 for what is done, `status` for what goes on.
     pub(crate) fn answer(
         &self,
-        state: &State,
-        request: &Request,
+        state: &StoreState,
+        request: &ArmRequest,
         status: StatusCode,
         body: Value,
-    ) -> Answer {
+    ) -> ArmAnswer {
         match self {
-            Self::Done(_) => Answer::ok(body),
+            Self::Done(_) => ArmAnswer::ok(body),
             Self::Begun(begun) => begun.answer(state, request, status, Some(body)),
         }
     }
@@ -195,16 +195,16 @@ impl Outcome {
 
 /// Adds the headers by which a client follows an operation on a resource that is at `location`.
 fn announce(
-    answer: Answer,
-    request: &Request,
+    answer: ArmAnswer,
+    request: &ArmRequest,
     id: &ResourceId,
     location: &str,
     operation: Uuid,
-) -> Answer {
+) -> ArmAnswer {
     let version = escape(request.query("api-version").unwrap_or_default());
     let subscription = &id.subscription;
     let owner = id.owner().unwrap_or_else(|| id.clone());
-    if owner.kind == Kind::Service {
+    if owner.kind == ResourceKind::Service {
         let path = format!("{owner}/operationResults/{operation}");
         let status = format!("{}?api-version={version}&asyncinfo", url(request, &path));
         let result = format!("{}?api-version={version}", url(request, &path));
@@ -218,7 +218,7 @@ fn announce(
         };
     }
     let base = match owner.kind {
-        Kind::Group => format!("/subscriptions/{subscription}"),
+        ResourceKind::Group => format!("/subscriptions/{subscription}"),
         _ => format!(
             "/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}"
         ),
@@ -234,7 +234,7 @@ fn announce(
         .header("retry-after", "1")
 }
 
-fn find<'a>(state: &'a State, id: &str) -> Result<&'a Operation, Error> {
+fn find<'a>(state: &'a StoreState, id: &str) -> Result<&'a ArmOperation, Error> {
     let found = id.parse().ok().and_then(|id: Uuid| state.operation(id));
     found.map(|found| &**found).ok_or_else(|| unknown(id))
 }
@@ -246,7 +246,11 @@ fn unknown(id: &str) -> Error {
 }
 
 /// What stands at the URL of `Azure-AsyncOperation`: always 200, until it is forgotten.
-pub(crate) fn status(request: &Request, state: &State, id: &str) -> Result<Answer, Error> {
+pub(crate) fn status(
+    request: &ArmRequest,
+    state: &StoreState,
+    id: &str,
+) -> Result<ArmAnswer, Error> {
     let operation = find(state, id)?;
     let mut body = json!({
         "id": request.path(),
@@ -260,7 +264,7 @@ pub(crate) fn status(request: &Request, state: &State, id: &str) -> Result<Answe
     if let Some(failure) = &operation.failure {
         body["error"] = json!({ "code": failure.code, "message": failure.message });
     }
-    let answer = Answer::ok(body);
+    let answer = ArmAnswer::ok(body);
     Ok(if operation.is_running() {
         answer.header("retry-after", "1")
     } else {
@@ -270,13 +274,13 @@ pub(crate) fn status(request: &Request, state: &State, id: &str) -> Result<Answe
 
 /// What stands at the URL of `Azure-AsyncOperation` of the Device Provisioning Service: how far it is, and
 /// nothing else.
-pub(crate) fn short_status(state: &State, id: &str) -> Result<Answer, Error> {
+pub(crate) fn short_status(state: &StoreState, id: &str) -> Result<ArmAnswer, Error> {
     let operation = find(state, id)?;
     let mut body = json!({ "status": operation.status.word() });
     if let Some(failure) = &operation.failure {
         body["error"] = json!({ "code": failure.code, "message": failure.message });
     }
-    let answer = Answer::ok(body);
+    let answer = ArmAnswer::ok(body);
     Ok(if operation.is_running() {
         answer.header("retry-after", "1")
     } else {
@@ -285,7 +289,7 @@ pub(crate) fn short_status(state: &State, id: &str) -> Result<Answer, Error> {
 }
 
 /// Refuses an operation that is not one on `owner` or on something that belongs to it.
-pub(crate) fn check_owner(state: &State, id: &str, owner: &ResourceId) -> Result<(), Error> {
+pub(crate) fn check_owner(state: &StoreState, id: &str, owner: &ResourceId) -> Result<(), Error> {
     let operation = find(state, id)?;
     let resource = operation.resource_id();
     let top = resource.and_then(|id| id.owner().or(Some(id)));
@@ -297,27 +301,27 @@ pub(crate) fn check_owner(state: &State, id: &str, owner: &ResourceId) -> Result
 
 /// What stands at the URL of `Location`: 202 while it runs, then what a call that waits had answered.
 pub(crate) fn result(
-    request: &Request,
-    state: &State,
+    request: &ArmRequest,
+    state: &StoreState,
     id: &str,
     render: impl FnOnce(&ResourceId) -> Option<Value>,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let operation = find(state, id)?;
     if operation.is_running() {
         let again = format!("{}{}", request.base, request.target());
-        let answer = Answer::new(StatusCode::ACCEPTED, None);
+        let answer = ArmAnswer::new(StatusCode::ACCEPTED, None);
         return Ok(answer.header("location", again).header("retry-after", "1"));
     }
     if let Some(failure) = &operation.failure {
         let body = json!({ "error": { "code": failure.code, "message": failure.message } });
-        return Ok(Answer::new(StatusCode::CONFLICT, Some(body)));
+        return Ok(ArmAnswer::new(StatusCode::CONFLICT, Some(body)));
     }
     let resource = operation
         .resource_id()
-        .filter(|_| operation.step != Step::Delete);
+        .filter(|_| operation.step != OperationStep::Delete);
     Ok(match resource.and_then(|id| render(&id)) {
-        Some(body) => Answer::ok(body),
-        None => Answer::no_content(),
+        Some(body) => ArmAnswer::ok(body),
+        None => ArmAnswer::no_content(),
     })
 }
 
@@ -326,11 +330,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// When operations were last looked through for those that are forgotten.
 #[derive(Debug, Default)]
-pub(crate) struct Expiry(AtomicI64);
+pub(crate) struct OperationExpiry(AtomicI64);
 
-impl Expiry {
+impl OperationExpiry {
     /// Forgets what ended long ago, and the oldest when there are too many; looks now and then only.
-    pub(crate) fn due(&self, state: &State, now: Timestamp) -> Vec<Change> {
+    pub(crate) fn due(&self, state: &StoreState, now: Timestamp) -> Vec<StoreChange> {
         let surplus = state.operations().len().saturating_sub(KEPT_MAX);
         let looked = Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed));
         if surplus == 0 && now.since(looked) < LOOK_EVERY {
@@ -347,8 +351,8 @@ impl Expiry {
     }
 }
 
-fn expired(state: &State, surplus: usize, now: Timestamp) -> Vec<Change> {
-    let ended = |operation: &Arc<Operation>| {
+fn expired(state: &StoreState, surplus: usize, now: Timestamp) -> Vec<StoreChange> {
+    let ended = |operation: &Arc<ArmOperation>| {
         let ended = operation.ended.as_deref()?;
         Some((Timestamp::parse_rfc3339(ended)?, operation.id))
     };
@@ -356,5 +360,5 @@ fn expired(state: &State, surplus: usize, now: Timestamp) -> Vec<Change> {
     over.sort_unstable();
     let gone = over.into_iter().enumerate();
     let gone = gone.filter(|(index, (ended, _))| *index < surplus || now.since(*ended) > KEPT);
-    gone.map(|(_, (_, id))| Change::Forget(id)).collect()
+    gone.map(|(_, (_, id))| StoreChange::Forget(id)).collect()
 }

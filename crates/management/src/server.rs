@@ -1,11 +1,11 @@
 //! The server: who may ask, and what is at each path.
 
-use crate::arm::answer::{Answer, Tracking, respond};
+use crate::arm::answer::{ArmAnswer, TrackingIds, respond};
 use crate::arm::error::Error;
-use crate::arm::request::{Arrival, Request};
-use crate::desk::Desk;
-use crate::lookup::{Scope, need_group, only};
-use crate::{admission, cause, digital_twins, event_routes, groups, illegal};
+use crate::arm::request::{ArmRequest, RequestArrival};
+use crate::context::ServerContext;
+use crate::preconditions::{PathScope, need_group, only};
+use crate::{admission, audit_cause, digital_twins, event_routes, groups, illegal};
 use crate::{openapi, operations, providers, provisioning_services};
 use bytes::Bytes;
 use http::request::Parts;
@@ -17,7 +17,7 @@ use twinroute_listen::audit::Author;
 use uuid::Uuid;
 
 /// Who asks, and over what.
-pub(crate) struct Caller {
+pub(crate) struct RequestCaller {
     pub(crate) name: String,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
@@ -27,35 +27,35 @@ pub(crate) struct Caller {
 
 /// Answers one request of a caller who may ask it.
 pub(crate) async fn reply(
-    desk: &Arc<Desk>,
+    context: &Arc<ServerContext>,
     head: Parts,
     body: Bytes,
-    caller: Caller,
+    caller: RequestCaller,
 ) -> Response<Body> {
-    let mut tracking = Tracking::of(&head.headers, Uuid::new_v4());
-    let arrival = Arrival {
+    let mut tracking = TrackingIds::of(&head.headers, Uuid::new_v4());
+    let arrival = RequestArrival {
         scheme: caller.scheme,
         caller: caller.name,
         author: caller.author,
-        now: desk.clock.now(),
+        now: context.clock.now(),
         body,
     };
-    let result = match Request::new(head, arrival) {
+    let result = match ArmRequest::new(head, arrival) {
         Ok(request) => {
             tracking.request = request.id;
             let mut result = match request.illegal {
-                None => answer(desk, &request).await,
+                None => answer(context, &request).await,
                 Some((at, reason)) => Err(illegal::refuse(&request, at, reason)),
             };
             if result.is_ok() && shows_keys(&request) {
-                result = note_keys(desk, &request).await.and(result);
+                result = note_keys(context, &request).await.and(result);
             }
             if let Err(error) = &result
                 && changes(&request)
             {
                 let change = request.cause.asked(&request.path());
                 let (status, code) = (error.status().as_u16(), error.code());
-                let audit = desk.audit.load();
+                let audit = context.audit.load();
                 audit.refuse(request.cause.author(), &change, status, code);
             }
             log(&request, &result);
@@ -72,30 +72,30 @@ pub(crate) async fn reply(
 
 /// Answers a request that could not even be read.
 pub(crate) fn refuse(head: &Parts, error: Error) -> Response<Body> {
-    let tracking = Tracking::of(&head.headers, Uuid::new_v4());
+    let tracking = TrackingIds::of(&head.headers, Uuid::new_v4());
     respond(Err(error), &tracking)
 }
 
 /// Whether it asks for a change. A question put as a POST is none.
-fn changes(request: &Request) -> bool {
+fn changes(request: &ArmRequest) -> bool {
     let last = request.words.last().map_or("", String::as_str);
     admission::role(&request.method, last) == Role::Write
 }
 
-fn shows_keys(request: &Request) -> bool {
+fn shows_keys(request: &ArmRequest) -> bool {
     request.words.last().is_some_and(|word| word == "listkeys")
 }
 
 /// Keys are not shown before it is noted that they were.
-async fn note_keys(desk: &Desk, request: &Request) -> Result<(), Error> {
-    let audit = desk.audit.load_full();
+async fn note_keys(context: &ServerContext, request: &ArmRequest) -> Result<(), Error> {
+    let audit = context.audit.load_full();
     let shown = request.cause.asked(&request.path());
     let noted = audit.accept_one(request.cause.author(), shown).await;
-    noted.map_err(|error| cause::unnoted(&error))
+    noted.map_err(|error| audit_cause::unnoted(&error))
 }
 
 /// What changed, and what failed on our side. Bodies are never logged: they hold secrets.
-fn log(request: &Request, result: &Result<Answer, Error>) {
+fn log(request: &ArmRequest, result: &Result<ArmAnswer, Error>) {
     let (method, path) = (&request.method, request.path());
     let (caller, id) = (&request.caller, request.id);
     match result {
@@ -114,59 +114,59 @@ fn log(request: &Request, result: &Result<Answer, Error>) {
     }
 }
 
-async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
+async fn answer(context: &Arc<ServerContext>, request: &ArmRequest) -> Result<ArmAnswer, Error> {
     let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
     let segments = request.segments.as_slice();
     let get = || only(request, &[Method::GET], "GET");
     if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
-        desk.store.is_read_only()?;
+        context.store.is_read_only()?;
     }
     match words.as_slice() {
         [] => {
             get()?;
-            Ok(Answer::text(openapi::about(request)))
+            Ok(ArmAnswer::text(openapi::about(request)))
         }
         ["openapi.json"] => {
             get()?;
-            Ok(Answer::ok(openapi::document(request)))
+            Ok(ArmAnswer::ok(openapi::document(request)))
         }
         ["metadata", "endpoints"] => {
             get()?;
             Ok(groups::metadata(request))
         }
-        ["eventroutes", ..] => event_routes::answer(desk, request, None, &segments[1..]).await,
+        ["eventroutes", ..] => event_routes::answer(context, request, None, &segments[1..]).await,
         ["instances", _, "eventroutes", ..] => {
-            event_routes::answer(desk, request, Some(&segments[1]), &segments[3..]).await
+            event_routes::answer(context, request, Some(&segments[1]), &segments[3..]).await
         }
         ["subscriptions"] => {
             get()?;
             request.version()?;
-            Ok(groups::subscriptions(desk))
+            Ok(groups::subscriptions(context))
         }
         ["providers"] => {
             get()?;
             request.version()?;
-            Ok(providers::list(desk, None))
+            Ok(providers::list(context, None))
         }
         ["providers", _] => {
             get()?;
             request.version()?;
-            providers::get(desk, None, &segments[1])
+            providers::get(context, None, &segments[1])
         }
         ["providers", _, ..] => {
             request.version()?;
-            let scope = Scope {
+            let scope = PathScope {
                 subscription: None,
                 group: None,
             };
-            provider(desk, request, scope, 1).await
+            provider(context, request, scope, 1).await
         }
         ["tenants"] => {
             get()?;
             request.version()?;
-            Ok(groups::tenants(desk))
+            Ok(groups::tenants(context))
         }
-        ["subscriptions", _, ..] => in_subscription(desk, request, &words).await,
+        ["subscriptions", _, ..] => in_subscription(context, request, &words).await,
         _ => Err(Error::UnknownPath {
             path: request.path(),
         }),
@@ -174,10 +174,10 @@ async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
 }
 
 async fn in_subscription(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     words: &[&str],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     request.version()?;
     let segments = request.segments.as_slice();
     let subscription = segments[1].as_str();
@@ -187,7 +187,7 @@ async fn in_subscription(
         });
     }
     let get = || only(request, &[Method::GET], "GET");
-    let mut scope = Scope {
+    let mut scope = PathScope {
         subscription: Some(subscription),
         group: None,
     };
@@ -196,47 +196,47 @@ async fn in_subscription(
             get()?;
             Ok(groups::subscription(subscription))
         }
-        ["resourcegroups"] => groups::answer(desk, request, subscription, None).await,
+        ["resourcegroups"] => groups::answer(context, request, subscription, None).await,
         ["resourcegroups", _] => {
-            groups::answer(desk, request, subscription, Some(&segments[3])).await
+            groups::answer(context, request, subscription, Some(&segments[3])).await
         }
         ["resourcegroups", _, "providers", _, ..] => {
             scope.group = Some(&segments[3]);
-            provider(desk, request, scope, 5).await
+            provider(context, request, scope, 5).await
         }
         ["resourcegroups", _, "resources"] => {
             get()?;
-            need_group(desk, subscription, &segments[3])?;
-            providers::resources(desk, request, subscription, Some(&segments[3]))
+            need_group(context, subscription, &segments[3])?;
+            providers::resources(context, request, subscription, Some(&segments[3]))
         }
         ["resources"] => {
             get()?;
-            providers::resources(desk, request, subscription, None)
+            providers::resources(context, request, subscription, None)
         }
         ["locations"] => {
             get()?;
-            Ok(providers::locations(desk, subscription))
+            Ok(providers::locations(context, subscription))
         }
         ["providers"] => {
             get()?;
-            Ok(providers::list(desk, Some(subscription)))
+            Ok(providers::list(context, Some(subscription)))
         }
         ["providers", _] => {
             get()?;
-            providers::get(desk, Some(subscription), &segments[3])
+            providers::get(context, Some(subscription), &segments[3])
         }
         ["providers", _, "register"] => {
             only(request, &[Method::POST], "POST")?;
-            Ok(providers::register(desk, subscription, &segments[3]))
+            Ok(providers::register(context, subscription, &segments[3]))
         }
-        ["providers", _, ..] => provider(desk, request, scope, 3).await,
+        ["providers", _, ..] => provider(context, request, scope, 3).await,
         ["operationstatuses", _] => {
             get()?;
-            operations::status(request, &desk.store.read(), &segments[3])
+            operations::status(request, &context.store.read(), &segments[3])
         }
         ["operationresults", _] => {
             get()?;
-            operations::result(request, &desk.store.read(), &segments[3], |_| None)
+            operations::result(request, &context.store.read(), &segments[3], |_| None)
         }
         _ => Err(Error::UnknownPath {
             path: request.path(),
@@ -246,16 +246,18 @@ async fn in_subscription(
 
 /// Hands over to the provider whose namespace stands at `at`.
 async fn provider(
-    desk: &Arc<Desk>,
-    request: &Request,
-    scope: Scope<'_>,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    scope: PathScope<'_>,
     at: usize,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let (rest, words) = (&request.segments[at + 1..], &request.words[at + 1..]);
     match request.words[at].as_str() {
-        "microsoft.digitaltwins" => digital_twins::answer(desk, request, scope, rest, words).await,
+        "microsoft.digitaltwins" => {
+            digital_twins::answer(context, request, scope, rest, words).await
+        }
         "microsoft.devices" => {
-            provisioning_services::answer(desk, request, scope, rest, words).await
+            provisioning_services::answer(context, request, scope, rest, words).await
         }
         _ => Err(Error::UnknownNamespace {
             namespace: request.segments[at].clone(),

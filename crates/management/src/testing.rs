@@ -2,7 +2,7 @@
 
 use crate::export::Secrets;
 use crate::management::{Backing, Management, ask, hold};
-use crate::operations::Step;
+use crate::operations::OperationStep;
 use crate::settings::Settings;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
@@ -125,13 +125,13 @@ impl Client {
     /// Puts a secret of a stored resource in place, as an earlier version may have taken it.
     pub(crate) fn store_secret(&self, id: &str, pointer: &str, secret: &str) {
         use crate::arm::id::ResourceId;
-        use crate::store::Change;
-        let desk = self.management.desk();
+        use crate::store::StoreChange;
+        let context = self.management.context();
         let id = ResourceId::parse(id).unwrap();
-        let stored = desk.store.change(|state| {
+        let stored = context.store.change(|state| {
             let mut record = state.get(&id).unwrap();
             record.secrets.insert(pointer.to_owned(), secret.into());
-            Ok((vec![Change::Put(record)], ()))
+            Ok((vec![StoreChange::Put(record)], ()))
         });
         stored.unwrap();
     }
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Has an operation run on a resource that does not end.
-    pub(crate) fn hold(&self, id: &str, step: Step) {
+    pub(crate) fn hold(&self, id: &str, step: OperationStep) {
         hold(&self.management, id, step);
     }
 

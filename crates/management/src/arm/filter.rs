@@ -3,7 +3,7 @@
 //! Source: Azure REST reference, "Resources - List": comparisons with `eq` and `ne` of `resourceType`, `name`,
 //! `location`, `resourceGroup`, `tagName` and `tagValue`, `substringof`, joined by `and` and `or`.
 
-use crate::store::record::Record;
+use crate::store::record::ResourceRecord;
 use serde_json::Value;
 
 /// Bytes of a filter.
@@ -64,7 +64,7 @@ impl ResourceFilter {
         }
     }
 
-    pub(crate) fn takes(&self, record: &Record) -> bool {
+    pub(crate) fn takes(&self, record: &ResourceRecord) -> bool {
         self.0.is_empty()
             || self
                 .0
@@ -74,7 +74,7 @@ impl ResourceFilter {
 }
 
 impl Comparison {
-    fn holds(&self, record: &Record) -> bool {
+    fn holds(&self, record: &ResourceRecord) -> bool {
         let wanted = self.text.to_ascii_lowercase();
         let tags = record.body.get("tags").and_then(Value::as_object);
         let mut tags = tags.into_iter().flatten();
@@ -178,19 +178,19 @@ fn words(filter: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arm::id::{Kind, ResourceId};
+    use crate::arm::id::{ResourceId, ResourceKind};
     use proptest::prelude::*;
     use serde_json::{Map, json};
     use std::collections::BTreeMap;
 
     #[test]
     fn what_az_sends_is_understood() {
-        let id = ResourceId::top(Kind::Instance, "s", "Rg", "it's");
+        let id = ResourceId::top(ResourceKind::Instance, "s", "Rg", "it's");
         let body = json!({ "location": "westus2", "tags": { "env": "prod" } });
         let Value::Object(body) = body else {
             unreachable!("it is an object");
         };
-        let record = Record::new(id, body, BTreeMap::new());
+        let record = ResourceRecord::new(id, body, BTreeMap::new());
         for (filter, expect) in [
             ("", true),
             (
@@ -211,8 +211,8 @@ mod tests {
             let parsed = ResourceFilter::parse(filter).unwrap();
             assert_eq!(parsed.takes(&record), expect, "{filter}");
         }
-        let bare = ResourceId::top(Kind::Instance, "s", "g", "n");
-        let bare = Record::new(bare, Map::new(), BTreeMap::new());
+        let bare = ResourceId::top(ResourceKind::Instance, "s", "g", "n");
+        let bare = ResourceRecord::new(bare, Map::new(), BTreeMap::new());
         let tagged = ResourceFilter::parse("tagName eq 'env'").unwrap();
         assert!(!tagged.takes(&bare));
     }

@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use super::id::{ResourceId, has_subscription};
-use super::json::Object;
+use super::json::BodyObject;
 use crate::groups;
 use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
@@ -24,7 +24,7 @@ pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", "userAssi
 const USER_IDENTITIES_MAX: usize = 100;
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
-pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
+pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
     let Some(kind) = kind(body)?.filter(|kind| *kind != "None") else {
         return Ok(None);
     };
@@ -83,7 +83,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
 }
 
 /// `type`, with or without a blank behind the comma: clients write both.
-fn kind(body: &Object<'_>) -> Result<Option<&'static str>, Error> {
+fn kind(body: &BodyObject<'_>) -> Result<Option<&'static str>, Error> {
     let Some(text) = body.text("type")? else {
         return Ok(None);
     };

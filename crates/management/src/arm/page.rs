@@ -5,9 +5,9 @@
 //! meanwhile neither repeats nor loses what stays in it.
 
 use super::error::Error;
-use super::request::Request;
-use crate::store::State;
-use crate::store::record::Record;
+use super::request::ArmRequest;
+use crate::store::StoreState;
+use crate::store::record::ResourceRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,14 +25,19 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/').remove(b'$');
 
 /// The records below a prefix that one page holds, and where the next begins.
-pub(crate) struct Page {
-    pub(crate) records: Vec<Record>,
+pub(crate) struct RecordPage {
+    pub(crate) records: Vec<ResourceRecord>,
     pub(crate) next: Option<String>,
 }
 
-impl Page {
+impl RecordPage {
     /// Takes the page that follows `after`.
-    pub(crate) fn of(state: &State, prefix: &str, after: Option<&str>, items_max: usize) -> Self {
+    pub(crate) fn of(
+        state: &StoreState,
+        prefix: &str,
+        after: Option<&str>,
+        items_max: usize,
+    ) -> Self {
         let mut rest = state.range(prefix, after);
         let records: Vec<_> = rest.by_ref().take(items_max).collect();
         let more = rest.next().is_some();
@@ -49,17 +54,17 @@ impl Page {
 /// # Errors
 /// When the token is none of ours.
 pub(crate) fn list(
-    request: &Request,
-    state: &State,
+    request: &ArmRequest,
+    state: &StoreState,
     prefix: &str,
-    render: impl Fn(&Record) -> Value,
+    render: impl Fn(&ResourceRecord) -> Value,
 ) -> Result<Value, Error> {
     let after = match request.query("$skipToken") {
         None => None,
         Some(token) => Some(format!("{prefix}{}", read_token(token, "$skipToken")?)),
     };
     let items_max = items_max(request)?;
-    let page = Page::of(state, prefix, after.as_deref(), items_max);
+    let page = RecordPage::of(state, prefix, after.as_deref(), items_max);
     let value: Vec<Value> = page.records.iter().map(render).collect();
     let mut body = json!({ "value": value });
     if let Some(token) = page.next {
@@ -72,7 +77,7 @@ pub(crate) fn list(
 ///
 /// # Errors
 /// When `$top` is no number of items.
-pub(crate) fn items_max(request: &Request) -> Result<usize, Error> {
+pub(crate) fn items_max(request: &ArmRequest) -> Result<usize, Error> {
     let Some(top) = request.query("$top").filter(|top| !top.is_empty()) else {
         return Ok(ITEMS_MAX);
     };
@@ -88,7 +93,7 @@ pub(crate) fn items_max(request: &Request) -> Result<usize, Error> {
 }
 
 /// The URL of the page that begins at a token: the same list, asked for as before.
-pub(crate) fn next(request: &Request, token: &str) -> String {
+pub(crate) fn next(request: &ArmRequest, token: &str) -> String {
     let mut link = url(request, &request.path());
     let version = request.query("api-version").unwrap_or_default();
     link.push_str(&format!("?api-version={}", escape(version)));
@@ -102,7 +107,7 @@ pub(crate) fn next(request: &Request, token: &str) -> String {
 }
 
 /// An absolute URL of this server.
-pub(crate) fn url(request: &Request, path: &str) -> String {
+pub(crate) fn url(request: &ArmRequest, path: &str) -> String {
     format!(
         "{}{}",
         request.base,

@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::json;
 use super::versions;
-use crate::cause::Cause;
+use crate::audit_cause::AuditCause;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -21,7 +21,7 @@ const SEGMENT_MAX: usize = 256;
 const SEGMENTS_MAX: usize = 24;
 
 /// What was asked, by whom, and how the answer's URLs begin.
-pub(crate) struct Request {
+pub(crate) struct ArmRequest {
     pub(crate) method: Method,
     /// A HEAD: answered as the GET would be, by its status alone.
     pub(crate) is_head: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Request {
     pub(crate) caller: String,
     pub(crate) id: Uuid,
     /// For the audit log, if it changes something.
-    pub(crate) cause: Cause,
+    pub(crate) cause: AuditCause,
     pub(crate) now: Timestamp,
     /// The private endpoint connection that the listener stands for.
     pub(crate) way: Option<PrivateWay>,
@@ -49,7 +49,7 @@ pub(crate) struct Request {
 }
 
 /// What is known of a request beside its head.
-pub(crate) struct Arrival {
+pub(crate) struct RequestArrival {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) caller: String,
@@ -58,15 +58,15 @@ pub(crate) struct Arrival {
     pub(crate) body: Bytes,
 }
 
-impl Request {
+impl ArmRequest {
     /// # Errors
     /// When the path has too many segments.
-    pub(crate) fn new(head: Parts, arrival: Arrival) -> Result<Self, Error> {
+    pub(crate) fn new(head: Parts, arrival: RequestArrival) -> Result<Self, Error> {
         let (segments, illegal) = segments(head.uri.path())?;
         let words = segments.iter().map(|segment| segment.to_ascii_lowercase());
         let words: Vec<String> = words.collect();
         let id = Uuid::new_v4();
-        let cause = Cause::of(arrival.author.request(id), &head.method, &words);
+        let cause = AuditCause::of(arrival.author.request(id), &head.method, &words);
         let base = base(&head, arrival.scheme);
         let way = PrivateWay::noted(&head.extensions).cloned();
         let is_head = head.method == Method::HEAD;
@@ -236,20 +236,20 @@ pub(crate) mod tests {
         target: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Result<Request, Error> {
+    ) -> Result<ArmRequest, Error> {
         let mut builder = http::Request::builder().method(method).uri(target);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let arrival = Arrival {
+        let arrival = RequestArrival {
             scheme: "http",
             caller: "tests".to_owned(),
             author: Author::command("management", "tests"),
             now: Timestamp::from_unix_millis(0),
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
-        Request::new(head, arrival)
+        ArmRequest::new(head, arrival)
     }
 
     #[test]

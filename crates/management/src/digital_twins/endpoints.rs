@@ -5,18 +5,18 @@
 //! and is refused when it names none.
 
 use super::{list_children, names};
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::request::Request;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
 use crate::definitions;
-use crate::desk::Desk;
-use crate::life;
-use crate::lookup::{child, need, need_parent, not_found, not_taken, only};
-use crate::operations::{Begun, Failure, Operation, Outcome, Step};
+use crate::operations::{ArmOperation, Begun, OperationFailure, OperationStep, Outcome};
+use crate::preconditions::{child, need, need_parent, not_found, not_taken, only};
 use crate::store::masks::KeptSecrets;
-use crate::store::record::{Record, system_data};
-use crate::store::{Change, State};
+use crate::store::record::{ResourceRecord, system_data};
+use crate::store::{StoreChange, StoreState};
+use crate::transitions;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -33,52 +33,61 @@ const STRING_MASK: &str =
     "Endpoint=sb://***/;SharedAccessKeyName=***;SharedAccessKey=***;EntityPath=***";
 
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     instance: &ResourceId,
     rest: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     if let [name, step] = rest
         && step.eq_ignore_ascii_case("swapKeys")
     {
         only(request, &[Method::POST], "POST")?;
-        desk.store.is_read_only()?;
-        return swap_keys(desk, request, instance.child(Kind::Endpoint, name)).await;
+        context.store.is_read_only()?;
+        return swap_keys(
+            context,
+            request,
+            instance.child(ResourceKind::Endpoint, name),
+        )
+        .await;
     }
     let Some(name) = child(request, rest)? else {
-        return list_children(desk, request, instance, Kind::Endpoint);
+        return list_children(context, request, instance, ResourceKind::Endpoint);
     };
-    let id = instance.child(Kind::Endpoint, name);
+    let id = instance.child(ResourceKind::Endpoint, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(render(&need(desk, &id)?))),
-        Method::PUT => put(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
+        Method::GET => Ok(ArmAnswer::ok(render(&need(context, &id)?))),
+        Method::PUT => put(context, request, id).await,
+        Method::DELETE => delete(context, request, id).await,
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let owner = id.owner().expect("an endpoint has an instance");
-    need_parent(desk, &owner)?;
+    need_parent(context, &owner)?;
     let name = names::check_endpoint(&id.name)?;
     let document = request.json()?;
-    let present = desk.store.read().get(&id);
+    let present = context.store.read().get(&id);
     let Wanted {
         record: mut wanted,
         endpoint,
         kept,
     } = read(&id, &name, &document, present.as_ref())?;
-    connects(desk, &owner, &endpoint)?;
+    connects(context, &owner, &endpoint)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let outcome = desk
-        .begin(&request.cause, move |desk, state| {
-            let before = admit(desk, state, &owner, &id)?;
+    let outcome = context
+        .begin(&request.cause, move |context, state| {
+            let before = admit(context, state, &owner, &id)?;
             let before = before.as_ref();
             kept.check(before)?;
             if let Some(before) = before {
                 keeps_authentication(before, &wanted)?;
                 if before.is_same(&wanted, COMPUTED) && before.state() == "Succeeded" {
-                    let done = Outcome::Done(Record::clone(before));
+                    let done = Outcome::Done(ResourceRecord::clone(before));
                     return Ok((Vec::new(), None, done));
                 }
             }
@@ -89,28 +98,28 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let properties = wanted.properties_mut();
             properties.insert("createdTime".to_owned(), created.into());
             wanted.set_state("Provisioning");
-            let operation = Operation::begin(&id, Step::over(before), now);
+            let operation = ArmOperation::begin(&id, OperationStep::over(before), now);
             let begun = Begun::new(&operation, wanted.clone());
-            let put = vec![Change::Put(wanted)];
+            let put = vec![StoreChange::Put(wanted)];
             Ok((put, Some(operation), Outcome::Begun(begun)))
         })
         .await?;
     let body = render(outcome.record());
-    Ok(outcome.answer(&desk.store.read(), request, StatusCode::CREATED, body))
+    Ok(outcome.answer(&context.store.read(), request, StatusCode::CREATED, body))
 }
 
 /// Whether the endpoint may be made or changed now; gives the one that is there.
 fn admit(
-    desk: &Desk,
-    state: &State,
+    context: &ServerContext,
+    state: &StoreState,
     owner: &ResourceId,
     id: &ResourceId,
-) -> Result<Option<Record>, Error> {
-    life::staying(state, owner)?;
-    life::idle(state, id)?;
+) -> Result<Option<ResourceRecord>, Error> {
+    transitions::staying(state, owner)?;
+    transitions::idle(state, id)?;
     let before = state.get(id);
-    let limit = desk.settings.endpoints_max;
-    let prefix = owner.children(Kind::Endpoint);
+    let limit = context.settings.endpoints_max;
+    let prefix = owner.children(ResourceKind::Endpoint);
     if before.is_none() && state.keys(&prefix).count() >= limit {
         return Err(Error::LimitReached {
             what: format!("digital twins instance '{}'", owner.name),
@@ -124,7 +133,7 @@ fn admit(
 
 /// What a body asks for.
 struct Wanted {
-    record: Record,
+    record: ResourceRecord,
     endpoint: Endpoint,
     kept: KeptSecrets,
 }
@@ -135,7 +144,7 @@ fn read(
     id: &ResourceId,
     name: &EndpointName,
     document: &Document,
-    present: Option<&Record>,
+    present: Option<&ResourceRecord>,
 ) -> Result<Wanted, Error> {
     let members = document.object().ok_or_else(|| {
         let rule = "must be an object";
@@ -176,7 +185,7 @@ fn read(
         .secrets()
         .map(|(member, secret)| (format!("/properties/{member}"), secret));
     let members = Map::from_iter([("properties".to_owned(), Value::Object(body.plain()))]);
-    let mut record = Record::new(id.clone(), members, secrets.collect());
+    let mut record = ResourceRecord::new(id.clone(), members, secrets.collect());
     for (pointer, member, value) in body.unknown() {
         record.keep_unknown(pointer, member, value, present)?;
     }
@@ -187,7 +196,7 @@ fn read(
     })
 }
 
-fn same_topic(present: &Record, topic: Option<&str>) -> bool {
+fn same_topic(present: &ResourceRecord, topic: Option<&str>) -> bool {
     let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
     let stored = present.property("TopicEndpoint").map(plain);
     stored == topic.map(plain)
@@ -213,13 +222,13 @@ fn of_this_api(body: &EndpointBody<'_>) -> Vec<FieldError> {
 }
 
 /// A definition that no sink can be made of would refuse the whole table; it is refused here instead.
-fn connects(desk: &Desk, owner: &ResourceId, endpoint: &Endpoint) -> Result<(), Error> {
+fn connects(context: &ServerContext, owner: &ResourceId, endpoint: &Endpoint) -> Result<(), Error> {
     let Ok(instance) = InstanceName::new(&owner.name) else {
         return Ok(());
     };
-    let settings = desk.beside.load().of(&instance, &endpoint.name);
-    let connected = desk.connect.connect(endpoint, &settings).map(drop);
-    let connected = connected.and_then(|()| desk.connect.dead_letters(endpoint).map(drop));
+    let settings = context.beside.load().of(&instance, &endpoint.name);
+    let connected = context.connect.connect(endpoint, &settings).map(drop);
+    let connected = connected.and_then(|()| context.connect.dead_letters(endpoint).map(drop));
     connected.map_err(|error| Error::Invalid {
         target: "properties".to_owned(),
         rule: error.reason,
@@ -228,8 +237,8 @@ fn connects(desk: &Desk, owner: &ResourceId, endpoint: &Endpoint) -> Result<(), 
 
 /// Azure Digital Twins, "Create endpoints with identity-based authentication": an existing key-based endpoint
 /// cannot be changed to identity-based.
-fn keeps_authentication(before: &Record, wanted: &Record) -> Result<(), Error> {
-    let of = |record: &Record| {
+fn keeps_authentication(before: &ResourceRecord, wanted: &ResourceRecord) -> Result<(), Error> {
+    let of = |record: &ResourceRecord| {
         record
             .property("authenticationType")
             .unwrap_or("KeyBased")
@@ -247,16 +256,20 @@ fn keeps_authentication(before: &Record, wanted: &Record) -> Result<(), Error> {
 
 /// POST `swapKeys`: the two keys change places, all else stays. Not an operation of Azure's: it shows no key, so a
 /// client could not do it.
-async fn swap_keys(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    need(desk, &id)?;
+async fn swap_keys(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
+    need(context, &id)?;
     let owner = id.owner().expect("an endpoint has an instance");
     let (caller, now) = (request.caller.clone(), request.now);
-    let begun = desk
+    let begun = context
         .begin(&request.cause, move |_, state| {
-            life::staying(state, &owner)?;
-            life::idle(state, &id)?;
+            transitions::staying(state, &owner)?;
+            transitions::idle(state, &id)?;
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-            let mut record = Record::clone(before);
+            let mut record = ResourceRecord::clone(before);
             let kind = EndpointType::parse(before.property("endpointType").unwrap_or_default());
             let kind = kind.unwrap_or(EndpointType::EventHub);
             let [first, second] = kind.keys().map(|key| format!("/properties/{key}"));
@@ -273,20 +286,24 @@ async fn swap_keys(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Resul
             let system = system_data(Some(before), &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record.set_state("Provisioning");
-            let operation = Operation::begin(&id, Step::Update, now);
+            let operation = ArmOperation::begin(&id, OperationStep::Update, now);
             let begun = Begun::new(&operation, record.clone());
-            Ok((vec![Change::Put(record)], Some(operation), begun))
+            Ok((vec![StoreChange::Put(record)], Some(operation), begun))
         })
         .await?;
     let body = Some(render(&begun.record));
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
+    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn delete(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let owner = id.owner().expect("an endpoint has an instance");
-    need_parent(desk, &owner)?;
+    need_parent(context, &owner)?;
     let asked = id.clone();
-    let unused = move |state: &State, _: &Record| {
+    let unused = move |state: &StoreState, _: &ResourceRecord| {
         let routes = routes_to(state, &owner, &asked.name);
         if routes.is_empty() {
             return Ok(());
@@ -296,17 +313,17 @@ async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
             routes,
         })
     };
-    let deleted = life::delete(desk, request, id, unused).await?;
+    let deleted = transitions::delete(context, request, id, unused).await?;
     let Some(begun) = deleted else {
-        return Ok(Answer::no_content());
+        return Ok(ArmAnswer::no_content());
     };
     let body = Some(render(&begun.record));
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
+    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
 /// The ids of the routes that send to an endpoint.
-fn routes_to(state: &State, owner: &ResourceId, endpoint: &str) -> Vec<String> {
-    let prefix = owner.children(Kind::Route);
+fn routes_to(state: &StoreState, owner: &ResourceId, endpoint: &str) -> Vec<String> {
+    let prefix = owner.children(ResourceKind::Route);
     let routes = state.routes(&prefix, definitions::route);
     let sending =
         routes.filter(|route| route.endpoint_name.as_str().eq_ignore_ascii_case(endpoint));
@@ -314,7 +331,7 @@ fn routes_to(state: &State, owner: &ResourceId, endpoint: &str) -> Vec<String> {
 }
 
 /// What readers see: secrets as masks, and nothing at all of them while it provisions.
-pub(crate) fn render(record: &Record) -> Value {
+pub(crate) fn render(record: &ResourceRecord) -> Value {
     let provisioning = record.state() == "Provisioning";
     record.render_masked(|pointer, _| {
         if provisioning {
@@ -329,7 +346,7 @@ pub(crate) fn render(record: &Record) -> Value {
 
 /// The endpoint that a record defines. One that an earlier version took and this one cannot read keeps its
 /// lane and waits, rather than being gone.
-pub(crate) fn definition(record: &Record) -> Option<Endpoint> {
+pub(crate) fn definition(record: &ResourceRecord) -> Option<Endpoint> {
     let name = EndpointName::new(&record.id.name).ok()?;
     let reason = record.properties().get("provisioningError");
     let reason = reason.and_then(|reason| reason["message"].as_str());
@@ -360,7 +377,7 @@ pub(crate) fn definition(record: &Record) -> Option<Endpoint> {
 /// Notes why an endpoint is not simply `Succeeded`; takes the note away when it is.
 ///
 /// Azure has no member for it; clients pass over members that they do not know.
-pub(crate) fn note(record: &mut Record, failure: Option<&Failure>) {
+pub(crate) fn note(record: &mut ResourceRecord, failure: Option<&OperationFailure>) {
     let properties = record.properties_mut();
     match failure {
         Some(failure) => {

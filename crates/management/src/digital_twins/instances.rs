@@ -4,22 +4,22 @@
 //! subscriptions, since its host name is; what Azure holds unique in a region is unique here altogether.
 
 use super::names;
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::identity;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use crate::arm::names::{check_group, location};
 use crate::arm::page;
-use crate::arm::request::Request;
-use crate::desk::Desk;
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
 use crate::groups;
-use crate::life;
-use crate::lookup::{need, need_group, not_found, not_taken};
-use crate::operations::{Begun, Operation, Outcome, Step};
-use crate::store::record::{Record, system_data, tags};
+use crate::operations::{ArmOperation, Begun, OperationStep, Outcome};
+use crate::preconditions::{need, need_group, not_found, not_taken};
+use crate::store::record::{ResourceRecord, system_data, tags};
 use crate::store::unknown::UnknownMembers;
-use crate::store::{Change, State};
+use crate::store::{StoreChange, StoreState};
+use crate::transitions;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -28,23 +28,31 @@ use std::sync::Arc;
 const ACCESS: &[&str] = &["Enabled", "Disabled"];
 
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     id: ResourceId,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     match request.method {
-        Method::GET => Ok(Answer::ok(render(desk, request, &need(desk, &id)?))),
-        Method::PUT => put(desk, request, id).await,
-        Method::PATCH => patch(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
+        Method::GET => Ok(ArmAnswer::ok(render(
+            context,
+            request,
+            &need(context, &id)?,
+        ))),
+        Method::PUT => put(context, request, id).await,
+        Method::PATCH => patch(context, request, id).await,
+        Method::DELETE => delete(context, request, id).await,
         _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
     }
 }
 
-pub(crate) fn list(desk: &Desk, request: &Request, prefix: &str) -> Result<Answer, Error> {
-    let state = desk.store.read();
-    let render = |record: &Record| render_in(desk, request, record, &state);
-    page::list(request, &state, prefix, render).map(Answer::ok)
+pub(crate) fn list(
+    context: &ServerContext,
+    request: &ArmRequest,
+    prefix: &str,
+) -> Result<ArmAnswer, Error> {
+    let state = context.store.read();
+    let render = |record: &ResourceRecord| render_in(context, request, record, &state);
+    page::list(request, &state, prefix, render).map(ArmAnswer::ok)
 }
 
 /// What is asked for in a PUT.
@@ -76,17 +84,21 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Members that nobody knows.
-fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     let mut unknown = UnknownMembers::of(body, KNOWN)?;
     unknown.add("/identity", &body.object("identity")?, identity::KNOWN)?;
     Ok(unknown)
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     check_group(&id.group)?;
     names::check_instance(&id.name)?;
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let wanted = Wanted {
         location: body.text("location")?.map(location).transpose()?,
         tags: tags(&body)?,
@@ -98,12 +110,12 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
         unknown: unknown(&body)?,
     };
     let (caller, now) = (request.caller.clone(), request.now);
-    let outcome = desk
-        .begin(&request.cause, move |desk, state| {
+    let outcome = context
+        .begin(&request.cause, move |context, state| {
             let before = state.get(&id);
             let before = before.as_ref();
-            let location = place(desk, state, &id, before, wanted.location.as_deref())?;
-            let mut record = Record::new(id.clone(), Map::new(), BTreeMap::new());
+            let location = place(context, state, &id, before, wanted.location.as_deref())?;
+            let mut record = ResourceRecord::new(id.clone(), Map::new(), BTreeMap::new());
             record.body.insert("location".to_owned(), location.into());
             record.body.insert("tags".to_owned(), wanted.tags);
             if let Some(identity) = wanted.identity {
@@ -120,33 +132,33 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                 && before.is_same(&record, COMPUTED)
                 && before.state() == "Succeeded"
             {
-                let done = Outcome::Done(Record::clone(before));
+                let done = Outcome::Done(ResourceRecord::clone(before));
                 return Ok((Vec::new(), None, done));
             }
             record.set_state("Provisioning");
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
-            let operation = Operation::begin(&id, Step::over(before), now);
+            let operation = ArmOperation::begin(&id, OperationStep::over(before), now);
             let mut changes = groups::made_with(state, &id, &caller, now);
-            changes.push(Change::Put(record.clone()));
+            changes.push(StoreChange::Put(record.clone()));
             let begun = Outcome::Begun(Begun::new(&operation, record));
             Ok((changes, Some(operation), begun))
         })
         .await?;
-    let body = render(desk, request, outcome.record());
-    Ok(outcome.answer(&desk.store.read(), request, StatusCode::CREATED, body))
+    let body = render(context, request, outcome.record());
+    Ok(outcome.answer(&context.store.read(), request, StatusCode::CREATED, body))
 }
 
 /// Checks that the instance may be (or stay) where it is asked for; gives its location.
 fn place(
-    desk: &Desk,
-    state: &State,
+    context: &ServerContext,
+    state: &StoreState,
     id: &ResourceId,
-    before: Option<&Record>,
+    before: Option<&ResourceRecord>,
     wanted: Option<&str>,
 ) -> Result<String, Error> {
     if let Some(before) = before {
-        life::idle(state, id)?;
+        transitions::idle(state, id)?;
         let present = before.text("location").unwrap_or_default();
         return match wanted {
             Some(wanted) if wanted != present => Err(Error::InvalidLocation {
@@ -166,8 +178,8 @@ fn place(
             id.name, other.id
         )));
     }
-    let limit = desk.settings.instances_max;
-    let prefix = ResourceId::kind_prefix(Kind::Instance);
+    let limit = context.settings.instances_max;
+    let prefix = ResourceId::kind_prefix(ResourceKind::Instance);
     if state.keys(&prefix).count() >= limit {
         return Err(Error::LimitReached {
             what: "server".to_owned(),
@@ -180,13 +192,17 @@ fn place(
 }
 
 /// The instance of a name, wherever it is.
-pub(crate) fn named(state: &State, name: &str) -> Option<Record> {
-    state.named(Kind::Instance, name)
+pub(crate) fn named(state: &StoreState, name: &str) -> Option<ResourceRecord> {
+    state.named(ResourceKind::Instance, name)
 }
 
-async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn patch(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let new_tags = body
         .raw("tags")
         .is_some()
@@ -203,16 +219,16 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
         .word("publicNetworkAccess", ACCESS)?;
     let unknown = unknown(&body)?;
     let location = body.text("location")?.map(location).transpose()?;
-    need(desk, &id)?;
+    need(context, &id)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let outcome = desk
-        .begin(&request.cause, move |desk, state| {
+    let outcome = context
+        .begin(&request.cause, move |context, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-            life::idle(state, &id)?;
+            transitions::idle(state, &id)?;
             if let Some(location) = location {
-                place(desk, state, &id, Some(before), Some(&location))?;
+                place(context, state, &id, Some(before), Some(&location))?;
             }
-            let mut record = Record::clone(before);
+            let mut record = ResourceRecord::clone(before);
             unknown.keep(&mut record, Some(before))?;
             if let Some(tags) = new_tags {
                 record.body.insert("tags".to_owned(), tags);
@@ -236,39 +252,52 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
             record.body.insert("systemData".to_owned(), system);
             // Tags alone are quick: Azure answers 200 at once.
             if !slow {
-                let put = Change::Put(record.clone());
+                let put = StoreChange::Put(record.clone());
                 return Ok((vec![put], None, Outcome::Done(record)));
             }
             record.set_state("Updating");
-            let operation = Operation::begin(&id, Step::Update, now);
+            let operation = ArmOperation::begin(&id, OperationStep::Update, now);
             let begun = Outcome::Begun(Begun::new(&operation, record.clone()));
-            Ok((vec![Change::Put(record)], Some(operation), begun))
+            Ok((vec![StoreChange::Put(record)], Some(operation), begun))
         })
         .await?;
-    let body = render(desk, request, outcome.record());
-    Ok(outcome.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
+    let body = render(context, request, outcome.record());
+    Ok(outcome.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    need_group(desk, &id.subscription, &id.group)?;
-    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
+async fn delete(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
+    need_group(context, &id.subscription, &id.group)?;
+    let deleted = transitions::delete(context, request, id, |_, _| Ok(())).await?;
     let Some(begun) = deleted else {
-        return Ok(Answer::no_content());
+        return Ok(ArmAnswer::no_content());
     };
-    let body = Some(render(desk, request, &begun.record));
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
+    let body = Some(render(context, request, &begun.record));
+    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
 }
 
-pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
-    render_in(desk, request, record, &desk.store.read())
+pub(crate) fn render(
+    context: &ServerContext,
+    request: &ArmRequest,
+    record: &ResourceRecord,
+) -> Value {
+    render_in(context, request, record, &context.store.read())
 }
 
-fn render_in(desk: &Desk, request: &Request, record: &Record, state: &State) -> Value {
+fn render_in(
+    context: &ServerContext,
+    request: &ArmRequest,
+    record: &ResourceRecord,
+    state: &StoreState,
+) -> Value {
     let mut body = record.render_hidden();
     let creating = record.state() == "Provisioning";
-    let host = (!creating).then(|| host_name(desk, request, &record.id.name));
+    let host = (!creating).then(|| host_name(context, request, &record.id.name));
     body["properties"]["hostName"] = host.into();
-    let prefix = record.id.children(Kind::Connection);
+    let prefix = record.id.children(ResourceKind::Connection);
     let connections = state
         .range(&prefix, None)
         .map(|connection| connection.render_hidden());
@@ -281,9 +310,9 @@ fn render_in(desk: &Desk, request: &Request, record: &Record, state: &State) -> 
 
 /// Where the instance's data plane answers, without a scheme, as Azure shows it. Clients put `https://` before
 /// it and their paths behind it, so it has to be a place that this server answers at.
-fn host_name(desk: &Desk, request: &Request, name: &str) -> String {
+fn host_name(context: &ServerContext, request: &ArmRequest, name: &str) -> String {
     let host = request.host();
-    if desk.default_instance.as_str().eq_ignore_ascii_case(name) {
+    if context.default_instance.as_str().eq_ignore_ascii_case(name) {
         return host.to_owned();
     }
     format!("{host}/instances/{name}")
@@ -291,17 +320,17 @@ fn host_name(desk: &Desk, request: &Request, name: &str) -> String {
 
 /// POST `…/checkNameAvailability`.
 pub(crate) fn check_name(
-    desk: &Desk,
-    request: &Request,
+    context: &ServerContext,
+    request: &ArmRequest,
     _subscription: &str,
     region: &str,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let location = location(region)?;
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let name = body.required_text("name")?;
     let kind = body.required_text("type")?;
-    let expected = Kind::Instance.type_name();
+    let expected = ResourceKind::Instance.type_name();
     if !kind.eq_ignore_ascii_case(&expected) {
         return Err(Error::Invalid {
             target: "type".to_owned(),
@@ -312,7 +341,7 @@ pub(crate) fn check_name(
         Err(error) => {
             json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() })
         }
-        Ok(_) if named(&desk.store.read(), name).is_some() => json!({
+        Ok(_) if named(&context.store.read(), name).is_some() => json!({
             "nameAvailable": false,
             "reason": "AlreadyExists",
             "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
@@ -320,5 +349,5 @@ pub(crate) fn check_name(
         }),
         Ok(_) => json!({ "nameAvailable": true, "message": format!("'{name}' is available.") }),
     };
-    Ok(Answer::ok(answer))
+    Ok(ArmAnswer::ok(answer))
 }

@@ -10,17 +10,17 @@ mod time_series;
 
 pub(crate) use instances::named;
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
 use crate::arm::page;
-use crate::arm::request::Request;
+use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::desk::Desk;
-use crate::lookup::{Scope, check_version, need_group, need_parent, only, unknown_type};
+use crate::context::ServerContext;
 use crate::operations;
-use crate::store::record::Record;
+use crate::preconditions::{PathScope, check_version, need_group, need_parent, only, unknown_type};
+use crate::store::record::ResourceRecord;
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -29,27 +29,27 @@ const TWINS: &str = "Microsoft.DigitalTwins";
 
 /// Answers what stands behind `…/providers/Microsoft.DigitalTwins`.
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
-    scope: Scope<'_>,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    scope: PathScope<'_>,
     rest: &[String],
     words: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     check_version(request, &words, TWINS, versions::DIGITAL_TWINS)?;
     match (scope.subscription, scope.group, words.as_slice()) {
         (None, None, ["operations"]) => {
             only(request, &[Method::GET], "GET")?;
-            Ok(Answer::ok(all_operations()))
+            Ok(ArmAnswer::ok(all_operations()))
         }
         (Some(subscription), None, ["digitaltwinsinstances"]) => {
             only(request, &[Method::GET], "GET")?;
-            let prefix = ResourceId::subscription_prefix(Kind::Instance, subscription);
-            instances::list(desk, request, &prefix)
+            let prefix = ResourceId::subscription_prefix(ResourceKind::Instance, subscription);
+            instances::list(context, request, &prefix)
         }
         (Some(subscription), None, ["locations", _, "checknameavailability"]) => {
             only(request, &[Method::POST], "POST")?;
-            instances::check_name(desk, request, subscription, &rest[1])
+            instances::check_name(context, request, subscription, &rest[1])
         }
         (
             Some(_),
@@ -62,34 +62,34 @@ pub(crate) async fn answer(
             ],
         ) => {
             only(request, &[Method::GET], "GET")?;
-            operations::status(request, &desk.store.read(), &rest[3])
+            operations::status(request, &context.store.read(), &rest[3])
         }
         (Some(_), None, ["locations", _, "operationresults", _]) => {
             only(request, &[Method::GET], "GET")?;
-            let state = desk.store.read();
-            let render = |id: &ResourceId| Some(render(desk, request, &state.get(id)?));
+            let state = context.store.read();
+            let render = |id: &ResourceId| Some(render(context, request, &state.get(id)?));
             operations::result(request, &state, &rest[3], render)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances"]) => {
             only(request, &[Method::GET], "GET")?;
-            need_group(desk, subscription, group)?;
-            let prefix = ResourceId::group_prefix(Kind::Instance, subscription, group);
-            instances::list(desk, request, &prefix)
+            need_group(context, subscription, group)?;
+            let prefix = ResourceId::group_prefix(ResourceKind::Instance, subscription, group);
+            instances::list(context, request, &prefix)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances", _, below @ ..]) => {
-            let id = ResourceId::top(Kind::Instance, subscription, group, &rest[1]);
+            let id = ResourceId::top(ResourceKind::Instance, subscription, group, &rest[1]);
             let rest = &rest[2..];
             match below {
-                [] => instances::answer(desk, request, id).await,
-                ["endpoints", ..] => endpoints::answer(desk, request, &id, &rest[1..]).await,
+                [] => instances::answer(context, request, id).await,
+                ["endpoints", ..] => endpoints::answer(context, request, &id, &rest[1..]).await,
                 ["privatelinkresources", ..] => {
-                    private_link::resources(desk, request, &id, &rest[1..])
+                    private_link::resources(context, request, &id, &rest[1..])
                 }
                 ["privateendpointconnections", ..] => {
-                    private_link::connections(desk, request, &id, &rest[1..]).await
+                    private_link::connections(context, request, &id, &rest[1..]).await
                 }
                 ["timeseriesdatabaseconnections", ..] => {
-                    time_series::answer(desk, request, &id, &rest[1..]).await
+                    time_series::answer(context, request, &id, &rest[1..]).await
                 }
                 _ => Err(unknown(request)),
             }
@@ -98,37 +98,41 @@ pub(crate) async fn answer(
     }
 }
 
-fn unknown(request: &Request) -> Error {
+fn unknown(request: &ArmRequest) -> Error {
     unknown_type(request, TWINS)
 }
 
 /// A list of children.
 pub(crate) fn list_children(
-    desk: &Desk,
-    request: &Request,
+    context: &ServerContext,
+    request: &ArmRequest,
     owner: &ResourceId,
-    kind: Kind,
-) -> Result<Answer, Error> {
-    need_parent(desk, owner)?;
+    kind: ResourceKind,
+) -> Result<ArmAnswer, Error> {
+    need_parent(context, owner)?;
     let prefix = owner.children(kind);
-    let state = desk.store.read();
+    let state = context.store.read();
     page::list(request, &state, &prefix, |record| {
-        render(desk, request, record)
+        render(context, request, record)
     })
-    .map(Answer::ok)
+    .map(ArmAnswer::ok)
 }
 
 /// Any resource of this provider, as readers see it.
-pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
+pub(crate) fn render(
+    context: &ServerContext,
+    request: &ArmRequest,
+    record: &ResourceRecord,
+) -> Value {
     match record.id.kind {
-        Kind::Instance => instances::render(desk, request, record),
-        Kind::Endpoint => endpoints::render(record),
+        ResourceKind::Instance => instances::render(context, request, record),
+        ResourceKind::Endpoint => endpoints::render(record),
         _ => record.render_hidden(),
     }
 }
 
 /// `ManagedIdentityReference`: the identity that a resource below an instance writes as.
-fn identity_reference(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+fn identity_reference(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     let identity = properties.object("identity")?;
     let mut reference = Map::new();
     for member in ["type", "userAssignedIdentity"] {
@@ -176,6 +180,6 @@ fn all_operations() -> Value {
 }
 
 #[cfg(test)]
-mod life_tests;
+mod lifecycle_tests;
 #[cfg(test)]
 mod provisioning_tests;

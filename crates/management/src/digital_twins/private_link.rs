@@ -1,59 +1,59 @@
 //! Private link of an instance: `…/privateLinkResources` and `…/privateEndpointConnections`.
 
 use super::list_children;
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::lookup::{child, need, not_taken};
-use crate::private_link::{self, Linked};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
+use crate::preconditions::{child, need, not_taken};
+use crate::private_link::{self, PrivateLinkTarget};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 
 /// The one thing that a private endpoint of an instance connects to, as Azure answers it today.
 const GROUP: &str = "API";
 
-const LINKED: Linked = Linked {
+const LINKED: PrivateLinkTarget = PrivateLinkTarget {
     group: GROUP,
     member: "DigitalTwinsAPI",
     zone: "privatelink.digitaltwins.azure.net",
 };
 
 pub(crate) fn resources(
-    desk: &Desk,
-    request: &Request,
+    context: &ServerContext,
+    request: &ArmRequest,
     instance: &ResourceId,
     rest: &[String],
-) -> Result<Answer, Error> {
-    private_link::resources(desk, request, instance, rest, &LINKED)
+) -> Result<ArmAnswer, Error> {
+    private_link::resources(context, request, instance, rest, &LINKED)
 }
 
 pub(crate) async fn connections(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     instance: &ResourceId,
     rest: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let Some(name) = child(request, rest)? else {
-        return list_children(desk, request, instance, Kind::Connection);
+        return list_children(context, request, instance, ResourceKind::Connection);
     };
-    let id = instance.child(Kind::Connection, name);
+    let id = instance.child(ResourceKind::Connection, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
+        Method::GET => Ok(ArmAnswer::ok(need(context, &id)?.render_hidden())),
         Method::PUT => {
-            let begun = private_link::put(desk, request, id, GROUP).await?;
+            let begun = private_link::put(context, request, id, GROUP).await?;
             Ok(begun.answer(
-                &desk.store.read(),
+                &context.store.read(),
                 request,
                 StatusCode::ACCEPTED,
                 Some(begun.record.render_hidden()),
             ))
         }
         // Its 202 has no body.
-        Method::DELETE => Ok(match private_link::delete(desk, request, id).await? {
-            Some(begun) => begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None),
-            None => Answer::no_content(),
+        Method::DELETE => Ok(match private_link::delete(context, request, id).await? {
+            Some(begun) => begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, None),
+            None => ArmAnswer::no_content(),
         }),
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }

@@ -3,18 +3,18 @@
 //! Source: Microsoft.DigitalTwins 2023-01-31, `AzureDataExplorerConnectionProperties`.
 
 use super::{identity_reference, list_children, names};
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::life;
-use crate::lookup::{child, need, need_parent, not_taken};
-use crate::operations::{Begun, Operation, Step};
-use crate::store::Change;
-use crate::store::record::{Record, system_data};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
+use crate::operations::{ArmOperation, Begun, OperationStep};
+use crate::preconditions::{child, need, need_parent, not_taken};
+use crate::store::StoreChange;
+use crate::store::record::{ResourceRecord, system_data};
 use crate::store::unknown::UnknownMembers;
+use crate::transitions;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -43,24 +43,24 @@ const OPTIONAL: &[(&str, Option<&str>)] = &[
 const SWITCH: &[&str] = &["true", "false"];
 
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     instance: &ResourceId,
     rest: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let Some(name) = child(request, rest)? else {
-        return list_children(desk, request, instance, Kind::TimeSeries);
+        return list_children(context, request, instance, ResourceKind::TimeSeries);
     };
-    let id = instance.child(Kind::TimeSeries, name);
+    let id = instance.child(ResourceKind::TimeSeries, name);
     match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
-        Method::PUT => put(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
+        Method::GET => Ok(ArmAnswer::ok(need(context, &id)?.render_hidden())),
+        Method::PUT => put(context, request, id).await,
+        Method::DELETE => delete(context, request, id).await,
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
 
-fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
+fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
     let given = body.object("properties")?;
     let missing = || Error::MissingMember {
         path: given.path("connectionType"),
@@ -99,7 +99,7 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
 }
 
 /// Members that nobody knows.
-fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     const OTHERS: [&str; 4] = [
         "connectionType",
         "identity",
@@ -111,44 +111,52 @@ fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     UnknownMembers::of(body, &known.collect::<Vec<_>>())
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let owner = id.owner().expect("a connection belongs to an instance");
-    need_parent(desk, &owner)?;
+    need_parent(context, &owner)?;
     names::check_endpoint(&id.name)?;
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let properties = read(&body)?;
     let unknown = unknown(&body)?;
     let (caller, now) = (request.caller.clone(), request.now);
-    let begun = desk
+    let begun = context
         .begin(&request.cause, move |_, state| {
-            life::staying(state, &owner)?;
-            life::idle(state, &id)?;
+            transitions::staying(state, &owner)?;
+            transitions::idle(state, &id)?;
             let before = state.get(&id);
             let before = before.as_ref();
             let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
-            let mut record = Record::new(id.clone(), body, BTreeMap::new());
+            let mut record = ResourceRecord::new(id.clone(), body, BTreeMap::new());
             unknown.keep(&mut record, before)?;
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             record.set_state("Provisioning");
-            let operation = Operation::begin(&id, Step::over(before), now);
+            let operation = ArmOperation::begin(&id, OperationStep::over(before), now);
             let begun = Begun::new(&operation, record.clone());
-            Ok((vec![Change::Put(record)], Some(operation), begun))
+            Ok((vec![StoreChange::Put(record)], Some(operation), begun))
         })
         .await?;
     let body = Some(begun.record.render_hidden());
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::CREATED, body))
+    Ok(begun.answer(&context.store.read(), request, StatusCode::CREATED, body))
 }
 
 /// 202 with the resource as it goes; `cleanupConnectionArtifacts` has nothing to clean up here.
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn delete(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let owner = id.owner().expect("a connection belongs to an instance");
-    need_parent(desk, &owner)?;
-    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
+    need_parent(context, &owner)?;
+    let deleted = transitions::delete(context, request, id, |_, _| Ok(())).await?;
     let Some(begun) = deleted else {
-        return Ok(Answer::no_content());
+        return Ok(ArmAnswer::no_content());
     };
     let body = Some(begun.record.render_hidden());
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
+    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
 }

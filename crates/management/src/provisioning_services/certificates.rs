@@ -3,20 +3,20 @@
 //! Source: Microsoft.Devices 2022-12-12, `CertificateResponse`. A certificate is changed at once, without an
 //! operation.
 
-use super::etag::{self, Demand};
+use super::etag::{self, EtagDemand};
 use super::{bad, invalid, x509};
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
 use crate::arm::page;
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::life;
-use crate::lookup::{need, need_parent, not_found, only};
-use crate::store::record::{Record, system_data};
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
+use crate::preconditions::{need, need_parent, not_found, only};
+use crate::store::record::{ResourceRecord, system_data};
 use crate::store::unknown::UnknownMembers;
-use crate::store::{Change, State};
+use crate::store::{StoreChange, StoreState};
+use crate::transitions;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -38,38 +38,38 @@ const NAME_MAX: usize = 64;
 const CODE: &str = "/properties/verificationCode";
 
 pub(super) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     service: &ResourceId,
     words: &[&str],
     rest: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let [name, ..] = rest else {
         only(request, &[Method::GET], "GET")?;
-        need_parent(desk, service)?;
-        let prefix = service.children(Kind::Certificate);
-        return page::list(request, &desk.store.read(), &prefix, render).map(Answer::ok);
+        need_parent(context, service)?;
+        let prefix = service.children(ResourceKind::Certificate);
+        return page::list(request, &context.store.read(), &prefix, render).map(ArmAnswer::ok);
     };
-    let id = service.child(Kind::Certificate, name);
+    let id = service.child(ResourceKind::Certificate, name);
     match (&words[1..], &request.method) {
         ([], &Method::GET) => {
-            let record = need(desk, &id)?;
-            Demand::of(request, None).check(Some(&record), &id.name)?;
-            Ok(Answer::ok(render(&record)))
+            let record = need(context, &id)?;
+            EtagDemand::of(request, None).check(Some(&record), &id.name)?;
+            Ok(ArmAnswer::ok(render(&record)))
         }
-        ([], &Method::PUT) => put(desk, request, id).await,
-        ([], &Method::DELETE) => delete(desk, request, id).await,
+        ([], &Method::PUT) => put(context, request, id).await,
+        ([], &Method::DELETE) => delete(context, request, id).await,
         ([], _) => {
             only(request, &[], "GET, PUT and DELETE")?;
             Err(not_found(&id))
         }
         (["generateverificationcode"], _) => {
             only(request, &[Method::POST], "POST")?;
-            new_code(desk, request, id).await
+            new_code(context, request, id).await
         }
         (["verify"], _) => {
             only(request, &[Method::POST], "POST")?;
-            verify(desk, request, id).await
+            verify(context, request, id).await
         }
         _ => Err(Error::UnknownPath {
             path: request.path(),
@@ -78,28 +78,32 @@ pub(super) async fn answer(
 }
 
 /// What readers see. The type ends as Azure writes it.
-fn render(record: &Record) -> Value {
+fn render(record: &ResourceRecord) -> Value {
     // A code is shown once, by the answer that made it.
-    let mut body = Record::clone(record);
+    let mut body = ResourceRecord::clone(record);
     body.secrets.remove(CODE);
     let mut body = body.render_hidden();
-    body["type"] = format!("{}/Certificates", Kind::Service.type_name()).into();
+    body["type"] = format!("{}/Certificates", ResourceKind::Service.type_name()).into();
     body
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let owner = id.owner().expect("a certificate has a service");
-    need_parent(desk, &owner)?;
+    need_parent(context, &owner)?;
     check_name(&id.name)?;
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let (der, verified) = read(&body)?;
     let unknown = unknown(&body)?;
-    let demand = Demand::of(request, None);
+    let demand = EtagDemand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
-    let record = desk
+    let record = context
         .change(Some(&request.cause), move |_, state| {
-            life::staying(state, &owner)?;
+            transitions::staying(state, &owner)?;
             let before = state.get(&id);
             let before = before.as_ref();
             match before {
@@ -116,7 +120,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
                     });
                 }
             };
-            let mut record = Record::new(id, describe(&der)?, BTreeMap::new());
+            let mut record = ResourceRecord::new(id, describe(&der)?, BTreeMap::new());
             unknown.keep(&mut record, before)?;
             let same = before
                 .filter(|before| before.property("certificate") == record.property("certificate"));
@@ -133,14 +137,14 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
             touch(&mut record, now.unix_seconds());
-            Ok((vec![Change::Put(record.clone())], record))
+            Ok((vec![StoreChange::Put(record.clone())], record))
         })
         .await?;
-    Ok(Answer::ok(render(&record)))
+    Ok(ArmAnswer::ok(render(&record)))
 }
 
 /// The certificate in DER, if it is sent, and whether it is said to be verified. Older versions have both at the top.
-fn read(body: &Object<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error> {
+fn read(body: &BodyObject<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error> {
     let properties = body.object("properties")?;
     let place = if properties.is_there() {
         &properties
@@ -158,14 +162,14 @@ fn read(body: &Object<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error> {
 }
 
 /// The certificate of a record, in DER.
-fn stored(record: &Record) -> Result<Vec<u8>, Error> {
+fn stored(record: &ResourceRecord) -> Result<Vec<u8>, Error> {
     let text = record.property("certificate").unwrap_or_default();
     let der = STANDARD.decode(text);
     der.map_err(|_| bad("certificate: send it, the stored one cannot be read"))
 }
 
 /// Members that nobody knows.
-fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     const KNOWN: &[&str] = &[
         "certificate",
         "created",
@@ -196,7 +200,7 @@ fn describe(der: &[u8]) -> Result<Map<String, Value>, Error> {
 }
 
 /// Notes a change.
-fn touch(record: &mut Record, now: i64) {
+fn touch(record: &mut ResourceRecord, now: i64) {
     let properties = record.properties_mut();
     properties.insert("updated".to_owned(), http_date(now).into());
     record
@@ -228,8 +232,8 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     })
 }
 
-fn room(state: &State, owner: &ResourceId) -> Result<(), Error> {
-    let prefix = owner.children(Kind::Certificate);
+fn room(state: &StoreState, owner: &ResourceId) -> Result<(), Error> {
+    let prefix = owner.children(ResourceKind::Certificate);
     if state.keys(&prefix).count() < CERTIFICATES_MAX {
         return Ok(());
     }
@@ -242,72 +246,85 @@ fn room(state: &State, owner: &ResourceId) -> Result<(), Error> {
 }
 
 /// At once: 200; 204 when it is not there.
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn delete(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let owner = id.owner().expect("a certificate has a service");
-    need_parent(desk, &owner)?;
-    let demand = Demand::of(request, None);
-    let gone = desk
+    need_parent(context, &owner)?;
+    let demand = EtagDemand::of(request, None);
+    let gone = context
         .change(Some(&request.cause), move |_, state| {
             let Some(before) = &state.get(&id) else {
                 return Ok((Vec::new(), false));
             };
             demand.require(before, &id.name)?;
-            Ok((vec![Change::Remove(id.key())], true))
+            Ok((vec![StoreChange::Remove(id.key())], true))
         })
         .await?;
     Ok(if gone {
-        Answer::new(http::StatusCode::OK, None)
+        ArmAnswer::new(http::StatusCode::OK, None)
     } else {
-        Answer::no_content()
+        ArmAnswer::no_content()
     })
 }
 
 /// Changes a certificate that is there and is what the caller has read.
 async fn change(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     id: ResourceId,
-    decide: impl FnOnce(&mut Record) -> Result<(), Error> + Send + 'static,
-) -> Result<Record, Error> {
-    need(desk, &id)?;
-    let demand = Demand::of(request, None);
+    decide: impl FnOnce(&mut ResourceRecord) -> Result<(), Error> + Send + 'static,
+) -> Result<ResourceRecord, Error> {
+    need(context, &id)?;
+    let demand = EtagDemand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
-    desk.change(Some(&request.cause), move |_, state| {
-        let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-        demand.require(before, &id.name)?;
-        let mut record = Record::clone(before);
-        decide(&mut record)?;
-        let system = system_data(Some(before), &caller, now);
-        record.body.insert("systemData".to_owned(), system);
-        touch(&mut record, now.unix_seconds());
-        Ok((vec![Change::Put(record.clone())], record))
-    })
-    .await
+    context
+        .change(Some(&request.cause), move |_, state| {
+            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
+            demand.require(before, &id.name)?;
+            let mut record = ResourceRecord::clone(before);
+            decide(&mut record)?;
+            let system = system_data(Some(before), &caller, now);
+            record.body.insert("systemData".to_owned(), system);
+            touch(&mut record, now.unix_seconds());
+            Ok((vec![StoreChange::Put(record.clone())], record))
+        })
+        .await
 }
 
 /// POST `generateVerificationCode`: a leaf that is made out to the code proves possession of the key.
-async fn new_code(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn new_code(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let code = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let code = code[..48].to_ascii_uppercase();
     let secret = Secret::new(code.as_str());
-    let keep = move |record: &mut Record| {
+    let keep = move |record: &mut ResourceRecord| {
         record.secrets.insert(CODE.to_owned(), secret);
         Ok(())
     };
-    let record = change(desk, request, id, keep).await?;
+    let record = change(context, request, id, keep).await?;
     let mut shown = render(&record);
     shown["properties"]["verificationCode"] = code.into();
-    Ok(Answer::ok(shown))
+    Ok(ArmAnswer::ok(shown))
 }
 
 /// POST `verify`.
-async fn verify(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn verify(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let body = request.json()?;
-    let text = Object::body(&body)?
+    let text = BodyObject::body(&body)?
         .required_text("certificate")?
         .to_owned();
     let leaf = x509::read(&text).map_err(|rule| invalid("certificate", rule))?;
-    let prove = move |record: &mut Record| {
+    let prove = move |record: &mut ResourceRecord| {
         let code = record.secrets.get(CODE).cloned().ok_or_else(|| {
             bad("certificate: there is no verification code to prove it with; POST generateVerificationCode first")
         })?;
@@ -320,6 +337,6 @@ async fn verify(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<A
         properties.insert("isVerified".to_owned(), true.into());
         Ok(())
     };
-    let record = change(desk, request, id, prove).await?;
-    Ok(Answer::ok(render(&record)))
+    let record = change(context, request, id, prove).await?;
+    Ok(ArmAnswer::ok(render(&record)))
 }

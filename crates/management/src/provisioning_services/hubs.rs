@@ -4,10 +4,10 @@
 
 use super::invalid;
 use crate::arm::error::Error;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use crate::arm::names;
 use crate::store::masks::KeptSecrets;
-use crate::store::record::Record;
+use crate::store::record::ResourceRecord;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use twinroute_model::pasted;
@@ -33,7 +33,7 @@ struct Parts<'a> {
 
 /// What a body's hubs come to.
 #[derive(Debug, Default)]
-pub(super) struct Hubs {
+pub(super) struct LinkedHubs {
     /// What is shown of them.
     pub(super) shown: Vec<Value>,
     /// Their connection strings, by the JSON pointer of their place.
@@ -55,13 +55,16 @@ pub(super) const KNOWN: &[&str] = &[
 ];
 
 /// Reads `iotHubs`. A mask keeps the connection string of `present` that it names: recorded of Azure.
-pub(super) fn read(properties: &Object<'_>, present: Option<&Record>) -> Result<Hubs, Error> {
+pub(super) fn read(
+    properties: &BodyObject<'_>,
+    present: Option<&ResourceRecord>,
+) -> Result<LinkedHubs, Error> {
     let given = properties.objects("iotHubs")?.unwrap_or_default();
     if given.len() > HUBS_MAX {
         let rule = format!("has at most {HUBS_MAX} hubs");
         return Err(invalid(properties.path("iotHubs"), rule));
     }
-    let mut hubs = Hubs::default();
+    let mut hubs = LinkedHubs::default();
     for (index, hub) in given.iter().enumerate() {
         let (shown, secret) = one(hub, present, &mut hubs.kept)?;
         let name = shown["name"].as_str().unwrap_or_default();
@@ -88,8 +91,8 @@ pub(super) fn read(properties: &Object<'_>, present: Option<&Record>) -> Result<
 
 /// One hub: what is shown, and its connection string, where it has one.
 fn one(
-    hub: &Object<'_>,
-    present: Option<&Record>,
+    hub: &BodyObject<'_>,
+    present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<(Value, Option<Secret>), Error> {
     let mut shown = Map::new();
@@ -161,7 +164,10 @@ fn one(
 const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 
 /// The user-assigned identity that the hub is reached with, where it is one.
-fn identity<'a>(hub: &Object<'a>, authentication: Option<&str>) -> Result<Option<&'a str>, Error> {
+fn identity<'a>(
+    hub: &BodyObject<'a>,
+    authentication: Option<&str>,
+) -> Result<Option<&'a str>, Error> {
     let id = hub.text(IDENTITY)?;
     match (id, authentication == Some("UserAssigned")) {
         (None, true) => Err(Error::MissingMember {
@@ -177,9 +183,9 @@ fn identity<'a>(hub: &Object<'a>, authentication: Option<&str>) -> Result<Option
 
 /// The connection string that a body gives, or names by its mask.
 fn connection_string(
-    hub: &Object<'_>,
+    hub: &BodyObject<'_>,
     text: &str,
-    present: Option<&Record>,
+    present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<Secret, Error> {
     let path = || hub.path("connectionString");
@@ -209,7 +215,7 @@ fn connection_string(
     }
 }
 
-fn host_name<'a>(hub: &Object<'_>, host: &'a str) -> Result<&'a str, Error> {
+fn host_name<'a>(hub: &BodyObject<'_>, host: &'a str) -> Result<&'a str, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=253).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host);

@@ -15,15 +15,15 @@ mod x509;
 
 pub(crate) use services::settle;
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::{Error, Provisioning};
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::names::{check_connection, check_group};
-use crate::arm::request::Request;
+use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::desk::Desk;
-use crate::lookup::{Scope, check_version, need, need_group, only, unknown_type};
+use crate::context::ServerContext;
 use crate::operations;
+use crate::preconditions::{PathScope, check_version, need, need_group, only, unknown_type};
 use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -32,40 +32,40 @@ const DEVICES: &str = "Microsoft.Devices";
 
 /// Answers what stands behind `…/providers/Microsoft.Devices`.
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
-    scope: Scope<'_>,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    scope: PathScope<'_>,
     rest: &[String],
     words: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     check_version(request, &words, DEVICES, versions::PROVISIONING)?;
     let answered = match (scope.subscription, scope.group, words.as_slice()) {
         (None, None, ["operations"]) => {
             only(request, &[Method::GET], "GET")?;
-            Ok(Answer::ok(all_operations()))
+            Ok(ArmAnswer::ok(all_operations()))
         }
         (Some(subscription), None, ["provisioningservices"]) => {
             only(request, &[Method::GET], "GET")?;
-            let prefix = ResourceId::subscription_prefix(Kind::Service, subscription);
-            services::list(desk, request, &prefix)
+            let prefix = ResourceId::subscription_prefix(ResourceKind::Service, subscription);
+            services::list(context, request, &prefix)
         }
         (Some(_), None, ["checkprovisioningservicenameavailability"]) => {
             only(request, &[Method::POST], "POST")?;
-            services::check_name(desk, request)
+            services::check_name(context, request)
         }
         (Some(subscription), Some(group), ["provisioningservices"]) => {
             only(request, &[Method::GET], "GET")?;
-            need_group(desk, subscription, group)?;
-            let prefix = ResourceId::group_prefix(Kind::Service, subscription, group);
-            services::list(desk, request, &prefix)
+            need_group(context, subscription, group)?;
+            let prefix = ResourceId::group_prefix(ResourceKind::Service, subscription, group);
+            services::list(context, request, &prefix)
         }
         (Some(subscription), Some(group), ["provisioningservices", _, below @ ..]) => {
             if request.method == Method::PUT {
                 check_group(group)?;
             }
-            let id = ResourceId::top(Kind::Service, subscription, group, &rest[1]);
-            of_service(desk, request, id, below, &rest[2..]).await
+            let id = ResourceId::top(ResourceKind::Service, subscription, group, &rest[1]);
+            of_service(context, request, id, below, &rest[2..]).await
         }
         _ => Err(unknown_type(request, DEVICES)),
     };
@@ -74,37 +74,37 @@ pub(crate) async fn answer(
 
 /// What is at each path below a service.
 async fn of_service(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     id: ResourceId,
     below: &[&str],
     rest: &[String],
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     match below {
-        [] => services::answer(desk, request, id).await,
+        [] => services::answer(context, request, id).await,
         ["operationresults", _] => {
             only(request, &[Method::GET], "GET")?;
-            operation(desk, request, &id, &rest[1])
+            operation(context, request, &id, &rest[1])
         }
         ["skus"] => {
             only(request, &[Method::GET], "GET")?;
-            need(desk, &id)?;
-            Ok(Answer::ok(json!({ "value": [{ "name": wanted::SKU }] })))
+            need(context, &id)?;
+            Ok(ArmAnswer::ok(json!({ "value": [{ "name": wanted::SKU }] })))
         }
         ["listkeys"] => {
             only(request, &[Method::POST], "POST")?;
-            Ok(Answer::ok(policies::all_keys(&need(desk, &id)?)))
+            Ok(ArmAnswer::ok(policies::all_keys(&need(context, &id)?)))
         }
         ["keys", _, "listkeys"] => {
             only(request, &[Method::POST], "POST")?;
-            policies::keys(&need(desk, &id)?, &rest[1]).map(Answer::ok)
+            policies::keys(&need(context, &id)?, &rest[1]).map(ArmAnswer::ok)
         }
         ["certificates", more @ ..] => {
-            certificates::answer(desk, request, &id, more, &rest[1..]).await
+            certificates::answer(context, request, &id, more, &rest[1..]).await
         }
-        ["privatelinkresources", ..] => private_link::resources(desk, request, &id, &rest[1..]),
+        ["privatelinkresources", ..] => private_link::resources(context, request, &id, &rest[1..]),
         ["privateendpointconnections", ..] => {
-            private_link::connections(desk, request, &id, &rest[1..]).await
+            private_link::connections(context, request, &id, &rest[1..]).await
         }
         _ => Err(unknown_type(request, DEVICES)),
     }
@@ -113,12 +113,12 @@ async fn of_service(
 /// One path is both URLs of an operation: with `asyncinfo` it tells how far it is, without it what a call that
 /// waits had answered.
 fn operation(
-    desk: &Desk,
-    request: &Request,
+    context: &ServerContext,
+    request: &ArmRequest,
     service: &ResourceId,
     id: &str,
-) -> Result<Answer, Error> {
-    let state = desk.store.read();
+) -> Result<ArmAnswer, Error> {
+    let state = context.store.read();
     operations::check_owner(&state, id, service)?;
     if request.query("asyncinfo").is_some() {
         return operations::short_status(&state, id);
@@ -126,7 +126,7 @@ fn operation(
     operations::result(request, &state, id, |resource| {
         let record = state.get(resource)?;
         Some(match resource.kind {
-            Kind::Service => services::render(&state, &record),
+            ResourceKind::Service => services::render(&state, &record),
             _ => record.render_hidden(),
         })
     })

@@ -5,7 +5,7 @@
 use super::invalid;
 use crate::arm::error::Error;
 use crate::arm::id::has_subscription;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use serde_json::{Value, json};
 
 /// Namespaces of one service.
@@ -18,7 +18,7 @@ const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 pub(super) const KNOWN: &[&str] = &["authenticationType", IDENTITY, "resourceId"];
 
 /// Reads the list; none if it is not there.
-pub(super) fn read(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+pub(super) fn read(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     const MEMBER: &str = "deviceRegistryNamespaces";
     let Some(given) = properties.objects(MEMBER)? else {
         return Ok(None);
@@ -31,7 +31,7 @@ pub(super) fn read(properties: &Object<'_>) -> Result<Option<Value>, Error> {
     all.collect::<Result<_, _>>().map(Some)
 }
 
-fn one(namespace: &Object<'_>) -> Result<Value, Error> {
+fn one(namespace: &BodyObject<'_>) -> Result<Value, Error> {
     let missing = |member: &str| Error::MissingMember {
         path: namespace.path(member),
     };

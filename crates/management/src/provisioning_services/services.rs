@@ -2,23 +2,23 @@
 //!
 //! A service's name is a name for all subscriptions, since its host name is.
 
-use super::etag::{self, Demand};
+use super::etag::{self, EtagDemand};
 use super::wanted::{self, Wanted};
 use super::{bad, hubs, invalid, policies};
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::{Error, Provisioning};
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
 use crate::arm::names;
 use crate::arm::page;
-use crate::arm::request::Request;
-use crate::desk::Desk;
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
 use crate::groups;
-use crate::life;
-use crate::lookup::{need, need_group, not_found, not_taken};
-use crate::operations::{Begun, Operation, Step};
-use crate::store::record::{Record, system_data, tags};
-use crate::store::{Change, State};
+use crate::operations::{ArmOperation, Begun, OperationStep};
+use crate::preconditions::{need, need_group, not_found, not_taken};
+use crate::store::record::{ResourceRecord, system_data, tags};
+use crate::store::{StoreChange, StoreState};
+use crate::transitions;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -36,62 +36,70 @@ const NAME_RULE: &str = "name: a provisioning service has 3 to 50 letters, digit
                          and no hyphen at either end";
 
 pub(super) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
     id: ResourceId,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     match request.method {
         Method::GET => {
-            let record = need(desk, &id)?;
-            Ok(Answer::ok(render(&desk.store.read(), &record)))
+            let record = need(context, &id)?;
+            Ok(ArmAnswer::ok(render(&context.store.read(), &record)))
         }
-        Method::PUT => put(desk, request, id).await,
-        Method::PATCH => patch(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
+        Method::PUT => put(context, request, id).await,
+        Method::PATCH => patch(context, request, id).await,
+        Method::DELETE => delete(context, request, id).await,
         _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
     }
 }
 
-pub(super) fn list(desk: &Desk, request: &Request, prefix: &str) -> Result<Answer, Error> {
-    let state = desk.store.read();
-    let render = |record: &Record| render(&state, record);
-    page::list(request, &state, prefix, render).map(Answer::ok)
+pub(super) fn list(
+    context: &ServerContext,
+    request: &ArmRequest,
+    prefix: &str,
+) -> Result<ArmAnswer, Error> {
+    let state = context.store.read();
+    let render = |record: &ResourceRecord| render(&state, record);
+    page::list(request, &state, prefix, render).map(ArmAnswer::ok)
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     check_name_rule(&id.name)?;
     let body = request.json()?;
-    let present = desk.store.read().get(&id);
-    let wanted = wanted::read(&Object::body(&body)?, &id, present.as_ref())?;
-    let demand = Demand::of(request, wanted.etag.as_deref());
+    let present = context.store.read().get(&id);
+    let wanted = wanted::read(&BodyObject::body(&body)?, &id, present.as_ref())?;
+    let demand = EtagDemand::of(request, wanted.etag.as_deref());
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
     let (caller, now) = (request.caller.clone(), request.now);
-    let begun = desk
+    let begun = context
         .begin(&request.cause, move |_, state| {
-            life::idle(state, &id)?;
+            transitions::idle(state, &id)?;
             let before = state.get(&id);
             let before = before.as_ref();
             demand.check(before, &id.name)?;
             wanted.kept.check(before)?;
             let record = make(state, &id, before, wanted)?;
             let (mut record, step) = match before {
-                Some(before) => (keep(record, before), Step::Update),
-                None => (begin(record, state), Step::Create),
+                Some(before) => (keep(record, before), OperationStep::Update),
+                None => (begin(record, state), OperationStep::Create),
             };
             record
                 .body
                 .insert("etag".to_owned(), etag::of_service().into());
             let system = system_data(before, &caller, now);
             record.body.insert("systemData".to_owned(), system);
-            let operation = Operation::begin(&id, step, now);
+            let operation = ArmOperation::begin(&id, step, now);
             let mut changes = groups::made_with(state, &id, &caller, now);
-            changes.push(Change::Put(record.clone()));
+            changes.push(StoreChange::Put(record.clone()));
             let begun = Begun::new(&operation, record);
             Ok((changes, Some(operation), begun))
         })
         .await?;
-    let state = desk.store.read();
+    let state = context.store.read();
     let mut shown = render(&state, &begun.record);
     shown["etag"] = sent_etag.into();
     if shown["etag"].is_null() {
@@ -105,11 +113,11 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
 
 /// The record of a service that may be made or changed as it is wanted.
 fn make(
-    state: &State,
+    state: &StoreState,
     id: &ResourceId,
-    before: Option<&Record>,
+    before: Option<&ResourceRecord>,
     wanted: Wanted,
-) -> Result<Record, Error> {
+) -> Result<ResourceRecord, Error> {
     let location = wanted.location.clone().ok_or(Error::LocationRequired)?;
     let present = before.and_then(|before| before.text("location"));
     if let Some(present) = present.filter(|present| *present != location) {
@@ -127,7 +135,7 @@ fn make(
                 message: taken(&id.name),
             });
         }
-        let prefix = ResourceId::kind_prefix(Kind::Service);
+        let prefix = ResourceId::kind_prefix(ResourceKind::Service);
         if state.keys(&prefix).count() >= SERVICES_MAX {
             return Err(Error::LimitReached {
                 what: "server".to_owned(),
@@ -141,7 +149,7 @@ fn make(
 }
 
 /// A service that nobody has made before.
-fn begin(mut record: Record, state: &State) -> Record {
+fn begin(mut record: ResourceRecord, state: &StoreState) -> ResourceRecord {
     let scope = id_scope(state);
     let properties = record.properties_mut();
     properties.insert("idScope".to_owned(), scope.into());
@@ -151,7 +159,7 @@ fn begin(mut record: Record, state: &State) -> Record {
 }
 
 /// A service that goes on under other properties.
-fn keep(mut record: Record, before: &Record) -> Record {
+fn keep(mut record: ResourceRecord, before: &ResourceRecord) -> ResourceRecord {
     let scope = before.property("idScope").unwrap_or_default();
     let properties = record.properties_mut();
     properties.insert("idScope".to_owned(), scope.into());
@@ -161,11 +169,11 @@ fn keep(mut record: Record, before: &Record) -> Record {
 }
 
 /// `0ne` and eight hexadecimal digits that no other service has.
-fn id_scope(state: &State) -> String {
+fn id_scope(state: &StoreState) -> String {
     loop {
         let random = Uuid::new_v4().simple().to_string().to_ascii_uppercase();
         let scope = format!("0ne{}", &random[..8]);
-        let mut others = state.kind(Kind::Service);
+        let mut others = state.kind(ResourceKind::Service);
         if !others.any(|other| other.property("idScope") == Some(&scope)) {
             return scope;
         }
@@ -173,33 +181,37 @@ fn id_scope(state: &State) -> String {
 }
 
 /// Gives a service its final state.
-pub(crate) fn settle(record: &mut Record, _now: Timestamp) {
+pub(crate) fn settle(record: &mut ResourceRecord, _now: Timestamp) {
     let properties = record.properties_mut();
     properties.insert("state".to_owned(), "Active".into());
     record.set_state("Succeeded");
 }
 
 /// Only tags can be patched, which is done at once.
-async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn patch(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
     let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = BodyObject::body(&body)?;
     let new_tags = match body.raw("tags").map(|_| tags(&body)).transpose()? {
         Some(Value::Null) => Some(json!({})),
         new_tags => new_tags,
     };
-    need(desk, &id)?;
+    need(context, &id)?;
     let unknown = wanted::unknown(&body)?;
     let location = body.text("location")?.map(names::location).transpose()?;
     let others = ["sku", "properties", "identity"];
     let others = others.map(|member| (member, body.raw(member).cloned()));
-    let demand = Demand::of(request, None);
+    let demand = EtagDemand::of(request, None);
     let (caller, now) = (request.caller.clone(), request.now);
-    let record = desk
+    let record = context
         .change(Some(&request.cause), move |_, state| {
             let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-            life::idle(state, &id)?;
+            transitions::idle(state, &id)?;
             demand.check(Some(before), &id.name)?;
-            let mut record = Record::clone(before);
+            let mut record = ResourceRecord::clone(before);
             let shown = render(state, before);
             if location.is_some_and(|location| shown["location"] != *location) {
                 return Err(not_by_patch("location"));
@@ -224,10 +236,10 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
                 .insert("etag".to_owned(), etag::of_service().into());
             let system = system_data(Some(before), &caller, now);
             record.body.insert("systemData".to_owned(), system);
-            Ok((vec![Change::Put(record.clone())], record))
+            Ok((vec![StoreChange::Put(record.clone())], record))
         })
         .await?;
-    Ok(Answer::ok(render(&desk.store.read(), &record)))
+    Ok(ArmAnswer::ok(render(&context.store.read(), &record)))
 }
 
 fn not_by_patch(member: &str) -> Error {
@@ -248,19 +260,24 @@ fn is_part_of(sent: &Value, shown: &Value) -> bool {
     }
 }
 
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    need_group(desk, &id.subscription, &id.group)?;
-    let demand = Demand::of(request, None);
-    let as_read = move |_: &State, before: &Record| demand.check(Some(before), &before.id.name);
-    let deleted = life::delete(desk, request, id, as_read).await?;
+async fn delete(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+) -> Result<ArmAnswer, Error> {
+    need_group(context, &id.subscription, &id.group)?;
+    let demand = EtagDemand::of(request, None);
+    let as_read =
+        move |_: &StoreState, before: &ResourceRecord| demand.check(Some(before), &before.id.name);
+    let deleted = transitions::delete(context, request, id, as_read).await?;
     let Some(begun) = deleted else {
-        return Ok(Answer::no_content());
+        return Ok(ArmAnswer::no_content());
     };
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None))
+    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, None))
 }
 
 /// What readers see: no policies, and hubs without their keys.
-pub(super) fn render(state: &State, record: &Record) -> Value {
+pub(super) fn render(state: &StoreState, record: &ResourceRecord) -> Value {
     let mut body = record.render_masked(|_, secret| hubs::mask(secret));
     body["resourcegroup"] = record.id.group.clone().into();
     body["subscriptionid"] = record.id.subscription.clone().into();
@@ -284,7 +301,7 @@ pub(super) fn render(state: &State, record: &Record) -> Value {
             .entry("portalOperationsHostName")
             .or_insert(portal);
     }
-    let prefix = record.id.children(Kind::ServiceConnection);
+    let prefix = record.id.children(ResourceKind::ServiceConnection);
     let connections = state.range(&prefix, None);
     let connections: Vec<Value> = connections
         .map(|connection| connection.render_hidden())
@@ -296,8 +313,8 @@ pub(super) fn render(state: &State, record: &Record) -> Value {
 }
 
 /// Whether some service has the name, wherever it is.
-fn named(state: &State, name: &str) -> bool {
-    let mut all = state.kind(Kind::Service);
+fn named(state: &StoreState, name: &str) -> bool {
+    let mut all = state.kind(ResourceKind::Service);
     all.any(|record| record.id.name.eq_ignore_ascii_case(name))
 }
 
@@ -325,17 +342,20 @@ fn is_name(name: &str) -> bool {
 }
 
 /// POST `…/checkProvisioningServiceNameAvailability`.
-pub(super) fn check_name(desk: &Desk, request: &Request) -> Result<Answer, Error> {
+pub(super) fn check_name(
+    context: &ServerContext,
+    request: &ArmRequest,
+) -> Result<ArmAnswer, Error> {
     let body = request.json()?;
-    let name = Object::body(&body)?.required_text("name")?.to_owned();
+    let name = BodyObject::body(&body)?.required_text("name")?.to_owned();
     let (available, reason, message) = if !is_name(&name) {
         (false, "Invalid", NAME_RULE.to_owned())
-    } else if named(&desk.store.read(), &name) {
+    } else if named(&context.store.read(), &name) {
         (false, "AlreadyExists", taken(&name))
     } else {
         // Azure names a reason for a free name, too.
         (true, "Invalid", format!("'{name}' is free"))
     };
     let answer = json!({ "nameAvailable": available, "reason": reason, "message": message });
-    Ok(Answer::ok(answer))
+    Ok(ArmAnswer::ok(answer))
 }

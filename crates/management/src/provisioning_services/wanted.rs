@@ -4,15 +4,15 @@
 //! taken with every version. Members that are the server's own are skipped: clients send back what they have read.
 //! Those that nobody knows are kept and shown again.
 
-use super::policies::{self, Policy};
+use super::policies::{self, KeyPolicy};
 use super::{hubs, invalid, namespaces};
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::ResourceId;
 use crate::arm::identity;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use crate::arm::names;
 use crate::store::masks::KeptSecrets;
-use crate::store::record::{Record, tags};
+use crate::store::record::{ResourceRecord, tags};
 use crate::store::unknown::UnknownMembers;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub(super) struct Wanted {
     pub(super) location: Option<String>,
     /// In the body, where the service's etag may stand.
     pub(super) etag: Option<String>,
-    pub(super) policies: Option<Vec<Policy>>,
+    pub(super) policies: Option<Vec<KeyPolicy>>,
     tags: Value,
     sku: Value,
     residency: Option<bool>,
@@ -96,9 +96,9 @@ const RULE: &[&str] = &["action", "filterName", "ipMask", "target"];
 /// # Errors
 /// The first member that is wrong, by its path.
 pub(super) fn read(
-    body: &Object<'_>,
+    body: &BodyObject<'_>,
     id: &ResourceId,
-    present: Option<&Record>,
+    present: Option<&ResourceRecord>,
 ) -> Result<Wanted, Error> {
     let location = body.text("location")?.map(names::location).transpose()?;
     let given = body.object("properties")?;
@@ -147,7 +147,7 @@ pub(super) fn read(
 }
 
 /// Members that nobody knows, wherever they stand.
-pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+pub(super) fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     let properties = body.object("properties")?;
     let mut all = UnknownMembers::default();
     all.add("", body, TOP)?;
@@ -167,7 +167,7 @@ pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     Ok(all)
 }
 
-fn sku(sku: &Object<'_>) -> Result<Value, Error> {
+fn sku(sku: &BodyObject<'_>) -> Result<Value, Error> {
     if !sku.is_there() {
         let path = "sku".to_owned();
         return Err(Error::MissingMember { path });
@@ -187,7 +187,7 @@ fn sku(sku: &Object<'_>) -> Result<Value, Error> {
 }
 
 /// `ipFilterRules`, as they were given.
-fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     let Some(given) = properties.objects("ipFilterRules")? else {
         return Ok(None);
     };
@@ -225,7 +225,7 @@ fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
     Ok(Some(rules.into()))
 }
 
-fn portal(properties: &Object<'_>, host: &str) -> Result<Value, Error> {
+fn portal(properties: &BodyObject<'_>, host: &str) -> Result<Value, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     if (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host.into());
@@ -243,15 +243,15 @@ impl Wanted {
         self,
         id: &ResourceId,
         location: String,
-        before: Option<&Record>,
-    ) -> Result<Record, Error> {
+        before: Option<&ResourceRecord>,
+    ) -> Result<ResourceRecord, Error> {
         let body = Map::from_iter([
             ("location".to_owned(), location.into()),
             ("tags".to_owned(), self.tags),
             ("sku".to_owned(), self.sku),
             ("properties".to_owned(), self.properties.into()),
         ]);
-        let mut record = Record::new(id.clone(), body, self.secrets);
+        let mut record = ResourceRecord::new(id.clone(), body, self.secrets);
         if let Some(identity) = self.identity {
             record.body.insert("identity".to_owned(), identity);
         }

@@ -1,6 +1,6 @@
 //! Secrets in members that nobody knows: taken out of what is shown, and found again by their masks.
 
-use super::record::Record;
+use super::record::ResourceRecord;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use twinroute_model::secret::Secret;
@@ -9,7 +9,7 @@ use twinroute_model::secret::Secret;
 /// what may be a mask of a secret of `present`, too.
 pub(super) fn hide(
     secrets: &mut BTreeMap<String, Secret>,
-    present: Option<&Record>,
+    present: Option<&ResourceRecord>,
     member: &str,
     value: &mut Value,
     pointer: &str,
@@ -26,7 +26,7 @@ pub(super) fn escaped(name: &str) -> String {
 /// Texts that look like secrets, as they are taken out of a value by their pointers.
 struct HiddenTexts<'a> {
     secrets: &'a mut BTreeMap<String, Secret>,
-    present: Option<&'a Record>,
+    present: Option<&'a ResourceRecord>,
 }
 
 impl HiddenTexts<'_> {

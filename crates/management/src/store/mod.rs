@@ -5,21 +5,21 @@
 
 pub(crate) mod disk;
 mod hidden;
-mod kept;
 pub(crate) mod masks;
 pub(crate) mod record;
+mod stored_record;
 pub(crate) mod unknown;
 
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::definitions;
-use crate::operations::Operation;
-use disk::Disk;
-use kept::Kept;
-use record::Record;
+use crate::operations::ArmOperation;
+use disk::StoreFile;
+use record::ResourceRecord;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use stored_record::StoredRecord;
 use tokio::sync::watch;
 use twinroute_listen::Network;
 use twinroute_model::endpoint::Endpoint;
@@ -29,21 +29,23 @@ use uuid::Uuid;
 
 /// Everything, as of one moment.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    records: BTreeMap<Box<str>, Kept>,
-    operations: HashMap<Uuid, Arc<Operation>>,
+pub(crate) struct StoreState {
+    records: BTreeMap<Box<str>, StoredRecord>,
+    operations: HashMap<Uuid, Arc<ArmOperation>>,
     /// By the key of their resource, those that run.
     running: HashMap<String, Uuid>,
 }
 
-impl State {
-    pub(crate) fn get(&self, id: &ResourceId) -> Option<Record> {
-        self.records.get(id.key().as_str()).map(Kept::record)
+impl StoreState {
+    pub(crate) fn get(&self, id: &ResourceId) -> Option<ResourceRecord> {
+        self.records
+            .get(id.key().as_str())
+            .map(StoredRecord::record)
     }
 
     /// The record that is found by a key.
-    pub(crate) fn by_key(&self, key: &str) -> Option<Record> {
-        self.records.get(key).map(Kept::record)
+    pub(crate) fn by_key(&self, key: &str) -> Option<ResourceRecord> {
+        self.records.get(key).map(StoredRecord::record)
     }
 
     pub(crate) fn has(&self, id: &ResourceId) -> bool {
@@ -55,7 +57,7 @@ impl State {
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a str, &'a Kept)> {
+    ) -> impl Iterator<Item = (&'a str, &'a StoredRecord)> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -71,7 +73,7 @@ impl State {
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,
-    ) -> impl Iterator<Item = Record> + 'a {
+    ) -> impl Iterator<Item = ResourceRecord> + 'a {
         self.kept(prefix, after).map(|(_, kept)| kept.record())
     }
 
@@ -84,7 +86,7 @@ impl State {
     pub(crate) fn endpoints<'a>(
         &'a self,
         prefix: &'a str,
-        read: fn(&Record) -> Option<Endpoint>,
+        read: fn(&ResourceRecord) -> Option<Endpoint>,
     ) -> impl Iterator<Item = &'a Endpoint> {
         let kept = self.kept(prefix, None);
         kept.filter_map(move |(_, kept)| kept.endpoint(read))
@@ -94,14 +96,14 @@ impl State {
     pub(crate) fn routes<'a>(
         &'a self,
         prefix: &'a str,
-        read: fn(&Record) -> Option<Route>,
+        read: fn(&ResourceRecord) -> Option<Route>,
     ) -> impl Iterator<Item = &'a Route> {
         let kept = self.kept(prefix, None);
         kept.filter_map(move |(_, kept)| kept.route(read))
     }
 
     /// All records of a kind.
-    pub(crate) fn kind(&self, kind: Kind) -> impl Iterator<Item = Record> {
+    pub(crate) fn kind(&self, kind: ResourceKind) -> impl Iterator<Item = ResourceRecord> {
         let prefix = ResourceId::kind_prefix(kind);
         let start = (Bound::Included(prefix.as_str()), Bound::Unbounded);
         let range = self.records.range::<str, _>(start);
@@ -111,7 +113,7 @@ impl State {
     }
 
     /// The record of a kind that has this name, wherever it is.
-    pub(crate) fn named(&self, kind: Kind, name: &str) -> Option<Record> {
+    pub(crate) fn named(&self, kind: ResourceKind, name: &str) -> Option<ResourceRecord> {
         let prefix = ResourceId::kind_prefix(kind);
         let last = |key: &str| {
             key.rsplit('/')
@@ -123,43 +125,43 @@ impl State {
         found.map(|(_, kept)| kept.record())
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = Record> {
-        self.records.values().map(Kept::record)
+    pub(crate) fn all(&self) -> impl Iterator<Item = ResourceRecord> {
+        self.records.values().map(StoredRecord::record)
     }
 
-    pub(crate) fn operation(&self, id: Uuid) -> Option<&Arc<Operation>> {
+    pub(crate) fn operation(&self, id: Uuid) -> Option<&Arc<ArmOperation>> {
         self.operations.get(&id)
     }
 
     /// All operations, those that have ended too.
-    pub(crate) fn operations(&self) -> impl ExactSizeIterator<Item = &Arc<Operation>> {
+    pub(crate) fn operations(&self) -> impl ExactSizeIterator<Item = &Arc<ArmOperation>> {
         self.operations.values()
     }
 
     /// The operation that runs on a resource, if one does.
-    pub(crate) fn running(&self, id: &ResourceId) -> Option<&Arc<Operation>> {
+    pub(crate) fn running(&self, id: &ResourceId) -> Option<&Arc<ArmOperation>> {
         self.operation(*self.running.get(&id.key())?)
     }
 
-    fn apply(&mut self, changes: Vec<Change>) {
+    fn apply(&mut self, changes: Vec<StoreChange>) {
         for change in changes {
             match change {
-                Change::Put(record) => {
+                StoreChange::Put(record) => {
                     let key = record.id.key().into_boxed_str();
-                    self.records.insert(key, Kept::new(&record));
+                    self.records.insert(key, StoredRecord::new(&record));
                 }
-                Change::Remove(key) => {
+                StoreChange::Remove(key) => {
                     self.records.remove(key.as_str());
                 }
-                Change::Note(operation) => self.note(operation),
-                Change::Forget(id) => drop(self.operations.remove(&id)),
+                StoreChange::Note(operation) => self.note(operation),
+                StoreChange::Forget(id) => drop(self.operations.remove(&id)),
             }
         }
     }
 }
 
-impl State {
-    fn note(&mut self, operation: Operation) {
+impl StoreState {
+    fn note(&mut self, operation: ArmOperation) {
         if operation.is_running() {
             self.running.insert(operation.key.clone(), operation.id);
         } else if self.running.get(&operation.key) == Some(&operation.id) {
@@ -171,17 +173,17 @@ impl State {
 
 /// One step of a change.
 #[derive(Debug)]
-pub(crate) enum Change {
-    Put(Record),
+pub(crate) enum StoreChange {
+    Put(ResourceRecord),
     Remove(String),
-    Note(Operation),
+    Note(ArmOperation),
     Forget(Uuid),
 }
 
-impl Change {
+impl StoreChange {
     /// Whether it may change from which networks an instance is reached.
     fn is_of_network(&self) -> bool {
-        const KINDS: [Kind; 2] = [Kind::Instance, Kind::Connection];
+        const KINDS: [ResourceKind; 2] = [ResourceKind::Instance, ResourceKind::Connection];
         match self {
             Self::Put(record) => KINDS.contains(&record.id.kind),
             Self::Remove(key) => KINDS
@@ -192,8 +194,8 @@ impl Change {
     }
 }
 
-fn publish(state: &State, network: &Network) {
-    let instances = state.kind(Kind::Instance).filter_map(|record| {
+fn publish(state: &StoreState, network: &Network) {
+    let instances = state.kind(ResourceKind::Instance).filter_map(|record| {
         let name = InstanceName::new(&record.id.name).ok()?;
         Some((name, definitions::network(state, &record)))
     });
@@ -203,15 +205,15 @@ fn publish(state: &State, network: &Network) {
 
 /// Where changes go beside memory.
 enum Backing {
-    Disk(Box<Disk>),
+    Disk(Box<StoreFile>),
     /// Nowhere: what is shown belongs to another source, which this text names.
     Mirror(String),
     Memory,
 }
 
 /// The store. Shared by reference.
-pub(crate) struct Store {
-    state: RwLock<State>,
+pub(crate) struct RecordStore {
+    state: RwLock<StoreState>,
     /// From which networks the instances are reached; as current as `state`.
     network: Network,
     backing: Backing,
@@ -219,25 +221,25 @@ pub(crate) struct Store {
     changes: watch::Sender<u64>,
 }
 
-impl Store {
+impl RecordStore {
     /// Opens what is on disk.
-    pub(crate) fn on_disk(disk: Disk) -> Result<Self, disk::StoreError> {
-        let mut state = State::default();
+    pub(crate) fn on_disk(disk: StoreFile) -> Result<Self, disk::StoreError> {
+        let mut state = StoreState::default();
         disk.load(|change| state.apply(vec![change]))?;
         Ok(Self::with(state, Backing::Disk(Box::new(disk))))
     }
 
     /// Keeps everything in memory alone.
     pub(crate) fn in_memory() -> Self {
-        Self::with(State::default(), Backing::Memory)
+        Self::with(StoreState::default(), Backing::Memory)
     }
 
     /// Shows what another source has; takes no changes, and says `reason`.
     pub(crate) fn mirror(reason: impl Into<String>) -> Self {
-        Self::with(State::default(), Backing::Mirror(reason.into()))
+        Self::with(StoreState::default(), Backing::Mirror(reason.into()))
     }
 
-    fn with(state: State, backing: Backing) -> Self {
+    fn with(state: StoreState, backing: Backing) -> Self {
         let network = Network::default();
         publish(&state, &network);
         Self {
@@ -250,7 +252,7 @@ impl Store {
     }
 
     /// The present state. Not to be held across anything that waits.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, StoreState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -281,7 +283,7 @@ impl Store {
     /// changed.
     pub(crate) fn change<T>(
         &self,
-        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
     ) -> Result<T, Error> {
         self.change_noted(decide, |_, _| Ok(()))
     }
@@ -292,8 +294,8 @@ impl Store {
     /// As [`Self::change`], and what `note` refuses.
     pub(crate) fn change_noted<T>(
         &self,
-        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
-        note: impl FnOnce(&State, &[Change]) -> Result<(), Error>,
+        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
+        note: impl FnOnce(&StoreState, &[StoreChange]) -> Result<(), Error>,
     ) -> Result<T, Error> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (changes, outcome) = decide(&self.read())?;
@@ -318,9 +320,9 @@ impl Store {
     }
 
     /// Shows other records from here on, in place of all there were; of a mirror.
-    pub(crate) fn show(&self, records: Vec<Record>) {
-        let mut state = State::default();
-        state.apply(records.into_iter().map(Change::Put).collect());
+    pub(crate) fn show(&self, records: Vec<ResourceRecord>) {
+        let mut state = StoreState::default();
+        state.apply(records.into_iter().map(StoreChange::Put).collect());
         let mut present = self.state.write().unwrap_or_else(PoisonError::into_inner);
         publish(&state, &self.network);
         *present = state;
@@ -328,10 +330,11 @@ impl Store {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn adopt(&self, changes: Vec<Change>) {
+    fn adopt(&self, changes: Vec<StoreChange>) {
         let mut records = changes.iter();
-        let records = records.any(|change| matches!(change, Change::Put(_) | Change::Remove(_)));
-        let network = changes.iter().any(Change::is_of_network);
+        let records =
+            records.any(|change| matches!(change, StoreChange::Put(_) | StoreChange::Remove(_)));
+        let network = changes.iter().any(StoreChange::is_of_network);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.apply(changes);
         if network {

@@ -5,7 +5,7 @@
 use super::hidden::{counterpart, escaped, hide};
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 /// A resource.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct ResourceRecord {
     pub(crate) id: ResourceId,
     /// Members beside `id`, `name` and `type`, without any secret.
     pub(crate) body: Map<String, Value>,
@@ -56,7 +56,7 @@ impl io::Write for Counted {
     }
 }
 
-impl Record {
+impl ResourceRecord {
     pub(crate) fn new(
         id: ResourceId,
         body: Map<String, Value>,
@@ -236,7 +236,7 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
 }
 
 /// `systemData` after a change by `caller`.
-pub(crate) fn system_data(before: Option<&Record>, caller: &str, now: Timestamp) -> Value {
+pub(crate) fn system_data(before: Option<&ResourceRecord>, caller: &str, now: Timestamp) -> Value {
     let now = now.rfc3339();
     let before = before.and_then(|record| record.body.get("systemData"));
     let kept = |name: &str, new: &str| {
@@ -257,7 +257,7 @@ pub(crate) fn system_data(before: Option<&Record>, caller: &str, now: Timestamp)
 ///
 /// # Errors
 /// When a tag is no text.
-pub(crate) fn tags(body: &Object<'_>) -> Result<Value, Error> {
+pub(crate) fn tags(body: &BodyObject<'_>) -> Result<Value, Error> {
     let tags = body.object("tags")?;
     let mut map = Map::new();
     for (name, value) in tags.members() {

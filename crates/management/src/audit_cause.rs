@@ -1,10 +1,10 @@
 //! Why the store changes: who asked, for the audit log; and what of a change is noted there.
 
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::digital_twins::endpoints;
-use crate::store::record::Record;
-use crate::store::{Change, State};
+use crate::store::record::ResourceRecord;
+use crate::store::{StoreChange, StoreState};
 use http::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const MASK: &str = "***";
 
 /// A request that changes something. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Cause(Arc<Asked>);
+pub(crate) struct AuditCause(Arc<Asked>);
 
 #[derive(Debug)]
 struct Asked {
@@ -28,7 +28,7 @@ struct Asked {
     action: String,
 }
 
-impl Cause {
+impl AuditCause {
     /// Of a request whose path has these segments, in lower case.
     pub(crate) fn of(author: Author, method: &Method, words: &[String]) -> Self {
         let action = match *method {
@@ -66,13 +66,17 @@ impl Cause {
     }
 
     /// What the log says of changes that are about to be made; nothing of operations, which only follow.
-    pub(crate) fn changes(&self, state: &State, changes: &[Change]) -> Vec<audit::Change> {
+    pub(crate) fn changes(
+        &self,
+        state: &StoreState,
+        changes: &[StoreChange],
+    ) -> Vec<audit::Change> {
         let mut noted = Vec::new();
         for change in changes {
             let (before, after) = match change {
-                Change::Put(record) => (state.get(&record.id), Some(record)),
-                Change::Remove(key) => (state.by_key(key), None),
-                Change::Note(_) | Change::Forget(_) => continue,
+                StoreChange::Put(record) => (state.get(&record.id), Some(record)),
+                StoreChange::Remove(key) => (state.by_key(key), None),
+                StoreChange::Note(_) | StoreChange::Forget(_) => continue,
             };
             let Some(id) = after.or(before.as_ref()).map(|record| &record.id) else {
                 continue;
@@ -91,7 +95,7 @@ impl Cause {
 }
 
 /// The kind of what a path leads to, by as much of it as is an id; and that part, or all of it.
-fn kind(path: &str) -> (Option<Kind>, &str) {
+fn kind(path: &str) -> (Option<ResourceKind>, &str) {
     let mut end = path.len();
     loop {
         if let Some(id) = ResourceId::parse(&path[..end]) {
@@ -104,19 +108,19 @@ fn kind(path: &str) -> (Option<Kind>, &str) {
     }
     let lower = path.to_ascii_lowercase();
     let route = lower.contains("/eventroutes/");
-    (route.then_some(Kind::Route), path)
+    (route.then_some(ResourceKind::Route), path)
 }
 
 /// A resource as reads show it.
-fn shown(record: &Record) -> Value {
+fn shown(record: &ResourceRecord) -> Value {
     match record.id.kind {
-        Kind::Endpoint => endpoints::render(record),
+        ResourceKind::Endpoint => endpoints::render(record),
         _ => record.render_masked(|_, _| MASK.to_owned()),
     }
 }
 
 /// The places of secrets that are others than before.
-fn secrets_changed(before: Option<&Record>, after: Option<&Record>) -> Vec<String> {
+fn secrets_changed(before: Option<&ResourceRecord>, after: Option<&ResourceRecord>) -> Vec<String> {
     let none = BTreeMap::new();
     let before = before.map_or(&none, |record| &record.secrets);
     let after = after.map_or(&none, |record| &record.secrets);
@@ -141,5 +145,5 @@ pub(crate) fn unnoted(error: &AuditError) -> Error {
 }
 
 #[cfg(test)]
-#[path = "cause_tests.rs"]
+#[path = "audit_cause_tests.rs"]
 mod tests;

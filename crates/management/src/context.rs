@@ -1,11 +1,11 @@
 //! What every request needs: the store, how destinations are asked, the clock, the settings.
 
 use crate::arm::error::Error;
-use crate::cause::{self, Cause};
-use crate::operations::{Expiry, Operation};
-use crate::provision::{self, Verdict};
+use crate::audit_cause::{self, AuditCause};
+use crate::operations::{ArmOperation, OperationExpiry};
+use crate::provision::{self, ProvisioningVerdict};
 use crate::settings::Settings;
-use crate::store::{Change, State, Store};
+use crate::store::{RecordStore, StoreChange, StoreState};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
@@ -20,8 +20,8 @@ use uuid::Uuid;
 const PROBES_MAX: usize = 64;
 
 /// Shared by all requests and by the operations that they start.
-pub(crate) struct Desk {
-    pub(crate) store: Store,
+pub(crate) struct ServerContext {
+    pub(crate) store: RecordStore,
     pub(crate) settings: Settings,
     /// The instance that is served without a prefix.
     pub(crate) default_instance: InstanceName,
@@ -32,16 +32,16 @@ pub(crate) struct Desk {
     pub(crate) probes: Semaphore,
     /// Where changes are noted before they are made.
     pub(crate) audit: ArcSwap<Audit>,
-    expiry: Expiry,
+    expiry: OperationExpiry,
     /// Operations whose end is known and not stored yet.
-    ended: Mutex<Vec<(Uuid, Verdict)>>,
+    ended: Mutex<Vec<(Uuid, ProvisioningVerdict)>>,
     /// The turn to store them.
     pub(crate) ending: tokio::sync::Mutex<()>,
 }
 
-impl Desk {
+impl ServerContext {
     pub(crate) fn new(
-        store: Store,
+        store: RecordStore,
         settings: Settings,
         default_instance: InstanceName,
         connect: Arc<dyn Connect>,
@@ -56,14 +56,14 @@ impl Desk {
             beside: ArcSwap::default(),
             probes: Semaphore::new(PROBES_MAX),
             audit: ArcSwap::default(),
-            expiry: Expiry::default(),
+            expiry: OperationExpiry::default(),
             ended: Mutex::default(),
             ending: tokio::sync::Mutex::default(),
         })
     }
 
     /// Operations whose end is known and not stored yet. Not to be held across anything that waits.
-    pub(crate) fn ended(&self) -> MutexGuard<'_, Vec<(Uuid, Verdict)>> {
+    pub(crate) fn ended(&self) -> MutexGuard<'_, Vec<(Uuid, ProvisioningVerdict)>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,12 +72,12 @@ impl Desk {
     /// Dropping the future does not undo the change.
     pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        cause: Option<&Cause>,
-        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, T), Error> + Send + 'static,
+        cause: Option<&AuditCause>,
+        decide: impl FnOnce(&Self, &StoreState) -> Result<(Vec<StoreChange>, T), Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (desk, cause) = (Arc::clone(self), cause.cloned());
+        let (context, cause) = (Arc::clone(self), cause.cloned());
         let changed = tokio::task::spawn_blocking(move || {
-            desk.store_noted(cause.as_ref(), |state| decide(&desk, state))
+            context.store_noted(cause.as_ref(), |state| decide(&context, state))
         });
         changed.await.unwrap_or_else(failed)
     }
@@ -85,24 +85,27 @@ impl Desk {
     /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
     pub(crate) async fn begin<T: Send + 'static>(
         self: &Arc<Self>,
-        cause: &Cause,
-        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, Option<Operation>, T), Error>
+        cause: &AuditCause,
+        decide: impl FnOnce(
+            &Self,
+            &StoreState,
+        ) -> Result<(Vec<StoreChange>, Option<ArmOperation>, T), Error>
         + Send
         + 'static,
     ) -> Result<T, Error> {
-        let (desk, cause) = (Arc::clone(self), cause.clone());
+        let (context, cause) = (Arc::clone(self), cause.clone());
         let begun = tokio::task::spawn_blocking(move || {
-            let (operation, outcome) = desk.store_noted(Some(&cause), |state| {
-                let (mut changes, operation, outcome) = decide(&desk, state)?;
+            let (operation, outcome) = context.store_noted(Some(&cause), |state| {
+                let (mut changes, operation, outcome) = decide(&context, state)?;
                 if let Some(operation) = &operation {
-                    changes.extend(desk.expiry.due(state, desk.clock.now()));
-                    changes.push(Change::Note(operation.clone()));
+                    changes.extend(context.expiry.due(state, context.clock.now()));
+                    changes.push(StoreChange::Note(operation.clone()));
                 }
                 Ok((changes, (operation, outcome)))
             })?;
             // Here, so that it goes on when the caller does not wait for the answer.
             if let Some(operation) = operation {
-                let finish = provision::finish(Arc::clone(&desk), operation.id);
+                let finish = provision::finish(Arc::clone(&context), operation.id);
                 drop(tokio::spawn(finish));
             }
             Ok(outcome)
@@ -113,8 +116,8 @@ impl Desk {
     /// Stores what is decided once it is noted. Blocks on the disk.
     fn store_noted<T>(
         &self,
-        cause: Option<&Cause>,
-        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+        cause: Option<&AuditCause>,
+        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
     ) -> Result<T, Error> {
         let audit = self.audit.load();
         let Some(cause) = cause.filter(|_| audit.is_on()) else {
@@ -124,7 +127,7 @@ impl Desk {
         let stored = self.store.change_noted(decide, |state, changes| {
             let changes = cause.changes(state, changes);
             let accepted = audit.accept(cause.author(), &changes);
-            accepted.map_err(|error| cause::unnoted(&error))?;
+            accepted.map_err(|error| audit_cause::unnoted(&error))?;
             noted = changes;
             Ok(())
         });

@@ -1,7 +1,7 @@
 //! A record as it waits in memory: its written form, which is a quarter of the size of a record taken apart,
 //! and beside it what the table is made of.
 
-use super::record::Record;
+use super::record::ResourceRecord;
 use std::sync::OnceLock;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::route::Route;
@@ -9,14 +9,14 @@ use twinroute_model::secret::Secret;
 
 /// A record, folded. Its text holds secrets, and is zeroed when the last holder lets go.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct StoredRecord {
     written: Secret,
     endpoint: OnceLock<Option<Box<Endpoint>>>,
     route: OnceLock<Option<Box<Route>>>,
 }
 
-impl Kept {
-    pub(crate) fn new(record: &Record) -> Self {
+impl StoredRecord {
+    pub(crate) fn new(record: &ResourceRecord) -> Self {
         // Taken out, not copied: the buffer itself becomes the secret.
         let written = std::mem::take(&mut *record.write());
         let written = String::from_utf8(written).expect("JSON is UTF-8");
@@ -28,13 +28,16 @@ impl Kept {
     }
 
     /// The record, taken apart.
-    pub(crate) fn record(&self) -> Record {
-        let record = Record::read(self.written.expose().as_bytes());
+    pub(crate) fn record(&self) -> ResourceRecord {
+        let record = ResourceRecord::read(self.written.expose().as_bytes());
         record.expect("it was written by this process")
     }
 
     /// The endpoint that it defines; `read` is asked once.
-    pub(crate) fn endpoint(&self, read: fn(&Record) -> Option<Endpoint>) -> Option<&Endpoint> {
+    pub(crate) fn endpoint(
+        &self,
+        read: fn(&ResourceRecord) -> Option<Endpoint>,
+    ) -> Option<&Endpoint> {
         let endpoint = self
             .endpoint
             .get_or_init(|| read(&self.record()).map(Box::new));
@@ -42,7 +45,7 @@ impl Kept {
     }
 
     /// The route that it defines; `read` is asked once.
-    pub(crate) fn route(&self, read: fn(&Record) -> Option<Route>) -> Option<&Route> {
+    pub(crate) fn route(&self, read: fn(&ResourceRecord) -> Option<Route>) -> Option<&Route> {
         let route = self
             .route
             .get_or_init(|| read(&self.record()).map(Box::new));

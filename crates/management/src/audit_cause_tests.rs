@@ -206,7 +206,7 @@ fn a_path_names_what_is_asked_for() {
     let cause = |method: Method, path: &str| {
         let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
         let author = Author::command("management", "tests");
-        let asked = Cause::of(author, &method, &words).asked(path);
+        let asked = AuditCause::of(author, &method, &words).asked(path);
         (asked.operation, asked.resource)
     };
     let twins = twins();

@@ -2,22 +2,22 @@
 
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
-use crate::arm::request::Request;
+use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::desk::Desk;
-use crate::store::record::Record;
+use crate::context::ServerContext;
+use crate::store::record::ResourceRecord;
 use http::Method;
 
 /// Where below the provider a request is: in a subscription or a group, or neither.
 #[derive(Clone, Copy)]
-pub(crate) struct Scope<'a> {
+pub(crate) struct PathScope<'a> {
     pub(crate) subscription: Option<&'a str>,
     pub(crate) group: Option<&'a str>,
 }
 
 /// The version must be one that the provider has. On a list the answer is another than on a resource.
 pub(crate) fn check_version(
-    request: &Request,
+    request: &ArmRequest,
     words: &[&str],
     namespace: &'static str,
     supported: &'static [&'static str],
@@ -40,7 +40,7 @@ pub(crate) fn check_version(
 }
 
 /// A provider of ours, but nothing that it has.
-pub(crate) fn unknown_type(request: &Request, namespace: &'static str) -> Error {
+pub(crate) fn unknown_type(request: &ArmRequest, namespace: &'static str) -> Error {
     Error::UnknownType {
         namespace,
         version: request.query("api-version").unwrap_or_default().to_owned(),
@@ -49,7 +49,7 @@ pub(crate) fn unknown_type(request: &Request, namespace: &'static str) -> Error 
 
 /// Refuses other methods.
 pub(crate) fn only(
-    request: &Request,
+    request: &ArmRequest,
     methods: &[Method],
     allow: &'static str,
 ) -> Result<(), Error> {
@@ -60,7 +60,7 @@ pub(crate) fn only(
 }
 
 /// What a method gets that is not taken here.
-pub(crate) fn not_taken(request: &Request, allow: &'static str) -> Error {
+pub(crate) fn not_taken(request: &ArmRequest, allow: &'static str) -> Error {
     Error::MethodNotAllowed {
         method: request.method.to_string(),
         allow,
@@ -69,7 +69,10 @@ pub(crate) fn not_taken(request: &Request, allow: &'static str) -> Error {
 
 /// The child that is asked for, by what stands behind its kind's segment; nothing is their list, which is only
 /// read.
-pub(crate) fn child<'a>(request: &Request, rest: &'a [String]) -> Result<Option<&'a str>, Error> {
+pub(crate) fn child<'a>(
+    request: &ArmRequest,
+    rest: &'a [String],
+) -> Result<Option<&'a str>, Error> {
     match rest {
         [] => only(request, &[Method::GET], "GET").map(|()| None),
         [name] => Ok(Some(name)),
@@ -80,9 +83,13 @@ pub(crate) fn child<'a>(request: &Request, rest: &'a [String]) -> Result<Option<
 }
 
 /// The group must be there: made by hand, or with the first resource in it.
-pub(crate) fn need_group(desk: &Desk, subscription: &str, group: &str) -> Result<(), Error> {
+pub(crate) fn need_group(
+    context: &ServerContext,
+    subscription: &str,
+    group: &str,
+) -> Result<(), Error> {
     let id = ResourceId::group(subscription, group);
-    if desk.store.read().has(&id) {
+    if context.store.read().has(&id) {
         return Ok(());
     }
     Err(Error::GroupNotFound {
@@ -91,19 +98,22 @@ pub(crate) fn need_group(desk: &Desk, subscription: &str, group: &str) -> Result
 }
 
 /// The resource, or that it is not there.
-pub(crate) fn need(desk: &Desk, id: &ResourceId) -> Result<Record, Error> {
-    need_group(desk, &id.subscription, &id.group)?;
+pub(crate) fn need(context: &ServerContext, id: &ResourceId) -> Result<ResourceRecord, Error> {
+    need_group(context, &id.subscription, &id.group)?;
     if let Some(owner) = id.owner() {
-        need_parent(desk, &owner)?;
+        need_parent(context, &owner)?;
     }
-    let record = desk.store.read().get(id);
+    let record = context.store.read().get(id);
     record.ok_or_else(|| not_found(id))
 }
 
 /// The parent of what is asked for.
-pub(crate) fn need_parent(desk: &Desk, owner: &ResourceId) -> Result<Record, Error> {
-    need_group(desk, &owner.subscription, &owner.group)?;
-    let record = desk.store.read().get(owner);
+pub(crate) fn need_parent(
+    context: &ServerContext,
+    owner: &ResourceId,
+) -> Result<ResourceRecord, Error> {
+    need_group(context, &owner.subscription, &owner.group)?;
+    let record = context.store.read().get(owner);
     record.ok_or_else(|| Error::ParentNotFound {
         parent: owner.name.clone(),
     })
