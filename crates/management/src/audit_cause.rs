@@ -2,9 +2,10 @@
 
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::digital_twins::endpoints;
+use crate::arm::request::ArmRequest;
+use crate::digital_twins::endpoint_record;
 use crate::store::record::ResourceRecord;
-use crate::store::{StoreChange, StoreState};
+use crate::store::state::{StoreChange, StoreState};
 use http::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,25 +30,23 @@ struct Asked {
 }
 
 impl AuditCause {
-    /// Of a request whose path has these segments, in lower case.
-    pub(crate) fn of(author: Author, method: &Method, words: &[String]) -> Self {
+    /// Of a request whose path ends in this segment, in lower case.
+    pub(crate) fn new(author: Author, method: &Method, last_word: &str) -> Self {
         let action = match *method {
             Method::DELETE => "delete".to_owned(),
-            Method::POST => {
-                let last = words.last().map_or("", String::as_str);
-                format!("{last}/action")
-            }
+            Method::POST => format!("{last_word}/action"),
             _ => "write".to_owned(),
         };
         Self(Arc::new(Asked { author, action }))
     }
 
+    pub(crate) fn of(request: &ArmRequest) -> Self {
+        Self::new(request.author.clone(), &request.method, request.last_word())
+    }
+
     /// Of a command.
     pub(crate) fn command(author: &Author) -> Self {
-        Self(Arc::new(Asked {
-            author: author.clone(),
-            action: "write".to_owned(),
-        }))
+        Self::new(author.clone(), &Method::PUT, "")
     }
 
     pub(crate) fn author(&self) -> &Author {
@@ -73,21 +72,22 @@ impl AuditCause {
     ) -> Vec<audit::Change> {
         let mut noted = Vec::new();
         for change in changes {
-            let (before, after) = match change {
-                StoreChange::Put(record) => (state.get(&record.id), Some(record)),
-                StoreChange::Remove(key) => (state.by_key(key), None),
+            let (key, after) = match change {
+                StoreChange::Put(key, record) => (&**key, Some(record.record())),
+                StoreChange::Remove(key) => (key.as_str(), None),
                 StoreChange::Note(_) | StoreChange::Forget(_) => continue,
             };
-            let Some(id) = after.or(before.as_ref()).map(|record| &record.id) else {
+            let (before, after) = (&state.by_key(key), &after);
+            let Some(id) = after.as_ref().or(before.as_ref()).map(|record| &record.id) else {
                 continue;
             };
             let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
             let mut change = audit::Change::step(operation, id.to_string());
             if noted.len() < BODIES_MAX {
                 change.before = before.as_ref().map(shown);
-                change.after = after.map(shown);
+                change.after = after.as_ref().map(shown);
             }
-            change.secrets_changed = secrets_changed(before.as_ref(), after);
+            change.secrets_changed = secrets_changed(before.as_ref(), after.as_ref());
             noted.push(change);
         }
         noted
@@ -114,7 +114,7 @@ fn kind(path: &str) -> (Option<ResourceKind>, &str) {
 /// A resource as reads show it.
 fn shown(record: &ResourceRecord) -> Value {
     match record.id.kind {
-        ResourceKind::Endpoint => endpoints::render(record),
+        ResourceKind::Endpoint => endpoint_record::render(record),
         _ => record.render_masked(|_, _| MASK.to_owned()),
     }
 }

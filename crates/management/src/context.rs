@@ -2,10 +2,11 @@
 
 use crate::arm::error::Error;
 use crate::audit_cause::{self, AuditCause};
-use crate::operations::{ArmOperation, OperationExpiry};
-use crate::provision::{self, ProvisioningVerdict};
 use crate::settings::Settings;
-use crate::store::{RecordStore, StoreChange, StoreState};
+use crate::store::RecordStore;
+use crate::store::expiry::OperationExpiry;
+use crate::store::operation::ProvisioningVerdict;
+use crate::store::state::{StoreChange, StoreState};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
@@ -32,7 +33,7 @@ pub(crate) struct ServerContext {
     pub(crate) probes: Semaphore,
     /// Where changes are noted before they are made.
     pub(crate) audit: ArcSwap<Audit>,
-    expiry: OperationExpiry,
+    pub(crate) expiry: OperationExpiry,
     /// Operations whose end is known and not stored yet.
     ended: Mutex<Vec<(Uuid, ProvisioningVerdict)>>,
     /// The turn to store them.
@@ -72,49 +73,31 @@ impl ServerContext {
     /// Dropping the future does not undo the change.
     pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        cause: Option<&AuditCause>,
+        cause: Option<AuditCause>,
         decide: impl FnOnce(&Self, &StoreState) -> Result<(Vec<StoreChange>, T), Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (context, cause) = (Arc::clone(self), cause.cloned());
-        let changed = tokio::task::spawn_blocking(move || {
-            context.store_noted(cause.as_ref(), |state| decide(&context, state))
-        });
-        changed.await.unwrap_or_else(failed)
+        self.off_thread(move |context| {
+            context.change_now(cause.as_ref(), |state| decide(context, state))
+        })
+        .await
     }
 
-    /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
-    pub(crate) async fn begin<T: Send + 'static>(
+    /// Runs what blocks on the disk off the threads that serve requests; to its end, also when the future is dropped.
+    pub(crate) async fn off_thread<T: Send + 'static>(
         self: &Arc<Self>,
-        cause: &AuditCause,
-        decide: impl FnOnce(
-            &Self,
-            &StoreState,
-        ) -> Result<(Vec<StoreChange>, Option<ArmOperation>, T), Error>
-        + Send
-        + 'static,
+        run: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (context, cause) = (Arc::clone(self), cause.clone());
-        let begun = tokio::task::spawn_blocking(move || {
-            let (operation, outcome) = context.store_noted(Some(&cause), |state| {
-                let (mut changes, operation, outcome) = decide(&context, state)?;
-                if let Some(operation) = &operation {
-                    changes.extend(context.expiry.due(state, context.clock.now()));
-                    changes.push(StoreChange::Note(operation.clone()));
-                }
-                Ok((changes, (operation, outcome)))
-            })?;
-            // Here, so that it goes on when the caller does not wait for the answer.
-            if let Some(operation) = operation {
-                let finish = provision::finish(Arc::clone(&context), operation.id);
-                drop(tokio::spawn(finish));
-            }
-            Ok(outcome)
-        });
-        begun.await.unwrap_or_else(failed)
+        let context = Arc::clone(self);
+        let ran = tokio::task::spawn_blocking(move || run(&context));
+        ran.await.unwrap_or_else(|error| {
+            Err(Error::Store {
+                reason: error.to_string(),
+            })
+        })
     }
 
     /// Stores what is decided once it is noted. Blocks on the disk.
-    fn store_noted<T>(
+    pub(crate) fn change_now<T>(
         &self,
         cause: Option<&AuditCause>,
         decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
@@ -139,23 +122,4 @@ impl ServerContext {
         }
         stored
     }
-
-    /// Goes on with operations that a stop interrupted.
-    pub(crate) fn resume(self: &Arc<Self>) {
-        let state = self.store.read();
-        let running = state
-            .operations()
-            .filter(|operation| operation.is_running());
-        let running: Vec<_> = running.map(|operation| operation.id).collect();
-        drop(state);
-        for id in running {
-            drop(tokio::spawn(provision::finish(Arc::clone(self), id)));
-        }
-    }
-}
-
-fn failed<T>(error: tokio::task::JoinError) -> Result<T, Error> {
-    Err(Error::Store {
-        reason: error.to_string(),
-    })
 }

@@ -1,10 +1,10 @@
 //! From what is stored to the definitions of the table, and from definitions of another source to what is shown.
 
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::context::ServerContext;
-use crate::digital_twins::endpoints;
-use crate::store::StoreState;
+use crate::digital_twins::endpoint_record;
+use crate::settings::Settings;
 use crate::store::record::ResourceRecord;
+use crate::store::state::StoreState;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
@@ -12,13 +12,11 @@ use twinroute_model::endpoint::{
 };
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_model::network::{Connection, NetworkAccess};
 use twinroute_model::route::Route;
 use twinroute_model::secret::Secret;
 
 /// All instances with their endpoints and routes, as the table takes them.
-pub(crate) fn instances(context: &ServerContext) -> Vec<Instance> {
-    let state = context.store.read();
+pub(crate) fn instances(state: &StoreState) -> Vec<Instance> {
     let mut instances = Vec::new();
     for record in state
         .kind(ResourceKind::Instance)
@@ -28,7 +26,9 @@ pub(crate) fn instances(context: &ServerContext) -> Vec<Instance> {
             continue;
         };
         let prefix = record.id.children(ResourceKind::Endpoint);
-        let endpoints = state.endpoints(&prefix, endpoints::definition).cloned();
+        let endpoints = state
+            .endpoints(&prefix, endpoint_record::definition)
+            .cloned();
         let endpoints = endpoints.collect();
         let prefix = record.id.children(ResourceKind::Route);
         let routes = state.routes(&prefix, route).cloned().collect();
@@ -36,25 +36,10 @@ pub(crate) fn instances(context: &ServerContext) -> Vec<Instance> {
             name,
             endpoints,
             routes,
-            network: network(&state, &record),
+            network: state.network_access(&record),
         });
     }
     instances
-}
-
-/// From which networks the instance of that record is reached.
-pub(crate) fn network(state: &StoreState, instance: &ResourceRecord) -> NetworkAccess {
-    let (access, _) = NetworkAccess::read(&instance.body);
-    let prefix = instance.id.children(ResourceKind::Connection);
-    let connections = state.range(&prefix, None);
-    let read = |record: ResourceRecord| match record.render() {
-        Value::Object(resource) => Connection::read(&resource),
-        _ => None,
-    };
-    NetworkAccess {
-        connections: connections.filter_map(read).collect(),
-        ..access
-    }
 }
 
 /// The route that a record defines.
@@ -67,8 +52,7 @@ pub(crate) fn route(record: &ResourceRecord) -> Option<Route> {
 }
 
 /// Records that show definitions of another source.
-pub(crate) fn records(context: &ServerContext, instances: &[Instance]) -> Vec<ResourceRecord> {
-    let settings = &context.settings;
+pub(crate) fn records(settings: &Settings, instances: &[Instance]) -> Vec<ResourceRecord> {
     let (subscription, group) = (&settings.subscription, &settings.resource_group);
     let mut records = Vec::new();
     let body = json!({

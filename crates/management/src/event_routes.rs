@@ -7,16 +7,18 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
-use crate::arm::page::{self, RecordPage};
+use crate::arm::link;
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::arm::versions;
+use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
-use crate::digital_twins::named;
-use crate::preconditions::{not_taken, only};
-use crate::store::record::{ResourceRecord, system_data};
+use crate::listing::RecordPage;
+use crate::preconditions::{idle, not_taken, only, unknown_path};
+use crate::store::record::ResourceRecord;
+use crate::store::state::{StoreChange, StoreState};
 use crate::store::unknown::UnknownMembers;
-use crate::store::{StoreChange, StoreState};
-use crate::transitions;
+use crate::transitions::{self, Decision};
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -36,7 +38,7 @@ pub(crate) async fn answer(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     instance: Option<&str>,
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     check_version(request)?;
     let (network, way) = (context.store.network(), request.way.as_ref());
@@ -44,20 +46,21 @@ pub(crate) async fn answer(
     network.check_way(way).map_err(Error::Closed)?;
     let instance = find(context, request, instance)?;
     network.check(way, &instance.name).map_err(Error::Closed)?;
-    match rest {
+    match path.words {
         [] => {
             only(request, &[Method::GET], "GET")?;
             list(context, request, &instance)
         }
-        [id] => match request.method {
-            Method::GET => get(context, &instance, id),
-            Method::PUT => put(context, request, instance, id).await,
-            Method::DELETE => delete(context, request, instance, id).await,
-            _ => Err(not_taken(request, "GET, PUT and DELETE")),
-        },
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        [_] => {
+            let id = instance.child(ResourceKind::Route, path.name(0));
+            match request.method {
+                Method::GET => get(context, &id),
+                Method::PUT => put(context, request, instance, id).await,
+                Method::DELETE => delete(context, request, id).await,
+                _ => Err(not_taken(request, "GET, PUT and DELETE")),
+            }
+        }
+        _ => Err(unknown_path(request)),
     }
 }
 
@@ -90,17 +93,19 @@ fn find(
 ) -> Result<ResourceId, Error> {
     let state = context.store.read();
     if let Some(name) = path {
-        let found = named(&state, name).map(|record| record.id.clone());
+        let found = state
+            .named(ResourceKind::Instance, name)
+            .map(|record| record.id.clone());
         return found.ok_or_else(|| Error::InstanceUnknown {
             instance: name.to_owned(),
         });
     }
     let label = request.host().split(['.', ':']).next().unwrap_or_default();
-    if let Some(found) = named(&state, label) {
+    if let Some(found) = state.named(ResourceKind::Instance, label) {
         return Ok(found.id.clone());
     }
     let default = context.default_instance.as_str();
-    if let Some(found) = named(&state, default) {
+    if let Some(found) = state.named(ResourceKind::Instance, default) {
         return Ok(found.id.clone());
     }
     // With one instance there is nothing to tell apart.
@@ -136,11 +141,9 @@ fn list(
     let (mut items_max, mut after) = (asked.unwrap_or(ITEMS_MAX), None);
     if let Some(token) = request.query("continuationToken") {
         const NAME: &str = "continuationToken";
-        let text = page::read_token(token, NAME)?;
-        let (size, key) = text.split_once(' ').ok_or_else(|| Error::Invalid {
-            target: NAME.to_owned(),
-            rule: "is not a token of this server; begin the list anew".to_owned(),
-        })?;
+        let text = link::read_token(token, NAME)?;
+        let pair = text.split_once(' ');
+        let (size, key) = pair.ok_or_else(|| link::not_a_token(NAME))?;
         items_max = asked.or(size.parse().ok()).unwrap_or(ITEMS_MAX);
         after = Some(format!("{prefix}{key}"));
     }
@@ -153,18 +156,17 @@ fn list(
         .last()
         .filter(|_| page.next.is_some())
         .map(|last| {
-            let token = page::token(&format!("{items_max} {}", last.id.name));
-            let version = page::escape(request.query("api-version").unwrap_or_default());
-            let link = page::url(request, &request.path());
+            let token = link::token(&format!("{items_max} {}", last.id.name));
+            let version = link::escape(request.query("api-version").unwrap_or_default());
+            let link = link::url(request, &request.path());
             format!("{link}?continuationToken={token}&api-version={version}")
         });
     // Always there, null at the end: unlike ARM's.
     Ok(ArmAnswer::ok(json!({ "value": value, "nextLink": next })))
 }
 
-fn get(context: &ServerContext, instance: &ResourceId, id: &str) -> Result<ArmAnswer, Error> {
-    let state = context.store.read();
-    let route = state.get(&instance.child(ResourceKind::Route, id));
+fn get(context: &ServerContext, id: &ResourceId) -> Result<ArmAnswer, Error> {
+    let route = context.store.read().get(id);
     Ok(ArmAnswer::ok(render(&route.ok_or(Error::RouteNotFound)?)))
 }
 
@@ -172,9 +174,9 @@ async fn put(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     instance: ResourceId,
-    id: &str,
+    id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
-    check_id(id)?;
+    check_id(&id.name)?;
     let body = request.json()?;
     let body = BodyObject::body(&body)?;
     let endpoint = body.required_text("endpointName")?.to_owned();
@@ -189,34 +191,16 @@ async fn put(
     })?;
     let mut unknown = UnknownMembers::default();
     unknown.add("", &body, &["endpointName", "filter", "id"])?;
-    let id = instance.child(ResourceKind::Route, id);
-    let (caller, now) = (request.caller.clone(), request.now);
-    context
-        .change(Some(&request.cause), move |context, state| {
-            let name = active(state, &instance, &endpoint)?;
-            transitions::idle(state, &instance)?;
-            let before = state.get(&id);
-            let before = before.as_ref();
-            let prefix = instance.children(ResourceKind::Route);
-            let limit = context.settings.routes_max;
-            if before.is_none() && state.keys(&prefix).count() >= limit {
-                return Err(Error::LimitReached {
-                    what: format!("digital twins instance '{}'", instance.name),
-                    kind: "event routes",
-                    limit,
-                    way_out: "delete one, or raise `routes_max` in [management].",
-                });
-            }
-            let mut body = Map::new();
-            body.insert("endpointName".to_owned(), name.into());
-            body.insert("filter".to_owned(), filter.into());
-            let system = system_data(before, &caller, now);
-            body.insert("systemData".to_owned(), system);
-            let mut record = ResourceRecord::new(id, body, BTreeMap::new());
-            unknown.keep(&mut record, before)?;
-            Ok((vec![StoreChange::Put(record)], ()))
-        })
-        .await?;
+    let mut record = ResourceRecord::new(id.clone(), Map::new(), BTreeMap::new());
+    record.body.insert("filter".to_owned(), filter.into());
+    transitions::write(context, request, id, move |present| {
+        let name = active(present.state, &instance, &endpoint)?;
+        idle(present.state, &instance)?;
+        record.body.insert("endpointName".to_owned(), name.into());
+        unknown.keep(&mut record, present.before)?;
+        Ok(Decision::Done(record))
+    })
+    .await?;
     Ok(ArmAnswer::no_content())
 }
 
@@ -236,16 +220,14 @@ fn active(state: &StoreState, instance: &ResourceId, endpoint: &str) -> Result<S
 async fn delete(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
-    instance: ResourceId,
-    id: &str,
+    id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
-    let id = instance.child(ResourceKind::Route, id);
-    context
-        .change(Some(&request.cause), move |_, state| {
-            state.get(&id).ok_or(Error::RouteNotFound)?;
-            Ok((vec![StoreChange::Remove(id.key())], ()))
-        })
-        .await?;
+    let remove = move |_: &ServerContext, state: &StoreState| {
+        state.get(&id).ok_or(Error::RouteNotFound)?;
+        Ok((vec![StoreChange::Remove(id.key())], ()))
+    };
+    let cause = AuditCause::of(request);
+    context.change(Some(cause), remove).await?;
     Ok(ArmAnswer::no_content())
 }
 

@@ -8,11 +8,12 @@ use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::versions;
 use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
-use crate::operations::{ArmOperation, OperationStep};
 use crate::server::{self, RequestCaller};
 use crate::settings::{Checks, Settings};
+use crate::store::RecordStore;
+use crate::store::operation::{ArmOperation, OperationStep};
 use crate::store::record::ResourceRecord;
-use crate::store::{RecordStore, StoreChange, StoreState};
+use crate::store::state::{StoreChange, StoreState};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -178,14 +179,14 @@ pub(crate) async fn import(
     }
     let outcome = outcome(context, &copy, &taken);
     let cause = AuditCause::command(author);
-    let stored = context.change(Some(&cause), move |_, state| {
+    let stored = context.change(Some(cause), move |_, state| {
         // What was checked was checked against what was there then.
         if changes.has_changed().unwrap_or(true) {
             let text = "The store changed meanwhile; nothing was imported: import again.";
             return Err(Error::Conflict(text.to_owned()));
         }
         let mut running = outcome.iter().filter_map(|change| match change {
-            StoreChange::Put(record) => state.running(&record.id).map(|_| &record.id),
+            StoreChange::Put(key, record) => state.running_on(key).map(|_| record.record().id),
             _ => None,
         });
         match running.next() {
@@ -299,7 +300,7 @@ fn masks(value: &Value, path: &str, found: &mut Vec<String>) {
 fn copy(context: &ServerContext) -> Arc<ServerContext> {
     let store = RecordStore::in_memory();
     let state = context.store.read();
-    store.show(state.all().collect());
+    store.show(state.all());
     drop(state);
     let settings = Settings {
         provisioning_checks: Checks::Definitions,
@@ -384,7 +385,7 @@ async fn settle(copy: &Arc<ServerContext>) {
         let used = state.kind(ResourceKind::Endpoint).map(|record| {
             let mut record = record;
             record.set_state("Succeeded");
-            StoreChange::Put(record)
+            StoreChange::put(&record)
         });
         Ok((used.collect(), ()))
     });
@@ -398,7 +399,7 @@ fn outcome(context: &ServerContext, copy: &ServerContext, taken: &[&Given]) -> V
     let made = after
         .kind(ResourceKind::Group)
         .filter(|group| !before.has(&group.id));
-    let mut changes: Vec<StoreChange> = made.map(StoreChange::Put).collect();
+    let mut changes: Vec<StoreChange> = made.map(|group| StoreChange::put(&group)).collect();
     for given in taken {
         let Some(record) = after.get(&given.id) else {
             continue;
@@ -409,7 +410,7 @@ fn outcome(context: &ServerContext, copy: &ServerContext, taken: &[&Given]) -> V
             ResourceKind::Service => keep_scope(&mut record, given, &before),
             _ => {}
         }
-        changes.push(StoreChange::Put(record));
+        changes.push(StoreChange::put(&record));
     }
     changes
 }

@@ -17,8 +17,8 @@ pub(crate) fn refuse(request: &ArmRequest, at: usize, reason: &'static str) -> E
 
 /// The error of the rule that the segment breaks, if it stands where a name does.
 fn named(request: &ArmRequest, at: usize) -> Option<Error> {
-    let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
-    let name = request.segments[at].as_str();
+    let words = request.segments.words();
+    let name = request.segments.names[at].as_str();
     let of = |checked: Result<(), Error>| checked.err();
     match &words[..at] {
         ["eventroutes"] | ["instances", _, "eventroutes"] if at + 1 == words.len() => {

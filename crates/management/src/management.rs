@@ -6,6 +6,7 @@ use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
 use crate::definitions;
 use crate::export::{self, Existing, ImportError, Imported, Secrets};
+use crate::provision;
 use crate::server::{self, RequestCaller};
 use crate::settings::Settings;
 use crate::store::RecordStore;
@@ -105,7 +106,7 @@ impl Management {
 
     /// Goes on with operations that were begun and have not ended. Must be called within a tokio runtime.
     pub fn resume(&self) {
-        self.context.resume();
+        provision::resume(&self.context);
     }
 
     /// All that is stored, as `{"resources": [{"id", "name", "type", …}]}`; what is being deleted is left out.
@@ -135,7 +136,7 @@ impl Management {
     /// What the table is to be made of: complete.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
-        definitions::instances(&self.context)
+        definitions::instances(&self.context.store.read())
     }
 
     /// Tells of each change of what [`Self::instances`] gives.
@@ -152,7 +153,7 @@ impl Management {
 
     /// Shows definitions of another source; for [`Backing::Mirror`].
     pub fn show(&self, instances: &[Instance]) {
-        let records = definitions::records(&self.context, instances);
+        let records = definitions::records(&self.context.settings, instances);
         self.context.store.show(records);
     }
 
@@ -243,12 +244,15 @@ async fn take(
 /// Who may not change anything, or cannot be told, is noted when they try to.
 fn note_refused(context: &ServerContext, head: &Parts, author: &Author, error: &Error) {
     let path = head.uri.path();
-    let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
-    let last = words.last().map_or("", String::as_str);
-    if admission::role(&head.method, last) < Role::Write {
+    let last = path
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    if admission::role(&head.method, &last) < Role::Write {
         return;
     }
-    let change = AuditCause::of(author.clone(), &head.method, &words).asked(path);
+    let change = AuditCause::new(author.clone(), &head.method, &last).asked(path);
     let (status, code) = (error.status().as_u16(), error.code());
     context.audit.load().refuse(author, &change, status, code);
 }
@@ -281,9 +285,13 @@ pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>)
 
 /// For tests: begins an operation on a resource, by its id, that does not end.
 #[cfg(test)]
-pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::OperationStep) {
-    use crate::operations::{ArmOperation, OperationStep};
-    use crate::store::StoreChange;
+pub(crate) fn hold(
+    management: &Management,
+    id: &str,
+    step: crate::store::operation::OperationStep,
+) {
+    use crate::store::operation::{ArmOperation, OperationStep};
+    use crate::store::state::StoreChange;
     let context = &management.context;
     let id = crate::arm::id::ResourceId::parse(id).unwrap();
     let held = context.store.change(|state| {
@@ -293,7 +301,7 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::O
         }
         let operation = ArmOperation::begin(&id, step, context.clock.now());
         Ok((
-            vec![StoreChange::Put(record), StoreChange::Note(operation)],
+            vec![StoreChange::put(&record), StoreChange::Note(operation)],
             (),
         ))
     });

@@ -7,231 +7,51 @@
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::page::{escape, url};
+use crate::arm::link::versioned;
 use crate::arm::request::ArmRequest;
+use crate::store::operation::{ArmOperation, OperationStep};
 use crate::store::record::ResourceRecord;
-use crate::store::{StoreChange, StoreState};
+use crate::store::state::StoreState;
 use http::{Method, StatusCode};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
-use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
-/// How long an operation can be asked about after its end.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
-
-/// Operations that are kept; the oldest that ended go first.
-const KEPT_MAX: usize = 10_000;
-
-/// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OperationStep {
-    Create,
-    Update,
-    Delete,
-}
-
-impl OperationStep {
-    /// The step that puts something in the place of `before`.
-    pub(crate) fn over(before: Option<&ResourceRecord>) -> Self {
-        match before {
-            Some(_) => Self::Update,
-            None => Self::Create,
-        }
-    }
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OperationStatus {
-    Running,
-    Succeeded,
-    Failed,
-}
-
-impl OperationStatus {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Running => "Running",
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-        }
-    }
-}
-
-/// Why it failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OperationFailure {
-    pub(crate) code: String,
-    pub(crate) message: String,
-}
-
-/// One operation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ArmOperation {
-    pub(crate) id: Uuid,
-    /// The key of the resource.
-    pub(crate) key: String,
-    /// The id of the resource.
-    pub(crate) resource: String,
-    pub(crate) step: OperationStep,
-    pub(crate) status: OperationStatus,
-    pub(crate) started: String,
-    pub(crate) ended: Option<String>,
-    pub(crate) failure: Option<OperationFailure>,
-}
-
-impl ArmOperation {
-    pub(crate) fn begin(id: &ResourceId, step: OperationStep, now: Timestamp) -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            key: id.key(),
-            resource: id.to_string(),
-            step,
-            status: OperationStatus::Running,
-            started: now.rfc3339(),
-            ended: None,
-            failure: None,
-        }
-    }
-
-    pub(crate) fn end(&self, failure: Option<OperationFailure>, now: Timestamp) -> Self {
-        let status = match failure {
-            None => OperationStatus::Succeeded,
-            Some(_) => OperationStatus::Failed,
-        };
-        Self {
-            status,
-            ended: Some(now.rfc3339()),
-            failure,
-            ..self.clone()
-        }
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.status == OperationStatus::Running
-    }
-
-    pub(crate) fn resource_id(&self) -> Option<ResourceId> {
-        ResourceId::parse(&self.resource)
-    }
-
-    pub(crate) fn write(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("texts are JSON")
-    }
-
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
-    }
-}
-
-/// A change whose operation was begun, or was under way.
-pub(crate) struct Begun {
-    pub(crate) record: ResourceRecord,
-    pub(crate) step: OperationStep,
-    operation: Uuid,
-}
-
-impl Begun {
-    pub(crate) fn new(operation: &ArmOperation, record: ResourceRecord) -> Self {
-        Self {
-            record,
-            step: operation.step,
-            operation: operation.id,
-        }
-    }
-
-    /// An answer with the headers by which a client follows the change.
-    pub(crate) fn answer(
-        &self,
-        state: &StoreState,
-        request: &ArmRequest,
-        status: StatusCode,
-        body: Option<Value>,
-    ) -> ArmAnswer {
-        let (answer, id) = (ArmAnswer::new(status, body), &self.record.id);
-        // What belongs to something is where that is.
-        let owner = id.owner().and_then(|owner| state.get(&owner));
-        let placed = owner.as_ref().unwrap_or(&self.record);
-        let location = placed.text("location").unwrap_or("global");
-        announce(answer, request, id, location, self.operation)
-    }
-}
-
-/// What became of a change.
-pub(crate) enum Outcome {
-    /// It was made at once, or everything was so already.
-    Done(ResourceRecord),
-    /// It goes on.
-    Begun(Begun),
-}
-
-impl Outcome {
-    /// The resource as it is now.
-    pub(crate) fn record(&self) -> &ResourceRecord {
-        match self {
-            Self::Done(record) => record,
-            Self::Begun(begun) => &begun.record,
-        }
-    }
-
-    /// 200 for what is done, `status` for what goes on.
-    pub(crate) fn answer(
-        &self,
-        state: &StoreState,
-        request: &ArmRequest,
-        status: StatusCode,
-        body: Value,
-    ) -> ArmAnswer {
-        match self {
-            Self::Done(_) => ArmAnswer::ok(body),
-            Self::Begun(begun) => begun.answer(state, request, status, Some(body)),
-        }
-    }
-}
-
-/// Adds the headers by which a client follows an operation on a resource that is at `location`.
-fn announce(
+/// Adds the headers by which a client follows an operation that changes a resource.
+pub(crate) fn announce(
     answer: ArmAnswer,
+    state: &StoreState,
     request: &ArmRequest,
-    id: &ResourceId,
-    location: &str,
+    record: &ResourceRecord,
     operation: Uuid,
 ) -> ArmAnswer {
-    let version = escape(request.query("api-version").unwrap_or_default());
-    let subscription = &id.subscription;
+    let id = &record.id;
     let owner = id.owner().unwrap_or_else(|| id.clone());
+    let answer = answer.header("retry-after", "1");
     if owner.kind == ResourceKind::Service {
-        let path = format!("{owner}/operationResults/{operation}");
-        let status = format!("{}?api-version={version}&asyncinfo", url(request, &path));
-        let result = format!("{}?api-version={version}", url(request, &path));
-        let answer = answer
-            .header("azure-asyncoperation", status)
-            .header("retry-after", "1");
+        let result = versioned(request, &format!("{owner}/operationResults/{operation}"));
+        let answer = answer.header("azure-asyncoperation", format!("{result}&asyncinfo"));
         // The Device Provisioning Service gives a Location with a DELETE alone.
         return match request.method {
             Method::PUT => answer,
             _ => answer.header("location", result),
         };
     }
-    let base = match owner.kind {
-        ResourceKind::Group => format!("/subscriptions/{subscription}"),
-        _ => format!(
+    let subscription = &id.subscription;
+    let base = if owner.kind == ResourceKind::Group {
+        format!("/subscriptions/{subscription}")
+    } else {
+        // What belongs to something is where that is.
+        let owner = state.get(&owner);
+        let location = owner.as_ref().unwrap_or(record).text("location");
+        let location = location.unwrap_or("global");
+        format!(
             "/subscriptions/{subscription}/providers/Microsoft.DigitalTwins/locations/{location}"
-        ),
-    };
-    let status = url(request, &format!("{base}/operationStatuses/{operation}"));
-    let result = url(request, &format!("{base}/operationResults/{operation}"));
-    answer
-        .header(
-            "azure-asyncoperation",
-            format!("{status}?api-version={version}"),
         )
-        .header("location", format!("{result}?api-version={version}"))
-        .header("retry-after", "1")
+    };
+    let at = |what: &str| versioned(request, &format!("{base}/{what}/{operation}"));
+    answer
+        .header("azure-asyncoperation", at("operationStatuses"))
+        .header("location", at("operationResults"))
 }
 
 fn find<'a>(state: &'a StoreState, id: &str) -> Result<&'a ArmOperation, Error> {
@@ -252,40 +72,37 @@ pub(crate) fn status(
     id: &str,
 ) -> Result<ArmAnswer, Error> {
     let operation = find(state, id)?;
-    let mut body = json!({
-        "id": request.path(),
-        "name": operation.id.to_string(),
-        "status": operation.status.word(),
-        "startTime": operation.started,
-    });
+    let mut body = progress(operation);
+    body["id"] = request.path().into();
+    body["name"] = operation.id.to_string().into();
+    body["startTime"] = operation.started.as_str().into();
     if let Some(ended) = &operation.ended {
         body["endTime"] = ended.as_str().into();
     }
-    if let Some(failure) = &operation.failure {
-        body["error"] = json!({ "code": failure.code, "message": failure.message });
-    }
-    let answer = ArmAnswer::ok(body);
-    Ok(if operation.is_running() {
-        answer.header("retry-after", "1")
-    } else {
-        answer
-    })
+    Ok(told(operation, body))
 }
 
 /// What stands at the URL of `Azure-AsyncOperation` of the Device Provisioning Service: how far it is, and
 /// nothing else.
 pub(crate) fn short_status(state: &StoreState, id: &str) -> Result<ArmAnswer, Error> {
     let operation = find(state, id)?;
+    Ok(told(operation, progress(operation)))
+}
+
+fn progress(operation: &ArmOperation) -> Value {
     let mut body = json!({ "status": operation.status.word() });
     if let Some(failure) = &operation.failure {
         body["error"] = json!({ "code": failure.code, "message": failure.message });
     }
+    body
+}
+
+fn told(operation: &ArmOperation, body: Value) -> ArmAnswer {
     let answer = ArmAnswer::ok(body);
-    Ok(if operation.is_running() {
-        answer.header("retry-after", "1")
-    } else {
-        answer
-    })
+    match operation.is_running() {
+        true => answer.header("retry-after", "1"),
+        false => answer,
+    }
 }
 
 /// Refuses an operation that is not one on `owner` or on something that belongs to it.
@@ -323,42 +140,4 @@ pub(crate) fn result(
         Some(body) => ArmAnswer::ok(body),
         None => ArmAnswer::no_content(),
     })
-}
-
-/// How often what ended long ago is looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// When operations were last looked through for those that are forgotten.
-#[derive(Debug, Default)]
-pub(crate) struct OperationExpiry(AtomicI64);
-
-impl OperationExpiry {
-    /// Forgets what ended long ago, and the oldest when there are too many; looks now and then only.
-    pub(crate) fn due(&self, state: &StoreState, now: Timestamp) -> Vec<StoreChange> {
-        let surplus = state.operations().len().saturating_sub(KEPT_MAX);
-        let looked = Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed));
-        if surplus == 0 && now.since(looked) < LOOK_EVERY {
-            return Vec::new();
-        }
-        self.0.store(now.unix_millis(), Ordering::Relaxed);
-        // Some more than must go, so that this is not done at each change.
-        let surplus = if surplus == 0 {
-            0
-        } else {
-            surplus + KEPT_MAX / 10
-        };
-        expired(state, surplus, now)
-    }
-}
-
-fn expired(state: &StoreState, surplus: usize, now: Timestamp) -> Vec<StoreChange> {
-    let ended = |operation: &Arc<ArmOperation>| {
-        let ended = operation.ended.as_deref()?;
-        Some((Timestamp::parse_rfc3339(ended)?, operation.id))
-    };
-    let mut over: Vec<_> = state.operations().filter_map(ended).collect();
-    over.sort_unstable();
-    let gone = over.into_iter().enumerate();
-    let gone = gone.filter(|(index, (ended, _))| *index < surplus || now.since(*ended) > KEPT);
-    gone.map(|(_, (_, id))| StoreChange::Forget(id)).collect()
 }

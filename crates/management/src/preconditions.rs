@@ -1,24 +1,21 @@
-//! Where a request points: in which scope, at which resource, and what is answered when that is not there.
+//! What must hold before a request is answered: its version and method, that what it is about is there and may change,
+//! and that there is room for more.
 
 use crate::arm::error::Error;
-use crate::arm::id::ResourceId;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::arm::versions;
 use crate::context::ServerContext;
+use crate::settings::Settings;
 use crate::store::record::ResourceRecord;
+use crate::store::state::StoreState;
 use http::Method;
-
-/// Where below the provider a request is: in a subscription or a group, or neither.
-#[derive(Clone, Copy)]
-pub(crate) struct PathScope<'a> {
-    pub(crate) subscription: Option<&'a str>,
-    pub(crate) group: Option<&'a str>,
-}
 
 /// The version must be one that the provider has. On a list the answer is another than on a resource.
 pub(crate) fn check_version(
     request: &ArmRequest,
-    words: &[&str],
+    path: PathCursor<'_>,
     namespace: &'static str,
     supported: &'static [&'static str],
 ) -> Result<(), Error> {
@@ -26,15 +23,13 @@ pub(crate) fn check_version(
     if versions::find(supported, version).is_some() {
         return Ok(());
     }
-    if words.len() % 2 == 1 {
+    if path.words.len() % 2 == 1 {
         return Err(unknown_type(request, namespace));
     }
     Err(Error::NoRegisteredProvider {
         location: String::new(),
         version: version.to_owned(),
-        kind: words
-            .first()
-            .map_or_else(String::new, |word| (*word).to_owned()),
+        kind: path.words.first().copied().unwrap_or_default().to_owned(),
         supported,
     })
 }
@@ -71,14 +66,18 @@ pub(crate) fn not_taken(request: &ArmRequest, allow: &'static str) -> Error {
 /// read.
 pub(crate) fn child<'a>(
     request: &ArmRequest,
-    rest: &'a [String],
+    path: PathCursor<'a>,
 ) -> Result<Option<&'a str>, Error> {
-    match rest {
+    match path.words {
         [] => only(request, &[Method::GET], "GET").map(|()| None),
-        [name] => Ok(Some(name)),
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        [_] => Ok(Some(path.name(0))),
+        _ => Err(unknown_path(request)),
+    }
+}
+
+pub(crate) fn unknown_path(request: &ArmRequest) -> Error {
+    Error::UnknownPath {
+        path: request.path(),
     }
 }
 
@@ -97,24 +96,28 @@ pub(crate) fn need_group(
     })
 }
 
+/// What a resource stands in must be there: its owner, or its group.
+pub(crate) fn need_above(context: &ServerContext, id: &ResourceId) -> Result<(), Error> {
+    match id.owner() {
+        Some(owner) => need_parent(context, &owner),
+        None => need_group(context, &id.subscription, &id.group),
+    }
+}
+
 /// The resource, or that it is not there.
 pub(crate) fn need(context: &ServerContext, id: &ResourceId) -> Result<ResourceRecord, Error> {
-    need_group(context, &id.subscription, &id.group)?;
-    if let Some(owner) = id.owner() {
-        need_parent(context, &owner)?;
-    }
+    need_above(context, id)?;
     let record = context.store.read().get(id);
     record.ok_or_else(|| not_found(id))
 }
 
-/// The parent of what is asked for.
-pub(crate) fn need_parent(
-    context: &ServerContext,
-    owner: &ResourceId,
-) -> Result<ResourceRecord, Error> {
+/// The parent of what is asked for must be there.
+pub(crate) fn need_parent(context: &ServerContext, owner: &ResourceId) -> Result<(), Error> {
     need_group(context, &owner.subscription, &owner.group)?;
-    let record = context.store.read().get(owner);
-    record.ok_or_else(|| Error::ParentNotFound {
+    if context.store.read().has(owner) {
+        return Ok(());
+    }
+    Err(Error::ParentNotFound {
         parent: owner.name.clone(),
     })
 }
@@ -130,4 +133,104 @@ pub(crate) fn not_found(id: &ResourceId) -> Error {
         name,
         group: id.group.clone(),
     }
+}
+
+/// Refuses a change while an operation runs on the resource.
+pub(crate) fn idle(state: &StoreState, id: &ResourceId) -> Result<(), Error> {
+    match state.running(id) {
+        None => Ok(()),
+        Some(_) => Err(Error::OperationInProgress { id: id.to_string() }),
+    }
+}
+
+/// The resource that something is made or changed in must be there, and stay.
+pub(crate) fn staying(state: &StoreState, owner: &ResourceId) -> Result<(), Error> {
+    match state.get(owner) {
+        None => Err(Error::ParentNotFound {
+            parent: owner.name.clone(),
+        }),
+        Some(record) if record.state() == "Deleting" => Err(Error::OperationInProgress {
+            id: owner.to_string(),
+        }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// A resource cannot be moved to another location.
+pub(crate) fn stays_at(present: &ResourceRecord, wanted: &str) -> Result<(), Error> {
+    let location = present.text("location").unwrap_or_default();
+    if location == wanted {
+        return Ok(());
+    }
+    Err(Error::InvalidLocation {
+        name: present.id.name.clone(),
+        group: present.id.group.clone(),
+        present: location.to_owned(),
+        wanted: wanted.to_owned(),
+    })
+}
+
+/// Provisioning services in all.
+const SERVICES_MAX: usize = 1_000;
+
+/// Certificates of one service.
+const CERTIFICATES_MAX: usize = 100;
+
+/// Private endpoint connections of one instance or service.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// There must be room for one more of a kind, where it is.
+pub(crate) fn room(settings: &Settings, state: &StoreState, id: &ResourceId) -> Result<(), Error> {
+    let (owner, kind, limit, way_out) = match id.kind {
+        ResourceKind::Group | ResourceKind::TimeSeries => return Ok(()),
+        ResourceKind::Instance => (
+            "server",
+            "instances",
+            settings.instances_max,
+            "delete one, or raise `instances_max` in [management].",
+        ),
+        ResourceKind::Endpoint => (
+            "digital twins instance",
+            "endpoints",
+            settings.endpoints_max,
+            "delete one, or raise `endpoints_max` in [management].",
+        ),
+        ResourceKind::Route => (
+            "digital twins instance",
+            "event routes",
+            settings.routes_max,
+            "delete one, or raise `routes_max` in [management].",
+        ),
+        ResourceKind::Connection | ResourceKind::ServiceConnection => (
+            "resource",
+            "private endpoint connections",
+            CONNECTIONS_MAX,
+            "delete one.",
+        ),
+        ResourceKind::Service => (
+            "server",
+            "provisioning services",
+            SERVICES_MAX,
+            "delete one.",
+        ),
+        ResourceKind::Certificate => (
+            "provisioning service",
+            "certificates",
+            CERTIFICATES_MAX,
+            "delete one.",
+        ),
+    };
+    let (prefix, what) = match &id.parent {
+        Some(name) => (id.siblings(), format!("{owner} '{name}'")),
+        None => (ResourceId::kind_prefix(id.kind), owner.to_owned()),
+    };
+    if state.keys(&prefix).count() < limit {
+        return Ok(());
+    }
+    Err(Error::LimitReached {
+        what,
+        kind,
+        limit,
+        way_out,
+    })
 }

@@ -8,14 +8,13 @@ use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
 use crate::arm::json::BodyObject;
 use crate::arm::names;
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::context::ServerContext;
-use crate::operations::{ArmOperation, Begun, OperationStep};
-use crate::preconditions::{need_parent, only};
-use crate::store::StoreChange;
-use crate::store::record::{ResourceRecord, system_data};
+use crate::preconditions::{need_above, need_parent, only};
+use crate::store::record::ResourceRecord;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions;
+use crate::transitions::{self, ChangeOutcome, Decision};
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -26,18 +25,14 @@ const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
 /// Characters of a description.
 const DESCRIPTION_MAX: usize = 1024;
 
-/// Connections of one instance or service.
-const CONNECTIONS_MAX: usize = 1_000;
-
 /// Makes a connection to the group `group` of private link resources, or changes a connection's state.
 pub(crate) async fn put(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     id: ResourceId,
     group: &'static str,
-) -> Result<Begun, Error> {
-    let owner = id.owner().expect("a connection belongs to something");
-    need_parent(context, &owner)?;
+) -> Result<ChangeOutcome, Error> {
+    need_above(context, &id)?;
     names::check_connection(&id.name)?;
     let body = request.json()?;
     let body = BodyObject::body(&body)?;
@@ -49,38 +44,16 @@ pub(crate) async fn put(
         "provisioningState",
     ];
     let unknown = UnknownMembers::of(&body, &known)?;
-    let (caller, now) = (request.caller.clone(), request.now);
-    context
-        .begin(&request.cause, move |_, stored| {
-            transitions::staying(stored, &owner)?;
-            transitions::idle(stored, &id)?;
-            let before = stored.get(&id);
-            let before = before.as_ref();
-            let prefix = owner.children(id.kind);
-            if before.is_none() && stored.keys(&prefix).count() >= CONNECTIONS_MAX {
-                return Err(Error::LimitReached {
-                    what: format!("resource '{}'", owner.name),
-                    kind: "private endpoint connections",
-                    limit: CONNECTIONS_MAX,
-                    way_out: "delete one.",
-                });
-            }
-            let mut record = match before {
-                Some(before) => ResourceRecord::clone(before),
-                None => fresh(&id, group),
-            };
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            record
-                .properties_mut()
-                .insert("privateLinkServiceConnectionState".to_owned(), state);
-            unknown.keep(&mut record, before)?;
-            record.set_state("Updating");
-            let operation = ArmOperation::begin(&id, OperationStep::over(before), now);
-            let begun = Begun::new(&operation, record.clone());
-            Ok((vec![StoreChange::Put(record)], Some(operation), begun))
-        })
-        .await
+    let fresh = fresh(&id, group);
+    transitions::write(context, request, id, move |present| {
+        let mut record = present.before.cloned().unwrap_or(fresh);
+        record
+            .properties_mut()
+            .insert("privateLinkServiceConnectionState".to_owned(), state);
+        unknown.keep(&mut record, present.before)?;
+        Ok(Decision::Begun(record, "Updating"))
+    })
+    .await
 }
 
 /// A connection that nobody has made before, with the private endpoint that would have.
@@ -99,32 +72,14 @@ fn read(body: &BodyObject<'_>) -> Result<Value, Error> {
     let state = body
         .object("properties")?
         .object("privateLinkServiceConnectionState")?;
-    let missing = |member: &str| Error::MissingMember {
-        path: state.path(member),
-    };
-    let status = state
-        .word("status", STATUSES)?
-        .ok_or_else(|| missing("status"))?;
+    let status = state.required_word("status", STATUSES)?;
     let description = state.required_exact_text("description")?;
     if description.chars().count() > DESCRIPTION_MAX {
-        return Err(Error::Invalid {
-            target: state.path("description"),
-            rule: format!("has at most {DESCRIPTION_MAX} characters"),
-        });
+        let rule = format!("has at most {DESCRIPTION_MAX} characters");
+        return Err(Error::invalid(state.path("description"), rule));
     }
     let actions = state.text("actionsRequired")?.unwrap_or("None");
     Ok(json!({ "status": status, "description": description, "actionsRequired": actions }))
-}
-
-/// Begins to delete a connection. Nothing, if it is not there.
-pub(crate) async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<Option<Begun>, Error> {
-    let owner = id.owner().expect("a connection belongs to something");
-    need_parent(context, &owner)?;
-    transitions::delete(context, request, id, |_, _| Ok(())).await
 }
 
 /// The one thing that a private endpoint of a resource connects to.
@@ -139,7 +94,7 @@ pub(crate) fn resources(
     context: &ServerContext,
     request: &ArmRequest,
     owner: &ResourceId,
-    rest: &[String],
+    path: PathCursor<'_>,
     linked: &PrivateLinkTarget,
 ) -> Result<ArmAnswer, Error> {
     only(request, &[Method::GET], "GET")?;
@@ -153,12 +108,12 @@ pub(crate) fn resources(
             "groupId": group, "requiredMembers": [linked.member], "requiredZoneNames": [linked.zone],
         },
     });
-    match rest {
+    match path.words {
         [] => Ok(ArmAnswer::ok(json!({ "value": [resource] }))),
         [name] if name.eq_ignore_ascii_case(group) => Ok(ArmAnswer::ok(resource)),
-        [name, ..] => Err(Error::NotFound {
+        _ => Err(Error::NotFound {
             kind: owner.kind.type_name(),
-            name: format!("{}/privateLinkResources/{name}", owner.name),
+            name: format!("{}/privateLinkResources/{}", owner.name, path.name(0)),
             group: owner.group.clone(),
         }),
     }

@@ -4,12 +4,13 @@
 
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::filter::ResourceFilter;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::page;
+use crate::arm::link;
 use crate::arm::request::ArmRequest;
 use crate::arm::versions;
 use crate::context::ServerContext;
+use crate::listing;
+use crate::resource_filter::ResourceFilter;
 use crate::store::record::ResourceRecord;
 use serde_json::{Value, json};
 
@@ -182,12 +183,9 @@ pub(crate) fn resources(
     group: Option<&str>,
 ) -> Result<ArmAnswer, Error> {
     let filter = request.query("$filter").unwrap_or_default();
-    let filter = ResourceFilter::parse(filter).map_err(|rule| Error::Invalid {
-        target: "$filter".to_owned(),
-        rule,
-    })?;
+    let filter = ResourceFilter::parse(filter).map_err(|rule| Error::invalid("$filter", rule))?;
     let after = request.query("$skipToken");
-    let after = after.map(|token| page::read_token(token, "$skipToken"));
+    let after = after.map(|token| link::read_token(token, "$skipToken"));
     let after = after.transpose()?.unwrap_or_default();
     let state = context.store.read();
     let mut found: Vec<ResourceRecord> = Vec::new();
@@ -204,12 +202,12 @@ pub(crate) fn resources(
     }
     found.retain(|record| record.id.key() > after);
     found.sort_by_key(|record| record.id.key());
-    let items_max = page::items_max(request)?;
+    let items_max = listing::items_max(request)?;
     let more = found.len() > items_max;
     found.truncate(items_max);
     let mut body = json!({ "value": found.iter().map(generic).collect::<Vec<_>>() });
     if let Some(last) = found.last().filter(|_| more) {
-        body["nextLink"] = page::next(request, &page::token(&last.id.key())).into();
+        body["nextLink"] = link::next(request, &link::token(&last.id.key())).into();
     }
     Ok(ArmAnswer::ok(body))
 }

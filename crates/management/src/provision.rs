@@ -2,12 +2,11 @@
 
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::context::ServerContext;
-use crate::digital_twins::endpoints;
-use crate::operations::{ArmOperation, OperationFailure, OperationStep};
-use crate::provisioning_services;
+use crate::digital_twins::endpoint_record;
 use crate::settings::Checks;
+use crate::store::operation::{ArmOperation, OperationFailure, OperationStep, ProvisioningVerdict};
 use crate::store::record::ResourceRecord;
-use crate::store::{StoreChange, StoreState};
+use crate::store::state::{StoreChange, StoreState};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -19,14 +18,15 @@ use uuid::Uuid;
 /// How long a destination may take to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What provisioning found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ProvisioningVerdict {
-    Good,
-    /// It is in use; something may still have to be done about it.
-    Warning(OperationFailure),
-    /// It is not used until it is changed.
-    Bad(OperationFailure),
+/// Goes on with operations that a stop interrupted.
+pub(crate) fn resume(context: &Arc<ServerContext>) {
+    let state = context.store.read();
+    for operation in state
+        .operations()
+        .filter(|operation| operation.is_running())
+    {
+        drop(tokio::spawn(finish(Arc::clone(context), operation.id)));
+    }
 }
 
 /// Ends the operation `id`. Does nothing if it has ended.
@@ -91,25 +91,22 @@ fn end(
         changes.push(StoreChange::Note(operation.end(None, now)));
         return changes;
     }
-    let Some(record) = state.get(&id) else {
+    let Some(mut record) = state.get(&id) else {
         return vec![StoreChange::Note(operation.end(None, now))];
     };
-    let mut record = record;
-    let failure = settle(&mut record, verdict, now);
+    let failure = settle(&mut record, verdict);
     vec![
-        StoreChange::Put(record),
+        StoreChange::put(&record),
         StoreChange::Note(operation.end(failure, now)),
     ]
 }
 
 /// Gives a resource its final state; gives the failure that its operation ends with.
-fn settle(
-    record: &mut ResourceRecord,
-    verdict: ProvisioningVerdict,
-    now: Timestamp,
-) -> Option<OperationFailure> {
+fn settle(record: &mut ResourceRecord, verdict: ProvisioningVerdict) -> Option<OperationFailure> {
     if record.id.kind == ResourceKind::Service {
-        provisioning_services::settle(record, now);
+        let properties = record.properties_mut();
+        properties.insert("state".to_owned(), "Active".into());
+        record.set_state("Succeeded");
         return None;
     }
     let (state, note, failure) = match verdict {
@@ -118,7 +115,7 @@ fn settle(
         ProvisioningVerdict::Bad(failure) => ("Failed", Some(failure.clone()), Some(failure)),
     };
     record.set_state(state);
-    endpoints::note(record, note.as_ref());
+    endpoint_record::note(record, note.as_ref());
     failure
 }
 
@@ -148,7 +145,7 @@ pub(crate) fn removal(state: &StoreState, id: &ResourceId) -> Vec<StoreChange> {
 
 /// Checks an endpoint as far as it can be checked from here.
 async fn check(context: &ServerContext, record: &ResourceRecord) -> ProvisioningVerdict {
-    let Some(endpoint) = endpoints::definition(record) else {
+    let Some(endpoint) = endpoint_record::definition(record) else {
         return bad(
             "InvalidDefinition",
             "the stored definition cannot be read".to_owned(),

@@ -2,10 +2,12 @@
 
 use crate::arm::answer::{ArmAnswer, TrackingIds, respond};
 use crate::arm::error::Error;
+use crate::arm::path::{PathCursor, PathScope};
 use crate::arm::request::{ArmRequest, RequestArrival};
+use crate::audit_cause::{self, AuditCause};
 use crate::context::ServerContext;
-use crate::preconditions::{PathScope, need_group, only};
-use crate::{admission, audit_cause, digital_twins, event_routes, groups, illegal};
+use crate::preconditions::{need_group, only, unknown_path};
+use crate::{admission, digital_twins, event_routes, groups, illegal};
 use crate::{openapi, operations, providers, provisioning_services};
 use bytes::Bytes;
 use http::request::Parts;
@@ -43,7 +45,7 @@ pub(crate) async fn reply(
     let result = match ArmRequest::new(head, arrival) {
         Ok(request) => {
             tracking.request = request.id;
-            let mut result = match request.illegal {
+            let mut result = match request.segments.illegal {
                 None => answer(context, &request).await,
                 Some((at, reason)) => Err(illegal::refuse(&request, at, reason)),
             };
@@ -53,10 +55,10 @@ pub(crate) async fn reply(
             if let Err(error) = &result
                 && changes(&request)
             {
-                let change = request.cause.asked(&request.path());
+                let change = AuditCause::of(&request).asked(&request.path());
                 let (status, code) = (error.status().as_u16(), error.code());
                 let audit = context.audit.load();
-                audit.refuse(request.cause.author(), &change, status, code);
+                audit.refuse(&request.author, &change, status, code);
             }
             log(&request, &result);
             if request.is_head {
@@ -78,19 +80,18 @@ pub(crate) fn refuse(head: &Parts, error: Error) -> Response<Body> {
 
 /// Whether it asks for a change. A question put as a POST is none.
 fn changes(request: &ArmRequest) -> bool {
-    let last = request.words.last().map_or("", String::as_str);
-    admission::role(&request.method, last) == Role::Write
+    admission::role(&request.method, request.last_word()) == Role::Write
 }
 
 fn shows_keys(request: &ArmRequest) -> bool {
-    request.words.last().is_some_and(|word| word == "listkeys")
+    request.last_word() == "listkeys"
 }
 
 /// Keys are not shown before it is noted that they were.
 async fn note_keys(context: &ServerContext, request: &ArmRequest) -> Result<(), Error> {
     let audit = context.audit.load_full();
-    let shown = request.cause.asked(&request.path());
-    let noted = audit.accept_one(request.cause.author(), shown).await;
+    let shown = AuditCause::of(request).asked(&request.path());
+    let noted = audit.accept_one(&request.author, shown).await;
     noted.map_err(|error| audit_cause::unnoted(&error))
 }
 
@@ -115,13 +116,13 @@ fn log(request: &ArmRequest, result: &Result<ArmAnswer, Error>) {
 }
 
 async fn answer(context: &Arc<ServerContext>, request: &ArmRequest) -> Result<ArmAnswer, Error> {
-    let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
-    let segments = request.segments.as_slice();
+    let words = request.segments.words();
+    let path = PathCursor::new(&request.segments, &words);
     let get = || only(request, &[Method::GET], "GET");
     if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
         context.store.is_read_only()?;
     }
-    match words.as_slice() {
+    match path.words {
         [] => {
             get()?;
             Ok(ArmAnswer::text(openapi::about(request)))
@@ -134,9 +135,10 @@ async fn answer(context: &Arc<ServerContext>, request: &ArmRequest) -> Result<Ar
             get()?;
             Ok(groups::metadata(request))
         }
-        ["eventroutes", ..] => event_routes::answer(context, request, None, &segments[1..]).await,
+        ["eventroutes", ..] => event_routes::answer(context, request, None, path.behind(1)).await,
         ["instances", _, "eventroutes", ..] => {
-            event_routes::answer(context, request, Some(&segments[1]), &segments[3..]).await
+            let instance = Some(path.name(1));
+            event_routes::answer(context, request, instance, path.behind(3)).await
         }
         ["subscriptions"] => {
             get()?;
@@ -151,7 +153,7 @@ async fn answer(context: &Arc<ServerContext>, request: &ArmRequest) -> Result<Ar
         ["providers", _] => {
             get()?;
             request.version()?;
-            providers::get(context, None, &segments[1])
+            providers::get(context, None, path.name(1))
         }
         ["providers", _, ..] => {
             request.version()?;
@@ -159,28 +161,27 @@ async fn answer(context: &Arc<ServerContext>, request: &ArmRequest) -> Result<Ar
                 subscription: None,
                 group: None,
             };
-            provider(context, request, scope, 1).await
+            provider(context, request, scope, path.behind(1)).await
         }
         ["tenants"] => {
             get()?;
             request.version()?;
             Ok(groups::tenants(context))
         }
-        ["subscriptions", _, ..] => in_subscription(context, request, &words).await,
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        ["subscriptions", _, ..] => {
+            in_subscription(context, request, path.name(1), path.behind(2)).await
+        }
+        _ => Err(unknown_path(request)),
     }
 }
 
 async fn in_subscription(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
-    words: &[&str],
+    subscription: &str,
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     request.version()?;
-    let segments = request.segments.as_slice();
-    let subscription = segments[1].as_str();
     if Uuid::parse_str(subscription).is_err() {
         return Err(Error::InvalidSubscription {
             subscription: subscription.to_owned(),
@@ -191,23 +192,23 @@ async fn in_subscription(
         subscription: Some(subscription),
         group: None,
     };
-    match &words[2..] {
+    match path.words {
         [] => {
             get()?;
             Ok(groups::subscription(subscription))
         }
         ["resourcegroups"] => groups::answer(context, request, subscription, None).await,
         ["resourcegroups", _] => {
-            groups::answer(context, request, subscription, Some(&segments[3])).await
+            groups::answer(context, request, subscription, Some(path.name(1))).await
         }
         ["resourcegroups", _, "providers", _, ..] => {
-            scope.group = Some(&segments[3]);
-            provider(context, request, scope, 5).await
+            scope.group = Some(path.name(1));
+            provider(context, request, scope, path.behind(3)).await
         }
         ["resourcegroups", _, "resources"] => {
             get()?;
-            need_group(context, subscription, &segments[3])?;
-            providers::resources(context, request, subscription, Some(&segments[3]))
+            need_group(context, subscription, path.name(1))?;
+            providers::resources(context, request, subscription, Some(path.name(1)))
         }
         ["resources"] => {
             get()?;
@@ -223,44 +224,38 @@ async fn in_subscription(
         }
         ["providers", _] => {
             get()?;
-            providers::get(context, Some(subscription), &segments[3])
+            providers::get(context, Some(subscription), path.name(1))
         }
         ["providers", _, "register"] => {
             only(request, &[Method::POST], "POST")?;
-            Ok(providers::register(context, subscription, &segments[3]))
+            Ok(providers::register(context, subscription, path.name(1)))
         }
-        ["providers", _, ..] => provider(context, request, scope, 3).await,
+        ["providers", _, ..] => provider(context, request, scope, path.behind(1)).await,
         ["operationstatuses", _] => {
             get()?;
-            operations::status(request, &context.store.read(), &segments[3])
+            operations::status(request, &context.store.read(), path.name(1))
         }
         ["operationresults", _] => {
             get()?;
-            operations::result(request, &context.store.read(), &segments[3], |_| None)
+            operations::result(request, &context.store.read(), path.name(1), |_| None)
         }
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        _ => Err(unknown_path(request)),
     }
 }
 
-/// Hands over to the provider whose namespace stands at `at`.
+/// Hands over to the provider whose namespace is ahead.
 async fn provider(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     scope: PathScope<'_>,
-    at: usize,
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let (rest, words) = (&request.segments[at + 1..], &request.words[at + 1..]);
-    match request.words[at].as_str() {
-        "microsoft.digitaltwins" => {
-            digital_twins::answer(context, request, scope, rest, words).await
-        }
-        "microsoft.devices" => {
-            provisioning_services::answer(context, request, scope, rest, words).await
-        }
+    let rest = path.behind(1);
+    match path.words[0] {
+        "microsoft.digitaltwins" => digital_twins::answer(context, request, scope, rest).await,
+        "microsoft.devices" => provisioning_services::answer(context, request, scope, rest).await,
         _ => Err(Error::UnknownNamespace {
-            namespace: request.segments[at].clone(),
+            namespace: path.name(0).to_owned(),
         }),
     }
 }

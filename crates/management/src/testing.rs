@@ -2,8 +2,8 @@
 
 use crate::export::Secrets;
 use crate::management::{Backing, Management, ask, hold};
-use crate::operations::OperationStep;
 use crate::settings::Settings;
+use crate::store::operation::OperationStep;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use http::HeaderMap;
@@ -125,13 +125,13 @@ impl Client {
     /// Puts a secret of a stored resource in place, as an earlier version may have taken it.
     pub(crate) fn store_secret(&self, id: &str, pointer: &str, secret: &str) {
         use crate::arm::id::ResourceId;
-        use crate::store::StoreChange;
+        use crate::store::state::StoreChange;
         let context = self.management.context();
         let id = ResourceId::parse(id).unwrap();
         let stored = context.store.change(|state| {
             let mut record = state.get(&id).unwrap();
             record.secrets.insert(pointer.to_owned(), secret.into());
-            Ok((vec![StoreChange::Put(record)], ()))
+            Ok((vec![StoreChange::put(&record)], ()))
         });
         stored.unwrap();
     }

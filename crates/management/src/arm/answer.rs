@@ -53,10 +53,8 @@ impl ArmAnswer {
 
     /// What a HEAD gets of it. ARM RPC 1.0: 204 for a resource that is there; elsewhere the status of the GET.
     pub(crate) fn of_head(self, request: &ArmRequest) -> Self {
-        let of_arm = request
-            .words
-            .first()
-            .is_some_and(|word| word == "subscriptions");
+        let first = request.segments.words.first();
+        let of_arm = first.is_some_and(|word| word == "subscriptions");
         Self {
             status: if of_arm {
                 StatusCode::NO_CONTENT

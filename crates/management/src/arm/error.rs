@@ -197,6 +197,22 @@ impl Provisioning {
 }
 
 impl Error {
+    /// A refusal that names a member.
+    pub(crate) fn invalid(target: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Invalid {
+            target: target.into(),
+            rule: rule.into(),
+        }
+    }
+
+    /// A refusal of the provisioning service's own.
+    pub(crate) fn service(refusal: Provisioning, message: impl Into<String>) -> Self {
+        Self::Provisioning {
+            refusal,
+            message: message.into(),
+        }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.row().0
     }

@@ -137,12 +137,7 @@ impl ResourceId {
 
     /// What it is found by: everything but a route's own name in lower case.
     pub(crate) fn key(&self) -> String {
-        let mut key = match &self.parent {
-            Some(parent) => {
-                Self::children_prefix(self.kind, &self.subscription, &self.group, parent)
-            }
-            None => Self::group_prefix(self.kind, &self.subscription, &self.group),
-        };
+        let mut key = self.siblings();
         if self.kind == ResourceKind::Route {
             key.push_str(&self.name);
         } else {
@@ -182,6 +177,16 @@ impl ResourceId {
     /// Begins the keys of this resource's children of a kind.
     pub(crate) fn children(&self, kind: ResourceKind) -> String {
         Self::children_prefix(kind, &self.subscription, &self.group, &self.name)
+    }
+
+    /// Begins the keys of all resources of its kind where it is.
+    pub(crate) fn siblings(&self) -> String {
+        match &self.parent {
+            Some(parent) => {
+                Self::children_prefix(self.kind, &self.subscription, &self.group, parent)
+            }
+            None => Self::group_prefix(self.kind, &self.subscription, &self.group),
+        }
     }
 
     /// Reads an id as [`fmt::Display`] writes it, in any casing.

@@ -5,7 +5,6 @@
 use super::error::Error;
 use super::id::{ResourceId, has_subscription};
 use super::json::BodyObject;
-use crate::groups;
 use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
 use uuid::Uuid;
@@ -22,6 +21,12 @@ pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", "userAssi
 
 /// User-assigned identities of one resource.
 const USER_IDENTITIES_MAX: usize = 100;
+
+/// The tenant of a subscription: made up, but always the same.
+pub(crate) fn tenant(subscription: &str) -> Uuid {
+    let seed = format!("tenant{}", subscription.to_ascii_lowercase());
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes())
+}
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
 pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
@@ -41,7 +46,7 @@ pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Valu
             "principalId".to_owned(),
             derived("principal").to_string().into(),
         );
-        let tenant = groups::tenant(&id.subscription);
+        let tenant = tenant(&id.subscription);
         identity.insert("tenantId".to_owned(), tenant.to_string().into());
     }
     let users = body.object("userAssignedIdentities")?;

@@ -94,19 +94,32 @@ impl<'a> BodyObject<'a> {
     /// # Errors
     /// When it is missing, too.
     pub(crate) fn required_exact_text(&self, name: &str) -> Result<&'a str, Error> {
-        let text = self.exact_text(name)?;
-        text.ok_or_else(|| Error::MissingMember {
-            path: self.path(name),
-        })
+        self.exact_text(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// # Errors
     /// When it is missing or empty, too.
     pub(crate) fn required_text(&self, name: &str) -> Result<&'a str, Error> {
-        let text = self.text(name)?;
-        text.ok_or_else(|| Error::MissingMember {
+        self.text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// As [`Self::word`].
+    ///
+    /// # Errors
+    /// When it is missing or empty, too.
+    pub(crate) fn required_word(
+        &self,
+        name: &str,
+        published: &'static [&'static str],
+    ) -> Result<&'static str, Error> {
+        self.word(name, published)?
+            .ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn missing(&self, name: &str) -> Error {
+        Error::MissingMember {
             path: self.path(name),
-        })
+        }
     }
 
     /// One of several words, compared without case as ARM does; given back as it is published.

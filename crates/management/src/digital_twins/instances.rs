@@ -10,22 +10,21 @@ use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::identity;
 use crate::arm::json::BodyObject;
 use crate::arm::names::{check_group, location};
-use crate::arm::page;
 use crate::arm::request::ArmRequest;
 use crate::context::ServerContext;
-use crate::groups;
-use crate::operations::{ArmOperation, Begun, OperationStep, Outcome};
-use crate::preconditions::{need, need_group, not_found, not_taken};
-use crate::store::record::{ResourceRecord, system_data, tags};
+use crate::listing;
+use crate::preconditions::{need, not_taken, stays_at};
+use crate::store::record::{ResourceRecord, tags};
+use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
-use crate::store::{StoreChange, StoreState};
-use crate::transitions;
+use crate::transitions::{self, Decision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const ACCESS: &[&str] = &["Enabled", "Disabled"];
+const ACCESS: &str = "publicNetworkAccess";
+const ACCESS_WORDS: &[&str] = &["Enabled", "Disabled"];
 
 pub(crate) async fn answer(
     context: &Arc<ServerContext>,
@@ -40,7 +39,10 @@ pub(crate) async fn answer(
         ))),
         Method::PUT => put(context, request, id).await,
         Method::PATCH => patch(context, request, id).await,
-        Method::DELETE => delete(context, request, id).await,
+        Method::DELETE => {
+            let show = |record: &ResourceRecord| Some(render(context, request, record));
+            transitions::delete(context, request, id, |_, _| Ok(()), show).await
+        }
         _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
     }
 }
@@ -52,16 +54,7 @@ pub(crate) fn list(
 ) -> Result<ArmAnswer, Error> {
     let state = context.store.read();
     let render = |record: &ResourceRecord| render_in(context, request, record, &state);
-    page::list(request, &state, prefix, render).map(ArmAnswer::ok)
-}
-
-/// What is asked for in a PUT.
-struct Wanted {
-    location: Option<String>,
-    tags: Value,
-    identity: Option<Value>,
-    access: &'static str,
-    unknown: UnknownMembers,
+    listing::list(request, &state, prefix, render)
 }
 
 /// What the server says of an instance.
@@ -80,7 +73,7 @@ const KNOWN: &[&str] = &[
     "lastUpdatedTime",
     "privateEndpointConnections",
     "provisioningState",
-    "publicNetworkAccess",
+    ACCESS,
 ];
 
 /// Members that nobody knows.
@@ -99,101 +92,46 @@ async fn put(
     names::check_instance(&id.name)?;
     let body = request.json()?;
     let body = BodyObject::body(&body)?;
-    let wanted = Wanted {
-        location: body.text("location")?.map(location).transpose()?,
-        tags: tags(&body)?,
-        identity: identity::read(&body.object("identity")?, &id)?,
-        access: body
-            .object("properties")?
-            .word("publicNetworkAccess", ACCESS)?
-            .unwrap_or("Enabled"),
-        unknown: unknown(&body)?,
-    };
-    let (caller, now) = (request.caller.clone(), request.now);
-    let outcome = context
-        .begin(&request.cause, move |context, state| {
-            let before = state.get(&id);
-            let before = before.as_ref();
-            let location = place(context, state, &id, before, wanted.location.as_deref())?;
-            let mut record = ResourceRecord::new(id.clone(), Map::new(), BTreeMap::new());
-            record.body.insert("location".to_owned(), location.into());
-            record.body.insert("tags".to_owned(), wanted.tags);
-            if let Some(identity) = wanted.identity {
-                record.body.insert("identity".to_owned(), identity);
-            }
-            let created = before.and_then(|before| before.property("createdTime"));
-            let created = created.map_or_else(|| now.rfc3339(), str::to_owned);
-            let properties = record.properties_mut();
-            properties.insert("createdTime".to_owned(), created.into());
-            properties.insert("lastUpdatedTime".to_owned(), now.rfc3339().into());
-            properties.insert("publicNetworkAccess".to_owned(), wanted.access.into());
-            wanted.unknown.keep(&mut record, before)?;
-            if let Some(before) = before
-                && before.is_same(&record, COMPUTED)
-                && before.state() == "Succeeded"
-            {
-                let done = Outcome::Done(ResourceRecord::clone(before));
-                return Ok((Vec::new(), None, done));
-            }
-            record.set_state("Provisioning");
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            let operation = ArmOperation::begin(&id, OperationStep::over(before), now);
-            let mut changes = groups::made_with(state, &id, &caller, now);
-            changes.push(StoreChange::Put(record.clone()));
-            let begun = Outcome::Begun(Begun::new(&operation, record));
-            Ok((changes, Some(operation), begun))
-        })
-        .await?;
-    let body = render(context, request, outcome.record());
-    Ok(outcome.answer(&context.store.read(), request, StatusCode::CREATED, body))
+    let asked = body.text("location")?.map(location).transpose()?;
+    let members = Map::from_iter([("tags".to_owned(), tags(&body)?)]);
+    let mut record = ResourceRecord::new(id.clone(), members, BTreeMap::new());
+    if let Some(identity) = identity::read(&body.object("identity")?, &id)? {
+        record.body.insert("identity".to_owned(), identity);
+    }
+    let access = body.object("properties")?.word(ACCESS, ACCESS_WORDS)?;
+    let access = access.unwrap_or("Enabled");
+    let unknown = unknown(&body)?;
+    let outcome = transitions::write(context, request, id.clone(), move |present| {
+        let asked = asked.ok_or(Error::LocationRequired)?;
+        place(present, &id, &asked)?;
+        record.body.insert("location".to_owned(), asked.into());
+        present.stamp_creation(&mut record);
+        let properties = record.properties_mut();
+        properties.insert("lastUpdatedTime".to_owned(), present.now.rfc3339().into());
+        properties.insert(ACCESS.to_owned(), access.into());
+        unknown.keep(&mut record, present.before)?;
+        if present.is_same(&record, COMPUTED) {
+            return Ok(Decision::Unchanged);
+        }
+        Ok(Decision::Begun(record, "Provisioning"))
+    })
+    .await?;
+    let body = Some(render(context, request, &outcome.record));
+    Ok(outcome.answer(context, request, StatusCode::CREATED, body))
 }
 
-/// Checks that the instance may be (or stay) where it is asked for; gives its location.
-fn place(
-    context: &ServerContext,
-    state: &StoreState,
-    id: &ResourceId,
-    before: Option<&ResourceRecord>,
-    wanted: Option<&str>,
-) -> Result<String, Error> {
-    if let Some(before) = before {
-        transitions::idle(state, id)?;
-        let present = before.text("location").unwrap_or_default();
-        return match wanted {
-            Some(wanted) if wanted != present => Err(Error::InvalidLocation {
-                name: id.name.clone(),
-                group: id.group.clone(),
-                present: present.to_owned(),
-                wanted: wanted.to_owned(),
-            }),
-            Some(_) => Ok(present.to_owned()),
-            None => Err(Error::LocationRequired),
-        };
+/// Checks that the instance may be (or stay) where it is asked for.
+fn place(present: &PresentState<'_>, id: &ResourceId, wanted: &str) -> Result<(), Error> {
+    if let Some(before) = present.before {
+        return stays_at(before, wanted);
     }
-    let wanted = wanted.ok_or(Error::LocationRequired)?;
-    if let Some(other) = named(state, &id.name) {
-        return Err(Error::Conflict(format!(
+    match present.state.named(ResourceKind::Instance, &id.name) {
+        None => Ok(()),
+        Some(other) => Err(Error::Conflict(format!(
             "A DigitalTwins instance with the name '{}' already exists: {}. Please choose a different name.",
             id.name, other.id
-        )));
+        ))),
     }
-    let limit = context.settings.instances_max;
-    let prefix = ResourceId::kind_prefix(ResourceKind::Instance);
-    if state.keys(&prefix).count() >= limit {
-        return Err(Error::LimitReached {
-            what: "server".to_owned(),
-            kind: "instances",
-            limit,
-            way_out: "delete one, or raise `instances_max` in [management].",
-        });
-    }
-    Ok(wanted.to_owned())
-}
-
-/// The instance of a name, wherever it is.
-pub(crate) fn named(state: &StoreState, name: &str) -> Option<ResourceRecord> {
-    state.named(ResourceKind::Instance, name)
 }
 
 async fn patch(
@@ -214,69 +152,40 @@ async fn patch(
         given if given.is_none_or(twinroute_model::body::is_empty) => None,
         _ => Some(identity::read(&body.object("identity")?, &id)?),
     };
-    let access = body
-        .object("properties")?
-        .word("publicNetworkAccess", ACCESS)?;
+    let access = body.object("properties")?.word(ACCESS, ACCESS_WORDS)?;
     let unknown = unknown(&body)?;
     let location = body.text("location")?.map(location).transpose()?;
     need(context, &id)?;
-    let (caller, now) = (request.caller.clone(), request.now);
-    let outcome = context
-        .begin(&request.cause, move |context, state| {
-            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-            transitions::idle(state, &id)?;
-            if let Some(location) = location {
-                place(context, state, &id, Some(before), Some(&location))?;
-            }
-            let mut record = ResourceRecord::clone(before);
-            unknown.keep(&mut record, Some(before))?;
-            if let Some(tags) = new_tags {
-                record.body.insert("tags".to_owned(), tags);
-            }
-            let slow = new_identity.is_some() || access.is_some();
-            match new_identity {
-                Some(Some(identity)) => drop(record.body.insert("identity".to_owned(), identity)),
-                Some(None) => drop(record.body.remove("identity")),
-                None => {}
-            }
-            if let Some(access) = access {
-                let properties = record.properties_mut();
-                properties.insert("publicNetworkAccess".to_owned(), access.into());
-            }
-            if before.is_same(&record, COMPUTED) {
-                return Ok((Vec::new(), None, Outcome::Done(record)));
-            }
-            let properties = record.properties_mut();
-            properties.insert("lastUpdatedTime".to_owned(), now.rfc3339().into());
-            let system = system_data(Some(before), &caller, now);
-            record.body.insert("systemData".to_owned(), system);
+    let outcome = transitions::write(context, request, id, move |present| {
+        let mut record = present.existing()?.clone();
+        if let Some(location) = location {
+            stays_at(&record, &location)?;
+        }
+        unknown.keep(&mut record, present.before)?;
+        if let Some(tags) = new_tags {
+            record.body.insert("tags".to_owned(), tags);
+        }
+        let slow = new_identity.is_some() || access.is_some();
+        match new_identity {
+            Some(Some(identity)) => drop(record.body.insert("identity".to_owned(), identity)),
+            Some(None) => drop(record.body.remove("identity")),
+            None => {}
+        }
+        let properties = record.properties_mut();
+        if let Some(access) = access {
+            properties.insert(ACCESS.to_owned(), access.into());
+        }
+        properties.insert("lastUpdatedTime".to_owned(), present.now.rfc3339().into());
+        Ok(match slow {
+            _ if present.is_same(&record, COMPUTED) => Decision::Unchanged,
+            true => Decision::Begun(record, "Updating"),
             // Tags alone are quick: Azure answers 200 at once.
-            if !slow {
-                let put = StoreChange::Put(record.clone());
-                return Ok((vec![put], None, Outcome::Done(record)));
-            }
-            record.set_state("Updating");
-            let operation = ArmOperation::begin(&id, OperationStep::Update, now);
-            let begun = Outcome::Begun(Begun::new(&operation, record.clone()));
-            Ok((vec![StoreChange::Put(record)], Some(operation), begun))
+            false => Decision::Done(record),
         })
-        .await?;
-    let body = render(context, request, outcome.record());
-    Ok(outcome.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
-}
-
-async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    need_group(context, &id.subscription, &id.group)?;
-    let deleted = transitions::delete(context, request, id, |_, _| Ok(())).await?;
-    let Some(begun) = deleted else {
-        return Ok(ArmAnswer::no_content());
-    };
-    let body = Some(render(context, request, &begun.record));
-    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
+    })
+    .await?;
+    let body = Some(render(context, request, &outcome.record));
+    Ok(outcome.answer(context, request, StatusCode::ACCEPTED, body))
 }
 
 pub(crate) fn render(
@@ -322,7 +231,6 @@ fn host_name(context: &ServerContext, request: &ArmRequest, name: &str) -> Strin
 pub(crate) fn check_name(
     context: &ServerContext,
     request: &ArmRequest,
-    _subscription: &str,
     region: &str,
 ) -> Result<ArmAnswer, Error> {
     let location = location(region)?;
@@ -332,21 +240,26 @@ pub(crate) fn check_name(
     let kind = body.required_text("type")?;
     let expected = ResourceKind::Instance.type_name();
     if !kind.eq_ignore_ascii_case(&expected) {
-        return Err(Error::Invalid {
-            target: "type".to_owned(),
-            rule: format!("must be {expected}"),
-        });
+        return Err(Error::invalid("type", format!("must be {expected}")));
     }
     let answer = match names::check_instance(name) {
         Err(error) => {
             json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() })
         }
-        Ok(_) if named(&context.store.read(), name).is_some() => json!({
-            "nameAvailable": false,
-            "reason": "AlreadyExists",
-            "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
-                                '{location}'. Please choose a different name."),
-        }),
+        Ok(_)
+            if context
+                .store
+                .read()
+                .named(ResourceKind::Instance, name)
+                .is_some() =>
+        {
+            json!({
+                "nameAvailable": false,
+                "reason": "AlreadyExists",
+                "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
+                                    '{location}'. Please choose a different name."),
+            })
+        }
         Ok(_) => json!({ "nameAvailable": true, "message": format!("'{name}' is available.") }),
     };
     Ok(ArmAnswer::ok(answer))

@@ -2,27 +2,25 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31; recorded answers of Azure where they differ from it.
 
-pub(crate) mod endpoints;
+pub(crate) mod endpoint_record;
+mod endpoints;
 mod instances;
 pub(crate) mod names;
 mod private_link;
 mod time_series;
 
-pub(crate) use instances::named;
-
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
-use crate::arm::page;
+use crate::arm::path::{PathCursor, PathScope};
 use crate::arm::request::ArmRequest;
 use crate::arm::versions;
 use crate::context::ServerContext;
 use crate::operations;
-use crate::preconditions::{PathScope, check_version, need_group, need_parent, only, unknown_type};
+use crate::preconditions::{check_version, need_group, only, unknown_type};
 use crate::store::record::ResourceRecord;
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 const TWINS: &str = "Microsoft.DigitalTwins";
@@ -32,12 +30,10 @@ pub(crate) async fn answer(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     scope: PathScope<'_>,
-    rest: &[String],
-    words: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    check_version(request, &words, TWINS, versions::DIGITAL_TWINS)?;
-    match (scope.subscription, scope.group, words.as_slice()) {
+    check_version(request, path, TWINS, versions::DIGITAL_TWINS)?;
+    match (scope.subscription, scope.group, path.words) {
         (None, None, ["operations"]) => {
             only(request, &[Method::GET], "GET")?;
             Ok(ArmAnswer::ok(all_operations()))
@@ -47,9 +43,9 @@ pub(crate) async fn answer(
             let prefix = ResourceId::subscription_prefix(ResourceKind::Instance, subscription);
             instances::list(context, request, &prefix)
         }
-        (Some(subscription), None, ["locations", _, "checknameavailability"]) => {
+        (Some(_), None, ["locations", _, "checknameavailability"]) => {
             only(request, &[Method::POST], "POST")?;
-            instances::check_name(context, request, subscription, &rest[1])
+            instances::check_name(context, request, path.name(1))
         }
         (
             Some(_),
@@ -62,13 +58,13 @@ pub(crate) async fn answer(
             ],
         ) => {
             only(request, &[Method::GET], "GET")?;
-            operations::status(request, &context.store.read(), &rest[3])
+            operations::status(request, &context.store.read(), path.name(3))
         }
         (Some(_), None, ["locations", _, "operationresults", _]) => {
             only(request, &[Method::GET], "GET")?;
             let state = context.store.read();
             let render = |id: &ResourceId| Some(render(context, request, &state.get(id)?));
-            operations::result(request, &state, &rest[3], render)
+            operations::result(request, &state, path.name(3), render)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances"]) => {
             only(request, &[Method::GET], "GET")?;
@@ -76,24 +72,32 @@ pub(crate) async fn answer(
             let prefix = ResourceId::group_prefix(ResourceKind::Instance, subscription, group);
             instances::list(context, request, &prefix)
         }
-        (Some(subscription), Some(group), ["digitaltwinsinstances", _, below @ ..]) => {
-            let id = ResourceId::top(ResourceKind::Instance, subscription, group, &rest[1]);
-            let rest = &rest[2..];
-            match below {
-                [] => instances::answer(context, request, id).await,
-                ["endpoints", ..] => endpoints::answer(context, request, &id, &rest[1..]).await,
-                ["privatelinkresources", ..] => {
-                    private_link::resources(context, request, &id, &rest[1..])
-                }
-                ["privateendpointconnections", ..] => {
-                    private_link::connections(context, request, &id, &rest[1..]).await
-                }
-                ["timeseriesdatabaseconnections", ..] => {
-                    time_series::answer(context, request, &id, &rest[1..]).await
-                }
-                _ => Err(unknown(request)),
-            }
+        (Some(subscription), Some(group), ["digitaltwinsinstances", _, ..]) => {
+            let id = ResourceId::top(ResourceKind::Instance, subscription, group, path.name(1));
+            of_instance(context, request, id, path.behind(2)).await
         }
+        _ => Err(unknown(request)),
+    }
+}
+
+/// What is at each path below an instance.
+async fn of_instance(
+    context: &Arc<ServerContext>,
+    request: &ArmRequest,
+    id: ResourceId,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    let [kind, ..] = path.words else {
+        return instances::answer(context, request, id).await;
+    };
+    let path = path.behind(1);
+    match *kind {
+        "endpoints" => endpoints::answer(context, request, &id, path).await,
+        "privatelinkresources" => private_link::resources(context, request, &id, path),
+        "privateendpointconnections" => {
+            private_link::connections(context, request, &id, path).await
+        }
+        "timeseriesdatabaseconnections" => time_series::answer(context, request, &id, path).await,
         _ => Err(unknown(request)),
     }
 }
@@ -102,45 +106,13 @@ fn unknown(request: &ArmRequest) -> Error {
     unknown_type(request, TWINS)
 }
 
-/// A list of children.
-pub(crate) fn list_children(
-    context: &ServerContext,
-    request: &ArmRequest,
-    owner: &ResourceId,
-    kind: ResourceKind,
-) -> Result<ArmAnswer, Error> {
-    need_parent(context, owner)?;
-    let prefix = owner.children(kind);
-    let state = context.store.read();
-    page::list(request, &state, &prefix, |record| {
-        render(context, request, record)
-    })
-    .map(ArmAnswer::ok)
-}
-
 /// Any resource of this provider, as readers see it.
-pub(crate) fn render(
-    context: &ServerContext,
-    request: &ArmRequest,
-    record: &ResourceRecord,
-) -> Value {
+fn render(context: &ServerContext, request: &ArmRequest, record: &ResourceRecord) -> Value {
     match record.id.kind {
         ResourceKind::Instance => instances::render(context, request, record),
-        ResourceKind::Endpoint => endpoints::render(record),
+        ResourceKind::Endpoint => endpoint_record::render(record),
         _ => record.render_hidden(),
     }
-}
-
-/// `ManagedIdentityReference`: the identity that a resource below an instance writes as.
-fn identity_reference(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
-    let identity = properties.object("identity")?;
-    let mut reference = Map::new();
-    for member in ["type", "userAssignedIdentity"] {
-        if let Some(text) = identity.text(member)? {
-            reference.insert(member.to_owned(), text.into());
-        }
-    }
-    Ok(identity.is_there().then(|| reference.into()))
 }
 
 /// What the provider says it can do.

@@ -1,13 +1,16 @@
 //! Private link of an instance: `…/privateLinkResources` and `…/privateEndpointConnections`.
 
-use super::list_children;
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::context::ServerContext;
+use crate::listing;
 use crate::preconditions::{child, need, not_taken};
 use crate::private_link::{self, PrivateLinkTarget};
+use crate::store::record::ResourceRecord;
+use crate::transitions;
 use http::{Method, StatusCode};
 use std::sync::Arc;
 
@@ -24,37 +27,31 @@ pub(crate) fn resources(
     context: &ServerContext,
     request: &ArmRequest,
     instance: &ResourceId,
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    private_link::resources(context, request, instance, rest, &LINKED)
+    private_link::resources(context, request, instance, path, &LINKED)
 }
 
 pub(crate) async fn connections(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     instance: &ResourceId,
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let Some(name) = child(request, rest)? else {
-        return list_children(context, request, instance, ResourceKind::Connection);
+    let show = ResourceRecord::render_hidden;
+    let Some(name) = child(request, path)? else {
+        return listing::children(context, request, instance, ResourceKind::Connection, show);
     };
     let id = instance.child(ResourceKind::Connection, name);
     match request.method {
-        Method::GET => Ok(ArmAnswer::ok(need(context, &id)?.render_hidden())),
+        Method::GET => Ok(ArmAnswer::ok(show(&need(context, &id)?))),
         Method::PUT => {
-            let begun = private_link::put(context, request, id, GROUP).await?;
-            Ok(begun.answer(
-                &context.store.read(),
-                request,
-                StatusCode::ACCEPTED,
-                Some(begun.record.render_hidden()),
-            ))
+            let outcome = private_link::put(context, request, id, GROUP).await?;
+            let body = Some(show(&outcome.record));
+            Ok(outcome.answer(context, request, StatusCode::ACCEPTED, body))
         }
         // Its 202 has no body.
-        Method::DELETE => Ok(match private_link::delete(context, request, id).await? {
-            Some(begun) => begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, None),
-            None => ArmAnswer::no_content(),
-        }),
+        Method::DELETE => transitions::delete(context, request, id, |_, _| Ok(()), |_| None).await,
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }

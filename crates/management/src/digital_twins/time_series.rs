@@ -2,19 +2,19 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `AzureDataExplorerConnectionProperties`.
 
-use super::{identity_reference, list_children, names};
+use super::names;
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::context::ServerContext;
-use crate::operations::{ArmOperation, Begun, OperationStep};
-use crate::preconditions::{child, need, need_parent, not_taken};
-use crate::store::StoreChange;
-use crate::store::record::{ResourceRecord, system_data};
+use crate::listing;
+use crate::preconditions::{child, need, need_above, not_taken};
+use crate::store::record::ResourceRecord;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions;
+use crate::transitions::{self, Decision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -46,26 +46,28 @@ pub(crate) async fn answer(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     instance: &ResourceId,
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let Some(name) = child(request, rest)? else {
-        return list_children(context, request, instance, ResourceKind::TimeSeries);
+    let show = ResourceRecord::render_hidden;
+    let Some(name) = child(request, path)? else {
+        return listing::children(context, request, instance, ResourceKind::TimeSeries, show);
     };
     let id = instance.child(ResourceKind::TimeSeries, name);
     match request.method {
-        Method::GET => Ok(ArmAnswer::ok(need(context, &id)?.render_hidden())),
+        Method::GET => Ok(ArmAnswer::ok(show(&need(context, &id)?))),
         Method::PUT => put(context, request, id).await,
-        Method::DELETE => delete(context, request, id).await,
+        // `cleanupConnectionArtifacts` has nothing to clean up here.
+        Method::DELETE => {
+            let show = |record: &ResourceRecord| Some(show(record));
+            transitions::delete(context, request, id, |_, _| Ok(()), show).await
+        }
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
 
 fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
     let given = body.object("properties")?;
-    let missing = || Error::MissingMember {
-        path: given.path("connectionType"),
-    };
-    let kind = given.word("connectionType", KINDS)?.ok_or_else(missing)?;
+    let kind = given.required_word("connectionType", KINDS)?;
     let mut properties = Map::from_iter([("connectionType".to_owned(), json!(kind))]);
     for member in REQUIRED {
         let text = given.required_text(member)?;
@@ -78,10 +80,8 @@ fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
         .get(..5)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("sb://"))
     {
-        return Err(Error::Invalid {
-            target: given.path("eventHubEndpointUri"),
-            rule: "must begin with `sb://`".to_owned(),
-        });
+        let path = given.path("eventHubEndpointUri");
+        return Err(Error::invalid(path, "must begin with `sb://`"));
     }
     for (member, default) in OPTIONAL {
         if let Some(text) = given.text(member)?.or(*default) {
@@ -96,6 +96,18 @@ fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
         properties.insert("identity".to_owned(), identity);
     }
     Ok(properties)
+}
+
+/// `ManagedIdentityReference`: the identity that a connection writes as.
+fn identity_reference(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
+    let identity = properties.object("identity")?;
+    let mut reference = Map::new();
+    for member in ["type", "userAssignedIdentity"] {
+        if let Some(text) = identity.text(member)? {
+            reference.insert(member.to_owned(), text.into());
+        }
+    }
+    Ok(identity.is_there().then(|| reference.into()))
 }
 
 /// Members that nobody knows.
@@ -116,47 +128,18 @@ async fn put(
     request: &ArmRequest,
     id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
-    let owner = id.owner().expect("a connection belongs to an instance");
-    need_parent(context, &owner)?;
+    need_above(context, &id)?;
     names::check_endpoint(&id.name)?;
     let body = request.json()?;
     let body = BodyObject::body(&body)?;
-    let properties = read(&body)?;
+    let properties = Map::from_iter([("properties".to_owned(), read(&body)?.into())]);
+    let mut record = ResourceRecord::new(id.clone(), properties, BTreeMap::new());
     let unknown = unknown(&body)?;
-    let (caller, now) = (request.caller.clone(), request.now);
-    let begun = context
-        .begin(&request.cause, move |_, state| {
-            transitions::staying(state, &owner)?;
-            transitions::idle(state, &id)?;
-            let before = state.get(&id);
-            let before = before.as_ref();
-            let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
-            let mut record = ResourceRecord::new(id.clone(), body, BTreeMap::new());
-            unknown.keep(&mut record, before)?;
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            record.set_state("Provisioning");
-            let operation = ArmOperation::begin(&id, OperationStep::over(before), now);
-            let begun = Begun::new(&operation, record.clone());
-            Ok((vec![StoreChange::Put(record)], Some(operation), begun))
-        })
-        .await?;
-    let body = Some(begun.record.render_hidden());
-    Ok(begun.answer(&context.store.read(), request, StatusCode::CREATED, body))
-}
-
-/// 202 with the resource as it goes; `cleanupConnectionArtifacts` has nothing to clean up here.
-async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    let owner = id.owner().expect("a connection belongs to an instance");
-    need_parent(context, &owner)?;
-    let deleted = transitions::delete(context, request, id, |_, _| Ok(())).await?;
-    let Some(begun) = deleted else {
-        return Ok(ArmAnswer::no_content());
-    };
-    let body = Some(begun.record.render_hidden());
-    Ok(begun.answer(&context.store.read(), request, StatusCode::ACCEPTED, body))
+    let outcome = transitions::write(context, request, id, move |present| {
+        unknown.keep(&mut record, present.before)?;
+        Ok(Decision::Begun(record, "Provisioning"))
+    })
+    .await?;
+    let body = Some(outcome.record.render_hidden());
+    Ok(outcome.answer(context, request, StatusCode::CREATED, body))
 }

@@ -4,19 +4,21 @@
 //! operation.
 
 use super::etag::{self, EtagDemand};
-use super::{bad, invalid, x509};
+use super::x509;
 use crate::arm::answer::ArmAnswer;
-use crate::arm::error::Error;
+use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
-use crate::arm::page;
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
+use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
-use crate::preconditions::{need, need_parent, not_found, only};
-use crate::store::record::{ResourceRecord, system_data};
+use crate::listing;
+use crate::preconditions::{need, need_above, not_taken, only, unknown_path};
+use crate::store::record::ResourceRecord;
+use crate::store::state::StoreChange;
 use crate::store::unknown::UnknownMembers;
-use crate::store::{StoreChange, StoreState};
-use crate::transitions;
+use crate::transitions::{self, Decision};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -28,9 +30,6 @@ use time::macros::format_description;
 use twinroute_model::secret::Secret;
 use uuid::Uuid;
 
-/// Certificates of one service.
-const CERTIFICATES_MAX: usize = 100;
-
 /// Characters of a certificate's name.
 const NAME_MAX: usize = 64;
 
@@ -41,17 +40,14 @@ pub(super) async fn answer(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     service: &ResourceId,
-    words: &[&str],
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let [name, ..] = rest else {
+    let [_, steps @ ..] = path.words else {
         only(request, &[Method::GET], "GET")?;
-        need_parent(context, service)?;
-        let prefix = service.children(ResourceKind::Certificate);
-        return page::list(request, &context.store.read(), &prefix, render).map(ArmAnswer::ok);
+        return listing::children(context, request, service, ResourceKind::Certificate, render);
     };
-    let id = service.child(ResourceKind::Certificate, name);
-    match (&words[1..], &request.method) {
+    let id = service.child(ResourceKind::Certificate, path.name(0));
+    match (steps, &request.method) {
         ([], &Method::GET) => {
             let record = need(context, &id)?;
             EtagDemand::of(request, None).check(Some(&record), &id.name)?;
@@ -59,10 +55,7 @@ pub(super) async fn answer(
         }
         ([], &Method::PUT) => put(context, request, id).await,
         ([], &Method::DELETE) => delete(context, request, id).await,
-        ([], _) => {
-            only(request, &[], "GET, PUT and DELETE")?;
-            Err(not_found(&id))
-        }
+        ([], _) => Err(not_taken(request, "GET, PUT and DELETE")),
         (["generateverificationcode"], _) => {
             only(request, &[Method::POST], "POST")?;
             new_code(context, request, id).await
@@ -71,9 +64,7 @@ pub(super) async fn answer(
             only(request, &[Method::POST], "POST")?;
             verify(context, request, id).await
         }
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        _ => Err(unknown_path(request)),
     }
 }
 
@@ -92,55 +83,46 @@ async fn put(
     request: &ArmRequest,
     id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
-    let owner = id.owner().expect("a certificate has a service");
-    need_parent(context, &owner)?;
+    need_above(context, &id)?;
     check_name(&id.name)?;
     let body = request.json()?;
     let body = BodyObject::body(&body)?;
     let (der, verified) = read(&body)?;
     let unknown = unknown(&body)?;
     let demand = EtagDemand::of(request, None);
-    let (caller, now) = (request.caller.clone(), request.now);
-    let record = context
-        .change(Some(&request.cause), move |_, state| {
-            transitions::staying(state, &owner)?;
-            let before = state.get(&id);
-            let before = before.as_ref();
-            match before {
-                Some(before) => demand.require(before, &id.name)?,
-                None => room(state, &owner)?,
+    let outcome = transitions::write(context, request, id.clone(), move |present| {
+        let before = present.before;
+        if let Some(before) = before {
+            demand.require(before, &id.name)?;
+        }
+        let der = match (der, before) {
+            (Some(der), _) => der,
+            // Azure shows none on a read: what is sent back without it keeps it.
+            (None, Some(before)) => stored(before)?,
+            (None, None) => {
+                return Err(Error::MissingMember {
+                    path: "properties.certificate".to_owned(),
+                });
             }
-            let der = match (der, before) {
-                (Some(der), _) => der,
-                // Azure shows none on a read: what is sent back without it keeps it.
-                (None, Some(before)) => stored(before)?,
-                (None, None) => {
-                    return Err(Error::MissingMember {
-                        path: "properties.certificate".to_owned(),
-                    });
-                }
-            };
-            let mut record = ResourceRecord::new(id, describe(&der)?, BTreeMap::new());
-            unknown.keep(&mut record, before)?;
-            let same = before
-                .filter(|before| before.property("certificate") == record.property("certificate"));
-            // Proof of possession holds for one certificate, not for another under its name.
-            let kept = same.and_then(|same| same.properties().get("isVerified")?.as_bool());
-            let created = before.and_then(|before| before.property("created"));
-            let created = created.map_or_else(|| http_date(now.unix_seconds()), str::to_owned);
-            let properties = record.properties_mut();
-            properties.insert(
-                "isVerified".to_owned(),
-                verified.or(kept).unwrap_or(false).into(),
-            );
-            properties.insert("created".to_owned(), created.into());
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            touch(&mut record, now.unix_seconds());
-            Ok((vec![StoreChange::Put(record.clone())], record))
-        })
-        .await?;
-    Ok(ArmAnswer::ok(render(&record)))
+        };
+        let mut record = ResourceRecord::new(id, describe(&der)?, BTreeMap::new());
+        unknown.keep(&mut record, before)?;
+        let same = before
+            .filter(|before| before.property("certificate") == record.property("certificate"));
+        // Proof of possession holds for one certificate, not for another under its name.
+        let kept = same.and_then(|same| same.properties().get("isVerified")?.as_bool());
+        let now = present.now.unix_seconds();
+        let created = before.and_then(|before| before.property("created"));
+        let created = created.map_or_else(|| http_date(now), str::to_owned);
+        let verified = verified.or(kept).unwrap_or(false);
+        let properties = record.properties_mut();
+        properties.insert("isVerified".to_owned(), verified.into());
+        properties.insert("created".to_owned(), created.into());
+        touch(&mut record, now);
+        Ok(Decision::Done(record))
+    })
+    .await?;
+    Ok(ArmAnswer::ok(render(&outcome.record)))
 }
 
 /// The certificate in DER, if it is sent, and whether it is said to be verified. Older versions have both at the top.
@@ -154,7 +136,7 @@ fn read(body: &BodyObject<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error>
     let der = match place.text("certificate")? {
         Some(text) => {
             let der = x509::read(text);
-            Some(der.map_err(|rule| invalid(place.path("certificate"), rule))?)
+            Some(der.map_err(|rule| Error::invalid(place.path("certificate"), rule))?)
         }
         None => None,
     };
@@ -185,6 +167,10 @@ fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     let top = ["etag", "id", "name", "properties", "systemData", "type"];
     unknown.add("", body, &[&top, KNOWN].concat())?;
     Ok(unknown)
+}
+
+fn bad(message: &str) -> Error {
+    Error::service(Provisioning::BadRequest, message)
 }
 
 /// What is stored of a certificate: all of it, and what stands in it.
@@ -232,30 +218,16 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     })
 }
 
-fn room(state: &StoreState, owner: &ResourceId) -> Result<(), Error> {
-    let prefix = owner.children(ResourceKind::Certificate);
-    if state.keys(&prefix).count() < CERTIFICATES_MAX {
-        return Ok(());
-    }
-    Err(Error::LimitReached {
-        what: format!("provisioning service '{}'", owner.name),
-        kind: "certificates",
-        limit: CERTIFICATES_MAX,
-        way_out: "delete one.",
-    })
-}
-
 /// At once: 200; 204 when it is not there.
 async fn delete(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
-    let owner = id.owner().expect("a certificate has a service");
-    need_parent(context, &owner)?;
+    need_above(context, &id)?;
     let demand = EtagDemand::of(request, None);
     let gone = context
-        .change(Some(&request.cause), move |_, state| {
+        .change(Some(AuditCause::of(request)), move |_, state| {
             let Some(before) = &state.get(&id) else {
                 return Ok((Vec::new(), false));
             };
@@ -279,19 +251,15 @@ async fn change(
 ) -> Result<ResourceRecord, Error> {
     need(context, &id)?;
     let demand = EtagDemand::of(request, None);
-    let (caller, now) = (request.caller.clone(), request.now);
-    context
-        .change(Some(&request.cause), move |_, state| {
-            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-            demand.require(before, &id.name)?;
-            let mut record = ResourceRecord::clone(before);
-            decide(&mut record)?;
-            let system = system_data(Some(before), &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            touch(&mut record, now.unix_seconds());
-            Ok((vec![StoreChange::Put(record.clone())], record))
-        })
-        .await
+    let outcome = transitions::write(context, request, id.clone(), move |present| {
+        let mut record = present.existing()?.clone();
+        demand.require(&record, &id.name)?;
+        decide(&mut record)?;
+        touch(&mut record, present.now.unix_seconds());
+        Ok(Decision::Done(record))
+    })
+    .await?;
+    Ok(outcome.record)
 }
 
 /// POST `generateVerificationCode`: a leaf that is made out to the code proves possession of the key.
@@ -323,7 +291,7 @@ async fn verify(
     let text = BodyObject::body(&body)?
         .required_text("certificate")?
         .to_owned();
-    let leaf = x509::read(&text).map_err(|rule| invalid("certificate", rule))?;
+    let leaf = x509::read(&text).map_err(|rule| Error::invalid("certificate", rule))?;
     let prove = move |record: &mut ResourceRecord| {
         let code = record.secrets.get(CODE).cloned().ok_or_else(|| {
             bad("certificate: there is no verification code to prove it with; POST generateVerificationCode first")
@@ -331,7 +299,7 @@ async fn verify(
         let authority = STANDARD.decode(record.property("certificate").unwrap_or_default());
         let authority = authority.unwrap_or_default();
         x509::proves(&leaf, &authority, code.expose())
-            .map_err(|rule| invalid("certificate", rule))?;
+            .map_err(|rule| Error::invalid("certificate", rule))?;
         record.secrets.remove(CODE);
         let properties = record.properties_mut();
         properties.insert("isVerified".to_owned(), true.into());

@@ -2,7 +2,6 @@
 //!
 //! Source: Microsoft.Devices 2026-11-01, `IotHubDefinitionDescription`: a hub with an identity has `hostName` instead.
 
-use super::invalid;
 use crate::arm::error::Error;
 use crate::arm::json::BodyObject;
 use crate::arm::names;
@@ -26,7 +25,7 @@ const FORM: &str =
 
 /// What everybody may know of a connection string.
 #[derive(Debug, PartialEq, Eq)]
-struct Parts<'a> {
+struct ConnectionParts<'a> {
     host: &'a str,
     key_name: &'a str,
 }
@@ -62,7 +61,7 @@ pub(super) fn read(
     let given = properties.objects("iotHubs")?.unwrap_or_default();
     if given.len() > HUBS_MAX {
         let rule = format!("has at most {HUBS_MAX} hubs");
-        return Err(invalid(properties.path("iotHubs"), rule));
+        return Err(Error::invalid(properties.path("iotHubs"), rule));
     }
     let mut hubs = LinkedHubs::default();
     for (index, hub) in given.iter().enumerate() {
@@ -79,7 +78,7 @@ pub(super) fn read(
                 "hostName"
             };
             let rule = "names a hub that stands in the list already";
-            return Err(invalid(hub.path(member), rule));
+            return Err(Error::invalid(hub.path(member), rule));
         }
         hubs.shown.push(shown);
         if let Some(secret) = secret {
@@ -109,24 +108,20 @@ fn one(
             let name = name.unwrap_or_default();
             if host.is_some_and(|host| !host.eq_ignore_ascii_case(&name)) {
                 let rule = "is another than the HostName of the connection string";
-                return Err(invalid(hub.path("hostName"), rule));
+                return Err(Error::invalid(hub.path("hostName"), rule));
             }
             set("name", name.into());
         }
         (Some(_), Some(_), _) => {
             let rule = "is for authenticationType KeyBased; leave it out of a hub with an identity";
-            return Err(invalid(hub.path("connectionString"), rule));
+            return Err(Error::invalid(hub.path("connectionString"), rule));
         }
         (None, None | Some("KeyBased"), _) => {
-            return Err(Error::MissingMember {
-                path: hub.path("connectionString"),
-            });
+            return Err(hub.missing("connectionString"));
         }
         (None, Some(_), Some(host)) => set("name", host_name(hub, host)?.into()),
         (None, Some(_), None) => {
-            return Err(Error::MissingMember {
-                path: hub.path("hostName"),
-            });
+            return Err(hub.missing("hostName"));
         }
     }
     if let Some(host) = host {
@@ -139,7 +134,7 @@ fn one(
         set(IDENTITY, id.into());
     }
     let location = names::location(hub.required_text("location")?).map_err(|_| {
-        invalid(
+        Error::invalid(
             hub.path("location"),
             "must be the name of a region, such as westus2",
         )
@@ -151,7 +146,7 @@ fn one(
     if let Some(weight) = hub.integer("allocationWeight")? {
         let weight = i32::try_from(weight).ok().filter(|weight| *weight >= 0);
         let weight = weight.ok_or_else(|| {
-            invalid(
+            Error::invalid(
                 hub.path("allocationWeight"),
                 "must be a whole number from 0 to 2147483647",
             )
@@ -170,12 +165,10 @@ fn identity<'a>(
 ) -> Result<Option<&'a str>, Error> {
     let id = hub.text(IDENTITY)?;
     match (id, authentication == Some("UserAssigned")) {
-        (None, true) => Err(Error::MissingMember {
-            path: hub.path(IDENTITY),
-        }),
+        (None, true) => Err(hub.missing(IDENTITY)),
         (Some(_), false) => {
             let rule = "is for authenticationType UserAssigned; leave it out";
-            Err(invalid(hub.path(IDENTITY), rule))
+            Err(Error::invalid(hub.path(IDENTITY), rule))
         }
         (id, _) => Ok(id),
     }
@@ -203,15 +196,15 @@ fn connection_string(
         let (pointer, stored) = named.ok_or_else(|| {
             let rule = "is a mask, as reads show it, of no connection string that is stored; send the whole \
                         string again";
-            invalid(path(), rule)
+            Error::invalid(path(), rule)
         })?;
         kept.add(pointer.clone(), stored);
         return Ok(stored.clone());
     }
-    pasted::check(text).map_err(|error| invalid(path(), error.to_string()))?;
+    pasted::check(text).map_err(|error| Error::invalid(path(), error.to_string()))?;
     match parse(text) {
         Some(_) => Ok(secret),
-        None => Err(invalid(path(), FORM)),
+        None => Err(Error::invalid(path(), FORM)),
     }
 }
 
@@ -220,7 +213,7 @@ fn host_name<'a>(hub: &BodyObject<'_>, host: &'a str) -> Result<&'a str, Error> 
     if (1..=253).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host);
     }
-    Err(invalid(
+    Err(Error::invalid(
         hub.path("hostName"),
         "must be a host name, such as <hub>.azure-devices.net",
     ))
@@ -237,7 +230,7 @@ fn is_pointer(pointer: &str) -> bool {
 /// What a connection string is shown as.
 pub(super) fn mask(secret: &Secret) -> String {
     match parse(secret.expose()) {
-        Some(Parts { host, key_name }) => {
+        Some(ConnectionParts { host, key_name }) => {
             format!("HostName={host};SharedAccessKeyName={key_name};SharedAccessKey=****")
         }
         None => "****".to_owned(),
@@ -246,7 +239,7 @@ pub(super) fn mask(secret: &Secret) -> String {
 
 /// Takes a connection string of a hub apart. Only what has all three parts, once each, and nothing else is one:
 /// whatever else stood in it would be shown or lost.
-fn parse(text: &str) -> Option<Parts<'_>> {
+fn parse(text: &str) -> Option<ConnectionParts<'_>> {
     if text.len() > STRING_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
@@ -266,7 +259,8 @@ fn parse(text: &str) -> Option<Parts<'_>> {
     key?;
     let (host, key_name) = (host?, key_name?);
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (host.bytes().all(legal) && key_name.bytes().all(legal)).then_some(Parts { host, key_name })
+    (host.bytes().all(legal) && key_name.bytes().all(legal))
+        .then_some(ConnectionParts { host, key_name })
 }
 
 #[cfg(test)]

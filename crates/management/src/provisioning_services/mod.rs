@@ -13,17 +13,16 @@ mod services;
 mod wanted;
 mod x509;
 
-pub(crate) use services::settle;
-
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::names::{check_connection, check_group};
+use crate::arm::path::{PathCursor, PathScope};
 use crate::arm::request::ArmRequest;
 use crate::arm::versions;
 use crate::context::ServerContext;
 use crate::operations;
-use crate::preconditions::{PathScope, check_version, need, need_group, only, unknown_type};
+use crate::preconditions::{check_version, need, need_group, only, unknown_type};
 use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,12 +34,10 @@ pub(crate) async fn answer(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     scope: PathScope<'_>,
-    rest: &[String],
-    words: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    check_version(request, &words, DEVICES, versions::PROVISIONING)?;
-    let answered = match (scope.subscription, scope.group, words.as_slice()) {
+    check_version(request, path, DEVICES, versions::PROVISIONING)?;
+    let answered = match (scope.subscription, scope.group, path.words) {
         (None, None, ["operations"]) => {
             only(request, &[Method::GET], "GET")?;
             Ok(ArmAnswer::ok(all_operations()))
@@ -60,12 +57,12 @@ pub(crate) async fn answer(
             let prefix = ResourceId::group_prefix(ResourceKind::Service, subscription, group);
             services::list(context, request, &prefix)
         }
-        (Some(subscription), Some(group), ["provisioningservices", _, below @ ..]) => {
+        (Some(subscription), Some(group), ["provisioningservices", _, ..]) => {
             if request.method == Method::PUT {
                 check_group(group)?;
             }
-            let id = ResourceId::top(ResourceKind::Service, subscription, group, &rest[1]);
-            of_service(context, request, id, below, &rest[2..]).await
+            let id = ResourceId::top(ResourceKind::Service, subscription, group, path.name(1));
+            of_service(context, request, id, path.behind(2)).await
         }
         _ => Err(unknown_type(request, DEVICES)),
     };
@@ -77,14 +74,13 @@ async fn of_service(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     id: ResourceId,
-    below: &[&str],
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    match below {
+    match path.words {
         [] => services::answer(context, request, id).await,
         ["operationresults", _] => {
             only(request, &[Method::GET], "GET")?;
-            operation(context, request, &id, &rest[1])
+            operation(context, request, &id, path.name(1))
         }
         ["skus"] => {
             only(request, &[Method::GET], "GET")?;
@@ -97,14 +93,14 @@ async fn of_service(
         }
         ["keys", _, "listkeys"] => {
             only(request, &[Method::POST], "POST")?;
-            policies::keys(&need(context, &id)?, &rest[1]).map(ArmAnswer::ok)
+            policies::keys(&need(context, &id)?, path.name(1)).map(ArmAnswer::ok)
         }
-        ["certificates", more @ ..] => {
-            certificates::answer(context, request, &id, more, &rest[1..]).await
+        ["certificates", ..] => certificates::answer(context, request, &id, path.behind(1)).await,
+        ["privatelinkresources", ..] => {
+            private_link::resources(context, request, &id, path.behind(1))
         }
-        ["privatelinkresources", ..] => private_link::resources(context, request, &id, &rest[1..]),
         ["privateendpointconnections", ..] => {
-            private_link::connections(context, request, &id, &rest[1..]).await
+            private_link::connections(context, request, &id, path.behind(1)).await
         }
         _ => Err(unknown_type(request, DEVICES)),
     }
@@ -140,7 +136,7 @@ fn flat(error: Error) -> Error {
         | Error::Invalid { .. }
         | Error::InvalidFields(_)
         | Error::InvalidName { .. }
-        | Error::LimitReached { .. } => bad(error.to_string()),
+        | Error::LimitReached { .. } => Error::service(Provisioning::BadRequest, error.to_string()),
         other => other,
     }
 }
@@ -154,21 +150,6 @@ pub(crate) fn illegal(below: &[&str], name: &str) -> Option<Error> {
         _ => Ok(()),
     };
     error.err().map(flat)
-}
-
-fn bad(message: impl Into<String>) -> Error {
-    Error::Provisioning {
-        refusal: Provisioning::BadRequest,
-        message: message.into(),
-    }
-}
-
-/// A refusal that names a member.
-fn invalid(target: impl Into<String>, rule: impl Into<String>) -> Error {
-    Error::Invalid {
-        target: target.into(),
-        rule: rule.into(),
-    }
 }
 
 /// What the provider says it can do.

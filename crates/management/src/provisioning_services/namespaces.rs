@@ -2,7 +2,6 @@
 //!
 //! Source: Microsoft.Devices 2026-11-01, `DeviceRegistryNamespaceDescription`.
 
-use super::invalid;
 use crate::arm::error::Error;
 use crate::arm::id::has_subscription;
 use crate::arm::json::BodyObject;
@@ -25,26 +24,22 @@ pub(super) fn read(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> 
     };
     if given.len() > NAMESPACES_MAX {
         let rule = format!("has at most {NAMESPACES_MAX} namespaces");
-        return Err(invalid(properties.path(MEMBER), rule));
+        return Err(Error::invalid(properties.path(MEMBER), rule));
     }
     let all = given.iter().map(one);
     all.collect::<Result<_, _>>().map(Some)
 }
 
 fn one(namespace: &BodyObject<'_>) -> Result<Value, Error> {
-    let missing = |member: &str| Error::MissingMember {
-        path: namespace.path(member),
-    };
     let id = namespace.required_text("resourceId")?;
     if !has_subscription(id) {
         let rule = "must be the ARM id of a namespace: /subscriptions/…/namespaces/<name>";
-        return Err(invalid(namespace.path("resourceId"), rule));
+        return Err(Error::invalid(namespace.path("resourceId"), rule));
     }
-    let authentication = namespace.word("authenticationType", AUTHENTICATION)?;
-    let authentication = authentication.ok_or_else(|| missing("authenticationType"))?;
+    let authentication = namespace.required_word("authenticationType", AUTHENTICATION)?;
     let identity = namespace.text(IDENTITY)?;
     if authentication == "UserAssigned" && identity.is_none() {
-        return Err(missing(IDENTITY));
+        return Err(namespace.missing(IDENTITY));
     }
     let mut shown = json!({ "resourceId": id, "authenticationType": authentication });
     if let Some(identity) = identity {

@@ -2,7 +2,6 @@
 //!
 //! They are never on a GET; `listkeys` gives them, and the answer to a PUT what was sent in it (recorded of Azure).
 
-use super::invalid;
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::json::BodyObject;
 use crate::store::masks::KeptSecrets;
@@ -63,7 +62,7 @@ pub(super) fn read(
     };
     if given.len() > POLICIES_MAX {
         let rule = format!("has at most {POLICIES_MAX} policies");
-        return Err(invalid(properties.path(MEMBER), rule));
+        return Err(Error::invalid(properties.path(MEMBER), rule));
     }
     let mut policies: Vec<KeyPolicy> = Vec::new();
     for policy in &given {
@@ -71,11 +70,14 @@ pub(super) fn read(
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+@=:".contains(&byte);
         if !(1..=NAME_MAX).contains(&name.len()) || !name.bytes().all(legal) {
             let rule = format!("has 1 to {NAME_MAX} letters, digits and -._+@=:");
-            return Err(invalid(policy.path("keyName"), rule));
+            return Err(Error::invalid(policy.path("keyName"), rule));
         }
         let twice = |other: &KeyPolicy| other.name.eq_ignore_ascii_case(name);
         if policies.iter().any(twice) {
-            return Err(invalid(policy.path("keyName"), "stands in the list twice"));
+            return Err(Error::invalid(
+                policy.path("keyName"),
+                "stands in the list twice",
+            ));
         }
         policies.push(KeyPolicy {
             name: name.to_owned(),
@@ -100,7 +102,7 @@ fn rights(policy: &BodyObject<'_>) -> Result<String, Error> {
                 "must be some of {}, with commas between them",
                 RIGHTS.join(", ")
             );
-            invalid(policy.path("rights"), rule)
+            Error::invalid(policy.path("rights"), rule)
         })?;
         if !rights.contains(known) {
             rights.push(known);
@@ -128,14 +130,14 @@ fn key(
         let stored = same.and_then(|(index, same)| Some((index, same.keys[place].as_ref()?)));
         let (index, stored) = stored.ok_or_else(|| {
             let rule = "is a mask and no key; send the key, or leave it out to have one made";
-            invalid(policy.path(member), rule)
+            Error::invalid(policy.path(member), rule)
         })?;
         kept.add(pointer(index, member), stored);
         return Ok(Some(stored.clone()));
     }
     if text.len() > KEY_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let rule = format!("must be a key in base64 of at most {KEY_BYTES_MAX} characters");
-        return Err(invalid(policy.path(member), rule));
+        return Err(Error::invalid(policy.path(member), rule));
     }
     Ok(Some(secret))
 }

@@ -3,11 +3,13 @@
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::context::ServerContext;
-use crate::operations::OperationStep;
 use crate::preconditions::{child, need, need_parent, not_taken};
 use crate::private_link::{self, PrivateLinkTarget};
+use crate::store::record::ResourceRecord;
+use crate::transitions;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,52 +27,35 @@ pub(super) fn resources(
     context: &ServerContext,
     request: &ArmRequest,
     service: &ResourceId,
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    private_link::resources(context, request, service, rest, &LINKED)
+    private_link::resources(context, request, service, path, &LINKED)
 }
 
 pub(super) async fn connections(
     context: &Arc<ServerContext>,
     request: &ArmRequest,
     service: &ResourceId,
-    rest: &[String],
+    path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    let Some(name) = child(request, rest)? else {
+    let Some(name) = child(request, path)? else {
         return list(context, service);
     };
     let id = service.child(ResourceKind::ServiceConnection, name);
     match request.method {
         Method::GET => Ok(ArmAnswer::ok(need(context, &id)?.render_hidden())),
         Method::PUT => {
-            let begun = private_link::put(context, request, id, GROUP).await?;
-            let status = match begun.step {
-                OperationStep::Create => StatusCode::CREATED,
-                OperationStep::Update | OperationStep::Delete => StatusCode::OK,
+            let outcome = private_link::put(context, request, id, GROUP).await?;
+            let status = match outcome.is_new {
+                true => StatusCode::CREATED,
+                false => StatusCode::OK,
             };
-            Ok(begun.answer(
-                &context.store.read(),
-                request,
-                status,
-                Some(begun.record.render_hidden()),
-            ))
+            let body = Some(outcome.record.render_hidden());
+            Ok(outcome.answer(context, request, status, body))
         }
-        Method::DELETE => Ok(match private_link::delete(context, request, id).await? {
-            Some(begun) => {
-                let mut shown = begun.record.render_hidden();
-                // Microsoft.Devices 2022-12-12, example DPSDeletePrivateEndpointConnection.
-                shown["properties"]["privateLinkServiceConnectionState"] = json!({
-                    "status": "Disconnected", "description": "Deleted", "actionsRequired": "None",
-                });
-                begun.answer(
-                    &context.store.read(),
-                    request,
-                    StatusCode::ACCEPTED,
-                    Some(shown),
-                )
-            }
-            None => ArmAnswer::no_content(),
-        }),
+        Method::DELETE => {
+            transitions::delete(context, request, id, |_, _| Ok(()), show_deleted).await
+        }
         _ => Err(not_taken(request, "GET, PUT and DELETE")),
     }
 }
@@ -83,4 +68,13 @@ fn list(context: &ServerContext, service: &ResourceId) -> Result<ArmAnswer, Erro
     let all = state.range(&prefix, None);
     let all: Vec<Value> = all.map(|connection| connection.render_hidden()).collect();
     Ok(ArmAnswer::ok(all.into()))
+}
+
+/// Microsoft.Devices 2022-12-12, example DPSDeletePrivateEndpointConnection.
+fn show_deleted(record: &ResourceRecord) -> Option<Value> {
+    let mut shown = record.render_hidden();
+    shown["properties"]["privateLinkServiceConnectionState"] = json!({
+        "status": "Disconnected", "description": "Deleted", "actionsRequired": "None",
+    });
+    Some(shown)
 }

@@ -5,7 +5,7 @@
 //! Those that nobody knows are kept and shown again.
 
 use super::policies::{self, KeyPolicy};
-use super::{hubs, invalid, namespaces};
+use super::{hubs, namespaces};
 use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::ResourceId;
 use crate::arm::identity;
@@ -38,7 +38,7 @@ const HOST_MAX: usize = 253;
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedService {
     pub(super) location: Option<String>,
     /// In the body, where the service's etag may stand.
     pub(super) etag: Option<String>,
@@ -99,12 +99,11 @@ pub(super) fn read(
     body: &BodyObject<'_>,
     id: &ResourceId,
     present: Option<&ResourceRecord>,
-) -> Result<Wanted, Error> {
+) -> Result<WantedService, Error> {
     let location = body.text("location")?.map(names::location).transpose()?;
     let given = body.object("properties")?;
     if !given.is_there() {
-        let path = "properties".to_owned();
-        return Err(Error::MissingMember { path });
+        return Err(body.missing("properties"));
     }
     let mut properties = Map::new();
     let mut set = |member: &str, value: Value| drop(properties.insert(member.to_owned(), value));
@@ -131,7 +130,7 @@ pub(super) fn read(
         Value::Null => json!({}),
         tags => tags,
     };
-    Ok(Wanted {
+    Ok(WantedService {
         location,
         etag: body.text("etag")?.map(str::to_owned),
         policies: policies::read(&given, present, &mut kept)?,
@@ -174,14 +173,12 @@ fn sku(sku: &BodyObject<'_>) -> Result<Value, Error> {
     }
     let name = sku.required_text("name")?;
     if !name.eq_ignore_ascii_case(SKU) {
-        return Err(Error::Provisioning {
-            refusal: Provisioning::InvalidSku,
-            message: format!("sku.name: must be {SKU}"),
-        });
+        let message = format!("sku.name: must be {SKU}");
+        return Err(Error::service(Provisioning::InvalidSku, message));
     }
     let capacity = sku.integer("capacity")?.unwrap_or(1);
     if capacity < 1 {
-        return Err(invalid(sku.path("capacity"), "must be 1 or more"));
+        return Err(Error::invalid(sku.path("capacity"), "must be 1 or more"));
     }
     Ok(json!({ "name": SKU, "tier": "Standard", "capacity": capacity }))
 }
@@ -193,7 +190,7 @@ fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     };
     if given.len() > RULES_MAX {
         let rule = format!("has at most {RULES_MAX} rules");
-        return Err(invalid(properties.path("ipFilterRules"), rule));
+        return Err(Error::invalid(properties.path("ipFilterRules"), rule));
     }
     let mut names: Vec<String> = Vec::new();
     let mut rules = Vec::new();
@@ -201,20 +198,20 @@ fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
         let name = rule.required_text("filterName")?;
         if !(1..=RULE_NAME_MAX).contains(&name.chars().count()) {
             let text = format!("has 1 to {RULE_NAME_MAX} characters");
-            return Err(invalid(rule.path("filterName"), text));
+            return Err(Error::invalid(rule.path("filterName"), text));
         }
         if names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            return Err(invalid(rule.path("filterName"), "stands in the list twice"));
+            return Err(Error::invalid(
+                rule.path("filterName"),
+                "stands in the list twice",
+            ));
         }
         names.push(name.to_owned());
-        let missing = || Error::MissingMember {
-            path: rule.path("action"),
-        };
-        let action = rule.word("action", ACTIONS)?.ok_or_else(missing)?;
+        let action = rule.required_word("action", ACTIONS)?;
         let mask = rule.required_text("ipMask")?.trim();
         // The service takes a block whatever stands behind its length.
         if let Err(error @ MaskError::NotBlock) = Mask::parse(mask) {
-            return Err(invalid(rule.path("ipMask"), error.to_string()));
+            return Err(Error::invalid(rule.path("ipMask"), error.to_string()));
         }
         let mut shown = json!({ "filterName": name, "action": action, "ipMask": mask });
         if let Some(target) = rule.word("target", TARGETS)? {
@@ -231,10 +228,10 @@ fn portal(properties: &BodyObject<'_>, host: &str) -> Result<Value, Error> {
         return Ok(host.into());
     }
     let path = properties.path("portalOperationsHostName");
-    Err(invalid(path, "must be a host name"))
+    Err(Error::invalid(path, "must be a host name"))
 }
 
-impl Wanted {
+impl WantedService {
     /// The record that it makes of `before`, without state and etag.
     ///
     /// # Errors
@@ -263,7 +260,7 @@ impl Wanted {
         {
             let rule =
                 "is settled when a service is created; delete it and create it anew to change it";
-            return Err(invalid("properties.enableDataResidency", rule));
+            return Err(Error::invalid("properties.enableDataResidency", rule));
         }
         if let Some(residency) = present.or(self.residency) {
             let properties = record.properties_mut();

@@ -5,10 +5,13 @@
 //! and secrets. Table `operations`: an operation's id -> its sealed JSON. A change is one transaction, which
 //! redb makes durable as a whole or not at all.
 
-use super::StoreChange;
+use super::operation::ArmOperation;
 use super::record::ResourceRecord;
-use crate::operations::ArmOperation;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use super::state::StoreChange;
+use super::stored_record::StoredRecord;
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -238,7 +241,9 @@ impl StoreFile {
     fn read(&self, key: &str, sealed: &[u8]) -> Result<StoreChange, StoreError> {
         let plain = self.open_value(key, sealed)?;
         let change = match ResourceRecord::read(&plain) {
-            Some(record) if record.id.key() == key => Some(StoreChange::Put(record)),
+            Some(record) if record.id.key() == key => {
+                StoredRecord::of(&plain).map(|record| StoreChange::Put(key.into(), record))
+            }
             _ => ArmOperation::read(&plain).map(StoreChange::Note),
         };
         change.ok_or_else(|| StoreError::Malformed {
@@ -253,11 +258,10 @@ impl StoreFile {
         let mut operations = Vec::new();
         for change in changes {
             match change {
-                StoreChange::Put(record) => {
-                    let value = self.seal(&record.id.key(), &record.write())?;
-                    records.push((record.id.key(), Some(value)));
+                StoreChange::Put(key, record) => {
+                    records.push((&**key, Some(self.seal(key, record.written())?)));
                 }
-                StoreChange::Remove(key) => records.push((key.clone(), None)),
+                StoreChange::Remove(key) => records.push((key, None)),
                 StoreChange::Note(operation) => {
                     let key = operation.id.to_string();
                     let value = self.seal(&key, &operation.write())?;
@@ -268,15 +272,13 @@ impl StoreFile {
         }
         let written = (|| -> Result<_, redb::Error> {
             let transaction = self.database.begin_write()?;
-            for (table, entries) in [(RECORDS, &records), (OPERATIONS, &operations)] {
-                let mut table = transaction.open_table(table)?;
-                for (key, value) in entries {
-                    match value {
-                        Some(value) => drop(table.insert(key.as_str(), value.as_slice())?),
-                        None => drop(table.remove(key.as_str())?),
-                    }
-                }
-            }
+            let operations = operations.iter().map(|(key, value)| (key.as_str(), value));
+            write(
+                &transaction,
+                RECORDS,
+                records.iter().map(|(key, value)| (*key, value)),
+            )?;
+            write(&transaction, OPERATIONS, operations)?;
             transaction.commit()?;
             Ok(())
         })();
@@ -302,6 +304,22 @@ impl StoreFile {
             reason,
         }
     }
+}
+
+/// Puts values into a table, sealed; takes away those that are none.
+fn write<'a>(
+    transaction: &WriteTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    entries: impl Iterator<Item = (&'a str, &'a Option<Vec<u8>>)>,
+) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(table)?;
+    for (key, value) in entries {
+        match value {
+            Some(value) => drop(table.insert(key, value.as_slice())?),
+            None => drop(table.remove(key)?),
+        }
+    }
+    Ok(())
 }
 
 /// A file that is not in its folder yet would be gone after a loss of power.

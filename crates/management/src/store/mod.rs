@@ -4,200 +4,29 @@
 //! memory: whoever was answered finds what it was told, also after a crash.
 
 pub(crate) mod disk;
+pub(crate) mod expiry;
 mod hidden;
 pub(crate) mod masks;
+pub(crate) mod operation;
 pub(crate) mod record;
+pub(crate) mod state;
 mod stored_record;
 pub(crate) mod unknown;
 
 use crate::arm::error::Error;
-use crate::arm::id::{ResourceId, ResourceKind};
-use crate::definitions;
-use crate::operations::ArmOperation;
-use disk::StoreFile;
+use crate::arm::id::ResourceKind;
+use disk::{StoreError, StoreFile};
 use record::ResourceRecord;
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use stored_record::StoredRecord;
+use state::{StoreChange, StoreState};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use twinroute_listen::Network;
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::name::InstanceName;
-use twinroute_model::route::Route;
-use uuid::Uuid;
-
-/// Everything, as of one moment.
-#[derive(Debug, Default)]
-pub(crate) struct StoreState {
-    records: BTreeMap<Box<str>, StoredRecord>,
-    operations: HashMap<Uuid, Arc<ArmOperation>>,
-    /// By the key of their resource, those that run.
-    running: HashMap<String, Uuid>,
-}
-
-impl StoreState {
-    pub(crate) fn get(&self, id: &ResourceId) -> Option<ResourceRecord> {
-        self.records
-            .get(id.key().as_str())
-            .map(StoredRecord::record)
-    }
-
-    /// The record that is found by a key.
-    pub(crate) fn by_key(&self, key: &str) -> Option<ResourceRecord> {
-        self.records.get(key).map(StoredRecord::record)
-    }
-
-    pub(crate) fn has(&self, id: &ResourceId) -> bool {
-        self.records.contains_key(id.key().as_str())
-    }
-
-    /// Those whose keys begin with `prefix` and come behind `after`, in the order of their keys.
-    fn kept<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a str, &'a StoredRecord)> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let range = self.records.range::<str, _>((start, Bound::Unbounded));
-        range
-            .map(|(key, kept)| (&**key, kept))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-    }
-
-    /// The records whose keys begin with `prefix` and come behind `after`, in the order of their keys.
-    pub(crate) fn range<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a str>,
-    ) -> impl Iterator<Item = ResourceRecord> + 'a {
-        self.kept(prefix, after).map(|(_, kept)| kept.record())
-    }
-
-    /// The keys that begin with `prefix`: what is counted or removed need not be taken apart.
-    pub(crate) fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.kept(prefix, None).map(|(key, _)| key)
-    }
-
-    /// The endpoints that records below `prefix` define; `read` is asked once for each record.
-    pub(crate) fn endpoints<'a>(
-        &'a self,
-        prefix: &'a str,
-        read: fn(&ResourceRecord) -> Option<Endpoint>,
-    ) -> impl Iterator<Item = &'a Endpoint> {
-        let kept = self.kept(prefix, None);
-        kept.filter_map(move |(_, kept)| kept.endpoint(read))
-    }
-
-    /// The routes that records below `prefix` define; `read` is asked once for each record.
-    pub(crate) fn routes<'a>(
-        &'a self,
-        prefix: &'a str,
-        read: fn(&ResourceRecord) -> Option<Route>,
-    ) -> impl Iterator<Item = &'a Route> {
-        let kept = self.kept(prefix, None);
-        kept.filter_map(move |(_, kept)| kept.route(read))
-    }
-
-    /// All records of a kind.
-    pub(crate) fn kind(&self, kind: ResourceKind) -> impl Iterator<Item = ResourceRecord> {
-        let prefix = ResourceId::kind_prefix(kind);
-        let start = (Bound::Included(prefix.as_str()), Bound::Unbounded);
-        let range = self.records.range::<str, _>(start);
-        range
-            .take_while(move |(key, _)| key.starts_with(&prefix))
-            .map(|(_, kept)| kept.record())
-    }
-
-    /// The record of a kind that has this name, wherever it is.
-    pub(crate) fn named(&self, kind: ResourceKind, name: &str) -> Option<ResourceRecord> {
-        let prefix = ResourceId::kind_prefix(kind);
-        let last = |key: &str| {
-            key.rsplit('/')
-                .next()
-                .is_some_and(|last| last.eq_ignore_ascii_case(name))
-        };
-        let mut kept = self.kept(&prefix, None);
-        let found = kept.find(|(key, _)| last(key));
-        found.map(|(_, kept)| kept.record())
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = ResourceRecord> {
-        self.records.values().map(StoredRecord::record)
-    }
-
-    pub(crate) fn operation(&self, id: Uuid) -> Option<&Arc<ArmOperation>> {
-        self.operations.get(&id)
-    }
-
-    /// All operations, those that have ended too.
-    pub(crate) fn operations(&self) -> impl ExactSizeIterator<Item = &Arc<ArmOperation>> {
-        self.operations.values()
-    }
-
-    /// The operation that runs on a resource, if one does.
-    pub(crate) fn running(&self, id: &ResourceId) -> Option<&Arc<ArmOperation>> {
-        self.operation(*self.running.get(&id.key())?)
-    }
-
-    fn apply(&mut self, changes: Vec<StoreChange>) {
-        for change in changes {
-            match change {
-                StoreChange::Put(record) => {
-                    let key = record.id.key().into_boxed_str();
-                    self.records.insert(key, StoredRecord::new(&record));
-                }
-                StoreChange::Remove(key) => {
-                    self.records.remove(key.as_str());
-                }
-                StoreChange::Note(operation) => self.note(operation),
-                StoreChange::Forget(id) => drop(self.operations.remove(&id)),
-            }
-        }
-    }
-}
-
-impl StoreState {
-    fn note(&mut self, operation: ArmOperation) {
-        if operation.is_running() {
-            self.running.insert(operation.key.clone(), operation.id);
-        } else if self.running.get(&operation.key) == Some(&operation.id) {
-            self.running.remove(&operation.key);
-        }
-        self.operations.insert(operation.id, Arc::new(operation));
-    }
-}
-
-/// One step of a change.
-#[derive(Debug)]
-pub(crate) enum StoreChange {
-    Put(ResourceRecord),
-    Remove(String),
-    Note(ArmOperation),
-    Forget(Uuid),
-}
-
-impl StoreChange {
-    /// Whether it may change from which networks an instance is reached.
-    fn is_of_network(&self) -> bool {
-        const KINDS: [ResourceKind; 2] = [ResourceKind::Instance, ResourceKind::Connection];
-        match self {
-            Self::Put(record) => KINDS.contains(&record.id.kind),
-            Self::Remove(key) => KINDS
-                .iter()
-                .any(|kind| key.starts_with(&ResourceId::kind_prefix(*kind))),
-            Self::Note(_) | Self::Forget(_) => false,
-        }
-    }
-}
 
 fn publish(state: &StoreState, network: &Network) {
     let instances = state.kind(ResourceKind::Instance).filter_map(|record| {
         let name = InstanceName::new(&record.id.name).ok()?;
-        Some((name, definitions::network(state, &record)))
+        Some((name, state.network_access(&record)))
     });
     let instances: Vec<_> = instances.collect();
     network.set(instances.iter().map(|(name, access)| (name, access)));
@@ -223,9 +52,9 @@ pub(crate) struct RecordStore {
 
 impl RecordStore {
     /// Opens what is on disk.
-    pub(crate) fn on_disk(disk: StoreFile) -> Result<Self, disk::StoreError> {
+    pub(crate) fn on_disk(disk: StoreFile) -> Result<Self, StoreError> {
         let mut state = StoreState::default();
-        disk.load(|change| state.apply(vec![change]))?;
+        disk.load(|change| state.apply(change))?;
         Ok(Self::with(state, Backing::Disk(Box::new(disk))))
     }
 
@@ -320,9 +149,11 @@ impl RecordStore {
     }
 
     /// Shows other records from here on, in place of all there were; of a mirror.
-    pub(crate) fn show(&self, records: Vec<ResourceRecord>) {
+    pub(crate) fn show(&self, records: impl IntoIterator<Item = ResourceRecord>) {
         let mut state = StoreState::default();
-        state.apply(records.into_iter().map(StoreChange::Put).collect());
+        for record in records {
+            state.apply(StoreChange::put(&record));
+        }
         let mut present = self.state.write().unwrap_or_else(PoisonError::into_inner);
         publish(&state, &self.network);
         *present = state;
@@ -331,12 +162,10 @@ impl RecordStore {
     }
 
     fn adopt(&self, changes: Vec<StoreChange>) {
-        let mut records = changes.iter();
-        let records =
-            records.any(|change| matches!(change, StoreChange::Put(_) | StoreChange::Remove(_)));
+        let records = changes.iter().any(|change| change.key().is_some());
         let network = changes.iter().any(StoreChange::is_of_network);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.apply(changes);
+        changes.into_iter().for_each(|change| state.apply(change));
         if network {
             publish(&state, &self.network);
         }

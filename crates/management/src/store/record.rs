@@ -27,7 +27,7 @@ pub(crate) struct ResourceRecord {
 
 /// A record as it is written, before it is sealed.
 #[derive(Deserialize)]
-struct Written {
+struct ReadRecord {
     id: String,
     body: Map<String, Value>,
     #[serde(default)]
@@ -36,18 +36,24 @@ struct Written {
 
 /// The same, borrowed.
 #[derive(Serialize)]
-struct Writing<'a> {
+struct WrittenRecord<'a> {
     id: String,
     body: &'a Map<String, Value>,
     secrets: BTreeMap<&'a str, &'a str>,
 }
 
-/// Counts what is written.
-struct Counted(usize);
+/// A buffer that leaves no copy behind when it outgrows its place.
+struct WipedBuffer(Zeroizing<Vec<u8>>);
 
-impl io::Write for Counted {
+impl io::Write for WipedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -63,6 +69,19 @@ impl ResourceRecord {
         secrets: BTreeMap<String, Secret>,
     ) -> Self {
         Self { id, body, secrets }
+    }
+
+    /// A resource group of which nobody has said anything.
+    pub(crate) fn group(id: ResourceId) -> Self {
+        let body = Map::from_iter([
+            ("location".to_owned(), "westus2".into()),
+            ("tags".to_owned(), Value::Null),
+            (
+                "properties".to_owned(),
+                json!({ "provisioningState": "Succeeded" }),
+            ),
+        ]);
+        Self::new(id, body, BTreeMap::new())
     }
 
     /// The body as readers see it, before masks and computed members.
@@ -112,7 +131,8 @@ impl ResourceRecord {
     ) -> Result<(), Error> {
         let pointer = format!("{pointer}/{}", escaped(member));
         let mut value = value.clone();
-        hide(&mut self.secrets, present, member, &mut value, &pointer);
+        let stored = present.map(|present| &present.secrets);
+        hide(&mut self.secrets, stored, member, &mut value, &pointer);
         let mut body = Value::Object(std::mem::take(&mut self.body));
         put(&mut body, &pointer, value);
         for (at, secret) in &mut self.secrets {
@@ -192,23 +212,20 @@ impl ResourceRecord {
     /// As it is stored; zeroed when it is dropped.
     pub(crate) fn write(&self) -> Zeroizing<Vec<u8>> {
         let secrets = self.secrets.iter();
-        let written = Writing {
+        let written = WrittenRecord {
             id: self.id.to_string(),
             body: &self.body,
             secrets: secrets
                 .map(|(pointer, secret)| (pointer.as_str(), secret.expose()))
                 .collect(),
         };
-        // Of a buffer that outgrows its place a copy stays behind, which nobody zeroes.
-        let mut counted = Counted(0);
-        serde_json::to_writer(&mut counted, &written).expect("values and texts are JSON");
-        let mut bytes = Zeroizing::new(Vec::with_capacity(counted.0));
-        serde_json::to_writer(&mut *bytes, &written).expect("values and texts are JSON");
-        bytes
+        let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(1024)));
+        serde_json::to_writer(&mut buffer, &written).expect("values and texts are JSON");
+        buffer.0
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let written: Written = serde_json::from_slice(bytes).ok()?;
+        let written: ReadRecord = serde_json::from_slice(bytes).ok()?;
         let secrets = written.secrets;
         let id = ResourceId::parse(&written.id)?;
         Some(Self::new(id, written.body, secrets))

@@ -1,5 +1,5 @@
-//! A record as it waits in memory: its written form, which is a quarter of the size of a record taken apart,
-//! and beside it what the table is made of.
+//! A record as it waits in memory and is sealed on disk: its written form, which is a quarter of the size of a record
+//! taken apart, and beside it what the table is made of.
 
 use super::record::ResourceRecord;
 use std::sync::OnceLock;
@@ -16,21 +16,29 @@ pub(crate) struct StoredRecord {
 }
 
 impl StoredRecord {
+    /// Writes a record.
     pub(crate) fn new(record: &ResourceRecord) -> Self {
-        // Taken out, not copied: the buffer itself becomes the secret.
-        let written = std::mem::take(&mut *record.write());
-        let written = String::from_utf8(written).expect("JSON is UTF-8");
-        Self {
-            written: Secret::new(written),
+        Self::of(&record.write()).expect("it was written by this process")
+    }
+
+    /// Takes what [`Self::written`] gave; the text itself is not looked at.
+    pub(super) fn of(written: &[u8]) -> Option<Self> {
+        Some(Self {
+            // A copy of just this size: the secret keeps it as it is, and would leave a larger one behind.
+            written: Secret::from(std::str::from_utf8(written).ok()?),
             endpoint: OnceLock::new(),
             route: OnceLock::new(),
-        }
+        })
+    }
+
+    /// As it is sealed.
+    pub(super) fn written(&self) -> &[u8] {
+        self.written.expose().as_bytes()
     }
 
     /// The record, taken apart.
     pub(crate) fn record(&self) -> ResourceRecord {
-        let record = ResourceRecord::read(self.written.expose().as_bytes());
-        record.expect("it was written by this process")
+        ResourceRecord::read(self.written()).expect("it was read or written by this process")
     }
 
     /// The endpoint that it defines; `read` is asked once.
@@ -38,17 +46,13 @@ impl StoredRecord {
         &self,
         read: fn(&ResourceRecord) -> Option<Endpoint>,
     ) -> Option<&Endpoint> {
-        let endpoint = self
-            .endpoint
-            .get_or_init(|| read(&self.record()).map(Box::new));
-        endpoint.as_deref()
+        let read = || read(&self.record()).map(Box::new);
+        self.endpoint.get_or_init(read).as_deref()
     }
 
     /// The route that it defines; `read` is asked once.
     pub(crate) fn route(&self, read: fn(&ResourceRecord) -> Option<Route>) -> Option<&Route> {
-        let route = self
-            .route
-            .get_or_init(|| read(&self.record()).map(Box::new));
-        route.as_deref()
+        let read = || read(&self.record()).map(Box::new);
+        self.route.get_or_init(read).as_deref()
     }
 }

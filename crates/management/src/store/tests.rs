@@ -1,5 +1,6 @@
 use super::*;
-use crate::operations::OperationStep;
+use crate::arm::id::ResourceId;
+use crate::store::operation::{ArmOperation, OperationStep};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
@@ -20,7 +21,7 @@ fn record(name: &str, secret: &str) -> ResourceRecord {
 }
 
 fn put(store: &RecordStore, name: &str, secret: &str) {
-    let change = StoreChange::Put(record(name, secret));
+    let change = StoreChange::put(&record(name, secret));
     store.change(|_| Ok((vec![change], ()))).unwrap();
 }
 
@@ -92,7 +93,7 @@ fn what_is_refused_changes_nothing_and_tells_nobody() {
     put(&store, "a", "x");
     assert!(changes.has_changed().unwrap());
     let mirror = RecordStore::mirror("definitions come from files");
-    let change = StoreChange::Put(record("a", "x"));
+    let change = StoreChange::put(&record("a", "x"));
     let refused = mirror.change(|_| Ok((vec![change], ()))).unwrap_err();
     assert_eq!(refused.code(), "ScopeLocked");
     mirror.show(vec![record("b", "x")]);

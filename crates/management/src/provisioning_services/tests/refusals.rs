@@ -1,7 +1,7 @@
 //! What is refused, in whose words.
 
 use super::*;
-use crate::operations::OperationStep;
+use crate::store::operation::OperationStep;
 
 /// Each of these properties must be refused with this text.
 async fn check_properties<const N: usize>(cases: [(Value, &str); N]) {

@@ -4,25 +4,19 @@
 //! `$skipToken`. The token is the key of the last item that was given, so that a list that changes
 //! meanwhile neither repeats nor loses what stays in it.
 
-use super::error::Error;
-use super::request::ArmRequest;
-use crate::store::StoreState;
+use crate::arm::answer::ArmAnswer;
+use crate::arm::error::Error;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::link::{next, read_token, token};
+use crate::arm::request::ArmRequest;
+use crate::context::ServerContext;
+use crate::preconditions::need_parent;
 use crate::store::record::ResourceRecord;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::store::state::StoreState;
 use serde_json::{Value, json};
 
 /// Items of a page, unless fewer are asked for with `$top`.
 pub(crate) const ITEMS_MAX: usize = 500;
-
-/// What stands unescaped in a URL that is given out.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/').remove(b'$');
 
 /// The records below a prefix that one page holds, and where the next begins.
 pub(crate) struct RecordPage {
@@ -58,7 +52,7 @@ pub(crate) fn list(
     state: &StoreState,
     prefix: &str,
     render: impl Fn(&ResourceRecord) -> Value,
-) -> Result<Value, Error> {
+) -> Result<ArmAnswer, Error> {
     let after = match request.query("$skipToken") {
         None => None,
         Some(token) => Some(format!("{prefix}{}", read_token(token, "$skipToken")?)),
@@ -70,7 +64,27 @@ pub(crate) fn list(
     if let Some(token) = page.next {
         body["nextLink"] = next(request, &token).into();
     }
-    Ok(body)
+    Ok(ArmAnswer::ok(body))
+}
+
+/// A list of what belongs to `owner`.
+///
+/// # Errors
+/// As [`list`], and when there is no such owner.
+pub(crate) fn children(
+    context: &ServerContext,
+    request: &ArmRequest,
+    owner: &ResourceId,
+    kind: ResourceKind,
+    render: impl Fn(&ResourceRecord) -> Value,
+) -> Result<ArmAnswer, Error> {
+    need_parent(context, owner)?;
+    list(
+        request,
+        &context.store.read(),
+        &owner.children(kind),
+        render,
+    )
 }
 
 /// How many items a page has: `$top` of them at most.
@@ -85,51 +99,6 @@ pub(crate) fn items_max(request: &ArmRequest) -> Result<usize, Error> {
     let number = is_number.then(|| top.parse().unwrap_or(usize::MAX));
     match number {
         Some(items @ 1..) => Ok(items.min(ITEMS_MAX)),
-        _ => Err(Error::Invalid {
-            target: "$top".to_owned(),
-            rule: "must be a whole number from 1 on".to_owned(),
-        }),
+        _ => Err(Error::invalid("$top", "must be a whole number from 1 on")),
     }
-}
-
-/// The URL of the page that begins at a token: the same list, asked for as before.
-pub(crate) fn next(request: &ArmRequest, token: &str) -> String {
-    let mut link = url(request, &request.path());
-    let version = request.query("api-version").unwrap_or_default();
-    link.push_str(&format!("?api-version={}", escape(version)));
-    for kept in ["$top", "$filter"] {
-        if let Some(value) = request.query(kept) {
-            link.push_str(&format!("&{kept}={}", escape(value)));
-        }
-    }
-    link.push_str(&format!("&$skipToken={token}"));
-    link
-}
-
-/// An absolute URL of this server.
-pub(crate) fn url(request: &ArmRequest, path: &str) -> String {
-    format!(
-        "{}{}",
-        request.base,
-        utf8_percent_encode(path, ESCAPED_PATH)
-    )
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    utf8_percent_encode(text, ESCAPED).to_string()
-}
-
-pub(crate) fn token(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(text)
-}
-
-/// # Errors
-/// When it is none of ours.
-pub(crate) fn read_token(token: &str, name: &'static str) -> Result<String, Error> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.ok_or_else(|| Error::Invalid {
-        target: name.to_owned(),
-        rule: "is not a token of this server; begin the list anew".to_owned(),
-    })
 }
