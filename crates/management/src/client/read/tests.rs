@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use serde_json::Value;
 use twinroute_credential::overlay::{Field, Overlay, PREFIX};
 use twinroute_model::endpoint::{Access, DeadLetter, Identity};
 
