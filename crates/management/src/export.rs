@@ -14,6 +14,7 @@ use crate::store::RecordStore;
 use crate::store::operation::{ArmOperation, OperationStep};
 use crate::store::record::ResourceRecord;
 use crate::store::state::{StoreChange, StoreState};
+use crate::store::wiped_json;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -22,6 +23,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::json::Document;
 use twinroute_model::secret::Secret;
 
 /// Resources of one document.
@@ -202,7 +204,7 @@ pub(crate) async fn import(
 /// A resource of a document.
 struct Given {
     id: ResourceId,
-    body: Value,
+    body: Document,
 }
 
 /// Takes a document apart.
@@ -227,6 +229,7 @@ fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
                 if let Some(members) = body.as_object_mut() {
                     members.remove("etag");
                 }
+                let body = Document::new(body);
                 given.push(Given { id, body });
             }
             Err(reason) => refused.push(Refused {
@@ -352,7 +355,7 @@ async fn put(copy: &Arc<ServerContext>, resource: &Given) -> Result<(), String> 
         author: Author::command("command", "import"),
     };
     let (head, ()) = request.into_parts();
-    let body = resource.body.to_string();
+    let body = std::mem::take(&mut *wiped_json::write(resource.body.value()));
     let answer = server::reply(copy, head, body.into(), caller).await;
     if answer.status().is_success() {
         return Ok(());
@@ -424,7 +427,7 @@ fn provision(record: &mut ResourceRecord, before: &StoreState, now: Timestamp) -
 
 /// Devices know a service by its id scope: a new one would lose them.
 fn keep_scope(record: &mut ResourceRecord, given: &Given, before: &StoreState) {
-    let scope = given.body["properties"]["idScope"].as_str();
+    let scope = given.body.value()["properties"]["idScope"].as_str();
     let Some(scope) = scope.filter(|scope| is_scope(scope)) else {
         return;
     };

@@ -4,7 +4,7 @@ use super::error::Error;
 use super::json;
 use super::path::RequestPath;
 use super::versions;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
@@ -13,6 +13,7 @@ use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::json::Document;
 use uuid::Uuid;
+use zeroize::Zeroize as _;
 
 /// What was asked, by whom, and how the answer's URLs begin.
 pub(crate) struct ArmRequest {
@@ -34,7 +35,7 @@ pub(crate) struct ArmRequest {
     pub(crate) now: Timestamp,
     /// The private endpoint connection that the listener stands for.
     pub(crate) way: Option<PrivateWay>,
-    body: Bytes,
+    body: RequestBody,
 }
 
 /// What is known of a request beside its head.
@@ -45,6 +46,25 @@ pub(crate) struct RequestArrival {
     pub(crate) author: Author,
     pub(crate) now: Timestamp,
     pub(crate) body: Bytes,
+}
+
+/// What was sent; zeroed when the request is answered. One that came in a single piece stands in the HTTP library's
+/// buffer, which nobody else can write to.
+struct RequestBody(Bytes);
+
+impl RequestBody {
+    /// The memory of the body, zeroed; nothing if it is not ours alone.
+    fn wipe(&mut self) -> Option<BytesMut> {
+        let mut own = std::mem::take(&mut self.0).try_into_mut().ok()?;
+        own.as_mut().zeroize();
+        Some(own)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        drop(self.wipe());
+    }
 }
 
 impl ArmRequest {
@@ -72,7 +92,7 @@ impl ArmRequest {
             author: arrival.author.request(id),
             id,
             now: arrival.now,
-            body: arrival.body,
+            body: RequestBody(arrival.body),
         })
     }
 
@@ -116,7 +136,7 @@ impl ArmRequest {
                 return Err(Error::UnsupportedMediaType { found });
             }
         }
-        json::read(&self.body)
+        json::read(&self.body.0)
     }
 
     /// The last segment of the path, in lower case.
@@ -206,6 +226,15 @@ pub(crate) mod tests {
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
         ArmRequest::new(head, arrival)
+    }
+
+    #[test]
+    fn a_body_is_zeroed_when_it_is_ours_alone() {
+        let mut body = RequestBody(Bytes::from(b"AccessKey=abc".to_vec()));
+        assert_eq!(body.wipe().unwrap(), [0; 13][..]);
+        let shared = Bytes::from(b"AccessKey=abc".to_vec());
+        assert!(RequestBody(shared.clone()).wipe().is_none());
+        assert_eq!(shared, b"AccessKey=abc"[..]);
     }
 
     #[test]

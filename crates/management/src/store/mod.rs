@@ -12,6 +12,7 @@ pub(crate) mod record;
 pub(crate) mod state;
 mod stored_record;
 pub(crate) mod unknown;
+pub(crate) mod wiped_json;
 
 use crate::arm::error::Error;
 use crate::arm::id::ResourceKind;

@@ -3,13 +3,13 @@
 //! A secret is never in `body`, so whatever is rendered from `body` cannot show one.
 
 use super::hidden::{counterpart, escaped, hide};
+use super::wiped_json;
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
 use crate::arm::json::BodyObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::LazyLock;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
@@ -40,26 +40,6 @@ struct WrittenRecord<'a> {
     id: String,
     body: &'a Map<String, Value>,
     secrets: BTreeMap<&'a str, &'a str>,
-}
-
-/// A buffer that leaves no copy behind when it outgrows its place.
-struct WipedBuffer(Zeroizing<Vec<u8>>);
-
-impl io::Write for WipedBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let needed = self.0.len() + bytes.len();
-        if needed > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
-            larger.extend_from_slice(&self.0);
-            self.0 = larger;
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl ResourceRecord {
@@ -219,9 +199,7 @@ impl ResourceRecord {
                 .map(|(pointer, secret)| (pointer.as_str(), secret.expose()))
                 .collect(),
         };
-        let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(1024)));
-        serde_json::to_writer(&mut buffer, &written).expect("values and texts are JSON");
-        buffer.0
+        wiped_json::write(&written)
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
