@@ -1,6 +1,7 @@
 //! What every request needs: the store, how destinations are asked, the clock, the settings.
 
 use crate::arm::error::Error;
+use crate::arm::request::ArmRequest;
 use crate::audit_cause::{self, AuditCause};
 use crate::settings::Settings;
 use crate::store::RecordStore;
@@ -8,7 +9,7 @@ use crate::store::expiry::OperationExpiry;
 use crate::store::operation::ProvisioningVerdict;
 use crate::store::state::{StoreChange, StoreState};
 use arc_swap::ArcSwap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use tokio::sync::Semaphore;
 use twinroute_listen::audit::Audit;
 use twinroute_model::clock::Clock;
@@ -38,6 +39,20 @@ pub(crate) struct ServerContext {
     ended: Mutex<Vec<(Uuid, ProvisioningVerdict)>>,
     /// The turn to store them.
     pub(crate) ending: tokio::sync::Mutex<()>,
+}
+
+/// A request, and what it needs.
+#[derive(Clone, Copy)]
+pub(crate) struct ServerCall<'a> {
+    pub(crate) context: &'a Arc<ServerContext>,
+    pub(crate) request: &'a ArmRequest,
+}
+
+impl<'a> ServerCall<'a> {
+    /// As [`RecordStore::read`].
+    pub(crate) fn state(self) -> RwLockReadGuard<'a, StoreState> {
+        self.context.store.read()
+    }
 }
 
 impl ServerContext {

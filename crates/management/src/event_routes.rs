@@ -12,9 +12,9 @@ use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
 use crate::arm::versions;
 use crate::audit_cause::AuditCause;
-use crate::context::ServerContext;
+use crate::context::{ServerCall, ServerContext};
 use crate::listing::RecordPage;
-use crate::preconditions::{idle, not_taken, only, unknown_path};
+use crate::preconditions::{idle, not_taken, only_get, unknown_path};
 use crate::store::record::ResourceRecord;
 use crate::store::state::{StoreChange, StoreState};
 use crate::store::unknown::UnknownMembers;
@@ -22,7 +22,6 @@ use crate::transitions::{self, Decision};
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use twinroute_filter::{Filter, Options};
 use twinroute_model::endpoint::ProvisioningState;
 use twinroute_model::name::RouteId;
@@ -35,32 +34,31 @@ const FILTER_MAX: usize = 32 << 10;
 
 /// Answers what stands behind `/eventroutes`; `instance` is the name in the path.
 pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: Option<&str>,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    check_version(request)?;
-    let (network, way) = (context.store.network(), request.way.as_ref());
+    check_version(call.request)?;
+    let (network, way) = (call.context.store.network(), call.request.way.as_ref());
     // Before anything is looked up: nobody learns which instances there are over a way that is not open.
     network.check_way(way).map_err(Error::Closed)?;
-    let instance = find(context, request, instance)?;
+    let instance = find(call, instance)?;
     network.check(way, &instance.name).map_err(Error::Closed)?;
     match path.words {
         [] => {
-            only(request, &[Method::GET], "GET")?;
-            list(context, request, &instance)
+            only_get(call)?;
+            list(call, &instance)
         }
         [_] => {
             let id = instance.child(ResourceKind::Route, path.name(0));
-            match request.method {
-                Method::GET => get(context, &id),
-                Method::PUT => put(context, request, instance, id).await,
-                Method::DELETE => delete(context, request, id).await,
-                _ => Err(not_taken(request, "GET, PUT and DELETE")),
+            match call.request.method {
+                Method::GET => get(call.context, &id),
+                Method::PUT => put(call, instance, id).await,
+                Method::DELETE => delete(call, id).await,
+                _ => Err(not_taken(call, "GET, PUT and DELETE")),
             }
         }
-        _ => Err(unknown_path(request)),
+        _ => Err(unknown_path(call)),
     }
 }
 
@@ -86,12 +84,8 @@ pub(crate) fn check_version(request: &ArmRequest) -> Result<(), Error> {
 }
 
 /// The instance that is asked.
-fn find(
-    context: &ServerContext,
-    request: &ArmRequest,
-    path: Option<&str>,
-) -> Result<ResourceId, Error> {
-    let state = context.store.read();
+fn find(call: ServerCall<'_>, path: Option<&str>) -> Result<ResourceId, Error> {
+    let state = call.state();
     if let Some(name) = path {
         let found = state
             .named(ResourceKind::Instance, name)
@@ -100,11 +94,16 @@ fn find(
             instance: name.to_owned(),
         });
     }
-    let label = request.host().split(['.', ':']).next().unwrap_or_default();
+    let label = call
+        .request
+        .host()
+        .split(['.', ':'])
+        .next()
+        .unwrap_or_default();
     if let Some(found) = state.named(ResourceKind::Instance, label) {
         return Ok(found.id.clone());
     }
-    let default = context.default_instance.as_str();
+    let default = call.context.default_instance.as_str();
     if let Some(found) = state.named(ResourceKind::Instance, default) {
         return Ok(found.id.clone());
     }
@@ -129,17 +128,14 @@ fn render(record: &ResourceRecord) -> Value {
 }
 
 /// What the list's continuation token holds: the page's size goes along, since not every client repeats it.
-fn list(
-    context: &ServerContext,
-    request: &ArmRequest,
-    instance: &ResourceId,
-) -> Result<ArmAnswer, Error> {
+fn list(call: ServerCall<'_>, instance: &ResourceId) -> Result<ArmAnswer, Error> {
     let prefix = instance.children(ResourceKind::Route);
-    let asked = request
+    let asked = call
+        .request
         .header("max-items-per-page")
         .and_then(|count| count.parse().ok());
     let (mut items_max, mut after) = (asked.unwrap_or(ITEMS_MAX), None);
-    if let Some(token) = request.query("continuationToken") {
+    if let Some(token) = call.request.query("continuationToken") {
         const NAME: &str = "continuationToken";
         let text = link::read_token(token, NAME)?;
         let pair = text.split_once(' ');
@@ -148,7 +144,7 @@ fn list(
         after = Some(format!("{prefix}{key}"));
     }
     let items_max = items_max.clamp(1, ITEMS_MAX);
-    let state = context.store.read();
+    let state = call.state();
     let page = RecordPage::of(&state, &prefix, after.as_deref(), items_max);
     let value: Vec<Value> = page.records.iter().map(render).collect();
     let next = page
@@ -157,8 +153,8 @@ fn list(
         .filter(|_| page.next.is_some())
         .map(|last| {
             let token = link::token(&format!("{items_max} {}", last.id.name));
-            let version = link::escape(request.query("api-version").unwrap_or_default());
-            let link = link::url(request, &request.path());
+            let version = link::escape(call.request.query("api-version").unwrap_or_default());
+            let link = link::url(call.request, &call.request.path());
             format!("{link}?continuationToken={token}&api-version={version}")
         });
     // Always there, null at the end: unlike ARM's.
@@ -171,13 +167,12 @@ fn get(context: &ServerContext, id: &ResourceId) -> Result<ArmAnswer, Error> {
 }
 
 async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: ResourceId,
     id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
     check_id(&id.name)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let endpoint = body.required_text("endpointName")?.to_owned();
     let filter = body.required_exact_text("filter")?.to_owned();
@@ -192,11 +187,11 @@ async fn put(
     let mut unknown = UnknownMembers::default();
     unknown.add("", &body, &["endpointName", "filter", "id"])?;
     let mut record = ResourceRecord::new(id.clone(), Map::new(), BTreeMap::new());
-    record.body.insert("filter".to_owned(), filter.into());
-    transitions::write(context, request, id, move |present| {
+    record.set("filter", filter);
+    transitions::write(call, id, move |present| {
         let name = active(present.state, &instance, &endpoint)?;
         idle(present.state, &instance)?;
-        record.body.insert("endpointName".to_owned(), name.into());
+        record.set("endpointName", name);
         unknown.keep(&mut record, present.before)?;
         Ok(Decision::Done(record))
     })
@@ -217,17 +212,13 @@ fn active(state: &StoreState, instance: &ResourceId, endpoint: &str) -> Result<S
     }
 }
 
-async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
+async fn delete(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let remove = move |_: &ServerContext, state: &StoreState| {
         state.get(&id).ok_or(Error::RouteNotFound)?;
         Ok((vec![StoreChange::Remove(id.key())], ()))
     };
-    let cause = AuditCause::of(request);
-    context.change(Some(cause), remove).await?;
+    let cause = AuditCause::of(call.request);
+    call.context.change(Some(cause), remove).await?;
     Ok(ArmAnswer::no_content())
 }
 

@@ -434,8 +434,7 @@ fn keep_scope(record: &mut ResourceRecord, given: &Given, before: &StoreState) {
     let mut others = before.kind(ResourceKind::Service);
     let used = others.any(|other| other.property("idScope") == Some(scope));
     if !used && !before.has(&record.id) {
-        let properties = record.properties_mut();
-        properties.insert("idScope".to_owned(), scope.into());
+        record.set_property("idScope", scope);
     }
 }
 

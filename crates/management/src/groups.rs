@@ -10,16 +10,15 @@ use crate::arm::identity::tenant;
 use crate::arm::json::BodyObject;
 use crate::arm::names::check_group;
 use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::{ServerCall, ServerContext};
 use crate::listing;
-use crate::preconditions::{need_group, not_taken, only};
+use crate::preconditions::{need, not_taken, only_get};
 use crate::store::record::{ResourceRecord, tags};
 use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, Decision};
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// `GET /subscriptions`: the configured one and those that hold something.
 pub(crate) fn subscriptions(context: &ServerContext) -> ArmAnswer {
@@ -76,61 +75,47 @@ pub(crate) fn metadata(request: &ArmRequest) -> ArmAnswer {
 
 /// `…/resourceGroups[/{group}]`.
 pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     subscription: &str,
     group: Option<&str>,
 ) -> Result<ArmAnswer, Error> {
-    request.version()?;
+    call.request.version()?;
     let Some(group) = group else {
-        only(request, &[Method::GET], "GET")?;
+        only_get(call)?;
         let prefix = ResourceId::subscription_prefix(ResourceKind::Group, subscription);
-        let state = context.store.read();
-        return listing::list(request, &state, &prefix, ResourceRecord::render_hidden);
+        let state = call.state();
+        return listing::list(call.request, &state, &prefix, ResourceRecord::render_hidden);
     };
     let id = ResourceId::group(subscription, group);
-    match request.method {
-        Method::GET => {
-            need_group(context, subscription, group)?;
-            let record = context.store.read().get(&id);
-            Ok(ArmAnswer::ok(
-                record.as_ref().map(ResourceRecord::render_hidden).into(),
-            ))
-        }
-        Method::PUT | Method::PATCH => put(context, request, id).await,
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(need(call, &id)?.render_hidden())),
+        Method::PUT | Method::PATCH => put(call, id).await,
         // With everything in it, as Azure does.
-        Method::DELETE => transitions::delete(context, request, id, |_, _| Ok(()), |_| None).await,
-        _ => Err(not_taken(request, "GET, HEAD, PUT, PATCH and DELETE")),
+        Method::DELETE => transitions::delete(call, id, |_, _| Ok(()), |_| None).await,
+        _ => Err(not_taken(call, "GET, HEAD, PUT, PATCH and DELETE")),
     }
 }
 
-async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_group(&id.name)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let location = body.text("location")?.map(str::to_owned);
     let new_tags = tags(&body)?;
     let unknown = UnknownMembers::of(&body, &["provisioningState"])?;
     let fresh = ResourceRecord::group(id.clone());
-    let outcome = transitions::write(context, request, id, move |present| {
+    let outcome = transitions::write(call, id, move |present| {
         let mut record = present.before.cloned().unwrap_or(fresh);
         if let Some(location) = location {
-            record.body.insert("location".to_owned(), location.into());
+            record.set("location", location);
         }
         if !new_tags.is_null() {
-            record.body.insert("tags".to_owned(), new_tags);
+            record.set("tags", new_tags);
         }
         unknown.keep(&mut record, present.before)?;
         Ok(Decision::Done(record))
     })
     .await?;
-    let status = match outcome.is_new {
-        true => StatusCode::CREATED,
-        false => StatusCode::OK,
-    };
-    Ok(ArmAnswer::new(status, Some(outcome.record.render_hidden())))
+    let body = Some(outcome.record.render_hidden());
+    Ok(ArmAnswer::new(outcome.status(), body))
 }

@@ -9,7 +9,7 @@ use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::link::{next, read_token, token};
 use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::preconditions::need_parent;
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
@@ -72,19 +72,13 @@ pub(crate) fn list(
 /// # Errors
 /// As [`list`], and when there is no such owner.
 pub(crate) fn children(
-    context: &ServerContext,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     owner: &ResourceId,
     kind: ResourceKind,
     render: impl Fn(&ResourceRecord) -> Value,
 ) -> Result<ArmAnswer, Error> {
-    need_parent(context, owner)?;
-    list(
-        request,
-        &context.store.read(),
-        &owner.children(kind),
-        render,
-    )
+    need_parent(call, owner)?;
+    list(call.request, &call.state(), &owner.children(kind), render)
 }
 
 /// How many items a page has: `$top` of them at most.

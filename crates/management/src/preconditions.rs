@@ -4,9 +4,8 @@
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::path::PathCursor;
-use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::settings::Settings;
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
@@ -14,17 +13,17 @@ use http::Method;
 
 /// The version must be one that the provider has. On a list the answer is another than on a resource.
 pub(crate) fn check_version(
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     path: PathCursor<'_>,
     namespace: &'static str,
     supported: &'static [&'static str],
 ) -> Result<(), Error> {
-    let version = request.version()?;
+    let version = call.request.version()?;
     if versions::find(supported, version).is_some() {
         return Ok(());
     }
     if path.words.len() % 2 == 1 {
-        return Err(unknown_type(request, namespace));
+        return Err(unknown_type(call, namespace));
     }
     Err(Error::NoRegisteredProvider {
         location: String::new(),
@@ -35,29 +34,37 @@ pub(crate) fn check_version(
 }
 
 /// A provider of ours, but nothing that it has.
-pub(crate) fn unknown_type(request: &ArmRequest, namespace: &'static str) -> Error {
+pub(crate) fn unknown_type(call: ServerCall<'_>, namespace: &'static str) -> Error {
     Error::UnknownType {
         namespace,
-        version: request.query("api-version").unwrap_or_default().to_owned(),
+        version: call
+            .request
+            .query("api-version")
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 
-/// Refuses other methods.
-pub(crate) fn only(
-    request: &ArmRequest,
-    methods: &[Method],
-    allow: &'static str,
-) -> Result<(), Error> {
-    if methods.contains(&request.method) {
-        return Ok(());
+/// Refuses other methods than GET.
+pub(crate) fn only_get(call: ServerCall<'_>) -> Result<(), Error> {
+    match call.request.method {
+        Method::GET => Ok(()),
+        _ => Err(not_taken(call, "GET")),
     }
-    Err(not_taken(request, allow))
+}
+
+/// Refuses other methods than POST.
+pub(crate) fn only_post(call: ServerCall<'_>) -> Result<(), Error> {
+    match call.request.method {
+        Method::POST => Ok(()),
+        _ => Err(not_taken(call, "POST")),
+    }
 }
 
 /// What a method gets that is not taken here.
-pub(crate) fn not_taken(request: &ArmRequest, allow: &'static str) -> Error {
+pub(crate) fn not_taken(call: ServerCall<'_>, allow: &'static str) -> Error {
     Error::MethodNotAllowed {
-        method: request.method.to_string(),
+        method: call.request.method.to_string(),
         allow,
     }
 }
@@ -65,30 +72,30 @@ pub(crate) fn not_taken(request: &ArmRequest, allow: &'static str) -> Error {
 /// The child that is asked for, by what stands behind its kind's segment; nothing is their list, which is only
 /// read.
 pub(crate) fn child<'a>(
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     path: PathCursor<'a>,
 ) -> Result<Option<&'a str>, Error> {
     match path.words {
-        [] => only(request, &[Method::GET], "GET").map(|()| None),
+        [] => only_get(call).map(|()| None),
         [_] => Ok(Some(path.name(0))),
-        _ => Err(unknown_path(request)),
+        _ => Err(unknown_path(call)),
     }
 }
 
-pub(crate) fn unknown_path(request: &ArmRequest) -> Error {
+pub(crate) fn unknown_path(call: ServerCall<'_>) -> Error {
     Error::UnknownPath {
-        path: request.path(),
+        path: call.request.path(),
     }
 }
 
 /// The group must be there: made by hand, or with the first resource in it.
 pub(crate) fn need_group(
-    context: &ServerContext,
+    call: ServerCall<'_>,
     subscription: &str,
     group: &str,
 ) -> Result<(), Error> {
     let id = ResourceId::group(subscription, group);
-    if context.store.read().has(&id) {
+    if call.state().has(&id) {
         return Ok(());
     }
     Err(Error::GroupNotFound {
@@ -97,24 +104,24 @@ pub(crate) fn need_group(
 }
 
 /// What a resource stands in must be there: its owner, or its group.
-pub(crate) fn need_above(context: &ServerContext, id: &ResourceId) -> Result<(), Error> {
+pub(crate) fn need_above(call: ServerCall<'_>, id: &ResourceId) -> Result<(), Error> {
     match id.owner() {
-        Some(owner) => need_parent(context, &owner),
-        None => need_group(context, &id.subscription, &id.group),
+        Some(owner) => need_parent(call, &owner),
+        None => need_group(call, &id.subscription, &id.group),
     }
 }
 
 /// The resource, or that it is not there.
-pub(crate) fn need(context: &ServerContext, id: &ResourceId) -> Result<ResourceRecord, Error> {
-    need_above(context, id)?;
-    let record = context.store.read().get(id);
+pub(crate) fn need(call: ServerCall<'_>, id: &ResourceId) -> Result<ResourceRecord, Error> {
+    need_above(call, id)?;
+    let record = call.state().get(id);
     record.ok_or_else(|| not_found(id))
 }
 
 /// The parent of what is asked for must be there.
-pub(crate) fn need_parent(context: &ServerContext, owner: &ResourceId) -> Result<(), Error> {
-    need_group(context, &owner.subscription, &owner.group)?;
-    if context.store.read().has(owner) {
+pub(crate) fn need_parent(call: ServerCall<'_>, owner: &ResourceId) -> Result<(), Error> {
+    need_group(call, &owner.subscription, &owner.group)?;
+    if call.state().has(owner) {
         return Ok(());
     }
     Err(Error::ParentNotFound {

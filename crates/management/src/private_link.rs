@@ -5,20 +5,18 @@
 
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::ResourceId;
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
 use crate::arm::names;
 use crate::arm::path::PathCursor;
-use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
-use crate::preconditions::{need_above, need_parent, only};
+use crate::context::ServerCall;
+use crate::preconditions::{need_above, need_parent, only_get};
 use crate::store::record::ResourceRecord;
+use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeOutcome, Decision};
-use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
 
@@ -27,14 +25,13 @@ const DESCRIPTION_MAX: usize = 1024;
 
 /// Makes a connection to the group `group` of private link resources, or changes a connection's state.
 pub(crate) async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     id: ResourceId,
     group: &'static str,
 ) -> Result<ChangeOutcome, Error> {
-    need_above(context, &id)?;
+    need_above(call, &id)?;
     names::check_connection(&id.name)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let state = read(&body)?;
     let known = [
@@ -45,7 +42,7 @@ pub(crate) async fn put(
     ];
     let unknown = UnknownMembers::of(&body, &known)?;
     let fresh = fresh(&id, group);
-    transitions::write(context, request, id, move |present| {
+    transitions::write(call, id, move |present| {
         let mut record = present.before.cloned().unwrap_or(fresh);
         record
             .properties_mut()
@@ -82,6 +79,13 @@ fn read(body: &BodyObject<'_>) -> Result<Value, Error> {
     Ok(json!({ "status": status, "description": description, "actionsRequired": actions }))
 }
 
+/// All connections of a resource, as readers see them.
+pub(crate) fn render_all(state: &StoreState, owner: &ResourceId, kind: ResourceKind) -> Vec<Value> {
+    let prefix = owner.children(kind);
+    let all = state.range(&prefix, None);
+    all.map(|connection| connection.render_hidden()).collect()
+}
+
 /// The one thing that a private endpoint of a resource connects to.
 pub(crate) struct PrivateLinkTarget {
     pub(crate) group: &'static str,
@@ -91,14 +95,13 @@ pub(crate) struct PrivateLinkTarget {
 
 /// Answers `…/privateLinkResources[/{group}]`.
 pub(crate) fn resources(
-    context: &ServerContext,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     owner: &ResourceId,
     path: PathCursor<'_>,
     linked: &PrivateLinkTarget,
 ) -> Result<ArmAnswer, Error> {
-    only(request, &[Method::GET], "GET")?;
-    need_parent(context, owner)?;
+    only_get(call)?;
+    need_parent(call, owner)?;
     let group = linked.group;
     let resource = json!({
         "id": format!("{owner}/privateLinkResources/{group}"),

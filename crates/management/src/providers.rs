@@ -6,9 +6,8 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::link;
-use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::context::ServerContext;
+use crate::context::{ServerCall, ServerContext};
 use crate::listing;
 use crate::resource_filter::ResourceFilter;
 use crate::store::record::ResourceRecord;
@@ -177,17 +176,16 @@ pub(crate) fn locations(context: &ServerContext, subscription: &str) -> ArmAnswe
 /// # Errors
 /// When `$filter` or `$skipToken` is not understood.
 pub(crate) fn resources(
-    context: &ServerContext,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     subscription: &str,
     group: Option<&str>,
 ) -> Result<ArmAnswer, Error> {
-    let filter = request.query("$filter").unwrap_or_default();
+    let filter = call.request.query("$filter").unwrap_or_default();
     let filter = ResourceFilter::parse(filter).map_err(|rule| Error::invalid("$filter", rule))?;
-    let after = request.query("$skipToken");
+    let after = call.request.query("$skipToken");
     let after = after.map(|token| link::read_token(token, "$skipToken"));
     let after = after.transpose()?.unwrap_or_default();
-    let state = context.store.read();
+    let state = call.state();
     let mut found: Vec<ResourceRecord> = Vec::new();
     for kind in [ResourceKind::Instance, ResourceKind::Service] {
         let prefix = match group {
@@ -202,12 +200,12 @@ pub(crate) fn resources(
     }
     found.retain(|record| record.id.key() > after);
     found.sort_by_key(|record| record.id.key());
-    let items_max = listing::items_max(request)?;
+    let items_max = listing::items_max(call.request)?;
     let more = found.len() > items_max;
     found.truncate(items_max);
     let mut body = json!({ "value": found.iter().map(generic).collect::<Vec<_>>() });
     if let Some(last) = found.last().filter(|_| more) {
-        body["nextLink"] = link::next(request, &link::token(&last.id.key())).into();
+        body["nextLink"] = link::next(call.request, &link::token(&last.id.key())).into();
     }
     Ok(ArmAnswer::ok(body))
 }

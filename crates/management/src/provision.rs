@@ -104,8 +104,7 @@ fn end(
 /// Gives a resource its final state; gives the failure that its operation ends with.
 fn settle(record: &mut ResourceRecord, verdict: ProvisioningVerdict) -> Option<OperationFailure> {
     if record.id.kind == ResourceKind::Service {
-        let properties = record.properties_mut();
-        properties.insert("state".to_owned(), "Active".into());
+        record.set_property("state", "Active");
         record.set_state("Succeeded");
         return None;
     }

@@ -5,8 +5,8 @@ use crate::arm::error::Error;
 use crate::arm::path::{PathCursor, PathScope};
 use crate::arm::request::{ArmRequest, RequestArrival};
 use crate::audit_cause::{self, AuditCause};
-use crate::context::ServerContext;
-use crate::preconditions::{need_group, only, unknown_path};
+use crate::context::{ServerCall, ServerContext};
+use crate::preconditions::{need_group, only_get, only_post, unknown_path};
 use crate::{admission, digital_twins, event_routes, groups, illegal};
 use crate::{openapi, operations, providers, provisioning_services};
 use bytes::Bytes;
@@ -45,12 +45,16 @@ pub(crate) async fn reply(
     let result = match ArmRequest::new(head, arrival) {
         Ok(request) => {
             tracking.request = request.id;
+            let call = ServerCall {
+                context,
+                request: &request,
+            };
             let mut result = match request.segments.illegal {
-                None => answer(context, &request).await,
+                None => answer(call).await,
                 Some((at, reason)) => Err(illegal::refuse(&request, at, reason)),
             };
             if result.is_ok() && shows_keys(&request) {
-                result = note_keys(context, &request).await.and(result);
+                result = note_keys(call).await.and(result);
             }
             if let Err(error) = &result
                 && changes(&request)
@@ -88,10 +92,10 @@ fn shows_keys(request: &ArmRequest) -> bool {
 }
 
 /// Keys are not shown before it is noted that they were.
-async fn note_keys(context: &ServerContext, request: &ArmRequest) -> Result<(), Error> {
-    let audit = context.audit.load_full();
-    let shown = AuditCause::of(request).asked(&request.path());
-    let noted = audit.accept_one(&request.author, shown).await;
+async fn note_keys(call: ServerCall<'_>) -> Result<(), Error> {
+    let audit = call.context.audit.load_full();
+    let shown = AuditCause::of(call.request).asked(&call.request.path());
+    let noted = audit.accept_one(&call.request.author, shown).await;
     noted.map_err(|error| audit_cause::unnoted(&error))
 }
 
@@ -115,79 +119,79 @@ fn log(request: &ArmRequest, result: &Result<ArmAnswer, Error>) {
     }
 }
 
-async fn answer(context: &Arc<ServerContext>, request: &ArmRequest) -> Result<ArmAnswer, Error> {
-    let words = request.segments.words();
-    let path = PathCursor::new(&request.segments, &words);
-    let get = || only(request, &[Method::GET], "GET");
-    if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
-        context.store.is_read_only()?;
+async fn answer(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
+    let words = call.request.segments.words();
+    let path = PathCursor::new(&call.request.segments, &words);
+    let get = || only_get(call);
+    if !matches!(
+        call.request.method,
+        Method::GET | Method::HEAD | Method::POST
+    ) {
+        call.context.store.is_read_only()?;
     }
     match path.words {
         [] => {
             get()?;
-            Ok(ArmAnswer::text(openapi::about(request)))
+            Ok(ArmAnswer::text(openapi::about(call.request)))
         }
         ["openapi.json"] => {
             get()?;
-            Ok(ArmAnswer::ok(openapi::document(request)))
+            Ok(ArmAnswer::ok(openapi::document(call.request)))
         }
         ["metadata", "endpoints"] => {
             get()?;
-            Ok(groups::metadata(request))
+            Ok(groups::metadata(call.request))
         }
-        ["eventroutes", ..] => event_routes::answer(context, request, None, path.behind(1)).await,
+        ["eventroutes", ..] => event_routes::answer(call, None, path.behind(1)).await,
         ["instances", _, "eventroutes", ..] => {
             let instance = Some(path.name(1));
-            event_routes::answer(context, request, instance, path.behind(3)).await
+            event_routes::answer(call, instance, path.behind(3)).await
         }
         ["subscriptions"] => {
             get()?;
-            request.version()?;
-            Ok(groups::subscriptions(context))
+            call.request.version()?;
+            Ok(groups::subscriptions(call.context))
         }
         ["providers"] => {
             get()?;
-            request.version()?;
-            Ok(providers::list(context, None))
+            call.request.version()?;
+            Ok(providers::list(call.context, None))
         }
         ["providers", _] => {
             get()?;
-            request.version()?;
-            providers::get(context, None, path.name(1))
+            call.request.version()?;
+            providers::get(call.context, None, path.name(1))
         }
         ["providers", _, ..] => {
-            request.version()?;
+            call.request.version()?;
             let scope = PathScope {
                 subscription: None,
                 group: None,
             };
-            provider(context, request, scope, path.behind(1)).await
+            provider(call, scope, path.behind(1)).await
         }
         ["tenants"] => {
             get()?;
-            request.version()?;
-            Ok(groups::tenants(context))
+            call.request.version()?;
+            Ok(groups::tenants(call.context))
         }
-        ["subscriptions", _, ..] => {
-            in_subscription(context, request, path.name(1), path.behind(2)).await
-        }
-        _ => Err(unknown_path(request)),
+        ["subscriptions", _, ..] => in_subscription(call, path.name(1), path.behind(2)).await,
+        _ => Err(unknown_path(call)),
     }
 }
 
 async fn in_subscription(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     subscription: &str,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    request.version()?;
+    call.request.version()?;
     if Uuid::parse_str(subscription).is_err() {
         return Err(Error::InvalidSubscription {
             subscription: subscription.to_owned(),
         });
     }
-    let get = || only(request, &[Method::GET], "GET");
+    let get = || only_get(call);
     let mut scope = PathScope {
         subscription: Some(subscription),
         group: None,
@@ -197,63 +201,64 @@ async fn in_subscription(
             get()?;
             Ok(groups::subscription(subscription))
         }
-        ["resourcegroups"] => groups::answer(context, request, subscription, None).await,
-        ["resourcegroups", _] => {
-            groups::answer(context, request, subscription, Some(path.name(1))).await
-        }
+        ["resourcegroups"] => groups::answer(call, subscription, None).await,
+        ["resourcegroups", _] => groups::answer(call, subscription, Some(path.name(1))).await,
         ["resourcegroups", _, "providers", _, ..] => {
             scope.group = Some(path.name(1));
-            provider(context, request, scope, path.behind(3)).await
+            provider(call, scope, path.behind(3)).await
         }
         ["resourcegroups", _, "resources"] => {
             get()?;
-            need_group(context, subscription, path.name(1))?;
-            providers::resources(context, request, subscription, Some(path.name(1)))
+            need_group(call, subscription, path.name(1))?;
+            providers::resources(call, subscription, Some(path.name(1)))
         }
         ["resources"] => {
             get()?;
-            providers::resources(context, request, subscription, None)
+            providers::resources(call, subscription, None)
         }
         ["locations"] => {
             get()?;
-            Ok(providers::locations(context, subscription))
+            Ok(providers::locations(call.context, subscription))
         }
         ["providers"] => {
             get()?;
-            Ok(providers::list(context, Some(subscription)))
+            Ok(providers::list(call.context, Some(subscription)))
         }
         ["providers", _] => {
             get()?;
-            providers::get(context, Some(subscription), path.name(1))
+            providers::get(call.context, Some(subscription), path.name(1))
         }
         ["providers", _, "register"] => {
-            only(request, &[Method::POST], "POST")?;
-            Ok(providers::register(context, subscription, path.name(1)))
+            only_post(call)?;
+            Ok(providers::register(
+                call.context,
+                subscription,
+                path.name(1),
+            ))
         }
-        ["providers", _, ..] => provider(context, request, scope, path.behind(1)).await,
+        ["providers", _, ..] => provider(call, scope, path.behind(1)).await,
         ["operationstatuses", _] => {
             get()?;
-            operations::status(request, &context.store.read(), path.name(1))
+            operations::status(call.request, &call.state(), path.name(1))
         }
         ["operationresults", _] => {
             get()?;
-            operations::result(request, &context.store.read(), path.name(1), |_| None)
+            operations::result(call.request, &call.state(), path.name(1), |_| None)
         }
-        _ => Err(unknown_path(request)),
+        _ => Err(unknown_path(call)),
     }
 }
 
 /// Hands over to the provider whose namespace is ahead.
 async fn provider(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     scope: PathScope<'_>,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     let rest = path.behind(1);
     match path.words[0] {
-        "microsoft.digitaltwins" => digital_twins::answer(context, request, scope, rest).await,
-        "microsoft.devices" => provisioning_services::answer(context, request, scope, rest).await,
+        "microsoft.digitaltwins" => digital_twins::answer(call, scope, rest).await,
+        "microsoft.devices" => provisioning_services::answer(call, scope, rest).await,
         _ => Err(Error::UnknownNamespace {
             namespace: path.name(0).to_owned(),
         }),

@@ -7,9 +7,8 @@
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::request::ArmRequest;
 use crate::audit_cause::AuditCause;
-use crate::context::ServerContext;
+use crate::context::{ServerCall, ServerContext};
 use crate::operations;
 use crate::preconditions::{idle, need_above, not_found, room, staying};
 use crate::provision;
@@ -60,8 +59,7 @@ impl<'a> PresentState<'a> {
             .before
             .and_then(|before| before.property("createdTime"));
         let created = created.map_or_else(|| self.now.rfc3339(), str::to_owned);
-        let properties = record.properties_mut();
-        properties.insert("createdTime".to_owned(), created.into());
+        record.set_property("createdTime", created);
     }
 }
 
@@ -70,17 +68,32 @@ pub(crate) struct ChangeOutcome {
     /// The resource as it is now.
     pub(crate) record: ResourceRecord,
     /// Whether it was not there before.
-    pub(crate) is_new: bool,
+    is_new: bool,
     /// What goes on.
     operation: Option<Uuid>,
 }
 
 impl ChangeOutcome {
+    fn new(record: ResourceRecord, is_new: bool, operation: Option<&ArmOperation>) -> Self {
+        Self {
+            record,
+            is_new,
+            operation: operation.map(|operation| operation.id),
+        }
+    }
+
+    /// 201 for what was not there before, 200 for what was.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self.is_new {
+            true => StatusCode::CREATED,
+            false => StatusCode::OK,
+        }
+    }
+
     /// 200 for what is done; for what goes on `status`, with the headers by which a client follows it.
     pub(crate) fn answer(
         &self,
-        context: &ServerContext,
-        request: &ArmRequest,
+        call: ServerCall<'_>,
         status: StatusCode,
         body: Option<Value>,
     ) -> ArmAnswer {
@@ -88,8 +101,8 @@ impl ChangeOutcome {
             return ArmAnswer::new(StatusCode::OK, body);
         };
         let answer = ArmAnswer::new(status, body);
-        let state = context.store.read();
-        operations::announce(answer, &state, request, &self.record, operation)
+        let state = call.state();
+        operations::announce(answer, &state, call.request, &self.record, operation)
     }
 }
 
@@ -101,13 +114,12 @@ impl ChangeOutcome {
 /// What `decide` refuses; that its owner is not there or goes, that an operation runs on it, that there are too
 /// many of its kind; that it cannot be stored.
 pub(crate) async fn write(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     id: ResourceId,
     decide: impl FnOnce(&PresentState<'_>) -> Result<Decision, Error> + Send + 'static,
 ) -> Result<ChangeOutcome, Error> {
-    let (caller, now) = (request.caller.clone(), request.now);
-    change(context, request, move |context, state| {
+    let (caller, now) = (call.request.caller.clone(), call.request.now);
+    change(call, move |context, state| {
         // A group has neither operations of its own but its end, nor `systemData`.
         let is_group = id.kind == ResourceKind::Group;
         if let Some(owner) = id.owner() {
@@ -124,42 +136,29 @@ pub(crate) async fn write(
             before,
             now,
         };
-        let (mut record, operation) = match (decide(&present)?, before) {
-            (Decision::Unchanged, before) => {
-                let record = before.cloned().ok_or_else(|| not_found(id))?;
-                let (is_new, operation) = (false, None);
-                return Ok((
-                    Vec::new(),
-                    None,
-                    ChangeOutcome {
-                        record,
-                        is_new,
-                        operation,
-                    },
-                ));
+        let is_new = before.is_none();
+        let (mut record, operation) = match decide(&present)? {
+            Decision::Unchanged => {
+                let record = present.existing()?.clone();
+                return Ok((Vec::new(), None, ChangeOutcome::new(record, is_new, None)));
             }
-            (Decision::Done(record), _) => (record, None),
-            (Decision::Begun(mut record, state), before) => {
+            Decision::Done(record) => (record, None),
+            Decision::Begun(mut record, state) => {
                 record.set_state(state);
                 let step = OperationStep::over(before);
                 (record, Some(ArmOperation::begin(id, step, now)))
             }
         };
-        if before.is_none() {
+        if is_new {
             room(&context.settings, state, id)?;
         }
         let mut changes = Vec::new();
         if !is_group {
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
+            record.set("systemData", system_data(before, &caller, now));
             changes.extend(group_of(state, id, &caller));
         }
         changes.push(StoreChange::put(&record));
-        let outcome = ChangeOutcome {
-            record,
-            is_new: before.is_none(),
-            operation: operation.as_ref().map(|operation| operation.id),
-        };
+        let outcome = ChangeOutcome::new(record, is_new, operation.as_ref());
         Ok((changes, operation, outcome))
     })
     .await
@@ -184,52 +183,44 @@ fn group_of(state: &StoreState, id: &ResourceId, caller: &str) -> Option<StoreCh
 /// What `may` refuses; that what it would be in is not there, that another operation runs on it; that it cannot be
 /// stored.
 pub(crate) async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     id: ResourceId,
     may: impl FnOnce(&StoreState, &ResourceRecord) -> Result<(), Error> + Send + 'static,
     show: impl FnOnce(&ResourceRecord) -> Option<Value>,
 ) -> Result<ArmAnswer, Error> {
-    need_above(context, &id)?;
-    let now = request.now;
-    let deleted = change(context, request, move |_, state| {
+    need_above(call, &id)?;
+    let now = call.request.now;
+    let deleted = change(call, move |_, state| {
         let Some(mut record) = state.get(&id) else {
             return Ok((Vec::new(), None, None));
-        };
-        let outcome = |record, operation: &ArmOperation| {
-            Some(ChangeOutcome {
-                record,
-                is_new: false,
-                operation: Some(operation.id),
-            })
         };
         if let Some(running) = state.running(&id)
             && running.step == OperationStep::Delete
         {
-            return Ok((Vec::new(), None, outcome(record, running)));
+            let outcome = ChangeOutcome::new(record, false, Some(running));
+            return Ok((Vec::new(), None, Some(outcome)));
         }
         idle(state, &id)?;
         may(state, &record)?;
         record.set_state("Deleting");
         let operation = ArmOperation::begin(&id, OperationStep::Delete, now);
         let put = StoreChange::put(&record);
-        let outcome = outcome(record, &operation);
-        Ok((vec![put], Some(operation), outcome))
+        let outcome = ChangeOutcome::new(record, false, Some(&operation));
+        Ok((vec![put], Some(operation), Some(outcome)))
     })
     .await?;
     Ok(match deleted {
         None => ArmAnswer::no_content(),
         Some(outcome) => {
             let body = show(&outcome.record);
-            outcome.answer(context, request, StatusCode::ACCEPTED, body)
+            outcome.answer(call, StatusCode::ACCEPTED, body)
         }
     })
 }
 
 /// Stores what is decided, with the operation that it begins, and sets that going.
 async fn change<T: Send + 'static>(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     decide: impl FnOnce(
         &ServerContext,
         &StoreState,
@@ -237,7 +228,7 @@ async fn change<T: Send + 'static>(
     + Send
     + 'static,
 ) -> Result<T, Error> {
-    let cause = AuditCause::of(request);
+    let cause = AuditCause::of(call.request);
     let change = move |context: &Arc<ServerContext>| {
         let (begun, outcome) = context.change_now(Some(&cause), |state| {
             let (mut changes, operation, outcome) = decide(context, state)?;
@@ -257,5 +248,5 @@ async fn change<T: Send + 'static>(
         }
         Ok(outcome)
     };
-    context.off_thread(change).await
+    call.context.off_thread(change).await
 }

@@ -10,18 +10,16 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::path::PathCursor;
-use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::{ServerCall, ServerContext};
 use crate::definitions;
 use crate::listing;
-use crate::preconditions::{child, need, need_above, not_taken, only};
+use crate::preconditions::{child, need, need_above, not_taken, only_post};
 use crate::store::masks::KeptSecrets;
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
 use crate::transitions::{self, Decision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
-use std::sync::Arc;
 use twinroute_model::body::Spelling;
 use twinroute_model::endpoint::{BodySource, Endpoint, EndpointBody, EndpointType, FieldError};
 use twinroute_model::json::Document;
@@ -31,46 +29,44 @@ use twinroute_model::name::{EndpointName, InstanceName};
 const COMPUTED: &[&str] = &["createdTime", "provisioningError", "provisioningState"];
 
 pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: &ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     if let [_, "swapkeys"] = path.words {
-        only(request, &[Method::POST], "POST")?;
-        context.store.is_read_only()?;
+        only_post(call)?;
+        call.context.store.is_read_only()?;
         let id = instance.child(ResourceKind::Endpoint, path.name(0));
-        return swap_keys(context, request, id).await;
+        return swap_keys(call, id).await;
     }
-    let Some(name) = child(request, path)? else {
-        return listing::children(context, request, instance, ResourceKind::Endpoint, render);
+    let Some(name) = child(call, path)? else {
+        return listing::children(call, instance, ResourceKind::Endpoint, render);
     };
     let id = instance.child(ResourceKind::Endpoint, name);
-    match request.method {
-        Method::GET => Ok(ArmAnswer::ok(render(&need(context, &id)?))),
-        Method::PUT => put(context, request, instance, id).await,
-        Method::DELETE => delete(context, request, instance, id).await,
-        _ => Err(not_taken(request, "GET, PUT and DELETE")),
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(render(&need(call, &id)?))),
+        Method::PUT => put(call, instance, id).await,
+        Method::DELETE => delete(call, instance, id).await,
+        _ => Err(not_taken(call, "GET, PUT and DELETE")),
     }
 }
 
 async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: &ResourceId,
     id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
-    need_above(context, &id)?;
+    need_above(call, &id)?;
     let name = names::check_endpoint(&id.name)?;
-    let document = request.json()?;
-    let present = context.store.read().get(&id);
+    let document = call.request.json()?;
+    let present = call.state().get(&id);
     let WantedEndpoint {
         mut record,
         endpoint,
         kept,
     } = read(&id, &name, &document, present.as_ref())?;
-    connects(context, instance, &endpoint)?;
-    let outcome = transitions::write(context, request, id, move |present| {
+    connects(call.context, instance, &endpoint)?;
+    let outcome = transitions::write(call, id, move |present| {
         kept.check(present.before)?;
         if let Some(before) = present.before {
             keeps_authentication(before, &record)?;
@@ -83,7 +79,7 @@ async fn put(
     })
     .await?;
     let body = Some(render(&outcome.record));
-    Ok(outcome.answer(context, request, StatusCode::CREATED, body))
+    Ok(outcome.answer(call, StatusCode::CREATED, body))
 }
 
 /// What a body asks for.
@@ -208,13 +204,9 @@ fn keeps_authentication(before: &ResourceRecord, wanted: &ResourceRecord) -> Res
 
 /// POST `swapKeys`: the two keys change places, all else stays. Not an operation of Azure's: it shows no key, so a
 /// client could not do it.
-async fn swap_keys(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    need(context, &id)?;
-    let outcome = transitions::write(context, request, id, |present| {
+async fn swap_keys(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    need(call, &id)?;
+    let outcome = transitions::write(call, id, |present| {
         let mut record = present.existing()?.clone();
         let kind = EndpointType::parse(record.property("endpointType").unwrap_or_default());
         let kind = kind.unwrap_or(EndpointType::EventHub);
@@ -233,12 +225,11 @@ async fn swap_keys(
     })
     .await?;
     let body = Some(render(&outcome.record));
-    Ok(outcome.answer(context, request, StatusCode::ACCEPTED, body))
+    Ok(outcome.answer(call, StatusCode::ACCEPTED, body))
 }
 
 async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: &ResourceId,
     id: ResourceId,
 ) -> Result<ArmAnswer, Error> {
@@ -251,7 +242,7 @@ async fn delete(
         Err(Error::EndpointInUse { endpoint, routes })
     };
     let show = |record: &ResourceRecord| Some(render(record));
-    transitions::delete(context, request, id, unused, show).await
+    transitions::delete(call, id, unused, show).await
 }
 
 /// The ids of the routes that send to an endpoint.

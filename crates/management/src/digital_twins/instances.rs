@@ -10,10 +10,10 @@ use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::identity;
 use crate::arm::json::BodyObject;
 use crate::arm::names::{check_group, location};
-use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::listing;
 use crate::preconditions::{need, not_taken, stays_at};
+use crate::private_link;
 use crate::store::record::{ResourceRecord, tags};
 use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
@@ -21,40 +21,27 @@ use crate::transitions::{self, Decision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 const ACCESS: &str = "publicNetworkAccess";
 const ACCESS_WORDS: &[&str] = &["Enabled", "Disabled"];
 
-pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    match request.method {
-        Method::GET => Ok(ArmAnswer::ok(render(
-            context,
-            request,
-            &need(context, &id)?,
-        ))),
-        Method::PUT => put(context, request, id).await,
-        Method::PATCH => patch(context, request, id).await,
+pub(crate) async fn answer(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(render(call, &need(call, &id)?))),
+        Method::PUT => put(call, id).await,
+        Method::PATCH => patch(call, id).await,
         Method::DELETE => {
-            let show = |record: &ResourceRecord| Some(render(context, request, record));
-            transitions::delete(context, request, id, |_, _| Ok(()), show).await
+            let show = |record: &ResourceRecord| Some(render(call, record));
+            transitions::delete(call, id, |_, _| Ok(()), show).await
         }
-        _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
+        _ => Err(not_taken(call, "GET, PUT, PATCH and DELETE")),
     }
 }
 
-pub(crate) fn list(
-    context: &ServerContext,
-    request: &ArmRequest,
-    prefix: &str,
-) -> Result<ArmAnswer, Error> {
-    let state = context.store.read();
-    let render = |record: &ResourceRecord| render_in(context, request, record, &state);
-    listing::list(request, &state, prefix, render)
+pub(crate) fn list(call: ServerCall<'_>, prefix: &str) -> Result<ArmAnswer, Error> {
+    let state = call.state();
+    let render = |record: &ResourceRecord| render_in(call, record, &state);
+    listing::list(call.request, &state, prefix, render)
 }
 
 /// What the server says of an instance.
@@ -66,49 +53,34 @@ const COMPUTED: &[&str] = &[
     "provisioningState",
 ];
 
-/// Members of `properties` that are read, or that are the server's own.
-const KNOWN: &[&str] = &[
-    "createdTime",
-    "hostName",
-    "lastUpdatedTime",
-    "privateEndpointConnections",
-    "provisioningState",
-    ACCESS,
-];
-
 /// Members that nobody knows.
 fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
-    let mut unknown = UnknownMembers::of(body, KNOWN)?;
+    let mut unknown = UnknownMembers::of(body, &[COMPUTED, &[ACCESS]].concat())?;
     unknown.add("/identity", &body.object("identity")?, identity::KNOWN)?;
     Ok(unknown)
 }
 
-async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_group(&id.group)?;
     names::check_instance(&id.name)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let asked = body.text("location")?.map(location).transpose()?;
     let members = Map::from_iter([("tags".to_owned(), tags(&body)?)]);
     let mut record = ResourceRecord::new(id.clone(), members, BTreeMap::new());
     if let Some(identity) = identity::read(&body.object("identity")?, &id)? {
-        record.body.insert("identity".to_owned(), identity);
+        record.set("identity", identity);
     }
     let access = body.object("properties")?.word(ACCESS, ACCESS_WORDS)?;
     let access = access.unwrap_or("Enabled");
     let unknown = unknown(&body)?;
-    let outcome = transitions::write(context, request, id.clone(), move |present| {
+    let outcome = transitions::write(call, id.clone(), move |present| {
         let asked = asked.ok_or(Error::LocationRequired)?;
         place(present, &id, &asked)?;
-        record.body.insert("location".to_owned(), asked.into());
+        record.set("location", asked);
         present.stamp_creation(&mut record);
-        let properties = record.properties_mut();
-        properties.insert("lastUpdatedTime".to_owned(), present.now.rfc3339().into());
-        properties.insert(ACCESS.to_owned(), access.into());
+        record.set_property("lastUpdatedTime", present.now.rfc3339());
+        record.set_property(ACCESS, access);
         unknown.keep(&mut record, present.before)?;
         if present.is_same(&record, COMPUTED) {
             return Ok(Decision::Unchanged);
@@ -116,8 +88,8 @@ async fn put(
         Ok(Decision::Begun(record, "Provisioning"))
     })
     .await?;
-    let body = Some(render(context, request, &outcome.record));
-    Ok(outcome.answer(context, request, StatusCode::CREATED, body))
+    let body = Some(render(call, &outcome.record));
+    Ok(outcome.answer(call, StatusCode::CREATED, body))
 }
 
 /// Checks that the instance may be (or stay) where it is asked for.
@@ -134,12 +106,8 @@ fn place(present: &PresentState<'_>, id: &ResourceId, wanted: &str) -> Result<()
     }
 }
 
-async fn patch(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    let body = request.json()?;
+async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let new_tags = body
         .raw("tags")
@@ -155,15 +123,15 @@ async fn patch(
     let access = body.object("properties")?.word(ACCESS, ACCESS_WORDS)?;
     let unknown = unknown(&body)?;
     let location = body.text("location")?.map(location).transpose()?;
-    need(context, &id)?;
-    let outcome = transitions::write(context, request, id, move |present| {
+    need(call, &id)?;
+    let outcome = transitions::write(call, id, move |present| {
         let mut record = present.existing()?.clone();
         if let Some(location) = location {
             stays_at(&record, &location)?;
         }
         unknown.keep(&mut record, present.before)?;
         if let Some(tags) = new_tags {
-            record.body.insert("tags".to_owned(), tags);
+            record.set("tags", tags);
         }
         let slow = new_identity.is_some() || access.is_some();
         match new_identity {
@@ -184,33 +152,20 @@ async fn patch(
         })
     })
     .await?;
-    let body = Some(render(context, request, &outcome.record));
-    Ok(outcome.answer(context, request, StatusCode::ACCEPTED, body))
+    let body = Some(render(call, &outcome.record));
+    Ok(outcome.answer(call, StatusCode::ACCEPTED, body))
 }
 
-pub(crate) fn render(
-    context: &ServerContext,
-    request: &ArmRequest,
-    record: &ResourceRecord,
-) -> Value {
-    render_in(context, request, record, &context.store.read())
+pub(crate) fn render(call: ServerCall<'_>, record: &ResourceRecord) -> Value {
+    render_in(call, record, &call.state())
 }
 
-fn render_in(
-    context: &ServerContext,
-    request: &ArmRequest,
-    record: &ResourceRecord,
-    state: &StoreState,
-) -> Value {
+fn render_in(call: ServerCall<'_>, record: &ResourceRecord, state: &StoreState) -> Value {
     let mut body = record.render_hidden();
     let creating = record.state() == "Provisioning";
-    let host = (!creating).then(|| host_name(context, request, &record.id.name));
+    let host = (!creating).then(|| host_name(call, &record.id.name));
     body["properties"]["hostName"] = host.into();
-    let prefix = record.id.children(ResourceKind::Connection);
-    let connections = state
-        .range(&prefix, None)
-        .map(|connection| connection.render_hidden());
-    let connections: Vec<Value> = connections.collect();
+    let connections = private_link::render_all(state, &record.id, ResourceKind::Connection);
     if !connections.is_empty() {
         body["properties"]["privateEndpointConnections"] = connections.into();
     }
@@ -219,22 +174,19 @@ fn render_in(
 
 /// Where the instance's data plane answers, without a scheme, as Azure shows it. Clients put `https://` before
 /// it and their paths behind it, so it has to be a place that this server answers at.
-fn host_name(context: &ServerContext, request: &ArmRequest, name: &str) -> String {
-    let host = request.host();
-    if context.default_instance.as_str().eq_ignore_ascii_case(name) {
+fn host_name(call: ServerCall<'_>, name: &str) -> String {
+    let host = call.request.host();
+    let default = call.context.default_instance.as_str();
+    if default.eq_ignore_ascii_case(name) {
         return host.to_owned();
     }
     format!("{host}/instances/{name}")
 }
 
 /// POST `…/checkNameAvailability`.
-pub(crate) fn check_name(
-    context: &ServerContext,
-    request: &ArmRequest,
-    region: &str,
-) -> Result<ArmAnswer, Error> {
+pub(crate) fn check_name(call: ServerCall<'_>, region: &str) -> Result<ArmAnswer, Error> {
     let location = location(region)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let name = body.required_text("name")?;
     let kind = body.required_text("type")?;
@@ -242,24 +194,20 @@ pub(crate) fn check_name(
     if !kind.eq_ignore_ascii_case(&expected) {
         return Err(Error::invalid("type", format!("must be {expected}")));
     }
+    let is_taken = || {
+        let state = call.state();
+        state.named(ResourceKind::Instance, name).is_some()
+    };
     let answer = match names::check_instance(name) {
         Err(error) => {
             json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() })
         }
-        Ok(_)
-            if context
-                .store
-                .read()
-                .named(ResourceKind::Instance, name)
-                .is_some() =>
-        {
-            json!({
-                "nameAvailable": false,
-                "reason": "AlreadyExists",
-                "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
-                                    '{location}'. Please choose a different name."),
-            })
-        }
+        Ok(_) if is_taken() => json!({
+            "nameAvailable": false,
+            "reason": "AlreadyExists",
+            "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
+                                '{location}'. Please choose a different name."),
+        }),
         Ok(_) => json!({ "nameAvailable": true, "message": format!("'{name}' is available.") }),
     };
     Ok(ArmAnswer::ok(answer))

@@ -13,39 +13,35 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::path::{PathCursor, PathScope};
-use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::operations;
-use crate::preconditions::{check_version, need_group, only, unknown_type};
+use crate::preconditions::{check_version, need_group, only_get, only_post, unknown_type};
 use crate::store::record::ResourceRecord;
-use http::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const TWINS: &str = "Microsoft.DigitalTwins";
 
 /// Answers what stands behind `…/providers/Microsoft.DigitalTwins`.
 pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     scope: PathScope<'_>,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    check_version(request, path, TWINS, versions::DIGITAL_TWINS)?;
+    check_version(call, path, TWINS, versions::DIGITAL_TWINS)?;
     match (scope.subscription, scope.group, path.words) {
         (None, None, ["operations"]) => {
-            only(request, &[Method::GET], "GET")?;
+            only_get(call)?;
             Ok(ArmAnswer::ok(all_operations()))
         }
         (Some(subscription), None, ["digitaltwinsinstances"]) => {
-            only(request, &[Method::GET], "GET")?;
+            only_get(call)?;
             let prefix = ResourceId::subscription_prefix(ResourceKind::Instance, subscription);
-            instances::list(context, request, &prefix)
+            instances::list(call, &prefix)
         }
         (Some(_), None, ["locations", _, "checknameavailability"]) => {
-            only(request, &[Method::POST], "POST")?;
-            instances::check_name(context, request, path.name(1))
+            only_post(call)?;
+            instances::check_name(call, path.name(1))
         }
         (
             Some(_),
@@ -57,59 +53,56 @@ pub(crate) async fn answer(
                 _,
             ],
         ) => {
-            only(request, &[Method::GET], "GET")?;
-            operations::status(request, &context.store.read(), path.name(3))
+            only_get(call)?;
+            operations::status(call.request, &call.state(), path.name(3))
         }
         (Some(_), None, ["locations", _, "operationresults", _]) => {
-            only(request, &[Method::GET], "GET")?;
-            let state = context.store.read();
-            let render = |id: &ResourceId| Some(render(context, request, &state.get(id)?));
-            operations::result(request, &state, path.name(3), render)
+            only_get(call)?;
+            let state = call.state();
+            let render = |id: &ResourceId| Some(render(call, &state.get(id)?));
+            operations::result(call.request, &state, path.name(3), render)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances"]) => {
-            only(request, &[Method::GET], "GET")?;
-            need_group(context, subscription, group)?;
+            only_get(call)?;
+            need_group(call, subscription, group)?;
             let prefix = ResourceId::group_prefix(ResourceKind::Instance, subscription, group);
-            instances::list(context, request, &prefix)
+            instances::list(call, &prefix)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances", _, ..]) => {
             let id = ResourceId::top(ResourceKind::Instance, subscription, group, path.name(1));
-            of_instance(context, request, id, path.behind(2)).await
+            of_instance(call, id, path.behind(2)).await
         }
-        _ => Err(unknown(request)),
+        _ => Err(unknown(call)),
     }
 }
 
 /// What is at each path below an instance.
 async fn of_instance(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     id: ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     let [kind, ..] = path.words else {
-        return instances::answer(context, request, id).await;
+        return instances::answer(call, id).await;
     };
     let path = path.behind(1);
     match *kind {
-        "endpoints" => endpoints::answer(context, request, &id, path).await,
-        "privatelinkresources" => private_link::resources(context, request, &id, path),
-        "privateendpointconnections" => {
-            private_link::connections(context, request, &id, path).await
-        }
-        "timeseriesdatabaseconnections" => time_series::answer(context, request, &id, path).await,
-        _ => Err(unknown(request)),
+        "endpoints" => endpoints::answer(call, &id, path).await,
+        "privatelinkresources" => private_link::resources(call, &id, path),
+        "privateendpointconnections" => private_link::connections(call, &id, path).await,
+        "timeseriesdatabaseconnections" => time_series::answer(call, &id, path).await,
+        _ => Err(unknown(call)),
     }
 }
 
-fn unknown(request: &ArmRequest) -> Error {
-    unknown_type(request, TWINS)
+fn unknown(call: ServerCall<'_>) -> Error {
+    unknown_type(call, TWINS)
 }
 
 /// Any resource of this provider, as readers see it.
-fn render(context: &ServerContext, request: &ArmRequest, record: &ResourceRecord) -> Value {
+fn render(call: ServerCall<'_>, record: &ResourceRecord) -> Value {
     match record.id.kind {
-        ResourceKind::Instance => instances::render(context, request, record),
+        ResourceKind::Instance => instances::render(call, record),
         ResourceKind::Endpoint => endpoint_record::render(record),
         _ => record.render_hidden(),
     }

@@ -4,15 +4,13 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::path::PathCursor;
-use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::listing;
 use crate::preconditions::{child, need, not_taken};
 use crate::private_link::{self, PrivateLinkTarget};
 use crate::store::record::ResourceRecord;
 use crate::transitions;
 use http::{Method, StatusCode};
-use std::sync::Arc;
 
 /// The one thing that a private endpoint of an instance connects to, as Azure answers it today.
 const GROUP: &str = "API";
@@ -24,34 +22,32 @@ const LINKED: PrivateLinkTarget = PrivateLinkTarget {
 };
 
 pub(crate) fn resources(
-    context: &ServerContext,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: &ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    private_link::resources(context, request, instance, path, &LINKED)
+    private_link::resources(call, instance, path, &LINKED)
 }
 
 pub(crate) async fn connections(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: &ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     let show = ResourceRecord::render_hidden;
-    let Some(name) = child(request, path)? else {
-        return listing::children(context, request, instance, ResourceKind::Connection, show);
+    let Some(name) = child(call, path)? else {
+        return listing::children(call, instance, ResourceKind::Connection, show);
     };
     let id = instance.child(ResourceKind::Connection, name);
-    match request.method {
-        Method::GET => Ok(ArmAnswer::ok(show(&need(context, &id)?))),
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(show(&need(call, &id)?))),
         Method::PUT => {
-            let outcome = private_link::put(context, request, id, GROUP).await?;
+            let outcome = private_link::put(call, id, GROUP).await?;
             let body = Some(show(&outcome.record));
-            Ok(outcome.answer(context, request, StatusCode::ACCEPTED, body))
+            Ok(outcome.answer(call, StatusCode::ACCEPTED, body))
         }
         // Its 202 has no body.
-        Method::DELETE => transitions::delete(context, request, id, |_, _| Ok(()), |_| None).await,
-        _ => Err(not_taken(request, "GET, PUT and DELETE")),
+        Method::DELETE => transitions::delete(call, id, |_, _| Ok(()), |_| None).await,
+        _ => Err(not_taken(call, "GET, PUT and DELETE")),
     }
 }

@@ -8,8 +8,7 @@ use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
 use crate::arm::path::PathCursor;
-use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::listing;
 use crate::preconditions::{child, need, need_above, not_taken};
 use crate::store::record::ResourceRecord;
@@ -18,7 +17,6 @@ use crate::transitions::{self, Decision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 const KINDS: &[&str] = &["AzureDataExplorer"];
 
@@ -43,25 +41,24 @@ const OPTIONAL: &[(&str, Option<&str>)] = &[
 const SWITCH: &[&str] = &["true", "false"];
 
 pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     instance: &ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     let show = ResourceRecord::render_hidden;
-    let Some(name) = child(request, path)? else {
-        return listing::children(context, request, instance, ResourceKind::TimeSeries, show);
+    let Some(name) = child(call, path)? else {
+        return listing::children(call, instance, ResourceKind::TimeSeries, show);
     };
     let id = instance.child(ResourceKind::TimeSeries, name);
-    match request.method {
-        Method::GET => Ok(ArmAnswer::ok(show(&need(context, &id)?))),
-        Method::PUT => put(context, request, id).await,
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(show(&need(call, &id)?))),
+        Method::PUT => put(call, id).await,
         // `cleanupConnectionArtifacts` has nothing to clean up here.
         Method::DELETE => {
             let show = |record: &ResourceRecord| Some(show(record));
-            transitions::delete(context, request, id, |_, _| Ok(()), show).await
+            transitions::delete(call, id, |_, _| Ok(()), show).await
         }
-        _ => Err(not_taken(request, "GET, PUT and DELETE")),
+        _ => Err(not_taken(call, "GET, PUT and DELETE")),
     }
 }
 
@@ -123,23 +120,19 @@ fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     UnknownMembers::of(body, &known.collect::<Vec<_>>())
 }
 
-async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    need_above(context, &id)?;
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    need_above(call, &id)?;
     names::check_endpoint(&id.name)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let properties = Map::from_iter([("properties".to_owned(), read(&body)?.into())]);
     let mut record = ResourceRecord::new(id.clone(), properties, BTreeMap::new());
     let unknown = unknown(&body)?;
-    let outcome = transitions::write(context, request, id, move |present| {
+    let outcome = transitions::write(call, id, move |present| {
         unknown.keep(&mut record, present.before)?;
         Ok(Decision::Begun(record, "Provisioning"))
     })
     .await?;
     let body = Some(outcome.record.render_hidden());
-    Ok(outcome.answer(context, request, StatusCode::CREATED, body))
+    Ok(outcome.answer(call, StatusCode::CREATED, body))
 }

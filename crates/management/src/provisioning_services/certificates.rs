@@ -10,11 +10,10 @@ use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
 use crate::arm::path::PathCursor;
-use crate::arm::request::ArmRequest;
 use crate::audit_cause::AuditCause;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::listing;
-use crate::preconditions::{need, need_above, not_taken, only, unknown_path};
+use crate::preconditions::{need, need_above, not_taken, only_get, only_post, unknown_path};
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreChange;
 use crate::store::unknown::UnknownMembers;
@@ -24,7 +23,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use twinroute_model::secret::Secret;
@@ -37,34 +35,33 @@ const NAME_MAX: usize = 64;
 const CODE: &str = "/properties/verificationCode";
 
 pub(super) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     service: &ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     let [_, steps @ ..] = path.words else {
-        only(request, &[Method::GET], "GET")?;
-        return listing::children(context, request, service, ResourceKind::Certificate, render);
+        only_get(call)?;
+        return listing::children(call, service, ResourceKind::Certificate, render);
     };
     let id = service.child(ResourceKind::Certificate, path.name(0));
-    match (steps, &request.method) {
+    match (steps, &call.request.method) {
         ([], &Method::GET) => {
-            let record = need(context, &id)?;
-            EtagDemand::of(request, None).check(Some(&record), &id.name)?;
+            let record = need(call, &id)?;
+            EtagDemand::of(call.request, None).check(Some(&record), &id.name)?;
             Ok(ArmAnswer::ok(render(&record)))
         }
-        ([], &Method::PUT) => put(context, request, id).await,
-        ([], &Method::DELETE) => delete(context, request, id).await,
-        ([], _) => Err(not_taken(request, "GET, PUT and DELETE")),
+        ([], &Method::PUT) => put(call, id).await,
+        ([], &Method::DELETE) => delete(call, id).await,
+        ([], _) => Err(not_taken(call, "GET, PUT and DELETE")),
         (["generateverificationcode"], _) => {
-            only(request, &[Method::POST], "POST")?;
-            new_code(context, request, id).await
+            only_post(call)?;
+            new_code(call, id).await
         }
         (["verify"], _) => {
-            only(request, &[Method::POST], "POST")?;
-            verify(context, request, id).await
+            only_post(call)?;
+            verify(call, id).await
         }
-        _ => Err(unknown_path(request)),
+        _ => Err(unknown_path(call)),
     }
 }
 
@@ -78,19 +75,15 @@ fn render(record: &ResourceRecord) -> Value {
     body
 }
 
-async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    need_above(context, &id)?;
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    need_above(call, &id)?;
     check_name(&id.name)?;
-    let body = request.json()?;
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let (der, verified) = read(&body)?;
     let unknown = unknown(&body)?;
-    let demand = EtagDemand::of(request, None);
-    let outcome = transitions::write(context, request, id.clone(), move |present| {
+    let demand = EtagDemand::of(call.request, None);
+    let outcome = transitions::write(call, id.clone(), move |present| {
         let before = present.before;
         if let Some(before) = before {
             demand.require(before, &id.name)?;
@@ -115,9 +108,8 @@ async fn put(
         let created = before.and_then(|before| before.property("created"));
         let created = created.map_or_else(|| http_date(now), str::to_owned);
         let verified = verified.or(kept).unwrap_or(false);
-        let properties = record.properties_mut();
-        properties.insert("isVerified".to_owned(), verified.into());
-        properties.insert("created".to_owned(), created.into());
+        record.set_property("isVerified", verified);
+        record.set_property("created", created);
         touch(&mut record, now);
         Ok(Decision::Done(record))
     })
@@ -187,11 +179,8 @@ fn describe(der: &[u8]) -> Result<Map<String, Value>, Error> {
 
 /// Notes a change.
 fn touch(record: &mut ResourceRecord, now: i64) {
-    let properties = record.properties_mut();
-    properties.insert("updated".to_owned(), http_date(now).into());
-    record
-        .body
-        .insert("etag".to_owned(), etag::of_certificate().into());
+    record.set_property("updated", http_date(now));
+    record.set("etag", etag::of_certificate());
 }
 
 /// RFC 9110 §5.6.7, which the specification asks for.
@@ -219,15 +208,12 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// At once: 200; 204 when it is not there.
-async fn delete(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    need_above(context, &id)?;
-    let demand = EtagDemand::of(request, None);
-    let gone = context
-        .change(Some(AuditCause::of(request)), move |_, state| {
+async fn delete(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    need_above(call, &id)?;
+    let demand = EtagDemand::of(call.request, None);
+    let gone = call
+        .context
+        .change(Some(AuditCause::of(call.request)), move |_, state| {
             let Some(before) = &state.get(&id) else {
                 return Ok((Vec::new(), false));
             };
@@ -244,14 +230,13 @@ async fn delete(
 
 /// Changes a certificate that is there and is what the caller has read.
 async fn change(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     id: ResourceId,
     decide: impl FnOnce(&mut ResourceRecord) -> Result<(), Error> + Send + 'static,
 ) -> Result<ResourceRecord, Error> {
-    need(context, &id)?;
-    let demand = EtagDemand::of(request, None);
-    let outcome = transitions::write(context, request, id.clone(), move |present| {
+    need(call, &id)?;
+    let demand = EtagDemand::of(call.request, None);
+    let outcome = transitions::write(call, id.clone(), move |present| {
         let mut record = present.existing()?.clone();
         demand.require(&record, &id.name)?;
         decide(&mut record)?;
@@ -263,11 +248,7 @@ async fn change(
 }
 
 /// POST `generateVerificationCode`: a leaf that is made out to the code proves possession of the key.
-async fn new_code(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
+async fn new_code(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let code = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let code = code[..48].to_ascii_uppercase();
     let secret = Secret::new(code.as_str());
@@ -275,19 +256,15 @@ async fn new_code(
         record.secrets.insert(CODE.to_owned(), secret);
         Ok(())
     };
-    let record = change(context, request, id, keep).await?;
+    let record = change(call, id, keep).await?;
     let mut shown = render(&record);
     shown["properties"]["verificationCode"] = code.into();
     Ok(ArmAnswer::ok(shown))
 }
 
 /// POST `verify`.
-async fn verify(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    let body = request.json()?;
+async fn verify(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    let body = call.request.json()?;
     let text = BodyObject::body(&body)?
         .required_text("certificate")?
         .to_owned();
@@ -301,10 +278,9 @@ async fn verify(
         x509::proves(&leaf, &authority, code.expose())
             .map_err(|rule| Error::invalid("certificate", rule))?;
         record.secrets.remove(CODE);
-        let properties = record.properties_mut();
-        properties.insert("isVerified".to_owned(), true.into());
+        record.set_property("isVerified", true);
         Ok(())
     };
-    let record = change(context, request, id, prove).await?;
+    let record = change(call, id, prove).await?;
     Ok(ArmAnswer::ok(render(&record)))
 }

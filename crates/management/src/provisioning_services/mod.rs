@@ -18,108 +18,97 @@ use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::names::{check_connection, check_group};
 use crate::arm::path::{PathCursor, PathScope};
-use crate::arm::request::ArmRequest;
 use crate::arm::versions;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::operations;
-use crate::preconditions::{check_version, need, need_group, only, unknown_type};
+use crate::preconditions::{check_version, need, need_group, only_get, only_post, unknown_type};
 use http::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const DEVICES: &str = "Microsoft.Devices";
 
 /// Answers what stands behind `…/providers/Microsoft.Devices`.
 pub(crate) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     scope: PathScope<'_>,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
-    check_version(request, path, DEVICES, versions::PROVISIONING)?;
+    check_version(call, path, DEVICES, versions::PROVISIONING)?;
     let answered = match (scope.subscription, scope.group, path.words) {
         (None, None, ["operations"]) => {
-            only(request, &[Method::GET], "GET")?;
+            only_get(call)?;
             Ok(ArmAnswer::ok(all_operations()))
         }
         (Some(subscription), None, ["provisioningservices"]) => {
-            only(request, &[Method::GET], "GET")?;
+            only_get(call)?;
             let prefix = ResourceId::subscription_prefix(ResourceKind::Service, subscription);
-            services::list(context, request, &prefix)
+            services::list(call, &prefix)
         }
         (Some(_), None, ["checkprovisioningservicenameavailability"]) => {
-            only(request, &[Method::POST], "POST")?;
-            services::check_name(context, request)
+            only_post(call)?;
+            services::check_name(call)
         }
         (Some(subscription), Some(group), ["provisioningservices"]) => {
-            only(request, &[Method::GET], "GET")?;
-            need_group(context, subscription, group)?;
+            only_get(call)?;
+            need_group(call, subscription, group)?;
             let prefix = ResourceId::group_prefix(ResourceKind::Service, subscription, group);
-            services::list(context, request, &prefix)
+            services::list(call, &prefix)
         }
         (Some(subscription), Some(group), ["provisioningservices", _, ..]) => {
-            if request.method == Method::PUT {
+            if call.request.method == Method::PUT {
                 check_group(group)?;
             }
             let id = ResourceId::top(ResourceKind::Service, subscription, group, path.name(1));
-            of_service(context, request, id, path.behind(2)).await
+            of_service(call, id, path.behind(2)).await
         }
-        _ => Err(unknown_type(request, DEVICES)),
+        _ => Err(unknown_type(call, DEVICES)),
     };
     answered.map_err(flat)
 }
 
 /// What is at each path below a service.
 async fn of_service(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
+    call: ServerCall<'_>,
     id: ResourceId,
     path: PathCursor<'_>,
 ) -> Result<ArmAnswer, Error> {
     match path.words {
-        [] => services::answer(context, request, id).await,
+        [] => services::answer(call, id).await,
         ["operationresults", _] => {
-            only(request, &[Method::GET], "GET")?;
-            operation(context, request, &id, path.name(1))
+            only_get(call)?;
+            operation(call, &id, path.name(1))
         }
         ["skus"] => {
-            only(request, &[Method::GET], "GET")?;
-            need(context, &id)?;
+            only_get(call)?;
+            need(call, &id)?;
             Ok(ArmAnswer::ok(json!({ "value": [{ "name": wanted::SKU }] })))
         }
         ["listkeys"] => {
-            only(request, &[Method::POST], "POST")?;
-            Ok(ArmAnswer::ok(policies::all_keys(&need(context, &id)?)))
+            only_post(call)?;
+            Ok(ArmAnswer::ok(policies::all_keys(&need(call, &id)?)))
         }
         ["keys", _, "listkeys"] => {
-            only(request, &[Method::POST], "POST")?;
-            policies::keys(&need(context, &id)?, path.name(1)).map(ArmAnswer::ok)
+            only_post(call)?;
+            policies::keys(&need(call, &id)?, path.name(1)).map(ArmAnswer::ok)
         }
-        ["certificates", ..] => certificates::answer(context, request, &id, path.behind(1)).await,
-        ["privatelinkresources", ..] => {
-            private_link::resources(context, request, &id, path.behind(1))
-        }
+        ["certificates", ..] => certificates::answer(call, &id, path.behind(1)).await,
+        ["privatelinkresources", ..] => private_link::resources(call, &id, path.behind(1)),
         ["privateendpointconnections", ..] => {
-            private_link::connections(context, request, &id, path.behind(1)).await
+            private_link::connections(call, &id, path.behind(1)).await
         }
-        _ => Err(unknown_type(request, DEVICES)),
+        _ => Err(unknown_type(call, DEVICES)),
     }
 }
 
 /// One path is both URLs of an operation: with `asyncinfo` it tells how far it is, without it what a call that
 /// waits had answered.
-fn operation(
-    context: &ServerContext,
-    request: &ArmRequest,
-    service: &ResourceId,
-    id: &str,
-) -> Result<ArmAnswer, Error> {
-    let state = context.store.read();
+fn operation(call: ServerCall<'_>, service: &ResourceId, id: &str) -> Result<ArmAnswer, Error> {
+    let state = call.state();
     operations::check_owner(&state, id, service)?;
-    if request.query("asyncinfo").is_some() {
+    if call.request.query("asyncinfo").is_some() {
         return operations::short_status(&state, id);
     }
-    operations::result(request, &state, id, |resource| {
+    operations::result(call.request, &state, id, |resource| {
         let record = state.get(resource)?;
         Some(match resource.kind {
             ResourceKind::Service => services::render(&state, &record),

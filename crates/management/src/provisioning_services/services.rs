@@ -10,16 +10,15 @@ use crate::arm::error::{Error, Provisioning};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
 use crate::arm::names;
-use crate::arm::request::ArmRequest;
-use crate::context::ServerContext;
+use crate::context::ServerCall;
 use crate::listing;
 use crate::preconditions::{need, not_taken, stays_at};
+use crate::private_link;
 use crate::store::record::{ResourceRecord, tags};
 use crate::store::state::StoreState;
 use crate::transitions::{self, Decision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use twinroute_model::body::is_empty;
 use twinroute_model::json::Document;
 use uuid::Uuid;
@@ -30,52 +29,40 @@ const DEVICE_HOST: &str = "global.azure-devices-provisioning.net";
 const NAME_RULE: &str = "name: a provisioning service has 3 to 50 letters, digits and hyphens, not digits alone, \
                          and no hyphen at either end";
 
-pub(super) async fn answer(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    match request.method {
+pub(super) async fn answer(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    match call.request.method {
         Method::GET => {
-            let record = need(context, &id)?;
-            Ok(ArmAnswer::ok(render(&context.store.read(), &record)))
+            let record = need(call, &id)?;
+            Ok(ArmAnswer::ok(render(&call.state(), &record)))
         }
-        Method::PUT => put(context, request, id).await,
-        Method::PATCH => patch(context, request, id).await,
+        Method::PUT => put(call, id).await,
+        Method::PATCH => patch(call, id).await,
         Method::DELETE => {
-            let demand = EtagDemand::of(request, None);
+            let demand = EtagDemand::of(call.request, None);
             let as_read = move |_: &StoreState, before: &ResourceRecord| {
                 demand.check(Some(before), &before.id.name)
             };
-            transitions::delete(context, request, id, as_read, |_| None).await
+            transitions::delete(call, id, as_read, |_| None).await
         }
-        _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
+        _ => Err(not_taken(call, "GET, PUT, PATCH and DELETE")),
     }
 }
 
-pub(super) fn list(
-    context: &ServerContext,
-    request: &ArmRequest,
-    prefix: &str,
-) -> Result<ArmAnswer, Error> {
-    let state = context.store.read();
+pub(super) fn list(call: ServerCall<'_>, prefix: &str) -> Result<ArmAnswer, Error> {
+    let state = call.state();
     let render = |record: &ResourceRecord| render(&state, record);
-    listing::list(request, &state, prefix, render)
+    listing::list(call.request, &state, prefix, render)
 }
 
-async fn put(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_name_rule(&id.name)?;
-    let body = request.json()?;
-    let present = context.store.read().get(&id);
+    let body = call.request.json()?;
+    let present = call.state().get(&id);
     let wanted = wanted::read(&BodyObject::body(&body)?, &id, present.as_ref())?;
-    let demand = EtagDemand::of(request, wanted.etag.as_deref());
+    let demand = EtagDemand::of(call.request, wanted.etag.as_deref());
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
-    let outcome = transitions::write(context, request, id.clone(), move |present| {
+    let outcome = transitions::write(call, id.clone(), move |present| {
         demand.check(present.before, &id.name)?;
         wanted.kept.check(present.before)?;
         let mut record = make(present, &id, wanted)?;
@@ -86,15 +73,14 @@ async fn put(
             ),
             None => (id_scope(present.state), "Activating"),
         };
-        let properties = record.properties_mut();
-        properties.insert("idScope".to_owned(), scope.into());
-        properties.insert("state".to_owned(), state.into());
+        record.set_property("idScope", scope);
+        record.set_property("state", state);
         let etag = etag::of_service();
-        record.body.insert("etag".to_owned(), etag.into());
+        record.set("etag", etag);
         Ok(Decision::Begun(record, "Accepted"))
     })
     .await?;
-    let mut shown = render(&context.store.read(), &outcome.record);
+    let mut shown = render(&call.state(), &outcome.record);
     shown["etag"] = sent_etag.into();
     if shown["etag"].is_null() {
         drop(shown.as_object_mut().and_then(|shown| shown.remove("etag")));
@@ -102,7 +88,7 @@ async fn put(
     if let Some(sent) = sent_policies {
         shown["properties"]["authorizationPolicies"] = sent;
     }
-    Ok(outcome.answer(context, request, StatusCode::CREATED, Some(shown)))
+    Ok(outcome.answer(call, StatusCode::CREATED, Some(shown)))
 }
 
 /// The record of a service that may be made or changed as it is wanted.
@@ -137,26 +123,22 @@ fn id_scope(state: &StoreState) -> String {
 }
 
 /// Only tags can be patched, which is done at once.
-async fn patch(
-    context: &Arc<ServerContext>,
-    request: &ArmRequest,
-    id: ResourceId,
-) -> Result<ArmAnswer, Error> {
-    let body = request.json()?;
+async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let new_tags = match body.raw("tags").map(|_| tags(&body)).transpose()? {
         Some(Value::Null) => Some(json!({})),
         new_tags => new_tags,
     };
-    need(context, &id)?;
+    need(call, &id)?;
     let unknown = wanted::unknown(&body)?;
     let location = body.text("location")?.map(names::location).transpose()?;
     let others = ["sku", "properties", "identity"].map(|member| {
         let sent = body.raw(member).cloned();
         (member, Document::new(sent.unwrap_or_default()))
     });
-    let demand = EtagDemand::of(request, None);
-    let outcome = transitions::write(context, request, id.clone(), move |present| {
+    let demand = EtagDemand::of(call.request, None);
+    let outcome = transitions::write(call, id.clone(), move |present| {
         let before = present.existing()?;
         demand.check(Some(before), &id.name)?;
         let mut record = before.clone();
@@ -172,17 +154,17 @@ async fn patch(
         }
         unknown.keep(&mut record, Some(before))?;
         if let Some(new_tags) = new_tags {
-            record.body.insert("tags".to_owned(), new_tags);
+            record.set("tags", new_tags);
         }
         if present.is_same(&record, &[]) {
             return Ok(Decision::Unchanged);
         }
         let etag = etag::of_service();
-        record.body.insert("etag".to_owned(), etag.into());
+        record.set("etag", etag);
         Ok(Decision::Done(record))
     })
     .await?;
-    let shown = render(&context.store.read(), &outcome.record);
+    let shown = render(&call.state(), &outcome.record);
     Ok(ArmAnswer::ok(shown))
 }
 
@@ -229,11 +211,8 @@ pub(super) fn render(state: &StoreState, record: &ResourceRecord) -> Value {
             .entry("portalOperationsHostName")
             .or_insert(portal);
     }
-    let prefix = record.id.children(ResourceKind::ServiceConnection);
-    let connections = state.range(&prefix, None);
-    let connections: Vec<Value> = connections
-        .map(|connection| connection.render_hidden())
-        .collect();
+    let kind = ResourceKind::ServiceConnection;
+    let connections = private_link::render_all(state, &record.id, kind);
     if !connections.is_empty() {
         properties.insert("privateEndpointConnections".to_owned(), connections.into());
     }
@@ -264,20 +243,12 @@ fn is_name(name: &str) -> bool {
 }
 
 /// POST `…/checkProvisioningServiceNameAvailability`.
-pub(super) fn check_name(
-    context: &ServerContext,
-    request: &ArmRequest,
-) -> Result<ArmAnswer, Error> {
-    let body = request.json()?;
+pub(super) fn check_name(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
+    let body = call.request.json()?;
     let name = BodyObject::body(&body)?.required_text("name")?.to_owned();
     let (available, reason, message) = if !is_name(&name) {
         (false, "Invalid", NAME_RULE.to_owned())
-    } else if context
-        .store
-        .read()
-        .named(ResourceKind::Service, &name)
-        .is_some()
-    {
+    } else if call.state().named(ResourceKind::Service, &name).is_some() {
         (false, "AlreadyExists", taken(&name))
     } else {
         // Azure names a reason for a free name, too.

@@ -250,7 +250,7 @@ impl WantedService {
         ]);
         let mut record = ResourceRecord::new(id.clone(), body, self.secrets);
         if let Some(identity) = self.identity {
-            record.body.insert("identity".to_owned(), identity);
+            record.set("identity", identity);
         }
         self.unknown.keep(&mut record, before)?;
         let present =
@@ -263,8 +263,7 @@ impl WantedService {
             return Err(Error::invalid("properties.enableDataResidency", rule));
         }
         if let Some(residency) = present.or(self.residency) {
-            let properties = record.properties_mut();
-            properties.insert("enableDataResidency".to_owned(), residency.into());
+            record.set_property("enableDataResidency", residency);
         }
         policies::store(&mut record, self.policies, before)?;
         Ok(record)

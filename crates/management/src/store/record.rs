@@ -180,8 +180,18 @@ impl ResourceRecord {
     }
 
     pub(crate) fn set_state(&mut self, state: &str) {
+        self.set_property("provisioningState", state);
+    }
+
+    /// Sets a member at the top.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.body.insert(name.to_owned(), value.into());
+    }
+
+    /// Sets a member of `properties`.
+    pub(crate) fn set_property(&mut self, name: &str, value: impl Into<Value>) {
         let properties = self.properties_mut();
-        properties.insert("provisioningState".to_owned(), state.into());
+        properties.insert(name.to_owned(), value.into());
     }
 
     /// A text at the top, such as `location`.
