@@ -3,7 +3,7 @@
 //! A browser on the machine reaches a server on loopback for every page that it shows, and no credential
 //! is asked there. Two headers that a page cannot choose tell such requests from those of programs.
 
-use crate::socket::Scheme;
+use crate::scheme::Scheme;
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use std::borrow::Cow;

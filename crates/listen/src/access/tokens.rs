@@ -3,8 +3,9 @@
 //! What is kept of a token is a keyed hash under a key that is made at the start and kept nowhere: a
 //! comparison takes the same time whatever is presented, and memory holds nothing worth reading.
 
-use super::settings::TokenSettings;
-use super::{Caller, GateError, Role};
+use super::caller::{Caller, Role};
+use super::gate_error::GateError;
+use super::settings::{TOKEN_BYTES, TokenSettings, is_token};
 use crate::file::{self, Stamp};
 use arc_swap::ArcSwapOption;
 use ring::hmac;
@@ -16,17 +17,6 @@ use twinroute_model::pasted;
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Bytes of a token that is worth the name, and of what a client may present.
-const BYTES: std::ops::RangeInclusive<usize> = 16..=16_384;
-
-/// What [`is_token`] asks for, in words.
-pub(super) const TOKEN_BYTES: &str = "must have 16 to 16384 visible ASCII characters";
-
-/// Whether a text can stand in a header, and is not guessed at once.
-pub(super) fn is_token(text: &str) -> bool {
-    BYTES.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
 
 pub(super) struct Tokens {
     key: hmac::Key,
