@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
 use twinroute_credential::key_vault::SecretsSettings;
+use twinroute_credential::login::LoginMethod;
 use twinroute_credential::settings::{LoginSettings, Variables};
-use twinroute_credential::token::Login;
 use twinroute_listen::audit::AuditSettings;
 use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
@@ -400,7 +400,7 @@ impl Loaded {
     ///
     /// # Errors
     /// What is missing, by its key, or why a file cannot be read.
-    pub(crate) fn login(&self) -> anyhow::Result<Option<Login>> {
+    pub(crate) fn login(&self) -> anyhow::Result<Option<LoginMethod>> {
         let mut settings = self.config.identity.clone();
         for path in [
             &mut settings.client_secret_file,

@@ -1,7 +1,7 @@
 //! Secrets in a folder, such as a mounted one.
 
-use super::{Field, SECRET_BYTES_MAX, checked};
 use crate::file::exposure;
+use crate::secret_field::{SECRET_BYTES_MAX, SecretField, check_secret};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
@@ -12,7 +12,7 @@ use twinroute_model::secret::Secret;
 const ENTRIES_MAX: usize = 200_000;
 
 /// By the folder's part of the name in lower case (`hub-1`, `main/hub-1`), and field.
-type Found = HashMap<(String, Field), Secret>;
+type Found = HashMap<(String, SecretField), Secret>;
 
 /// Reads `<endpoint>/<field>` and `<instance>/<endpoint>/<field>` under `root`.
 ///
@@ -30,7 +30,7 @@ pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> Found {
 
 struct Reader<'a> {
     found: Found,
-    paths: HashMap<(String, Field), PathBuf>,
+    paths: HashMap<(String, SecretField), PathBuf>,
     left: usize,
     problems: &'a mut Vec<String>,
 }
@@ -68,7 +68,7 @@ impl Reader<'_> {
                     &path,
                     "stands in no folder of an endpoint: <endpoint>/<field>",
                 );
-            } else if let Some(field) = Field::of(&entry) {
+            } else if let Some(field) = SecretField::of(&entry) {
                 match exposure(&path, &metadata) {
                     Some(exposure) => self.problem(&path, &exposure.to_string()),
                     None => self.file(path, (name.to_owned(), field)),
@@ -79,12 +79,12 @@ impl Reader<'_> {
         }
     }
 
-    fn file(&mut self, path: PathBuf, key: (String, Field)) {
+    fn file(&mut self, path: PathBuf, key: (String, SecretField)) {
         if let Some(other) = self.paths.get(&key) {
             let reason = format!("means the same as {}, which is used", other.display());
             return self.problem(&path, &reason);
         }
-        match content(&path).and_then(|text| checked(text.expose())) {
+        match content(&path).and_then(|text| check_secret(text.expose())) {
             Ok(secret) => {
                 self.found.insert(key.clone(), secret);
                 self.paths.insert(key, path);
