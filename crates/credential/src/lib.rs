@@ -2,7 +2,6 @@
 
 mod app_service;
 mod certificate;
-pub mod file;
 pub mod identity;
 pub mod key_file;
 pub mod key_vault;

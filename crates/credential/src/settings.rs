@@ -1,9 +1,9 @@
 //! How to log in, as a table of a configuration says it.
 
-use crate::file::exposure;
 use crate::login::LoginMethod;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::secret::Secret;
 
 /// Secrets of applications have some 40 bytes, tokens some thousands.
@@ -196,7 +196,7 @@ fn check_authority(text: &str) -> Result<(), String> {
 /// Refuses a token that others may read. One that is not there yet may come.
 fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
     let exposed = std::fs::metadata(path).ok();
-    match exposed.and_then(|metadata| exposure(path, &metadata)) {
+    match exposed.and_then(|metadata| file_exposure(path, &metadata)) {
         Some(exposure) => Err(format!("token_file {}: {exposure}", path.display())),
         None => Ok(path),
     }
@@ -205,7 +205,7 @@ fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
 fn secret(path: &Path) -> Result<Secret, String> {
     let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
     let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
-    if let Some(exposure) = exposure(path, &bytes) {
+    if let Some(exposure) = file_exposure(path, &bytes) {
         return Err(refuse(exposure.to_string()));
     }
     if bytes.len() > SECRET_BYTES_MAX {

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_files::watch::Watch;
 
 /// How often the files are checked where no change of them is seen. A renewed certificate is there days before the old
@@ -239,7 +240,7 @@ fn read(settings: &MutualTlsSettings, provider: &CryptoProvider) -> Result<Certi
     }
     let (key, metadata) = file::read(&settings.key).map_err(at("key", &settings.key))?;
     let path = settings.key.clone();
-    if let Some(exposure) = file::exposure(&path, &metadata) {
+    if let Some(exposure) = file_exposure(&path, &metadata) {
         return Err(TlsError::Open { path, exposure });
     }
     let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use twinroute_model::exposure::Exposure;
+use twinroute_files::file_permissions::FileExposure;
 
 /// Certificates of a chain.
 pub(crate) const CHAIN_MAX: usize = 16;
@@ -29,7 +29,7 @@ pub enum TlsError {
         /// Which.
         path: PathBuf,
         /// Who, and what to do about it.
-        exposure: Exposure,
+        exposure: FileExposure,
     },
     /// The certificate file holds something else.
     #[error("certificate file {}: does not hold 1 to {CHAIN_MAX} certificates in PEM", path.display())]

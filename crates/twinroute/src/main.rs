@@ -10,7 +10,7 @@ mod cli;
 mod config;
 mod containers;
 mod daemon;
-mod exposed;
+mod file_permissions;
 mod listeners;
 mod log_gate;
 mod logging;

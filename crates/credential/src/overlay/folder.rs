@@ -1,11 +1,11 @@
 //! Secrets in a folder, such as a mounted one.
 
-use crate::file::exposure;
 use crate::secret_field::{SECRET_BYTES_MAX, SecretField, check_secret};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::secret::Secret;
 
 /// No folder has more files and folders in it; a mistyped path must not read a disk.
@@ -69,7 +69,7 @@ impl Reader<'_> {
                     "stands in no folder of an endpoint: <endpoint>/<field>",
                 );
             } else if let Some(field) = SecretField::of(&entry) {
-                match exposure(&path, &metadata) {
+                match file_exposure(&path, &metadata) {
                     Some(exposure) => self.problem(&path, &exposure.to_string()),
                     None => self.file(path, (name.to_owned(), field)),
                 }

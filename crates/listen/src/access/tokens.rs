@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::pasted;
 
 /// How often files are looked at, at most.
@@ -161,7 +162,7 @@ impl Entry {
 
 fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
     let (text, metadata) = file::read(path).map_err(|error| format!("cannot read it: {error}"))?;
-    if let Some(exposure) = file::exposure(path, &metadata) {
+    if let Some(exposure) = file_exposure(path, &metadata) {
         return Err(exposure.to_string());
     }
     tag(pasted::clean(text.expose()), key).ok_or_else(|| TOKEN_BYTES.to_owned())
