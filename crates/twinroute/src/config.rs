@@ -3,7 +3,7 @@
 mod variables;
 
 use crate::cli::exit;
-use crate::logging;
+use crate::logging::{self, LogFormat};
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -316,13 +316,6 @@ impl Default for Log {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum LogFormat {
-    Pretty,
-    Json,
-}
-
 /// A configuration with the file it came from.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -445,6 +438,11 @@ impl Loaded {
     pub(crate) fn journal_folder(&self) -> Option<PathBuf> {
         let journal = &self.config.journal;
         journal.on_disk().then(|| self.path(&journal.path))
+    }
+
+    /// The folder of the store and of what goes with it.
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.path(&self.config.management.path)
     }
 
     /// Reads, once more, the settings that go with definitions.

@@ -3,7 +3,6 @@
 
 use crate::auditing;
 use crate::config::{Kind, Loaded};
-use crate::serving;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -59,7 +58,7 @@ fn files_open_to_others(definitions: &Path) -> Vec<(PathBuf, String)> {
 /// made by somebody else. Blocks on the file system.
 pub(crate) fn open_folders(loaded: &Loaded) -> Vec<String> {
     let stores = loaded.config.table.source != Kind::Files;
-    let store = stores.then(|| serving::folder(loaded));
+    let store = stores.then(|| loaded.store_folder());
     let folders = [
         ("[journal]", loaded.journal_folder()),
         ("[management]", store),

@@ -19,7 +19,7 @@ mod rotation;
 mod scene;
 mod serving;
 mod source;
-mod story;
+mod stop_signals;
 
 use std::process::ExitCode;
 
