@@ -41,7 +41,7 @@ async fn a_disk_full_of_one_endpoints_dead_letters_is_warned_about_with_its_name
         .route("down", "down", "true")
         .build()
         .unwrap();
-    assert_eq!(router.status().warnings, [String::new(); 0]);
+    assert!(router.status().warnings.is_empty());
 
     let mut taken = 0;
     let refused = loop {
