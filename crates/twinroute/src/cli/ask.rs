@@ -96,7 +96,12 @@ impl Whom {
     }
 
     fn client(&self) -> anyhow::Result<Client> {
-        let address: ServerAddress = self.admin.parse().context("--admin")?;
+        // A variable that is set to nothing is none.
+        let admin = match self.admin.trim() {
+            "" => DEFAULT,
+            admin => admin,
+        };
+        let address: ServerAddress = admin.parse().context("--admin")?;
         let shown = self.shown.read(&self.admin, address.wire())?;
         let token = self.token()?;
         let client = if address.wire() == Wire::Tls {
