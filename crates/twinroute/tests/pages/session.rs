@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longer than any command takes, so that a hang is a failure and not a wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long what is asked may take to become what the page shows: events are on their way.
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// What stands behind each command's output, before its exit code.
 const MARK: &str = "\u{1}exit ";
