@@ -15,16 +15,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longer than any command takes, so that a hang is a failure and not a wait.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long what is asked may take to become what the page shows: events are on their way.
-const SETTLED: Duration = Duration::from_secs(4);
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// What stands behind each command's output, before its exit code.
 const MARK: &str = "\u{1}exit ";
 
 /// Ports that the program itself has as defaults.
-const DEFAULTS: [u16; 10] = [8080, 8081, 8082, 8083, 5672, 10000, 8443, 5671, 10443, 8444];
+const DEFAULTS: [u16; 11] = [
+    8080, 8081, 8082, 8083, 5672, 10000, 8443, 5671, 10443, 8444, 8084,
+];
 
 /// Folders that only root may make, and those of the session in their place.
 const PLACES: [(&str, &str); 2] = [("/run/twinroute", "run"), ("/var/lib/twinroute", "lib")];
@@ -33,12 +35,13 @@ const PLACES: [(&str, &str); 2] = [("/run/twinroute", "run"), ("/var/lib/twinrou
 const READY: [&str; 3] = ["answers /status", "Ctrl-C stops it", "\"amqp\""];
 
 /// What only asks can be asked again.
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 7] = [
     "status",
     "ledger",
     "deadletter list",
     "replay list",
     "emulator read",
+    "journal verify",
     "curl",
 ];
 
@@ -355,6 +358,8 @@ fn tools(bin: &Path, folder: &Path, ports: &BTreeMap<u16, u16>) {
     let real = env!("CARGO_BIN_EXE_twinroute");
     let servers = folder.join("servers");
     let (amqp, http, blob) = (ports[&5672], ports[&8082], ports[&10000]);
+    let (identity, entra) = (ports[&8084], ports[&8444]);
+    let (amqp_tls, blob_tls) = (ports[&5671], ports[&10443]);
     let twinroute = format!(
         r#"#!/bin/bash
 serve() {{
@@ -370,6 +375,9 @@ case "$1 $2" in
 'emulator '*)
     case "$*" in *--help*) ;; *-port*) ;;
     *) set -- "$@" --amqp-port {amqp} --http-port {http} --blob-port {blob} ;; esac
+    case "$*" in *--identities*)
+        set -- "$@" --identity-port {identity} --entra-port {entra}
+        set -- "$@" --amqp-tls-port {amqp_tls} --blob-tls-port {blob_tls} ;; esac
     serve "$@" ;;
 'run '*) serve "$@" ;;
 esac
