@@ -1,0 +1,85 @@
+use super::Structure;
+use std::fs;
+use std::path::Path;
+
+/// A checkout with one crate of these files.
+fn checkout(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a folder can be made");
+    let write = |path: &Path, text: &str| {
+        fs::create_dir_all(path.parent().expect("below the root")).expect("a folder can be made");
+        fs::write(path, text).expect("a file can be written");
+    };
+    let folder = root.path().join("crates/sample");
+    let manifest = "[package]\nname = \"twinroute-sample\"\n\n[dependencies]\n\
+                    twinroute-model.workspace = true\n\n[dev-dependencies]\n\
+                    twinroute-tests.workspace = true\n";
+    write(&folder.join("Cargo.toml"), manifest);
+    for (name, text) in files {
+        write(&folder.join("src").join(name), text);
+    }
+    root
+}
+
+fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let root = checkout(files);
+    let structure = Structure::read(root.path()).expect("the sample is Rust");
+    let circles = structure.circles().into_iter();
+    let short = |path: &String| path.replace("crates/sample/src/", "");
+    circles
+        .map(|circle| circle.files.iter().map(short).collect())
+        .collect()
+}
+
+#[test]
+fn files_that_import_each_other_are_a_circle() {
+    let lib = ("lib.rs", "mod a;\nmod b;\n");
+    let b = ("b.rs", "use crate::a::Left;\npub struct Right(Left);\n");
+    for a in [
+        "use crate::b::Right;\npub struct Left(Right);\n",
+        "use super::b;\npub struct Left(b::Right);\n",
+        "pub struct Left;\nfn f() { let _ = crate::b::Right::new(); }\n",
+        "pub struct Left;\nfn f() { println!(\"{}\", crate::b::Right::NAME); }\n",
+        "pub struct Left;\nimpl Left { fn f(&self) -> crate::b::Right { panic!() } }\n",
+    ] {
+        assert_eq!(circles(&[lib, ("a.rs", a), b]), [["a.rs", "b.rs"]], "{a}");
+    }
+    for a in [
+        "pub struct Left;\n#[cfg(test)]\nmod tests { use crate::b::Right; }\n",
+        "pub struct Left;\npub use crate::b::Right;\n",
+        "pub struct Left;\nfn f() { let b = 1; b.max(2); }\n",
+    ] {
+        assert!(circles(&[lib, ("a.rs", a), b]).is_empty(), "{a}");
+    }
+}
+
+#[test]
+fn a_name_that_a_parent_hands_on_belongs_to_its_file() {
+    let lib = ("lib.rs", "mod room;\n");
+    let room = "mod a;\nmod b;\npub use a::Left;\npub use b::*;\n";
+    let a = ("room/a.rs", "pub struct Left;\n");
+    let b = ("room/b.rs", "use super::Left;\npub struct Right(Left);\n");
+    assert!(circles(&[lib, ("room/mod.rs", room), a, b]).is_empty());
+    let a = ("room/a.rs", "use super::Right;\npub struct Left(Right);\n");
+    let found = circles(&[lib, ("room/mod.rs", room), a, b]);
+    assert_eq!(found, [["room/a.rs", "room/b.rs"]]);
+}
+
+#[test]
+fn names_are_counted_outside_tests() {
+    let root = checkout(&[
+        ("lib.rs", "pub mod a;\npub mod b;\n"),
+        (
+            "a.rs",
+            "pub struct Step;\nstruct LaneStep;\n#[cfg(test)]\nstruct Third;\n",
+        ),
+        ("b.rs", "pub enum Step {}\ntype LaneStep = u8;\n"),
+    ]);
+    let structure = Structure::read(root.path()).expect("the sample is Rust");
+    let names = structure.type_names();
+    let one_word = names.all().filter(|named| named.is_one_word());
+    assert_eq!(one_word.count(), 2);
+    let repeated: Vec<&str> = names.repeated().map(|(name, _)| name).collect();
+    assert_eq!(repeated, ["LaneStep", "Step"]);
+    assert_eq!(names.repeated_public().collect::<Vec<_>>(), ["Step"]);
+    assert_eq!(structure.edges["sample"], ["model"]);
+}
