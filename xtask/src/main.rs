@@ -5,6 +5,7 @@ mod crash;
 mod deny;
 mod flood;
 mod http;
+mod instructions;
 mod peers;
 mod process;
 mod programs;
@@ -67,6 +68,8 @@ enum Chore {
     Rotate(rotate::RotateOptions),
     /// Sends more than a router on one core has time for, and judges what arrived
     Flood(flood::FloodOptions),
+    /// Counts the processor instructions of each step of the hot path
+    Instructions,
     /// Counts edges between crates, circles of files, lines and names of types
     Structure {
         /// Shows what ties each circle
@@ -100,6 +103,7 @@ impl Chore {
             Self::Crash(options) => crash::run(&options),
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
+            Self::Instructions => instructions::run(),
             Self::Structure { ties } => structure::run(ties),
             Self::Deny => deny::run(),
         }
