@@ -113,7 +113,7 @@ fn filter(criterion: &mut Criterion) {
     ] {
         let filter = Filter::parse(text, &Options::default()).expect("a valid filter");
         let mut fields = Fields::new();
-        let program = fields.compile(&filter);
+        let program = fields.compile(filter.expr());
         let mut events = Round::new(&events);
         group.bench_function(BenchmarkId::new(name, "1 KiB"), |bencher| {
             bencher.iter(|| program.matches(&Scope::new(&fields, events.next())));

@@ -81,7 +81,7 @@ fn filter(times: u64) {
     let events = events(|number| in_area(number, 10));
     let filter = Filter::parse(FILTER, &Options::default()).expect("a valid filter");
     let mut fields = Fields::new();
-    let program = fields.compile(&filter);
+    let program = fields.compile(filter.expr());
     let mut events = Round::new(&events);
     for _ in 0..times {
         black_box(program.matches(&Scope::new(&fields, events.next())));
