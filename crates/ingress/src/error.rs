@@ -3,15 +3,15 @@
 use crate::allowance::{Exceeded, seconds};
 use crate::answer;
 use crate::credentials::Unauthorized;
-use crate::event_grid::API_VERSIONS;
 use crate::notification;
-use crate::target::Surface;
+use crate::target::{API_VERSIONS, Surface};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 use twinroute_listen::access::Denied;
 use twinroute_listen::{Body, BodyError, Closed, InflateError};
 use twinroute_model::event::Invalid;
+use twinroute_model::visible;
 use twinroute_router::accept::AcceptError;
 
 /// A request of which nothing was kept.
@@ -85,13 +85,6 @@ pub(crate) enum Refusal {
 
 /// When a delivery that cannot be accepted is to come again. Event Grid waits at least 30 s after a 503.
 const NOTIFICATION_RETRY: Duration = Duration::from_secs(60);
-
-/// What a client may show of a value it sent: enough to know it again.
-pub(crate) fn shown(value: &[u8]) -> String {
-    const SHOWN_MAX: usize = 100;
-    let text = String::from_utf8_lossy(value);
-    text.chars().take(SHOWN_MAX).collect()
-}
 
 impl Refusal {
     /// Status and code. Both surfaces use the same.
@@ -361,7 +354,8 @@ fn event_grid_shape(status: StatusCode, code: &str, message: &str) -> Vec<u8> {
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("strings and numbers are always JSON")
+    let json = serde_json::to_string(value).expect("strings and numbers are always JSON");
+    visible::json(json).into_bytes()
 }
 
 fn retry(after: Duration) -> (header::HeaderName, HeaderValue) {
@@ -381,6 +375,15 @@ mod tests {
         let retry_after = head.headers.get(header::RETRY_AFTER);
         let text = std::str::from_utf8(&body).expect("JSON");
         expect.assert_eq(&format!("{} {retry_after:?} {text}", head.status));
+    }
+
+    #[test]
+    fn a_producers_words_in_an_answer_are_visible_and_the_same_document() {
+        let words = "attribute `a\u{9b}2J\u{202e}\u{2028}ü`";
+        let json = to_json(&words);
+        let text = std::str::from_utf8(&json).expect("JSON is UTF-8");
+        assert!(!text.contains(visible::is_hidden), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(text).expect("JSON"), words);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! From an endpoint's body to the checked endpoint: the same rules for every source.
 
 use super::location::Location;
+use super::location::scheme;
 use super::members::{AUTHENTICATION, IDENTITIES, SECRETS, StateWord, TYPES};
 use super::{
     Access, ConnectionString, DeadLetter, Destination, Endpoint, EndpointBody, EndpointType,
@@ -481,14 +482,6 @@ fn check_access_key(key: &Secret) -> Result<(), String> {
         return Err("must be the topic's access key, without blanks".to_owned());
     }
     Ok(())
-}
-
-/// The parts of a URL before and behind its `://`; nothing but `http` and `https`, in any case (RFC 3986 §3.1).
-pub(super) fn scheme(text: &str) -> Option<(&'static str, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
-    let mut known = ["https", "http"].into_iter();
-    let known = known.find(|known| known.eq_ignore_ascii_case(scheme))?;
-    Some((known, rest))
 }
 
 fn is_url(text: &str) -> bool {

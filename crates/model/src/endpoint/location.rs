@@ -6,7 +6,6 @@
 //! emulator", IP-style URLs.
 
 use super::DeadLetter;
-use super::body::scheme;
 use crate::pasted::{self, InvisibleCharacter};
 use crate::sas::storage::{Malformed, StorageSas};
 use crate::secret::Secret;
@@ -258,6 +257,14 @@ fn container(url: &str) -> Result<(String, usize), Problem> {
     let url = format!("{scheme}://{authority}/{path}");
     let container_at = url.len() - name.len();
     Ok((url, container_at))
+}
+
+/// The parts of a URL before and behind its `://`; nothing but `http` and `https`, in any case (RFC 3986 §3.1).
+pub(super) fn scheme(text: &str) -> Option<(&'static str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let mut known = ["https", "http"].into_iter();
+    let known = known.find(|known| known.eq_ignore_ascii_case(scheme))?;
+    Some((known, rest))
 }
 
 /// The service that a host of a storage account is for, if that is not Blob.

@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::{AmqpTransport, EndpointSettings};
+use twinroute_outgoing::Outgoing;
 use twinroute_outgoing::proxy::Proxies;
-use twinroute_outgoing::{Outgoing, Settings};
 use twinroute_router::sink::{Connect, Sink};
 use twinroute_sinks::connect::Connector;
 
@@ -56,12 +56,8 @@ impl Proxy {
 
     fn proxies(&self, password: &str) -> Proxies {
         let url = format!("http://user:{password}@{}", self.address);
-        let settings = Settings {
-            proxy: Some(url.as_str().into()),
-            no_proxy: vec!["exempt.example".to_owned()],
-            ..Settings::default()
-        };
-        Proxies::new(&settings, |_| None).unwrap()
+        let exempt = ["exempt.example".to_owned()];
+        Proxies::new(Some(&url.as_str().into()), &exempt, |_| None).unwrap()
     }
 }
 

@@ -1,12 +1,13 @@
 //! `twinroute run`: the real thing.
 
 use super::exit::{self, ExitReason};
-use super::{StopSignals, table};
+use super::table;
 use crate::cli::output;
-use crate::config::{Loaded, LogFormat};
+use crate::config::Loaded;
 use crate::daemon::Daemon;
-use crate::logging;
+use crate::logging::{self, LogFormat};
 use crate::process;
+use crate::stop_signals::StopSignals;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,7 +39,10 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         () = stop.wait() => {
-            tracing::error!("told to stop once more: what was not delivered is lost, uncounted");
+            tracing::error!(
+                "stopped at once by a second signal; what was not delivered waits in the journal \
+                 on disk, or is lost with the one in memory"
+            );
             Ok(ExitCode::FAILURE)
         }
     }
