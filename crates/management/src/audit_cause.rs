@@ -20,10 +20,10 @@ const MASK: &str = "***";
 
 /// A request that changes something. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct AuditCause(Arc<Asked>);
+pub(crate) struct AuditCause(Arc<CauseDetails>);
 
 #[derive(Debug)]
-struct Asked {
+struct CauseDetails {
     author: Author,
     /// What follows a type in the name of an operation: `write`, `delete`, `verify/action`.
     action: String,
@@ -37,7 +37,7 @@ impl AuditCause {
             Method::POST => format!("{last_word}/action"),
             _ => "write".to_owned(),
         };
-        Self(Arc::new(Asked { author, action }))
+        Self(Arc::new(CauseDetails { author, action }))
     }
 
     pub(crate) fn of(request: &ArmRequest) -> Self {

@@ -18,7 +18,7 @@ use crate::preconditions::{idle, not_taken, only_get, unknown_path};
 use crate::store::record::ResourceRecord;
 use crate::store::state::{StoreChange, StoreState};
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, Decision};
+use crate::transitions::{self, ChangeDecision};
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -193,7 +193,7 @@ async fn put(
         idle(present.state, &instance)?;
         record.set("endpointName", name);
         unknown.keep(&mut record, present.before)?;
-        Ok(Decision::Done(record))
+        Ok(ChangeDecision::Done(record))
     })
     .await?;
     Ok(ArmAnswer::no_content())

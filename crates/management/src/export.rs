@@ -9,7 +9,7 @@ use crate::arm::versions;
 use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
 use crate::server::{self, RequestCaller};
-use crate::settings::{Checks, Settings};
+use crate::settings::{ProvisioningChecks, Settings};
 use crate::store::RecordStore;
 use crate::store::operation::{ArmOperation, OperationStep};
 use crate::store::record::ResourceRecord;
@@ -59,7 +59,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Whether an export holds secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
+pub enum ExportedSecrets {
     /// Masks stand for them. Such an export shows what there is, but cannot be imported where secrets are.
     Masked,
     /// They stand in it in the clear.
@@ -68,7 +68,7 @@ pub enum Secrets {
 
 /// What an import does with a resource that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingResources {
     /// It stays as it is.
     Keep,
     /// The imported one takes its place.
@@ -77,7 +77,7 @@ pub enum Existing {
 
 /// What an import did, by the ids of the resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportOutcome {
     /// Were not there.
     pub created: Vec<String>,
     /// Were there, and are as imported now.
@@ -88,7 +88,7 @@ pub struct Imported {
 
 /// One resource of a document that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedResource {
     /// Its id, or its place in the document.
     pub resource: String,
     /// Why; never holds a secret.
@@ -103,20 +103,20 @@ pub enum ImportError {
     Shape(&'static str),
     /// Resources of it are not taken.
     #[error("{}", tell(.0))]
-    Refused(Vec<Refused>),
+    Refused(Vec<RefusedResource>),
     /// The store does not take it.
     #[error("{0}")]
     Store(String),
 }
 
-fn tell(refused: &[Refused]) -> String {
+fn tell(refused: &[RefusedResource]) -> String {
     let lines = refused.iter();
     let lines = lines.map(|refused| format!("{}: {}", refused.resource, refused.reason));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// All resources, parents before what belongs to them, but those that are being deleted.
-pub(crate) fn export(context: &ServerContext, secrets: Secrets) -> Value {
+pub(crate) fn export(context: &ServerContext, secrets: ExportedSecrets) -> Value {
     let state = context.store.read();
     let going = |id: &ResourceId| {
         let record = state.get(id);
@@ -131,8 +131,8 @@ pub(crate) fn export(context: &ServerContext, secrets: Secrets) -> Value {
     for kind in ResourceKind::ALL {
         let records = state.kind(kind).filter(stays);
         resources.extend(records.map(|record| match secrets {
-            Secrets::Masked => record.render_masked(|_, _| MASK.to_owned()),
-            Secrets::Revealed => record.reveal(),
+            ExportedSecrets::Masked => record.render_masked(|_, _| MASK.to_owned()),
+            ExportedSecrets::Revealed => record.reveal(),
         }));
     }
     json!({ "resources": resources })
@@ -144,20 +144,20 @@ pub(crate) fn export(context: &ServerContext, secrets: Secrets) -> Value {
 pub(crate) async fn import(
     context: &Arc<ServerContext>,
     document: &Value,
-    existing: Existing,
+    existing: ExistingResources,
     author: &Author,
-) -> Result<Imported, ImportError> {
+) -> Result<ImportOutcome, ImportError> {
     let changes = context.store.changes();
     let given = read(document)?;
     let copy = copy(context);
     let mut refused = Vec::new();
-    let mut imported = Imported::default();
+    let mut imported = ImportOutcome::default();
     let mut taken = Vec::new();
     for kind in ResourceKind::ALL {
         let of_kind = given.iter().filter(|resource| resource.id.kind == kind);
         for resource in of_kind {
             let there = context.store.read().has(&resource.id);
-            if there && existing == Existing::Keep {
+            if there && existing == ExistingResources::Keep {
                 imported.kept.push(resource.id.to_string());
                 continue;
             }
@@ -166,7 +166,7 @@ pub(crate) async fn import(
                 Ok(()) => imported.created.push(resource.id.to_string()),
                 Err(reason) => {
                     let resource = resource.id.to_string();
-                    refused.push(Refused { resource, reason });
+                    refused.push(RefusedResource { resource, reason });
                 }
             }
             if refused.len() >= REFUSALS_MAX {
@@ -202,13 +202,13 @@ pub(crate) async fn import(
 }
 
 /// A resource of a document.
-struct Given {
+struct GivenResource {
     id: ResourceId,
     body: Document,
 }
 
 /// Takes a document apart.
-fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
+fn read(document: &Value) -> Result<Vec<GivenResource>, ImportError> {
     let resources = document.get("resources").and_then(Value::as_array);
     let resources = resources.ok_or(ImportError::Shape("it has no list `resources`"))?;
     if resources.len() > RESOURCES_MAX {
@@ -219,7 +219,7 @@ fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
     let mut given = Vec::new();
     for (index, body) in resources.iter().enumerate() {
         match one(body) {
-            Ok(id) if !keys.insert(id.key()) => refused.push(Refused {
+            Ok(id) if !keys.insert(id.key()) => refused.push(RefusedResource {
                 resource: id.to_string(),
                 reason: "stands in the document twice".to_owned(),
             }),
@@ -230,9 +230,9 @@ fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
                     members.remove("etag");
                 }
                 let body = Document::new(body);
-                given.push(Given { id, body });
+                given.push(GivenResource { id, body });
             }
-            Err(reason) => refused.push(Refused {
+            Err(reason) => refused.push(RefusedResource {
                 resource: body["id"]
                     .as_str()
                     .map_or_else(|| format!("resources[{index}]"), str::to_owned),
@@ -306,7 +306,7 @@ fn copy(context: &ServerContext) -> Arc<ServerContext> {
     store.show(state.all());
     drop(state);
     let settings = Settings {
-        provisioning_checks: Checks::Definitions,
+        provisioning_checks: ProvisioningChecks::Definitions,
         ..context.settings.clone()
     };
     let copy = ServerContext::new(
@@ -321,7 +321,7 @@ fn copy(context: &ServerContext) -> Arc<ServerContext> {
 }
 
 /// Makes the request that a client would make.
-async fn put(copy: &Arc<ServerContext>, resource: &Given) -> Result<(), String> {
+async fn put(copy: &Arc<ServerContext>, resource: &GivenResource) -> Result<(), String> {
     let id = &resource.id;
     let (path, version) = match id.kind {
         ResourceKind::Route => {
@@ -396,7 +396,11 @@ async fn settle(copy: &Arc<ServerContext>) {
 }
 
 /// What the store is to take over of the copy.
-fn outcome(context: &ServerContext, copy: &ServerContext, taken: &[&Given]) -> Vec<StoreChange> {
+fn outcome(
+    context: &ServerContext,
+    copy: &ServerContext,
+    taken: &[&GivenResource],
+) -> Vec<StoreChange> {
     let (before, after) = (context.store.read(), copy.store.read());
     let now = context.clock.now();
     let made = after
@@ -426,7 +430,7 @@ fn provision(record: &mut ResourceRecord, before: &StoreState, now: Timestamp) -
 }
 
 /// Devices know a service by its id scope: a new one would lose them.
-fn keep_scope(record: &mut ResourceRecord, given: &Given, before: &StoreState) {
+fn keep_scope(record: &mut ResourceRecord, given: &GivenResource, before: &StoreState) {
     let scope = given.body.value()["properties"]["idScope"].as_str();
     let Some(scope) = scope.filter(|scope| is_scope(scope)) else {
         return;

@@ -15,7 +15,7 @@ use crate::listing;
 use crate::preconditions::{need, not_taken, only_get};
 use crate::store::record::{ResourceRecord, tags};
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, Decision};
+use crate::transitions::{self, ChangeDecision};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -113,7 +113,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
             record.set("tags", new_tags);
         }
         unknown.keep(&mut record, present.before)?;
-        Ok(Decision::Done(record))
+        Ok(ChangeDecision::Done(record))
     })
     .await?;
     let body = Some(outcome.record.render_hidden());

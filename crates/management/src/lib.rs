@@ -32,7 +32,9 @@ mod store;
 mod testing;
 mod transitions;
 
-pub use export::{Existing, ImportError, Imported, Refused, SECRET_MEMBERS, Secrets};
-pub use management::{Backing, Management};
-pub use settings::{Checks, Settings};
+pub use export::{
+    ExistingResources, ExportedSecrets, ImportError, ImportOutcome, RefusedResource, SECRET_MEMBERS,
+};
+pub use management::{Management, StoreBacking};
+pub use settings::{ProvisioningChecks, Settings};
 pub use store::disk::StoreError;

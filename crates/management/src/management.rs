@@ -5,7 +5,7 @@ use crate::arm::error::Error;
 use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
 use crate::definitions;
-use crate::export::{self, Existing, ImportError, Imported, Secrets};
+use crate::export::{self, ExistingResources, ExportedSecrets, ImportError, ImportOutcome};
 use crate::provision;
 use crate::server::{self, RequestCaller};
 use crate::settings::Settings;
@@ -33,7 +33,7 @@ use twinroute_router::source;
 
 /// Where what is put is kept.
 #[derive(Debug)]
-pub enum Backing {
+pub enum StoreBacking {
     /// In a file, sealed with a key. One process at a time opens it.
     Disk {
         /// The file; made where there is none.
@@ -61,7 +61,7 @@ impl Management {
     /// When the store cannot be opened or read.
     pub fn open(
         settings: &Settings,
-        backing: Backing,
+        backing: StoreBacking,
         default_instance: InstanceName,
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
@@ -90,15 +90,17 @@ impl Management {
     /// As [`Self::open`].
     pub fn open_offline(
         settings: &Settings,
-        backing: Backing,
+        backing: StoreBacking,
         default_instance: InstanceName,
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let store = match backing {
-            Backing::Disk { path, key } => RecordStore::on_disk(StoreFile::open(&path, *key)?)?,
-            Backing::Mirror(reason) => RecordStore::mirror(reason),
-            Backing::Memory => RecordStore::in_memory(),
+            StoreBacking::Disk { path, key } => {
+                RecordStore::on_disk(StoreFile::open(&path, *key)?)?
+            }
+            StoreBacking::Mirror(reason) => RecordStore::mirror(reason),
+            StoreBacking::Memory => RecordStore::in_memory(),
         };
         let context = ServerContext::new(store, settings.clone(), default_instance, connect, clock);
         Ok(Self { context })
@@ -111,9 +113,9 @@ impl Management {
 
     /// All that is stored, as `{"resources": [{"id", "name", "type", …}]}`; what is being deleted is left out.
     ///
-    /// With [`Secrets::Revealed`] it holds them in the clear.
+    /// With [`ExportedSecrets::Revealed`] it holds them in the clear.
     #[must_use]
-    pub fn export(&self, secrets: Secrets) -> Value {
+    pub fn export(&self, secrets: ExportedSecrets) -> Value {
         export::export(&self.context, secrets)
     }
 
@@ -127,9 +129,9 @@ impl Management {
     pub async fn import(
         &self,
         document: &Value,
-        existing: Existing,
+        existing: ExistingResources,
         author: &Author,
-    ) -> Result<Imported, ImportError> {
+    ) -> Result<ImportOutcome, ImportError> {
         export::import(&self.context, document, existing, author).await
     }
 
@@ -151,7 +153,7 @@ impl Management {
         self.context.store.network().clone()
     }
 
-    /// Shows definitions of another source; for [`Backing::Mirror`].
+    /// Shows definitions of another source; for [`StoreBacking::Mirror`].
     pub fn show(&self, instances: &[Instance]) {
         let records = definitions::records(&self.context.settings, instances);
         self.context.store.show(records);

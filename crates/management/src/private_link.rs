@@ -14,7 +14,7 @@ use crate::preconditions::{need_above, need_parent, only_get};
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, ChangeOutcome, Decision};
+use crate::transitions::{self, ChangeDecision, ChangeOutcome};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub(crate) async fn put(
             .properties_mut()
             .insert("privateLinkServiceConnectionState".to_owned(), state);
         unknown.keep(&mut record, present.before)?;
-        Ok(Decision::Begun(record, "Updating"))
+        Ok(ChangeDecision::Begun(record, "Updating"))
     })
     .await
 }

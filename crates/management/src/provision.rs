@@ -3,7 +3,7 @@
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::context::ServerContext;
 use crate::digital_twins::endpoint_record;
-use crate::settings::Checks;
+use crate::settings::ProvisioningChecks;
 use crate::store::operation::{ArmOperation, OperationFailure, OperationStep, ProvisioningVerdict};
 use crate::store::record::ResourceRecord;
 use crate::store::state::{StoreChange, StoreState};
@@ -151,8 +151,8 @@ async fn check(context: &ServerContext, record: &ResourceRecord) -> Provisioning
         );
     };
     let main = match context.settings.provisioning_checks {
-        Checks::Definitions => ProvisioningVerdict::Good,
-        Checks::Destinations => ask(context, record, &endpoint).await,
+        ProvisioningChecks::Definitions => ProvisioningVerdict::Good,
+        ProvisioningChecks::Destinations => ask(context, record, &endpoint).await,
     };
     // Dead letters are beside the point of an endpoint: what is wrong with them never stops its deliveries.
     let aside = || problem::of(endpoint.dead_letter.as_ref()?, context.clock.now());

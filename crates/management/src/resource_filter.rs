@@ -21,10 +21,10 @@ const MEMBERS: &[&str] = &[
 
 /// Alternatives of comparisons that must all hold; none at all takes every resource.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ResourceFilter(Vec<Vec<Comparison>>);
+pub(crate) struct ResourceFilter(Vec<Vec<FilterComparison>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Comparison {
+struct FilterComparison {
     member: &'static str,
     how: ComparisonKind,
     text: String,
@@ -73,7 +73,7 @@ impl ResourceFilter {
     }
 }
 
-impl Comparison {
+impl FilterComparison {
     fn holds(&self, record: &ResourceRecord) -> bool {
         let wanted = self.text.to_ascii_lowercase();
         let tags = record.body.get("tags").and_then(Value::as_object);
@@ -118,7 +118,7 @@ fn text(word: Option<String>) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn comparison(words: &mut impl Iterator<Item = String>) -> Result<Comparison, String> {
+fn comparison(words: &mut impl Iterator<Item = String>) -> Result<FilterComparison, String> {
     let first = words.next().ok_or_else(not_understood)?;
     let expect = |words: &mut dyn Iterator<Item = String>, sign: &str| match words.next() {
         Some(word) if word == sign => Ok(()),
@@ -131,7 +131,7 @@ fn comparison(words: &mut impl Iterator<Item = String>) -> Result<Comparison, St
         let member = member(words.next())?;
         expect(words, ")")?;
         let how = ComparisonKind::Contains;
-        return Ok(Comparison { member, how, text });
+        return Ok(FilterComparison { member, how, text });
     }
     let member = member(Some(first))?;
     let how = match words.next().as_deref() {
@@ -140,7 +140,7 @@ fn comparison(words: &mut impl Iterator<Item = String>) -> Result<Comparison, St
         _ => return Err(not_understood()),
     };
     let text = text(words.next())?;
-    Ok(Comparison { member, how, text })
+    Ok(FilterComparison { member, how, text })
 }
 
 /// Words, signs, and texts with their opening quote; a quote within a text is doubled (OData 4.01).

@@ -1,7 +1,7 @@
 //! For tests: asks a management API in memory as a client of Azure would.
 
-use crate::export::Secrets;
-use crate::management::{Backing, Management, ask, hold};
+use crate::export::ExportedSecrets;
+use crate::management::{Management, StoreBacking, ask, hold};
 use crate::settings::Settings;
 use crate::store::operation::OperationStep;
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl Client {
         let clock = Arc::new(ManualClock::new(start));
         let instance = InstanceName::new("default").unwrap();
         let management =
-            Management::open(&settings, Backing::Memory, instance, connect, clock).unwrap();
+            Management::open(&settings, StoreBacking::Memory, instance, connect, clock).unwrap();
         Self {
             management,
             version,
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Everything that is stored.
-    pub(crate) fn export(&self, secrets: Secrets) -> Value {
+    pub(crate) fn export(&self, secrets: ExportedSecrets) -> Value {
         self.management.export(secrets)
     }
 

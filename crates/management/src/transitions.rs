@@ -1,6 +1,6 @@
 //! How every resource is created, changed and deleted.
 //!
-//! A handler reads its body and says what the change makes of the resource ([`Decision`]); the rest is the same for
+//! A handler reads its body and says what the change makes of the resource ([`ChangeDecision`]); the rest is the same for
 //! all kinds and stands here: what must be there and stay, limits, `systemData`, the resource's group, the operation
 //! that goes on, and the answer. All of it is decided in one turn of the store.
 
@@ -22,7 +22,7 @@ use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
 /// What a change makes of a resource.
-pub(crate) enum Decision {
+pub(crate) enum ChangeDecision {
     /// All is so already, and nothing is stored.
     Unchanged,
     /// Made at once.
@@ -116,7 +116,7 @@ impl ChangeOutcome {
 pub(crate) async fn write(
     call: ServerCall<'_>,
     id: ResourceId,
-    decide: impl FnOnce(&PresentState<'_>) -> Result<Decision, Error> + Send + 'static,
+    decide: impl FnOnce(&PresentState<'_>) -> Result<ChangeDecision, Error> + Send + 'static,
 ) -> Result<ChangeOutcome, Error> {
     let (caller, now) = (call.request.caller.clone(), call.request.now);
     change(call, move |context, state| {
@@ -138,12 +138,12 @@ pub(crate) async fn write(
         };
         let is_new = before.is_none();
         let (mut record, operation) = match decide(&present)? {
-            Decision::Unchanged => {
+            ChangeDecision::Unchanged => {
                 let record = present.existing()?.clone();
                 return Ok((Vec::new(), None, ChangeOutcome::new(record, is_new, None)));
             }
-            Decision::Done(record) => (record, None),
-            Decision::Begun(mut record, state) => {
+            ChangeDecision::Done(record) => (record, None),
+            ChangeDecision::Begun(mut record, state) => {
                 record.set_state(state);
                 let step = OperationStep::over(before);
                 (record, Some(ArmOperation::begin(id, step, now)))

@@ -21,7 +21,7 @@ pub(crate) enum ResourceKind {
 }
 
 /// Namespace, type and, for a child, the kind of its parent.
-struct Shape {
+struct KindShape {
     namespace: &'static str,
     segment: &'static str,
     parent: Option<ResourceKind>,
@@ -40,7 +40,7 @@ impl ResourceKind {
         Self::Certificate,
     ];
 
-    const fn shape(self) -> Shape {
+    const fn shape(self) -> KindShape {
         const TWINS: &str = "Microsoft.DigitalTwins";
         const DEVICES: &str = "Microsoft.Devices";
         let (namespace, segment, parent) = match self {
@@ -54,7 +54,7 @@ impl ResourceKind {
             Self::ServiceConnection => (DEVICES, "privateEndpointConnections", Some(Self::Service)),
             Self::Certificate => (DEVICES, "certificates", Some(Self::Service)),
         };
-        Shape {
+        KindShape {
             namespace,
             segment,
             parent,

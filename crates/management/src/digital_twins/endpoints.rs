@@ -17,7 +17,7 @@ use crate::preconditions::{child, need, need_above, not_taken, only_post};
 use crate::store::masks::KeptSecrets;
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
-use crate::transitions::{self, Decision};
+use crate::transitions::{self, ChangeDecision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use twinroute_model::body::Spelling;
@@ -72,10 +72,10 @@ async fn put(
             keeps_authentication(before, &record)?;
         }
         if present.is_same(&record, COMPUTED) {
-            return Ok(Decision::Unchanged);
+            return Ok(ChangeDecision::Unchanged);
         }
         present.stamp_creation(&mut record);
-        Ok(Decision::Begun(record, "Provisioning"))
+        Ok(ChangeDecision::Begun(record, "Provisioning"))
     })
     .await?;
     let body = Some(render(&outcome.record));
@@ -221,7 +221,7 @@ async fn swap_keys(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Er
         };
         record.secrets.insert(first, secondary);
         record.secrets.insert(second, primary);
-        Ok(Decision::Begun(record, "Provisioning"))
+        Ok(ChangeDecision::Begun(record, "Provisioning"))
     })
     .await?;
     let body = Some(render(&outcome.record));

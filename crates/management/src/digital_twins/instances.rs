@@ -17,7 +17,7 @@ use crate::private_link;
 use crate::store::record::{ResourceRecord, tags};
 use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, Decision, PresentState};
+use crate::transitions::{self, ChangeDecision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -83,9 +83,9 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
         record.set_property(ACCESS, access);
         unknown.keep(&mut record, present.before)?;
         if present.is_same(&record, COMPUTED) {
-            return Ok(Decision::Unchanged);
+            return Ok(ChangeDecision::Unchanged);
         }
-        Ok(Decision::Begun(record, "Provisioning"))
+        Ok(ChangeDecision::Begun(record, "Provisioning"))
     })
     .await?;
     let body = Some(render(call, &outcome.record));
@@ -145,10 +145,10 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
         }
         properties.insert("lastUpdatedTime".to_owned(), present.now.rfc3339().into());
         Ok(match slow {
-            _ if present.is_same(&record, COMPUTED) => Decision::Unchanged,
-            true => Decision::Begun(record, "Updating"),
+            _ if present.is_same(&record, COMPUTED) => ChangeDecision::Unchanged,
+            true => ChangeDecision::Begun(record, "Updating"),
             // Tags alone are quick: Azure answers 200 at once.
-            false => Decision::Done(record),
+            false => ChangeDecision::Done(record),
         })
     })
     .await?;

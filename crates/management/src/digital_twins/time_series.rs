@@ -13,7 +13,7 @@ use crate::listing;
 use crate::preconditions::{child, need, need_above, not_taken};
 use crate::store::record::ResourceRecord;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, Decision};
+use crate::transitions::{self, ChangeDecision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let unknown = unknown(&body)?;
     let outcome = transitions::write(call, id, move |present| {
         unknown.keep(&mut record, present.before)?;
-        Ok(Decision::Begun(record, "Provisioning"))
+        Ok(ChangeDecision::Begun(record, "Provisioning"))
     })
     .await?;
     let body = Some(outcome.record.render_hidden());

@@ -6,7 +6,7 @@
 use super::etag::{self, EtagDemand};
 use super::x509;
 use crate::arm::answer::ArmAnswer;
-use crate::arm::error::{Error, Provisioning};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
 use crate::arm::path::PathCursor;
@@ -17,7 +17,7 @@ use crate::preconditions::{need, need_above, not_taken, only_get, only_post, unk
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreChange;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, Decision};
+use crate::transitions::{self, ChangeDecision};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -111,7 +111,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
         record.set_property("isVerified", verified);
         record.set_property("created", created);
         touch(&mut record, now);
-        Ok(Decision::Done(record))
+        Ok(ChangeDecision::Done(record))
     })
     .await?;
     Ok(ArmAnswer::ok(render(&outcome.record)))
@@ -162,7 +162,7 @@ fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
 }
 
 fn bad(message: &str) -> Error {
-    Error::service(Provisioning::BadRequest, message)
+    Error::service(ServiceRefusal::BadRequest, message)
 }
 
 /// What is stored of a certificate: all of it, and what stands in it.
@@ -241,7 +241,7 @@ async fn change(
         demand.require(&record, &id.name)?;
         decide(&mut record)?;
         touch(&mut record, present.now.unix_seconds());
-        Ok(Decision::Done(record))
+        Ok(ChangeDecision::Done(record))
     })
     .await?;
     Ok(outcome.record)

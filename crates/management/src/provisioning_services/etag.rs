@@ -4,7 +4,7 @@
 //! certificate in `If-Match`, with and without quotes. A service's is eight bytes in base64, a
 //! certificate's a quoted text in base64.
 
-use crate::arm::error::{Error, Provisioning};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::request::ArmRequest;
 use crate::store::record::ResourceRecord;
 use base64::Engine as _;
@@ -61,7 +61,7 @@ impl EtagDemand {
             return Ok(());
         }
         Err(Error::Provisioning {
-            refusal: Provisioning::StaleEtag,
+            refusal: ServiceRefusal::StaleEtag,
             message: match present {
                 Some(_) => format!(
                     "Invalid ETag supplied. '{name}' has changed since it was read: read it again and send its \
@@ -81,7 +81,7 @@ impl EtagDemand {
             return self.check(Some(present), name);
         }
         Err(Error::Provisioning {
-            refusal: Provisioning::EtagRequired,
+            refusal: ServiceRefusal::EtagRequired,
             message: format!(
                 "The If-Match header is required to change '{name}': send its present etag, or *."
             ),

@@ -14,7 +14,7 @@ mod wanted;
 mod x509;
 
 use crate::arm::answer::ArmAnswer;
-use crate::arm::error::{Error, Provisioning};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::names::{check_connection, check_group};
 use crate::arm::path::{PathCursor, PathScope};
@@ -125,7 +125,9 @@ fn flat(error: Error) -> Error {
         | Error::Invalid { .. }
         | Error::InvalidFields(_)
         | Error::InvalidName { .. }
-        | Error::LimitReached { .. } => Error::service(Provisioning::BadRequest, error.to_string()),
+        | Error::LimitReached { .. } => {
+            Error::service(ServiceRefusal::BadRequest, error.to_string())
+        }
         other => other,
     }
 }

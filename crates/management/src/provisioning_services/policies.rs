@@ -2,7 +2,7 @@
 //!
 //! They are never on a GET; `listkeys` gives them, and the answer to a PUT what was sent in it (recorded of Azure).
 
-use crate::arm::error::{Error, Provisioning};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::json::BodyObject;
 use crate::store::masks::KeptSecrets;
 use crate::store::record::ResourceRecord;
@@ -248,7 +248,7 @@ pub(super) fn keys(record: &ResourceRecord, name: &str) -> Result<Value, Error> 
         .iter()
         .find(|policy| policy.name.eq_ignore_ascii_case(name));
     let found = found.ok_or_else(|| Error::Provisioning {
-        refusal: Provisioning::NotFound,
+        refusal: ServiceRefusal::NotFound,
         message: format!(
             "The provisioning service '{}' has no authorization policy '{name}'; POST listkeys lists those that it has.",
             record.id.name

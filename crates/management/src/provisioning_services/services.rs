@@ -6,7 +6,7 @@ use super::etag::{self, EtagDemand};
 use super::wanted::{self, WantedService};
 use super::{hubs, policies};
 use crate::arm::answer::ArmAnswer;
-use crate::arm::error::{Error, Provisioning};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::json::BodyObject;
 use crate::arm::names;
@@ -16,7 +16,7 @@ use crate::preconditions::{need, not_taken, stays_at};
 use crate::private_link;
 use crate::store::record::{ResourceRecord, tags};
 use crate::store::state::StoreState;
-use crate::transitions::{self, Decision, PresentState};
+use crate::transitions::{self, ChangeDecision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use twinroute_model::body::is_empty;
@@ -77,7 +77,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
         record.set_property("state", state);
         let etag = etag::of_service();
         record.set("etag", etag);
-        Ok(Decision::Begun(record, "Accepted"))
+        Ok(ChangeDecision::Begun(record, "Accepted"))
     })
     .await?;
     let mut shown = render(&call.state(), &outcome.record);
@@ -105,7 +105,7 @@ fn make(
         .named(ResourceKind::Service, &id.name)
         .is_some()
     {
-        return Err(Error::service(Provisioning::Conflict, taken(&id.name)));
+        return Err(Error::service(ServiceRefusal::Conflict, taken(&id.name)));
     }
     wanted.record(id, location, present.before)
 }
@@ -157,11 +157,11 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
             record.set("tags", new_tags);
         }
         if present.is_same(&record, &[]) {
-            return Ok(Decision::Unchanged);
+            return Ok(ChangeDecision::Unchanged);
         }
         let etag = etag::of_service();
         record.set("etag", etag);
-        Ok(Decision::Done(record))
+        Ok(ChangeDecision::Done(record))
     })
     .await?;
     let shown = render(&call.state(), &outcome.record);
@@ -229,7 +229,7 @@ pub(super) fn check_name_rule(name: &str) -> Result<(), Error> {
     if is_name(name) {
         return Ok(());
     }
-    Err(Error::service(Provisioning::BadRequest, NAME_RULE))
+    Err(Error::service(ServiceRefusal::BadRequest, NAME_RULE))
 }
 
 /// Source: Microsoft.Devices 2022-12-12, pattern of `name`: `^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{2,49}[a-zA-Z0-9]$`.

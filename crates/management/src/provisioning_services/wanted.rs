@@ -6,7 +6,7 @@
 
 use super::policies::{self, KeyPolicy};
 use super::{hubs, namespaces};
-use crate::arm::error::{Error, Provisioning};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::ResourceId;
 use crate::arm::identity;
 use crate::arm::json::BodyObject;
@@ -174,7 +174,7 @@ fn sku(sku: &BodyObject<'_>) -> Result<Value, Error> {
     let name = sku.required_text("name")?;
     if !name.eq_ignore_ascii_case(SKU) {
         let message = format!("sku.name: must be {SKU}");
-        return Err(Error::service(Provisioning::InvalidSku, message));
+        return Err(Error::service(ServiceRefusal::InvalidSku, message));
     }
     let capacity = sku.integer("capacity")?.unwrap_or(1);
     if capacity < 1 {

@@ -34,7 +34,7 @@ fn publish(state: &StoreState, network: &Network) {
 }
 
 /// Where changes go beside memory.
-enum Backing {
+enum ChangeTarget {
     Disk(Box<StoreFile>),
     /// Nowhere: what is shown belongs to another source, which this text names.
     Mirror(String),
@@ -46,7 +46,7 @@ pub(crate) struct RecordStore {
     state: RwLock<StoreState>,
     /// From which networks the instances are reached; as current as `state`.
     network: Network,
-    backing: Backing,
+    backing: ChangeTarget,
     writing: Mutex<()>,
     changes: watch::Sender<u64>,
 }
@@ -56,20 +56,20 @@ impl RecordStore {
     pub(crate) fn on_disk(disk: StoreFile) -> Result<Self, StoreError> {
         let mut state = StoreState::default();
         disk.load(|change| state.apply(change))?;
-        Ok(Self::with(state, Backing::Disk(Box::new(disk))))
+        Ok(Self::with(state, ChangeTarget::Disk(Box::new(disk))))
     }
 
     /// Keeps everything in memory alone.
     pub(crate) fn in_memory() -> Self {
-        Self::with(StoreState::default(), Backing::Memory)
+        Self::with(StoreState::default(), ChangeTarget::Memory)
     }
 
     /// Shows what another source has; takes no changes, and says `reason`.
     pub(crate) fn mirror(reason: impl Into<String>) -> Self {
-        Self::with(StoreState::default(), Backing::Mirror(reason.into()))
+        Self::with(StoreState::default(), ChangeTarget::Mirror(reason.into()))
     }
 
-    fn with(state: StoreState, backing: Backing) -> Self {
+    fn with(state: StoreState, backing: ChangeTarget) -> Self {
         let network = Network::default();
         publish(&state, &network);
         Self {
@@ -99,10 +99,10 @@ impl RecordStore {
 
     pub(crate) fn is_read_only(&self) -> Result<(), Error> {
         match &self.backing {
-            Backing::Mirror(reason) => Err(Error::ReadOnly {
+            ChangeTarget::Mirror(reason) => Err(Error::ReadOnly {
                 reason: reason.clone(),
             }),
-            Backing::Disk(_) | Backing::Memory => Ok(()),
+            ChangeTarget::Disk(_) | ChangeTarget::Memory => Ok(()),
         }
     }
 
@@ -134,7 +134,7 @@ impl RecordStore {
         }
         self.is_read_only()?;
         note(&self.read(), &changes)?;
-        if let Backing::Disk(disk) = &self.backing {
+        if let ChangeTarget::Disk(disk) = &self.backing {
             disk.commit(&changes).map_err(|error| {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
