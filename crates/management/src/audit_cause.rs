@@ -15,9 +15,6 @@ use twinroute_listen::audit::{self, AuditError, Author};
 /// Resources of one change that are noted as they were and are; of more, only that they changed.
 const BODIES_MAX: usize = 1_000;
 
-/// What stands for a secret.
-const MASK: &str = "***";
-
 /// A request that changes something. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditCause(Arc<CauseDetails>);
@@ -115,7 +112,7 @@ fn kind(path: &str) -> (Option<ResourceKind>, &str) {
 fn shown(record: &ResourceRecord) -> Value {
     match record.id.kind {
         ResourceKind::Endpoint => endpoint_record::render(record),
-        _ => record.render_masked(|_, _| MASK.to_owned()),
+        _ => record.render_hidden(),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::digital_twins::endpoint_record;
 use crate::settings::Settings;
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
     Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState,
@@ -54,30 +54,20 @@ pub(crate) fn route(record: &ResourceRecord) -> Option<Route> {
 /// Records that show definitions of another source.
 pub(crate) fn records(settings: &Settings, instances: &[Instance]) -> Vec<ResourceRecord> {
     let (subscription, group) = (&settings.subscription, &settings.resource_group);
-    let mut records = Vec::new();
-    let body = json!({
-        "location": settings.location, "tags": null, "properties": { "provisioningState": "Succeeded" },
-    });
-    records.push(record(
-        ResourceId::group(subscription, group),
-        body,
-        BTreeMap::new(),
-    ));
+    let mut shown = ResourceRecord::group(ResourceId::group(subscription, group));
+    shown.set("location", settings.location.as_str());
+    let mut records = vec![shown];
     for instance in instances {
-        let id = ResourceId::top(
-            ResourceKind::Instance,
-            subscription,
-            group,
-            instance.name.as_str(),
-        );
+        let name = instance.name.as_str();
+        let id = ResourceId::top(ResourceKind::Instance, subscription, group, name);
         let body = json!({
             "location": settings.location, "tags": null,
             "properties": {
                 "provisioningState": "Succeeded", "publicNetworkAccess": instance.network.public.as_str(),
             },
         });
-        records.push(record(id.clone(), body, BTreeMap::new()));
-        for connection in &instance.network.connections {
+        records.push(ResourceRecord::public(id.clone(), body));
+        records.extend(instance.network.connections.iter().map(|connection| {
             let body = json!({ "properties": {
                 "provisioningState": "Succeeded",
                 "privateLinkServiceConnectionState": {
@@ -85,33 +75,19 @@ pub(crate) fn records(settings: &Settings, instances: &[Instance]) -> Vec<Resour
                 },
             } });
             let id = id.child(ResourceKind::Connection, &connection.name);
-            records.push(record(id, body, BTreeMap::new()));
-        }
-        for endpoint in &instance.endpoints {
-            records.push(show(
-                id.child(ResourceKind::Endpoint, endpoint.name.as_str()),
-                endpoint,
-            ));
-        }
-        for route in &instance.routes {
-            let body =
-                json!({ "endpointName": route.endpoint_name.as_str(), "filter": route.filter });
-            records.push(record(
-                id.child(ResourceKind::Route, route.id.as_str()),
-                body,
-                BTreeMap::new(),
-            ));
-        }
+            ResourceRecord::public(id, body)
+        }));
+        records.extend(instance.endpoints.iter().map(|endpoint| {
+            let id = id.child(ResourceKind::Endpoint, endpoint.name.as_str());
+            show(id, endpoint)
+        }));
+        records.extend(instance.routes.iter().map(|route| {
+            let id = id.child(ResourceKind::Route, route.id.as_str());
+            let name = route.endpoint_name.as_str();
+            ResourceRecord::public(id, json!({ "endpointName": name, "filter": route.filter }))
+        }));
     }
     records
-}
-
-fn record(id: ResourceId, body: Value, secrets: BTreeMap<String, Secret>) -> ResourceRecord {
-    let body = match body {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    ResourceRecord::new(id, body, secrets)
 }
 
 /// An endpoint as a record. What its secrets are is not kept: a mask is all that anybody sees.
@@ -185,5 +161,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
         Some(DeadLetter::Identity(uri)) => properties["deadLetterUri"] = uri.as_str().into(),
         None => {}
     }
-    record(id, json!({ "properties": properties }), secrets)
+    let mut record = ResourceRecord::public(id, json!({ "properties": properties }));
+    record.secrets = secrets;
+    record
 }

@@ -20,8 +20,7 @@ use crate::store::state::{StoreChange, StoreState};
 use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeDecision};
 use http::Method;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::endpoint::ProvisioningState;
 use twinroute_model::name::RouteId;
@@ -186,8 +185,7 @@ async fn put(
     })?;
     let mut unknown = UnknownMembers::default();
     unknown.add("", &body, &["endpointName", "filter", "id"])?;
-    let mut record = ResourceRecord::new(id.clone(), Map::new(), BTreeMap::new());
-    record.set("filter", filter);
+    let mut record = ResourceRecord::public(id.clone(), json!({ "filter": filter }));
     transitions::write(call, id, move |present| {
         let name = active(present.state, &instance, &endpoint)?;
         idle(present.state, &instance)?;

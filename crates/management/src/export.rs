@@ -32,9 +32,6 @@ const RESOURCES_MAX: usize = 500_000;
 /// Refusals that are told of one document.
 const REFUSALS_MAX: usize = 100;
 
-/// What stands for a secret in an export without them.
-const MASK: &str = "***";
-
 /// Members that hold secrets, of all kinds of resources.
 pub const SECRET_MEMBERS: &[&str] = &[
     "accessKey1",
@@ -131,14 +128,14 @@ pub(crate) fn export(context: &ServerContext, secrets: ExportedSecrets) -> Value
     for kind in ResourceKind::ALL {
         let records = state.kind(kind).filter(stays);
         resources.extend(records.map(|record| match secrets {
-            ExportedSecrets::Masked => record.render_masked(|_, _| MASK.to_owned()),
+            ExportedSecrets::Masked => record.render_hidden(),
             ExportedSecrets::Revealed => record.reveal(),
         }));
     }
     json!({ "resources": resources })
 }
 
-/// Takes a document in, all of it or nothing. Endpoints are then to be provisioned: [`ServerContext::resume`].
+/// Takes a document in, all of it or nothing. Endpoints are then to be provisioned: [`crate::provision::resume`].
 ///
 /// Dropping the future may leave it done or not, but not by half.
 pub(crate) async fn import(

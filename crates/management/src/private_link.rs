@@ -15,8 +15,7 @@ use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeDecision, ChangeOutcome};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
 const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
 
@@ -60,8 +59,7 @@ fn fresh(id: &ResourceId, group: &str) -> ResourceRecord {
         "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.Network/privateEndpoints/{name}"
     );
     let properties = json!({ "privateEndpoint": { "id": endpoint }, "groupIds": [group] });
-    let body = Map::from_iter([("properties".to_owned(), properties)]);
-    ResourceRecord::new(id.clone(), body, BTreeMap::new())
+    ResourceRecord::public(id.clone(), json!({ "properties": properties }))
 }
 
 /// `privateLinkServiceConnectionState`, checked.

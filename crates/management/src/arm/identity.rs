@@ -65,10 +65,7 @@ pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Valu
             None
         };
         if let Some(rule) = rule {
-            return Err(Error::Invalid {
-                target: path,
-                rule: rule.to_owned(),
-            });
+            return Err(Error::invalid(path, rule));
         }
         let of = |name: &str, what: &str| {
             let seed = format!("{what}{}", name.to_ascii_lowercase());
@@ -95,8 +92,8 @@ fn kind(body: &BodyObject<'_>) -> Result<Option<&'static str>, Error> {
     let plain: String = text.chars().filter(|letter| *letter != ' ').collect();
     let mut known = IDENTITIES.iter();
     let known = known.find(|known| known.eq_ignore_ascii_case(&plain));
-    known.copied().map(Some).ok_or_else(|| Error::Invalid {
-        target: body.path("type"),
-        rule: not_one_of(text, IDENTITIES),
-    })
+    known
+        .copied()
+        .map(Some)
+        .ok_or_else(|| Error::invalid(body.path("type"), not_one_of(text, IDENTITIES)))
 }

@@ -19,8 +19,7 @@ use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeDecision, PresentState};
 use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
 const ACCESS: &str = "publicNetworkAccess";
 const ACCESS_WORDS: &[&str] = &["Enabled", "Disabled"];
@@ -66,8 +65,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
     let asked = body.text("location")?.map(location).transpose()?;
-    let members = Map::from_iter([("tags".to_owned(), tags(&body)?)]);
-    let mut record = ResourceRecord::new(id.clone(), members, BTreeMap::new());
+    let mut record = ResourceRecord::public(id.clone(), json!({ "tags": tags(&body)? }));
     if let Some(identity) = identity::read(&body.object("identity")?, &id)? {
         record.set("identity", identity);
     }

@@ -108,40 +108,35 @@ fn render(call: ServerCall<'_>, record: &ResourceRecord) -> Value {
     }
 }
 
+/// What can be read, written and deleted.
+const WRITABLE: [&str; 5] = [
+    "digitalTwinsInstances: Digital Twins instance",
+    "digitalTwinsInstances/endpoints: endpoint of a Digital Twins instance",
+    "digitalTwinsInstances/privateEndpointConnections: private endpoint connection",
+    "digitalTwinsInstances/timeSeriesDatabaseConnections: time series database connection",
+    "eventroutes: event route",
+];
+
 /// What the provider says it can do.
 fn all_operations() -> Value {
-    let mut value = Vec::new();
-    for (resource, what) in [
-        ("digitalTwinsInstances", "Digital Twins instance"),
-        (
-            "digitalTwinsInstances/endpoints",
-            "endpoint of a Digital Twins instance",
-        ),
-        (
-            "digitalTwinsInstances/privateEndpointConnections",
-            "private endpoint connection",
-        ),
-        (
-            "digitalTwinsInstances/timeSeriesDatabaseConnections",
-            "time series database connection",
-        ),
-        ("eventroutes", "event route"),
-    ] {
-        for (step, verb) in [
-            ("read", "Read"),
-            ("write", "Create or update"),
-            ("delete", "Delete"),
-        ] {
+    const VERBS: [(&str, &str); 3] = [
+        ("read", "Read"),
+        ("write", "Create or update"),
+        ("delete", "Delete"),
+    ];
+    let all = WRITABLE.iter().flat_map(|row| {
+        let (resource, what) = row.split_once(": ").unwrap_or_default();
+        VERBS.map(|(step, verb)| {
             let text = format!("{verb} any {what}");
-            value.push(json!({
+            json!({
                 "name": format!("{TWINS}/{resource}/{step}"),
                 "display": { "provider": TWINS, "resource": resource, "operation": text, "description": text },
                 "origin": "user,system",
                 "isDataAction": resource == "eventroutes",
-            }));
-        }
-    }
-    json!({ "value": value })
+            })
+        })
+    });
+    json!({ "value": all.collect::<Vec<_>>() })
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeDecision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 const KINDS: &[&str] = &["AzureDataExplorer"];
 
@@ -125,8 +124,8 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     names::check_endpoint(&id.name)?;
     let body = call.request.json()?;
     let body = BodyObject::body(&body)?;
-    let properties = Map::from_iter([("properties".to_owned(), read(&body)?.into())]);
-    let mut record = ResourceRecord::new(id.clone(), properties, BTreeMap::new());
+    let wanted = json!({ "properties": read(&body)? });
+    let mut record = ResourceRecord::public(id.clone(), wanted);
     let unknown = unknown(&body)?;
     let outcome = transitions::write(call, id, move |present| {
         unknown.keep(&mut record, present.before)?;

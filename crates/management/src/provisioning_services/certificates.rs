@@ -21,8 +21,7 @@ use crate::transitions::{self, ChangeDecision};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use twinroute_model::secret::Secret;
@@ -93,12 +92,11 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
             // Azure shows none on a read: what is sent back without it keeps it.
             (None, Some(before)) => stored(before)?,
             (None, None) => {
-                return Err(Error::MissingMember {
-                    path: "properties.certificate".to_owned(),
-                });
+                let path = "properties.certificate".to_owned();
+                return Err(Error::MissingMember { path });
             }
         };
-        let mut record = ResourceRecord::new(id, describe(&der)?, BTreeMap::new());
+        let mut record = ResourceRecord::public(id, describe(&der)?);
         unknown.keep(&mut record, before)?;
         let same = before
             .filter(|before| before.property("certificate") == record.property("certificate"));
@@ -166,15 +164,14 @@ fn bad(message: &str) -> Error {
 }
 
 /// What is stored of a certificate: all of it, and what stands in it.
-fn describe(der: &[u8]) -> Result<Map<String, Value>, Error> {
+fn describe(der: &[u8]) -> Result<Value, Error> {
     let facts = x509::facts(der).ok_or_else(|| bad("certificate: cannot be read"))?;
-    let properties = json!({
+    Ok(json!({ "properties": {
         "subject": facts.subject,
         "expiry": http_date(facts.expiry),
         "thumbprint": facts.thumbprint,
         "certificate": STANDARD.encode(der),
-    });
-    Ok(Map::from_iter([("properties".to_owned(), properties)]))
+    } }))
 }
 
 /// Notes a change.

@@ -60,19 +60,12 @@ impl EtagDemand {
         if sent.into_iter().flatten().all(|sent| matches(sent)) {
             return Ok(());
         }
-        Err(Error::Provisioning {
-            refusal: ServiceRefusal::StaleEtag,
-            message: match present {
-                Some(_) => format!(
-                    "Invalid ETag supplied. '{name}' has changed since it was read: read it again and send its \
-                     present etag, errorcode: IH412001."
-                ),
-                None => format!(
-                    "Invalid ETag supplied. '{name}' is not there: leave the etag out to create it, errorcode: \
-                     IH412001."
-                ),
-            },
-        })
+        let what = match present {
+            Some(_) => "has changed since it was read: read it again and send its present etag",
+            None => "is not there: leave the etag out to create it",
+        };
+        let message = format!("Invalid ETag supplied. '{name}' {what}, errorcode: IH412001.");
+        Err(Error::service(ServiceRefusal::StaleEtag, message))
     }
 
     /// As [`Self::check`], for changes that must not be made blindly.
@@ -80,11 +73,9 @@ impl EtagDemand {
         if self.is_there() {
             return self.check(Some(present), name);
         }
-        Err(Error::Provisioning {
-            refusal: ServiceRefusal::EtagRequired,
-            message: format!(
-                "The If-Match header is required to change '{name}': send its present etag, or *."
-            ),
-        })
+        let message = format!(
+            "The If-Match header is required to change '{name}': send its present etag, or *."
+        );
+        Err(Error::service(ServiceRefusal::EtagRequired, message))
     }
 }

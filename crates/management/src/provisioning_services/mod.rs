@@ -144,52 +144,36 @@ pub(crate) fn illegal(below: &[&str], name: &str) -> Option<Error> {
 }
 
 /// What the provider says it can do.
+const OPERATIONS: &[&str] = &[
+    "provisioningServices/read: Read provisioning services",
+    "provisioningServices/write: Create or update provisioning services",
+    "provisioningServices/delete: Delete provisioning services",
+    "provisioningServices/certificates/read: Read certificates of provisioning services",
+    "provisioningServices/certificates/write: \
+     Create or update certificates of provisioning services",
+    "provisioningServices/certificates/delete: Delete certificates of provisioning services",
+    "provisioningServices/privateEndpointConnections/read: \
+     Read private endpoint connections of provisioning services",
+    "provisioningServices/privateEndpointConnections/write: \
+     Create or update private endpoint connections of provisioning services",
+    "provisioningServices/privateEndpointConnections/delete: \
+     Delete private endpoint connections of provisioning services",
+    "checkProvisioningServiceNameAvailability/action: Check whether a name is free",
+    "provisioningServices/listkeys/action: List the keys of provisioning services",
+    "provisioningServices/skus/read: Read the SKUs of provisioning services",
+];
+
 fn all_operations() -> Value {
-    const PLAIN: &[(&str, &str)] = &[
-        ("read", "Read"),
-        ("write", "Create or update"),
-        ("delete", "Delete"),
-    ];
-    let mut value = Vec::new();
-    let mut add = |resource: &str, steps: &[(&str, &str)], what: &str| {
-        for (step, verb) in steps {
-            value.push(json!({
-                "name": format!("{DEVICES}/{resource}{step}"),
-                "display": {
-                    "provider": "Microsoft Devices",
-                    "resource": "provisioningServices",
-                    "operation": format!("{verb} {what}"),
-                },
-            }));
-        }
-    };
-    add("provisioningServices/", PLAIN, "provisioning services");
-    add(
-        "provisioningServices/certificates/",
-        PLAIN,
-        "certificates of provisioning services",
-    );
-    add(
-        "provisioningServices/privateEndpointConnections/",
-        PLAIN,
-        "private endpoint connections of provisioning services",
-    );
-    add(
-        "",
-        &[("checkProvisioningServiceNameAvailability/action", "Check")],
-        "whether a name is free",
-    );
-    add(
-        "provisioningServices/",
-        &[("listkeys/action", "List")],
-        "the keys of provisioning services",
-    );
-    add(
-        "provisioningServices/skus/",
-        &[("read", "Read")],
-        "the SKUs of provisioning services",
-    );
-    json!({ "value": value })
+    let all = OPERATIONS.iter().map(|row| {
+        let (name, what) = row.split_once(": ").unwrap_or_default();
+        json!({
+            "name": format!("{DEVICES}/{name}"),
+            "display": {
+                "provider": "Microsoft Devices", "resource": "provisioningServices", "operation": what,
+            },
+        })
+    });
+    json!({ "value": all.collect::<Vec<_>>() })
 }
 
 #[cfg(test)]

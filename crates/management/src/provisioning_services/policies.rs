@@ -247,13 +247,13 @@ pub(super) fn keys(record: &ResourceRecord, name: &str) -> Result<Value, Error> 
     let found = policies
         .iter()
         .find(|policy| policy.name.eq_ignore_ascii_case(name));
-    let found = found.ok_or_else(|| Error::Provisioning {
-        refusal: ServiceRefusal::NotFound,
-        message: format!(
+    let found = found.ok_or_else(|| {
+let message = format!(
             "The provisioning service '{}' has no authorization policy '{name}'; POST listkeys lists those that it has.",
             record.id.name
-        ),
-    })?;
+        );
+Error::service(ServiceRefusal::NotFound, message)
+})?;
     let mut shown = echo(std::slice::from_ref(found));
     Ok(shown[0].take())
 }

@@ -53,15 +53,15 @@ impl ResourceRecord {
 
     /// A resource group of which nobody has said anything.
     pub(crate) fn group(id: ResourceId) -> Self {
-        let body = Map::from_iter([
-            ("location".to_owned(), "westus2".into()),
-            ("tags".to_owned(), Value::Null),
-            (
-                "properties".to_owned(),
-                json!({ "provisioningState": "Succeeded" }),
-            ),
-        ]);
-        Self::new(id, body, BTreeMap::new())
+        let properties = json!({ "provisioningState": "Succeeded" });
+        let body = json!({ "location": "westus2", "tags": null, "properties": properties });
+        Self::public(id, body)
+    }
+
+    /// A resource without secrets; `body` is an object.
+    pub(crate) fn public(id: ResourceId, mut body: Value) -> Self {
+        let body = body.as_object_mut().map(std::mem::take);
+        Self::new(id, body.unwrap_or_default(), BTreeMap::new())
     }
 
     /// The body as readers see it, before masks and computed members.
@@ -126,9 +126,9 @@ impl ResourceRecord {
                 present.secrets.get(&place)
             });
             let stored = stored.filter(|stored| secret.is_mask_of(stored));
-            *secret = stored.cloned().ok_or_else(|| Error::Invalid {
-                target: at.trim_start_matches('/').replace('/', "."),
-                rule: "is a mask, and no secret is stored there; send the secret".to_owned(),
+            *secret = stored.cloned().ok_or_else(|| {
+                let rule = "is a mask, and no secret is stored there; send the secret";
+                Error::invalid(at.trim_start_matches('/').replace('/', "."), rule)
             })?;
         }
         if let Value::Object(members) = body {

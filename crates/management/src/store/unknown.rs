@@ -60,10 +60,8 @@ impl UnknownMembers {
         for (name, _) in object.unknown(known) {
             let mut known = known.iter();
             if let Some(known) = known.find(|known| known.eq_ignore_ascii_case(name)) {
-                return Err(Error::Invalid {
-                    target: object.path(name),
-                    rule: format!("is not known here; did you mean `{known}`?"),
-                });
+                let rule = format!("is not known here; did you mean `{known}`?");
+                return Err(Error::invalid(object.path(name), rule));
             }
         }
         let members = object.unknown(known);
