@@ -14,7 +14,7 @@ pub(super) mod show;
 mod wait;
 
 pub(super) use client::{Client, Waiting, is_local};
-pub(super) use server::Server;
+pub(super) use server::ServerOptions;
 pub(super) use wait::WaitOptions;
 
 use anyhow::{Context as _, bail};
@@ -73,7 +73,7 @@ pub(crate) struct Instance {
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
-    pub(super) server: Server,
+    pub(super) server: ServerOptions,
 }
 
 impl Instance {

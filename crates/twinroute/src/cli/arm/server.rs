@@ -29,7 +29,7 @@ const KNOCK: Duration = Duration::from_secs(5);
 /// Whom to ask, and as whom.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Management API")]
-pub(crate) struct Server {
+pub(crate) struct ServerOptions {
     /// Where it is: https://management.azure.com, or a twinroute's address: `localhost:8083`,
     /// `https://router.example:8443`, `unix:/run/twinroute-management.sock`.
     #[arg(
@@ -68,7 +68,7 @@ pub(crate) struct Server {
     pub(in crate::cli) json: bool,
 }
 
-impl Server {
+impl ServerOptions {
     /// Makes a client. Asks nothing yet, but whether a server on this machine is there at all.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let outgoing = Outgoing::of_environment()?;
