@@ -1,7 +1,7 @@
 //! Attaching, refusing and detaching links.
 
 use super::address::{self, Node};
-use super::peer::Context;
+use super::context::ConnectionContext;
 use super::reader::{self, PartitionReader};
 use super::session::{HANDLE_MAX, Inbound, Link, Outbound, Session, Source, WaitingAttach};
 use crate::amqp::performative::{Attach, Detach, Performative};
@@ -26,7 +26,12 @@ const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
 /// session is answered later when there is none.
-pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16, asked: Attach) {
+pub(super) fn attach(
+    context: &mut ConnectionContext,
+    session: &mut Session,
+    channel: u16,
+    asked: Attach,
+) {
     let until = Instant::now() + session_wait(&asked);
     let waiting = WaitingAttach {
         asked,
@@ -37,13 +42,18 @@ pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16,
 }
 
 /// Answers the receivers for whom a session has become free, or whose time is over.
-pub(super) fn retry_waiting(context: &mut Context, session: &mut Session, channel: u16) {
+pub(super) fn retry_waiting(context: &mut ConnectionContext, session: &mut Session, channel: u16) {
     for (_, waiting) in std::mem::take(&mut session.waiting) {
         try_attach(context, session, channel, waiting);
     }
 }
 
-fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waiting: WaitingAttach) {
+fn try_attach(
+    context: &mut ConnectionContext,
+    session: &mut Session,
+    channel: u16,
+    waiting: WaitingAttach,
+) {
     let mut answer = answer_to(context, &waiting.asked);
     let handle = waiting.asked.handle;
     let made = make(context, session, &waiting.asked, &mut answer);
@@ -76,7 +86,7 @@ fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waitin
 
 /// Ends an attach that has not been answered.
 pub(super) fn refuse(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     channel: u16,
     asked: &Attach,
@@ -114,7 +124,7 @@ fn session_wait(asked: &Attach) -> Duration {
 
 /// Detaches a link of ours with an error.
 pub(super) fn detach(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     channel: u16,
     handle: u32,
@@ -133,7 +143,7 @@ pub(super) fn detach(
 }
 
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
-pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16) {
+pub(super) fn review(context: &mut ConnectionContext, session: &mut Session, channel: u16) {
     let now = context.store.now();
     let live = context.store.rules.live();
     let mut lost = Vec::new();
@@ -169,7 +179,7 @@ pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16)
     }
 }
 
-fn answer_to(context: &Context, asked: &Attach) -> Attach {
+fn answer_to(context: &ConnectionContext, asked: &Attach) -> Attach {
     Attach {
         name: asked.name.clone(),
         handle: asked.handle,
@@ -200,7 +210,7 @@ fn terminus(asked: &Value, code: u64) -> Value {
 
 /// Makes a link; `None` when it must wait for a session to be free.
 fn make(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &Session,
     asked: &Attach,
     answer: &mut Attach,
@@ -249,7 +259,7 @@ fn make(
 }
 
 fn outbound(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     asked: &Attach,
     answer: &mut Attach,
     node: Node,

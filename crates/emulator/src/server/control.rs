@@ -1,8 +1,8 @@
 //! `$cbs` and the `$management` of a namespace: requests on one link, replies on another.
 
 use super::address::Node;
+use super::context::ConnectionContext;
 use super::entity_management;
-use super::peer::Context;
 use super::session::{Link, Outbound, Session, Source};
 use crate::access::AccessClaim;
 use crate::amqp::message::{self, Body, Content};
@@ -16,7 +16,7 @@ const REPLIES_MAX: usize = 1_000;
 
 /// Answers a request on the fitting reply link.
 pub(super) fn request(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     node: &Node,
     address: &str,
@@ -82,7 +82,7 @@ fn status(code: i32, description: &str) -> Vec<(Value, Value)> {
     ]
 }
 
-fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
+fn put_token(context: &mut ConnectionContext, content: &Content) -> (Vec<(Value, Value)>, Value) {
     let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
     let refused = |text: &str| (status(401, text), Value::Null);
     if application("operation") != Some("put-token") {
@@ -105,7 +105,7 @@ fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, 
     }
 }
 
-fn read(context: &Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
+fn read(context: &ConnectionContext, content: &Content) -> (Vec<(Value, Value)>, Value) {
     let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
     if application("operation") != Some("READ") {
         return (status(400, "only READ is known here"), Value::Null);

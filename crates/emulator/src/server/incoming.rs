@@ -2,9 +2,9 @@
 
 use super::address::Node;
 use super::attach;
+use super::context::{ConnectionContext, ConnectionEnding};
 use super::control;
 use super::limits::{self, PARTITION_KEY};
-use super::peer::{Context, Ending};
 use super::session::{Link, Partial, Session};
 use crate::amqp::message::{self, BATCH_FORMAT, Message};
 use crate::amqp::performative::{Disposition, Performative, Transfer};
@@ -40,12 +40,12 @@ impl TooLarge {
 
 /// Takes one transfer frame.
 pub(super) fn transfer(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     channel: u16,
     transfer: Transfer,
     payload: Bytes,
-) -> Result<(), Ending> {
+) -> Result<(), ConnectionEnding> {
     if !session.receive_frame() {
         let text = "more transfers than the session's window";
         return Err(context.close("amqp:session:window-violation", text));
@@ -122,12 +122,12 @@ fn collect(
 }
 
 fn deliver(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     channel: u16,
     handle: u32,
     delivery: Delivery,
-) -> Result<(), Ending> {
+) -> Result<(), ConnectionEnding> {
     let Some(Link::Inbound(link)) = session.links.get(&handle) else {
         return Ok(());
     };
@@ -186,12 +186,12 @@ fn deliver(
             attach::detach(context, session, channel, handle, scripted(&condition));
         }
         Some(SendAnswer::Close(condition)) => return Err(context.close(&condition, "scripted")),
-        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(Ending::Drop),
+        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(ConnectionEnding::Drop),
     }
     Ok(())
 }
 
-fn answer(context: &mut Context, channel: u16, delivery: &Delivery, outcome: &Outcome) {
+fn answer(context: &mut ConnectionContext, channel: u16, delivery: &Delivery, outcome: &Outcome) {
     if !delivery.settled {
         context.send(channel, &disposition(delivery, outcome));
     }
@@ -217,7 +217,7 @@ fn count_transfer(node: &Node) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
+fn store(context: &ConnectionContext, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
     count_transfer(node);
     let malformed = |error: crate::amqp::decode::Error| {
         Problem::new(
@@ -254,7 +254,7 @@ fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Prob
 }
 
 fn put(
-    context: &Context,
+    context: &ConnectionContext,
     node: &Node,
     messages: Vec<Message>,
     key: Option<&str>,

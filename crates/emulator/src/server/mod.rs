@@ -3,6 +3,7 @@
 
 mod address;
 mod attach;
+mod context;
 mod control;
 mod entity_management;
 mod incoming;
@@ -22,7 +23,8 @@ mod session_tests;
 mod tests;
 
 use crate::store::Store;
-use peer::{Ending, Peer};
+use context::{ConnectionEnding, OUT_BYTES_MAX};
+use peer::Peer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,8 +35,6 @@ use tokio::task::JoinSet;
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 * 1024;
-/// Nothing more is read or handed out while this much waits to be written.
-const OUT_BYTES_MAX: usize = 1024 * 1024;
 /// The wait after a failed accept, such as one for want of descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last frames of a closing connection may take.
@@ -82,7 +82,7 @@ impl Drop for Open {
 
 async fn enter(stream: TcpStream, store: Arc<Store>) {
     match websocket::is_http(&stream).await {
-        Some(true) => websocket::serve(stream, store).await,
+        Some(true) => websocket::serve(stream, |inside| serve(inside, store)).await,
         Some(false) => serve(stream, store).await,
         None => tracing::debug!("a connection on which nothing came"),
     }
@@ -93,8 +93,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, store: Arc<Stor
     let _open = Open(Arc::clone(&store));
     let mut peer = Peer::new(store);
     match exchange(&mut stream, &mut peer).await {
-        Ok(Ending::Drop) => return,
-        Ok(Ending::Flush) => {}
+        Ok(ConnectionEnding::Drop) => return,
+        Ok(ConnectionEnding::Flush) => {}
         Err(error) => {
             tracing::debug!(%error, "connection lost");
             return;
@@ -110,7 +110,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, store: Arc<Stor
     }
 }
 
-async fn exchange<S>(stream: &mut S, peer: &mut Peer) -> std::io::Result<Ending>
+async fn exchange<S>(stream: &mut S, peer: &mut Peer) -> std::io::Result<ConnectionEnding>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -124,7 +124,7 @@ where
         let step = tokio::select! {
             read = reader.read_buf(&mut input), if waiting < OUT_BYTES_MAX => {
                 if read? == 0 {
-                    return Ok(Ending::Drop);
+                    return Ok(ConnectionEnding::Drop);
                 }
                 peer.feed(&mut input)
             }

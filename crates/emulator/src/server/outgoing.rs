@@ -1,6 +1,6 @@
 //! Deliveries to clients, within their credit, window and frame size.
 
-use super::peer::Context;
+use super::context::ConnectionContext;
 use super::session::{Link, Outbound, Sending, Session, Source, UNSETTLED_MAX, Unsettled};
 use crate::amqp::frame::FRAME_HEADER_BYTES;
 use crate::amqp::performative::{Performative, Transfer};
@@ -20,7 +20,7 @@ struct Next {
 }
 
 /// Sends what the session's links have, until credit, window or output is used up.
-pub(super) fn pump(context: &mut Context, session: &mut Session, channel: u16) {
+pub(super) fn pump(context: &mut ConnectionContext, session: &mut Session, channel: u16) {
     let handles: Vec<u32> = session.links.keys().copied().collect();
     for handle in handles {
         while step(context, session, channel, handle) {}
@@ -28,7 +28,7 @@ pub(super) fn pump(context: &mut Context, session: &mut Session, channel: u16) {
 }
 
 /// Does one thing for a link; `false` when there is nothing to do.
-fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
+fn step(context: &mut ConnectionContext, session: &mut Session, channel: u16, handle: u32) -> bool {
     if context.is_full() {
         context.paused = true;
         return false;
@@ -69,7 +69,12 @@ fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32)
     true
 }
 
-fn finish_drain(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
+fn finish_drain(
+    context: &mut ConnectionContext,
+    session: &mut Session,
+    channel: u16,
+    handle: u32,
+) -> bool {
     let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
         return false;
     };
@@ -90,7 +95,12 @@ fn finish_drain(context: &mut Context, session: &mut Session, channel: u16, hand
     false
 }
 
-fn send_frame(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
+fn send_frame(
+    context: &mut ConnectionContext,
+    session: &mut Session,
+    channel: u16,
+    handle: u32,
+) -> bool {
     if !session.window_is_open() {
         return false;
     }

@@ -1,6 +1,6 @@
 //! Dispositions from receivers.
 
-use super::peer::Context;
+use super::context::ConnectionContext;
 use super::session::{Session, Unsettled};
 use crate::amqp::performative::{Disposition, Performative};
 use crate::amqp::state::{Outcome, Problem};
@@ -12,7 +12,7 @@ const DEAD_LETTER: &str = "com.microsoft:dead-letter";
 
 /// Settles what a disposition names and confirms it with the same outcome.
 pub(super) fn disposition(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     channel: u16,
     asked: &Disposition,
@@ -56,7 +56,7 @@ pub(super) fn disposition(
     }
 }
 
-fn settle(context: &Context, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
+fn settle(context: &ConnectionContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
     held.queue
         .settle(held.token, settlement(outcome), context.store.now())
 }
@@ -84,7 +84,7 @@ fn settlement(outcome: &Outcome) -> Settlement {
     }
 }
 
-fn confirm(context: &mut Context, channel: u16, first: u32, last: u32, state: Value) {
+fn confirm(context: &mut ConnectionContext, channel: u16, first: u32, last: u32, state: Value) {
     let answer = Disposition {
         receiver: false,
         first,

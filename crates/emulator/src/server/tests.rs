@@ -1,6 +1,7 @@
 //! The protocol state machine without a socket.
 
-use super::peer::{Ending, Peer};
+use super::context::ConnectionEnding;
+use super::peer::Peer;
 use crate::amqp::frame::{self, AMQP_HEADER, Frame, Kind, SASL_HEADER};
 use crate::amqp::performative::{self, Attach, Begin, Flow, Open, Performative, Transfer};
 use crate::amqp::state::Outcome;
@@ -295,7 +296,7 @@ proptest! {
         }
         input.extend_from_slice(&junk);
         let ended = peer.feed(&mut input);
-        prop_assert!(matches!(ended, Ok(()) | Err(Ending::Flush | Ending::Drop)));
+        prop_assert!(matches!(ended, Ok(()) | Err(ConnectionEnding::Flush | ConnectionEnding::Drop)));
     }
 
     #[test]
@@ -343,7 +344,7 @@ proptest! {
             put(performative, if kind == 1 { &payload } else { &[] }, &mut input);
         }
         let ended = peer.feed(&mut input);
-        prop_assert!(matches!(ended, Ok(()) | Err(Ending::Flush | Ending::Drop)));
+        prop_assert!(matches!(ended, Ok(()) | Err(ConnectionEnding::Flush | ConnectionEnding::Drop)));
     }
 }
 
@@ -366,5 +367,5 @@ async fn sasl_offers_what_the_clients_need() {
     frame::put(Kind::Sasl, 0, &mut plain, |out| {
         encode::described(0x41, &init, out)
     });
-    assert_eq!(peer.feed(&mut plain), Err(Ending::Flush));
+    assert_eq!(peer.feed(&mut plain), Err(ConnectionEnding::Flush));
 }
