@@ -3,6 +3,7 @@
 pub(crate) mod hub;
 mod partition_key;
 pub(crate) mod queue;
+mod queue_sessions;
 mod queue_state;
 pub(crate) mod session;
 pub(crate) mod stored;
