@@ -2,22 +2,19 @@
 
 use crate::access::KeySlot;
 use crate::faults::Faults;
-use crate::front::{Tls, TlsError};
+use crate::listener::{self, RunningServer};
 use crate::settings::{PortPlace, Settings};
 use crate::store::{SettingsError, Store};
+use crate::tls_proxy::{TlsError, TlsProxy};
 use crate::{blob, grid, identity, server};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::sas::blob::container_sas;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1_024;
 
 /// Running stand-ins on 127.0.0.1.
 ///
@@ -26,20 +23,20 @@ const BACKLOG: u32 = 1_024;
 #[derive(Debug)]
 pub struct Emulator {
     store: Arc<Store>,
-    amqp: Server,
-    http: Server,
-    blob: Server,
-    identity: Option<Server>,
+    amqp: RunningServer,
+    http: RunningServer,
+    blob: RunningServer,
+    identity: Option<RunningServer>,
     fronts: Option<Box<Fronts>>,
 }
 
 /// TLS before the others.
 #[derive(Debug)]
 struct Fronts {
-    tls: Tls,
-    amqp: Server,
-    blob: Server,
-    identity: Option<Server>,
+    tls: TlsProxy,
+    amqp: RunningServer,
+    blob: RunningServer,
+    identity: Option<RunningServer>,
 }
 
 /// Why an emulator did not start.
@@ -50,7 +47,7 @@ pub enum StartError {
     Settings(#[from] SettingsError),
     /// TLS was asked for and cannot be had.
     #[error("TLS cannot be served")]
-    Tls(#[from] TlsError),
+    TlsProxy(#[from] TlsError),
     /// A port could not be bound.
     #[error("port {port} of 127.0.0.1, for {place}, could not be bound")]
     Bind {
@@ -72,7 +69,7 @@ pub enum StartError {
 pub struct Stopped {
     store: Arc<Store>,
     ports: Ports,
-    tls: Option<Tls>,
+    tls: Option<TlsProxy>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,13 +81,6 @@ struct Ports {
     amqp_tls: u16,
     blob_tls: u16,
     identity_tls: u16,
-}
-
-#[derive(Debug)]
-struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
 }
 
 impl Emulator {
@@ -116,7 +106,7 @@ impl Emulator {
             ports.amqp_tls = wanted.amqp_port;
             ports.blob_tls = wanted.blob_port;
             ports.identity_tls = wanted.identity_port;
-            tls = Some(Tls::open(&wanted.folder)?);
+            tls = Some(TlsProxy::open(&wanted.folder)?);
         }
         let store = Arc::new(Store::new(settings, clock)?);
         Stopped { store, ports, tls }.restart().await
@@ -125,9 +115,9 @@ impl Emulator {
     /// Drops every connection at once, frees the ports and keeps what was stored.
     pub async fn shutdown(self) -> Stopped {
         let mut ports = Ports {
-            amqp: self.amqp.address.port(),
-            http: self.http.address.port(),
-            blob: self.blob.address.port(),
+            amqp: self.amqp.address().port(),
+            http: self.http.address().port(),
+            blob: self.blob.address().port(),
             ..Ports::default()
         };
         let store = Arc::clone(&self.store);
@@ -135,21 +125,20 @@ impl Emulator {
         let mut servers = vec![self.amqp, self.http, self.blob];
         if let Some(fronts) = self.fronts {
             let fronts = *fronts;
-            ports.amqp_tls = fronts.amqp.address.port();
-            ports.blob_tls = fronts.blob.address.port();
-            ports.identity_tls = (fronts.identity.as_ref()).map_or(0, |front| front.address.port());
+            ports.amqp_tls = fronts.amqp.address().port();
+            ports.blob_tls = fronts.blob.address().port();
+            ports.identity_tls =
+                (fronts.identity.as_ref()).map_or(0, |front| front.address().port());
             servers.extend([fronts.amqp, fronts.blob]);
             servers.extend(fronts.identity);
             tls = Some(fronts.tls);
         }
         if let Some(identity) = self.identity {
-            ports.identity = identity.address.port();
+            ports.identity = identity.address().port();
             servers.push(identity);
         }
         // All are told before one is waited for.
-        for server in &mut servers {
-            drop(server.stop.take());
-        }
+        servers.iter_mut().for_each(RunningServer::ask_to_stop);
         for server in servers {
             server.stop().await;
         }
@@ -171,25 +160,25 @@ impl Emulator {
     /// Where Event Hubs and Service Bus listen.
     #[must_use]
     pub fn amqp_address(&self) -> SocketAddr {
-        self.amqp.address
+        self.amqp.address()
     }
 
     /// Where the Event Grid topics listen.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
-        self.http.address
+        self.http.address()
     }
 
     /// Where the blob containers listen.
     #[must_use]
     pub fn blob_address(&self) -> SocketAddr {
-        self.blob.address
+        self.blob.address()
     }
 
     /// Where the identity service and the vault listen, when the settings have them.
     #[must_use]
     pub fn identity_address(&self) -> Option<SocketAddr> {
-        self.identity.as_ref().map(|server| server.address)
+        self.identity.as_ref().map(|server| server.address())
     }
 
     /// The URL of Entra: with TLS where it is spoken. The vault is there too.
@@ -200,7 +189,7 @@ impl Emulator {
             .as_ref()
             .and_then(|front| front.identity.as_ref());
         match front {
-            Some(front) => Some(format!("https://localhost:{}", front.address.port())),
+            Some(front) => Some(format!("https://localhost:{}", front.address().port())),
             None => Some(format!("http://{}", self.identity_address()?)),
         }
     }
@@ -210,7 +199,7 @@ impl Emulator {
     pub fn amqp_tls_port(&self) -> Option<u16> {
         self.fronts
             .as_ref()
-            .map(|fronts| fronts.amqp.address.port())
+            .map(|fronts| fronts.amqp.address().port())
     }
 
     /// Where the blob containers speak TLS, as `localhost`.
@@ -218,7 +207,7 @@ impl Emulator {
     pub fn blob_tls_port(&self) -> Option<u16> {
         self.fronts
             .as_ref()
-            .map(|fronts| fronts.blob.address.port())
+            .map(|fronts| fronts.blob.address().port())
     }
 
     /// The PEM file of the authority that clients must trust where TLS is spoken.
@@ -238,7 +227,7 @@ impl Emulator {
     #[must_use]
     pub fn container_url(&self, container: &str) -> String {
         let account = &self.store.blobs.name;
-        format!("http://{}/{account}/{container}", self.blob.address)
+        format!("http://{}/{account}/{container}", self.blob.address())
     }
 
     /// The URL of a blob container with a signature, as `deadLetterSecret` has it, made with the present
@@ -267,7 +256,7 @@ impl Emulator {
             "DefaultEndpointsProtocol=http;AccountName={account};AccountKey={};\
              BlobEndpoint=http://{}/{account};",
             key.expose(),
-            self.blob.address,
+            self.blob.address(),
         )
     }
 
@@ -291,7 +280,7 @@ impl Emulator {
     pub fn topic_endpoint(&self, topic: &str) -> String {
         format!(
             "http://{}{}",
-            self.http.address,
+            self.http.address(),
             self.store.grid_topic(topic).path
         )
     }
@@ -347,7 +336,7 @@ impl Emulator {
         let rule = found.unwrap_or_else(|| panic!("no access rule {rule} in the settings"));
         format!(
             "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
-            self.amqp.address,
+            self.amqp.address(),
             rule.name(),
             rule.key(slot),
         )
@@ -370,10 +359,10 @@ impl Stopped {
         let http = bind(PortPlace::Http, self.ports.http)?;
         let blob = bind(PortPlace::Blob, self.ports.blob)?;
         let store = self.store;
-        let amqp = Server::spawn(amqp, &store, server::run)?;
-        let blob = Server::spawn(blob, &store, blob::run)?;
+        let amqp = serve(amqp, &store, server::run)?;
+        let blob = serve(blob, &store, blob::run)?;
         let identity = match &store.identity {
-            Some(_) => Some(Server::spawn(
+            Some(_) => Some(serve(
                 bind(PortPlace::Identity, self.ports.identity)?,
                 &store,
                 identity::run,
@@ -382,13 +371,13 @@ impl Stopped {
         };
         let fronts = match self.tls {
             Some(tls) => Some(Box::new(Fronts {
-                amqp: Server::front(
+                amqp: proxy(
                     bind(PortPlace::AmqpTls, self.ports.amqp_tls)?,
                     &store,
                     &tls,
                     &amqp,
                 )?,
-                blob: Server::front(
+                blob: proxy(
                     bind(PortPlace::BlobTls, self.ports.blob_tls)?,
                     &store,
                     &tls,
@@ -397,7 +386,7 @@ impl Stopped {
                 identity: match &identity {
                     Some(plain) => {
                         let listener = bind(PortPlace::IdentityTls, self.ports.identity_tls)?;
-                        Some(Server::front(listener, &store, &tls, plain)?)
+                        Some(proxy(listener, &store, &tls, plain)?)
                     }
                     None => None,
                 },
@@ -407,11 +396,11 @@ impl Stopped {
         };
         if let (Some(service), Some(fronts)) = (&store.identity, &fronts) {
             let front = fronts.identity.as_ref();
-            service.set_tls_port(front.map_or(0, |front| front.address.port()));
+            service.set_tls_port(front.map_or(0, |front| front.address().port()));
         }
         Ok(Emulator {
             amqp,
-            http: Server::spawn(http, &store, grid::run)?,
+            http: serve(http, &store, grid::run)?,
             blob,
             identity,
             fronts,
@@ -420,61 +409,44 @@ impl Stopped {
     }
 }
 
-impl Server {
-    fn spawn<F>(
-        listener: TcpListener,
-        store: &Arc<Store>,
-        run: impl FnOnce(TcpListener, Arc<Store>, oneshot::Receiver<()>) -> F,
-    ) -> Result<Self, StartError>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (stop, stopped) = oneshot::channel();
-        let address = listener.local_addr().map_err(StartError::Address)?;
-        let task = tokio::spawn(run(listener, Arc::clone(store), stopped));
-        Ok(Self {
-            address,
-            stop: Some(stop),
-            task,
-        })
-    }
-
-    /// TLS before `plain`.
-    fn front(
-        listener: TcpListener,
-        store: &Arc<Store>,
-        tls: &Tls,
-        plain: &Self,
-    ) -> Result<Self, StartError> {
-        let (tls, target) = (tls.clone(), plain.address);
-        Self::spawn(listener, store, move |listener, store, stop| {
-            tls.run(listener, target, store, stop)
-        })
-    }
-
-    async fn stop(mut self) {
-        drop(self.stop.take());
-        if let Err(error) = (&mut self.task).await {
-            tracing::warn!(%error, "a server ended badly");
-        }
-    }
+/// TLS before `plain`.
+fn proxy(
+    listener: TcpListener,
+    store: &Arc<Store>,
+    tls: &TlsProxy,
+    plain: &RunningServer,
+) -> Result<RunningServer, StartError> {
+    let (tls, target, store) = (tls.clone(), plain.address(), Arc::clone(store));
+    spawn(listener, |listener, stop| {
+        tls.run(listener, target, store, stop)
+    })
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Serves with `run` from now on.
+fn serve<F>(
+    listener: TcpListener,
+    store: &Arc<Store>,
+    run: impl FnOnce(TcpListener, Arc<Store>, oneshot::Receiver<()>) -> F,
+) -> Result<RunningServer, StartError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let store = Arc::clone(store);
+    spawn(listener, |listener, stop| run(listener, store, stop))
 }
 
-/// Binds a loopback port; one that was used a moment ago may be bound again.
+fn spawn<F>(
+    listener: TcpListener,
+    run: impl FnOnce(TcpListener, oneshot::Receiver<()>) -> F,
+) -> Result<RunningServer, StartError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    RunningServer::spawn(listener, run).map_err(StartError::Address)
+}
+
 fn bind(place: PortPlace, port: u16) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|source| StartError::Bind {
+    listener::bind(port).map_err(|source| StartError::Bind {
         place,
         port,
         source,

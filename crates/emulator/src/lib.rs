@@ -11,24 +11,24 @@ mod blob;
 mod broker;
 mod emulator;
 mod faults;
-mod front;
 mod grid;
+mod http_server;
 mod identity;
 mod inspect;
+mod listener;
 mod names;
 mod received;
 mod server;
 mod settings;
 mod store;
+mod tls_proxy;
 mod vault;
-mod web;
 
 pub use access::{AccessRights, KeySlot};
 pub use amqp::value::Value;
 pub use blob::StoredBlob;
 pub use emulator::{Emulator, StartError, Stopped};
 pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
-pub use front::TlsError;
 pub use grid::topic::GridEvent;
 pub use identity::{Door, TokenRequest};
 pub use received::ReceivedMessage;
@@ -38,3 +38,4 @@ pub use settings::{
     TlsPorts, TopicSettings,
 };
 pub use store::{Counts, SettingsError, Store, TimedOut};
+pub use tls_proxy::TlsError;

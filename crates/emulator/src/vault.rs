@@ -4,10 +4,10 @@
 //! responses" (the challenge that names authority and resource).
 
 use crate::faults::VaultAnswer;
-use crate::identity::{Query, Service, json};
+use crate::http_server::{Answer, Dropped, FormPairs, private_json as json};
+use crate::identity::Service;
 use crate::settings::IdentitySettings;
 use crate::store::Store;
-use crate::web::{Answer, Dropped};
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -154,7 +154,7 @@ pub(crate) async fn answer(
     service: &Service,
     path: &[&str],
     headers: &HeaderMap,
-    query: &Query,
+    query: &FormPairs,
     base: &str,
 ) -> Answer {
     if let Err(text) = admit(store, headers) {

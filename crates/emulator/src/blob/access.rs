@@ -6,11 +6,10 @@
 use super::account::Account;
 use super::call::{Call, Operation};
 use super::refusal::Refusal;
+use super::reply::parse_http_date;
 use crate::access;
 use crate::identity::Issuer;
 use http::StatusCode;
-use time::PrimitiveDateTime;
-use time::macros::format_description;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::blob::{BlobSas, Refusal as SasRefusal, Scope, verify_shared_key};
 
@@ -210,14 +209,4 @@ fn string_to_sign(account: &str, call: &Call) -> String {
         text.push_str(&format!("\n{}:{}", together[0].0, values.join(",")));
     }
     text
-}
-
-/// RFC 9110 section 5.6.7, IMF-fixdate.
-fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let layout = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let moment = PrimitiveDateTime::parse(text, layout).ok()?.assume_utc();
-    let millis = moment.unix_timestamp().checked_mul(1_000)?;
-    Some(Timestamp::from_unix_millis(millis))
 }

@@ -1,8 +1,7 @@
 //! The storage account: its containers, its key, and what it may hold in all.
 
 use super::call::{check_blob_name, check_container_name};
-use super::container::{Blob, Container, ContainerTally, ContentHeaders};
-use super::operations::From;
+use super::container::{Blob, BlockSource, Container, ContainerTally, ContentHeaders};
 use super::refusal::Refusal;
 use crate::broker::lock;
 use crate::settings::{Limits, Settings};
@@ -310,7 +309,7 @@ impl State {
         &mut self,
         container: &str,
         name: &str,
-        list: &[(From, String)],
+        list: &[(BlockSource, String)],
         limits: &Limits,
     ) -> Result<(Bytes, Vec<(String, usize)>), Refusal> {
         let found = self.container(container)?;
@@ -322,9 +321,9 @@ impl State {
             let new = || waiting.and_then(|blocks| blocks.get(identifier).cloned());
             let old = || known.and_then(|blob| blob.block(identifier));
             let block = match from {
-                From::Uncommitted => new(),
-                From::Committed => old(),
-                From::Latest => new().or_else(old),
+                BlockSource::Uncommitted => new(),
+                BlockSource::Committed => old(),
+                BlockSource::Latest => new().or_else(old),
             };
             let Some(block) = block else {
                 let text = format!("the blob has no block {identifier}");

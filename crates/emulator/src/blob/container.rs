@@ -40,6 +40,14 @@ pub(super) struct Blob {
     pub(super) blocks: Vec<(String, usize)>,
 }
 
+/// Where a block list takes a block from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlockSource {
+    Committed,
+    Uncommitted,
+    Latest,
+}
+
 /// What a blob is handed out with; empty texts are not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ContentHeaders {

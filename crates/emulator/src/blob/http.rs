@@ -3,21 +3,20 @@
 use super::account::{Account, PERMIT_BYTES};
 use super::call::{Call, container_of};
 use super::refusal::Refusal;
+use super::reply::{BlobReply, http_date};
 use super::{access, operations};
 use crate::faults::BlobAnswer;
+use crate::http_server::{self, Answer, Dropped};
 use crate::store::Store;
-use crate::web::{self, Answer, Dropped};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use quick_xml::escape::escape;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use twinroute_model::clock::Timestamp;
@@ -27,41 +26,9 @@ const VERSION: &str = "2021-08-06";
 /// Longest identifier of a client that is sent back, in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 1_024;
 
-/// What a request is answered with, before the headers that all answers have.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    headers: HeaderMap,
-}
-
-impl Reply {
-    pub(super) fn new(status: StatusCode) -> Self {
-        Self {
-            status,
-            body: Bytes::new(),
-            headers: HeaderMap::new(),
-        }
-    }
-
-    pub(super) fn xml(status: StatusCode, xml: String) -> Self {
-        let mut reply = Self::new(status).with("content-type", "application/xml");
-        reply.body = Bytes::from(xml);
-        reply
-    }
-
-    /// Adds a header; one that HTTP cannot hold is left out.
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            self.headers.insert(name, value);
-        }
-        self
-    }
-}
-
 /// Serves the containers until `stop` fires or its sender is gone, then drops every connection at once.
 pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    web::run(listener, store, stop, answer).await;
+    http_server::run(listener, store, stop, answer).await;
 }
 
 async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
@@ -147,7 +114,7 @@ async fn admit<'a>(
     let permits = u32::try_from(length.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
     let permit = account.bodies.acquire_many(permits).await;
     let permit = permit.expect("the semaphore is never closed");
-    let Some(body) = web::body(incoming, length).await? else {
+    let Some(body) = http_server::body(incoming, length).await? else {
         return Ok(too_large());
     };
     // What is kept must not pin the buffer of a connection.
@@ -190,7 +157,7 @@ impl Common {
         }
     }
 
-    fn reply(self, reply: Reply) -> Response<Full<Bytes>> {
+    fn reply(self, reply: BlobReply) -> Response<Full<Bytes>> {
         let mut reply = reply
             .with("server", "twinroute-emulator")
             .with("date", &self.date)
@@ -208,7 +175,7 @@ impl Common {
     /// "Status and error codes": the code in a header and in a body of XML.
     fn refuse(self, refusal: &Refusal) -> Response<Full<Bytes>> {
         let mut reply = if refusal.status == StatusCode::NOT_MODIFIED {
-            Reply::new(refusal.status)
+            BlobReply::new(refusal.status)
         } else {
             let (code, message) = (escape(&refusal.code), escape(&refusal.message));
             let xml = format!(
@@ -216,7 +183,7 @@ impl Common {
                  {message}\nRequestId:{}\nTime:{}</Message></Error>",
                 self.request_id, self.date
             );
-            Reply::xml(refusal.status, xml)
+            BlobReply::xml(refusal.status, xml)
         };
         reply = reply.with("x-ms-error-code", &refusal.code);
         if let Some(seconds) = refusal.retry_after_seconds {
@@ -229,14 +196,4 @@ impl Common {
         }
         self.reply(reply)
     }
-}
-
-/// RFC 9110 section 5.6.7, IMF-fixdate.
-pub(super) fn http_date(moment: Timestamp) -> String {
-    let layout = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let moment = OffsetDateTime::from_unix_timestamp(moment.unix_seconds());
-    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    moment.format(layout).unwrap_or_default()
 }

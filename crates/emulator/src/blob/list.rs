@@ -4,8 +4,8 @@
 
 use super::call::Call;
 use super::container::{Blob, Container};
-use super::http::http_date;
 use super::refusal::Refusal;
+use super::reply::http_date;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

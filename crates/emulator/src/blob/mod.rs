@@ -16,6 +16,7 @@ mod list;
 mod operations;
 mod range;
 mod refusal;
+mod reply;
 
 pub use account::StoredBlob;
 pub(crate) use http::run;

@@ -6,11 +6,11 @@
 use super::access::Rights;
 use super::account::{Account, NewBlob};
 use super::call::{Call, Operation};
-use super::container::{Blob, ContentHeaders};
-use super::http::{Reply, http_date};
+use super::container::{Blob, BlockSource, ContentHeaders};
 use super::list::Listing;
 use super::range;
 use super::refusal::Refusal;
+use super::reply::{BlobReply, http_date};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -23,14 +23,6 @@ use twinroute_model::clock::Timestamp;
 /// "Put Block": bytes of a block identifier before its encoding.
 const BLOCK_ID_BYTES_MAX: usize = 64;
 
-/// Where a block list takes a block from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
-    Committed,
-    Uncommitted,
-    Latest,
-}
-
 /// Does what an admitted request asks for; `endpoint` is the account's URL.
 pub(super) fn perform(
     account: &Account,
@@ -39,7 +31,7 @@ pub(super) fn perform(
     rights: Rights,
     endpoint: &str,
     now: Timestamp,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, Refusal> {
     match call.operation {
         Operation::CreateContainer => {
             account.create_container(&call.container, call.metadata()?, now)?;
@@ -47,7 +39,7 @@ pub(super) fn perform(
         }
         Operation::DeleteContainer => {
             account.delete_container(&call.container)?;
-            Ok(Reply::new(StatusCode::ACCEPTED))
+            Ok(BlobReply::new(StatusCode::ACCEPTED))
         }
         Operation::ContainerProperties => container_reply(account, call, StatusCode::OK),
         Operation::ListBlobs => {
@@ -55,7 +47,7 @@ pub(super) fn perform(
             let mut state = account.state();
             let container = state.container(&call.container)?;
             let xml = listing.page(endpoint, &call.container, container);
-            Ok(Reply::xml(StatusCode::OK, xml))
+            Ok(BlobReply::xml(StatusCode::OK, xml))
         }
         Operation::PutBlob => put_blob(account, call, body, rights, now),
         Operation::PutBlock => put_block(account, call, body),
@@ -70,15 +62,19 @@ pub(super) fn perform(
                 known.ok_or_else(|| Refusal::blob_not_found(&call.blob))?,
             )?;
             state.delete_blob(&call.container, &call.blob)?;
-            Ok(Reply::new(StatusCode::ACCEPTED).with("x-ms-delete-type-permanent", "true"))
+            Ok(BlobReply::new(StatusCode::ACCEPTED).with("x-ms-delete-type-permanent", "true"))
         }
     }
 }
 
-fn container_reply(account: &Account, call: &Call, status: StatusCode) -> Result<Reply, Refusal> {
+fn container_reply(
+    account: &Account,
+    call: &Call,
+    status: StatusCode,
+) -> Result<BlobReply, Refusal> {
     let mut state = account.state();
     let container = state.container(&call.container)?;
-    let mut reply = Reply::new(status)
+    let mut reply = BlobReply::new(status)
         .with("etag", &container.etag)
         .with("last-modified", &http_date(container.changed));
     if status == StatusCode::OK {
@@ -100,7 +96,7 @@ fn put_blob(
     body: Bytes,
     rights: Rights,
     now: Timestamp,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, Refusal> {
     match call.header("x-ms-blob-type") {
         "BlockBlob" => {}
         "" => {
@@ -138,7 +134,7 @@ fn put_blob(
     Ok(reply.with("content-md5", &md5))
 }
 
-fn put_block(account: &Account, call: &Call, body: Bytes) -> Result<Reply, Refusal> {
+fn put_block(account: &Account, call: &Call, body: Bytes) -> Result<BlobReply, Refusal> {
     let Some(identifier) = call.query.get("blockid") else {
         let text = "query parameter blockid is missing";
         return Err(Refusal::bad("MissingRequiredQueryParameter", text));
@@ -157,7 +153,7 @@ fn put_block(account: &Account, call: &Call, body: Bytes) -> Result<Reply, Refus
         body,
         account.limits(),
     )?;
-    Ok(Reply::new(StatusCode::CREATED)
+    Ok(BlobReply::new(StatusCode::CREATED)
         .with("content-md5", &md5)
         .with("x-ms-request-server-encrypted", "true"))
 }
@@ -168,7 +164,7 @@ fn put_block_list(
     body: &[u8],
     rights: Rights,
     now: Timestamp,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, Refusal> {
     check_md5(call, "content-md5", body)?;
     let limits = account.limits();
     let list = block_list(body, limits.blocks_per_blob_max)?;
@@ -193,7 +189,7 @@ fn store(
     rights: Rights,
     now: Timestamp,
     make: impl FnOnce(&mut super::account::State) -> Result<NewBlob, Refusal>,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, Refusal> {
     let mut state = account.state();
     let container = state.container(&call.container)?;
     let known = container.blobs.get(&call.blob);
@@ -217,19 +213,19 @@ fn store(
     let new = make(&mut state)?;
     let limits = account.limits();
     let blob = state.put(&call.container, &call.blob, new, limits, now)?;
-    Ok(Reply::new(StatusCode::CREATED)
+    Ok(BlobReply::new(StatusCode::CREATED)
         .with("etag", &blob.etag)
         .with("last-modified", &http_date(blob.changed))
         .with("x-ms-request-server-encrypted", "true"))
 }
 
-fn get_blob(account: &Account, call: &Call) -> Result<Reply, Refusal> {
+fn get_blob(account: &Account, call: &Call) -> Result<BlobReply, Refusal> {
     let mut state = account.state();
     let container = state.container(&call.container)?;
     let blob = container.blobs.get(&call.blob);
     let blob = blob.ok_or_else(|| Refusal::blob_not_found(&call.blob))?;
     read_conditions(call, blob)?;
-    let mut reply = Reply::new(StatusCode::OK)
+    let mut reply = BlobReply::new(StatusCode::OK)
         .with("accept-ranges", "bytes")
         .with("etag", &blob.etag)
         .with("last-modified", &http_date(blob.changed))
@@ -340,14 +336,17 @@ fn md5_of(bytes: &[u8]) -> String {
 }
 
 /// "Put Block List", the request body.
-pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, String)>, Refusal> {
+pub(super) fn block_list(
+    xml: &[u8],
+    blocks_max: usize,
+) -> Result<Vec<(BlockSource, String)>, Refusal> {
     let invalid =
         |why: String| Refusal::bad("InvalidXmlDocument", format!("the block list: {why}"));
     let xml = std::str::from_utf8(xml).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
     let mut reader = Reader::from_str(xml);
     reader.config_mut().trim_text(true);
     let mut list = Vec::new();
-    let mut open: Vec<Option<From>> = Vec::new();
+    let mut open: Vec<Option<BlockSource>> = Vec::new();
     let mut rooted = false;
     loop {
         let event = reader.read_event();
@@ -355,9 +354,9 @@ pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, Str
             Event::Start(start) => {
                 let from = match (open.len(), start.local_name().as_ref()) {
                     (0, b"BlockList") if !rooted => None,
-                    (1, b"Committed") => Some(From::Committed),
-                    (1, b"Uncommitted") => Some(From::Uncommitted),
-                    (1, b"Latest") => Some(From::Latest),
+                    (1, b"Committed") => Some(BlockSource::Committed),
+                    (1, b"Uncommitted") => Some(BlockSource::Uncommitted),
+                    (1, b"Latest") => Some(BlockSource::Latest),
                     _ => return Err(invalid("it has an element of another name".to_owned())),
                 };
                 rooted = true;
@@ -400,9 +399,9 @@ mod tests {
                    <Committed>Mg==</Committed><Uncommitted>Mw==</Uncommitted></BlockList>";
         let list = block_list(xml.as_bytes(), 3).unwrap();
         let expect = [
-            (From::Latest, "MQ=="),
-            (From::Committed, "Mg=="),
-            (From::Uncommitted, "Mw=="),
+            (BlockSource::Latest, "MQ=="),
+            (BlockSource::Committed, "Mg=="),
+            (BlockSource::Uncommitted, "Mw=="),
         ];
         assert_eq!(
             list,

@@ -3,9 +3,10 @@
 use super::check::{self, BODY_BYTES_MAX, Refusal};
 use super::topic::GridTopic;
 use crate::faults::PostAnswer;
+use crate::http_server::{self, Answer, Dropped};
 use crate::inspect::{self, LookError};
 use crate::store::Store;
-use crate::web::{self, Answer, Dropped};
+
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 const API_VERSION: &str = "api-version=2018-01-01";
 /// Serves the topics until `stop` fires or its sender is gone, then drops every connection at once.
 pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    web::run(listener, store, stop, answer).await;
+    http_server::run(listener, store, stop, answer).await;
 }
 
 async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
@@ -84,7 +85,7 @@ async fn publish(
     let post = topic.count_post();
     let (parts, body) = request.into_parts();
     // The body is read first: an answer before its end would reset a client that still writes.
-    let Some(body) = web::body(body, BODY_BYTES_MAX).await? else {
+    let Some(body) = http_server::body(body, BODY_BYTES_MAX).await? else {
         let text = format!("the body is larger than {BODY_BYTES_MAX} bytes");
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Ok(refuse(&Refusal::new(status, "RequestEntityTooLarge", text)));

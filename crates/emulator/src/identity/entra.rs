@@ -3,8 +3,9 @@
 //! Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow", "Microsoft Entra
 //! authentication and authorization error codes", OpenID Connect Discovery 1.0 §3.
 
-use super::http::{Query, json};
+use super::issuer::MintedToken;
 use super::{Service, assertion};
+use crate::http_server::{FormPairs, private_json as json};
 use crate::settings::ApplicationSettings;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -62,7 +63,7 @@ impl Refusal {
 }
 
 /// For what a form asks, without `/.default`.
-pub(super) fn resource(form: &Query) -> Result<String, Refusal> {
+pub(super) fn resource(form: &FormPairs) -> Result<String, Refusal> {
     if form.get("grant_type") != Some("client_credentials") {
         let text = "only grant_type client_credentials is served here";
         return Err(Refusal::bad("unsupported_grant_type", 70_003, text));
@@ -85,7 +86,7 @@ pub(super) fn resource(form: &Query) -> Result<String, Refusal> {
 pub(super) fn application<'a>(
     service: &'a Service,
     tenant: &str,
-    form: &Query,
+    form: &FormPairs,
     now: Timestamp,
 ) -> Result<(&'a ApplicationSettings, Proof), Refusal> {
     let settings = &service.settings;
@@ -124,13 +125,13 @@ pub(super) fn application<'a>(
         return Err(Refusal::bad("invalid_request", 900_144, text));
     }
     let endpoint = format!("/{}/oauth2/v2.0/token", settings.tenant_id);
-    assertion::check(service, known, given, &endpoint, now)
+    assertion::check(&service.issuer, known, given, &endpoint, now)
         .map_err(|(number, text)| Refusal::client(number, text))?;
     Ok((known, Proof::Assertion))
 }
 
 /// The answer with a token: numbers are numbers.
-pub(super) fn answer(token: &super::http::Minted) -> Response<Full<Bytes>> {
+pub(super) fn answer(token: &MintedToken) -> Response<Full<Bytes>> {
     let body = serde_json::json!({
         "token_type": "Bearer",
         "expires_in": token.seconds,

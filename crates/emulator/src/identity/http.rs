@@ -1,17 +1,17 @@
 //! The HTTP server of the doors, and of the vault beside them.
 
 use super::entra::{self, Proof, Refusal, Version};
+use super::issuer::MintedToken;
 use super::managed::{self, Asked};
 use super::{Door, Service, TokenRequest};
 use crate::faults::TokenAnswer;
+use crate::http_server::{self, Answer, Dropped, FormPairs, private_json as json_answer};
 use crate::store::Store;
 use crate::vault;
-use crate::web::{self, Answer, Dropped};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,44 +21,9 @@ use tokio::sync::oneshot;
 /// A form holds an assertion at most.
 const FORM_BYTES_MAX: usize = 256 << 10;
 
-/// Pairs of a query or a form.
-#[derive(Debug)]
-pub(crate) struct Query(Vec<(String, String)>);
-
-/// A token that was made, with its times in seconds.
-#[derive(Debug)]
-pub(super) struct Minted {
-    pub(super) text: String,
-    pub(super) begins: i64,
-    pub(super) ends: i64,
-    pub(super) seconds: i64,
-}
-
-impl Query {
-    pub(crate) fn parse(text: &str) -> Self {
-        let decode = |part: &str| {
-            let spaced = part.replace('+', " ");
-            percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-        };
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        Self(
-            pairs
-                .map(|(name, value)| (decode(name), decode(value)))
-                .collect(),
-        )
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let mut pairs = self.0.iter();
-        let found = pairs.find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
 /// Serves until `stop` fires or its sender is gone, then drops every connection at once.
 pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    web::run(listener, store, stop, answer).await;
+    http_server::run(listener, store, stop, answer).await;
 }
 
 async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
@@ -66,7 +31,7 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
         return Ok(not_found());
     };
     let path = request.uri().path().trim_end_matches('/').to_owned();
-    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let query = FormPairs::parse(request.uri().query().unwrap_or_default());
     let host = request.headers().get(HOST).cloned();
     let host = request.uri().authority().map_or_else(
         || host.and_then(|host| host.to_str().ok().map(str::to_owned)),
@@ -84,9 +49,10 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
         (Method::POST, [tenant, "oauth2", "v2.0", "token"]) => {
             application(&store, service, tenant, request, &base).await
         }
-        (Method::GET, ["common", "discovery", "instance"]) => {
-            Ok(json(StatusCode::OK, &entra::instances(service, &base)))
-        }
+        (Method::GET, ["common", "discovery", "instance"]) => Ok(json_answer(
+            StatusCode::OK,
+            &entra::instances(service, &base),
+        )),
         (Method::GET, [tenant, rest @ ..]) if is_tenant(service, tenant) => {
             Ok(document(service, rest, &base))
         }
@@ -107,14 +73,14 @@ fn document(service: &Service, path: &[&str], base: &str) -> Response<Full<Bytes
     match path {
         [".well-known", "openid-configuration"] => {
             let document = entra::discovery(service, base, Version::One);
-            json(StatusCode::OK, &document)
+            json_answer(StatusCode::OK, &document)
         }
         ["v2.0", ".well-known", "openid-configuration"] => {
             let document = entra::discovery(service, base, Version::Two);
-            json(StatusCode::OK, &document)
+            json_answer(StatusCode::OK, &document)
         }
         ["discovery", "keys"] | ["discovery", "v2.0", "keys"] => {
-            json(StatusCode::OK, &service.issuer.keys())
+            json_answer(StatusCode::OK, &service.issuer.keys())
         }
         _ => not_found(),
     }
@@ -125,7 +91,7 @@ async fn machine(
     service: &Service,
     door: Door,
     request: &Request<Incoming>,
-    query: &Query,
+    query: &FormPairs,
     base: &str,
 ) -> Answer {
     let asked = managed::read(service, door, request.headers(), query);
@@ -174,10 +140,10 @@ async fn application(
     request: Request<Incoming>,
     base: &str,
 ) -> Answer {
-    let Some(form) = web::body(request.into_body(), FORM_BYTES_MAX).await? else {
+    let Some(form) = http_server::body(request.into_body(), FORM_BYTES_MAX).await? else {
         return Ok(not_found());
     };
-    let form = Query::parse(&String::from_utf8_lossy(&form));
+    let form = FormPairs::parse(&String::from_utf8_lossy(&form));
     let now = store.now();
     let resource = match entra::resource(&form) {
         Ok(resource) => resource,
@@ -194,7 +160,7 @@ async fn application(
                 let body = json!({
                     "error": "temporarily_unavailable", "error_description": "a scripted answer",
                 });
-                json(status, &body)
+                json_answer(status, &body)
             }
             (Some(TokenAnswer::Refuse), _) => {
                 Refusal::client(7_000_222, "The provided client secret keys are expired")
@@ -264,7 +230,7 @@ fn mint(
     fault: Option<&TokenAnswer>,
     base: &str,
     mut claims: Value,
-) -> Minted {
+) -> MintedToken {
     let tenant = &service.settings.tenant_id;
     let now = store.now();
     let life: Duration = match fault {
@@ -296,7 +262,7 @@ fn mint(
             }
         }
     }
-    Minted {
+    MintedToken {
         text: service.issuer.sign(&claims),
         begins,
         ends,
@@ -304,19 +270,9 @@ fn mint(
     }
 }
 
-pub(crate) fn json(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let media = HeaderValue::from_static("application/json; charset=utf-8");
-    headers.insert(CONTENT_TYPE, media);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 fn not_found() -> Response<Full<Bytes>> {
     let text = "nothing is served at this path with this method";
-    json(
+    json_answer(
         StatusCode::NOT_FOUND,
         &json!({ "error": "not_found", "error_description": text }),
     )

@@ -25,6 +25,15 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
+/// A token that was made, with its times in seconds.
+#[derive(Debug)]
+pub(super) struct MintedToken {
+    pub(super) text: String,
+    pub(super) begins: i64,
+    pub(super) ends: i64,
+    pub(super) seconds: i64,
+}
+
 #[derive(Deserialize)]
 struct Header {
     alg: String,

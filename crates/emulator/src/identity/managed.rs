@@ -4,8 +4,9 @@
 //! identities for App Service and Azure Functions", REST endpoint reference. The two name the ARM id
 //! differently: `msi_res_id` there, `mi_res_id` here.
 
-use super::http::{Query, json};
+use super::issuer::MintedToken;
 use super::{Door, Service};
+use crate::http_server::{FormPairs, private_json as json};
 use crate::settings::ManagedIdentitySettings;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
@@ -31,7 +32,7 @@ pub(super) fn read<'a>(
     service: &'a Service,
     door: Door,
     headers: &HeaderMap,
-    query: &Query,
+    query: &FormPairs,
 ) -> Result<Asked<'a>, Box<Response<Full<Bytes>>>> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bad = |text: &str| {
@@ -78,7 +79,7 @@ pub(super) fn read<'a>(
 fn named<'a>(
     service: &'a Service,
     door: Door,
-    query: &Query,
+    query: &FormPairs,
 ) -> (String, Result<&'a ManagedIdentitySettings, String>) {
     let (resource_id, other_door) = match door {
         Door::Imds => ("msi_res_id", "mi_res_id"),
@@ -125,7 +126,7 @@ fn named<'a>(
 pub(super) fn answer(
     asked: &Asked<'_>,
     identity: &ManagedIdentitySettings,
-    token: &super::http::Minted,
+    token: &MintedToken,
 ) -> Response<Full<Bytes>> {
     let mut body = serde_json::json!({
         "access_token": token.text,

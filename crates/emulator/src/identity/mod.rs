@@ -14,7 +14,7 @@ mod http;
 mod issuer;
 mod managed;
 
-pub(crate) use http::{Query, json, run};
+pub(crate) use http::run;
 pub(crate) use issuer::Issuer;
 
 use crate::settings::IdentitySettings;

@@ -9,18 +9,8 @@ mod query;
 mod reading;
 
 use crate::store::Store;
+pub(crate) use query::LookError;
 use query::LookQuestion;
-
-/// Why a look is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LookError {
-    /// The question is wrong.
-    #[error("{0}")]
-    Question(String),
-    /// There is no such entity.
-    #[error("{0}")]
-    NotFound(String),
-}
 
 /// All entities with what they hold.
 ///

@@ -1,8 +1,7 @@
 //! What one entity holds.
 
-use super::LookError;
 use super::listing;
-use super::query::{KINDS, LookQuestion};
+use super::query::{KINDS, LookError, LookQuestion};
 use crate::amqp::value::Value as AmqpValue;
 use crate::blob::StoredBlob;
 use crate::broker::queue::Queue;

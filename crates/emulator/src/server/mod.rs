@@ -22,6 +22,7 @@ mod session_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::listener;
 use crate::store::Store;
 use context::{ConnectionEnding, OUT_BYTES_MAX};
 use peer::Peer;
@@ -31,44 +32,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 * 1024;
-/// The wait after a failed accept, such as one for want of descriptors.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last frames of a closing connection may take.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Accepts connections until `stop` fires or its sender is gone, then drops them all at once.
 ///
 /// Dropping the future drops them too.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: oneshot::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            _ = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    store.connected();
-                    let limit = store.settings.limits.connections_max;
-                    if store.faults().next_connection_refused() || connections.len() >= limit {
-                        continue;
-                    }
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "socket option refused");
-                    }
-                    connections.spawn(enter(stream, Arc::clone(&store)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-    connections.shutdown().await;
+pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
+    let connections_max = store.settings.limits.connections_max;
+    listener::accept(listener, connections_max, stop, |stream| {
+        store.connected();
+        let refused = store.faults().next_connection_refused();
+        (!refused).then(|| enter(stream, Arc::clone(&store)))
+    })
+    .await;
 }
 
 /// Counts a connection for as long as it is open.
@@ -81,6 +61,9 @@ impl Drop for Open {
 }
 
 async fn enter(stream: TcpStream, store: Arc<Store>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "socket option refused");
+    }
     match websocket::is_http(&stream).await {
         Some(true) => websocket::serve(stream, |inside| serve(inside, store)).await,
         Some(false) => serve(stream, store).await,
