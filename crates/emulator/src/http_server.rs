@@ -1,8 +1,7 @@
 //! What the HTTP servers share: reading bodies and forms, answering, dropping connections as scripted.
 
 use crate::listener;
-use crate::store::Store;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -11,7 +10,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -58,20 +56,14 @@ pub(crate) type Answer = Result<Response<Full<Bytes>>, Dropped>;
 /// Dropping the future drops them too.
 pub(crate) async fn run<F>(
     listener: TcpListener,
-    store: Arc<Store>,
+    connections_max: usize,
     stop: oneshot::Receiver<()>,
-    answer: fn(Arc<Store>, Request<Incoming>) -> F,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = Answer> + Send + 'static,
 {
-    let connections_max = store.settings.limits.connections_max;
-    listener::accept(listener, connections_max, stop, |stream| {
-        let store = Arc::clone(&store);
-        Some(serve(stream, move |request| {
-            answer(Arc::clone(&store), request)
-        }))
-    })
-    .await;
+    let connection = |stream| Some(serve(stream, answer.clone()));
+    listener::accept(listener, connections_max, stop, connection).await;
 }
 
 async fn serve<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F)
@@ -101,13 +93,33 @@ pub(crate) async fn body(incoming: Incoming, bytes_max: usize) -> Result<Option<
     }
 }
 
+/// An answer of JSON.
+pub(crate) fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let media = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    response
+}
+
 /// An answer of JSON that no cache may keep.
 pub(crate) fn private_json(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let media = HeaderValue::from_static("application/json; charset=utf-8");
-    headers.insert(CONTENT_TYPE, media);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = json(status, body.to_string());
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
     response
+}
+
+/// The status of a scripted answer; 500 for a number that is none.
+pub(crate) fn scripted_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Says when to ask again, if that is scripted.
+pub(crate) fn set_retry_after(response: &mut Response<Full<Bytes>>, seconds: Option<u64>) {
+    if let Some(seconds) = seconds {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
 }

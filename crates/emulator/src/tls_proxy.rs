@@ -1,7 +1,6 @@
 //! TLS in front of servers that speak none: as `localhost`, with an authority made for development.
 
 use crate::listener;
-use crate::store::Store;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -67,10 +66,9 @@ impl TlsProxy {
         self,
         listener: TcpListener,
         target: SocketAddr,
-        store: Arc<Store>,
+        connections_max: usize,
         stop: oneshot::Receiver<()>,
     ) {
-        let connections_max = store.settings.limits.connections_max;
         listener::accept(listener, connections_max, stop, |stream| {
             Some(pass(self.acceptor.clone(), stream, target))
         })

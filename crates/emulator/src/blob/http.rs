@@ -1,13 +1,12 @@
-//! The HTTP server of the containers: bodies, faults, common headers, the shape of an error.
+//! Requests to the containers: bodies, faults, common headers, the shape of an error.
 
-use super::account::{Account, PERMIT_BYTES};
+use super::account::{BlobAccount, PERMIT_BYTES};
 use super::call::{Call, container_of};
-use super::refusal::Refusal;
+use super::refusal::BlobRefusal;
 use super::reply::{BlobReply, http_date};
 use super::{access, operations};
 use crate::faults::BlobAnswer;
 use crate::http_server::{self, Answer, Dropped};
-use crate::store::Store;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -16,9 +15,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use quick_xml::escape::escape;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use twinroute_model::clock::Timestamp;
 
 /// The version that answers name when the request names none.
@@ -26,29 +22,25 @@ const VERSION: &str = "2021-08-06";
 /// Longest identifier of a client that is sent back, in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 1_024;
 
-/// Serves the containers until `stop` fires or its sender is gone, then drops every connection at once.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    http_server::run(listener, store, stop, answer).await;
-}
-
-async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
-    let account = &store.blobs;
+/// Answers a request to an account.
+pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>) -> Answer {
+    let account = &*account;
     let (parts, incoming) = request.into_parts();
     let container = container_of(&account.name, parts.uri.path());
     let container = container.unwrap_or_default().to_owned();
-    if let Some(tally) = account.tally(&container) {
-        tally.requests.fetch_add(1, Ordering::Relaxed);
+    if let Some(intake) = account.intake(&container) {
+        intake.add_request();
     }
-    let common = Common::of(&parts, account, store.now());
+    let common = Common::of(&parts, account, account.context.now());
     let (permit, body) = match admit(account, &parts, incoming).await? {
         Ok(body) => body,
         Err(refusal) => return Ok(common.refuse(&refusal)),
     };
-    let fault = store.faults().next_blob(&container);
+    let fault = account.context.faults.next_blob(&container);
     let refusal = match &fault {
         Some(BlobAnswer::Status(status, code, seconds)) => Some(scripted(*status, code, *seconds)),
-        Some(BlobAnswer::Full) => Some(Refusal::full()),
-        Some(BlobAnswer::ContainerAbsent) => Some(Refusal::container_not_found(&container)),
+        Some(BlobAnswer::Full) => Some(BlobRefusal::full()),
+        Some(BlobAnswer::ContainerAbsent) => Some(BlobRefusal::container_not_found(&container)),
         Some(BlobAnswer::Stall) => {
             drop((permit, body));
             return std::future::pending().await;
@@ -61,8 +53,15 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     }
     let endpoint = common.endpoint.clone();
     let done = Call::read(&account.name, parts).and_then(|call| {
-        let rights = access::check(account, &call, store.issuer(), store.now())?;
-        operations::perform(account, &call, body, rights, &endpoint, store.now())
+        let rights = access::check(account, &call, account.context.now())?;
+        operations::perform(
+            account,
+            &call,
+            body,
+            rights,
+            &endpoint,
+            account.context.now(),
+        )
     });
     drop(permit);
     match fault {
@@ -76,9 +75,9 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     })
 }
 
-fn scripted(status: u16, code: &str, retry_after_seconds: Option<u64>) -> Refusal {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = Refusal::new(status, code, "a scripted answer");
+fn scripted(status: u16, code: &str, retry_after_seconds: Option<u64>) -> BlobRefusal {
+    let status = http_server::scripted_status(status);
+    let mut refusal = BlobRefusal::new(status, code, "a scripted answer");
     refusal.retry_after_seconds = retry_after_seconds;
     refusal
 }
@@ -87,17 +86,17 @@ fn scripted(status: u16, code: &str, retry_after_seconds: Option<u64>) -> Refusa
 ///
 /// It is read first: an answer before its end would reset a client that still writes.
 async fn admit<'a>(
-    account: &'a Account,
+    account: &'a BlobAccount,
     parts: &Parts,
     incoming: Incoming,
-) -> Result<Result<(tokio::sync::SemaphorePermit<'a>, Bytes), Refusal>, Dropped> {
-    let bytes_max = account.limits().blob_body_bytes_max;
+) -> Result<Result<(tokio::sync::SemaphorePermit<'a>, Bytes), BlobRefusal>, Dropped> {
+    let bytes_max = account.limits.body_bytes_max;
     let length = parts.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let Some(length) = length.or((parts.method != Method::PUT).then_some(0)) else {
         let status = StatusCode::LENGTH_REQUIRED;
         let text = "the header Content-Length is missing";
-        return Ok(Err(Refusal::new(
+        return Ok(Err(BlobRefusal::new(
             status,
             "MissingContentLengthHeader",
             text,
@@ -106,7 +105,7 @@ async fn admit<'a>(
     let too_large = || {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         let text = format!("the body is larger than {bytes_max} bytes");
-        Err(Refusal::new(status, "RequestBodyTooLarge", text))
+        Err(BlobRefusal::new(status, "RequestBodyTooLarge", text))
     };
     if length > bytes_max {
         return Ok(too_large());
@@ -132,7 +131,7 @@ struct Common {
 }
 
 impl Common {
-    fn of(parts: &Parts, account: &Account, now: Timestamp) -> Self {
+    fn of(parts: &Parts, account: &BlobAccount, now: Timestamp) -> Self {
         let text = |name: &str| {
             let value = parts.headers.get(name);
             value.and_then(|value| value.to_str().ok())
@@ -173,7 +172,7 @@ impl Common {
     }
 
     /// "Status and error codes": the code in a header and in a body of XML.
-    fn refuse(self, refusal: &Refusal) -> Response<Full<Bytes>> {
+    fn refuse(self, refusal: &BlobRefusal) -> Response<Full<Bytes>> {
         let mut reply = if refusal.status == StatusCode::NOT_MODIFIED {
             BlobReply::new(refusal.status)
         } else {

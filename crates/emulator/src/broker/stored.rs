@@ -1,8 +1,8 @@
 //! Messages of a queue at rest, and the tokens they are locked with.
 
+use super::received::{Place, ReceivedMessage};
 use crate::amqp::message::{self, APPLICATION_PROPERTIES, Message, PROPERTIES};
 use crate::amqp::value::Value;
-use crate::received::{Place, ReceivedMessage};
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_model::clock::Timestamp;
 

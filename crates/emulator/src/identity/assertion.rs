@@ -5,7 +5,7 @@
 //! subject and audience must match; audience `api://AzureADTokenExchange`).
 
 use super::issuer::Issuer;
-use crate::settings::ApplicationSettings;
+use super::settings::ApplicationSettings;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};

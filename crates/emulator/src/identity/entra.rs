@@ -3,10 +3,11 @@
 //! Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow", "Microsoft Entra
 //! authentication and authorization error codes", OpenID Connect Discovery 1.0 §3.
 
+use super::assertion;
 use super::issuer::MintedToken;
-use super::{Service, assertion};
+use super::service::IdentityService;
+use super::settings::ApplicationSettings;
 use crate::http_server::{FormPairs, private_json as json};
-use crate::settings::ApplicationSettings;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -84,7 +85,7 @@ pub(super) fn resource(form: &FormPairs) -> Result<String, Refusal> {
 
 /// Who asks, once they have shown it.
 pub(super) fn application<'a>(
-    service: &'a Service,
+    service: &'a IdentityService,
     tenant: &str,
     form: &FormPairs,
     now: Timestamp,
@@ -143,7 +144,7 @@ pub(super) fn answer(token: &MintedToken) -> Response<Full<Bytes>> {
 
 /// The discovery document of a version: that of 1.0 is about the tokens of Azure's own services, that of
 /// 2.0 about those of `api://…`.
-pub(super) fn discovery(service: &Service, base: &str, version: Version) -> Value {
+pub(super) fn discovery(service: &IdentityService, base: &str, version: Version) -> Value {
     let tenant = &service.settings.tenant_id;
     let (path, keys) = match version {
         Version::One => ("oauth2", "discovery/keys"),
@@ -189,7 +190,7 @@ impl Version {
 }
 
 /// What clients ask before they trust an authority that they do not know.
-pub(super) fn instances(service: &Service, base: &str) -> Value {
+pub(super) fn instances(service: &IdentityService, base: &str) -> Value {
     let tenant = &service.settings.tenant_id;
     let host = base.split_once("://").map_or(base, |(_, host)| host);
     serde_json::json!({

@@ -1,13 +1,13 @@
-//! What a machine asks for its identity: IMDS, and the service of App Service, Functions and Container Apps.
+//! What a machine asks for its identity: IMDS, and the service of App IdentityService, Functions and Container Apps.
 //!
 //! Sources: "How to use managed identities on an Azure VM to acquire an access token", "How to use managed
-//! identities for App Service and Azure Functions", REST endpoint reference. The two name the ARM id
+//! identities for App IdentityService and Azure Functions", REST endpoint reference. The two name the ARM id
 //! differently: `msi_res_id` there, `mi_res_id` here.
 
 use super::issuer::MintedToken;
-use super::{Door, Service};
+use super::service::{Door, IdentityService};
+use super::settings::ManagedIdentitySettings;
 use crate::http_server::{FormPairs, private_json as json};
-use crate::settings::ManagedIdentitySettings;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 /// Versions of the request that IMDS knows, the ones that clients name.
 const IMDS_VERSIONS: [&str; 3] = ["2018-02-01", "2019-08-01", "2021-02-01"];
 
-/// The one version that App Service documents.
+/// The one version that App IdentityService documents.
 const APP_SERVICE_VERSION: &str = "2019-08-01";
 
 /// Who asks for what.
@@ -29,7 +29,7 @@ pub(super) struct Asked<'a> {
 
 /// Reads a request; what it is answered with otherwise.
 pub(super) fn read<'a>(
-    service: &'a Service,
+    service: &'a IdentityService,
     door: Door,
     headers: &HeaderMap,
     query: &FormPairs,
@@ -77,7 +77,7 @@ pub(super) fn read<'a>(
 
 /// Whom the request names.
 fn named<'a>(
-    service: &'a Service,
+    service: &'a IdentityService,
     door: Door,
     query: &FormPairs,
 ) -> (String, Result<&'a ManagedIdentitySettings, String>) {

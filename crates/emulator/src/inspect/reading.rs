@@ -1,13 +1,13 @@
 //! What one entity holds.
 
-use super::listing;
+use super::listing::{self, HeldEntities};
 use super::query::{KINDS, LookError, LookQuestion};
 use crate::amqp::value::Value as AmqpValue;
 use crate::blob::StoredBlob;
+use crate::broker::message_broker::BrokerEntity;
 use crate::broker::queue::Queue;
-use crate::grid::topic::GridEvent;
-use crate::received::ReceivedMessage;
-use crate::store::{Entity, Store};
+use crate::broker::received::ReceivedMessage;
+use crate::event_grid::GridEvent;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
@@ -17,15 +17,15 @@ use twinroute_model::clock::Timestamp;
 /// Bytes of bodies in one answer; the first event is there whatever its size.
 const BODIES_BYTES_MAX: usize = 16 << 20;
 
-pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, LookError> {
+pub(super) fn read(held: &HeldEntities, question: &LookQuestion) -> Result<String, LookError> {
     let (kind, name) = match &question.entity {
         Some((kind, name)) => (*kind, name.as_str()),
-        None => ("topic", only_topic(store)?),
+        None => ("topic", only_topic(held)?),
     };
-    let absent = || not_found(store, kind, name);
+    let absent = || not_found(held, kind, name);
     let page = match kind {
         "hub" => {
-            let Some(Entity::Hub(hub)) = store.entity(name) else {
+            let Some(BrokerEntity::Hub(hub)) = held.broker.entity(name) else {
                 return Err(absent());
             };
             let count = hub.partition_count();
@@ -43,7 +43,7 @@ pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, Loo
             )
         }
         "queue" => {
-            let Some(Entity::Queue(queue)) = store.entity(name) else {
+            let Some(BrokerEntity::Queue(queue)) = held.broker.entity(name) else {
                 return Err(absent());
             };
             queue_messages(queue, question)
@@ -54,15 +54,14 @@ pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, Loo
                     format!("parameter subscription: {name:?} is not <topic>/<subscription>");
                 LookError::Question(text)
             })?;
-            let Some(Entity::Topic(topic)) = store.entity(parts.0) else {
+            let Some(BrokerEntity::Topic(topic)) = held.broker.entity(parts.0) else {
                 return Err(absent());
             };
             queue_messages(topic.subscription(parts.1).ok_or_else(absent)?, question)
         }
-        "container" => blobs(store.blobs.blobs(name).ok_or_else(absent)?, question),
+        "container" => blobs(held.blobs.blobs(name).ok_or_else(absent)?, question),
         _ => {
-            let mut all = store.grid.iter();
-            let found = all.find(|topic| topic.name.eq_ignore_ascii_case(name));
+            let found = held.event_grid.topic(name);
             grid_events(found.ok_or_else(absent)?.events(question.after), question)
         }
     };
@@ -78,8 +77,8 @@ pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, Loo
 }
 
 /// Without a name the only Event Grid topic is meant, and never one of several.
-fn only_topic(store: &Store) -> Result<&str, LookError> {
-    match store.grid.as_slice() {
+fn only_topic(held: &HeldEntities) -> Result<&str, LookError> {
+    match held.event_grid.topics.as_slice() {
         [topic] => Ok(&topic.name),
         _ => {
             let text = "say which entity: one of the parameters";
@@ -90,8 +89,8 @@ fn only_topic(store: &Store) -> Result<&str, LookError> {
 }
 
 /// Says which of the kind there are, and when the name is one of another kind.
-fn not_found(store: &Store, kind: &str, name: &str) -> LookError {
-    let all = listing::names(store);
+fn not_found(held: &HeldEntities, kind: &str, name: &str) -> LookError {
+    let all = listing::names(held);
     let of_kind: Vec<&str> = all
         .iter()
         .filter(|(known, _)| *known == kind)

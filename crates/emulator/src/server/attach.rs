@@ -144,8 +144,8 @@ pub(super) fn detach(
 
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
 pub(super) fn review(context: &mut ConnectionContext, session: &mut Session, channel: u16) {
-    let now = context.store.now();
-    let live = context.store.rules.live();
+    let now = context.broker.now();
+    let live = context.broker.rules.live();
     let mut lost = Vec::new();
     for (handle, link) in &session.links {
         let claim = link.claim();
@@ -194,7 +194,7 @@ fn answer_to(context: &ConnectionContext, asked: &Attach) -> Attach {
         source: terminus(&asked.source, 0x28),
         target: terminus(&asked.target, 0x29),
         initial_delivery_count: asked.receiver.then_some(0),
-        message_bytes_max: Some(context.store.settings.limits.message_bytes_max),
+        message_bytes_max: Some(context.broker.settings.limits.message_bytes_max),
         desired_capabilities: Value::Null,
         properties: Value::Null,
     }
@@ -232,9 +232,9 @@ fn make(
         .first()
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let node = address::resolve(&context.store, address)?;
-    let now = context.store.now();
-    let live = context.store.rules.live();
+    let node = address::resolve(&context.broker, address)?;
+    let now = context.broker.now();
+    let live = context.broker.rules.live();
     if let Some(claim) = node.claim(asked.receiver) {
         context.grants.allow(address, claim, now, &live)?;
     }
@@ -245,7 +245,7 @@ fn make(
     node.check_sending(address)?;
     let fault = node
         .entity()
-        .and_then(|entity| context.store.faults().next_attach(entity));
+        .and_then(|entity| context.broker.context.faults.next_attach(entity));
     if let Some(condition) = fault {
         return Err(Problem::new(condition, "scripted"));
     }
@@ -253,7 +253,7 @@ fn make(
         node,
         address: address.to_owned(),
         delivery_count: asked.initial_delivery_count.unwrap_or(0),
-        credit: context.store.settings.limits.link_credit,
+        credit: context.broker.settings.limits.link_credit,
         partial: None,
     })))
 }
@@ -287,7 +287,7 @@ fn outbound(
             } else {
                 Mode::PeekLock
             };
-            let now = context.store.now();
+            let now = context.broker.now();
             let session = match accept_session(&queue, asked, now)? {
                 SessionChoice::Plain => None,
                 SessionChoice::Session(hold, until) => {

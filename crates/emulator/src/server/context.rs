@@ -1,9 +1,9 @@
 //! What the handlers of one connection share: its output, its rights, how it ends.
 
-use crate::access::Grants;
 use crate::amqp::performative::Performative;
 use crate::amqp::state::Problem;
-use crate::store::Store;
+use crate::broker::access::Grants;
+use crate::broker::message_broker::MessageBroker;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) enum ConnectionEnding {
 
 /// What the handlers of sessions share.
 pub(super) struct ConnectionContext {
-    pub(super) store: Arc<Store>,
+    pub(super) broker: Arc<MessageBroker>,
     pub(super) wake: Arc<Notify>,
     pub(super) grants: Grants,
     pub(super) out: BytesMut,
@@ -39,10 +39,10 @@ pub(super) struct ConnectionContext {
 }
 
 impl ConnectionContext {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+    pub(super) fn new(broker: Arc<MessageBroker>) -> Self {
         Self {
-            grants: Grants::new(!store.settings.require_tokens),
-            store,
+            grants: Grants::new(!broker.settings.require_tokens),
+            broker,
             wake: Arc::new(Notify::new()),
             out: BytesMut::new(),
             remote_frame_bytes_max: FRAME_BYTES_MIN as usize,

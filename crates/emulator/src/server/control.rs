@@ -4,11 +4,11 @@ use super::address::Node;
 use super::context::ConnectionContext;
 use super::entity_management;
 use super::session::{Link, Outbound, Session, Source};
-use crate::access::AccessClaim;
 use crate::amqp::message::{self, Body, Content};
 use crate::amqp::value::{Value, find};
+use crate::broker::access::AccessClaim;
 use crate::broker::hub::Hub;
-use crate::store::Entity;
+use crate::broker::message_broker::BrokerEntity;
 use bytes::Bytes;
 
 /// Replies that wait for credit on one link; a client that takes none loses the oldest.
@@ -32,7 +32,7 @@ pub(super) fn request(
         Node::Cbs => put_token(context, &content),
         Node::Management => read(context, &content),
         Node::QueueManagement(queue) => {
-            let (now, live) = (context.store.now(), context.store.rules.live());
+            let (now, live) = (context.broker.now(), context.broker.rules.live());
             // All that is offered there is a receiver's: peeking, locks, settling, sessions.
             let allowed = context
                 .grants
@@ -95,10 +95,9 @@ fn put_token(context: &mut ConnectionContext, content: &Content) -> (Vec<(Value,
         Body::Value(Value::String(token)) => token,
         _ => return (status(400, "the token is missing"), Value::Null),
     };
-    let store = &context.store;
-    let checked = store
-        .rules
-        .check(token, audience, store.issuer(), store.now());
+    let broker = &context.broker;
+    let issuer = broker.issuer.as_deref();
+    let checked = broker.rules.check(token, audience, issuer, broker.now());
     match checked.and_then(|grant| context.grants.add(grant)) {
         Ok(()) => (status(200, "OK"), Value::Null),
         Err(why) => refused(&why),
@@ -111,7 +110,7 @@ fn read(context: &ConnectionContext, content: &Content) -> (Vec<(Value, Value)>,
         return (status(400, "only READ is known here"), Value::Null);
     }
     let name = application("name").unwrap_or_default();
-    let Some(Entity::Hub(hub)) = context.store.entity(name) else {
+    let Some(BrokerEntity::Hub(hub)) = context.broker.entity(name) else {
         let text = format!("the messaging entity '{name}' could not be found");
         return (status(404, &text), Value::Null);
     };

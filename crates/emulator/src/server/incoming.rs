@@ -13,7 +13,6 @@ use crate::amqp::value::Value;
 use crate::broker::queue;
 use crate::faults::SendAnswer;
 use bytes::{Bytes, BytesMut};
-use std::sync::atomic::Ordering;
 
 /// A whole delivery.
 pub(super) struct Delivery {
@@ -61,14 +60,14 @@ pub(super) fn transfer(
         }
         return Err(context.close("amqp:session:unattached-handle", "no such link"));
     };
-    let bytes_max = context.store.settings.limits.message_bytes_max;
+    let bytes_max = context.broker.settings.limits.message_bytes_max;
     let Some(delivery) = collect(&mut link.partial, transfer, payload, bytes_max) else {
         return Ok(());
     };
     link.delivery_count = link.delivery_count.wrapping_add(1);
     // The Python clients may send before they have credit.
     link.credit = link.credit.saturating_sub(1);
-    let credit = context.store.settings.limits.link_credit;
+    let credit = context.broker.settings.limits.link_credit;
     if link.credit <= credit / 2 {
         link.credit = credit;
         if let Some(flow) = session.link_flow(handle) {
@@ -140,17 +139,17 @@ fn deliver(
                 control::request(context, session, &node, &address, bytes);
             }
             Err(large) => {
-                let limit = context.store.settings.limits.message_bytes_max;
+                let limit = context.broker.settings.limits.message_bytes_max;
                 let refused = Outcome::rejected(large.problem(limit));
                 answer(context, channel, &delivery, &refused);
             }
         }
         return Ok(());
     };
-    let fault = context.store.faults().next_send(entity);
+    let fault = context.broker.context.faults.next_send(entity);
     let stored = match &fault {
         Some(fault) if !fault.stores() => {
-            count_transfer(&node);
+            node.add_request();
             Ok(())
         }
         _ => store(context, &node, &delivery),
@@ -207,25 +206,15 @@ fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
     })
 }
 
-fn count_transfer(node: &Node) {
-    let counter = match node {
-        Node::Hub(hub, _) => &hub.transfers,
-        Node::Queue(queue) => &queue.transfers,
-        Node::Topic(topic) => &topic.transfers,
-        _ => return,
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
 fn store(context: &ConnectionContext, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
-    count_transfer(node);
+    node.add_request();
     let malformed = |error: crate::amqp::decode::Error| {
         Problem::new(
             "amqp:decode-error",
             format!("a message is malformed: {error}"),
         )
     };
-    let limit = context.store.settings.limits.message_bytes_max;
+    let limit = context.broker.settings.limits.message_bytes_max;
     let bytes = delivery.bytes.as_ref();
     let bytes = bytes.map_err(|large| large.problem(limit))?;
     let mut envelope_key = None;
@@ -259,7 +248,7 @@ fn put(
     messages: Vec<Message>,
     key: Option<&str>,
 ) -> Result<(), Problem> {
-    let arrival = context.store.arrival();
+    let arrival = context.broker.arrival();
     match node {
         Node::Hub(hub, fixed) => {
             hub.append(messages, key, *fixed, arrival);

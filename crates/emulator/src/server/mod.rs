@@ -22,12 +22,11 @@ mod session_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::broker::message_broker::MessageBroker;
 use crate::listener;
-use crate::store::Store;
 use context::{ConnectionEnding, OUT_BYTES_MAX};
 use peer::Peer;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,40 +40,33 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Accepts connections until `stop` fires or its sender is gone, then drops them all at once.
 ///
 /// Dropping the future drops them too.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    let connections_max = store.settings.limits.connections_max;
+pub(crate) async fn run(
+    listener: TcpListener,
+    connections_max: usize,
+    stop: oneshot::Receiver<()>,
+    broker: Arc<MessageBroker>,
+) {
     listener::accept(listener, connections_max, stop, |stream| {
-        store.connected();
-        let refused = store.faults().next_connection_refused();
-        (!refused).then(|| enter(stream, Arc::clone(&store)))
+        broker.add_connection();
+        let refused = broker.context.faults.next_connection_refused();
+        (!refused).then(|| enter(stream, Arc::clone(&broker)))
     })
     .await;
 }
 
-/// Counts a connection for as long as it is open.
-struct Open(Arc<Store>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn enter(stream: TcpStream, store: Arc<Store>) {
+async fn enter(stream: TcpStream, broker: Arc<MessageBroker>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "socket option refused");
     }
     match websocket::is_http(&stream).await {
-        Some(true) => websocket::serve(stream, |inside| serve(inside, store)).await,
-        Some(false) => serve(stream, store).await,
+        Some(true) => websocket::serve(stream, |inside| serve(inside, broker)).await,
+        Some(false) => serve(stream, broker).await,
         None => tracing::debug!("a connection on which nothing came"),
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, store: Arc<Store>) {
-    store.open_connections.fetch_add(1, Ordering::Relaxed);
-    let _open = Open(Arc::clone(&store));
-    let mut peer = Peer::new(store);
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<MessageBroker>) {
+    let mut peer = Peer::new(broker);
     match exchange(&mut stream, &mut peer).await {
         Ok(ConnectionEnding::Drop) => return,
         Ok(ConnectionEnding::Flush) => {}

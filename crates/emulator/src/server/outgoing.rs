@@ -47,7 +47,7 @@ fn step(context: &mut ConnectionContext, session: &mut Session, channel: u16, ha
     let next = if full {
         None
     } else {
-        link.next(context.store.now())
+        link.next(context.broker.now())
     };
     let Some(next) = next else {
         return finish_drain(context, session, channel, handle);

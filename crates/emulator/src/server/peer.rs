@@ -7,7 +7,7 @@ use crate::amqp::encode;
 use crate::amqp::frame::{self, AMQP_HEADER, Frame, HEADER_BYTES, Kind, SASL_HEADER};
 use crate::amqp::performative::{self, Begin, Detach, Flow, Open, Performative};
 use crate::amqp::value::Value;
-use crate::store::Store;
+use crate::broker::message_broker::MessageBroker;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,12 +45,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
+    pub(crate) fn new(broker: Arc<MessageBroker>) -> Self {
         let now = Instant::now();
         Self {
             phase: Phase::Header,
             sessions: BTreeMap::new(),
-            context: ConnectionContext::new(store),
+            context: ConnectionContext::new(broker),
             keep_alive: None,
             last_written: now,
             next_tick: now + TICK,
@@ -87,7 +87,7 @@ impl Peer {
                 self.header(&header)?;
                 continue;
             }
-            let bytes_max = self.context.store.settings.limits.frame_bytes_max;
+            let bytes_max = self.context.broker.settings.limits.frame_bytes_max;
             match frame::take(input, bytes_max) {
                 Ok(Some(frame)) => self.frame(frame)?,
                 Ok(None) => break,
@@ -201,7 +201,7 @@ impl Peer {
         };
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
-                let grant = self.context.store.rules.plain(&response);
+                let grant = self.context.broker.rules.plain(&response);
                 if let Some(grant) = grant {
                     self.context.grants.add_plain(grant);
                 }
@@ -220,7 +220,7 @@ impl Peer {
     }
 
     fn open(&mut self, open: &Open) -> Result<(), ConnectionEnding> {
-        let frame_bytes_max = self.context.store.settings.limits.frame_bytes_max;
+        let frame_bytes_max = self.context.broker.settings.limits.frame_bytes_max;
         let remote = open
             .max_frame_bytes
             .unwrap_or(u32::MAX)

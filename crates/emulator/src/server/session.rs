@@ -2,8 +2,8 @@
 
 use super::address::Node;
 use super::reader::PartitionReader;
-use crate::access::AccessClaim;
 use crate::amqp::performative::{Attach, Begin, Flow};
+use crate::broker::access::AccessClaim;
 use crate::broker::queue::{Mode, Queue};
 use crate::broker::session::SessionHold;
 use crate::broker::stored::Token;

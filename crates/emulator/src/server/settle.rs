@@ -58,7 +58,7 @@ pub(super) fn disposition(
 
 fn settle(context: &ConnectionContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
     held.queue
-        .settle(held.token, settlement(outcome), context.store.now())
+        .settle(held.token, settlement(outcome), context.broker.now())
 }
 
 fn settlement(outcome: &Outcome) -> Settlement {

@@ -7,24 +7,29 @@ use crate::amqp::performative::{self, Attach, Begin, Flow, Open, Performative, T
 use crate::amqp::state::Outcome;
 use crate::amqp::value::Value;
 use crate::amqp::{encode, message};
-use crate::settings::{HubSettings, QueueSettings, Settings};
-use crate::store::Store;
+use crate::broker::message_broker::MessageBroker;
+use crate::broker::settings::{BrokerSettings, HubSettings, QueueSettings};
+use crate::service_context::ServiceContext;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::clock::{Clock, ManualClock, Timestamp};
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-pub(super) fn store() -> Arc<Store> {
-    let settings = Settings {
+pub(super) fn broker_of(settings: BrokerSettings, clock: Arc<dyn Clock>) -> Arc<MessageBroker> {
+    Arc::new(MessageBroker::new(settings, ServiceContext::new(clock), None).unwrap())
+}
+
+pub(super) fn store() -> Arc<MessageBroker> {
+    let settings = BrokerSettings {
         require_tokens: false,
         hubs: vec![HubSettings::new("hub")],
         queues: vec![QueueSettings::new("queue")],
-        ..Settings::default()
+        ..BrokerSettings::default()
     };
-    Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap())
+    broker_of(settings, Arc::new(ManualClock::new(NOW)))
 }
 
 pub(super) fn put(performative: Performative, payload: &[u8], out: &mut BytesMut) {

@@ -1,11 +1,11 @@
 //! Who may attach: shared access keys, tokens put to `$cbs`, and what they cover.
 
+use super::settings::{AccessRights, BrokerSettings};
+use crate::access_key::KeySlot;
 use crate::amqp::state::Problem;
-use crate::identity::Issuer;
-use crate::settings::Settings;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::identity::{self, Issuer};
+use crate::lock::lock;
+use std::sync::Mutex;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::ServiceBusToken;
 
@@ -32,31 +32,6 @@ pub(crate) struct AccessRule {
     keys: Mutex<Keys>,
 }
 
-/// What a rule lets its keys do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccessRights {
-    /// Send to hubs, queues and topics.
-    pub send: bool,
-    /// Receive from hubs, queues and subscriptions.
-    pub listen: bool,
-}
-
-impl AccessRights {
-    /// Everything.
-    pub const ALL: Self = Self {
-        send: true,
-        listen: true,
-    };
-
-    fn has(self, claim: AccessClaim) -> bool {
-        match claim {
-            AccessClaim::Send => self.send,
-            AccessClaim::Listen => self.listen,
-            AccessClaim::Either => self.send || self.listen,
-        }
-    }
-}
-
 /// What a link needs its token for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessClaim {
@@ -64,6 +39,16 @@ pub(crate) enum AccessClaim {
     Listen,
     /// One of the two: such as `$management`.
     Either,
+}
+
+impl AccessClaim {
+    fn is_among(self, rights: AccessRights) -> bool {
+        match self {
+            Self::Send => rights.send,
+            Self::Listen => rights.listen,
+            Self::Either => rights.send || rights.listen,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -78,29 +63,6 @@ struct Key {
     text: String,
     /// Tells keys apart that came one after the other.
     number: u64,
-}
-
-/// One of the two keys of a rule or topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// The first one.
-    Primary,
-    /// The second one.
-    Secondary,
-}
-
-impl KeySlot {
-    pub(crate) const fn index(self) -> usize {
-        match self {
-            Self::Primary => 0,
-            Self::Secondary => 1,
-        }
-    }
-}
-
-/// A key as the service makes one; no two are the same.
-pub(crate) fn made_key(number: u64) -> String {
-    BASE64.encode(format!("regenerated key number {number}"))
 }
 
 /// The numbers of the keys that are good now, by rule.
@@ -128,7 +90,7 @@ impl Proof {
 impl AccessRules {
     /// # Errors
     /// The name that two rules have.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
+    pub(crate) fn new(settings: &BrokerSettings) -> Result<Self, String> {
         let (first, second) = (
             &settings.shared_access_key,
             &settings.secondary_shared_access_key,
@@ -188,7 +150,7 @@ impl AccessRules {
     ) -> Result<Grant, String> {
         let path = normal_path(audience);
         if !token.starts_with("SharedAccessSignature ") {
-            let expiry = bearer(issuer, token, &JWT_AUDIENCES, now)?;
+            let expiry = identity::check_bearer(issuer, token, &JWT_AUDIENCES, now)?;
             return Ok(Grant {
                 path,
                 expiry,
@@ -245,27 +207,23 @@ impl AccessRule {
 
     /// Replaces one key; the other one stays good.
     pub(crate) fn replace(&self, slot: KeySlot, text: String) {
-        let mut keys = self.lock();
+        let mut keys = lock(&self.keys);
         let number = keys.count;
         keys.count += 1;
         keys.both[slot.index()] = Key { text, number };
     }
 
     pub(crate) fn key(&self, slot: KeySlot) -> String {
-        self.lock().both[slot.index()].text.clone()
+        lock(&self.keys).both[slot.index()].text.clone()
     }
 
     fn live(&self) -> [u64; 2] {
-        let keys = self.lock();
+        let keys = lock(&self.keys);
         [keys.both[0].number, keys.both[1].number]
     }
 
-    fn lock(&self) -> MutexGuard<'_, Keys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keys(&self) -> Keys {
-        self.lock().clone()
+        lock(&self.keys).clone()
     }
 }
 
@@ -347,7 +305,7 @@ impl Grants {
             .into_iter()
             .chain(rights)
             .collect();
-        if rights.iter().any(|rights| rights.has(claim)) {
+        if rights.iter().any(|rights| claim.is_among(*rights)) {
             return Ok(());
         }
         let text = if rights.is_empty() {
@@ -378,48 +336,12 @@ fn covers(granted: &str, path: &str) -> bool {
         .is_some_and(|rest| granted.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
-/// When a token of Microsoft Entra for one of `audiences` ends. Without an issuer at hand its signature is
-/// not checked.
-pub(crate) fn bearer(
-    issuer: Option<&Issuer>,
-    token: &str,
-    audiences: &[&str],
-    now: Timestamp,
-) -> Result<Timestamp, String> {
-    if let Some(issuer) = issuer {
-        return issuer.check(token, audiences, now);
-    }
-    let expiry = jwt_expiry(token, audiences)?;
-    if expiry <= now {
-        return Err("the token has expired".to_owned());
-    }
-    Ok(expiry)
-}
-
-fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
-    #[derive(serde::Deserialize)]
-    struct Claims {
-        aud: String,
-        exp: i64,
-    }
-    let malformed = || "the token is malformed".to_owned();
-    let payload = token.split('.').nth(1).ok_or_else(malformed)?;
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload.trim_end_matches('='))
-        .map_err(|_| malformed())?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| malformed())?;
-    if !audiences.contains(&claims.aud.trim_end_matches('/')) {
-        return Err(format!("the audience {} is not served here", claims.aud));
-    }
-    Ok(Timestamp::from_unix_millis(
-        claims.exp.saturating_mul(1_000),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::AccessRuleSettings;
+    use crate::broker::settings::AccessRuleSettings;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use twinroute_model::sas::service_bus_token;
 
     const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
@@ -428,12 +350,12 @@ mod tests {
     fn rules() -> AccessRules {
         let rule =
             |name, send, listen| AccessRuleSettings::new(name, AccessRights { send, listen });
-        let settings = Settings {
+        let settings = BrokerSettings {
             shared_access_key_name: "Root".to_owned(),
             shared_access_key: "one".to_owned(),
             secondary_shared_access_key: "two".to_owned(),
             access_rules: vec![rule("writer", true, false), rule("reader", false, true)],
-            ..Settings::default()
+            ..BrokerSettings::default()
         };
         AccessRules::new(&settings).unwrap()
     }
