@@ -26,34 +26,24 @@ const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
 /// session is answered later when there is none.
-pub(super) fn attach(
-    context: &mut ConnectionContext,
-    session: &mut Session,
-    channel: u16,
-    asked: Attach,
-) {
+pub(super) fn attach(context: &mut ConnectionContext, session: &mut Session, asked: Attach) {
     let until = Instant::now() + session_wait(&asked);
     let waiting = WaitingAttach {
         asked,
         until,
         flow: None,
     };
-    try_attach(context, session, channel, waiting);
+    try_attach(context, session, waiting);
 }
 
 /// Answers the receivers for whom a session has become free, or whose time is over.
-pub(super) fn retry_waiting(context: &mut ConnectionContext, session: &mut Session, channel: u16) {
+pub(super) fn retry_waiting(context: &mut ConnectionContext, session: &mut Session) {
     for (_, waiting) in std::mem::take(&mut session.waiting) {
-        try_attach(context, session, channel, waiting);
+        try_attach(context, session, waiting);
     }
 }
 
-fn try_attach(
-    context: &mut ConnectionContext,
-    session: &mut Session,
-    channel: u16,
-    waiting: WaitingAttach,
-) {
+fn try_attach(context: &mut ConnectionContext, session: &mut Session, waiting: WaitingAttach) {
     let mut answer = answer_to(context, &waiting.asked);
     let handle = waiting.asked.handle;
     let made = make(context, session, &waiting.asked, &mut answer);
@@ -62,9 +52,9 @@ fn try_attach(
             let inbound = matches!(link, Link::Inbound(_));
             session.closing.remove(&handle);
             session.links.insert(handle, link);
-            context.send(channel, &Performative::Attach(Box::new(answer)));
+            context.send(session.channel, &Performative::Attach(Box::new(answer)));
             if inbound && let Some(flow) = session.link_flow(handle) {
-                context.send(channel, &Performative::Flow(flow));
+                context.send(session.channel, &Performative::Flow(flow));
             }
             if let Some(flow) = waiting.flow {
                 session.credit(handle, &flow);
@@ -81,14 +71,13 @@ fn try_attach(
         }
         Err(problem) => problem,
     };
-    refuse(context, session, channel, &waiting.asked, Some(problem));
+    refuse(context, session, &waiting.asked, Some(problem));
 }
 
 /// Ends an attach that has not been answered.
 pub(super) fn refuse(
     context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     asked: &Attach,
     problem: Option<Problem>,
 ) {
@@ -100,16 +89,16 @@ pub(super) fn refuse(
     } else {
         &mut answer.target
     }) = Value::Null;
-    context.send(channel, &Performative::Attach(Box::new(answer)));
+    context.send(session.channel, &Performative::Attach(Box::new(answer)));
     match problem {
-        Some(problem) => detach(context, session, channel, asked.handle, problem),
+        Some(problem) => detach(context, session, asked.handle, problem),
         None => {
             let detach = Detach {
                 handle: asked.handle,
                 closed: true,
                 error: None,
             };
-            context.send(channel, &Performative::Detach(detach));
+            context.send(session.channel, &Performative::Detach(detach));
         }
     }
 }
@@ -126,7 +115,6 @@ fn session_wait(asked: &Attach) -> Duration {
 pub(super) fn detach(
     context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     handle: u32,
     problem: Problem,
 ) {
@@ -139,11 +127,11 @@ pub(super) fn detach(
         closed: true,
         error: Some(problem),
     };
-    context.send(channel, &Performative::Detach(detach));
+    context.send(session.channel, &Performative::Detach(detach));
 }
 
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
-pub(super) fn review(context: &mut ConnectionContext, session: &mut Session, channel: u16) {
+pub(super) fn review(context: &mut ConnectionContext, session: &mut Session) {
     let now = context.broker.now();
     let live = context.broker.rules.live();
     let mut lost = Vec::new();
@@ -175,7 +163,7 @@ pub(super) fn review(context: &mut ConnectionContext, session: &mut Session, cha
         }
     }
     for (handle, problem) in lost {
-        detach(context, session, channel, handle, problem);
+        detach(context, session, handle, problem);
     }
 }
 

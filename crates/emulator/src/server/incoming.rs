@@ -41,7 +41,6 @@ impl TooLarge {
 pub(super) fn transfer(
     context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     transfer: Transfer,
     payload: Bytes,
 ) -> Result<(), ConnectionEnding> {
@@ -51,7 +50,7 @@ pub(super) fn transfer(
     }
     if session.window_is_half_used() {
         let flow = session.flow();
-        context.send(channel, &Performative::Flow(flow));
+        context.send(session.channel, &Performative::Flow(flow));
     }
     let handle = transfer.handle;
     let Some(Link::Inbound(link)) = session.links.get_mut(&handle) else {
@@ -71,10 +70,10 @@ pub(super) fn transfer(
     if link.credit <= credit / 2 {
         link.credit = credit;
         if let Some(flow) = session.link_flow(handle) {
-            context.send(channel, &Performative::Flow(flow));
+            context.send(session.channel, &Performative::Flow(flow));
         }
     }
-    deliver(context, session, channel, handle, delivery)
+    deliver(context, session, handle, delivery)
 }
 
 /// Adds a frame to its delivery; `Some` when that is whole. What is larger than allowed is counted to its end
@@ -123,7 +122,6 @@ fn collect(
 fn deliver(
     context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     handle: u32,
     delivery: Delivery,
 ) -> Result<(), ConnectionEnding> {
@@ -135,13 +133,13 @@ fn deliver(
         let address = link.address.clone();
         match &delivery.bytes {
             Ok(bytes) => {
-                answer(context, channel, &delivery, &Outcome::Accepted);
+                answer(context, session.channel, &delivery, &Outcome::Accepted);
                 control::request(context, session, &node, &address, bytes);
             }
             Err(large) => {
                 let limit = context.broker.settings.limits.message_bytes_max;
                 let refused = Outcome::rejected(large.problem(limit));
-                answer(context, channel, &delivery, &refused);
+                answer(context, session.channel, &delivery, &refused);
             }
         }
         return Ok(());
@@ -160,29 +158,31 @@ fn deliver(
     };
     let scripted = |condition: &str| Problem::new(condition, "scripted");
     match fault {
-        None => answer(context, channel, &delivery, &outcome),
+        None => answer(context, session.channel, &delivery, &outcome),
         Some(SendAnswer::Reject(condition)) => {
             answer(
                 context,
-                channel,
+                session.channel,
                 &delivery,
                 &Outcome::rejected(scripted(&condition)),
             );
         }
-        Some(SendAnswer::Release) => answer(context, channel, &delivery, &Outcome::Released),
+        Some(SendAnswer::Release) => {
+            answer(context, session.channel, &delivery, &Outcome::Released)
+        }
         Some(SendAnswer::Modify) => {
             let modified = Outcome::Modified {
                 failed: true,
                 undeliverable_here: false,
             };
-            answer(context, channel, &delivery, &modified);
+            answer(context, session.channel, &delivery, &modified);
         }
         Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => {}
         Some(SendAnswer::AcceptAfter(wait)) => {
-            context.send_later(wait, channel, disposition(&delivery, &outcome));
+            context.send_later(wait, session.channel, disposition(&delivery, &outcome));
         }
         Some(SendAnswer::Detach(condition)) => {
-            attach::detach(context, session, channel, handle, scripted(&condition));
+            attach::detach(context, session, handle, scripted(&condition));
         }
         Some(SendAnswer::Close(condition)) => return Err(context.close(&condition, "scripted")),
         Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(ConnectionEnding::Drop),

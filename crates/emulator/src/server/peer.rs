@@ -112,9 +112,9 @@ impl Peer {
 
     /// Delivers what is there for links with credit.
     pub(crate) fn pump(&mut self) -> Result<(), ConnectionEnding> {
-        for (channel, session) in &mut self.sessions {
-            attach::retry_waiting(&mut self.context, session, *channel);
-            outgoing::pump(&mut self.context, session, *channel);
+        for session in self.sessions.values_mut() {
+            attach::retry_waiting(&mut self.context, session);
+            outgoing::pump(&mut self.context, session);
         }
         Ok(())
     }
@@ -138,8 +138,8 @@ impl Peer {
             let text = "no token was put in time";
             return Err(self.context.close("amqp:unauthorized-access", text));
         }
-        for (channel, session) in &mut self.sessions {
-            attach::review(&mut self.context, session, *channel);
+        for session in self.sessions.values_mut() {
+            attach::review(&mut self.context, session);
         }
         self.pump()
     }
@@ -253,15 +253,15 @@ impl Peer {
             return self.without_session(channel, input);
         };
         match input {
-            Performative::Attach(attach) => attach::attach(context, session, channel, *attach),
-            Performative::Flow(flow) => link_flow(context, session, channel, &flow),
+            Performative::Attach(attach) => attach::attach(context, session, *attach),
+            Performative::Flow(flow) => link_flow(context, session, &flow),
             Performative::Transfer(transfer) => {
-                return incoming::transfer(context, session, channel, transfer, body);
+                return incoming::transfer(context, session, transfer, body);
             }
             Performative::Disposition(disposition) => {
-                settle::disposition(context, session, channel, &disposition);
+                settle::disposition(context, session, &disposition);
             }
-            Performative::Detach(detach) => detached(context, session, channel, &detach),
+            Performative::Detach(detach) => detached(context, session, &detach),
             Performative::End(_) => {
                 context.send(channel, &Performative::End(None));
                 self.drop_session(channel);
@@ -295,7 +295,7 @@ impl Peer {
             let text = "too many sessions";
             return Err(self.context.close("amqp:resource-limit-exceeded", text));
         }
-        self.sessions.insert(channel, Session::new(begin));
+        self.sessions.insert(channel, Session::new(channel, begin));
         let answer = Begin {
             remote_channel: Some(channel),
             next_outgoing_id: 0,
@@ -327,27 +327,27 @@ impl Drop for Peer {
     }
 }
 
-fn link_flow(context: &mut ConnectionContext, session: &mut Session, channel: u16, flow: &Flow) {
+fn link_flow(context: &mut ConnectionContext, session: &mut Session, flow: &Flow) {
     session.remote_flow(flow);
     if let Some(handle) = flow.handle {
         session.credit(handle, flow);
         if flow.echo
             && let Some(answer) = session.link_flow(handle)
         {
-            context.send(channel, &Performative::Flow(answer));
+            context.send(session.channel, &Performative::Flow(answer));
         }
     } else if flow.echo {
         let answer = session.flow();
-        context.send(channel, &Performative::Flow(answer));
+        context.send(session.channel, &Performative::Flow(answer));
     }
 }
 
-fn detached(context: &mut ConnectionContext, session: &mut Session, channel: u16, detach: &Detach) {
+fn detached(context: &mut ConnectionContext, session: &mut Session, detach: &Detach) {
     if session.closing.remove(&detach.handle) {
         return;
     }
     if let Some(waiting) = session.waiting.remove(&detach.handle) {
-        return attach::refuse(context, session, channel, &waiting.asked, None);
+        return attach::refuse(context, session, &waiting.asked, None);
     }
     if let Some(link) = session.links.remove(&detach.handle) {
         link.close();
@@ -356,6 +356,6 @@ fn detached(context: &mut ConnectionContext, session: &mut Session, channel: u16
             closed: detach.closed,
             error: None,
         };
-        context.send(channel, &Performative::Detach(answer));
+        context.send(session.channel, &Performative::Detach(answer));
     }
 }

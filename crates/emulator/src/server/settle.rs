@@ -14,7 +14,6 @@ const DEAD_LETTER: &str = "com.microsoft:dead-letter";
 pub(super) fn disposition(
     context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     asked: &Disposition,
 ) {
     if !asked.receiver {
@@ -32,7 +31,13 @@ pub(super) fn disposition(
         .collect();
     if ids.is_empty() && !asked.settled {
         // Events of a hub are not held; their receivers still want a confirmation.
-        confirm(context, channel, asked.first, last, asked.state.clone());
+        confirm(
+            context,
+            session.channel,
+            asked.first,
+            last,
+            asked.state.clone(),
+        );
     }
     for id in ids {
         let Some(outcome) = &outcome else { continue };
@@ -51,7 +56,7 @@ pub(super) fn disposition(
                 Ok(()) => asked.state.clone(),
                 Err(problem) => Outcome::rejected(problem).value(),
             };
-            confirm(context, channel, id, id, state);
+            confirm(context, session.channel, id, id, state);
         }
     }
 }
