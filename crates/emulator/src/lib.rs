@@ -1,8 +1,8 @@
-//! Local stand-ins for Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
+//! Emulates Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
 //! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
-//! memory within [`Limits`], and misbehave as told through [`Faults`]. They are for tests and for
+//! memory within the limits of each service, and misbehave as scripted through [`Faults`]. They are for tests and for
 //! trying things out: not everything the services do is here, and nothing is durable.
 
 mod access_key;
