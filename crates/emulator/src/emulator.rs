@@ -5,15 +5,18 @@ use crate::blob::{self, BlobAccount};
 use crate::broker::message_broker::MessageBroker;
 use crate::event_grid::EventGridService;
 use crate::faults::Faults;
+use crate::http_server::{self, Answer};
 use crate::identity::{self, IdentityService};
 use crate::inspect::{self, HeldEntities};
 use crate::key_vault::{self, KeyVault};
 use crate::listener::{self, RunningServer};
+use crate::server;
 use crate::service_context::ServiceContext;
 use crate::settings::{PortPlace, Settings};
 use crate::settings_error::SettingsError;
 use crate::tls_proxy::{TlsError, TlsProxy};
-use crate::{http_server, server};
+use http::Request;
+use hyper::body::Incoming;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -411,43 +414,54 @@ impl Services {
     fn serve(&self, place: PortPlace, listener: TcpListener) -> io::Result<RunningServer> {
         let max = self.connections_max;
         let (broker, blobs) = (Arc::clone(&self.broker), Arc::clone(&self.blobs));
-        let event_grid = Arc::clone(&self.event_grid);
         match (place, &self.identity) {
-            (PortPlace::Blob, _) => RunningServer::spawn(listener, move |listener, stop| {
-                http_server::run(listener, max, stop, move |request| {
-                    blob::answer(Arc::clone(&blobs), request)
-                })
+            (PortPlace::Blob, _) => serve_http(listener, max, move |request| {
+                blob::answer(Arc::clone(&blobs), request)
             }),
             (PortPlace::Identity, Some(identity)) => {
                 let (identity, vault) = (Arc::clone(identity), Arc::clone(&self.key_vault));
-                RunningServer::spawn(listener, move |listener, stop| {
-                    http_server::run(listener, max, stop, move |request| {
-                        let (identity, vault) = (Arc::clone(&identity), Arc::clone(&vault));
-                        async move {
-                            if key_vault::is_asked(&request) {
-                                key_vault::answer(vault, identity, request).await
-                            } else {
-                                identity::answer(identity, request).await
-                            }
-                        }
-                    })
+                serve_http(listener, max, move |request| {
+                    answer_identity(Arc::clone(&identity), Arc::clone(&vault), request)
                 })
             }
             (PortPlace::Http, _) => {
                 let held = HeldEntities {
                     broker,
-                    event_grid,
+                    event_grid: Arc::clone(&self.event_grid),
                     blobs,
                 };
-                RunningServer::spawn(listener, move |listener, stop| {
-                    http_server::run(listener, max, stop, move |request| {
-                        inspect::answer(held.clone(), request)
-                    })
+                serve_http(listener, max, move |request| {
+                    inspect::answer(held.clone(), request)
                 })
             }
             _ => RunningServer::spawn(listener, |listener, stop| {
                 server::run(listener, max, stop, broker)
             }),
         }
+    }
+}
+
+fn serve_http<F>(
+    listener: TcpListener,
+    connections_max: usize,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+) -> io::Result<RunningServer>
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    RunningServer::spawn(listener, |listener, stop| {
+        http_server::run(listener, connections_max, stop, answer)
+    })
+}
+
+/// The vault shares the port of the identity service.
+async fn answer_identity(
+    identity: Arc<IdentityService>,
+    vault: Arc<KeyVault>,
+    request: Request<Incoming>,
+) -> Answer {
+    match key_vault::is_asked(&request) {
+        true => key_vault::answer(vault, identity, request).await,
+        false => identity::answer(identity, request).await,
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct AccessRules {
 pub(crate) struct AccessRule {
     name: String,
     rights: AccessRights,
-    keys: Mutex<Keys>,
+    keys: Mutex<[RuleKey; 2]>,
 }
 
 /// What a link needs its token for.
@@ -52,14 +52,7 @@ impl AccessClaim {
 }
 
 #[derive(Clone, Debug)]
-struct Keys {
-    both: [Key; 2],
-    /// Keys that there have been.
-    count: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Key {
+struct RuleKey {
     text: String,
     /// Tells keys apart that came one after the other.
     number: u64,
@@ -91,11 +84,9 @@ impl AccessRules {
     /// # Errors
     /// The name that two rules have.
     pub(crate) fn new(settings: &BrokerSettings) -> Result<Self, String> {
-        let (first, second) = (
-            &settings.shared_access_key,
-            &settings.secondary_shared_access_key,
-        );
         let name = &settings.shared_access_key_name;
+        let first = &settings.shared_access_key;
+        let second = &settings.secondary_shared_access_key;
         let mut all = vec![AccessRule::new(name, AccessRights::ALL, first, second)];
         for rule in &settings.access_rules {
             if all.iter().any(|known| known.name == rule.name) {
@@ -126,11 +117,11 @@ impl AccessRules {
         let (name, key) = (parts.next()?, parts.next()?);
         let mut all = self.all.iter().enumerate();
         let (rule, found) = all.find(|(_, rule)| name == rule.name.as_bytes())?;
-        let keys = found.keys();
-        let mut known = keys.both.iter();
-        let number = known
-            .find(|known| key == known.text.as_bytes())
-            .map(|key| key.number)?;
+        let keys = lock(&found.keys);
+        let number = keys
+            .iter()
+            .find(|known| key == known.text.as_bytes())?
+            .number;
         Some(PlainGrant {
             rights: found.rights,
             proof: Proof::Key { rule, number },
@@ -163,8 +154,8 @@ impl AccessRules {
         let (rule, found) = all
             .find(|(_, rule)| rule.name == parsed.key_name())
             .ok_or_else(|| format!("there is no rule {}", parsed.key_name()))?;
-        let [first, second] = &found.keys().both;
-        let signed = |key: &Key| parsed.verify(&key.text, now).map(|()| key.number);
+        let [first, second] = &*lock(&found.keys);
+        let signed = |key: &RuleKey| parsed.verify(&key.text, now).map(|()| key.number);
         let number = signed(first)
             .or_else(|_| signed(second))
             .map_err(|why| why.to_string())?;
@@ -182,17 +173,14 @@ impl AccessRules {
 
 impl AccessRule {
     fn new(name: &str, rights: AccessRights, primary: &str, secondary: &str) -> Self {
-        let key = |text: &str, number| Key {
+        let key = |text: &str, number| RuleKey {
             text: text.to_owned(),
             number,
         };
         Self {
             name: name.to_owned(),
             rights,
-            keys: Mutex::new(Keys {
-                both: [key(primary, 0), key(secondary, 1)],
-                count: 2,
-            }),
+            keys: Mutex::new([key(primary, 0), key(secondary, 1)]),
         }
     }
 
@@ -208,22 +196,17 @@ impl AccessRule {
     /// Replaces one key; the other one stays good.
     pub(crate) fn replace(&self, slot: KeySlot, text: String) {
         let mut keys = lock(&self.keys);
-        let number = keys.count;
-        keys.count += 1;
-        keys.both[slot.index()] = Key { text, number };
+        // Higher than any before it: the newest of all keys is always one of the two.
+        let number = keys[0].number.max(keys[1].number) + 1;
+        keys[slot.index()] = RuleKey { text, number };
     }
 
     pub(crate) fn key(&self, slot: KeySlot) -> String {
-        lock(&self.keys).both[slot.index()].text.clone()
+        lock(&self.keys)[slot.index()].text.clone()
     }
 
     fn live(&self) -> [u64; 2] {
-        let keys = lock(&self.keys);
-        [keys.both[0].number, keys.both[1].number]
-    }
-
-    fn keys(&self) -> Keys {
-        lock(&self.keys).clone()
+        lock(&self.keys).each_ref().map(|key| key.number)
     }
 }
 
@@ -299,12 +282,8 @@ impl Grants {
                 && grant.proof.holds(live)
                 && (path.is_empty() || covers(&grant.path, &path))
         });
-        let rights = tokens.map(|grant| grant.rights);
-        let rights: Vec<AccessRights> = plain
-            .map(|plain| plain.rights)
-            .into_iter()
-            .chain(rights)
-            .collect();
+        let plain = plain.map(|plain| plain.rights).into_iter();
+        let rights: Vec<AccessRights> = plain.chain(tokens.map(|grant| grant.rights)).collect();
         if rights.iter().any(|rights| claim.is_among(*rights)) {
             return Ok(());
         }

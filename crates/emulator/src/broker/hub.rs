@@ -6,7 +6,7 @@ use super::settings::{BrokerLimits, HubSettings};
 use super::waiters::Waiters;
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
-use crate::amqp::value::Value;
+use crate::amqp::value::{Value, symbols};
 use crate::intake::IntakeTally;
 use crate::lock::lock;
 use std::collections::VecDeque;
@@ -338,20 +338,11 @@ impl Log {
 impl HubEvent {
     /// The event on the wire.
     pub(crate) fn encode(&self) -> bytes::Bytes {
-        let annotations = vec![
-            (
-                Value::symbol("x-opt-sequence-number"),
-                Value::Long(self.sequence),
-            ),
-            (
-                Value::symbol("x-opt-offset"),
-                Value::string(self.offset.to_string()),
-            ),
-            (
-                Value::symbol("x-opt-enqueued-time"),
-                Value::Timestamp(self.enqueued_at.unix_millis()),
-            ),
-        ];
+        let annotations = symbols([
+            ("x-opt-sequence-number", Value::Long(self.sequence)),
+            ("x-opt-offset", Value::string(self.offset.to_string())),
+            ("x-opt-enqueued-time", Value::time(self.enqueued_at)),
+        ]);
         self.message.encode(&self.message.header, annotations)
     }
 }

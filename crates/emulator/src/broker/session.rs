@@ -108,10 +108,7 @@ impl Sessions {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Locks the named session, or the first free one with a message: `None` when there is none.
-    ///
-    /// # Errors
-    /// `com.microsoft:session-cannot-be-locked` when another receiver holds the named one.
+    /// Locks the named session, or the first free one with a message.
     pub(super) fn lock(
         &mut self,
         wanted: Option<&str>,

@@ -199,44 +199,30 @@ fn message(message: &ReceivedMessage) -> Value {
         "enqueuedAt": message.enqueued_at.rfc3339(),
         "properties": properties,
     });
-    for (name, value) in [
-        ("partition", message.partition.map(|number| json!(number))),
-        (
-            "partitionKey",
-            message.partition_key.as_ref().map(|key| json!(key)),
-        ),
-        ("sessionId", message.group_id.as_ref().map(|id| json!(id))),
-        ("messageId", message.message_id.as_ref().map(|id| json!(id))),
-        (
-            "correlationId",
-            message.correlation_id.as_ref().map(|id| json!(id)),
-        ),
-        (
-            "subject",
-            message.subject.as_ref().map(|subject| json!(subject)),
-        ),
-        (
-            "contentType",
-            message.content_type.as_ref().map(|media| json!(media)),
-        ),
-        (
-            "timeToLiveMs",
-            message.time_to_live_ms.map(|millis| json!(millis)),
-        ),
-        (
-            "deliveryCount",
-            message
-                .partition
-                .is_none()
-                .then(|| json!(message.delivery_count)),
-        ),
-    ] {
+    let mut add = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             shown[name] = value;
         }
-    }
+    };
+    let queued = message.partition.is_none();
+    add("partition", message.partition.map(Value::from));
+    add("partitionKey", text(&message.partition_key));
+    add("sessionId", text(&message.group_id));
+    add("messageId", text(&message.message_id));
+    add("correlationId", text(&message.correlation_id));
+    add("subject", text(&message.subject));
+    add("contentType", text(&message.content_type));
+    add("timeToLiveMs", message.time_to_live_ms.map(Value::from));
+    add(
+        "deliveryCount",
+        queued.then(|| json!(message.delivery_count)),
+    );
     body(&mut shown, &message.body);
     shown
+}
+
+fn text(text: &Option<String>) -> Option<Value> {
+    text.as_deref().map(Value::from)
 }
 
 /// Text as it is, other bytes in base64.

@@ -6,7 +6,7 @@ use super::reader::{self, PartitionReader};
 use super::session::{HANDLE_MAX, Inbound, Link, Outbound, Session, Source, WaitingAttach};
 use crate::amqp::performative::{Attach, Detach, Performative};
 use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find};
+use crate::amqp::value::{Value, find, symbols};
 use crate::broker::queue::{Mode, Queue};
 use crate::broker::session::SessionHold;
 use std::collections::VecDeque;
@@ -355,11 +355,8 @@ fn tell_session(answer: &mut Attach, name: &str, until: Timestamp) {
         .unix_millis()
         .saturating_mul(10_000)
         .saturating_add(DOTNET_EPOCH_TICKS);
-    let locked = (
-        Value::symbol("com.microsoft:locked-until-utc"),
-        Value::Long(ticks),
-    );
-    answer.properties = Value::Map(vec![locked]);
+    let locked = ("com.microsoft:locked-until-utc", Value::Long(ticks));
+    answer.properties = Value::Map(symbols([locked]));
     let mut fields = answer.source.clone().into_items();
     if let Some(Value::Map(filters)) = fields.get_mut(7) {
         for (key, value) in filters {

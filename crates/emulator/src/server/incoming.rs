@@ -157,36 +157,28 @@ fn deliver(
         Err(problem) => Outcome::rejected(problem),
     };
     let scripted = |condition: &str| Problem::new(condition, "scripted");
-    match fault {
-        None => answer(context, session.channel, &delivery, &outcome),
-        Some(SendAnswer::Reject(condition)) => {
-            answer(
-                context,
-                session.channel,
-                &delivery,
-                &Outcome::rejected(scripted(&condition)),
-            );
-        }
-        Some(SendAnswer::Release) => {
-            answer(context, session.channel, &delivery, &Outcome::Released)
-        }
-        Some(SendAnswer::Modify) => {
-            let modified = Outcome::Modified {
-                failed: true,
-                undeliverable_here: false,
-            };
-            answer(context, session.channel, &delivery, &modified);
-        }
-        Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => {}
+    let channel = session.channel;
+    let outcome = match fault {
+        None => outcome,
+        Some(SendAnswer::Reject(condition)) => Outcome::rejected(scripted(&condition)),
+        Some(SendAnswer::Release) => Outcome::Released,
+        Some(SendAnswer::Modify) => Outcome::Modified {
+            failed: true,
+            undeliverable_here: false,
+        },
+        Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => return Ok(()),
         Some(SendAnswer::AcceptAfter(wait)) => {
-            context.send_later(wait, session.channel, disposition(&delivery, &outcome));
+            context.send_later(wait, channel, disposition(&delivery, &outcome));
+            return Ok(());
         }
         Some(SendAnswer::Detach(condition)) => {
             attach::detach(context, session, handle, scripted(&condition));
+            return Ok(());
         }
         Some(SendAnswer::Close(condition)) => return Err(context.close(&condition, "scripted")),
         Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(ConnectionEnding::Drop),
-    }
+    };
+    answer(context, channel, &delivery, &outcome);
     Ok(())
 }
 
@@ -209,10 +201,8 @@ fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
 fn store(context: &ConnectionContext, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
     node.add_request();
     let malformed = |error: crate::amqp::decode::Error| {
-        Problem::new(
-            "amqp:decode-error",
-            format!("a message is malformed: {error}"),
-        )
+        let text = format!("a message is malformed: {error}");
+        Problem::new("amqp:decode-error", text)
     };
     let limit = context.broker.settings.limits.message_bytes_max;
     let bytes = delivery.bytes.as_ref();
@@ -261,9 +251,9 @@ fn put(
             queue.push(messages, first, arrival.now);
             Ok(())
         }
-        _ => Err(Problem::new(
-            "amqp:not-allowed",
-            "nothing is sent to this node",
-        )),
+        _ => {
+            let text = "nothing is sent to this node";
+            Err(Problem::new("amqp:not-allowed", text))
+        }
     }
 }
