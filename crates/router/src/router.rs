@@ -399,6 +399,7 @@ impl Router {
     ) -> Vec<String> {
         let before = self.shared.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.full_disk_warning());
         warnings.extend(self.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
         warnings.extend(unreadable::warnings(instances));
@@ -535,6 +536,10 @@ mod removed_tests;
 #[cfg(test)]
 #[path = "shares_tests.rs"]
 mod shares_tests;
+
+#[cfg(test)]
+#[path = "full_disk_tests.rs"]
+mod full_disk_tests;
 
 #[cfg(test)]
 #[path = "damage_tests.rs"]
