@@ -123,58 +123,29 @@ async fn answer(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
     let words = call.request.segments.words();
     let path = PathCursor::new(&call.request.segments, &words);
     let get = || only_get(call);
-    if !matches!(
-        call.request.method,
-        Method::GET | Method::HEAD | Method::POST
-    ) {
+    let versioned = || get().and_then(|()| call.request.version().map(drop));
+    if !matches!(call.request.method, Method::GET | Method::POST) {
         call.context.store.is_read_only()?;
     }
     match path.words {
-        [] => {
-            get()?;
-            Ok(ArmAnswer::text(openapi::about(call.request)))
-        }
-        ["openapi.json"] => {
-            get()?;
-            Ok(ArmAnswer::ok(openapi::document(call.request)))
-        }
-        ["metadata", "endpoints"] => {
-            get()?;
-            Ok(groups::metadata(call.request))
-        }
+        [] => get().map(|()| ArmAnswer::text(openapi::about(call.request))),
+        ["openapi.json"] => get().map(|()| ArmAnswer::ok(openapi::document(call.request))),
+        ["metadata", "endpoints"] => get().map(|()| groups::metadata(call.request)),
         ["eventroutes", ..] => event_routes::answer(call, None, path.behind(1)).await,
         ["instances", _, "eventroutes", ..] => {
             let instance = Some(path.name(1));
             event_routes::answer(call, instance, path.behind(3)).await
         }
-        ["subscriptions"] => {
-            get()?;
-            call.request.version()?;
-            Ok(groups::subscriptions(call.context))
-        }
-        ["providers"] => {
-            get()?;
-            call.request.version()?;
-            Ok(providers::list(call.context, None))
-        }
+        ["subscriptions"] => versioned().map(|()| groups::subscriptions(call.context)),
+        ["providers"] => versioned().map(|()| providers::list(call.context, None)),
         ["providers", _] => {
-            get()?;
-            call.request.version()?;
-            providers::get(call.context, None, path.name(1))
+            versioned().and_then(|()| providers::get(call.context, None, path.name(1)))
         }
         ["providers", _, ..] => {
             call.request.version()?;
-            let scope = PathScope {
-                subscription: None,
-                group: None,
-            };
-            provider(call, scope, path.behind(1)).await
+            provider(call, PathScope::default(), path.behind(1)).await
         }
-        ["tenants"] => {
-            get()?;
-            call.request.version()?;
-            Ok(groups::tenants(call.context))
-        }
+        ["tenants"] => versioned().map(|()| groups::tenants(call.context)),
         ["subscriptions", _, ..] => in_subscription(call, path.name(1), path.behind(2)).await,
         _ => Err(unknown_path(call)),
     }
@@ -197,10 +168,7 @@ async fn in_subscription(
         group: None,
     };
     match path.words {
-        [] => {
-            get()?;
-            Ok(groups::subscription(subscription))
-        }
+        [] => get().map(|()| groups::subscription(subscription)),
         ["resourcegroups"] => groups::answer(call, subscription, None).await,
         ["resourcegroups", _] => groups::answer(call, subscription, Some(path.name(1))).await,
         ["resourcegroups", _, "providers", _, ..] => {
@@ -212,21 +180,11 @@ async fn in_subscription(
             need_group(call, subscription, path.name(1))?;
             providers::resources(call, subscription, Some(path.name(1)))
         }
-        ["resources"] => {
-            get()?;
-            providers::resources(call, subscription, None)
-        }
-        ["locations"] => {
-            get()?;
-            Ok(providers::locations(call.context, subscription))
-        }
-        ["providers"] => {
-            get()?;
-            Ok(providers::list(call.context, Some(subscription)))
-        }
+        ["resources"] => get().and_then(|()| providers::resources(call, subscription, None)),
+        ["locations"] => get().map(|()| providers::locations(call.context, subscription)),
+        ["providers"] => get().map(|()| providers::list(call.context, Some(subscription))),
         ["providers", _] => {
-            get()?;
-            providers::get(call.context, Some(subscription), path.name(1))
+            get().and_then(|()| providers::get(call.context, Some(subscription), path.name(1)))
         }
         ["providers", _, "register"] => {
             only_post(call)?;
@@ -238,13 +196,10 @@ async fn in_subscription(
         }
         ["providers", _, ..] => provider(call, scope, path.behind(1)).await,
         ["operationstatuses", _] => {
-            get()?;
-            operations::status(call.request, &call.state(), path.name(1))
+            get().and_then(|()| operations::status(call.request, &call.state(), path.name(1)))
         }
-        ["operationresults", _] => {
-            get()?;
-            operations::result(call.request, &call.state(), path.name(1), |_| None)
-        }
+        ["operationresults", _] => get()
+            .and_then(|()| operations::result(call.request, &call.state(), path.name(1), |_| None)),
         _ => Err(unknown_path(call)),
     }
 }

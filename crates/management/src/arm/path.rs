@@ -97,7 +97,7 @@ impl<'a> PathCursor<'a> {
 }
 
 /// Where below the provider a request is: in a subscription or a group, or neither.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct PathScope<'a> {
     pub(crate) subscription: Option<&'a str>,
     pub(crate) group: Option<&'a str>,
