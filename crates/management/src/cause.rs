@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use twinroute_listen::audit::{self, AuditError, Author};
+use twinroute_audit::{AuditError, ChangeAuthor};
 
 /// Resources of one change that are noted as they were and are; of more, only that they changed.
 const BODIES_MAX: usize = 1_000;
@@ -23,14 +23,14 @@ pub(crate) struct Cause(Arc<Asked>);
 
 #[derive(Debug)]
 struct Asked {
-    author: Author,
+    author: ChangeAuthor,
     /// What follows a type in the name of an operation: `write`, `delete`, `verify/action`.
     action: String,
 }
 
 impl Cause {
     /// Of a request whose path has these segments, in lower case.
-    pub(crate) fn of(author: Author, method: &Method, words: &[String]) -> Self {
+    pub(crate) fn of(author: ChangeAuthor, method: &Method, words: &[String]) -> Self {
         let action = match *method {
             Method::DELETE => "delete".to_owned(),
             Method::POST => {
@@ -43,30 +43,34 @@ impl Cause {
     }
 
     /// Of a command.
-    pub(crate) fn command(author: &Author) -> Self {
+    pub(crate) fn command(author: &ChangeAuthor) -> Self {
         Self(Arc::new(Asked {
             author: author.clone(),
             action: "write".to_owned(),
         }))
     }
 
-    pub(crate) fn author(&self) -> &Author {
+    pub(crate) fn author(&self) -> &ChangeAuthor {
         &self.0.author
     }
 
     /// What is asked for at a path, before anything is known of it.
-    pub(crate) fn asked(&self, path: &str) -> audit::Change {
+    pub(crate) fn asked(&self, path: &str) -> twinroute_audit::AuditedChange {
         let action = &self.0.action;
         let (kind, resource) = kind(path);
         let operation = match kind {
             Some(kind) => format!("{}/{action}", kind.type_name()),
             None => action.clone(),
         };
-        audit::Change::step(operation, resource)
+        twinroute_audit::AuditedChange::step(operation, resource)
     }
 
     /// What the log says of changes that are about to be made; nothing of operations, which only follow.
-    pub(crate) fn changes(&self, state: &State, changes: &[Change]) -> Vec<audit::Change> {
+    pub(crate) fn changes(
+        &self,
+        state: &State,
+        changes: &[Change],
+    ) -> Vec<twinroute_audit::AuditedChange> {
         let mut noted = Vec::new();
         for change in changes {
             let (before, after) = match change {
@@ -78,7 +82,7 @@ impl Cause {
                 continue;
             };
             let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
-            let mut change = audit::Change::step(operation, id.to_string());
+            let mut change = twinroute_audit::AuditedChange::step(operation, id.to_string());
             if noted.len() < BODIES_MAX {
                 change.before = before.as_ref().map(shown);
                 change.after = after.map(shown);

@@ -9,7 +9,7 @@ use crate::store::{Change, State, Store};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
-use twinroute_listen::audit::Audit;
+use twinroute_audit::AuditLog;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::Connect;
@@ -31,7 +31,7 @@ pub(crate) struct Desk {
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
     /// Where changes are noted before they are made.
-    pub(crate) audit: ArcSwap<Audit>,
+    pub(crate) audit: ArcSwap<AuditLog>,
     expiry: Expiry,
     /// Operations whose end is known and not stored yet.
     ended: Mutex<Vec<(Uuid, Verdict)>>,

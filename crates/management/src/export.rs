@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use twinroute_listen::audit::Author;
+use twinroute_audit::ChangeAuthor;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
 
@@ -142,7 +142,7 @@ pub(crate) async fn import(
     desk: &Arc<Desk>,
     document: &Value,
     existing: Existing,
-    author: &Author,
+    author: &ChangeAuthor,
 ) -> Result<Imported, ImportError> {
     let changes = desk.store.changes();
     let given = read(document)?;
@@ -348,7 +348,7 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
         name: "import".to_owned(),
         scheme: "http",
         // The copy notes nothing.
-        author: Author::command("command", "import"),
+        author: ChangeAuthor::command("command", "import"),
     };
     let (head, ()) = request.into_parts();
     let body = resource.body.to_string();

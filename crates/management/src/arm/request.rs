@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
+use twinroute_audit::ChangeAuthor;
 use twinroute_listen::PrivateWay;
-use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::json::Document;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ pub(crate) struct Arrival {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) caller: String,
-    pub(crate) author: Author,
+    pub(crate) author: ChangeAuthor,
     pub(crate) now: Timestamp,
     pub(crate) body: Bytes,
 }
@@ -245,7 +245,7 @@ pub(crate) mod tests {
         let arrival = Arrival {
             scheme: "http",
             caller: "tests".to_owned(),
-            author: Author::command("management", "tests"),
+            author: ChangeAuthor::command("management", "tests"),
             now: Timestamp::from_unix_millis(0),
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
