@@ -174,7 +174,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use twinroute_audit::ChangeAuthor;
-    use twinroute_management::{Existing, Secrets};
+    use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
     use twinroute_model::name::{EndpointName, InstanceName};
@@ -206,7 +206,7 @@ mod tests {
         let management = serving::offline(loaded).unwrap();
         let author = ChangeAuthor::command("command", "tests");
         let imported = management
-            .import(&document(), Existing::Keep, &author)
+            .import(&document(), ExistingResources::Keep, &author)
             .await;
         imported.unwrap();
     }
@@ -226,7 +226,7 @@ mod tests {
 
     fn secrets(loaded: &Loaded) -> String {
         let management = serving::offline(loaded).unwrap();
-        management.export(Secrets::Revealed).to_string()
+        management.export(ExportedSecrets::Revealed).to_string()
     }
 
     #[tokio::test]

@@ -210,9 +210,10 @@ async fn what_cannot_be_noted_is_not_done() {
 #[test]
 fn a_path_names_what_is_asked_for() {
     let cause = |method: Method, path: &str| {
-        let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
+        let path_words = path.to_ascii_lowercase();
+        let last = path_words.rsplit('/').next().unwrap_or_default();
         let author = ChangeAuthor::command("management", "tests");
-        let asked = Cause::of(author, &method, &words).asked(path);
+        let asked = AuditCause::new(author, &method, last).asked(path);
         (asked.operation, asked.resource)
     };
     let twins = twins();
