@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use twinroute_listen::audit::{self, AuditError, Author};
+use twinroute_audit::{AuditError, ChangeAuthor};
 
 /// Resources of one change that are noted as they were and are; of more, only that they changed.
 const BODIES_MAX: usize = 1_000;
@@ -21,14 +21,14 @@ pub(crate) struct AuditCause(Arc<CauseDetails>);
 
 #[derive(Debug)]
 struct CauseDetails {
-    author: Author,
+    author: ChangeAuthor,
     /// What follows a type in the name of an operation: `write`, `delete`, `verify/action`.
     action: String,
 }
 
 impl AuditCause {
     /// Of a request whose path ends in this segment, in lower case.
-    pub(crate) fn new(author: Author, method: &Method, last_word: &str) -> Self {
+    pub(crate) fn new(author: ChangeAuthor, method: &Method, last_word: &str) -> Self {
         let action = match *method {
             Method::DELETE => "delete".to_owned(),
             Method::POST => format!("{last_word}/action"),
@@ -42,23 +42,23 @@ impl AuditCause {
     }
 
     /// Of a command.
-    pub(crate) fn command(author: &Author) -> Self {
+    pub(crate) fn command(author: &ChangeAuthor) -> Self {
         Self::new(author.clone(), &Method::PUT, "")
     }
 
-    pub(crate) fn author(&self) -> &Author {
+    pub(crate) fn author(&self) -> &ChangeAuthor {
         &self.0.author
     }
 
     /// What is asked for at a path, before anything is known of it.
-    pub(crate) fn asked(&self, path: &str) -> audit::Change {
+    pub(crate) fn asked(&self, path: &str) -> twinroute_audit::AuditedChange {
         let action = &self.0.action;
         let (kind, resource) = kind(path);
         let operation = match kind {
             Some(kind) => format!("{}/{action}", kind.type_name()),
             None => action.clone(),
         };
-        audit::Change::step(operation, resource)
+        twinroute_audit::AuditedChange::step(operation, resource)
     }
 
     /// What the log says of changes that are about to be made; nothing of operations, which only follow.
@@ -66,7 +66,7 @@ impl AuditCause {
         &self,
         state: &StoreState,
         changes: &[StoreChange],
-    ) -> Vec<audit::Change> {
+    ) -> Vec<twinroute_audit::AuditedChange> {
         let mut noted = Vec::new();
         for change in changes {
             let (key, after) = match change {
@@ -79,7 +79,7 @@ impl AuditCause {
                 continue;
             };
             let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
-            let mut change = audit::Change::step(operation, id.to_string());
+            let mut change = twinroute_audit::AuditedChange::step(operation, id.to_string());
             if noted.len() < BODIES_MAX {
                 change.before = before.as_ref().map(shown);
                 change.after = after.as_ref().map(shown);

@@ -11,7 +11,7 @@ use crate::store::state::{StoreChange, StoreState};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use tokio::sync::Semaphore;
-use twinroute_listen::audit::Audit;
+use twinroute_audit::AuditLog;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::Connect;
@@ -33,7 +33,7 @@ pub(crate) struct ServerContext {
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
     /// Where changes are noted before they are made.
-    pub(crate) audit: ArcSwap<Audit>,
+    pub(crate) audit: ArcSwap<AuditLog>,
     pub(crate) expiry: OperationExpiry,
     /// Operations whose end is known and not stored yet.
     ended: Mutex<Vec<(Uuid, ProvisioningVerdict)>>,

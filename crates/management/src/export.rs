@@ -21,7 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use twinroute_listen::audit::Author;
+use twinroute_audit::ChangeAuthor;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::json::Document;
 use twinroute_model::secret::Secret;
@@ -142,7 +142,7 @@ pub(crate) async fn import(
     context: &Arc<ServerContext>,
     document: &Value,
     existing: ExistingResources,
-    author: &Author,
+    author: &ChangeAuthor,
 ) -> Result<ImportOutcome, ImportError> {
     let changes = context.store.changes();
     let given = read(document)?;
@@ -349,7 +349,7 @@ async fn put(copy: &Arc<ServerContext>, resource: &GivenResource) -> Result<(), 
         name: "import".to_owned(),
         scheme: "http",
         // The copy notes nothing.
-        author: Author::command("command", "import"),
+        author: ChangeAuthor::command("command", "import"),
     };
     let (head, ()) = request.into_parts();
     let body = std::mem::take(&mut *wiped_json::write(resource.body.value()));

@@ -10,8 +10,8 @@ const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourc
 const HUB: &str =
     "Endpoint=sb://ns/;SharedAccessKeyName=n;SharedAccessKey=a2V5LW9mLWh1Yg==;EntityPath=hub";
 
-fn author() -> Author {
-    Author::command("command", "tests")
+fn author() -> ChangeAuthor {
+    ChangeAuthor::command("command", "tests")
 }
 
 fn instance() -> String {

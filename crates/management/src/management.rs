@@ -19,8 +19,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
+use twinroute_audit::{AuditLog, ChangeAuthor};
 use twinroute_listen::access::{Gate, Role};
-use twinroute_listen::audit::{Audit, Author};
 use twinroute_listen::{
     Body, BodyError, Budget, Listener, Network, Peer, Scheme, discard, read_body_within, serve,
 };
@@ -130,7 +130,7 @@ impl Management {
         &self,
         document: &Value,
         existing: ExistingResources,
-        author: &Author,
+        author: &ChangeAuthor,
     ) -> Result<ImportOutcome, ImportError> {
         export::import(&self.context, document, existing, author).await
     }
@@ -165,14 +165,14 @@ impl Management {
     }
 
     /// Notes changes in `audit` from now on, before they are made; what cannot be noted is refused.
-    pub fn set_audit(&self, audit: Audit) {
+    pub fn set_audit(&self, audit: AuditLog) {
         self.context.audit.store(Arc::new(audit));
     }
 
     /// Where changes are noted.
     #[must_use]
-    pub fn audit(&self) -> Audit {
-        Audit::clone(&self.context.audit.load())
+    pub fn audit(&self) -> AuditLog {
+        AuditLog::clone(&self.context.audit.load())
     }
 
     /// Answers on `listeners` until `shutdown` completes.
@@ -208,7 +208,7 @@ async fn take(
     let scheme = Scheme::of(&request);
     let (head, body) = request.into_parts();
     let author =
-        |name| Author::of_request("management", name, peer, &head.headers, &head.extensions);
+        |name| ChangeAuthor::of_request("management", name, peer, &head.headers, &head.extensions);
     let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
         Err(error) => {
@@ -244,7 +244,7 @@ async fn take(
 }
 
 /// Who may not change anything, or cannot be told, is noted when they try to.
-fn note_refused(context: &ServerContext, head: &Parts, author: &Author, error: &Error) {
+fn note_refused(context: &ServerContext, head: &Parts, author: &ChangeAuthor, error: &Error) {
     let path = head.uri.path();
     let last = path
         .rsplit('/')
@@ -280,7 +280,7 @@ pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>)
     let caller = RequestCaller {
         name: "tests".to_owned(),
         scheme: "http",
-        author: Author::command("management", "tests"),
+        author: ChangeAuthor::command("management", "tests"),
     };
     server::reply(&management.context, head, body, caller).await
 }

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 use std::sync::Arc;
+use twinroute_audit::ChangeAuthor;
 use twinroute_listen::Body;
 use twinroute_listen::access::Role;
-use twinroute_listen::audit::Author;
 use uuid::Uuid;
 
 /// Who asks, and over what.
@@ -24,7 +24,7 @@ pub(crate) struct RequestCaller {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// For the audit log.
-    pub(crate) author: Author,
+    pub(crate) author: ChangeAuthor,
 }
 
 /// Answers one request of a caller who may ask it.

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::sync::Arc;
-use twinroute_listen::audit::Audit;
+use twinroute_audit::AuditLog;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::instance::Instance;
@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Has changes noted.
-    pub(crate) fn note_in(&self, audit: Audit) {
+    pub(crate) fn note_in(&self, audit: AuditLog) {
         self.management.set_audit(audit);
     }
 

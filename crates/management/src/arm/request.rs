@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
+use twinroute_audit::ChangeAuthor;
 use twinroute_listen::PrivateWay;
-use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::json::Document;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ pub(crate) struct ArmRequest {
     pub(crate) caller: String,
     pub(crate) id: Uuid,
     /// For the audit log.
-    pub(crate) author: Author,
+    pub(crate) author: ChangeAuthor,
     pub(crate) now: Timestamp,
     /// The private endpoint connection that the listener stands for.
     pub(crate) way: Option<PrivateWay>,
@@ -43,7 +43,7 @@ pub(crate) struct RequestArrival {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) caller: String,
-    pub(crate) author: Author,
+    pub(crate) author: ChangeAuthor,
     pub(crate) now: Timestamp,
     pub(crate) body: Bytes,
 }
@@ -221,7 +221,7 @@ pub(crate) mod tests {
         let arrival = RequestArrival {
             scheme: "http",
             caller: "tests".to_owned(),
-            author: Author::command("management", "tests"),
+            author: ChangeAuthor::command("management", "tests"),
             now: Timestamp::from_unix_millis(0),
             body: Bytes::copy_from_slice(body.as_bytes()),
         };

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::io::{IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use twinroute_listen::audit::Change;
+use twinroute_audit::AuditedChange;
 use twinroute_management::{ExistingResources, ExportedSecrets, ImportError, ImportOutcome};
 
 /// No document is larger.
@@ -111,7 +111,7 @@ fn export(loaded: &Loaded, secrets: ExportedSecrets) -> anyhow::Result<()> {
     }
     let management = serving::offline(loaded)?;
     if secrets == ExportedSecrets::Revealed {
-        let shown = Change::step("store/export-with-secrets", store.display().to_string());
+        let shown = AuditedChange::step("store/export-with-secrets", store.display().to_string());
         let audit = management.audit();
         audit.accept(&auditing::author(), &[shown])?;
     }
