@@ -3,6 +3,7 @@
 use super::operation::ArmOperation;
 use super::record::ResourceRecord;
 use super::stored_record::StoredRecord;
+use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -173,6 +174,9 @@ fn is_named(key: &str, name: &str) -> bool {
     let last = key.rsplit('/').next();
     last.is_some_and(|last| last.eq_ignore_ascii_case(name))
 }
+
+/// What a change is decided to be: its steps, and what its caller learns; or why it is refused.
+pub(crate) type DecidedChange<T> = Result<(Vec<StoreChange>, T), Error>;
 
 /// One step of a change.
 #[derive(Debug)]
