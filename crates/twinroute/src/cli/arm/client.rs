@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_arm::api::{Answer, Api};
+use twinroute_arm::error::Error;
+use twinroute_arm::http;
 use twinroute_credential::token::TokenSource;
-use twinroute_management::client::api::{Answer, Api};
-use twinroute_management::client::error::Error;
-use twinroute_management::client::http;
 use twinroute_model::clock::Clock;
 use twinroute_outgoing::Outgoing;
 
