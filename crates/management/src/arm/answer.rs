@@ -154,7 +154,10 @@ fn refuse(error: &Error) -> Answer {
         answer = answer.header("retry-after", after.as_secs().to_string());
     }
     match error {
-        Error::MethodNotAllowed { allow, .. } => answer.header("allow", *allow),
+        // RFC 9110 §10.2.1: methods with commas between them.
+        Error::MethodNotAllowed { allow, .. } => {
+            answer.header("allow", allow.replace(" and ", ", "))
+        }
         Error::Denied(Denied::Missing | Denied::NotBearer) => {
             answer.header("www-authenticate", "Bearer realm=\"twinroute\"")
         }

@@ -22,6 +22,8 @@ mod private_endpoint;
 mod replay;
 mod route;
 mod run;
+#[cfg(test)]
+mod sample_status;
 mod status;
 mod table;
 mod validate;
