@@ -19,7 +19,6 @@ mod intake;
 mod key_vault;
 mod listener;
 mod lock;
-mod names;
 mod server;
 mod service_context;
 mod settings;

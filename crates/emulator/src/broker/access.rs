@@ -298,16 +298,19 @@ impl Grants {
 }
 
 /// The path of an address in lower case, without scheme, host, port and a last `$management`.
-pub(crate) fn normal_path(address: &str) -> String {
+fn normal_path(address: &str) -> String {
+    let path = path(address).to_ascii_lowercase();
+    let path = path.strip_suffix("$management").unwrap_or(&path);
+    path.trim_end_matches('/').to_owned()
+}
+
+/// The path in an address: the Python clients put whole URIs, the others bare paths.
+pub(crate) fn path(address: &str) -> &str {
     let path = match address.split_once("://") {
         Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
         None => address,
     };
-    let path = path.trim_matches('/').to_ascii_lowercase();
-    path.strip_suffix("$management")
-        .unwrap_or(&path)
-        .trim_end_matches('/')
-        .to_owned()
+    path.trim_matches('/')
 }
 
 fn covers(granted: &str, path: &str) -> bool {

@@ -245,22 +245,12 @@ impl Partition {
             Start::Earliest => begin,
             Start::Latest => log.next_sequence,
             Start::Sequence { at, inclusive } => at.saturating_add(i64::from(!inclusive)),
-            Start::Offset {
-                at,
-                inclusive: true,
-            } => skip(&|event| event.offset < at),
-            Start::Offset {
-                at,
-                inclusive: false,
-            } => skip(&|event| event.offset <= at),
-            Start::Time {
-                at,
-                inclusive: true,
-            } => skip(&|event| event.enqueued_at < at),
-            Start::Time {
-                at,
-                inclusive: false,
-            } => skip(&|event| event.enqueued_at <= at),
+            Start::Offset { at, inclusive } => {
+                skip(&|event| event.offset < at || (event.offset == at && !inclusive))
+            }
+            Start::Time { at, inclusive } => {
+                skip(&|event| event.enqueued_at < at || (event.enqueued_at == at && !inclusive))
+            }
         }
     }
 

@@ -54,11 +54,9 @@ impl ReceivedMessage {
         // Messages are checked when they arrive; what does not decode now reads as empty.
         let content = message::content(&message.bare).unwrap_or_default();
         let property = |at: usize| content.properties.get(at).and_then(text);
-        let application_properties = content
-            .application
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value.clone())))
-            .collect();
+        let pairs = content.application.iter();
+        let pairs = pairs.filter_map(|(name, value)| Some((name.as_str()?, value)));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.clone()));
         Self {
             arrival: place.arrival,
             partition: place.partition,
@@ -72,18 +70,15 @@ impl ReceivedMessage {
             group_id: message.group_id.clone(),
             partition_key: message.annotation("x-opt-partition-key").and_then(text),
             time_to_live_ms: time_to_live_ms(message),
-            application_properties,
+            application_properties: pairs.collect(),
             body: body_bytes(content.body),
         }
     }
 }
 
 pub(crate) fn time_to_live_ms(message: &Message) -> Option<u32> {
-    message
-        .header
-        .get(2)
-        .and_then(Value::as_i64)
-        .and_then(|ttl| u32::try_from(ttl).ok())
+    let ttl = message.header.get(2).and_then(Value::as_i64);
+    ttl.and_then(|ttl| u32::try_from(ttl).ok())
 }
 
 fn body_bytes(body: Body) -> Bytes {
@@ -91,9 +86,7 @@ fn body_bytes(body: Body) -> Bytes {
         Body::Data(mut sections) if sections.len() == 1 => sections.remove(0),
         Body::Data(sections) => {
             let mut all = BytesMut::new();
-            sections
-                .iter()
-                .for_each(|section| all.extend_from_slice(section));
+            all.extend(sections);
             all.freeze()
         }
         Body::Value(Value::Binary(bytes)) => bytes,

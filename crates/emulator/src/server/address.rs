@@ -1,7 +1,7 @@
 //! Addresses of links and what they name.
 
 use crate::amqp::state::Problem;
-use crate::broker::access::AccessClaim;
+use crate::broker::access::{AccessClaim, path};
 use crate::broker::hub::Hub;
 use crate::broker::message_broker::{BrokerEntity, MessageBroker};
 use crate::broker::queue::Queue;
@@ -88,15 +88,6 @@ fn not_found(address: &str) -> Problem {
     let path = path(address);
     let text = format!("the messaging entity '{path}' could not be found");
     Problem::new("amqp:not-found", text)
-}
-
-/// The path in an address: the Python clients put whole URIs, the others bare paths.
-pub(super) fn path(address: &str) -> &str {
-    let path = match address.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None => address,
-    };
-    path.trim_matches('/')
 }
 
 /// Finds what `address` names; case does not matter.

@@ -24,21 +24,18 @@ pub(super) fn disposition(
         return;
     }
     let outcome = Outcome::read(&asked.state);
-    let ids: Vec<u32> = session
-        .unsettled
-        .range(asked.first..=last)
-        .map(|(id, _)| *id)
-        .collect();
+    let held = session.unsettled.range(asked.first..=last);
+    let ids: Vec<u32> = held.map(|(id, _)| *id).collect();
+    let channel = session.channel;
     if ids.is_empty() && !asked.settled {
         // Events of a hub are not held; their receivers still want a confirmation.
-        confirm(
-            context,
-            session.channel,
-            asked.first,
-            last,
-            asked.state.clone(),
-        );
+        confirm(context, channel, asked.first, last, asked.state.clone());
     }
+    // azure-servicebus 7.15 raises any error it sees in a confirmation, so `rejected` goes bare.
+    let bare = Outcome::Rejected {
+        error: None,
+        info: Vec::new(),
+    };
     for id in ids {
         let Some(outcome) = &outcome else { continue };
         let Some(unsettled) = session.unsettled.remove(&id) else {
@@ -47,23 +44,18 @@ pub(super) fn disposition(
         let done = settle(context, &unsettled, outcome);
         if !asked.settled {
             let state = match done {
-                // azure-servicebus 7.15 raises any error it sees here, so `rejected` goes bare.
-                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => Outcome::Rejected {
-                    error: None,
-                    info: Vec::new(),
-                }
-                .value(),
+                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => bare.value(),
                 Ok(()) => asked.state.clone(),
                 Err(problem) => Outcome::rejected(problem).value(),
             };
-            confirm(context, session.channel, id, id, state);
+            confirm(context, channel, id, id, state);
         }
     }
 }
 
 fn settle(context: &ConnectionContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
-    held.queue
-        .settle(held.token, settlement(outcome), context.broker.now())
+    let now = context.broker.now();
+    held.queue.settle(held.token, settlement(outcome), now)
 }
 
 fn settlement(outcome: &Outcome) -> Settlement {
