@@ -34,7 +34,7 @@ pub use broker::settings::{
     AccessRights, AccessRuleSettings, BrokerLimits, BrokerSettings, HubSettings, QueueSettings,
     TopicSettings,
 };
-pub use emulator::{Emulator, StartError, Stopped};
+pub use emulator::{Emulator, StartError, StoppedEmulator};
 pub use event_grid::{
     EventGridLimits, EventGridSchema, EventGridService, EventGridSettings, EventGridTopicSettings,
     GridEvent,

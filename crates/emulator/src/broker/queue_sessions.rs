@@ -1,6 +1,6 @@
 //! What a receiver of sessions does with a queue: locks one, keeps its state, frees it.
 
-use super::queue::Queue;
+use super::queue::MessageQueue;
 use super::session::{QueueSession, SessionHold, SessionLock, SessionState, state_bytes};
 use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
@@ -9,7 +9,7 @@ use twinroute_model::clock::Timestamp;
 /// Sessions that one answer of `get-message-sessions` names.
 const SESSIONS_MAX: usize = 1_000;
 
-impl Queue {
+impl MessageQueue {
     /// Locks the named session, or the first free one with a message: `None` when there is none.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use twinroute_model::clock::Timestamp;
 
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(super) struct QueueSessions {
     pub(super) all: BTreeMap<String, QueueSession>,
     pub(super) locks: u64,
 }
@@ -38,7 +38,7 @@ pub(crate) struct SessionHold {
     pub(super) lock: u64,
 }
 
-impl Sessions {
+impl QueueSessions {
     pub(super) fn add_ready(&mut self, session: &str, sequence: i64) {
         self.all
             .entry(session.to_owned())

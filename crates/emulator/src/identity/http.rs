@@ -1,11 +1,11 @@
 //! Requests to the doors, and their answers.
 
-use super::entra::{self, Proof, Refusal, Version};
+use super::entra::{self, ClientProof, EntraRefusal, TokenVersion};
 use super::issuer::MintedToken;
-use super::managed::{self, Asked};
+use super::managed::{self, TokenQuestion};
 use super::service::{Door, IdentityService, TokenRequest};
 use crate::faults::TokenAnswer;
-use crate::http_server::{self, Answer, Dropped, FormPairs, private_json as json_answer};
+use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json as json_answer};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -52,11 +52,11 @@ fn is_tenant(service: &IdentityService, text: &str) -> bool {
 fn document(service: &IdentityService, path: &[&str], base: &str) -> Response<Full<Bytes>> {
     match path {
         [".well-known", "openid-configuration"] => {
-            let document = entra::discovery(service, base, Version::One);
+            let document = entra::discovery(service, base, TokenVersion::One);
             json_answer(StatusCode::OK, &document)
         }
         ["v2.0", ".well-known", "openid-configuration"] => {
-            let document = entra::discovery(service, base, Version::Two);
+            let document = entra::discovery(service, base, TokenVersion::Two);
             json_answer(StatusCode::OK, &document)
         }
         ["discovery", "keys"] | ["discovery", "v2.0", "keys"] => {
@@ -78,7 +78,7 @@ async fn machine(
         Ok(asked) => asked,
         Err(refusal) => return Ok(*refusal),
     };
-    let Asked {
+    let TokenQuestion {
         resource, named, ..
     } = &asked;
     let note = |status| note(service, door, resource, named, status);
@@ -139,14 +139,14 @@ async fn application(
                 json_answer(status, &body)
             }
             (Some(TokenAnswer::Refuse), _) => {
-                Refusal::client(7_000_222, "The provided client secret keys are expired")
+                EntraRefusal::client(7_000_222, "The provided client secret keys are expired")
                     .answer(now)
             }
             (_, Err(refusal)) => refusal.answer(now),
             (fault, Ok((known, proof))) => {
                 let acr = match proof {
-                    Proof::Secret => "1",
-                    Proof::Assertion => "2",
+                    ClientProof::Secret => "1",
+                    ClientProof::Assertion => "2",
                 };
                 let claims = json!({
                     "appid": known.client_id, "appidacr": acr, "idtyp": "app",
@@ -175,7 +175,7 @@ async fn scripted(
         }
         Some(TokenAnswer::Drop) => {
             note(None);
-            return Err(Dropped);
+            return Err(ConnectionDropped);
         }
         Some(TokenAnswer::AnswerAfter(wait)) => tokio::time::sleep(*wait).await,
         _ => {}
@@ -215,7 +215,7 @@ fn mint(
         Some(TokenAnswer::Audience(other)) => other,
         _ => resource,
     };
-    let version = Version::of(resource);
+    let version = TokenVersion::of(resource);
     let (begins, ends) = (now.unix_seconds(), now.after(life).unix_seconds());
     claims["aud"] = audience.into();
     claims["iss"] = version.issuer(base, tenant).into();
@@ -224,8 +224,8 @@ fn mint(
     claims["exp"] = ends.into();
     claims["tid"] = tenant.as_str().into();
     match version {
-        Version::One => claims["ver"] = "1.0".into(),
-        Version::Two => {
+        TokenVersion::One => claims["ver"] = "1.0".into(),
+        TokenVersion::Two => {
             claims["ver"] = "2.0".into();
             let id = claims["appid"].take();
             claims["azp"] = id;

@@ -1,7 +1,7 @@
 //! Dispositions from receivers.
 
-use super::context::ConnectionContext;
-use super::session::{Session, Unsettled};
+use super::context::PeerContext;
+use super::session::{LinkSession, Unsettled};
 use crate::amqp::performative::{Disposition, Performative};
 use crate::amqp::state::{Outcome, Problem};
 use crate::amqp::value::{Value, find};
@@ -12,8 +12,8 @@ const DEAD_LETTER: &str = "com.microsoft:dead-letter";
 
 /// Settles what a disposition names and confirms it with the same outcome.
 pub(super) fn disposition(
-    context: &mut ConnectionContext,
-    session: &mut Session,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
     asked: &Disposition,
 ) {
     if !asked.receiver {
@@ -53,7 +53,7 @@ pub(super) fn disposition(
     }
 }
 
-fn settle(context: &ConnectionContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
+fn settle(context: &PeerContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
     let now = context.broker.now();
     held.queue.settle(held.token, settlement(outcome), now)
 }
@@ -81,7 +81,7 @@ fn settlement(outcome: &Outcome) -> Settlement {
     }
 }
 
-fn confirm(context: &mut ConnectionContext, channel: u16, first: u32, last: u32, state: Value) {
+fn confirm(context: &mut PeerContext, channel: u16, first: u32, last: u32, state: Value) {
     let answer = Disposition {
         receiver: false,
         first,
