@@ -4,7 +4,7 @@
 //! responses" (the challenge that names authority and resource).
 
 use crate::faults::VaultAnswer;
-use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json as json};
+use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json};
 use crate::identity::IdentityService;
 use crate::lock::lock;
 use crate::service_context::ServiceContext;
@@ -209,7 +209,7 @@ pub(crate) async fn answer(
             let count = number("maxresults").unwrap_or(Ok(PAGE_MAX));
             match (skip, count) {
                 (Ok(skip), Ok(count @ 1..=PAGE_MAX)) => {
-                    json(StatusCode::OK, &vault.list(skip, count, base))
+                    private_json(StatusCode::OK, &vault.list(skip, count, base))
                 }
                 _ => {
                     let text = "maxresults must be 1 to 25";
@@ -220,7 +220,7 @@ pub(crate) async fn answer(
         [name] | [name, _] => {
             let version = path.get(1).copied().filter(|version| !version.is_empty());
             match vault.get(name, version, base) {
-                Some(secret) => json(StatusCode::OK, &secret),
+                Some(secret) => private_json(StatusCode::OK, &secret),
                 None => {
                     let text = format!(
                         "A secret with (name/id) {} was not found in this key vault. If you \
@@ -257,7 +257,7 @@ fn challenge(service: &IdentityService, base: &str, text: &str) -> Response<Full
 }
 
 fn refuse(status: StatusCode, code: &str, text: &str) -> Response<Full<Bytes>> {
-    json(
+    private_json(
         status,
         &value!({ "error": { "code": code, "message": text } }),
     )

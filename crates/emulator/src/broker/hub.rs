@@ -74,7 +74,7 @@ struct ReaderEntry {
     wake: Weak<Notify>,
 }
 
-/// What `$management` tells of a partition.
+/// What `$management` reports of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionState {
     pub(crate) begin_sequence: i64,

@@ -7,7 +7,7 @@ use super::assertion;
 use super::issuer::MintedToken;
 use super::service::IdentityService;
 use super::settings::ApplicationSettings;
-use crate::http_server::{FormPairs, private_json as json};
+use crate::http_server::{FormPairs, private_json};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -59,7 +59,7 @@ impl EntraRefusal {
             "trace_id": "00000000-0000-4000-8000-000000000000",
             "correlation_id": "00000000-0000-4000-8000-000000000000",
         });
-        json(self.status, &body)
+        private_json(self.status, &body)
     }
 }
 
@@ -139,7 +139,7 @@ pub(super) fn answer(token: &MintedToken) -> Response<Full<Bytes>> {
         "ext_expires_in": token.seconds,
         "access_token": token.text,
     });
-    json(StatusCode::OK, &body)
+    private_json(StatusCode::OK, &body)
 }
 
 /// The discovery document of a version: that of 1.0 is about the tokens of Azure's own services, that of

@@ -7,7 +7,7 @@
 use super::issuer::MintedToken;
 use super::service::{Door, IdentityService};
 use super::settings::ManagedIdentitySettings;
-use crate::http_server::{FormPairs, private_json as json};
+use crate::http_server::{FormPairs, private_json};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -140,7 +140,7 @@ pub(super) fn answer(
         body["ext_expires_in"] = token.seconds.to_string().into();
         body["not_before"] = token.begins.to_string().into();
     }
-    json(StatusCode::OK, &body)
+    private_json(StatusCode::OK, &body)
 }
 
 /// An error, in the words of the door.
@@ -156,5 +156,5 @@ pub(super) fn refuse(
             serde_json::json!({ "statusCode": status.as_u16(), "message": text })
         }
     };
-    json(status, &body)
+    private_json(status, &body)
 }

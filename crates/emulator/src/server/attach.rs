@@ -285,7 +285,7 @@ fn outbound(
             let session = match accept_session(&queue, asked, now)? {
                 SessionChoice::Plain => None,
                 SessionChoice::Session(hold, until) => {
-                    tell_session(answer, &hold.name, until);
+                    name_session(answer, &hold.name, until);
                     Some(hold)
                 }
                 SessionChoice::Waits => return Ok(None),
@@ -360,7 +360,7 @@ fn accept_session(
 }
 
 /// The answer names the session that was chosen and how long it is locked.
-fn tell_session(answer: &mut Attach, name: &str, until: Timestamp) {
+fn name_session(answer: &mut Attach, name: &str, until: Timestamp) {
     let ticks = until
         .unix_millis()
         .saturating_mul(10_000)

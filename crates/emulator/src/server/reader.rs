@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use twinroute_model::clock::Timestamp;
 
-/// A client that names this capability wants to be told of the partition with every event.
+/// A client that names this capability wants the state of the partition with every event.
 const METRICS: &str = "com.microsoft:enable-receiver-runtime-metric";
 const SELECTOR: &str = "apache.org:selector-filter:string";
 
@@ -20,7 +20,7 @@ pub(super) struct PartitionReader {
     partition: u16,
     next_sequence: i64,
     stolen: Arc<AtomicBool>,
-    tells_metrics: bool,
+    with_metrics: bool,
 }
 
 impl PartitionReader {
@@ -50,14 +50,14 @@ impl PartitionReader {
         let stolen = log.claim(group, epoch, wake)?;
         let next_sequence = log.first_sequence(start);
         let capabilities = asked.desired_capabilities.items();
-        let tells_metrics = asked.desired_capabilities == METRICS
+        let with_metrics = asked.desired_capabilities == METRICS
             || capabilities.iter().any(|name| *name == METRICS);
         Ok(Self {
             hub: Arc::clone(hub),
             partition,
             next_sequence,
             stolen,
-            tells_metrics,
+            with_metrics,
         })
     }
 
@@ -71,7 +71,7 @@ impl PartitionReader {
         let event = log.read(self.next_sequence)?;
         self.next_sequence = event.sequence + 1;
         let bytes = event.encode();
-        if !self.tells_metrics {
+        if !self.with_metrics {
             return Some(bytes);
         }
         let state = log.state();

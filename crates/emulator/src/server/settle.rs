@@ -68,13 +68,13 @@ fn settlement(outcome: &Outcome) -> Settlement {
         } => Settlement::Defer,
         Outcome::Modified { .. } => Settlement::Abandon,
         Outcome::Rejected { error, info } => {
-            let told = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
+            let text_of = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
             let condition = error.as_ref().map(|problem| problem.condition.clone());
             let text = error.as_ref().map(|problem| problem.description.clone());
             Settlement::DeadLetter {
-                reason: told("DeadLetterReason")
+                reason: text_of("DeadLetterReason")
                     .or(condition.filter(|condition| condition != DEAD_LETTER)),
-                description: told("DeadLetterErrorDescription")
+                description: text_of("DeadLetterErrorDescription")
                     .or(text.filter(|text| !text.is_empty())),
             }
         }
