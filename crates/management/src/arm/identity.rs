@@ -4,8 +4,7 @@
 
 use super::error::Error;
 use super::id::{ResourceId, has_subscription};
-use super::json::Object;
-use crate::groups;
+use super::json::BodyObject;
 use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
 use uuid::Uuid;
@@ -23,8 +22,14 @@ pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", "userAssi
 /// User-assigned identities of one resource.
 const USER_IDENTITIES_MAX: usize = 100;
 
+/// The tenant of a subscription: made up, but always the same.
+pub(crate) fn tenant(subscription: &str) -> Uuid {
+    let seed = format!("tenant{}", subscription.to_ascii_lowercase());
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes())
+}
+
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
-pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
+pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
     let Some(kind) = kind(body)?.filter(|kind| *kind != "None") else {
         return Ok(None);
     };
@@ -41,7 +46,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
             "principalId".to_owned(),
             derived("principal").to_string().into(),
         );
-        let tenant = groups::tenant(&id.subscription);
+        let tenant = tenant(&id.subscription);
         identity.insert("tenantId".to_owned(), tenant.to_string().into());
     }
     let users = body.object("userAssignedIdentities")?;
@@ -60,10 +65,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
             None
         };
         if let Some(rule) = rule {
-            return Err(Error::Invalid {
-                target: path,
-                rule: rule.to_owned(),
-            });
+            return Err(Error::invalid(path, rule));
         }
         let of = |name: &str, what: &str| {
             let seed = format!("{what}{}", name.to_ascii_lowercase());
@@ -83,15 +85,15 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
 }
 
 /// `type`, with or without a blank behind the comma: clients write both.
-fn kind(body: &Object<'_>) -> Result<Option<&'static str>, Error> {
+fn kind(body: &BodyObject<'_>) -> Result<Option<&'static str>, Error> {
     let Some(text) = body.text("type")? else {
         return Ok(None);
     };
     let plain: String = text.chars().filter(|letter| *letter != ' ').collect();
     let mut known = IDENTITIES.iter();
     let known = known.find(|known| known.eq_ignore_ascii_case(&plain));
-    known.copied().map(Some).ok_or_else(|| Error::Invalid {
-        target: body.path("type"),
-        rule: not_one_of(text, IDENTITIES),
-    })
+    known
+        .copied()
+        .map(Some)
+        .ok_or_else(|| Error::invalid(body.path("type"), not_one_of(text, IDENTITIES)))
 }

@@ -10,28 +10,28 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(start))
 }
 
-fn open(folder: &Path) -> Audit {
-    Audit::open(folder, &AuditSettings::default(), clock()).unwrap()
+fn open(folder: &Path) -> AuditLog {
+    AuditLog::open(folder, &AuditSettings::default(), clock()).unwrap()
 }
 
-fn author() -> Author {
-    Author::command("command", "tests").request("r-1")
+fn author() -> ChangeAuthor {
+    ChangeAuthor::command("command", "tests").request("r-1")
 }
 
-fn change(name: &str) -> Change {
-    Change {
+fn change(name: &str) -> AuditedChange {
+    AuditedChange {
         before: Some(json!({ "a": 1 })),
         after: Some(json!({ "a": name })),
         secrets_changed: vec!["/properties/accessKey1".to_owned()],
-        ..Change::step("endpoints/write", format!("/x/{name}"))
+        ..AuditedChange::step("endpoints/write", format!("/x/{name}"))
     }
 }
 
-fn entries(folder: &Path) -> Vec<Entry> {
+fn entries(folder: &Path) -> Vec<AuditEntry> {
     let mut all = Vec::new();
     let each = |found| match found {
-        Found::Entry(entry, _) => all.push(*entry),
-        Found::Unreadable { file, line, reason } => panic!("{file} {line} {reason}"),
+        AuditFinding::Entry(entry, _) => all.push(*entry),
+        AuditFinding::Unreadable { file, line, reason } => panic!("{file} {line} {reason}"),
     };
     read(folder, each).unwrap();
     all
@@ -61,10 +61,10 @@ fn what_is_noted_is_read_and_checked() {
         .map(|entry| (entry.n, entry.resource.as_str(), entry.outcome))
         .collect();
     let expect = [
-        (1, "/x/one", Outcome::Accepted),
-        (2, "/x/two", Outcome::Accepted),
-        (3, "/x/two", Outcome::Failed),
-        (4, "/x/three", Outcome::Refused),
+        (1, "/x/one", ChangeOutcome::Accepted),
+        (2, "/x/two", ChangeOutcome::Accepted),
+        (3, "/x/two", ChangeOutcome::Failed),
+        (4, "/x/three", ChangeOutcome::Refused),
     ];
     assert_eq!(told, expect);
     assert_eq!(found[0].at, "2026-11-27T05:00:00Z");
@@ -89,7 +89,7 @@ fn what_is_noted_is_read_and_checked() {
 fn one_process_at_a_time_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(folder.path());
-    let second = Audit::open(folder.path(), &AuditSettings::default(), clock());
+    let second = AuditLog::open(folder.path(), &AuditSettings::default(), clock());
     assert!(matches!(second, Err(AuditError::Locked { .. })));
     drop(first);
     open(folder.path());
@@ -196,7 +196,7 @@ fn old_files_go_and_an_entry_says_so() {
         files_max: 3,
         ..AuditSettings::default()
     };
-    let open = || Audit::open(folder.path(), &settings, clock()).unwrap();
+    let open = || AuditLog::open(folder.path(), &settings, clock()).unwrap();
     let mut audit = open();
     for round in 0..40 {
         audit
@@ -219,7 +219,7 @@ fn old_files_go_and_an_entry_says_so() {
         ..settings.clone()
     };
     drop(audit);
-    let audit = Audit::open(folder.path(), &all, clock()).unwrap();
+    let audit = AuditLog::open(folder.path(), &all, clock()).unwrap();
     for _ in 0..20 {
         audit
             .accept(&author(), &[change("one"), change("two")])
@@ -235,14 +235,14 @@ fn a_reader_follows_over_files() {
         file_bytes_max: bytesize::ByteSize(2_000),
         ..AuditSettings::default()
     };
-    let audit = Audit::open(folder.path(), &settings, clock()).unwrap();
-    let mut follow = Follow::new(folder.path());
+    let audit = AuditLog::open(folder.path(), &settings, clock()).unwrap();
+    let mut follow = AuditReader::new(folder.path());
     let mut numbers = Vec::new();
     for round in 0..9 {
         audit.accept(&author(), &[change("one")]).unwrap();
         let mut each = |found| match found {
-            Found::Entry(entry, _) => numbers.push(entry.n),
-            Found::Unreadable { .. } => panic!("{found:?}"),
+            AuditFinding::Entry(entry, _) => numbers.push(entry.n),
+            AuditFinding::Unreadable { .. } => panic!("{found:?}"),
         };
         if round % 2 == 0 {
             follow.more(&mut each).unwrap();
@@ -277,8 +277,8 @@ fn what_cannot_be_written_is_refused() {
 
 #[test]
 fn who_asked_is_told_by_what_they_showed() {
-    use crate::peer::Peer;
     use http::{Extensions, HeaderMap, HeaderValue};
+    use twinroute_listen::Peer;
     let of = |name: Option<&str>, token: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
@@ -286,19 +286,25 @@ fn who_asked_is_told_by_what_they_showed() {
             headers.insert("authorization", value);
         }
         let peer = Peer::Tcp(([127, 0, 0, 1], 7).into());
-        Author::of_request("admin", name, peer, &headers, &Extensions::new()).who
+        ChangeAuthor::of_request("admin", name, peer, &headers, &Extensions::new()).who
     };
-    assert_eq!(of(Some("local"), None).by, By::Anonymous);
+    assert_eq!(of(Some("local"), None).by, CallerProof::Anonymous);
     let token = of(Some("ops"), Some("a-static-token-of-ops"));
-    assert_eq!((token.by, token.name.as_str()), (By::Token, "ops"));
+    assert_eq!((token.by, token.name.as_str()), (CallerProof::Token, "ops"));
     use base64::Engine as _;
     let claims = json!({ "iss": "https://idp", "sub": "s-1\u{7}" }).to_string();
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
     let jwt = of(Some("ann@x"), Some(&format!("e30.{claims}.c2ln")));
-    assert_eq!((jwt.by, jwt.issuer.as_str()), (By::Jwt, "https://idp"));
+    assert_eq!(
+        (jwt.by, jwt.issuer.as_str()),
+        (CallerProof::Jwt, "https://idp")
+    );
     assert_eq!(jwt.subject, "s-1?");
     // What was refused says nothing of who it is.
     let refused = of(None, Some(&format!("e30.{claims}.c2ln")));
-    assert_eq!((refused.by, refused.name.as_str()), (By::Nobody, "unknown"));
+    assert_eq!(
+        (refused.by, refused.name.as_str()),
+        (CallerProof::Nobody, "unknown")
+    );
     assert_eq!(refused.issuer, "");
 }

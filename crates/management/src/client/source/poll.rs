@@ -1,9 +1,8 @@
-//! One look at the API: a complete listing, or nothing.
+//! One poll of the API: a complete listing, or nothing.
 
 use super::super::api::Api;
 use super::super::error::Error;
 use super::super::read::Listing;
-use super::AzureSource;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -18,22 +17,32 @@ const MANAGEMENT_VERSION: &str = "2023-01-31";
 /// Azure Digital Twins data plane.
 const ROUTES_VERSION: &str = "2023-10-31";
 
-/// The longest that one look takes, all pages and repetitions.
-const LOOK_MAX: Duration = Duration::from_secs(300);
+/// The longest that one poll takes, all pages and repetitions.
+const POLL_MAX: Duration = Duration::from_secs(300);
 
-/// Looks that fail come at most this far apart, unless the server asks for more or `poll` is longer.
+/// Polls that fail come at most this far apart, unless the server asks for more or `poll` is longer.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The longest that a server's `Retry-After` is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
-impl AzureSource {
-    pub(super) async fn look(&self) -> Result<Listing, Error> {
-        let looked = timeout(LOOK_MAX, self.read_all()).await;
-        looked.unwrap_or_else(|_| {
+/// One instance, as the management API and the data plane have it.
+pub(super) struct InstanceApi {
+    pub(super) path: String,
+    pub(super) management: Api,
+    /// A configured address; else the instance's `hostName` is asked.
+    pub(super) routes: Option<Api>,
+    pub(super) routes_scope: String,
+}
+
+impl InstanceApi {
+    /// A complete listing. Dropping the future loses nothing.
+    pub(super) async fn read(&self) -> Result<Listing, Error> {
+        let read = timeout(POLL_MAX, self.read_all()).await;
+        read.unwrap_or_else(|_| {
             Err(Error::Transport {
                 request: format!("GET {}", self.path),
-                reason: format!("not all could be read within {} s", LOOK_MAX.as_secs()),
+                reason: format!("not all could be read within {} s", POLL_MAX.as_secs()),
             })
         })
     }
@@ -124,7 +133,7 @@ pub(super) fn digest(listing: &Listing) -> String {
     digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How long to wait for the next look; `random` is 0 to 1.
+/// How long to wait for the next poll; `random` is 0 to 1.
 pub(super) fn pause(
     poll: Duration,
     failures: u32,

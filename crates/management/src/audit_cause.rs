@@ -1,89 +1,90 @@
 //! Why the store changes: who asked, for the audit log; and what of a change is noted there.
 
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::digital_twins::endpoints;
-use crate::store::record::Record;
-use crate::store::{Change, State};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::request::ArmRequest;
+use crate::digital_twins::endpoint_record;
+use crate::store::record::ResourceRecord;
+use crate::store::state::{StoreChange, StoreState};
 use http::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use twinroute_listen::audit::{self, AuditError, Author};
+use twinroute_audit::{AuditError, ChangeAuthor};
 
 /// Resources of one change that are noted as they were and are; of more, only that they changed.
 const BODIES_MAX: usize = 1_000;
 
-/// What stands for a secret.
-const MASK: &str = "***";
-
 /// A request that changes something. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Cause(Arc<Asked>);
+pub(crate) struct AuditCause(Arc<CauseDetails>);
 
 #[derive(Debug)]
-struct Asked {
-    author: Author,
+struct CauseDetails {
+    author: ChangeAuthor,
     /// What follows a type in the name of an operation: `write`, `delete`, `verify/action`.
     action: String,
 }
 
-impl Cause {
-    /// Of a request whose path has these segments, in lower case.
-    pub(crate) fn of(author: Author, method: &Method, words: &[String]) -> Self {
+impl AuditCause {
+    /// Of a request whose path ends in this segment, in lower case.
+    pub(crate) fn new(author: ChangeAuthor, method: &Method, last_word: &str) -> Self {
         let action = match *method {
             Method::DELETE => "delete".to_owned(),
-            Method::POST => {
-                let last = words.last().map_or("", String::as_str);
-                format!("{last}/action")
-            }
+            Method::POST => format!("{last_word}/action"),
             _ => "write".to_owned(),
         };
-        Self(Arc::new(Asked { author, action }))
+        Self(Arc::new(CauseDetails { author, action }))
+    }
+
+    pub(crate) fn of(request: &ArmRequest) -> Self {
+        Self::new(request.author.clone(), &request.method, request.last_word())
     }
 
     /// Of a command.
-    pub(crate) fn command(author: &Author) -> Self {
-        Self(Arc::new(Asked {
-            author: author.clone(),
-            action: "write".to_owned(),
-        }))
+    pub(crate) fn command(author: &ChangeAuthor) -> Self {
+        Self::new(author.clone(), &Method::PUT, "")
     }
 
-    pub(crate) fn author(&self) -> &Author {
+    pub(crate) fn author(&self) -> &ChangeAuthor {
         &self.0.author
     }
 
     /// What is asked for at a path, before anything is known of it.
-    pub(crate) fn asked(&self, path: &str) -> audit::Change {
+    pub(crate) fn asked(&self, path: &str) -> twinroute_audit::AuditedChange {
         let action = &self.0.action;
         let (kind, resource) = kind(path);
         let operation = match kind {
             Some(kind) => format!("{}/{action}", kind.type_name()),
             None => action.clone(),
         };
-        audit::Change::step(operation, resource)
+        twinroute_audit::AuditedChange::step(operation, resource)
     }
 
     /// What the log says of changes that are about to be made; nothing of operations, which only follow.
-    pub(crate) fn changes(&self, state: &State, changes: &[Change]) -> Vec<audit::Change> {
+    pub(crate) fn changes(
+        &self,
+        state: &StoreState,
+        changes: &[StoreChange],
+    ) -> Vec<twinroute_audit::AuditedChange> {
         let mut noted = Vec::new();
         for change in changes {
-            let (before, after) = match change {
-                Change::Put(record) => (state.get(&record.id), Some(record)),
-                Change::Remove(key) => (state.by_key(key), None),
-                Change::Note(_) | Change::Forget(_) => continue,
+            let (key, after) = match change {
+                StoreChange::Put(key, record) => (&**key, Some(record.record())),
+                StoreChange::Remove(key) => (key.as_str(), None),
+                StoreChange::Note(_) | StoreChange::Forget(_) => continue,
             };
-            let Some(id) = after.or(before.as_ref()).map(|record| &record.id) else {
+            let (before, after) = (&state.by_key(key), &after);
+            let Some(id) = after.as_ref().or(before.as_ref()).map(|record| &record.id) else {
                 continue;
             };
             let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
-            let mut change = audit::Change::step(operation, id.to_string());
+            let mut change = twinroute_audit::AuditedChange::step(operation, id.to_string());
             if noted.len() < BODIES_MAX {
                 change.before = before.as_ref().map(shown);
-                change.after = after.map(shown);
+                change.after = after.as_ref().map(shown);
             }
-            change.secrets_changed = secrets_changed(before.as_ref(), after);
+            change.secrets_changed = secrets_changed(before.as_ref(), after.as_ref());
             noted.push(change);
         }
         noted
@@ -91,7 +92,7 @@ impl Cause {
 }
 
 /// The kind of what a path leads to, by as much of it as is an id; and that part, or all of it.
-fn kind(path: &str) -> (Option<Kind>, &str) {
+fn kind(path: &str) -> (Option<ResourceKind>, &str) {
     let mut end = path.len();
     loop {
         if let Some(id) = ResourceId::parse(&path[..end]) {
@@ -104,19 +105,19 @@ fn kind(path: &str) -> (Option<Kind>, &str) {
     }
     let lower = path.to_ascii_lowercase();
     let route = lower.contains("/eventroutes/");
-    (route.then_some(Kind::Route), path)
+    (route.then_some(ResourceKind::Route), path)
 }
 
 /// A resource as reads show it.
-fn shown(record: &Record) -> Value {
+fn shown(record: &ResourceRecord) -> Value {
     match record.id.kind {
-        Kind::Endpoint => endpoints::render(record),
-        _ => record.render_masked(|_, _| MASK.to_owned()),
+        ResourceKind::Endpoint => endpoint_record::render(record),
+        _ => record.render_hidden(),
     }
 }
 
 /// The places of secrets that are others than before.
-fn secrets_changed(before: Option<&Record>, after: Option<&Record>) -> Vec<String> {
+fn secrets_changed(before: Option<&ResourceRecord>, after: Option<&ResourceRecord>) -> Vec<String> {
     let none = BTreeMap::new();
     let before = before.map_or(&none, |record| &record.secrets);
     let after = after.map_or(&none, |record| &record.secrets);
@@ -141,5 +142,5 @@ pub(crate) fn unnoted(error: &AuditError) -> Error {
 }
 
 #[cfg(test)]
-#[path = "cause_tests.rs"]
+#[path = "audit_cause_tests.rs"]
 mod tests;

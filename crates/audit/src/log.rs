@@ -1,7 +1,7 @@
 //! Writing the log: one owner, which adds at the end and never changes what is there.
 
-use super::entry::{Author, Change, Entry};
-use super::file::{self, FILE_MODE, FILE_REMOVED, FOLDER_MODE, HEAD, LOCK, Place};
+use super::entry::{AuditEntry, AuditedChange, ChangeAuthor};
+use super::file::{self, ChainPlace, FILE_MODE, FILE_REMOVED, FOLDER_MODE, HEAD, LOCK};
 use super::settings::AuditSettings;
 use serde_json::json;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -52,14 +52,14 @@ impl AuditError {
 }
 
 /// The open log.
-pub(super) struct Log {
+pub(super) struct AuditWriter {
     folder: PathBuf,
     settings: AuditSettings,
     /// The numbers of the files, the last of which is written to.
     files: Vec<u64>,
     file: File,
     bytes: u64,
-    place: Place,
+    place: ChainPlace,
     head: File,
     /// A sync failed: whether what was written is on disk cannot be told.
     broken: bool,
@@ -68,13 +68,13 @@ pub(super) struct Log {
 
 /// What was found amiss at the opening.
 #[derive(Debug, Default)]
-struct Amiss {
+struct LogDamage {
     cut_bytes: u64,
     missing: Option<(u64, u64)>,
     damaged: bool,
 }
 
-impl Log {
+impl AuditWriter {
     pub(super) fn open(
         folder: &Path,
         settings: &AuditSettings,
@@ -97,10 +97,10 @@ impl Log {
             },
             TryLockError::Error(source) => failed("lock it")(source),
         })?;
-        let mut amiss = Amiss::default();
+        let mut amiss = LogDamage::default();
         let mut files = file::list(folder).map_err(failed("list its files"))?;
         let mut place = last(folder, &files, &mut amiss).map_err(failed("read its end"))?;
-        if let Some(head) = Place::read(folder)
+        if let Some(head) = ChainPlace::read(folder)
             && head.n > place.n
         {
             amiss.missing = Some((place.n + 1, head.n));
@@ -133,7 +133,7 @@ impl Log {
     }
 
     /// Says what was amiss, in the daemon's log and in this one.
-    fn tell(&mut self, amiss: &Amiss, now: Timestamp) -> Result<(), AuditError> {
+    fn tell(&mut self, amiss: &LogDamage, now: Timestamp) -> Result<(), AuditError> {
         let folder = self.folder.display();
         let mut found = json!({});
         if amiss.cut_bytes > 0 {
@@ -152,16 +152,24 @@ impl Log {
         if found == json!({}) {
             return Ok(());
         }
-        let change = Change {
+        let change = AuditedChange {
             after: Some(found),
-            ..Change::step("audit/opened", self.folder.display().to_string())
+            ..AuditedChange::step("audit/opened", self.folder.display().to_string())
         };
-        let entry = Entry::accepted(&Author::command("twinroute", "twinroute"), &change, now);
+        let entry = AuditEntry::accepted(
+            &ChangeAuthor::command("twinroute", "twinroute"),
+            &change,
+            now,
+        );
         self.append(vec![entry], now)
     }
 
     /// Adds entries; on disk when this returns.
-    pub(super) fn append(&mut self, entries: Vec<Entry>, now: Timestamp) -> Result<(), AuditError> {
+    pub(super) fn append(
+        &mut self,
+        entries: Vec<AuditEntry>,
+        now: Timestamp,
+    ) -> Result<(), AuditError> {
         self.write(entries)?;
         self.sync()?;
         self.expire(now)
@@ -170,14 +178,14 @@ impl Log {
     /// Adds an entry, which is on disk some time later.
     pub(super) fn append_unsynced(
         &mut self,
-        entry: Entry,
+        entry: AuditEntry,
         now: Timestamp,
     ) -> Result<(), AuditError> {
         self.write(vec![entry])?;
         self.expire(now)
     }
 
-    fn write(&mut self, entries: Vec<Entry>) -> Result<(), AuditError> {
+    fn write(&mut self, entries: Vec<AuditEntry>) -> Result<(), AuditError> {
         if self.broken {
             return Err(AuditError::Broken {
                 path: self.folder.clone(),
@@ -201,7 +209,7 @@ impl Log {
     }
 
     /// Writes whole lines, after which the log is at `place`.
-    fn put(&mut self, lines: &[u8], place: Place) -> Result<(), AuditError> {
+    fn put(&mut self, lines: &[u8], place: ChainPlace) -> Result<(), AuditError> {
         if let Err(source) = self.file.write_all_at(lines, self.bytes) {
             // What stands behind is written over by the next, or cut off at the next opening.
             drop(self.file.set_len(self.bytes));
@@ -249,12 +257,12 @@ impl Log {
             let oldest = self.files[0];
             let first = first(&file::path(&self.folder, self.files[1]));
             let first = first.map_err(|source| self.failed("read its second file", source))?;
-            let change = Change {
+            let change = AuditedChange {
                 after: Some(json!({ "up_to": first.saturating_sub(1) })),
-                ..Change::step(FILE_REMOVED, file::name(oldest))
+                ..AuditedChange::step(FILE_REMOVED, file::name(oldest))
             };
-            let author = Author::command("twinroute", "twinroute");
-            self.write(vec![Entry::accepted(&author, &change, now)])?;
+            let author = ChangeAuthor::command("twinroute", "twinroute");
+            self.write(vec![AuditEntry::accepted(&author, &change, now)])?;
             self.sync()?;
             let removed = std::fs::remove_file(file::path(&self.folder, oldest));
             removed.map_err(|source| self.failed("remove its oldest file", source))?;
@@ -296,7 +304,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The place behind the last entry; cuts off what a crash tore.
-fn last(folder: &Path, files: &[u64], amiss: &mut Amiss) -> io::Result<Place> {
+fn last(folder: &Path, files: &[u64], amiss: &mut LogDamage) -> io::Result<ChainPlace> {
     for (back, number) in files.iter().rev().enumerate() {
         let path = file::path(folder, *number);
         let text = std::fs::read(&path)?;
@@ -313,20 +321,20 @@ fn last(folder: &Path, files: &[u64], amiss: &mut Amiss) -> io::Result<Place> {
             return Ok(place);
         }
     }
-    Ok(Place::start())
+    Ok(ChainPlace::start())
 }
 
-struct Scanned {
+struct ScannedFile {
     /// Behind the last line that is whole.
-    place: Option<Place>,
+    place: Option<ChainPlace>,
     /// Bytes up to its end.
     whole: usize,
     /// A line before it is not whole: that is no tear.
     damaged: bool,
 }
 
-fn scan(text: &[u8]) -> Scanned {
-    let mut scanned = Scanned {
+fn scan(text: &[u8]) -> ScannedFile {
+    let mut scanned = ScannedFile {
         place: None,
         whole: 0,
         damaged: false,
@@ -340,7 +348,7 @@ fn scan(text: &[u8]) -> Scanned {
             continue;
         };
         scanned.damaged |= bad;
-        scanned.place = Some(Place {
+        scanned.place = Some(ChainPlace {
             n: line.entry.n,
             hash: line.hash,
         });

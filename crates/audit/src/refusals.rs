@@ -11,19 +11,19 @@ const SPAN: Duration = Duration::from_secs(60);
 /// Those who may not, and those who may but asked for something that cannot be: the former cannot crowd the
 /// latter out.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    denied: Counted,
-    others: Counted,
+pub(crate) struct RefusalCounts {
+    denied: CountedRefusals,
+    others: CountedRefusals,
 }
 
 #[derive(Debug, Default)]
-struct Counted {
+struct CountedRefusals {
     since: Option<Timestamp>,
     noted: u32,
     unnoted: u64,
 }
 
-impl Refusals {
+impl RefusalCounts {
     /// Whether one more is noted now; then gives how many of its kind were not since the last.
     pub(crate) fn admit(&mut self, status: u16, now: Timestamp) -> Option<u64> {
         let counted = match status {
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_does_not_crowd_others_out() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RefusalCounts::default();
         let start = Timestamp::from_unix_millis(1_000_000);
         for _ in 0..NOTED_MAX {
             assert_eq!(refusals.admit(401, start), Some(0));

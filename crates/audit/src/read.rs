@@ -1,7 +1,7 @@
 //! Reading the log, while it is written to or not, and checking its chain.
 
-use super::entry::Entry;
-use super::file::{self, FILE_REMOVED, LINE_BYTES_MAX, NOTHING_BEFORE, Place};
+use super::entry::AuditEntry;
+use super::file::{self, ChainPlace, FILE_REMOVED, LINE_BYTES_MAX, NOTHING_BEFORE};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ const PROBLEMS_MAX: usize = 100;
 
 /// One line of the log.
 #[derive(Debug)]
-pub enum Found {
+pub enum AuditFinding {
     /// An entry, and its line.
-    Entry(Box<Entry>, String),
+    Entry(Box<AuditEntry>, String),
     /// A line that is none, or that was changed.
     Unreadable {
         /// The file.
@@ -29,20 +29,20 @@ pub enum Found {
 ///
 /// # Errors
 /// When the folder or a file cannot be read.
-pub fn read(folder: &Path, mut each: impl FnMut(Found)) -> io::Result<()> {
-    Follow::new(folder).more(&mut each)
+pub fn read(folder: &Path, mut each: impl FnMut(AuditFinding)) -> io::Result<()> {
+    AuditReader::new(folder).more(&mut each)
 }
 
 /// Reads on where it stopped.
 #[derive(Debug)]
-pub struct Follow {
+pub struct AuditReader {
     folder: PathBuf,
     number: u64,
     offset: u64,
     line: u64,
 }
 
-impl Follow {
+impl AuditReader {
     /// From the oldest entry on.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
@@ -58,7 +58,7 @@ impl Follow {
     ///
     /// # Errors
     /// When the folder or a file cannot be read.
-    pub fn more(&mut self, each: &mut dyn FnMut(Found)) -> io::Result<()> {
+    pub fn more(&mut self, each: &mut dyn FnMut(AuditFinding)) -> io::Result<()> {
         for number in file::list(&self.folder)? {
             if number < self.number {
                 continue;
@@ -71,7 +71,7 @@ impl Follow {
         Ok(())
     }
 
-    fn rest_of_file(&mut self, each: &mut dyn FnMut(Found)) -> io::Result<()> {
+    fn rest_of_file(&mut self, each: &mut dyn FnMut(AuditFinding)) -> io::Result<()> {
         let mut file = match File::open(file::path(&self.folder, self.number)) {
             Ok(file) => file,
             // It was the oldest, and is removed.
@@ -92,11 +92,11 @@ impl Follow {
             self.line += 1;
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             each(match file::parse(text) {
-                Ok(parsed) => Found::Entry(
+                Ok(parsed) => AuditFinding::Entry(
                     Box::new(parsed.entry),
                     String::from_utf8_lossy(text).into_owned(),
                 ),
-                Err(reason) => Found::Unreadable {
+                Err(reason) => AuditFinding::Unreadable {
                     file: file::name(self.number),
                     line: self.line,
                     reason,
@@ -108,7 +108,7 @@ impl Follow {
 
 /// What a check of the chain found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct AuditReport {
     /// Entries that are whole.
     pub entries: u64,
     /// The number of the first; those before it were removed, if it is above 1.
@@ -121,7 +121,7 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
-impl Report {
+impl AuditReport {
     fn problem(&mut self, text: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(text);
@@ -136,17 +136,17 @@ impl Report {
 ///
 /// # Errors
 /// When the folder or a file cannot be read.
-pub fn verify(folder: &Path, kept: Option<&str>) -> io::Result<Report> {
-    let head = Place::read(folder);
-    let mut report = Report::default();
-    let mut place: Option<Place> = None;
+pub fn verify(folder: &Path, kept: Option<&str>) -> io::Result<AuditReport> {
+    let head = ChainPlace::read(folder);
+    let mut report = AuditReport::default();
+    let mut place: Option<ChainPlace> = None;
     let mut removed_up_to = 0;
     let (mut head_differs, mut kept_found) = (false, kept.is_none());
     read(folder, |found| match found {
-        Found::Unreadable { file, line, reason } => {
+        AuditFinding::Unreadable { file, line, reason } => {
             report.problem(format!("{file} line {line}: {reason}"));
         }
-        Found::Entry(entry, line) => {
+        AuditFinding::Entry(entry, line) => {
             let Ok(parsed) = file::parse(line.as_bytes()) else {
                 return;
             };
@@ -166,7 +166,7 @@ pub fn verify(folder: &Path, kept: Option<&str>) -> io::Result<Report> {
                 .is_some_and(|head| head.n == entry.n && head.hash != parsed.hash);
             kept_found |= kept.is_some_and(|kept| kept.eq_ignore_ascii_case(&parsed.hash));
             report.entries += 1;
-            place = Some(Place {
+            place = Some(ChainPlace {
                 n: entry.n,
                 hash: parsed.hash,
             });
@@ -201,14 +201,14 @@ pub fn verify(folder: &Path, kept: Option<&str>) -> io::Result<Report> {
     Ok(report)
 }
 
-fn first(report: &mut Report, n: u64, previous: &str) {
+fn first(report: &mut AuditReport, n: u64, previous: &str) {
     report.first = n;
     if n == 1 && previous != NOTHING_BEFORE {
         report.problem("entry 1: follows on another".to_owned());
     }
 }
 
-fn follows(report: &mut Report, before: &Place, n: u64, previous: &str) {
+fn follows(report: &mut AuditReport, before: &ChainPlace, n: u64, previous: &str) {
     if n != before.n + 1 {
         let gap = format!("entry {n}: comes after entry {}", before.n);
         report.problem(gap);

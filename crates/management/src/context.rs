@@ -1,15 +1,17 @@
 //! What every request needs: the store, how destinations are asked, the clock, the settings.
 
 use crate::arm::error::Error;
-use crate::cause::{self, Cause};
-use crate::operations::{Expiry, Operation};
-use crate::provision::{self, Verdict};
+use crate::arm::request::ArmRequest;
+use crate::audit_cause::{self, AuditCause};
 use crate::settings::Settings;
-use crate::store::{Change, State, Store};
+use crate::store::RecordStore;
+use crate::store::expiry::OperationExpiry;
+use crate::store::operation::ProvisioningVerdict;
+use crate::store::state::{StoreChange, StoreState};
 use arc_swap::ArcSwap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use tokio::sync::Semaphore;
-use twinroute_listen::audit::Audit;
+use twinroute_audit::AuditLog;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::Connect;
@@ -20,8 +22,8 @@ use uuid::Uuid;
 const PROBES_MAX: usize = 64;
 
 /// Shared by all requests and by the operations that they start.
-pub(crate) struct Desk {
-    pub(crate) store: Store,
+pub(crate) struct ServerContext {
+    pub(crate) store: RecordStore,
     pub(crate) settings: Settings,
     /// The instance that is served without a prefix.
     pub(crate) default_instance: InstanceName,
@@ -31,17 +33,31 @@ pub(crate) struct Desk {
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
     /// Where changes are noted before they are made.
-    pub(crate) audit: ArcSwap<Audit>,
-    expiry: Expiry,
+    pub(crate) audit: ArcSwap<AuditLog>,
+    pub(crate) expiry: OperationExpiry,
     /// Operations whose end is known and not stored yet.
-    ended: Mutex<Vec<(Uuid, Verdict)>>,
+    ended: Mutex<Vec<(Uuid, ProvisioningVerdict)>>,
     /// The turn to store them.
     pub(crate) ending: tokio::sync::Mutex<()>,
 }
 
-impl Desk {
+/// A request, and what it needs.
+#[derive(Clone, Copy)]
+pub(crate) struct ServerCall<'a> {
+    pub(crate) context: &'a Arc<ServerContext>,
+    pub(crate) request: &'a ArmRequest,
+}
+
+impl<'a> ServerCall<'a> {
+    /// As [`RecordStore::read`].
+    pub(crate) fn state(self) -> RwLockReadGuard<'a, StoreState> {
+        self.context.store.read()
+    }
+}
+
+impl ServerContext {
     pub(crate) fn new(
-        store: Store,
+        store: RecordStore,
         settings: Settings,
         default_instance: InstanceName,
         connect: Arc<dyn Connect>,
@@ -56,14 +72,14 @@ impl Desk {
             beside: ArcSwap::default(),
             probes: Semaphore::new(PROBES_MAX),
             audit: ArcSwap::default(),
-            expiry: Expiry::default(),
+            expiry: OperationExpiry::default(),
             ended: Mutex::default(),
             ending: tokio::sync::Mutex::default(),
         })
     }
 
     /// Operations whose end is known and not stored yet. Not to be held across anything that waits.
-    pub(crate) fn ended(&self) -> MutexGuard<'_, Vec<(Uuid, Verdict)>> {
+    pub(crate) fn ended(&self) -> MutexGuard<'_, Vec<(Uuid, ProvisioningVerdict)>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,49 +88,34 @@ impl Desk {
     /// Dropping the future does not undo the change.
     pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        cause: Option<&Cause>,
-        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, T), Error> + Send + 'static,
+        cause: Option<AuditCause>,
+        decide: impl FnOnce(&Self, &StoreState) -> Result<(Vec<StoreChange>, T), Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (desk, cause) = (Arc::clone(self), cause.cloned());
-        let changed = tokio::task::spawn_blocking(move || {
-            desk.store_noted(cause.as_ref(), |state| decide(&desk, state))
-        });
-        changed.await.unwrap_or_else(failed)
+        self.off_thread(move |context| {
+            context.change_now(cause.as_ref(), |state| decide(context, state))
+        })
+        .await
     }
 
-    /// As [`Self::change`], for a change that begins an operation: adds it, and sets it going.
-    pub(crate) async fn begin<T: Send + 'static>(
+    /// Runs what blocks on the disk off the threads that serve requests; to its end, also when the future is dropped.
+    pub(crate) async fn off_thread<T: Send + 'static>(
         self: &Arc<Self>,
-        cause: &Cause,
-        decide: impl FnOnce(&Self, &State) -> Result<(Vec<Change>, Option<Operation>, T), Error>
-        + Send
-        + 'static,
+        run: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (desk, cause) = (Arc::clone(self), cause.clone());
-        let begun = tokio::task::spawn_blocking(move || {
-            let (operation, outcome) = desk.store_noted(Some(&cause), |state| {
-                let (mut changes, operation, outcome) = decide(&desk, state)?;
-                if let Some(operation) = &operation {
-                    changes.extend(desk.expiry.due(state, desk.clock.now()));
-                    changes.push(Change::Note(operation.clone()));
-                }
-                Ok((changes, (operation, outcome)))
-            })?;
-            // Here, so that it goes on when the caller does not wait for the answer.
-            if let Some(operation) = operation {
-                let finish = provision::finish(Arc::clone(&desk), operation.id);
-                drop(tokio::spawn(finish));
-            }
-            Ok(outcome)
-        });
-        begun.await.unwrap_or_else(failed)
+        let context = Arc::clone(self);
+        let ran = tokio::task::spawn_blocking(move || run(&context));
+        ran.await.unwrap_or_else(|error| {
+            Err(Error::Store {
+                reason: error.to_string(),
+            })
+        })
     }
 
     /// Stores what is decided once it is noted. Blocks on the disk.
-    fn store_noted<T>(
+    pub(crate) fn change_now<T>(
         &self,
-        cause: Option<&Cause>,
-        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), Error>,
+        cause: Option<&AuditCause>,
+        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
     ) -> Result<T, Error> {
         let audit = self.audit.load();
         let Some(cause) = cause.filter(|_| audit.is_on()) else {
@@ -124,7 +125,7 @@ impl Desk {
         let stored = self.store.change_noted(decide, |state, changes| {
             let changes = cause.changes(state, changes);
             let accepted = audit.accept(cause.author(), &changes);
-            accepted.map_err(|error| cause::unnoted(&error))?;
+            accepted.map_err(|error| audit_cause::unnoted(&error))?;
             noted = changes;
             Ok(())
         });
@@ -136,23 +137,4 @@ impl Desk {
         }
         stored
     }
-
-    /// Goes on with operations that a stop interrupted.
-    pub(crate) fn resume(self: &Arc<Self>) {
-        let state = self.store.read();
-        let running = state
-            .operations()
-            .filter(|operation| operation.is_running());
-        let running: Vec<_> = running.map(|operation| operation.id).collect();
-        drop(state);
-        for id in running {
-            drop(tokio::spawn(provision::finish(Arc::clone(self), id)));
-        }
-    }
-}
-
-fn failed<T>(error: tokio::task::JoinError) -> Result<T, Error> {
-    Err(Error::Store {
-        reason: error.to_string(),
-    })
 }

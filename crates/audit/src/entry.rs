@@ -1,12 +1,12 @@
 //! What stands in the log.
 
-use crate::client_certificate::ClientCertificate;
-use crate::peer::Peer;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Extensions, HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use twinroute_listen::ClientCertificate;
+use twinroute_listen::Peer;
 use twinroute_model::clock::Timestamp;
 
 /// Characters of a text that a caller chose.
@@ -17,11 +17,11 @@ const BODY_BYTES_MAX: usize = 128 << 10;
 
 /// Who asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
+pub struct AuditedCaller {
     /// As the log of the daemon names them too.
     pub name: String,
     /// How that is known.
-    pub by: By,
+    pub by: CallerProof,
     /// `sub` of a signed token.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
@@ -36,7 +36,7 @@ pub struct Who {
 /// How it is known who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum CallerProof {
     /// By a token that stands for itself.
     Token,
     /// By a token that an identity provider signed.
@@ -53,9 +53,9 @@ pub enum By {
 
 /// Who asked, from where, of whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
+pub struct ChangeAuthor {
     /// Who.
-    pub who: Who,
+    pub who: AuditedCaller,
     /// An address and port, `unix` for a unix socket, or `command`.
     pub from: String,
     /// What was asked: `management`, `admin`, `command` or `signal`.
@@ -64,7 +64,7 @@ pub struct Author {
     pub request: String,
 }
 
-impl Author {
+impl ChangeAuthor {
     /// The author of a request that came from `peer`. `name` is whom the server's access found, though they may not do
     /// what they ask for; nothing where it cannot tell.
     #[must_use]
@@ -80,23 +80,23 @@ impl Author {
         let token = name.and_then(|_| signed(headers));
         let presented = headers.contains_key(header::AUTHORIZATION);
         let by = match (name, &token) {
-            (None, _) => By::Nobody,
-            (Some(_), Some(_)) => By::Jwt,
-            (Some("local"), None) if certificate.is_some() => By::Certificate,
-            (Some("local"), None) => By::Anonymous,
-            (Some(_), None) if presented => By::Token,
-            (Some(_), None) if certificate.is_some() => By::Certificate,
-            (Some(_), None) => By::Anonymous,
+            (None, _) => CallerProof::Nobody,
+            (Some(_), Some(_)) => CallerProof::Jwt,
+            (Some("local"), None) if certificate.is_some() => CallerProof::Certificate,
+            (Some("local"), None) => CallerProof::Anonymous,
+            (Some(_), None) if presented => CallerProof::Token,
+            (Some(_), None) if certificate.is_some() => CallerProof::Certificate,
+            (Some(_), None) => CallerProof::Anonymous,
         };
         let certificate = certificate.unwrap_or_default();
         let name = match (by, name) {
-            (By::Certificate, _) => certificate.clone(),
+            (CallerProof::Certificate, _) => certificate.clone(),
             (_, Some(name)) => plain(name),
             (_, None) => "unknown".to_owned(),
         };
         let (subject, issuer) = token.unwrap_or_default();
         Self {
-            who: Who {
+            who: AuditedCaller {
                 name,
                 by,
                 subject,
@@ -124,9 +124,9 @@ impl Author {
     #[must_use]
     pub fn command(server: &'static str, name: &str) -> Self {
         Self {
-            who: Who {
+            who: AuditedCaller {
                 name: plain(name),
-                by: By::Command,
+                by: CallerProof::Command,
                 subject: String::new(),
                 issuer: String::new(),
                 certificate: String::new(),
@@ -157,7 +157,7 @@ fn signed(headers: &HeaderMap) -> Option<(String, String)> {
 
 /// What is to be changed, without any secret.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Change {
+pub struct AuditedChange {
     /// As Azure names operations: `Microsoft.DigitalTwins/digitalTwinsInstances/endpoints/write`; of the admin API
     /// `endpoint/pause` and the like.
     pub operation: String,
@@ -171,7 +171,7 @@ pub struct Change {
     pub secrets_changed: Vec<String>,
 }
 
-impl Change {
+impl AuditedChange {
     /// What is no change of a resource that has a body.
     #[must_use]
     pub fn step(operation: impl Into<String>, resource: impl Into<String>) -> Self {
@@ -186,7 +186,7 @@ impl Change {
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// It was made, unless one with the same request says `failed` after it.
     Accepted,
     /// It was not made: `status` and `code` say why.
@@ -197,13 +197,13 @@ pub enum Outcome {
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct AuditEntry {
     /// Counts from 1.
     pub n: u64,
     /// When: RFC 3339 in UTC, with milliseconds.
     pub at: String,
     /// Who.
-    pub who: Who,
+    pub who: AuditedCaller,
     /// From where.
     pub from: String,
     /// What was asked.
@@ -213,7 +213,7 @@ pub struct Entry {
     /// What it is done to.
     pub resource: String,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: ChangeOutcome,
     /// The HTTP status of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -245,9 +245,9 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-impl Entry {
+impl AuditEntry {
     /// Its number comes when it is written.
-    pub(crate) fn accepted(author: &Author, change: &Change, now: Timestamp) -> Self {
+    pub(crate) fn accepted(author: &ChangeAuthor, change: &AuditedChange, now: Timestamp) -> Self {
         Self {
             n: 0,
             at: now.rfc3339(),
@@ -256,7 +256,7 @@ impl Entry {
             server: author.server.to_owned(),
             operation: plain(&change.operation),
             resource: plain(&change.resource),
-            outcome: Outcome::Accepted,
+            outcome: ChangeOutcome::Accepted,
             status: None,
             code: String::new(),
             unnoted: 0,

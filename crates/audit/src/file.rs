@@ -1,6 +1,6 @@
 //! The files of the log and the lines in them.
 
-use super::entry::Entry;
+use super::entry::AuditEntry;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -34,12 +34,12 @@ const HASH_MEMBER: &str = ",\"hash\":\"";
 
 /// Where the log is after an entry: its number and hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ChainPlace {
     pub(crate) n: u64,
     pub(crate) hash: String,
 }
 
-impl Place {
+impl ChainPlace {
     pub(crate) fn start() -> Self {
         Self {
             n: 0,
@@ -64,29 +64,29 @@ impl Place {
 }
 
 /// A line, taken apart and found whole.
-pub(crate) struct Line {
-    pub(crate) entry: Entry,
+pub(crate) struct AuditLine {
+    pub(crate) entry: AuditEntry,
     pub(crate) previous: String,
     pub(crate) hash: String,
 }
 
 #[derive(Deserialize)]
-struct Chained {
+struct ChainedLine {
     previous: String,
     hash: String,
     #[serde(flatten)]
-    entry: Entry,
+    entry: AuditEntry,
 }
 
 /// An entry as a line with its end, and the place behind it.
-pub(crate) fn line(mut entry: Entry, before: &Place) -> (Vec<u8>, Place) {
+pub(crate) fn line(mut entry: AuditEntry, before: &ChainPlace) -> (Vec<u8>, ChainPlace) {
     entry.n = before.n + 1;
     let mut text = serde_json::to_string(&entry).expect("texts and values are JSON");
     text.pop();
     write!(text, ",\"previous\":\"{}\"", before.hash).expect("a String takes everything");
     let hash = hash(text.as_bytes());
     writeln!(text, "{HASH_MEMBER}{hash}\"}}").expect("a String takes everything");
-    let place = Place { n: entry.n, hash };
+    let place = ChainPlace { n: entry.n, hash };
     (text.into_bytes(), place)
 }
 
@@ -94,9 +94,9 @@ pub(crate) fn line(mut entry: Entry, before: &Place) -> (Vec<u8>, Place) {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn parse(line: &[u8]) -> Result<Line, &'static str> {
-    let chained: Chained = serde_json::from_slice(line).map_err(|_| "is no entry")?;
-    let Chained {
+pub(crate) fn parse(line: &[u8]) -> Result<AuditLine, &'static str> {
+    let chained: ChainedLine = serde_json::from_slice(line).map_err(|_| "is no entry")?;
+    let ChainedLine {
         previous,
         hash: noted,
         entry,
@@ -110,7 +110,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Line, &'static str> {
     if hash(hashed) != noted {
         return Err("was changed: its hash is another");
     }
-    Ok(Line {
+    Ok(AuditLine {
         entry,
         previous,
         hash: noted,

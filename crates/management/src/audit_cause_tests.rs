@@ -4,7 +4,9 @@ use http::StatusCode;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
-use twinroute_listen::audit::{Audit, AuditSettings, Entry, Found, Outcome, read, verify};
+use twinroute_audit::{
+    AuditEntry, AuditFinding, AuditLog, AuditSettings, ChangeOutcome, read, verify,
+};
 use twinroute_model::clock::SystemClock;
 
 const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg";
@@ -24,15 +26,15 @@ fn hub(key: &str) -> Value {
     json!({ "properties": { "endpointType": "EventHub", "connectionStringPrimaryKey": string } })
 }
 
-fn open(folder: &Path) -> Audit {
-    Audit::open(folder, &AuditSettings::default(), Arc::new(SystemClock)).unwrap()
+fn open(folder: &Path) -> AuditLog {
+    AuditLog::open(folder, &AuditSettings::default(), Arc::new(SystemClock)).unwrap()
 }
 
-fn entries(folder: &Path) -> Vec<Entry> {
+fn entries(folder: &Path) -> Vec<AuditEntry> {
     let mut all = Vec::new();
     read(folder, |found| match found {
-        Found::Entry(entry, _) => all.push(*entry),
-        Found::Unreadable { .. } => panic!("{found:?}"),
+        AuditFinding::Entry(entry, _) => all.push(*entry),
+        AuditFinding::Unreadable { .. } => panic!("{found:?}"),
     })
     .unwrap();
     assert_eq!(verify(folder, None).unwrap().problems, [] as [&str; 0]);
@@ -98,7 +100,11 @@ async fn each_change_is_noted_as_it_was_and_as_it_is_without_secrets() {
         (format!("{endpoints}/delete"), (true, true)),
     ];
     assert_eq!(told, expect);
-    assert!(found.iter().all(|entry| entry.outcome == Outcome::Accepted));
+    assert!(
+        found
+            .iter()
+            .all(|entry| entry.outcome == ChangeOutcome::Accepted)
+    );
     let changed = "/properties/connectionStringPrimaryKey";
     assert_eq!(found[3].secrets_changed, [changed]);
     let shown = found[3].after.as_ref().unwrap().pointer(changed).unwrap();
@@ -156,10 +162,10 @@ async fn refusals_and_shown_keys_are_noted_and_reads_are_not() {
         (entry.outcome, entry.status, entry.code.as_str())
     };
     let (outcome, status, _) = told("endpoints/write");
-    assert_eq!((outcome, status), (Outcome::Refused, Some(400)));
+    assert_eq!((outcome, status), (ChangeOutcome::Refused, Some(400)));
     assert_eq!(
         told("provisioningServices/listkeys/action").0,
-        Outcome::Accepted
+        ChangeOutcome::Accepted
     );
     let text = text(folder.path());
     let key = keys.json["value"][0]["primaryKey"].as_str().unwrap();
@@ -176,11 +182,11 @@ async fn what_cannot_be_noted_is_not_done() {
         ..AuditSettings::default()
     };
     let other = folder.path().join("other");
-    let audit = Audit::open(&other, &settings, Arc::new(SystemClock)).unwrap();
+    let audit = AuditLog::open(&other, &settings, Arc::new(SystemClock)).unwrap();
     audit
         .accept(
-            &twinroute_listen::audit::Author::command("command", "tests"),
-            &[audit::Change::step("a", "b")],
+            &twinroute_audit::ChangeAuthor::command("command", "tests"),
+            &[twinroute_audit::AuditedChange::step("a", "b")],
         )
         .unwrap();
     std::fs::create_dir(other.join("audit-00000002.jsonl")).unwrap();
@@ -204,9 +210,10 @@ async fn what_cannot_be_noted_is_not_done() {
 #[test]
 fn a_path_names_what_is_asked_for() {
     let cause = |method: Method, path: &str| {
-        let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
-        let author = Author::command("management", "tests");
-        let asked = Cause::of(author, &method, &words).asked(path);
+        let path_words = path.to_ascii_lowercase();
+        let last = path_words.rsplit('/').next().unwrap_or_default();
+        let author = ChangeAuthor::command("management", "tests");
+        let asked = AuditCause::new(author, &method, last).asked(path);
         (asked.operation, asked.resource)
     };
     let twins = twins();

@@ -7,7 +7,7 @@
 //! whoever notes a change gives it as reads show it.
 //!
 //! Layout: `audit-00000001.jsonl` and so on, `head` with number and hash of the last entry, by which a missing end
-//! is seen, and `lock`. A line is an [`Entry`] as JSON, followed by `"previous"` and `"hash"`; the hash is SHA-256,
+//! is seen, and `lock`. A line is an [`AuditEntry`] as JSON, followed by `"previous"` and `"hash"`; the hash is SHA-256,
 //! in hexadecimal, over the line's bytes before `,"hash":`, which hold that of the line before. The first has
 //! zeros in its place.
 
@@ -18,35 +18,37 @@ mod read;
 mod refusals;
 mod settings;
 
-use self::log::Log;
-use self::refusals::Refusals;
+use self::log::AuditWriter;
+use self::refusals::RefusalCounts;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use twinroute_model::clock::{Clock, Timestamp};
 
-pub use self::entry::{Author, By, Change, Entry, Outcome, Who};
+pub use self::entry::{
+    AuditEntry, AuditedCaller, AuditedChange, CallerProof, ChangeAuthor, ChangeOutcome,
+};
 pub use self::log::AuditError;
-pub use self::read::{Follow, Found, Report, read, verify};
+pub use self::read::{AuditFinding, AuditReader, AuditReport, read, verify};
 pub use self::settings::AuditSettings;
 
 /// The log of a process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Audit(Option<Arc<Open>>);
+pub struct AuditLog(Option<Arc<OpenLog>>);
 
-struct Open {
-    log: Mutex<Log>,
-    refusals: Mutex<Refusals>,
+struct OpenLog {
+    log: Mutex<AuditWriter>,
+    refusals: Mutex<RefusalCounts>,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for Audit {
+impl std::fmt::Debug for AuditLog {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("Audit");
         shown.field("on", &self.0.is_some()).finish_non_exhaustive()
     }
 }
 
-impl Audit {
+impl AuditLog {
     /// Notes nothing.
     #[must_use]
     pub fn off() -> Self {
@@ -63,8 +65,8 @@ impl Audit {
         settings: &AuditSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuditError> {
-        let log = Log::open(folder, settings, clock.now())?;
-        Ok(Self(Some(Arc::new(Open {
+        let log = AuditWriter::open(folder, settings, clock.now())?;
+        Ok(Self(Some(Arc::new(OpenLog {
             log: Mutex::new(log),
             refusals: Mutex::default(),
             clock,
@@ -81,14 +83,18 @@ impl Audit {
     ///
     /// # Errors
     /// [`AuditError`]; then none is noted, and none may be made.
-    pub fn accept(&self, author: &Author, changes: &[Change]) -> Result<(), AuditError> {
+    pub fn accept(
+        &self,
+        author: &ChangeAuthor,
+        changes: &[AuditedChange],
+    ) -> Result<(), AuditError> {
         let Some(open) = &self.0 else {
             return Ok(());
         };
         let now = open.clock.now();
         let entries = changes
             .iter()
-            .map(|change| Entry::accepted(author, change, now));
+            .map(|change| AuditEntry::accepted(author, change, now));
         open.log().append(entries.collect(), now)
     }
 
@@ -97,7 +103,11 @@ impl Audit {
     ///
     /// # Errors
     /// As [`Self::accept`].
-    pub async fn accept_one(&self, author: &Author, change: Change) -> Result<(), AuditError> {
+    pub async fn accept_one(
+        &self,
+        author: &ChangeAuthor,
+        change: AuditedChange,
+    ) -> Result<(), AuditError> {
         if self.0.is_none() {
             return Ok(());
         }
@@ -107,17 +117,17 @@ impl Audit {
     }
 
     /// Notes that changes, noted as accepted, were not made after all. What cannot be noted is logged.
-    pub fn failed(&self, author: &Author, changes: &[Change], code: &str) {
+    pub fn failed(&self, author: &ChangeAuthor, changes: &[AuditedChange], code: &str) {
         let Some(open) = &self.0 else {
             return;
         };
         let now = open.clock.now();
-        let entries = changes.iter().map(|change| Entry {
-            outcome: Outcome::Failed,
+        let entries = changes.iter().map(|change| AuditEntry {
+            outcome: ChangeOutcome::Failed,
             code: code.to_owned(),
             before: None,
             after: None,
-            ..Entry::accepted(author, change, now)
+            ..AuditEntry::accepted(author, change, now)
         });
         report(open.log().append(entries.collect(), now));
     }
@@ -126,7 +136,7 @@ impl Audit {
     /// next that is noted tells how many were not. What cannot be noted is logged: nothing was done.
     ///
     /// Returns at once; a crash may lose it.
-    pub fn refuse(&self, author: &Author, change: &Change, status: u16, code: &str) {
+    pub fn refuse(&self, author: &ChangeAuthor, change: &AuditedChange, status: u16, code: &str) {
         let Some(open) = &self.0 else {
             return;
         };
@@ -134,12 +144,12 @@ impl Audit {
         let Some(unnoted) = open.refusals().admit(status, now) else {
             return;
         };
-        let entry = Entry {
-            outcome: Outcome::Refused,
+        let entry = AuditEntry {
+            outcome: ChangeOutcome::Refused,
             status: Some(status),
             code: code.to_owned(),
             unnoted,
-            ..Entry::accepted(author, change, now)
+            ..AuditEntry::accepted(author, change, now)
         };
         let audit = self.clone();
         let write = move || audit.append_unsynced(entry, now);
@@ -149,19 +159,19 @@ impl Audit {
         }
     }
 
-    fn append_unsynced(&self, entry: Entry, now: Timestamp) {
+    fn append_unsynced(&self, entry: AuditEntry, now: Timestamp) {
         if let Some(open) = &self.0 {
             report(open.log().append_unsynced(entry, now));
         }
     }
 }
 
-impl Open {
-    fn log(&self) -> MutexGuard<'_, Log> {
+impl OpenLog {
+    fn log(&self) -> MutexGuard<'_, AuditWriter> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+    fn refusals(&self) -> MutexGuard<'_, RefusalCounts> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

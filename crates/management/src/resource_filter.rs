@@ -3,7 +3,7 @@
 //! Source: Azure REST reference, "Resources - List": comparisons with `eq` and `ne` of `resourceType`, `name`,
 //! `location`, `resourceGroup`, `tagName` and `tagValue`, `substringof`, joined by `and` and `or`.
 
-use crate::store::record::Record;
+use crate::store::record::ResourceRecord;
 use serde_json::Value;
 
 /// Bytes of a filter.
@@ -21,10 +21,10 @@ const MEMBERS: &[&str] = &[
 
 /// Alternatives of comparisons that must all hold; none at all takes every resource.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ResourceFilter(Vec<Vec<Comparison>>);
+pub(crate) struct ResourceFilter(Vec<Vec<FilterComparison>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Comparison {
+struct FilterComparison {
     member: &'static str,
     how: ComparisonKind,
     text: String,
@@ -64,7 +64,7 @@ impl ResourceFilter {
         }
     }
 
-    pub(crate) fn takes(&self, record: &Record) -> bool {
+    pub(crate) fn takes(&self, record: &ResourceRecord) -> bool {
         self.0.is_empty()
             || self
                 .0
@@ -73,8 +73,8 @@ impl ResourceFilter {
     }
 }
 
-impl Comparison {
-    fn holds(&self, record: &Record) -> bool {
+impl FilterComparison {
+    fn holds(&self, record: &ResourceRecord) -> bool {
         let wanted = self.text.to_ascii_lowercase();
         let tags = record.body.get("tags").and_then(Value::as_object);
         let mut tags = tags.into_iter().flatten();
@@ -118,7 +118,7 @@ fn text(word: Option<String>) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn comparison(words: &mut impl Iterator<Item = String>) -> Result<Comparison, String> {
+fn comparison(words: &mut impl Iterator<Item = String>) -> Result<FilterComparison, String> {
     let first = words.next().ok_or_else(not_understood)?;
     let expect = |words: &mut dyn Iterator<Item = String>, sign: &str| match words.next() {
         Some(word) if word == sign => Ok(()),
@@ -131,7 +131,7 @@ fn comparison(words: &mut impl Iterator<Item = String>) -> Result<Comparison, St
         let member = member(words.next())?;
         expect(words, ")")?;
         let how = ComparisonKind::Contains;
-        return Ok(Comparison { member, how, text });
+        return Ok(FilterComparison { member, how, text });
     }
     let member = member(Some(first))?;
     let how = match words.next().as_deref() {
@@ -140,7 +140,7 @@ fn comparison(words: &mut impl Iterator<Item = String>) -> Result<Comparison, St
         _ => return Err(not_understood()),
     };
     let text = text(words.next())?;
-    Ok(Comparison { member, how, text })
+    Ok(FilterComparison { member, how, text })
 }
 
 /// Words, signs, and texts with their opening quote; a quote within a text is doubled (OData 4.01).
@@ -178,19 +178,19 @@ fn words(filter: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arm::id::{Kind, ResourceId};
+    use crate::arm::id::{ResourceId, ResourceKind};
     use proptest::prelude::*;
     use serde_json::{Map, json};
     use std::collections::BTreeMap;
 
     #[test]
     fn what_az_sends_is_understood() {
-        let id = ResourceId::top(Kind::Instance, "s", "Rg", "it's");
+        let id = ResourceId::top(ResourceKind::Instance, "s", "Rg", "it's");
         let body = json!({ "location": "westus2", "tags": { "env": "prod" } });
         let Value::Object(body) = body else {
             unreachable!("it is an object");
         };
-        let record = Record::new(id, body, BTreeMap::new());
+        let record = ResourceRecord::new(id, body, BTreeMap::new());
         for (filter, expect) in [
             ("", true),
             (
@@ -211,8 +211,8 @@ mod tests {
             let parsed = ResourceFilter::parse(filter).unwrap();
             assert_eq!(parsed.takes(&record), expect, "{filter}");
         }
-        let bare = ResourceId::top(Kind::Instance, "s", "g", "n");
-        let bare = Record::new(bare, Map::new(), BTreeMap::new());
+        let bare = ResourceId::top(ResourceKind::Instance, "s", "g", "n");
+        let bare = ResourceRecord::new(bare, Map::new(), BTreeMap::new());
         let tagged = ResourceFilter::parse("tagName eq 'env'").unwrap();
         assert!(!tagged.takes(&bare));
     }
