@@ -11,7 +11,8 @@ use crate::store::{Change, State};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::{Endpoint, problem};
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::endpoint::problem::{self, DeadLetterProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::FaultKind;
 use uuid::Uuid;
@@ -149,10 +150,23 @@ async fn check(desk: &Desk, record: &Record) -> Verdict {
     };
     // Dead letters are beside the point of an endpoint: what is wrong with them never stops its deliveries.
     let aside = || problem::of(endpoint.dead_letter.as_ref()?, desk.clock.now());
+    let Some(aside) = aside() else {
+        return main;
+    };
     match main {
-        Verdict::Good => aside().map_or(Verdict::Good, |aside| warning(aside.code, aside.message)),
-        other => other,
+        Verdict::Good => warning(aside.code, aside.message),
+        Verdict::Warning(main) => Verdict::Warning(with_aside(main, &aside)),
+        Verdict::Bad(main) => Verdict::Bad(with_aside(main, &aside)),
     }
+}
+
+/// Both problems in one text, the destination's first: neither hides the other.
+fn with_aside(main: Failure, aside: &DeadLetterProblem) -> Failure {
+    let message = format!(
+        "{}; beside that, {}: {}",
+        main.message, aside.code, aside.message
+    );
+    Failure { message, ..main }
 }
 
 /// Asks the destination whether it answers and takes the credential.

@@ -6,9 +6,13 @@ use super::error::Error;
 use super::id::{ResourceId, has_subscription};
 use super::json::Object;
 use crate::groups;
+use crate::store::unknown::UnknownMembers;
 use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
 use uuid::Uuid;
+
+/// What the types have in their names that have user-assigned identities.
+const USER: &str = "UserAssigned";
 
 const IDENTITIES: &[&str] = &[
     "None",
@@ -18,14 +22,31 @@ const IDENTITIES: &[&str] = &[
 ];
 
 /// Members that are read, or that are the server's own.
-pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", "userAssignedIdentities"];
+const KNOWN: &[&str] = &["principalId", "tenantId", "type", USERS];
+
+const USERS: &str = "userAssignedIdentities";
+
+/// Members of one of the `userAssignedIdentities`: both are the server's own.
+const USER_KNOWN: &[&str] = &["clientId", "principalId"];
 
 /// User-assigned identities of one resource.
 const USER_IDENTITIES_MAX: usize = 100;
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
 pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
-    let Some(kind) = kind(body)?.filter(|kind| *kind != "None") else {
+    let users = body.object(USERS)?;
+    // Null takes one away (RFC 7396), and is none in a PUT.
+    let names = users.members().filter(|(_, value)| !value.is_null());
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    let kind = kind(body)?;
+    if !kind.is_some_and(|kind| kind.contains(USER)) && !names.is_empty() {
+        let kind = kind.unwrap_or("absent");
+        return Err(Error::Invalid {
+            target: body.path(USERS),
+            rule: format!("is for a type with {USER}, and the type is {kind}: correct one of them"),
+        });
+    }
+    let Some(kind) = kind.filter(|kind| *kind != "None") else {
         return Ok(None);
     };
     let derived = |what: &str| {
@@ -44,10 +65,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
         let tenant = groups::tenant(&id.subscription);
         identity.insert("tenantId".to_owned(), tenant.to_string().into());
     }
-    let users = body.object("userAssignedIdentities")?;
-    if kind.contains("UserAssigned") && kind != "SystemAssigned" {
-        let path = "identity.userAssignedIdentities".to_owned();
-        let names: Vec<&str> = users.members().map(|(name, _)| name).collect();
+    if kind.contains(USER) {
         let rule = if names.is_empty() {
             Some("required for a user-assigned identity: a map from its ARM id to {}")
         } else if names.len() > USER_IDENTITIES_MAX {
@@ -61,7 +79,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
         };
         if let Some(rule) = rule {
             return Err(Error::Invalid {
-                target: path,
+                target: body.path(USERS),
                 rule: rule.to_owned(),
             });
         }
@@ -74,12 +92,19 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
                 json!({ "clientId": of(name, "client"), "principalId": of(name, "principal") });
             (name.to_owned(), ids)
         });
-        identity.insert(
-            "userAssignedIdentities".to_owned(),
-            Value::Object(users.collect()),
-        );
+        identity.insert(USERS.to_owned(), Value::Object(users.collect()));
     }
     Ok(Some(Value::Object(identity)))
+}
+
+/// Members that nobody knows, of the identity and of each of its user-assigned ones.
+///
+/// # Errors
+/// As [`UnknownMembers::add`], and when an identity is no object.
+pub(crate) fn unknown(body: &Object<'_>, all: &mut UnknownMembers) -> Result<(), Error> {
+    all.add("/identity", body, KNOWN)?;
+    let users = body.object(USERS)?;
+    all.add_each(&format!("/identity/{USERS}"), &users, USER_KNOWN)
 }
 
 /// `type`, with or without a blank behind the comma: clients write both.

@@ -78,7 +78,7 @@ const KNOWN: &[&str] = &[
 /// Members that nobody knows.
 fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     let mut unknown = UnknownMembers::of(body, KNOWN)?;
-    unknown.add("/identity", &body.object("identity")?, identity::KNOWN)?;
+    identity::unknown(&body.object("identity")?, &mut unknown)?;
     Ok(unknown)
 }
 
@@ -213,7 +213,6 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
                 place(desk, state, &id, Some(before), Some(&location))?;
             }
             let mut record = Record::clone(before);
-            unknown.keep(&mut record, Some(before))?;
             if let Some(tags) = new_tags {
                 record.body.insert("tags".to_owned(), tags);
             }
@@ -223,6 +222,8 @@ async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<An
                 Some(None) => drop(record.body.remove("identity")),
                 None => {}
             }
+            // Behind the identity, which is put as a whole.
+            unknown.keep(&mut record, Some(before))?;
             if let Some(access) = access {
                 let properties = record.properties_mut();
                 properties.insert("publicNetworkAccess".to_owned(), access.into());

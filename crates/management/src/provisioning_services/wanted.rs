@@ -152,7 +152,7 @@ pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     let mut all = UnknownMembers::default();
     all.add("", body, TOP)?;
     all.add("/sku", &body.object("sku")?, SKU_MEMBERS)?;
-    all.add("/identity", &body.object("identity")?, identity::KNOWN)?;
+    identity::unknown(&body.object("identity")?, &mut all)?;
     all.add("/properties", &properties, PROPERTIES)?;
     let lists = [
         ("deviceRegistryNamespaces", namespaces::KNOWN),

@@ -1,5 +1,6 @@
 //! Members that nobody knows: kept in the record and shown again, so that none is dropped in silence.
 
+use super::hidden::escaped;
 use super::record::Record;
 use crate::arm::error::Error;
 use crate::arm::json::Object;
@@ -70,6 +71,23 @@ impl UnknownMembers {
         let members =
             members.map(|(name, value)| (pointer.to_owned(), name.to_owned(), value.clone()));
         self.0.extend(members);
+        Ok(())
+    }
+
+    /// Those of each object in `objects`, a map from names to objects that stands at `pointer`.
+    ///
+    /// # Errors
+    /// As [`Self::add`], and when something in it is no object.
+    pub(crate) fn add_each(
+        &mut self,
+        pointer: &str,
+        objects: &Object<'_>,
+        known: &[&str],
+    ) -> Result<(), Error> {
+        for (name, _) in objects.members() {
+            let pointer = format!("{pointer}/{}", escaped(name));
+            self.add(&pointer, &objects.object(name)?, known)?;
+        }
         Ok(())
     }
 
