@@ -21,7 +21,10 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use twinroute_model::body::Spelling;
-use twinroute_model::endpoint::{BodySource, Endpoint, EndpointBody, EndpointType, FieldError};
+use twinroute_model::endpoint::{
+    Access, BodySource, ConnectionString, Destination, Endpoint, EndpointBody, EndpointType,
+    FieldError,
+};
 use twinroute_model::json::Document;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -69,6 +72,7 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
         kept,
     } = read(&id, &name, &document, present.as_ref())?;
     connects(desk, &owner, &endpoint)?;
+    let is_rotation = request.query(KEYS_ONLY) == Some("true");
     let (caller, now) = (request.caller.clone(), request.now);
     let outcome = desk
         .begin(&request.cause, move |desk, state| {
@@ -77,6 +81,9 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
             kept.check(before)?;
             if let Some(before) = before {
                 keeps_authentication(before, &wanted)?;
+                if is_rotation {
+                    keeps_destination(before, &endpoint)?;
+                }
                 if before.is_same(&wanted, COMPUTED) && before.state() == "Succeeded" {
                     let done = Outcome::Done(Record::clone(before));
                     return Ok((Vec::new(), None, done));
@@ -243,6 +250,44 @@ fn keeps_authentication(before: &Record, wanted: &Record) -> Result<(), Error> {
         )]));
     }
     Ok(())
+}
+
+/// Parameter of a PUT, `true` when only keys are meant to change. Not one of Azure's: it shows no connection string,
+/// so a client could not see that a new one is for another place.
+const KEYS_ONLY: &str = "keysOnly";
+
+/// Refuses a new connection string for another place than the stored one, which is not shown: reads mask it, too.
+fn keeps_destination(before: &Record, wanted: &Endpoint) -> Result<(), Error> {
+    let stored = definition(before);
+    let stored = stored.as_ref().and_then(primary_string);
+    let (Some(stored), Some(given)) = (stored, primary_string(wanted)) else {
+        return Ok(());
+    };
+    let is_same = stored.host().eq_ignore_ascii_case(given.host())
+        && stored.port() == given.port()
+        && stored
+            .entity_path()
+            .eq_ignore_ascii_case(given.entity_path());
+    if is_same {
+        return Ok(());
+    }
+    let rule = format!(
+        "is for {} at {}, which is not where the endpoint sends to: give a key of that place, or change the \
+         connection string and not only the key",
+        given.entity_path(),
+        given.host()
+    );
+    let kind = EndpointType::parse(wanted.endpoint_type()).unwrap_or(EndpointType::EventHub);
+    let field = format!("properties.{}", kind.keys()[0]);
+    Err(Error::InvalidFields(vec![FieldError::new(&field, rule)]))
+}
+
+fn primary_string(endpoint: &Endpoint) -> Option<&ConnectionString> {
+    match &endpoint.destination {
+        Destination::EventHub(Access::Keys { primary, .. })
+        | Destination::ServiceBus(Access::Keys { primary, .. }) => Some(primary),
+        _ => None,
+    }
 }
 
 /// POST `swapKeys`: the two keys change places, all else stays. Not an operation of Azure's: it shows no key, so a
