@@ -23,7 +23,7 @@ use twinroute_management::client::api::Api;
 use twinroute_management::client::error::Error;
 use twinroute_management::client::http::client;
 use twinroute_management::client::source::{AzureSettings, AzureSource};
-use twinroute_management::{Backing, Checks, Management, Settings};
+use twinroute_management::{Management, ProvisioningChecks, Settings, StoreBacking};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::{Access, Destination, Endpoint};
 use twinroute_model::name::InstanceName;
@@ -80,13 +80,13 @@ impl Server {
 
     fn listening(tls: Option<&Tls>) -> Self {
         let settings = Settings {
-            provisioning_checks: Checks::Definitions,
+            provisioning_checks: ProvisioningChecks::Definitions,
             ..Settings::default()
         };
         let default = InstanceName::new("default").unwrap();
         let clock = Arc::new(SystemClock);
         let connect = Arc::new(Nowhere);
-        let management = Management::open(&settings, Backing::Memory, default, connect, clock);
+        let management = Management::open(&settings, StoreBacking::Memory, default, connect, clock);
         let management = management.unwrap();
         let address = Address::Tcp(([127, 0, 0, 1], 0).into());
         let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();

@@ -4,9 +4,7 @@
 
 use super::error::Error;
 use super::id::{ResourceId, has_subscription};
-use super::json::Object;
-use crate::groups;
-use crate::store::unknown::UnknownMembers;
+use super::json::BodyObject;
 use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
 use uuid::Uuid;
@@ -22,18 +20,25 @@ const IDENTITIES: &[&str] = &[
 ];
 
 /// Members that are read, or that are the server's own.
-const KNOWN: &[&str] = &["principalId", "tenantId", "type", USERS];
+pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", USERS];
 
-const USERS: &str = "userAssignedIdentities";
+/// The user-assigned ones, by their ARM ids.
+pub(crate) const USERS: &str = "userAssignedIdentities";
 
 /// Members of one of the `userAssignedIdentities`: both are the server's own.
-const USER_KNOWN: &[&str] = &["clientId", "principalId"];
+pub(crate) const USER_KNOWN: &[&str] = &["clientId", "principalId"];
 
 /// User-assigned identities of one resource.
 const USER_IDENTITIES_MAX: usize = 100;
 
+/// The tenant of a subscription: made up, but always the same.
+pub(crate) fn tenant(subscription: &str) -> Uuid {
+    let seed = format!("tenant{}", subscription.to_ascii_lowercase());
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes())
+}
+
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
-pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
+pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
     let users = body.object(USERS)?;
     // Null takes one away (RFC 7396), and is none in a PUT.
     let names = users.members().filter(|(_, value)| !value.is_null());
@@ -41,10 +46,9 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
     let kind = kind(body)?;
     if !kind.is_some_and(|kind| kind.contains(USER)) && !names.is_empty() {
         let kind = kind.unwrap_or("absent");
-        return Err(Error::Invalid {
-            target: body.path(USERS),
-            rule: format!("is for a type with {USER}, and the type is {kind}: correct one of them"),
-        });
+        let rule =
+            format!("is for a type with {USER}, and the type is {kind}: correct one of them");
+        return Err(Error::invalid(body.path(USERS), rule));
     }
     let Some(kind) = kind.filter(|kind| *kind != "None") else {
         return Ok(None);
@@ -62,7 +66,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
             "principalId".to_owned(),
             derived("principal").to_string().into(),
         );
-        let tenant = groups::tenant(&id.subscription);
+        let tenant = tenant(&id.subscription);
         identity.insert("tenantId".to_owned(), tenant.to_string().into());
     }
     if kind.contains(USER) {
@@ -78,10 +82,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
             None
         };
         if let Some(rule) = rule {
-            return Err(Error::Invalid {
-                target: body.path(USERS),
-                rule: rule.to_owned(),
-            });
+            return Err(Error::invalid(body.path(USERS), rule));
         }
         let of = |name: &str, what: &str| {
             let seed = format!("{what}{}", name.to_ascii_lowercase());
@@ -97,26 +98,16 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
     Ok(Some(Value::Object(identity)))
 }
 
-/// Members that nobody knows, of the identity and of each of its user-assigned ones.
-///
-/// # Errors
-/// As [`UnknownMembers::add`], and when an identity is no object.
-pub(crate) fn unknown(body: &Object<'_>, all: &mut UnknownMembers) -> Result<(), Error> {
-    all.add("/identity", body, KNOWN)?;
-    let users = body.object(USERS)?;
-    all.add_each(&format!("/identity/{USERS}"), &users, USER_KNOWN)
-}
-
 /// `type`, with or without a blank behind the comma: clients write both.
-fn kind(body: &Object<'_>) -> Result<Option<&'static str>, Error> {
+fn kind(body: &BodyObject<'_>) -> Result<Option<&'static str>, Error> {
     let Some(text) = body.text("type")? else {
         return Ok(None);
     };
     let plain: String = text.chars().filter(|letter| *letter != ' ').collect();
     let mut known = IDENTITIES.iter();
     let known = known.find(|known| known.eq_ignore_ascii_case(&plain));
-    known.copied().map(Some).ok_or_else(|| Error::Invalid {
-        target: body.path("type"),
-        rule: not_one_of(text, IDENTITIES),
-    })
+    known
+        .copied()
+        .map(Some)
+        .ok_or_else(|| Error::invalid(body.path("type"), not_one_of(text, IDENTITIES)))
 }

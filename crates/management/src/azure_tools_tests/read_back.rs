@@ -2,7 +2,7 @@
 //! the secrets that its masks name; a mask that names none is refused.
 
 use super::*;
-use crate::export::Secrets;
+use crate::export::ExportedSecrets;
 use crate::testing::Client;
 
 const HUB: &str =
@@ -24,7 +24,7 @@ async fn with_twins(version: &'static str) -> Client {
 
 /// What stands in the store, secrets in the clear.
 fn revealed(client: &Client, id: &str) -> Value {
-    let all = client.export(Secrets::Revealed);
+    let all = client.export(ExportedSecrets::Revealed);
     let all = all["resources"].as_array().unwrap();
     let found = all.iter().find(|resource| resource["id"] == id);
     found.unwrap_or_else(|| panic!("no {id}")).clone()

@@ -1,6 +1,6 @@
 //! Provisioning and changes that meet, as a client sees them.
 
-use super::life_tests::{STRING, VERSION, event_hub, here, instance, refused, with_instance};
+use super::lifecycle_tests::{STRING, VERSION, event_hub, here, instance, refused, with_instance};
 use crate::settings::Settings;
 use crate::testing::Client;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};

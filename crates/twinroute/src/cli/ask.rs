@@ -2,7 +2,7 @@
 
 use super::address::ServerAddress;
 use super::arm::is_local;
-use super::shown::{self, ClientCertificate, Wire};
+use super::client_certificate::{self, ClientCertificate, Wire};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -42,7 +42,7 @@ pub(crate) struct Whom {
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
     #[command(flatten)]
-    shown: ClientCertificate,
+    client_certificate: ClientCertificate,
 }
 
 /// Where it is unless it is said otherwise.
@@ -85,8 +85,8 @@ impl Whom {
             ("admin-token-env", self.admin_token_env.clone()),
             ("admin-token-file", path(&self.admin_token_file)),
             ("admin-ca-file", path(&self.admin_ca_file)),
-            ("client-cert", path(&self.shown.client_cert)),
-            ("client-key", path(&self.shown.client_key)),
+            ("client-cert", path(&self.client_certificate.client_cert)),
+            ("client-key", path(&self.client_certificate.client_key)),
         ] {
             if let Some(value) = value {
                 write!(options, " --{name} {value}").expect("a String takes all that is written");
@@ -102,15 +102,15 @@ impl Whom {
             admin => admin,
         };
         let address: ServerAddress = admin.parse().context("--admin")?;
-        let shown = self.shown.read(&self.admin, address.wire())?;
+        let certificate = self.client_certificate.read(&self.admin, address.wire())?;
         let token = self.token()?;
         let client = if address.wire() == Wire::Tls {
             let outgoing = match &self.admin_ca_file {
                 Some(file) => Outgoing::direct(trust(file)?),
                 None => Outgoing::of_environment()?,
             };
-            let outgoing = match shown {
-                Some(shown) => outgoing.with_client_certificate(shown),
+            let outgoing = match certificate {
+                Some(certificate) => outgoing.with_client_certificate(certificate),
                 None => outgoing,
             };
             Client::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
@@ -153,7 +153,7 @@ impl Whom {
         let answer = answer.map_err(|error| {
             let admin = &self.admin;
             let error = anyhow::Error::new(error);
-            let context = match shown::advice(&format!("{error:#}")) {
+            let context = match client_certificate::advice(&format!("{error:#}")) {
                 Some(advice) => format!("{admin}: {advice}"),
                 None => format!("no answer from {admin}; is twinroute running there?"),
             };
@@ -320,28 +320,11 @@ pub(super) fn seconds(rfc3339: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::sample_status::endpoint_json;
     use twinroute_model::clock::ManualClock;
 
     fn status(endpoints: &[(&str, &[&str])]) -> Status {
-        let endpoint = |name: &&str| {
-            serde_json::json!({
-                "name": name, "endpoint_type": "EventGrid", "state": "healthy", "last_error": "",
-                "backing_off_ms": 0, "matched": 0, "replayed": 0, "queued": 0, "in_flight": 0,
-                "parked": 0, "delivered": 0, "discarded": 0, "discarded_by": {}, "queue_bytes": 0,
-                "memory_bytes": 0, "oldest_age_ms": 0, "latency_p50_ms": 0, "latency_p99_ms": 0,
-                "batches_in_flight_max": 1,
-                "dead_letters": {
-                    "uploaded": 0, "awaiting_upload": 0, "local": 0, "replayed": 0, "by_reason": {},
-                    "bytes": 0, "store": "local", "last_error": "", "backing_off_ms": 0,
-                    "expires_at": "", "expires_in_s": null,
-                },
-                "retry": {
-                    "schedule_s": [], "jitter_percent": 0, "attempts_max": 1, "time_to_live_s": 1,
-                    "standing_still": false, "retry_after_max_s": 1, "probe_interval_max_s": 1,
-                    "when_full": "refuse", "answers": {},
-                },
-            })
-        };
+        let endpoint = |name: &&str| endpoint_json(name, "healthy", "");
         let instances = endpoints.iter().map(|(name, endpoints)| {
             let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
             serde_json::json!({ "name": name, "endpoints": endpoints, "routes": [] })

@@ -4,6 +4,7 @@ mod address;
 mod arm;
 mod ask;
 mod audit;
+mod client_certificate;
 mod completions;
 mod dead_letters;
 mod demo;
@@ -21,7 +22,8 @@ mod private_endpoint;
 mod replay;
 mod route;
 mod run;
-mod shown;
+#[cfg(test)]
+mod sample_status;
 mod status;
 mod table;
 mod validate;

@@ -1,7 +1,7 @@
 //! One endpoint resource.
 
 use super::super::error::bounded;
-use super::text;
+use super::members::text;
 use serde_json::{Map, Value};
 use twinroute_credential::overlay::Secrets;
 use twinroute_credential::secret_field::SecretField;

@@ -7,11 +7,12 @@
 //! and recorded answers differ in case; masks of all generations count as absent.
 
 mod endpoint;
+mod members;
 mod route;
 
+use members::{object, object_name};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use twinroute_credential::overlay::Secrets;
 use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
@@ -146,31 +147,6 @@ pub fn read(instance: &InstanceName, listing: &Listing, secrets: &Secrets) -> Re
         },
         warnings,
     }
-}
-
-fn object_name(kind: &str, instance: &InstanceName, name: &str) -> String {
-    format!("{kind} {instance}/{name}")
-}
-
-fn object(item: &RawValue) -> Option<Map<String, Value>> {
-    match serde_json::from_str(item.get()) {
-        Ok(Value::Object(object)) => Some(object),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-/// A member that is there and not null: of exactly this name, else in another case.
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let other = || {
-        let mut members = object.iter();
-        members.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
-    };
-    let value = object.get(name).or_else(other)?;
-    (!value.is_null()).then_some(value)
-}
-
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    member(object, name)?.as_str()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One event route.
 
 use super::super::error::bounded;
-use super::{object_name, text};
+use super::members::{object_name, text};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use twinroute_filter::{Filter, Options};

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use serde_json::Value;
 use twinroute_credential::overlay::{Overlay, PREFIX};
 use twinroute_credential::secret_field::SecretField;
 use twinroute_model::endpoint::{Access, DeadLetter, Identity};

@@ -4,13 +4,15 @@
 //! secrets. Whatever fails, the last good definitions stand: only a complete listing replaces them. The
 //! listing is saved too, so that a start needs no Azure.
 
-mod look;
+mod poll;
 mod saved;
 mod settings;
+mod snapshot;
 mod status;
 
 pub use saved::SavedFile;
 pub use settings::{AzureSettings, CLIENT_SECRET_VARIABLE, TOKEN_VARIABLE};
+pub use snapshot::Snapshot;
 pub use status::SourceStatus;
 
 use super::api::Api;
@@ -18,7 +20,7 @@ use super::error::Error;
 use super::http;
 use super::read::{self, Listing, Reading};
 use arc_swap::ArcSwapOption;
-use look::{digest, pause};
+use poll::{InstanceApi, digest, pause};
 use status::Progress;
 use std::collections::HashSet;
 use std::future::Future;
@@ -28,7 +30,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
-use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::source::Fault;
@@ -51,21 +52,6 @@ pub enum OpenError {
     Address(#[source] Error),
 }
 
-/// Definitions as they are now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Counts snapshots of this process, from 1.
-    pub generation: u64,
-    /// SHA-256 of the listing they were made of, in hexadecimal digits.
-    pub hash: String,
-    /// The one instance; ready for `Definitions`.
-    pub instances: Vec<Instance>,
-    /// What was passed over, left out or cannot be used.
-    pub warnings: Vec<Fault>,
-    /// Endpoints that wait, and for what.
-    pub waiting: Vec<Fault>,
-}
-
 /// A listing that differs from the one before.
 struct Fresh {
     listing: Arc<Listing>,
@@ -77,12 +63,8 @@ struct Fresh {
 /// The source `azure`.
 pub struct AzureSource {
     instance: InstanceName,
-    path: String,
     poll: Duration,
-    management: Api,
-    /// A configured address; else the instance's `hostName` is asked.
-    routes: Option<Api>,
-    routes_scope: String,
+    api: InstanceApi,
     overlay: Arc<Overlay>,
     saved: Option<SavedFile>,
     clock: Arc<dyn Clock>,
@@ -101,8 +83,8 @@ impl std::fmt::Debug for AzureSource {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("AzureSource")
-            .field("management", &self.management)
-            .field("path", &self.path)
+            .field("management", &self.api.management)
+            .field("path", &self.api.path)
             .finish_non_exhaustive()
     }
 }
@@ -137,11 +119,13 @@ impl AzureSource {
         let routes = routes.map(|url| api(url, &settings.routes_scope));
         let source = Self {
             instance,
-            path: settings.path(),
             poll: settings.poll,
-            routes: routes.transpose()?,
-            management,
-            routes_scope: settings.routes_scope.clone(),
+            api: InstanceApi {
+                path: settings.path(),
+                routes: routes.transpose()?,
+                management,
+                routes_scope: settings.routes_scope.clone(),
+            },
             overlay: Arc::new(overlay),
             saved,
             clock,
@@ -207,7 +191,7 @@ impl AzureSource {
         let mut last = self.listing().as_ref().map(|(_, digest)| digest.clone());
         let mut poll = self.poll;
         loop {
-            let error = match self.look().await {
+            let error = match self.api.read().await {
                 Ok(listing) => {
                     self.progress().succeeded(self.clock.now());
                     let digest = digest(&listing);
@@ -241,7 +225,7 @@ impl AzureSource {
             let after = after.and_then(|refusal| refusal.retry_after);
             let wait = pause(poll, failures, after, fastrand::f64());
             tokio::select! {
-                () = self.management.sleep(wait) => {}
+                () = self.api.management.sleep(wait) => {}
                 () = self.hurry[0].notified(), if failures == 0 => {}
             }
         }
@@ -327,7 +311,7 @@ impl AzureSource {
 
     /// What a saved file is sealed for.
     fn context(&self) -> String {
-        saved::context(self.management.base(), &self.path)
+        saved::context(self.api.management.base(), &self.api.path)
     }
 
     fn load(&self) {
@@ -389,8 +373,8 @@ impl AzureSource {
 
     #[cfg(test)]
     fn hurried(mut self) -> Self {
-        self.management = self.management.hurried();
-        self.routes = self.routes.map(Api::hurried);
+        self.api.management = self.api.management.hurried();
+        self.api.routes = self.api.routes.map(Api::hurried);
         self
     }
 }

@@ -1,7 +1,7 @@
 //! How a source of definitions goes, for `status` and the log.
 
 use super::super::error::Error;
-use super::Snapshot;
+use super::snapshot::Snapshot;
 use serde::Serialize;
 use twinroute_model::clock::Timestamp;
 

@@ -465,12 +465,12 @@ async fn problems_of_the_overlay_are_warnings() {
 async fn without_a_host_name_nothing_is_known_of_the_routes() {
     let azure = Azure::new().await;
     let mut source = open(&azure.fake.url, nothing(), None);
-    source.routes = None;
-    let error = source.look().await.unwrap_err().to_string();
+    source.api.routes = None;
+    let error = source.api.read().await.unwrap_err().to_string();
     assert!(error.contains("has no `hostName` yet"), "{error}");
     let body = r#"{"properties":{"hostName":"main.api.weu.digitaltwins.azure.net/../x"}}"#;
     azure.change(|world| world.instead = Some(("main?", Reply::new(200, body))));
-    let error = source.look().await.unwrap_err().to_string();
+    let error = source.api.read().await.unwrap_err().to_string();
     assert!(error.contains("a `hostName` that is no host"), "{error}");
     // Live it has no scheme, in the specification's examples it has one; both are asked over TLS, which
     // this server does not speak.
@@ -478,7 +478,7 @@ async fn without_a_host_name_nothing_is_known_of_the_routes() {
         let host = azure.fake.url.strip_prefix("http://").unwrap();
         let body = format!(r#"{{"properties":{{"hostName":"{scheme}{host}"}}}}"#);
         azure.change(|world| world.instead = Some(("main?", Reply::new(200, body))));
-        let error = source.look().await.unwrap_err().to_string();
+        let error = source.api.read().await.unwrap_err().to_string();
         assert!(error.starts_with("GET 127.0.0.1/eventroutes: "), "{error}");
     }
 }

@@ -1,0 +1,184 @@
+//! The client certificate that a command shows to the server it asks.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use rustls::Error;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use twinroute_files::file_permissions::file_exposure;
+use twinroute_model::secret::Secret;
+
+/// Bytes of one file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Certificates of a chain.
+const CHAIN_MAX: usize = 16;
+
+const CERTIFICATE_VARIABLE: &str = "TWINROUTE_CLIENT_CERT";
+const KEY_VARIABLE: &str = "TWINROUTE_CLIENT_KEY";
+
+/// Which certificate is shown.
+#[derive(Args, Debug)]
+pub(crate) struct ClientCertificate {
+    /// Shows this certificate (PEM, followed by those between it and the authority); needs https and --client-key.
+    /// Without both options, TWINROUTE_CLIENT_CERT and TWINROUTE_CLIENT_KEY name the files, wherever https is used.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_cert: Option<PathBuf>,
+    /// The key of --client-cert (PEM, not encrypted), in a file that is for its owner alone.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_key: Option<PathBuf>,
+}
+
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    Tls,
+    /// Plain HTTP, or a unix socket.
+    Plain,
+}
+
+impl ClientCertificate {
+    /// Reads what is to be shown to `address`, if anything is. Blocks on the file system.
+    ///
+    /// # Errors
+    /// When a file cannot be used, one of the two is missing, or `address` takes no certificates; the text names
+    /// the file and the way out.
+    pub(super) fn read(&self, address: &str, wire: Wire) -> anyhow::Result<Option<CertifiedKey>> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        match self.files(address, wire, variable)? {
+            Some((certificate, key)) => read(&certificate, &key).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn files(
+        &self,
+        address: &str,
+        wire: Wire,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+        match (&self.client_cert, &self.client_key) {
+            (Some(certificate), Some(_)) if wire == Wire::Plain => bail!(
+                "client certificate {}: it can be shown over https:// only, and the address is {address}; \
+                 use an https:// address, or leave out --client-cert and --client-key",
+                certificate.display()
+            ),
+            (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
+            (Some(certificate), None) => bail!(
+                "client certificate {}: it needs its key; name the file with --client-key",
+                certificate.display()
+            ),
+            (None, Some(key)) => bail!(
+                "client key {}: it needs its certificate; name the file with --client-cert",
+                key.display()
+            ),
+            // The variables stand for all commands, those too that ask another address.
+            (None, None) if wire == Wire::Plain => Ok(None),
+            (None, None) => match (variable(CERTIFICATE_VARIABLE), variable(KEY_VARIABLE)) {
+                (None, None) => Ok(None),
+                (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
+                (Some(_), None) => bail!(
+                    "{CERTIFICATE_VARIABLE} is set without {KEY_VARIABLE}: set both, or neither"
+                ),
+                (None, Some(_)) => bail!(
+                    "{KEY_VARIABLE} is set without {CERTIFICATE_VARIABLE}: set both, or neither"
+                ),
+            },
+        }
+    }
+}
+
+/// Whose files are read, and who may read them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Certificate,
+    Key,
+}
+
+fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
+    let of_certificate = || format!("client certificate {}", certificate.display());
+    let of_key = || format!("client key {}", key.display());
+    let chain = text(certificate, Kind::Certificate).with_context(of_certificate)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.expose().as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap_or_default();
+    if !(1..=CHAIN_MAX).contains(&chain.len()) {
+        bail!(
+            "{}: does not hold 1 to {CHAIN_MAX} certificates in PEM; of another format, convert it with `openssl`",
+            of_certificate()
+        );
+    }
+    let secret = text(key, Kind::Key).with_context(of_key)?;
+    // What it holds instead is not told.
+    let Ok(der) = PrivateKeyDer::from_pem_slice(secret.expose().as_bytes()) else {
+        bail!(
+            "{}: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted); convert it with `openssl pkey`",
+            of_key()
+        );
+    };
+    match CertifiedKey::from_der(chain, der, &twinroute_outgoing::provider()) {
+        Ok(shown) => Ok(shown),
+        Err(Error::InconsistentKeys(_)) => bail!(
+            "{}: it is not the key of {}; name the two that were made together",
+            of_key(),
+            certificate.display()
+        ),
+        Err(error) => bail!(
+            "{} with {}: cannot be used: {error}",
+            of_certificate(),
+            key.display()
+        ),
+    }
+}
+
+fn text(path: &Path, kind: Kind) -> anyhow::Result<Secret> {
+    let file = File::open(path).context("cannot open it")?;
+    let metadata = file.metadata().context("cannot look at it")?;
+    if let Some(exposure) = file_exposure(path, &metadata).filter(|_| kind == Kind::Key) {
+        bail!("{exposure}");
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        bail!("is larger than {FILE_BYTES_MAX} bytes");
+    }
+    // Of a text that outgrows its place a copy stays behind, which nobody zeroes.
+    let bytes = usize::try_from(metadata.len()).unwrap_or_default();
+    let mut text = String::with_capacity(bytes);
+    let read = file.take(metadata.len()).read_to_string(&mut text);
+    let text = Secret::new(text);
+    read.context("cannot read it")?;
+    Ok(text)
+}
+
+/// What to do when a server ended the handshake because of the client's certificate, or of none; `said` is the
+/// error with its causes.
+pub(super) fn advice(said: &str) -> Option<&'static str> {
+    // Names of RFC 8446 §6.2, as rustls writes them.
+    let (_, alert) = said.split_once("received fatal alert: ")?;
+    let alert = alert.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
+    match alert {
+        "CertificateRequired" => {
+            Some("it asks for a client certificate: give one with --client-cert and --client-key")
+        }
+        "CertificateExpired" => {
+            Some("the client certificate has expired: give a renewed one with --client-cert")
+        }
+        "UnknownCA"
+        | "BadCertificate"
+        | "UnsupportedCertificate"
+        | "CertificateRevoked"
+        | "CertificateUnknown"
+        | "DecryptError" => Some(
+            "it does not take this client certificate: give one that an authority in its client_ca signed",
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "client_certificate_tests.rs"]
+mod tests;
