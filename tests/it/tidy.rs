@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
@@ -22,16 +22,19 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("audit", &["listen", "files", "model"]),
     ("ingress", &["listen", "router", "model"]),
     (
-        "management",
+        "arm",
         &[
-            "listen",
-            "audit",
             "credential",
             "outgoing",
             "router",
             "filter",
+            "files",
             "model",
         ],
+    ),
+    (
+        "management",
+        &["listen", "audit", "router", "filter", "model"],
     ),
     (
         "admin",

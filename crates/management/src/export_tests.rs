@@ -292,7 +292,7 @@ async fn an_import_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let key = SealKey::generate().unwrap();
     let open = || {
-        let key = twinroute_credential::key_file::from_variable("K", &key).unwrap();
+        let key = SealKey::parse(&key).unwrap();
         let backing = StoreBacking::Disk {
             path: folder.path().join("store.redb"),
             key: Box::new(key),

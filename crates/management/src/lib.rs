@@ -1,4 +1,4 @@
-//! The management API of Azure: served from an embedded store, and read as a source of definitions.
+//! The management API of Azure, served from an embedded store.
 
 mod admission;
 mod arm;
@@ -7,7 +7,6 @@ mod arm_tests;
 mod audit_cause;
 #[cfg(test)]
 mod azure_tools_tests;
-pub mod client;
 mod context;
 mod definitions;
 mod digital_twins;

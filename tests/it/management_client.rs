@@ -1,6 +1,5 @@
-//! The client against the server of this crate: definitions are put, and read back as another twinroute
+//! The client against the server of our own: definitions are put, and read back as another twinroute
 //! would read them.
-#![allow(clippy::unwrap_used, reason = "test code")]
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -14,15 +13,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use twinroute_arm::api::Api;
+use twinroute_arm::error::Error;
+use twinroute_arm::http::client;
+use twinroute_arm::source::{AzureSettings, AzureSource};
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::settings::Credential;
 use twinroute_credential::token::TokenSource;
 use twinroute_listen::access::{AccessSettings, Gate, Role, TokenSettings};
 use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
-use twinroute_management::client::api::Api;
-use twinroute_management::client::error::Error;
-use twinroute_management::client::http::client;
-use twinroute_management::client::source::{AzureSettings, AzureSource};
 use twinroute_management::{Management, ProvisioningChecks, Settings, StoreBacking};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::{Access, Destination, Endpoint};
