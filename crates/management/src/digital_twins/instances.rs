@@ -193,15 +193,11 @@ pub(crate) fn check_name(call: ServerCall<'_>, region: &str) -> Result<ArmAnswer
     if !kind.eq_ignore_ascii_case(&expected) {
         return Err(Error::invalid("type", format!("must be {expected}")));
     }
-    let is_taken = || {
-        let state = call.state();
-        state.named(ResourceKind::Instance, name).is_some()
-    };
     let answer = match names::check_instance(name) {
         Err(error) => {
             json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() })
         }
-        Ok(_) if is_taken() => json!({
+        Ok(_) if call.state().has_named(ResourceKind::Instance, name) => json!({
             "nameAvailable": false,
             "reason": "AlreadyExists",
             "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \
