@@ -12,14 +12,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use twinroute_retry::journal::{DurableTicket, Entry, NotDurable};
 
-/// Deliveries by lane: each event with its twin.
-pub(crate) type ByLane = Vec<(Arc<Lane>, Vec<(Entry, u64)>)>;
+/// What one lane is given of a batch.
+#[derive(Debug)]
+pub(crate) struct LaneDeliveries {
+    pub(crate) lane: Arc<Lane>,
+    /// In the order of their sequences.
+    pub(crate) entries: Vec<Entry>,
+}
 
 /// What the task is given.
 pub(crate) enum Commit {
     /// A batch that is on its way to the disk.
     Batch {
-        deliveries: ByLane,
+        deliveries: Vec<LaneDeliveries>,
         arrival: Arrival,
         durable: DurableTicket,
         /// Events whose producer was answered already (level `memory`).
@@ -55,8 +60,8 @@ pub(crate) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<
                 let result = durable.await;
                 if result.is_ok() {
                     receipt.accepted();
-                    for (lane, deliveries) in &deliveries {
-                        lane.push(deliveries, &arrival);
+                    for LaneDeliveries { lane, entries } in &deliveries {
+                        lane.push(entries, &arrival);
                     }
                 }
                 if let Err(error) = &result

@@ -3,7 +3,7 @@
 use crate::accept::{AcceptError, Accepted, AckLevel};
 use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
 use crate::awaited::{Awaited, Waiter};
-use crate::commit::{ByLane, Commit};
+use crate::commit::{Commit, LaneDeliveries};
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
 use crate::lane::{Arrival, Kind, Lane};
 use crate::matched::Matched;
@@ -227,7 +227,7 @@ impl Router {
     pub(crate) async fn hand_over(
         &self,
         all: &[Arc<Lane>],
-        mut matched: Matched,
+        matched: Matched,
         level: AckLevel,
         arrival: Arrival,
         receipt: Receipt,
@@ -236,14 +236,9 @@ impl Router {
             receipt.accepted();
             return Ok(None);
         }
-        let numbered = match &self.shared.disk {
-            None => Vec::new(),
-            Some(_) => matched.take_numbered(all),
-        };
         let mut offered = Offered {
             all,
             matched,
-            numbered,
             level,
             arrival,
             receipt: Some(receipt),
@@ -286,9 +281,9 @@ impl Router {
                 Ok(None)
             }
             Journal::Disk(disk) => {
-                let batch = &mut offered.numbered;
+                let bytes = offered.matched.bytes();
+                let batch = offered.matched.events_mut();
                 let events = batch.len() as u64;
-                let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
                 let appended = disk.append_from(batch).map_err(|error| match error {
                     AppendError::Full(full) => NotTaken::Full(full),
                     error => NotTaken::Refused(self.not_appended(error)),
@@ -330,13 +325,14 @@ impl Router {
             Journal::Memory(memory) => {
                 let entry = match of {
                     // It takes the place of the dead letter, which the lane lets go.
-                    Some(_) => memory.exchange(event),
+                    Some(_) => memory.exchange(event, twin),
                     None => {
-                        let appended = memory.append(vec![event]);
+                        let lanes = Vec::new();
+                        let appended = memory.append(vec![NewEvent { event, twin, lanes }]);
                         appended.map_err(|full| self.full(full))?.remove(0)
                     }
                 };
-                lane.push(&[(entry, twin)], &arrival);
+                lane.push(&[entry], &arrival);
                 Ok(None)
             }
             Journal::Disk(disk) => {
@@ -344,9 +340,11 @@ impl Router {
                 let bytes = event.size() as u64;
                 let appended = disk.replay(number, of, event, twin);
                 let appended = appended.map_err(|error| self.not_appended(error))?;
-                let entries = appended.entries.into_iter();
-                let deliveries = entries.map(|entry| (entry, twin)).collect();
-                let batch = (vec![(Arc::clone(lane), deliveries)], arrival);
+                let deliveries = vec![LaneDeliveries {
+                    lane: Arc::clone(lane),
+                    entries: appended.entries,
+                }];
+                let batch = (deliveries, arrival);
                 let receipt = Receipt::none();
                 self.send_on(batch, bytes, appended.durable, 0, receipt)
                     .map(Some)
@@ -358,7 +356,7 @@ impl Router {
     /// already.
     fn send_on(
         &self,
-        (deliveries, arrival): (ByLane, Arrival),
+        (deliveries, arrival): (Vec<LaneDeliveries>, Arrival),
         bytes: u64,
         durable: DurableTicket,
         answered: u64,
@@ -440,7 +438,7 @@ fn matching(
             continue;
         }
         accepted.deliveries += scratch.lanes.len();
-        matched.add(event, &scratch.lanes);
+        matched.add(event, &scratch.lanes, &compiled.lanes);
     }
     (matched, scratch)
 }
@@ -449,8 +447,6 @@ fn matching(
 struct Offered<'a> {
     all: &'a [Arc<Lane>],
     matched: Matched,
-    /// Its events, where the journal is on disk.
-    numbered: Vec<NewEvent>,
     level: AckLevel,
     arrival: Arrival,
     /// Until it is taken.

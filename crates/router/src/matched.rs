@@ -1,7 +1,7 @@
 //! A batch between its match and its lanes.
 
 use crate::awaited::Awaited;
-use crate::commit::ByLane;
+use crate::commit::LaneDeliveries;
 use crate::lane::{Arrival, BatchBacklog, Lane};
 use crate::table::LaneNumber as LaneIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,12 @@ use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
 use twinroute_retry::journal::{Entry, NewEvent};
 
-/// Events of a batch that matched, with their lanes and twins.
+/// Events of a batch that matched, with their lanes.
 pub(crate) struct Matched {
-    events: Vec<Event>,
-    /// Of each event, how many of `lanes` are its own, and its twin.
-    lanes_of: Vec<(usize, u64)>,
+    /// Until the journal takes them.
+    events: Vec<NewEvent>,
+    /// Of each event, how many of `lanes` are its own.
+    lane_counts: Vec<usize>,
     lanes: Vec<LaneIndex>,
 }
 
@@ -22,45 +23,36 @@ impl Matched {
     pub(crate) fn with_capacity(events: usize) -> Self {
         Self {
             events: Vec::with_capacity(events),
-            lanes_of: Vec::with_capacity(events),
+            lane_counts: Vec::with_capacity(events),
             lanes: Vec::with_capacity(events),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes_of.is_empty()
+        self.lane_counts.is_empty()
     }
 
-    pub(crate) fn add(&mut self, event: Event, lanes: &[LaneIndex]) {
-        let twin = TwinKey::of(&event).stable_hash();
-        self.lanes_of.push((lanes.len(), twin));
-        self.lanes.extend_from_slice(lanes);
-        self.events.push(event.detached());
+    /// Adds an event for some of the lanes there are.
+    pub(crate) fn add(&mut self, event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
+        // Where the journal is in memory no lane has a number, and nothing is allocated here.
+        let number = |lane: &LaneIndex| all[*lane as usize].number;
+        self.lane_counts.push(own.len());
+        self.lanes.extend_from_slice(own);
+        self.events.push(NewEvent {
+            twin: TwinKey::of(&event).stable_hash(),
+            event: event.detached(),
+            lanes: own.iter().filter_map(number).collect(),
+        });
     }
 
-    /// The events, to be taken by the journal in memory.
-    pub(crate) fn events_mut(&mut self) -> &mut Vec<Event> {
+    /// The events, to be taken by the journal.
+    pub(crate) fn events_mut(&mut self) -> &mut Vec<NewEvent> {
         &mut self.events
     }
 
-    /// Takes the events, each with the numbers of its lanes in the journal on disk.
-    pub(crate) fn take_numbered(&mut self, all: &[Arc<Lane>]) -> Vec<NewEvent> {
-        let mut rest = &*self.lanes;
-        let events = std::mem::take(&mut self.events);
-        let numbered = events
-            .into_iter()
-            .zip(&self.lanes_of)
-            .map(|(event, (count, twin))| {
-                let (own, others) = rest.split_at(*count);
-                rest = others;
-                let number = |lane: &LaneIndex| all[*lane as usize].number;
-                NewEvent {
-                    event,
-                    twin: *twin,
-                    lanes: own.iter().filter_map(number).collect(),
-                }
-            });
-        numbered.collect()
+    /// Bytes of the events, until the journal takes them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.events.iter().map(|new| new.event.size() as u64).sum()
     }
 
     /// A lane that wants no more events for now, among those that these are for.
@@ -71,10 +63,10 @@ impl Matched {
 
     /// Deliveries that these will be, and the bytes of their events together.
     pub(crate) fn deliveries(&self) -> (usize, u64) {
-        let sizes = self.events.iter().map(|event| event.size() as u64);
+        let sizes = self.events.iter().map(|new| new.event.size() as u64);
         let bytes = sizes
-            .zip(&self.lanes_of)
-            .map(|(size, (lanes, _))| size * *lanes as u64);
+            .zip(&self.lane_counts)
+            .map(|(size, lanes)| size * *lanes as u64);
         (self.lanes.len(), bytes.sum())
     }
 
@@ -105,31 +97,33 @@ impl Matched {
 
     /// Gives every lane its events.
     pub(crate) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &Arrival) {
-        if let ([(_, twin)], [entry]) = (&*self.lanes_of, &*entries) {
-            let delivery = [(entry.clone(), *twin)];
+        if let [_] = &*entries {
             for lane in &self.lanes {
-                all[*lane as usize].push(&delivery, arrival);
+                all[*lane as usize].push(&entries, arrival);
             }
             return;
         }
-        for (lane, deliveries) in self.by_lane(all, entries) {
-            lane.push(&deliveries, arrival);
+        for LaneDeliveries { lane, entries } in self.by_lane(all, entries) {
+            lane.push(&entries, arrival);
         }
     }
 
     /// Sorts the deliveries by lane.
-    pub(crate) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> ByLane {
-        let mut sorted: BTreeMap<LaneIndex, Vec<(Entry, u64)>> = BTreeMap::new();
+    pub(crate) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> Vec<LaneDeliveries> {
+        let mut sorted: BTreeMap<LaneIndex, Vec<Entry>> = BTreeMap::new();
         let mut rest = &*self.lanes;
-        for (entry, (count, twin)) in entries.into_iter().zip(&self.lanes_of) {
+        for (entry, count) in entries.into_iter().zip(&self.lane_counts) {
             let (own, others) = rest.split_at(*count);
             rest = others;
             for lane in own {
                 let line = sorted.entry(*lane).or_default();
-                line.push((entry.clone(), *twin));
+                line.push(entry.clone());
             }
         }
-        let shared = |(lane, deliveries)| (Arc::clone(&all[lane as usize]), deliveries);
-        sorted.into_iter().map(shared).collect()
+        let of_lane = |(lane, entries)| LaneDeliveries {
+            lane: Arc::clone(&all[lane as usize]),
+            entries,
+        };
+        sorted.into_iter().map(of_lane).collect()
     }
 }

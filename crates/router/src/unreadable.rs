@@ -226,11 +226,11 @@ impl Router {
             kind: Kind::Matched,
             awaited: None,
         };
+        let (lanes, level, receipt) = ([lane], AckLevel::Durable, Receipt::none());
         let mut matched = Matched::with_capacity(events.len());
         for event in events {
-            matched.add(event, &[0]);
+            matched.add(event, &[0], &lanes);
         }
-        let (lanes, level, receipt) = ([lane], AckLevel::Durable, Receipt::none());
         let handed = self.hand_over(&lanes, matched, level, arrival, receipt);
         let Some(on_disk) = handed.await? else {
             return Ok(());

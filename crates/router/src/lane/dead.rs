@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_retry::dead_letter::DeadLetter;
-use twinroute_retry::journal::Entry;
+use twinroute_retry::journal::HeldEvent;
 
 /// A dead letter that is kept here.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Dead {
     pub(crate) twin: u64,
     pub(crate) bytes: u32,
     /// Its event, when the journal is in memory.
-    pub(crate) entry: Option<Entry>,
+    pub(crate) event: Option<HeldEvent>,
     /// On its way to the store, or back into the queue.
     pub(crate) busy: bool,
     /// The store will never take it.

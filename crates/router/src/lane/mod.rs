@@ -205,13 +205,13 @@ impl Lane {
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
-    pub(crate) fn push(&self, deliveries: &[(Entry, u64)], arrival: &Arrival) {
+    pub(crate) fn push(&self, deliveries: &[Entry], arrival: &Arrival) {
         let mut wake = false;
         {
             let mut state = self.lock();
             let dead_before = state.dead_count();
-            for (entry, twin) in deliveries {
-                wake |= state.offer(entry, *twin, arrival);
+            for entry in deliveries {
+                wake |= state.offer(entry, arrival);
             }
             wake |= state.dead_count() > dead_before;
             state.hand_over();
@@ -360,8 +360,8 @@ impl Lane {
         sequence: u64,
         dead: &Dead,
     ) -> Result<Arc<Event>, Unreadable> {
-        match (&dead.entry, self.disk.clone()) {
-            (Some(entry), _) => Ok(Arc::clone(&entry.event)),
+        match (&dead.event, self.disk.clone()) {
+            (Some(held), _) => Ok(Arc::clone(held.event())),
             (None, Some(disk)) => {
                 let read = run::read_one(disk, sequence).await;
                 read.map(Arc::new)

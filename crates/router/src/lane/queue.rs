@@ -158,7 +158,7 @@ impl Queue {
         let lines = self.ready.values_mut().chain(&mut self.arrivals);
         let held = self.held.values_mut().flatten();
         for waiting in lines.chain(held).chain(self.parked.values_mut()) {
-            waiting.entry = None;
+            waiting.event = None;
         }
         self.memory = 0;
     }
@@ -332,13 +332,13 @@ impl Queue {
     fn remember(&mut self, waiting: &Waiting) {
         self.events += 1;
         self.bytes += waiting.bytes();
-        self.memory += waiting.entry.as_ref().map_or(0, |_| waiting.bytes());
+        self.memory += waiting.event.as_ref().map_or(0, |_| waiting.bytes());
     }
 
     fn forget(&mut self, waiting: &Waiting) {
         self.events -= 1;
         self.bytes -= waiting.bytes();
-        self.memory -= waiting.entry.as_ref().map_or(0, |_| waiting.bytes());
+        self.memory -= waiting.event.as_ref().map_or(0, |_| waiting.bytes());
     }
 
     /// Takes note of what became of a batch: `twins` are those of all its deliveries, one each.

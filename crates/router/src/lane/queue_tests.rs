@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use std::time::Duration;
 use twinroute_model::event::{Limits, Parts};
-use twinroute_retry::journal::Memory;
+use twinroute_retry::journal::{Memory, NewEvent};
 
 const ROOM: Room = Room {
     events_max: 4,
@@ -32,16 +32,18 @@ impl Bench {
 
     fn waiting(&mut self, twin: u64) -> Waiting {
         let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
-        let entry = self.journal.append(vec![event]).unwrap().remove(0);
+        let lanes = Vec::new();
+        let new = NewEvent { event, twin, lanes };
+        let entry = self.journal.append(vec![new]).unwrap().remove(0);
         Waiting {
             sequence: entry.sequence,
-            twin,
-            bytes: entry.event.size() as u32,
+            twin: entry.twin,
+            bytes: entry.event.event().size() as u32,
             attempts: 0,
             came: self.now,
             age_then: Duration::ZERO,
             still_then: Duration::ZERO,
-            entry: Some(entry),
+            event: Some(entry.event),
         }
     }
 

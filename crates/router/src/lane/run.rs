@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use twinroute_model::event::Event;
-use twinroute_retry::journal::{Disk, Entry, Unreadable};
+use twinroute_retry::journal::{Disk, HeldEvent, Unreadable};
 
 /// What came back.
 enum Landed {
@@ -87,7 +87,7 @@ async fn send(mut flight: Flight) -> Landed {
     let outcomes = if some_absent {
         let mut sent = outcomes.into_iter();
         let of =
-            |waiting: &super::waiting::Waiting| waiting.entry.as_ref().and_then(|_| sent.next());
+            |waiting: &super::waiting::Waiting| waiting.event.as_ref().and_then(|_| sent.next());
         flight.batch.iter().map(of).collect()
     } else {
         outcomes.into_iter().map(Some).collect()
@@ -106,7 +106,7 @@ async fn read_back(flight: &mut Flight) -> bool {
     let absent = flight
         .batch
         .iter()
-        .filter(|waiting| waiting.entry.is_none());
+        .filter(|waiting| waiting.event.is_none());
     let sequences: Vec<u64> = absent.map(|waiting| waiting.sequence).collect();
     if sequences.is_empty() {
         return false;
@@ -115,23 +115,20 @@ async fn read_back(flight: &mut Flight) -> bool {
         return true;
     };
     let reading = spawn_blocking(move || {
-        let events = disk.read(&sequences);
-        let entries = sequences.iter().zip(events);
-        let entry = |(sequence, event): (&u64, Result<Event, _>)| {
-            event.ok().map(|event| Entry::unshared(*sequence, event))
-        };
-        entries.map(entry).collect::<Vec<Option<Entry>>>()
+        let events = disk.read(&sequences).into_iter();
+        let held = events.map(|event| event.ok().map(HeldEvent::read_back));
+        held.collect::<Vec<Option<HeldEvent>>>()
     });
-    let mut entries = reading.await.unwrap_or_default().into_iter();
+    let mut events = reading.await.unwrap_or_default().into_iter();
     flight.note_read(Instant::now());
     let mut some_absent = false;
     for waiting in flight
         .batch
         .iter_mut()
-        .filter(|waiting| waiting.entry.is_none())
+        .filter(|waiting| waiting.event.is_none())
     {
-        waiting.entry = entries.next().flatten();
-        some_absent |= waiting.entry.is_none();
+        waiting.event = events.next().flatten();
+        some_absent |= waiting.event.is_none();
     }
     some_absent
 }
@@ -152,8 +149,8 @@ async fn store(upload: Box<Upload>) -> Landed {
         let fault = unreachable("journal", &error.to_string());
         return Landed::Upload(upload, Stored::Failed(fault));
     }
-    let event = match (&upload.dead.entry, upload.disk.clone()) {
-        (Some(entry), _) => Arc::clone(&entry.event),
+    let event = match (&upload.dead.event, upload.disk.clone()) {
+        (Some(held), _) => Arc::clone(held.event()),
         (None, Some(disk)) => match read_one(disk, upload.sequence).await {
             Ok(event) => Arc::new(event),
             Err(reason) => return Landed::Upload(upload, Stored::Unreadable(reason)),

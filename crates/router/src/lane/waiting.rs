@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::journal::Entry;
+use twinroute_retry::journal::HeldEvent;
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Waiting {
     /// How long its lane's time-to-live had stood still by then.
     pub(crate) still_then: Duration,
     /// Its event, while that is in memory.
-    pub(crate) entry: Option<Entry>,
+    pub(crate) event: Option<HeldEvent>,
 }
 
 impl Waiting {

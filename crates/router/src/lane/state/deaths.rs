@@ -47,7 +47,7 @@ impl State {
             accepted_at: wall.before(waiting.age(now)),
             twin: waiting.twin,
             bytes: waiting.bytes,
-            entry: waiting.entry.filter(|_| self.journal.is_none()),
+            event: waiting.event.filter(|_| self.journal.is_none()),
             busy: false,
             unstorable: false,
         };
@@ -61,7 +61,7 @@ impl State {
             accepted_at: delivery.accepted_at,
             twin: delivery.twin,
             bytes: delivery.bytes,
-            entry: None,
+            event: None,
             busy: false,
             unstorable: false,
         };

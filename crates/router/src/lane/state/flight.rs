@@ -39,10 +39,10 @@ impl Flight {
     /// Its deliveries whose events are in memory.
     pub(in crate::lane) fn deliveries(&self) -> Vec<Delivery> {
         let delivery = |waiting: &Waiting| {
-            let entry = waiting.entry.as_ref()?;
+            let held = waiting.event.as_ref()?;
             Some(Delivery {
                 sequence: waiting.sequence,
-                event: Arc::clone(&entry.event),
+                event: Arc::clone(held.event()),
                 twin: waiting.twin,
                 attempts: waiting.attempts,
             })

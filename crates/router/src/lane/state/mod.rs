@@ -202,7 +202,7 @@ impl State {
                 came: now,
                 age_then: delivery.age,
                 still_then: Duration::ZERO,
-                entry: None,
+                event: None,
             };
             match delivery.due {
                 // The clock may have been set since: at worst it waits once more.
@@ -242,7 +242,7 @@ impl State {
 
     /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
     /// to hear of it.
-    pub(super) fn offer(&mut self, entry: &Entry, twin: u64, arrival: &Arrival) -> bool {
+    pub(super) fn offer(&mut self, entry: &Entry, arrival: &Arrival) -> bool {
         match arrival.kind {
             Kind::Matched => {
                 self.ledger.matched += 1;
@@ -256,16 +256,16 @@ impl State {
         let now = arrival.came;
         let mut waiting = Waiting {
             sequence: entry.sequence,
-            twin,
-            bytes: u32::try_from(entry.event.size()).unwrap_or(u32::MAX),
+            twin: entry.twin,
+            bytes: u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX),
             attempts: 0,
             came: now,
             age_then: Duration::ZERO,
             still_then: self.still.total(now),
-            entry: None,
+            event: None,
         };
         if self.keeps_event(waiting.bytes) {
-            waiting.entry = Some(entry.clone());
+            waiting.event = Some(entry.event.clone());
         }
         if self.ended {
             self.die(waiting, DeathReason::Removed, None, now);
