@@ -1,7 +1,7 @@
 //! What became of the deliveries of one request, for whoever waits for it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 use twinroute_model::name::EndpointName;
 
@@ -105,6 +105,34 @@ impl Awaited {
 
 fn is_open(endpoints: &Endpoints) -> bool {
     endpoints.values().any(|outcomes| outcomes.open > 0)
+}
+
+/// Who waits for which deliveries of a lane, by sequence.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryTrackers(HashMap<u64, Weak<Awaited>>);
+
+impl DeliveryTrackers {
+    /// Notes who waits for a delivery. Those who have gone are forgotten before there are too many.
+    pub(crate) fn add(&mut self, sequence: u64, awaited: &Arc<Awaited>) {
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|_, awaited| awaited.strong_count() > 0);
+        }
+        self.0.insert(sequence, Arc::downgrade(awaited));
+    }
+
+    /// Tells whoever waits for a delivery how it ended.
+    pub(crate) fn end(&mut self, sequence: u64, endpoint: &EndpointName, end: End) {
+        if self.0.is_empty() {
+            return;
+        }
+        if let Some(awaited) = self
+            .0
+            .remove(&sequence)
+            .and_then(|awaited| awaited.upgrade())
+        {
+            awaited.ended(endpoint, end);
+        }
+    }
 }
 
 /// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.

@@ -5,7 +5,7 @@ use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
 use crate::awaited::{Awaited, Waiter};
 use crate::commit::{Commit, LaneDeliveries};
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
-use crate::lane::{Arrival, Kind, Lane};
+use crate::lane::{Arrival, Lane};
 use crate::matched::Matched;
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
@@ -168,9 +168,8 @@ impl Router {
         if let Some(awaited) = &awaited {
             matched.expect(&compiled.lanes, &awaited.0);
         }
-        let arrival = Arrival {
+        let arrival = Arrival::Matched {
             came: Instant::now(),
-            kind: Kind::Matched,
             awaited: awaited.as_ref().map(|awaited| Arc::clone(&awaited.0)),
         };
         let tally = Arc::clone(&self.shared.tally);
@@ -312,10 +311,10 @@ impl Router {
         twin: u64,
         awaited: &Arc<Awaited>,
     ) -> Result<Option<OnDisk>, AcceptError> {
-        let arrival = Arrival {
+        let arrival = Arrival::Replayed {
+            of,
             came: Instant::now(),
-            kind: Kind::Replayed { of },
-            awaited: Some(Arc::clone(awaited)),
+            awaited: Arc::clone(awaited),
         };
         let mut journal = self.journal();
         if self.shared.stopping.load(Ordering::Acquire) {

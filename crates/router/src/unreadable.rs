@@ -15,7 +15,7 @@
 //! A repeat, after a crash between the acceptance and its settlement, accepts the events once more.
 
 use crate::accept::{AcceptError, AckLevel};
-use crate::lane::{self, Arrival, Kind, Lane};
+use crate::lane::{self, Arrival, Lane};
 use crate::live::{Live, Running};
 use crate::matched::Matched;
 use crate::receipt::Receipt;
@@ -221,9 +221,8 @@ impl Router {
         }
         let lane = self.shared.live.unreadable_lane(&name);
         let lane = lane.ok_or(AcceptError::Stopping)?;
-        let arrival = Arrival {
+        let arrival = Arrival::Matched {
             came: Instant::now(),
-            kind: Kind::Matched,
             awaited: None,
         };
         let (lanes, level, receipt) = ([lane], AckLevel::Durable, Receipt::none());

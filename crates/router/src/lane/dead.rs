@@ -1,6 +1,6 @@
 //! A lane's dead letters that are still here: those without a store, and those that wait for theirs.
 
-use super::state::EvictedDelivery;
+use super::eviction::EvictedDelivery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;

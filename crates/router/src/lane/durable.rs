@@ -7,10 +7,14 @@
 use super::still::Still;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::event::Event;
 use twinroute_retry::dead_letter::DeadLetter;
-use twinroute_retry::journal::{Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane};
+use twinroute_retry::journal::{
+    Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane, Unreadable,
+};
 use twinroute_retry::ledger::{Fate, Ledger};
 
 /// A lane's place in the journal on disk.
@@ -18,6 +22,15 @@ pub(crate) struct LaneJournal {
     disk: Disk,
     number: LaneNumber,
     settled: Vec<(u64, Fate)>,
+}
+
+/// Reads one event back without blocking.
+pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreadable> {
+    let read = spawn_blocking(move || disk.read(&[sequence]).pop());
+    read.await
+        .ok()
+        .flatten()
+        .unwrap_or(Err(Unreadable::Damaged))
 }
 
 /// What a lane begins with.

@@ -3,30 +3,39 @@
 //! State stands behind one mutex that is never held across an await: accepting pushes under it, the
 //! lane's loop takes batches and notes outcomes under it, status reads it. So every snapshot adds up.
 
+mod action;
+mod arrival;
 mod backlog;
 mod concurrency;
+mod counters;
 mod dead;
 pub(crate) mod durable;
+mod eviction;
 mod hold;
+mod in_flight;
+mod log_throttle;
 pub(crate) mod queue;
 mod run;
+mod setup;
 mod state;
 mod still;
+mod target_health;
 mod waiting;
 
+pub(crate) use arrival::Arrival;
 pub(crate) use backlog::{BatchBacklog, LaneBacklog};
 pub(crate) use dead::Dead;
+pub(crate) use eviction::{Evictable, EvictedDelivery, LaneRoom};
 pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
+pub(crate) use setup::Setup;
 pub use state::Purged;
-pub(crate) use state::{Evictable, EvictedDelivery, LaneRoom};
 
-use crate::awaited::Awaited;
 use crate::refusals::Refusals;
 use crate::status::EndpointStatus;
-use crate::user_code::{UserSink, UserStore};
+use crate::user_code::UserStore;
 use backlog::SharedBacklog;
-use durable::Origin;
+use durable::{Origin, read_one};
 use state::{Retirement, State, Told};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +45,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::{Disk, Entry, LaneNumber, Unreadable};
 use twinroute_retry::ledger::{Discard, Ledger};
 
@@ -70,25 +78,6 @@ pub(crate) struct Lane {
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
     settled: Notify,
-}
-
-/// What a lane is made of and may be given anew while it runs.
-pub(crate) struct Setup {
-    pub(crate) endpoint_type: &'static str,
-    pub(crate) sink: UserSink,
-    /// Where dead letters go; they stay here when there is none.
-    pub(crate) store: Option<UserStore>,
-    pub(crate) settings: Arc<EndpointSettings>,
-    /// Why nothing is sent, if that is so.
-    pub(crate) hold: Option<Hold>,
-}
-
-impl std::fmt::Debug for Setup {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("Setup");
-        shown.field("endpoint_type", &self.endpoint_type);
-        shown.finish_non_exhaustive()
-    }
 }
 
 /// The state of a lane, locked. What its backlog means is found out when it is let go, so that it always holds
@@ -125,43 +114,28 @@ impl Drop for LockedState<'_> {
     }
 }
 
-/// How deliveries come to a lane.
-#[derive(Clone, Debug)]
-pub(crate) struct Arrival {
-    /// When their events were accepted.
-    pub(crate) came: Instant,
-    pub(crate) kind: Kind,
-    /// Who waits for how they end.
-    pub(crate) awaited: Option<Arc<Awaited>>,
-}
-
-/// Why there is a delivery.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// A route matched.
-    Matched,
-    /// Somebody replayed a dead letter: this one if it was kept here.
-    Replayed { of: Option<u64> },
-}
-
 impl Lane {
     pub(crate) fn new(
         instance: InstanceName,
         name: EndpointName,
         setup: Setup,
-        origin: Origin,
+        mut origin: Origin,
         refusals: Refusals,
     ) -> Arc<Self> {
+        let now = Instant::now();
         let refusing = Arc::new(AtomicBool::new(false));
         let disk = origin.disk();
-        let state = State::new(
+        let pending = std::mem::take(&mut origin.pending);
+        let mut state = State::new(
             &instance,
             &name,
             setup,
             origin,
+            now,
             Arc::clone(&refusing),
             refusals,
         );
+        state.restore(pending, now);
         let number = state.number();
         Arc::new(Self {
             instance,
@@ -363,7 +337,7 @@ impl Lane {
         match (&dead.event, self.disk.clone()) {
             (Some(held), _) => Ok(Arc::clone(held.event())),
             (None, Some(disk)) => {
-                let read = run::read_one(disk, sequence).await;
+                let read = read_one(disk, sequence).await;
                 read.map(Arc::new)
             }
             (None, None) => Err(Unreadable::Settled),

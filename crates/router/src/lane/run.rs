@@ -1,23 +1,18 @@
 //! The lane's loop: does what the state decides, and nothing of its own.
 
 use super::Lane;
-use super::state::{Flight, Probe, Step, Stored, Upload};
-use crate::sink::{EndpointFault, FaultKind, Letter, Outcome, Reason};
+use super::action::{Completed, CredentialProbe, LaneAction, Stored, Upload};
+use super::durable::read_one;
+use super::in_flight::Flight;
+use super::waiting::Waiting;
+use crate::sink::{EndpointFault, FaultKind, Letter, Reason};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
-use twinroute_model::event::Event;
-use twinroute_retry::journal::{Disk, HeldEvent, Unreadable};
-
-/// What came back.
-enum Landed {
-    Batch(Flight, Vec<Option<Outcome>>),
-    Probe(Probe, Result<(), EndpointFault>),
-    Upload(Box<Upload>, Stored),
-}
+use twinroute_retry::journal::{HeldEvent, Unreadable};
 
 /// Starts the loop. It ends when the lane was retired and is empty, and tells `ended`.
 pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
@@ -25,45 +20,45 @@ pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
 }
 
 async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
-    let mut flights: FuturesUnordered<BoxFuture<'static, Landed>> = FuturesUnordered::new();
+    let mut flights: FuturesUnordered<BoxFuture<'static, Completed>> = FuturesUnordered::new();
     let mut sink = lane.lock().user_objects().0;
     loop {
         // Outside the lock, which everybody who accepts events needs: it is the program's code.
         let limits = sink.limits();
         let step = lane.lock().step(&sink, limits, Instant::now());
         let until = match step {
-            Step::OtherSink(other) => {
+            LaneAction::OtherSink(other) => {
                 sink = other;
                 continue;
             }
-            Step::Send(flight) => {
+            LaneAction::Send(flight) => {
                 flights.push(send(flight).boxed());
                 continue;
             }
-            Step::Probe(probe) => {
+            LaneAction::Probe(probe) => {
                 flights.push(ask(probe).boxed());
                 continue;
             }
-            Step::Upload(upload) => {
+            LaneAction::Upload(upload) => {
                 flights.push(store(upload).boxed());
                 continue;
             }
-            Step::Wait(until) => until,
-            Step::End => break,
+            LaneAction::Wait(until) => until,
+            LaneAction::End => break,
         };
         // The step may have let go of the last that waited.
         lane.settled.notify_waiters();
         tokio::select! {
-            Some(landed) = flights.next() => {
+            Some(completed) = flights.next() => {
                 let now = Instant::now();
-                match landed {
-                    Landed::Batch(flight, outcomes) => {
+                match completed {
+                    Completed::Batch(flight, outcomes) => {
                         // It goes once the lock is free, should it be the last of its sink.
                         let _sink = flight.sink.clone();
                         lane.lock().finish(flight, outcomes, now);
                     }
-                    Landed::Probe(probe, said) => lane.lock().probed(&probe, said, now),
-                    Landed::Upload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
+                    Completed::Probe(probe, said) => lane.lock().probed(&probe, said, now),
+                    Completed::Upload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
                 }
                 lane.settled.notify_waiters();
             }
@@ -76,29 +71,28 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
 }
 
 /// Sends a batch. No delivery is left without an outcome, whatever the sink does.
-async fn send(mut flight: Flight) -> Landed {
+async fn send(mut flight: Flight) -> Completed {
     let some_absent = read_back(&mut flight).await;
     let deliveries = flight.deliveries();
     if deliveries.is_empty() {
         let outcomes = vec![None; flight.batch.len()];
-        return Landed::Batch(flight, outcomes);
+        return Completed::Batch(flight, outcomes);
     }
     let outcomes = flight.sink.send(&deliveries, flight.deadline).await;
     let outcomes = if some_absent {
         let mut sent = outcomes.into_iter();
-        let of =
-            |waiting: &super::waiting::Waiting| waiting.event.as_ref().and_then(|_| sent.next());
+        let of = |waiting: &Waiting| waiting.event.as_ref().and_then(|_| sent.next());
         flight.batch.iter().map(of).collect()
     } else {
         outcomes.into_iter().map(Some).collect()
     };
-    Landed::Batch(flight, outcomes)
+    Completed::Batch(flight, outcomes)
 }
 
 /// Asks a destination whether it takes the credential.
-async fn ask(probe: Probe) -> Landed {
+async fn ask(probe: CredentialProbe) -> Completed {
     let said = probe.sink.probe(probe.deadline).await;
-    Landed::Probe(probe, said)
+    Completed::Probe(probe, said)
 }
 
 /// Reads the events that are on disk only; true when some are not given back.
@@ -142,20 +136,20 @@ fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
 }
 
 /// Writes a dead letter to its store, once the journal knows that it is one: then its name is fixed.
-async fn store(upload: Box<Upload>) -> Landed {
+async fn store(upload: Box<Upload>) -> Completed {
     if let Some(disk) = &upload.disk
         && let Err(error) = disk.flush().await
     {
         let fault = unreachable("journal", &error.to_string());
-        return Landed::Upload(upload, Stored::Failed(fault));
+        return Completed::Upload(upload, Stored::Failed(fault));
     }
     let event = match (&upload.dead.event, upload.disk.clone()) {
         (Some(held), _) => Arc::clone(held.event()),
         (None, Some(disk)) => match read_one(disk, upload.sequence).await {
             Ok(event) => Arc::new(event),
-            Err(reason) => return Landed::Upload(upload, Stored::Unreadable(reason)),
+            Err(reason) => return Completed::Upload(upload, Stored::Unreadable(reason)),
         },
-        (None, None) => return Landed::Upload(upload, Stored::Unreadable(Unreadable::Settled)),
+        (None, None) => return Completed::Upload(upload, Stored::Unreadable(Unreadable::Settled)),
     };
     let letter = Letter {
         instance: &upload.instance,
@@ -168,14 +162,5 @@ async fn store(upload: Box<Upload>) -> Landed {
         Ok(()) => Stored::Done,
         Err(fault) => Stored::Failed(fault),
     };
-    Landed::Upload(upload, stored)
-}
-
-/// Reads one event back without blocking.
-pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreadable> {
-    let read = spawn_blocking(move || disk.read(&[sequence]).pop());
-    read.await
-        .ok()
-        .flatten()
-        .unwrap_or(Err(Unreadable::Damaged))
+    Completed::Upload(upload, stored)
 }

@@ -1,7 +1,9 @@
-//! What people ask of a lane, and its standing still.
+//! What people and new definitions ask of a lane.
 
 use super::State;
-use crate::lane::Hold;
+use crate::lane::concurrency::Concurrency;
+use crate::lane::hold::Hold;
+use crate::lane::setup::Setup;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use twinroute_retry::ledger::Discard;
@@ -30,6 +32,23 @@ impl State {
         self.note_state(now);
     }
 
+    /// Gives what it was made of before.
+    pub(in crate::lane) fn reconfigure(&mut self, setup: Setup, now: Instant) -> Setup {
+        self.queue.set_ordering(setup.settings.ordering);
+        let before = std::mem::replace(&mut self.setup, setup);
+        if self.setup.hold != before.hold {
+            self.note_hold();
+        }
+        self.health.recover();
+        self.store_health.recover();
+        self.dead.retry_all();
+        self.concurrency = Concurrency::new();
+        self.epoch += 1;
+        self.update_still(now);
+        self.note_fullness(now);
+        before
+    }
+
     /// Its endpoint is not ready to be sent to any more, or is again.
     pub(super) fn note_hold(&mut self) {
         match &self.setup.hold {
@@ -53,12 +72,8 @@ impl State {
     /// Tries everything now that waits for a moment.
     pub(in crate::lane) fn retry_now(&mut self, now: Instant) {
         tracing::info!(endpoint = self.label, "asked for: everything is tried now");
-        for fault in [&mut self.fault, &mut self.store_fault]
-            .into_iter()
-            .flatten()
-        {
-            fault.until = now;
-        }
+        self.health.retry_now(now);
+        self.store_health.retry_now(now);
         self.queue.retry_now(now);
         self.dead.retry_all();
     }
@@ -82,26 +97,5 @@ impl State {
             "purged"
         );
         purged
-    }
-
-    /// Whether nobody's time to live runs: what is the endpoint's fault, or somebody's wish, costs no event.
-    fn stands_still(&self) -> bool {
-        self.paused || self.setup.hold.is_some() || self.fault.is_some()
-    }
-
-    /// Lets time-to-live stand still or go on, as things are.
-    pub(super) fn update_still(&mut self, now: Instant) {
-        if self.is_empty() {
-            self.still.forget();
-        }
-        if self.still.set(self.stands_still(), now) {
-            self.note_state(now);
-        }
-    }
-
-    fn note_state(&self, now: Instant) {
-        if let Some(journal) = &self.journal {
-            journal.state(self.paused, &self.still, &self.wall(now));
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! A lane's limits: what may wait, what a batch may hold, whether more is wanted.
 
-use super::super::backlog::LaneBacklog;
-use super::super::queue::{Caps, Room};
 use super::State;
+use crate::lane::backlog::LaneBacklog;
+use crate::lane::queue::{Caps, Room};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::WhenFull;
+use twinroute_retry::dead_letter::Reason as DeathReason;
 
 /// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what
 /// waits stays in memory (`LANE_MEMORY_MAX`) and far below the cap of its queue.
@@ -24,7 +25,7 @@ const PROMPT: Duration = Duration::from_millis(100);
 impl State {
     /// Whether a batch waits, and could be sent now.
     fn could_send(&self) -> bool {
-        let takes = !self.paused && self.setup.hold.is_none() && self.fault.is_none();
+        let takes = !self.paused && self.setup.hold.is_none() && !self.health.is_faulty();
         takes && self.queue.fills(self.room_to_fill()) && self.flights.len() < self.in_flight_max()
     }
 
@@ -42,6 +43,53 @@ impl State {
         }
     }
 
+    /// Lets go of what is too old, and says when there will be more of it.
+    pub(super) fn limit_age(&mut self, now: Instant) -> Option<Instant> {
+        let mut expired = 0_u64;
+        let next = loop {
+            let Some(oldest) = self.queue.oldest() else {
+                break None;
+            };
+            let settings = &self.setup.settings;
+            let age = oldest.age(now);
+            let still = self.still.total(now).saturating_sub(oldest.still_then);
+            let lived = age.saturating_sub(still);
+            let too_old = settings.queue_age_limit().is_some_and(|most| age >= most);
+            // What was never tried is tried once, as Event Grid does: it looks at the time to live at an
+            // attempt.
+            let was_tried = oldest.attempts > 0;
+            if lived >= settings.time_to_live && was_tried {
+                let Some(oldest) = self.queue.evict_oldest() else {
+                    break None;
+                };
+                expired += 1;
+                self.die(oldest, DeathReason::Expired, None, now);
+            } else if too_old && settings.when_full != WhenFull::Refuse {
+                let Some(oldest) = self.queue.evict_oldest() else {
+                    break None;
+                };
+                self.overflow(oldest, now);
+            } else {
+                let dies = (was_tried && !self.still.is_still())
+                    .then(|| settings.time_to_live.saturating_sub(lived));
+                let leaves = settings.queue_age_limit().filter(|_| !too_old);
+                let leaves = leaves.map(|most| most.saturating_sub(age));
+                let soonest = [dies, leaves].into_iter().flatten().min();
+                break soonest.map(|wait| now + wait.max(Duration::from_millis(1)));
+            }
+        };
+        if expired > 0 {
+            self.hand_over();
+            tracing::error!(
+                endpoint = self.label,
+                count = expired,
+                "the time to live of events passed; they are dead letters"
+            );
+        }
+        self.note_fullness(now);
+        next
+    }
+
     /// What its backlog means for those who bring more; `before` is what it meant.
     pub(in crate::lane) fn backlog(&self, before: LaneBacklog) -> LaneBacklog {
         // Once there is too much it has to fall well below that, or everybody would be woken for a little.
@@ -53,7 +101,7 @@ impl State {
             return LaneBacklog::Small;
         }
         let sendable = is_large(self.queue.sendable(), self.queue.sendable_bytes());
-        if self.paused || self.setup.hold.is_some() || self.fault.is_some() || self.ended {
+        if self.paused || self.setup.hold.is_some() || self.health.is_faulty() || self.ended {
             LaneBacklog::OfEndpoint
         } else if sendable && self.could_send() {
             LaneBacklog::OfRouter
@@ -90,7 +138,7 @@ impl State {
         let Some(typical) = self.concurrency.typical() else {
             return false;
         };
-        let oldest = self.flights.values().map(|flight| flight.begun).min();
+        let oldest = self.flights.longest_open();
         let open = oldest.map_or(Duration::ZERO, |begun| begun.elapsed());
         typical <= PROMPT && open <= 3 * PROMPT
     }
@@ -120,9 +168,9 @@ impl State {
 
     /// Batches that may be unanswered now.
     pub(super) fn in_flight_max(&self) -> usize {
-        match &self.fault {
-            Some(_) => 1,
-            None => self.concurrency.limit(self.in_flight_cap()),
+        match self.health.is_faulty() {
+            true => 1,
+            false => self.concurrency.limit(self.in_flight_cap()),
         }
     }
 

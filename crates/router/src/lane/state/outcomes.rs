@@ -1,17 +1,17 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
-use super::super::queue::Fate as Next;
-use super::super::waiting::Waiting;
-use super::{DeathReason, End, Flight, State, bytes_of};
+use super::State;
+use crate::awaited::End;
+use crate::lane::in_flight::Flight;
+use crate::lane::queue::Fate as Next;
+use crate::lane::waiting::Waiting;
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Answer;
+use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
-
-/// Deaths are told in the log at most this often, with how many there were.
-pub(super) const DEATHS_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 impl State {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
@@ -22,8 +22,7 @@ impl State {
         outcomes: Vec<Option<Outcome>>,
         now: Instant,
     ) {
-        self.flights.remove(&flight.id);
-        self.flight_bytes -= bytes_of(&flight.batch);
+        self.flights.end(&flight);
         let mut fates = Vec::with_capacity(flight.batch.len());
         let mut fault = None;
         let mut answered = false;
@@ -79,7 +78,7 @@ impl State {
         }
         if flight.epoch == self.epoch {
             match fault {
-                Some(fault) => self.back_off(fault, now),
+                Some(fault) => self.back_off(&fault, now),
                 None if answered => self.recover(),
                 None => {}
             }
@@ -126,7 +125,7 @@ impl State {
         now: Instant,
         dying: &mut Dying,
     ) -> Next {
-        self.last_error = reason.to_string();
+        self.health.last_error = reason.to_string();
         let attempts = waiting.attempts + 1;
         let settings = &self.setup.settings;
         let still = self.still.total(now).saturating_sub(waiting.still_then);
@@ -160,16 +159,14 @@ impl State {
         let Some((_, death, reason)) = dying.0.first() else {
             return;
         };
-        self.last_error = reason.to_string();
-        self.deaths_untold += dying.0.len() as u64;
-        self.deaths_in_a_row += dying.0.len() as u64;
-        let quiet = |told: Instant| now.saturating_duration_since(told) >= DEATHS_TOLD_EVERY;
-        if self.deaths_told_at.is_none_or(quiet) {
+        self.health.last_error = reason.to_string();
+        let count = dying.0.len() as u64;
+        self.deaths_in_a_row += count;
+        if let Some(count) = self.deaths.add(count, now) {
             tracing::error!(
-                endpoint = self.label, count = self.deaths_untold, why = death.as_str(),
+                endpoint = self.label, count, why = death.as_str(),
                 reason = %reason, "events became dead letters"
             );
-            (self.deaths_told_at, self.deaths_untold) = (Some(now), 0);
         }
         for (waiting, death, reason) in dying.0 {
             let attempts = waiting.attempts + 1;

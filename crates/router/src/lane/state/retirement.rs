@@ -1,41 +1,59 @@
 //! How a lane ends: at a stop, or when its endpoint is removed.
 
-use super::{State, Step};
+use super::{Retirement, State};
+use crate::lane::action::LaneAction;
 use tokio::time::Instant;
+use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::ledger::{Discard, Ledger};
-
-/// A lane that is to end.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::lane) struct Retirement {
-    /// It stays at least until then.
-    pub(in crate::lane) not_before: Instant,
-    /// What is not settled by then is given up.
-    pub(in crate::lane) deadline: Instant,
-    /// Why.
-    pub(in crate::lane) reason: Discard,
-}
 
 impl State {
     /// Ends the lane when it is time to, or says what its end waits for.
-    pub(super) fn ending(&mut self, now: Instant) -> Option<Step> {
+    pub(super) fn ending(&mut self, now: Instant) -> Option<LaneAction> {
         let retired = self.retired?;
         if self.journal.is_some() && retired.reason == Discard::Stopped {
             // What waits stays in the journal; only what is in flight is waited for.
             if now >= retired.deadline && self.flights.is_empty() {
                 self.ended = true;
-                return Some(Step::End);
+                return Some(LaneAction::End);
             }
             if now >= retired.deadline {
-                return Some(Step::Wait(None));
+                return Some(LaneAction::Wait(None));
             }
         } else if now >= retired.deadline {
             self.give_up(retired.reason, now);
         }
         if self.is_empty() && self.dead.is_empty() && now >= retired.not_before {
             self.ended = true;
-            return Some(Step::End);
+            return Some(LaneAction::End);
         }
         None
+    }
+
+    /// What waits is over, but for what a journal on disk keeps over a stop.
+    fn give_up(&mut self, reason: Discard, now: Instant) {
+        let mut count = 0_u64;
+        while let Some(waiting) = self.queue.evict_oldest() {
+            match reason {
+                Discard::Removed => self.die(waiting, DeathReason::Removed, None, now),
+                reason => self.discard(waiting.sequence, reason),
+            }
+            count += 1;
+        }
+        // In memory, dead letters end with the process.
+        while reason == Discard::Stopped
+            && let Some(oldest) = self.dead.remove_oldest()
+        {
+            self.discard(oldest.sequence, reason);
+            count += 1;
+        }
+        self.hand_over();
+        if count > 0 {
+            tracing::error!(
+                endpoint = self.label,
+                count,
+                "events will not be delivered: {reason}"
+            );
+        }
     }
 
     /// When to look again, if it is to end.
@@ -77,15 +95,11 @@ impl State {
         (self.ended && self.is_empty() && self.dead.is_empty()).then_some(self.ledger)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.flights.is_empty() && self.queue.is_empty()
-    }
-
     pub(in crate::lane) fn is_idle(&self) -> bool {
         let uploading = self.dead.busy() > 0
             || (self.setup.store.is_some()
                 && self.dead.storable() > 0
-                && self.store_fault.is_none());
+                && !self.store_health.is_faulty());
         self.ended || (self.is_empty() && !uploading)
     }
 }

@@ -1,56 +1,16 @@
-//! What a lane has of the journal, and what it gives up of that for others when the journal is full.
+//! What a lane gives up of the journal for others when that is full.
 
-use super::outcomes::DEATHS_TOLD_EVERY;
-use super::{DeathReason, State};
+use super::State;
+use crate::lane::eviction::{Evictable, EvictedDelivery, LaneRoom};
 use tokio::time::Instant;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
+use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::ledger::Discard;
-
-/// What a lane has of a journal in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LaneRoom {
-    /// Bytes of what it has not settled.
-    pub(crate) bytes: u64,
-    /// Whether its endpoint is defined: then it has a share.
-    pub(crate) has_share: bool,
-    /// Whether its endpoint's settings keep everything, whoever else needs the room.
-    pub(crate) keeps_all: bool,
-}
-
-/// What may be taken from a lane, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evictable {
-    /// Its oldest dead letter that is kept here.
-    DeadLetter,
-    /// The oldest in its queue, if its endpoint is why that waits.
-    Queued,
-    /// Its oldest dead letter that is on its way to its store.
-    Uploading,
-}
-
-impl Evictable {
-    pub(crate) const ALL: [Self; 3] = [Self::DeadLetter, Self::Queued, Self::Uploading];
-}
-
-/// What was taken from a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EvictedDelivery {
-    pub(crate) sequence: u64,
-    /// Bytes of its event.
-    pub(crate) bytes: u64,
-}
-
-/// How many of a lane's dead letters were discarded for want of room, since that was last logged.
-#[derive(Debug, Default)]
-pub(super) struct Evictions {
-    logged_at: Option<Instant>,
-    since: u64,
-}
 
 impl State {
     /// What it has of a journal in memory.
     pub(in crate::lane) fn room_taken(&self) -> LaneRoom {
-        let bytes = self.queue.bytes() as u64 + self.flight_bytes + self.dead.bytes();
+        let bytes = self.queue.bytes() as u64 + self.flights.bytes() + self.dead.bytes();
         let kept = self.setup.settings.dead_letters_kept;
         LaneRoom {
             bytes,
@@ -79,7 +39,7 @@ impl State {
     /// Makes dead letters of the oldest of its queue, up to `bytes` above `share`, if a container takes them and has
     /// taken those before; true when there are some.
     pub(in crate::lane) fn relieve(&mut self, share: u64, bytes: u64, now: Instant) -> bool {
-        let takes = self.setup.store.is_some() && self.store_fault.is_none();
+        let takes = self.setup.store.is_some() && !self.store_health.is_faulty();
         let settings = &self.setup.settings;
         let may_go = settings.when_full == WhenFull::DeadLetterOldest && self.waits_for_endpoint();
         if !takes || !may_go || self.dead.bytes() >= bytes {
@@ -114,29 +74,22 @@ impl State {
 
     /// Whether it sends nothing more just now because of its endpoint, and not for want of a processor.
     fn waits_for_endpoint(&self) -> bool {
-        self.fault.is_some()
+        self.health.is_faulty()
             || self.paused
             || self.setup.hold.is_some()
             || self.flights.len() >= self.in_flight_max()
     }
 
     fn log_eviction(&mut self, now: Instant) {
-        let evictions = &mut self.evictions;
-        evictions.since += 1;
-        let quiet = |at: Instant| now.saturating_duration_since(at) >= DEATHS_TOLD_EVERY;
-        if evictions.logged_at.is_none_or(quiet) {
+        if let Some(count) = self.evictions.add(1, now) {
             tracing::error!(
                 endpoint = self.label,
-                count = evictions.since,
+                count,
                 kept = self.dead.len(),
                 kept_bytes = self.dead.bytes(),
                 "the journal is full, and this endpoint is furthest above its share: its oldest dead letters are \
                  discarded; fix the endpoint, give it a dead-letter container, or raise the journal's bytes_max"
             );
-            *evictions = Evictions {
-                logged_at: Some(now),
-                since: 0,
-            };
         }
     }
 }

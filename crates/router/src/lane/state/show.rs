@@ -1,7 +1,7 @@
 //! What a lane shows of itself.
 
-use super::{DeathReason, State};
-use crate::lane::Hold;
+use super::State;
+use crate::lane::hold::Hold;
 use crate::sink::{CredentialState, EndpointFault};
 use crate::status::{
     CredentialStatus, DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by,
@@ -9,6 +9,7 @@ use crate::status::{
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
+use twinroute_retry::dead_letter::Reason as DeathReason;
 
 /// What the code of the program told, asked without the lane's lock.
 pub(in crate::lane) struct Told {
@@ -21,7 +22,7 @@ impl State {
     pub(in crate::lane) fn status(&self, told: Told, now: Instant) -> EndpointStatus {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
-        let fault = self.fault.as_ref().filter(|_| !over);
+        let fault = self.health.fault().filter(|_| !over);
         let state = match (&self.setup.hold, self.paused, fault, &self.retired) {
             (Some(hold @ Hold::Undefined), _, _, _) | (Some(hold), _, _, None) => hold.word(),
             (_, true, _, _) => "paused",
@@ -31,7 +32,7 @@ impl State {
         };
         let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let queued = self.queue.oldest().map(|oldest| oldest.age(now));
-        let in_flight = self.flights.values().map(|flight| flight.came).min();
+        let in_flight = self.flights.oldest();
         let in_flight = in_flight.map(|came| now.saturating_duration_since(came));
         let ledger = &self.ledger;
         EndpointStatus {
@@ -65,8 +66,8 @@ impl State {
     fn last_error(&self, failed: Option<&EndpointFault>) -> String {
         match (&self.setup.hold, failed) {
             (Some(hold), _) => hold.why(),
-            (None, Some(fault)) if self.last_error.is_empty() => fault.reason.to_string(),
-            (None, _) => self.last_error.clone(),
+            (None, Some(fault)) if self.health.last_error.is_empty() => fault.reason.to_string(),
+            (None, _) => self.health.last_error.clone(),
         }
     }
 
@@ -103,9 +104,10 @@ impl State {
         let awaiting_upload = if has_store { storable } else { 0 };
         let failed = expires_at.as_ref().err();
         let failed = failed.map(|fault| fault.reason.to_string());
-        let last_error = Some(self.store_error.clone()).filter(|error| !error.is_empty());
+        let last_error =
+            Some(self.store_health.last_error.clone()).filter(|error| !error.is_empty());
         let (expires_at, expires_in_s) = self.end(expires_at.unwrap_or_default());
-        let fault = self.store_fault.as_ref().filter(|_| has_store);
+        let fault = self.store_health.fault().filter(|_| has_store);
         let counts = self.dead_by_reason();
         let counted = DeathReason::ALL.map(|reason| (reason, counts[reason as usize]));
         let counted = counted.into_iter().filter(|(_, count)| *count > 0);

@@ -1,47 +1,25 @@
 //! Dead letters on their way to their store, and back into the queue.
 
-use super::super::dead::Dead;
-use super::fault::Fault;
-use super::{DeathReason, Fate, State};
+use super::State;
+use crate::lane::action::{Stored, Upload};
+use crate::lane::dead::Dead;
 use crate::sink::{EndpointFault, FaultKind};
-use crate::user_code::UserStore;
 use tokio::time::Instant;
-use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::journal::{Disk, Unreadable};
-use twinroute_retry::schedule;
+use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::ledger::Fate;
 
 /// Dead letters of one endpoint that are written at a time.
 const UPLOADS_MAX: usize = 8;
-
-/// A dead letter on its way to its store.
-pub(in crate::lane) struct Upload {
-    pub(in crate::lane) sequence: u64,
-    pub(in crate::lane) dead: Dead,
-    pub(in crate::lane) store: UserStore,
-    /// Where the event is read from, if it is not in memory.
-    pub(in crate::lane) disk: Option<Disk>,
-    pub(in crate::lane) instance: InstanceName,
-    pub(in crate::lane) endpoint: EndpointName,
-    epoch: u64,
-}
-
-/// How it went.
-pub(in crate::lane) enum Stored {
-    Done,
-    Unreadable(Unreadable),
-    Failed(EndpointFault),
-}
 
 impl State {
     /// The next dead letter to write, if one may be written now.
     pub(super) fn next_upload(&mut self, now: Instant) -> Option<Upload> {
         let store = self.setup.store.as_ref()?;
-        let most = match &self.store_fault {
-            Some(fault) if fault.until > now => return None,
-            Some(_) => 1,
-            None => UPLOADS_MAX,
+        let most = match self.store_health.is_faulty() {
+            true => 1,
+            false => UPLOADS_MAX,
         };
-        if self.dead.busy() >= most {
+        if self.store_health.is_backing_off(now) || self.dead.busy() >= most {
             return None;
         }
         let store = store.clone();
@@ -60,7 +38,7 @@ impl State {
     /// When the store is to be tried again.
     pub(super) fn upload_at(&self, now: Instant) -> Option<Instant> {
         let waits = self.setup.store.is_some() && self.dead.storable() > self.dead.busy();
-        let fault = self.store_fault.as_ref().filter(|_| waits)?;
+        let fault = self.store_health.fault().filter(|_| waits)?;
         Some(fault.until).filter(|until| *until > now)
     }
 
@@ -74,7 +52,7 @@ impl State {
                     self.settle(sequence, Fate::DeadLettered);
                     self.counters.get().dead_lettered.increment(1);
                 }
-                if self.store_fault.take().is_some() {
+                if self.store_health.recover().is_some() {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");
                 }
             }
@@ -86,7 +64,7 @@ impl State {
             Stored::Failed(fault) if fault.kind == FaultKind::Unsupported => {
                 tracing::error!(endpoint = self.label, sequence, reason = %fault.reason,
                     "a dead letter cannot be stored; it stays here");
-                self.store_error = fault.reason.to_string();
+                self.store_health.last_error = fault.reason.to_string();
                 self.dead.put_back(sequence, true);
             }
             Stored::Failed(fault) => {
@@ -100,25 +78,20 @@ impl State {
     }
 
     fn store_failed(&mut self, fault: &EndpointFault, now: Instant) {
-        let before = self.store_fault.as_ref();
         // Several were on their way when it failed: they tell of one failure.
-        if before.is_some_and(|before| before.until > now) {
+        if self.store_health.is_backing_off(now) {
             return;
         }
-        let count = before.map_or(0, |before| before.count) + 1;
-        let other_kind = before.is_none_or(|before| before.kind != fault.kind);
-        if other_kind {
+        let (wall, chance) = (self.wall(now), self.chance.f64());
+        let is_new = self
+            .store_health
+            .fail(fault, &self.setup.settings, chance, &wall);
+        if is_new {
             tracing::error!(endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
                 "the dead-letter store takes nothing; dead letters stay here and are tried again");
         }
-        let chance = self.chance.f64();
-        let delay = schedule::endpoint_delay(&self.setup.settings, count, fault.after, chance);
         self.counters.get().store_faults.increment(1);
-        self.store_error = fault.reason.to_string();
-        self.tell_refusal(fault.kind, other_kind);
-        let wall = self.clock.now();
-        let before = self.store_fault.as_ref();
-        self.store_fault = Some(Fault::after(before, fault.kind, now + delay, wall));
+        self.tell_refusal(fault.kind, is_new);
     }
 
     /// Takes a dead letter out for a replay; nothing when it is not here or on its way to its store.
@@ -129,18 +102,6 @@ impl State {
     /// The replay of a dead letter did not come about.
     pub(in crate::lane) fn put_back_dead(&mut self, sequence: u64) {
         self.dead.put_back(sequence, false);
-    }
-
-    /// A replay takes the place of a dead letter, which may have been one of those here. The journal
-    /// has noted both already.
-    pub(super) fn note_replayed(&mut self, of: Option<u64>) {
-        self.ledger.replayed += 1;
-        self.counters.get().replayed.increment(1);
-        if let Some(of) = of
-            && self.dead.remove(of).is_some()
-        {
-            self.ledger.settle(Fate::Replayed);
-        }
     }
 
     /// How many dead letters there are here.

@@ -1,0 +1,25 @@
+//! What a lane is made of.
+
+use super::hold::Hold;
+use crate::user_code::{UserSink, UserStore};
+use std::sync::Arc;
+use twinroute_model::settings::EndpointSettings;
+
+/// What a lane is made of and may be given again while it runs.
+pub(crate) struct Setup {
+    pub(crate) endpoint_type: &'static str,
+    pub(crate) sink: UserSink,
+    /// Where dead letters go; they stay here when there is none.
+    pub(crate) store: Option<UserStore>,
+    pub(crate) settings: Arc<EndpointSettings>,
+    /// Why nothing is sent, if that is so.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Setup");
+        shown.field("endpoint_type", &self.endpoint_type);
+        shown.finish_non_exhaustive()
+    }
+}

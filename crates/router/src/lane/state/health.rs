@@ -1,0 +1,125 @@
+//! An endpoint that takes nothing: how long it is left alone, what is asked before it is sent to again, and that
+//! nobody's time to live runs meanwhile.
+
+use super::State;
+use crate::lane::action::CredentialProbe;
+use crate::lane::target_health::Question;
+use crate::refusals::Refusal;
+use crate::sink::{EndpointFault, FaultKind};
+use tokio::time::Instant;
+
+/// What comes before the next batch.
+pub(super) enum BeforeSending {
+    Probe(CredentialProbe),
+    /// It is being asked.
+    Wait,
+    Nothing,
+}
+
+impl State {
+    /// What is to be done before events are sent to an endpoint that refused its credential.
+    pub(super) fn before_sending(&mut self) -> BeforeSending {
+        match self.health.ask() {
+            Question::Passed => BeforeSending::Nothing,
+            Question::Asked => BeforeSending::Wait,
+            Question::Open => BeforeSending::Probe(CredentialProbe {
+                sink: self.setup.sink.clone(),
+                deadline: self.flight_time_max(),
+                epoch: self.epoch,
+            }),
+        }
+    }
+
+    /// Takes note of what the destination said.
+    pub(in crate::lane) fn probed(
+        &mut self,
+        probe: &CredentialProbe,
+        said: Result<(), EndpointFault>,
+        now: Instant,
+    ) {
+        if probe.epoch != self.epoch {
+            return;
+        }
+        match said {
+            Ok(()) => self.health.pass(),
+            Err(fault) => {
+                self.back_off(&fault, now);
+                self.update_still(now);
+            }
+        }
+    }
+
+    /// Its sink failed without being sent anything: that counts once for each time it may be tried.
+    pub(super) fn failed_unasked(&mut self, fault: &EndpointFault, now: Instant) {
+        if !self.health.is_backing_off(now) {
+            self.back_off(fault, now);
+            self.update_still(now);
+        }
+    }
+
+    pub(super) fn back_off(&mut self, fault: &EndpointFault, now: Instant) {
+        let (wall, chance) = (self.wall(now), self.chance.f64());
+        let is_new = self.health.fail(fault, &self.setup.settings, chance, &wall);
+        // What is to be done depends on the kind, so a new one is told too.
+        if is_new {
+            tracing::warn!(
+                endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
+                "the endpoint takes no events; they wait and it is looked at again"
+            );
+        }
+        self.tell_refusal(fault.kind, is_new);
+        if self.journal.is_some() {
+            // They may wait for long, and others need the memory.
+            self.queue.shed();
+        }
+        self.counters.get().faults[fault.kind as usize].increment(1);
+        self.epoch += 1;
+    }
+
+    /// Has the sources of secrets looked at, if it is the credential that is refused.
+    pub(super) fn tell_refusal(&self, kind: FaultKind, is_new: bool) {
+        if kind == FaultKind::Unauthorized {
+            self.refusals.tell(match is_new {
+                true => Refusal::First,
+                false => Refusal::Again,
+            });
+        }
+    }
+
+    pub(super) fn recover(&mut self) {
+        if let Some(fault) = self.health.recover() {
+            self.epoch += 1;
+            tracing::info!(
+                endpoint = self.label,
+                probes = fault.count,
+                "the endpoint takes events again"
+            );
+        }
+        let settings = &self.setup.settings;
+        if self.overflowing && self.queue.queued() < settings.queue_events_max / 2 {
+            self.overflowing = false;
+            tracing::warn!(endpoint = self.label, "the endpoint's queue has room");
+        }
+    }
+
+    /// Whether nobody's time to live runs: what is the endpoint's fault, or somebody's wish, costs no event.
+    pub(super) fn stands_still(&self) -> bool {
+        self.paused || self.setup.hold.is_some() || self.health.is_faulty()
+    }
+
+    /// Lets time-to-live stand still or go on, as things are.
+    pub(super) fn update_still(&mut self, now: Instant) {
+        if self.is_empty() {
+            self.still.forget();
+        }
+        if self.still.set(self.stands_still(), now) {
+            self.note_state(now);
+        }
+    }
+
+    pub(super) fn note_state(&self, now: Instant) {
+        if let Some(journal) = &self.journal {
+            journal.state(self.paused, &self.still, &self.wall(now));
+        }
+    }
+}

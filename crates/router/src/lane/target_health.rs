@@ -1,0 +1,120 @@
+//! What a lane sends to, its endpoint or its dead-letter container: whether that takes anything, and when it is tried
+//! again if it does not.
+
+use super::durable::Wall;
+use crate::sink::{EndpointFault, FaultKind};
+use tokio::time::Instant;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::settings::EndpointSettings;
+use twinroute_retry::schedule;
+
+/// Why something takes nothing just now.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) kind: FaultKind,
+    /// Faults in a row.
+    pub(super) count: u32,
+    pub(super) until: Instant,
+    /// When the first of this kind came.
+    pub(super) since: Timestamp,
+    question: Question,
+}
+
+/// A credential that was refused is tried without an event before it is tried with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Open,
+    Asked,
+    /// The destination takes the credential; what becomes of a batch is the last word.
+    Passed,
+}
+
+impl Question {
+    const fn after(kind: FaultKind) -> Self {
+        match kind {
+            FaultKind::Unauthorized => Self::Open,
+            FaultKind::Unreachable
+            | FaultKind::Throttled
+            | FaultKind::Gone
+            | FaultKind::Unsupported => Self::Passed,
+        }
+    }
+}
+
+/// How one of them is.
+#[derive(Debug, Default)]
+pub(super) struct TargetHealth {
+    fault: Option<Fault>,
+    /// The last failure in words, also when it is over.
+    pub(super) last_error: String,
+}
+
+impl TargetHealth {
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    pub(super) fn is_faulty(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Whether it is left alone.
+    pub(super) fn is_backing_off(&self, now: Instant) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.until > now)
+    }
+
+    /// It failed: it is left alone for a while, longer each time. True when the fault before was none, or of another
+    /// kind. `chance` is 0 to 1.
+    pub(super) fn fail(
+        &mut self,
+        failed: &EndpointFault,
+        settings: &EndpointSettings,
+        chance: f64,
+        wall: &Wall,
+    ) -> bool {
+        let before = self.fault.take();
+        let count = before.as_ref().map_or(0, |before| before.count) + 1;
+        let same = before.filter(|before| before.kind == failed.kind);
+        let delay = schedule::endpoint_delay(settings, count, failed.after, chance);
+        self.last_error = failed.reason.to_string();
+        self.fault = Some(Fault {
+            kind: failed.kind,
+            count,
+            until: wall.now + delay,
+            since: same.as_ref().map_or(wall.wall, |same| same.since),
+            question: Question::after(failed.kind),
+        });
+        same.is_none()
+    }
+
+    /// It takes something again; gives the fault that is over.
+    pub(super) fn recover(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
+    /// Has it tried at once.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        if let Some(fault) = &mut self.fault {
+            fault.until = now;
+        }
+    }
+
+    /// Whether its credential is to be asked for before it is sent anything: `Open` once, then `Asked`.
+    pub(super) fn ask(&mut self) -> Question {
+        let Some(fault) = &mut self.fault else {
+            return Question::Passed;
+        };
+        let question = fault.question;
+        if question == Question::Open {
+            fault.question = Question::Asked;
+        }
+        question
+    }
+
+    /// It takes its credential.
+    pub(super) fn pass(&mut self) {
+        if let Some(fault) = &mut self.fault {
+            fault.question = Question::Passed;
+        }
+    }
+}
