@@ -2,15 +2,13 @@
 
 use crate::damage::Damage;
 use crate::duplicates::DuplicateWindow;
-use crate::durable::Durable;
 use crate::expiry::WARNING_BEFORE;
-use crate::last_definitions::{Last, LastDefinitions};
-use crate::live::Live;
-use crate::plan::Custom;
 use crate::replay::Replays;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
-use crate::source::{Definitions, Faults};
+use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
+use crate::table::source::{Definitions, Faults};
+use crate::table::{CustomEndpoint, Live, LiveParts, RecoveredLanes, RunningLanes};
 use crate::unreadable::{UnreadableLanes, UnreadableSettings};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
@@ -118,7 +116,7 @@ impl NamedStore {
 fn custom(
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
-) -> Result<BTreeMap<EndpointName, Custom>, BuildError> {
+) -> Result<BTreeMap<EndpointName, CustomEndpoint>, BuildError> {
     let mut custom = BTreeMap::new();
     let mut names = Vec::with_capacity(sinks.len());
     for NamedSink {
@@ -131,7 +129,7 @@ fn custom(
         if let Err(rule) = settings.check() {
             return Err(BuildError::Settings { endpoint, rule });
         }
-        let made = Custom {
+        let made = CustomEndpoint {
             sink,
             store: None,
             settings,
@@ -381,26 +379,30 @@ impl Builder {
                 .routes
                 .push(route);
         }
-        let mut damage = Damage::default();
-        let (journal, durable) = match self.disk {
+        let (mut damage, mut last) = (Damage::default(), None);
+        let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
                 damage = Damage::of(&recovered);
-                let last = self.last_definitions.map(Last::open);
-                let durable = Durable::new(disk.clone(), recovered, last);
-                (Journal::Disk(disk), Some(durable))
+                last = self.last_definitions.map(LastEndpoints::open);
+                let recovered = RecoveredLanes::new(disk.clone(), recovered);
+                (Journal::Disk(disk), Some(recovered))
             }
         };
-        let mut live = Live::new(
-            self.connect,
-            self.clock,
+        let unreadable = UnreadableLanes::new(&self.unreadable);
+        let of_unreadable = unreadable.clone();
+        let lanes = RunningLanes::new(Arc::clone(&self.clock), recovered, move |instance| {
+            of_unreadable.setup(instance)
+        });
+        let parts = LiveParts {
+            connect: self.connect,
+            clock: self.clock,
             default_instance,
             custom,
-            self.removed_grace,
-            self.journal_bytes_max,
-            durable,
-        );
-        live.unreadable = UnreadableLanes::new(&self.unreadable);
+            removed_grace: self.removed_grace,
+            journal_bytes_max: self.journal_bytes_max,
+        };
+        let live = Live::new(parts, lanes, last);
         live.apply(&definitions)?;
         let replays = match self.replay_notes {
             None => Replays::default(),
@@ -409,6 +411,7 @@ impl Builder {
         };
         Ok(Router::start(
             live,
+            &unreadable,
             (journal, damage),
             replays,
             self.duplicates,

@@ -4,21 +4,14 @@
 //! of a group is there the others are, and nothing waits longer than it has to.
 
 use crate::admission::Unsynced;
-use crate::lane::{Arrival, Lane};
+use crate::lane::Arrival;
+use crate::matched::LaneDeliveries;
 use crate::receipt::Receipt;
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
-use twinroute_retry::journal::{DurableTicket, Entry, NotDurable};
-
-/// What one lane is given of a batch.
-#[derive(Debug)]
-pub(crate) struct LaneDeliveries {
-    pub(crate) lane: Arc<Lane>,
-    /// In the order of their sequences.
-    pub(crate) entries: Vec<Entry>,
-}
+use twinroute_retry::journal::{DurableTicket, NotDurable};
 
 /// What the task is given.
 pub(crate) enum Commit {

@@ -5,7 +5,7 @@ use super::reload_tests::{Scripts, definitions};
 use super::tests::{accept, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
-use crate::source::Settings;
+use crate::table::source::Settings;
 use std::collections::BTreeSet;
 use tokio::time::advance;
 use twinroute_model::clock::{ManualClock, Timestamp};

@@ -3,13 +3,13 @@
 use crate::accept::{AcceptError, Accepted, AckLevel};
 use crate::admission::{ADMISSION_WAIT_MAX, Admitted};
 use crate::awaited::{Awaited, Waiter};
-use crate::commit::{Commit, LaneDeliveries};
+use crate::commit::Commit;
 use crate::duplicates::{Duplicates, FirstFailed, Fresh};
 use crate::lane::{Arrival, Lane};
-use crate::matched::Matched;
+use crate::matched::{LaneDeliveries, Matched};
 use crate::receipt::{Counts, Receipt};
 use crate::router::Router;
-use crate::table::{CompiledInstance, Scratch};
+use crate::table::{CompiledInstance, MatchScratch};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -423,8 +423,8 @@ fn matching(
     events: Vec<Event>,
     repeats: Option<&[bool]>,
     accepted: &mut Accepted,
-) -> (Matched, Scratch) {
-    let mut scratch = Scratch::default();
+) -> (Matched, MatchScratch) {
+    let mut scratch = MatchScratch::default();
     let mut matched = Matched::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         if repeats.is_some_and(|repeats| repeats[index]) {

@@ -1,9 +1,8 @@
 //! A batch between its match and its lanes.
 
 use crate::awaited::Awaited;
-use crate::commit::LaneDeliveries;
 use crate::lane::{Arrival, BatchBacklog, Lane};
-use crate::table::LaneNumber as LaneIndex;
+use crate::table::LaneIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use twinroute_model::event::Event;
@@ -17,6 +16,14 @@ pub(crate) struct Matched {
     /// Of each event, how many of `lanes` are its own.
     lane_counts: Vec<usize>,
     lanes: Vec<LaneIndex>,
+}
+
+/// What one lane is given of a batch.
+#[derive(Debug)]
+pub(crate) struct LaneDeliveries {
+    pub(crate) lane: Arc<Lane>,
+    /// In the order of their sequences.
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Matched {

@@ -2,7 +2,7 @@
 
 use crate::accept::Accepted;
 use crate::duplicates::Claim;
-use crate::table::{CompiledInstance, Scratch};
+use crate::table::{CompiledInstance, MatchScratch};
 use metrics::{Counter, counter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +70,7 @@ pub(crate) struct Counts {
     pub(crate) duplicates: u64,
     /// Which routes matched.
     pub(crate) compiled: Arc<CompiledInstance>,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: MatchScratch,
 }
 
 impl Receipt {
@@ -103,7 +103,7 @@ impl Counts {
         accepted: &Accepted,
         tally: Arc<Tally>,
         compiled: Arc<CompiledInstance>,
-        scratch: Scratch,
+        scratch: MatchScratch,
     ) -> Self {
         Self {
             tally,

@@ -3,7 +3,7 @@
 use super::tests::{Script, accept, endpoint_status, event};
 use super::*;
 use crate::sink::{Connect, ConnectError, Sink};
-use crate::source::{Settings, Strays};
+use crate::table::source::{Settings, Strays};
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::route::Route;

@@ -7,20 +7,18 @@ use crate::commit::{self, Commit};
 use crate::damage::{self, Damage};
 use crate::drain::DrainRate;
 use crate::duplicates::{DuplicateWindow, Duplicates};
-use crate::durable;
 use crate::expiry::{self, Expiry};
 use crate::lane::Lane;
-use crate::live::Live;
 use crate::receipt::Tally;
 use crate::refusals::Looks;
 use crate::replay::Replays;
 use crate::shares::RoomMaker;
-use crate::source::{Definitions, Faults};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
-use crate::table::CompiledInstance;
-use crate::unreadable;
+use crate::table::source::{Definitions, Faults};
+use crate::table::{CompiledInstance, Live};
+use crate::unreadable::{self, UnreadableLanes};
 use crate::user_code;
 use metrics::gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,7 +53,7 @@ impl Drop for RouterHandle {
 }
 
 pub(crate) struct Shared {
-    pub(crate) live: Live,
+    pub(crate) live: Arc<Live>,
     /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.
     journal: Mutex<Journal>,
     pub(crate) gauge: Gauge,
@@ -137,6 +135,7 @@ impl Router {
     /// Runs with a table that is in use already.
     pub(crate) fn start(
         live: Live,
+        unreadable: &UnreadableLanes,
         (journal, damage): (Journal, Damage),
         replays: Replays,
         duplicates: Option<DuplicateWindow>,
@@ -151,7 +150,7 @@ impl Router {
             commits
         });
         let shared = Shared {
-            live,
+            live: Arc::new(live),
             disk,
             damage,
             lost,
@@ -178,12 +177,10 @@ impl Router {
             _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
             shared,
         };
-        router.shared.live.unreadable.connect(&router);
+        unreadable.connect(&router);
         router.resume_replays();
-        if let Some(ended) = router.shared.live.ended() {
-            let shared = Arc::downgrade(&router.shared);
-            drop(tokio::spawn(durable::forget(shared, ended)));
-        }
+        let live = Arc::downgrade(&router.shared.live);
+        drop(tokio::spawn(Live::forget_ended(live)));
         router
     }
 

@@ -325,7 +325,7 @@ fn table(endpoints: &[usize]) -> Definitions {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut definitions = definitions(&names, &routes);
     let settings = names.iter().map(|name| ((*name).to_owned(), short_queue()));
-    definitions.settings = crate::source::Settings::new(settings);
+    definitions.settings = crate::table::source::Settings::new(settings);
     definitions
 }
 

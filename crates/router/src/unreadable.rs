@@ -15,13 +15,13 @@
 //! A repeat, after a crash between the acceptance and its settlement, accepts the events once more.
 
 use crate::accept::{AcceptError, AckLevel};
-use crate::lane::{self, Arrival, Lane};
-use crate::live::{Live, Running};
+use crate::lane::{self, Arrival};
 use crate::matched::Matched;
 use crate::receipt::Receipt;
 use crate::router::{Router, Shared};
 use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
 use crate::status::{EndpointStatus, InstanceStatus};
+use crate::unreadable_endpoint::{ENDPOINT, ENDPOINT_TYPE};
 use crate::user_code::UserSink;
 use bytes::Bytes;
 use bytesize::ByteSize;
@@ -30,19 +30,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::event::{Event, Limits, Parts, Problem};
-use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::name::InstanceName;
 use twinroute_model::received;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_retry::journal::NotDurable;
-
-/// The endpoint that keeps them. No definition may have this name.
-pub const ENDPOINT: &str = "twinroute-unreadable";
-
-/// What is wrong with a definition that has it.
-pub(crate) const RESERVED: &str = "this name is twinroute's own; give the endpoint another";
-
-/// What `/status` shows as the type of that endpoint.
-pub(crate) const ENDPOINT_TYPE: &str = "Unreadable";
 
 /// The `type` of the event around the bytes.
 const EVENT_TYPE: &str = "twinroute.delivery.unreadable";
@@ -89,18 +80,13 @@ impl Default for UnreadableSettings {
     }
 }
 
-/// Makes the lanes of [`ENDPOINT`].
+/// Makes the lanes of [`ENDPOINT`]. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct UnreadableLanes {
     settings: Arc<EndpointSettings>,
     limits: Limits,
     /// Where events go that can be read after all; set once the router runs.
     router: Arc<OnceLock<Weak<Shared>>>,
-}
-
-impl Default for UnreadableLanes {
-    fn default() -> Self {
-        Self::new(&UnreadableSettings::default())
-    }
 }
 
 impl UnreadableLanes {
@@ -121,7 +107,8 @@ impl UnreadableLanes {
         drop(self.router.set(Arc::downgrade(&router.shared)));
     }
 
-    fn setup(&self, instance: &InstanceName) -> lane::Setup {
+    /// What one is made of.
+    pub(crate) fn setup(&self, instance: &InstanceName) -> lane::Setup {
         lane::Setup {
             endpoint_type: ENDPOINT_TYPE,
             sink: UserSink::of(SecondReader {
@@ -134,11 +121,6 @@ impl UnreadableLanes {
             hold: None,
         }
     }
-}
-
-/// Whether an endpoint of this name would be taken for ours.
-pub(crate) fn is_reserved(name: &EndpointName) -> bool {
-    name.as_str().eq_ignore_ascii_case(ENDPOINT)
 }
 
 /// Says of which instances something is kept. Not how much: a warning is logged once a day while it stays the same.
@@ -155,44 +137,6 @@ pub(crate) fn warnings(instances: &[InstanceStatus]) -> impl Iterator<Item = Str
             instance.name, instance.name
         )
     })
-}
-
-fn endpoint_name() -> EndpointName {
-    EndpointName::new(ENDPOINT).expect("a legal name")
-}
-
-impl Live {
-    /// The lane that keeps what an instance was sent and nobody can read. It is started with the first of it; none
-    /// when the router stops.
-    fn unreadable_lane(&self, instance: &InstanceName) -> Option<Arc<Lane>> {
-        let mut running = self.running();
-        if running.stopping {
-            return None;
-        }
-        Some(self.start_unreadable(&mut running, instance))
-    }
-
-    /// Starts those of which the journal brought something.
-    pub(crate) fn restore_unreadable(&self, running: &mut Running) {
-        let recovered = running
-            .durable
-            .as_ref()
-            .map(|durable| durable.lanes_named(ENDPOINT));
-        for instance in recovered.unwrap_or_default() {
-            self.start_unreadable(running, &instance);
-        }
-    }
-
-    fn start_unreadable(&self, running: &mut Running, instance: &InstanceName) -> Arc<Lane> {
-        if let Some(lane) = running.unreadable.get(instance) {
-            return Arc::clone(lane);
-        }
-        let key = (instance.clone(), endpoint_name());
-        let setup = self.unreadable.setup(instance);
-        let lane = running.start_lane(&key, setup, &self.clock, None);
-        running.unreadable.insert(key.0, Arc::clone(&lane));
-        lane
-    }
 }
 
 impl Router {

@@ -278,7 +278,12 @@ async fn its_endpoint_is_nobodys_but_ours() {
     let Err(refused) = builder.build() else {
         panic!("the name was taken");
     };
-    assert!(refused.to_string().contains(RESERVED), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains(crate::unreadable_endpoint::RESERVED),
+        "{refused}"
+    );
     // It outlives other definitions, and takes no part in them.
     let router = router(None, &sink, UnreadableSettings::default());
     router
@@ -286,7 +291,7 @@ async fn its_endpoint_is_nobodys_but_ours() {
         .await
         .unwrap();
     router
-        .apply(&crate::source::Definitions::default())
+        .apply(&crate::table::source::Definitions::default())
         .unwrap();
     assert_eq!(kept(&router).await.state, "healthy");
     router

@@ -28,7 +28,7 @@ pub(crate) use dead::Dead;
 pub(crate) use eviction::{Evictable, EvictedDelivery, LaneRoom};
 pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
-pub(crate) use setup::Setup;
+pub(crate) use setup::{LaneKey, Setup};
 pub use state::Purged;
 
 use crate::refusals::Refusals;

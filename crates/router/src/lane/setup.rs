@@ -3,7 +3,11 @@
 use super::hold::Hold;
 use crate::user_code::{UserSink, UserStore};
 use std::sync::Arc;
+use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
+
+/// The endpoint of an instance that a lane serves.
+pub(crate) type LaneKey = (InstanceName, EndpointName);
 
 /// What a lane is made of and may be given again while it runs.
 pub(crate) struct Setup {

@@ -7,7 +7,7 @@ use crate::intake::OnDisk;
 use crate::lane::Lane;
 use crate::router::Router;
 use crate::sink::StoredLetter;
-use crate::unreadable;
+use crate::unreadable_endpoint;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -281,7 +281,7 @@ impl<'a> Course<'a> {
         });
         self.failures = failures;
         // What cannot be read says nothing of what comes behind it.
-        if failures < FAILURES_MAX || unreadable::is_reserved(&self.lane.name) {
+        if failures < FAILURES_MAX || unreadable_endpoint::is_reserved(&self.lane.name) {
             return Ok(());
         }
         let last = self.lane.status().last_error;

@@ -1,11 +1,13 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
+use super::fingerprint::Fingerprint;
+use super::previous::{Previous, PreviousInstance};
+use super::route::{CompiledRoute, LaneIndex, PlannedRoute, RouteDefinition};
+use super::sink_definition::SinkDefinition;
+use super::source::{Definitions, Fault, Faults, Strays};
 use crate::lane::{self, Hold};
-use crate::made_of::{Digest, Known, KnownInstance, MadeOf, RouteDefinition};
 use crate::sink::{Connect, ConnectError};
-use crate::source::{Definitions, Fault, Faults, Strays};
-use crate::table::{CompiledRoute, LaneNumber};
-use crate::unreadable;
+use crate::unreadable_endpoint;
 use crate::user_code::{self, UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,14 +24,14 @@ const NAMES_SHOWN_MAX: usize = 20;
 
 /// An endpoint whose sink the embedding program brought along.
 #[derive(Clone)]
-pub(crate) struct Custom {
+pub(crate) struct CustomEndpoint {
     pub(crate) sink: UserSink,
     pub(crate) store: Option<UserStore>,
     pub(crate) settings: Arc<EndpointSettings>,
 }
 
 /// A checked instance, before anything that runs is touched.
-pub(crate) struct Planned {
+pub(crate) struct PlannedInstance {
     pub(crate) name: InstanceName,
     pub(crate) endpoints: Vec<PlannedEndpoint>,
     pub(crate) routes: Vec<PlannedRoute>,
@@ -37,18 +39,12 @@ pub(crate) struct Planned {
 
 pub(crate) struct PlannedEndpoint {
     pub(crate) name: EndpointName,
-    pub(crate) digest: Digest,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) queue_bytes_max: u64,
     /// Whether all its dead letters stay in a full journal.
     pub(crate) keeps_all: bool,
     /// Its sink and what that is made of; none while the running one is kept.
-    pub(crate) change: Option<(MadeOf, lane::Setup)>,
-}
-
-pub(crate) struct PlannedRoute {
-    pub(crate) route: CompiledRoute,
-    /// Its endpoint's place in the instance.
-    pub(crate) lane: LaneNumber,
+    pub(crate) change: Option<(SinkDefinition, lane::Setup)>,
 }
 
 /// Checks definitions as applying them would, without a router. Gives the warnings about filters, about endpoints
@@ -68,7 +64,7 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
         connect,
         default_instance: &default_instance,
         custom: &BTreeMap::new(),
-        known: &Known::default(),
+        previous: &Previous::default(),
         now: SystemClock.now(),
     };
     let mut warnings = Vec::new();
@@ -78,16 +74,13 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
     Ok(warnings)
 }
 
-/// The endpoint of an instance that a lane serves.
-pub(crate) type LaneKey = (InstanceName, EndpointName);
-
 /// What planning looks at beside the definitions.
 pub(crate) struct Planner<'a> {
     pub(crate) connect: &'a dyn Connect,
     pub(crate) default_instance: &'a InstanceName,
-    pub(crate) custom: &'a BTreeMap<EndpointName, Custom>,
+    pub(crate) custom: &'a BTreeMap<EndpointName, CustomEndpoint>,
     /// What is in use; what did not change is kept.
-    pub(crate) known: &'a Known,
+    pub(crate) previous: &'a Previous,
     pub(crate) now: Timestamp,
 }
 
@@ -97,7 +90,7 @@ impl Planner<'_> {
         &self,
         definitions: &Definitions,
         warnings: &mut Vec<String>,
-    ) -> Result<Vec<Planned>, Faults> {
+    ) -> Result<Vec<PlannedInstance>, Faults> {
         let mut faults = check_settings(definitions, self.custom, warnings);
         let mut planned = Vec::new();
         let empty;
@@ -117,7 +110,7 @@ impl Planner<'_> {
             };
             Some(&empty)
         };
-        let nothing = KnownInstance::default();
+        let nothing = PreviousInstance::default();
         let mut names = HashSet::new();
         for instance in definitions.instances.iter().chain(implied) {
             if !names.insert(&instance.name) {
@@ -125,9 +118,9 @@ impl Planner<'_> {
                 faults.push(Fault::new(object, "is defined twice"));
                 continue;
             }
-            let planning = Planning {
+            let planning = InstancePlanning {
                 planner: self,
-                known: self.known.instance(&instance.name).unwrap_or(&nothing),
+                previous: self.previous.instance(&instance.name).unwrap_or(&nothing),
                 instance: &instance.name,
             };
             planned.push(planning.plan(instance, definitions, &mut faults, warnings));
@@ -144,20 +137,20 @@ impl Planner<'_> {
 }
 
 /// One instance while it is planned.
-struct Planning<'a> {
+struct InstancePlanning<'a> {
     planner: &'a Planner<'a>,
-    known: &'a KnownInstance,
+    previous: &'a PreviousInstance,
     instance: &'a InstanceName,
 }
 
-impl Planning<'_> {
+impl InstancePlanning<'_> {
     fn plan(
         &self,
         instance: &Instance,
         definitions: &Definitions,
         faults: &mut Vec<Fault>,
         warnings: &mut Vec<String>,
-    ) -> Planned {
+    ) -> PlannedInstance {
         let mut endpoints = Vec::with_capacity(instance.endpoints.len());
         let mut places = HashMap::with_capacity(instance.endpoints.len());
         for endpoint in instance.endpoints.iter().filter(|one| !is_absent(one)) {
@@ -183,7 +176,7 @@ impl Planning<'_> {
                 let reason = if places.contains_key(name) {
                     Some("is defined, but the program brings a sink of that name")
                 } else {
-                    unreadable::is_reserved(name).then_some(unreadable::RESERVED)
+                    unreadable_endpoint::is_reserved(name).then_some(unreadable_endpoint::RESERVED)
                 };
                 if let Some(reason) = reason {
                     let object = format!("endpoint {}/{name}", self.instance);
@@ -194,17 +187,22 @@ impl Planning<'_> {
             }
         }
         let routes = self.plan_routes(&instance.routes, &endpoints, &places, faults, warnings);
-        Planned {
+        PlannedInstance {
             name: self.instance.clone(),
             endpoints,
             routes,
         }
     }
 
-    /// The digest of the running endpoint, if it is made of the same and so keeps its sink.
-    fn kept(&self, name: &EndpointName, is_same: impl Fn(&MadeOf) -> bool) -> Option<Digest> {
-        let known = self.known.endpoints.get(name)?;
-        (is_same(&known.made_of) && known.lane.is_running()).then_some(known.digest)
+    /// The fingerprint of the running endpoint, if it is made of the same and so keeps its sink.
+    fn kept(
+        &self,
+        name: &EndpointName,
+        is_same: impl Fn(&SinkDefinition) -> bool,
+    ) -> Option<Fingerprint> {
+        let previous = self.previous.endpoints.get(name)?;
+        let is_kept = is_same(&previous.definition) && previous.lane.is_running();
+        is_kept.then_some(previous.fingerprint)
     }
 
     fn plan_endpoint(
@@ -213,37 +211,40 @@ impl Planning<'_> {
         settings: Arc<EndpointSettings>,
     ) -> Result<PlannedEndpoint, ConnectError> {
         let name = endpoint.name.clone();
-        if unreadable::is_reserved(&name) {
+        if unreadable_endpoint::is_reserved(&name) {
             return Err(ConnectError {
                 endpoint: name.to_string(),
-                reason: unreadable::RESERVED.to_owned(),
+                reason: unreadable_endpoint::RESERVED.to_owned(),
             });
         }
         let queue_bytes_max = settings.queue_bytes_max.as_u64();
         let keeps_all = settings.dead_letters_kept == KeptDeadLetters::KeepAll;
-        let same = |known: &MadeOf| known.is_endpoint(endpoint, &settings);
-        let (digest, change) = match self.kept(&name, same) {
-            Some(digest) => (digest, None),
+        let same = |before: &SinkDefinition| before.is_endpoint(endpoint, &settings);
+        let (fingerprint, change) = match self.kept(&name, same) {
+            Some(fingerprint) => (fingerprint, None),
             None => {
                 let connect = self.planner.connect;
                 let setup = set_up(connect, endpoint, Arc::clone(&settings))?;
-                let made_of = MadeOf::endpoint(endpoint, settings);
-                (made_of.digest(self.instance, &name), Some((made_of, setup)))
+                let definition = SinkDefinition::endpoint(endpoint, settings);
+                (
+                    definition.fingerprint(self.instance, &name),
+                    Some((definition, setup)),
+                )
             }
         };
         Ok(PlannedEndpoint {
             name,
-            digest,
+            fingerprint,
             queue_bytes_max,
             keeps_all,
             change,
         })
     }
 
-    fn plan_custom(&self, name: &EndpointName, custom: &Custom) -> PlannedEndpoint {
+    fn plan_custom(&self, name: &EndpointName, custom: &CustomEndpoint) -> PlannedEndpoint {
         let settings = &custom.settings;
-        let (digest, change) = match self.kept(name, |known| known.is_custom(settings)) {
-            Some(digest) => (digest, None),
+        let (fingerprint, change) = match self.kept(name, |before| before.is_custom(settings)) {
+            Some(fingerprint) => (fingerprint, None),
             None => {
                 let setup = lane::Setup {
                     endpoint_type: "Custom",
@@ -252,13 +253,16 @@ impl Planning<'_> {
                     settings: Arc::clone(settings),
                     hold: None,
                 };
-                let made_of = MadeOf::Custom(Arc::clone(settings));
-                (made_of.digest(self.instance, name), Some((made_of, setup)))
+                let definition = SinkDefinition::Custom(Arc::clone(settings));
+                (
+                    definition.fingerprint(self.instance, name),
+                    Some((definition, setup)),
+                )
             }
         };
         PlannedEndpoint {
             name: name.clone(),
-            digest,
+            fingerprint,
             queue_bytes_max: settings.queue_bytes_max.as_u64(),
             keeps_all: settings.dead_letters_kept == KeptDeadLetters::KeepAll,
             change,
@@ -290,9 +294,9 @@ impl Planning<'_> {
                 );
                 faults.push(Fault::new(object(), reason));
             }
-            let known = self.known.routes.get(&route.id);
-            let definition = match known.filter(|known| known.definition.is(route)) {
-                Some(known) => Arc::clone(&known.definition),
+            let previous = self.previous.routes.get(&route.id);
+            let definition = match previous.filter(|previous| previous.definition.is(route)) {
+                Some(previous) => Arc::clone(&previous.definition),
                 None => match RouteDefinition::parse(self.instance, route, &object()) {
                     Ok(definition) => Arc::new(definition),
                     Err(error) => {
@@ -302,7 +306,7 @@ impl Planning<'_> {
                 },
             };
             warnings.extend_from_slice(&definition.warnings);
-            let matched = known.map(|known| Arc::clone(&known.matched));
+            let matched = previous.map(|previous| Arc::clone(&previous.matched));
             if let Some(lane) = lane {
                 planned.push(PlannedRoute {
                     route: CompiledRoute {
@@ -318,10 +322,10 @@ impl Planning<'_> {
 }
 
 /// The place of each endpoint in its instance.
-type Places = HashMap<EndpointName, LaneNumber>;
+type Places = HashMap<EndpointName, LaneIndex>;
 
 fn place(planned: PlannedEndpoint, endpoints: &mut Vec<PlannedEndpoint>, places: &mut Places) {
-    let number = LaneNumber::try_from(endpoints.len()).expect("fewer than 2^32 endpoints");
+    let number = LaneIndex::try_from(endpoints.len()).expect("fewer than 2^32 endpoints");
     places.insert(planned.name.clone(), number);
     endpoints.push(planned);
 }
@@ -373,14 +377,14 @@ fn is_absent(endpoint: &Endpoint) -> bool {
 /// Settings must be in range and belong to an endpoint there is, or may be.
 fn check_settings(
     definitions: &Definitions,
-    custom: &BTreeMap<EndpointName, Custom>,
+    custom: &BTreeMap<EndpointName, CustomEndpoint>,
     warnings: &mut Vec<String>,
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let known = settable(definitions, custom);
+    let settable = settable(definitions, custom);
     for (key, settings) in definitions.settings.iter() {
         let object = format!("[endpoints.\"{key}\"]");
-        let stray = !known.contains(key);
+        let stray = !settable.contains(key);
         match (definitions.strays, settings.check()) {
             (Strays::Refuse, _) if stray => {
                 faults.push(Fault::new(object, "no endpoint has this name"));
@@ -399,8 +403,11 @@ fn check_settings(
 
 /// The keys that name an endpoint, in lower case as [`Settings::iter`] gives them.
 ///
-/// [`Settings::iter`]: crate::source::Settings::iter
-fn settable(definitions: &Definitions, custom: &BTreeMap<EndpointName, Custom>) -> HashSet<String> {
+/// [`Settings::iter`]: super::source::Settings::iter
+fn settable(
+    definitions: &Definitions,
+    custom: &BTreeMap<EndpointName, CustomEndpoint>,
+) -> HashSet<String> {
     if definitions.settings.is_empty() {
         return HashSet::new();
     }
@@ -418,14 +425,14 @@ fn settable(definitions: &Definitions, custom: &BTreeMap<EndpointName, Custom>) 
 }
 
 /// What the operator should know of endpoints that share a journal of `journal_bytes_max`.
-pub(crate) fn journal_warnings(planned: &[Planned], journal_bytes_max: u64) -> Vec<String> {
+pub(crate) fn journal_warnings(planned: &[PlannedInstance], journal_bytes_max: u64) -> Vec<String> {
     let mut warnings = keeping_all(planned);
     warnings.extend(overcommitted(planned, journal_bytes_max));
     warnings
 }
 
 /// The endpoints for which something holds, each with its instance.
-fn labels(planned: &[Planned], holds: impl Fn(&PlannedEndpoint) -> bool) -> Vec<String> {
+fn labels(planned: &[PlannedInstance], holds: impl Fn(&PlannedEndpoint) -> bool) -> Vec<String> {
     let mut labels = Vec::new();
     for instance in planned {
         let found = instance.endpoints.iter().filter(|endpoint| holds(endpoint));
@@ -435,7 +442,7 @@ fn labels(planned: &[Planned], holds: impl Fn(&PlannedEndpoint) -> bool) -> Vec<
 }
 
 /// Warns about endpoints that can fill the journal for all the others.
-fn keeping_all(planned: &[Planned]) -> Vec<String> {
+fn keeping_all(planned: &[PlannedInstance]) -> Vec<String> {
     let labels = labels(planned, |endpoint| endpoint.keeps_all).into_iter();
     let warning = |label| {
         format!(
@@ -447,7 +454,7 @@ fn keeping_all(planned: &[Planned]) -> Vec<String> {
 }
 
 /// Warns when not every queue can be as long as its cap says.
-fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> {
+fn overcommitted(planned: &[PlannedInstance], journal_bytes_max: u64) -> Option<String> {
     let endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
     let caps = endpoints.map(|endpoint| endpoint.queue_bytes_max);
     let sum = caps.fold(0_u64, u64::saturating_add);
@@ -461,7 +468,7 @@ fn overcommitted(planned: &[Planned], journal_bytes_max: u64) -> Option<String> 
 }
 
 /// Warns about endpoints whose dead letters have nowhere to go but the journal.
-fn without_store(planned: &[Planned]) -> Option<String> {
+fn without_store(planned: &[PlannedInstance]) -> Option<String> {
     let has_none = |endpoint: &PlannedEndpoint| {
         let change = endpoint.change.as_ref();
         change.is_some_and(|(_, setup)| setup.store.is_none())
@@ -485,13 +492,16 @@ fn without_store(planned: &[Planned]) -> Option<String> {
 }
 
 /// Over everything but secrets; the same for the same definitions in whatever order.
-pub(crate) fn hash(planned: &[Planned]) -> String {
-    Digest::of_all(planned.iter().flat_map(|instance| {
-        let endpoints = instance.endpoints.iter().map(|endpoint| endpoint.digest);
+pub(crate) fn hash(planned: &[PlannedInstance]) -> String {
+    Fingerprint::of_all(planned.iter().flat_map(|instance| {
+        let endpoints = instance
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.fingerprint);
         let routes = instance.routes.iter();
         // One without endpoints takes events too.
-        std::iter::once(Digest::of_instance(&instance.name))
+        std::iter::once(Fingerprint::of_instance(&instance.name))
             .chain(endpoints)
-            .chain(routes.map(|planned| planned.route.definition.digest))
+            .chain(routes.map(|planned| planned.route.definition.fingerprint))
     }))
 }

@@ -4,7 +4,7 @@
 //! `instances/<instance>/endpoints/…` and `…/routes/…` those of others. `instance.json` beside them, where it is,
 //! says from which networks the instance is reached.
 
-use super::{Fault, Faults};
+use super::fault::{Fault, Faults};
 use std::collections::HashMap;
 use std::fs;
 use std::io;

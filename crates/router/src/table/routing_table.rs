@@ -1,22 +1,18 @@
 //! The table: definitions, compiled. Immutable, with a generation number; swapped as a whole.
 
-use crate::index::{Index, RouteNumber};
+use super::index::{Index, RouteNumber};
+use super::route::{CompiledRoute, LaneIndex, PlannedRoute};
 use crate::lane::Lane;
-use crate::made_of::RouteDefinition;
-use crate::plan::PlannedRoute;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use twinroute_filter::eval::{Fields, Program, Scope};
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
 
-/// A lane's position in its instance.
-pub(crate) type LaneNumber = u32;
-
 /// What events are matched against.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct RoutingTable {
     pub(crate) generation: u64,
     pub(crate) hash: String,
     pub(crate) since: String,
@@ -24,7 +20,7 @@ pub(crate) struct Table {
     pub(crate) instances: HashMap<InstanceName, Arc<CompiledInstance>>,
 }
 
-impl Table {
+impl RoutingTable {
     pub(crate) fn log_warnings(&self) {
         for warning in &self.warnings {
             tracing::warn!(warning, "the definitions may not do what was meant");
@@ -38,31 +34,23 @@ pub(crate) struct CompiledInstance {
     pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) routes: Vec<CompiledRoute>,
     /// What matching looks at of each route, apart from the rest so that more of it stays in the cache.
-    matchers: Vec<Matcher>,
+    matchers: Vec<RouteMatcher>,
     fields: Fields,
     index: Index,
 }
 
 #[derive(Debug)]
-struct Matcher {
+struct RouteMatcher {
     program: Program,
-    lane: LaneNumber,
-}
-
-/// A route in use. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct CompiledRoute {
-    pub(crate) definition: Arc<RouteDefinition>,
-    /// Outlives the table, so that a reload does not reset it.
-    pub(crate) matched: Arc<AtomicU64>,
+    lane: LaneIndex,
 }
 
 /// Buffers that matching uses again for each event.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub(crate) struct MatchScratch {
     candidates: Vec<RouteNumber>,
     /// The lanes of the event last matched, each once.
-    pub(crate) lanes: Vec<LaneNumber>,
+    pub(crate) lanes: Vec<LaneIndex>,
     /// The routes that matched any of the events since the start.
     matched: Vec<RouteNumber>,
 }
@@ -72,7 +60,7 @@ impl CompiledInstance {
         let filters = routes.iter().map(|route| &route.route.definition.filter);
         let index = Index::new(filters);
         let mut fields = Fields::new();
-        let matcher = |planned: &PlannedRoute| Matcher {
+        let matcher = |planned: &PlannedRoute| RouteMatcher {
             program: fields.compile(&planned.route.definition.filter),
             lane: planned.lane,
         };
@@ -110,7 +98,7 @@ impl CompiledInstance {
     }
 
     /// Matches one event: leaves its lanes in `scratch`, each once, and notes the routes.
-    pub(crate) fn matches(&self, event: &Event, scratch: &mut Scratch) {
+    pub(crate) fn matches(&self, event: &Event, scratch: &mut MatchScratch) {
         scratch.lanes.clear();
         let scope = Scope::new(&self.fields, event);
         self.index.candidates(&scope, &mut scratch.candidates);
@@ -127,7 +115,7 @@ impl CompiledInstance {
     }
 
     /// Counts the routes that matched since `scratch` was made; for events that were accepted.
-    pub(crate) fn count(&self, scratch: &Scratch) {
+    pub(crate) fn count(&self, scratch: &MatchScratch) {
         for number in &scratch.matched {
             let route = &self.routes[*number as usize];
             route.matched.fetch_add(1, Ordering::Relaxed);

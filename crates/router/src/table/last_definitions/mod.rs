@@ -8,51 +8,22 @@
 mod file;
 
 pub use file::LastDefinitions;
+pub(super) use file::Removal;
 
-use crate::plan::LaneKey;
+use crate::lane::LaneKey;
+use file::KeptDefinition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::settings::EndpointSettings;
 
-/// When nothing defined an endpoint any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Removal {
-    /// As the clock was then.
-    pub(crate) at: Timestamp,
-    /// In journal time; files of earlier versions do not have it, and then the grace time begins when it is
-    /// found.
-    pub(crate) time: Option<Duration>,
-}
-
-/// What an endpoint's lane is made of.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) settings: Arc<EndpointSettings>,
-    /// Since when nothing defines it.
-    pub(crate) removed_at: Option<Removal>,
-}
-
-impl Kept {
-    /// What remains of the grace time, at a moment of journal time: no clock that is set makes it longer or
-    /// shorter.
-    pub(crate) fn left(&self, grace: Duration, now: Duration) -> Duration {
-        let removed_in = self.removed_at.and_then(|removal| removal.time);
-        let gone = removed_in.map_or(Duration::ZERO, |removed| now.saturating_sub(removed));
-        grace.saturating_sub(gone)
-    }
-}
-
 /// An endpoint that is defined: with its definition, or nothing where the program brings its sink.
-pub(crate) type Defined = (LaneKey, Option<(Arc<Endpoint>, Arc<EndpointSettings>)>);
+pub(crate) type DefinedEndpoint = (LaneKey, Option<(Arc<Endpoint>, Arc<EndpointSettings>)>);
 
 /// All of them, and their file.
-pub(crate) struct Last {
+pub(crate) struct LastEndpoints {
     file: LastDefinitions,
-    kept: BTreeMap<LaneKey, Kept>,
+    kept: BTreeMap<LaneKey, KeptDefinition>,
     /// Whether the file holds just that.
     saved: bool,
     /// What is in the file's place must not be written over.
@@ -63,7 +34,7 @@ pub(crate) struct Last {
     unsaved: Option<String>,
 }
 
-impl Last {
+impl LastEndpoints {
     /// Reads the file. One that cannot be read is renamed, for it may be needed with another key.
     pub(crate) fn open(file: LastDefinitions) -> Self {
         let mut last = Self {
@@ -111,7 +82,7 @@ impl Last {
         self.unread = Some(told);
     }
 
-    pub(crate) fn get(&self, key: &LaneKey) -> Option<&Kept> {
+    pub(crate) fn get(&self, key: &LaneKey) -> Option<&KeptDefinition> {
         self.kept.get(key)
     }
 
@@ -120,7 +91,7 @@ impl Last {
     /// What is not defined any more stays while `is_waited_for` says so.
     pub(crate) fn note(
         &mut self,
-        defined: impl Iterator<Item = Defined>,
+        defined: impl Iterator<Item = DefinedEndpoint>,
         is_waited_for: impl Fn(&LaneKey) -> bool,
         now: Removal,
     ) {
@@ -132,7 +103,7 @@ impl Last {
             let Some((endpoint, settings)) = definition else {
                 continue;
             };
-            let new = Kept {
+            let new = KeptDefinition {
                 endpoint,
                 settings,
                 removed_at: None,

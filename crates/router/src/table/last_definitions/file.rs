@@ -4,8 +4,7 @@
 //! `settings` where they are not the default ones, and `removedAt` (milliseconds since the Unix epoch) and
 //! `removedIn` (milliseconds of journal time) where nothing defines it any more.
 
-use super::{Kept, Removal};
-use crate::plan::LaneKey;
+use crate::lane::LaneKey;
 use crate::sealed_file::{SealedFile, SealedFileError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::{self, Revealed};
+use twinroute_model::endpoint::{self, Endpoint, Revealed};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::seal::SealKey;
 use twinroute_model::settings::EndpointSettings;
@@ -37,6 +36,35 @@ pub struct LastDefinitions {
     pub key: SealKey,
 }
 
+/// When nothing defined an endpoint any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// As the clock was then.
+    pub(crate) at: Timestamp,
+    /// In journal time; files of earlier versions do not have it, and then the grace time begins when it is
+    /// found.
+    pub(crate) time: Option<Duration>,
+}
+
+/// What an endpoint's lane is made of.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeptDefinition {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) settings: Arc<EndpointSettings>,
+    /// Since when nothing defines it.
+    pub(crate) removed_at: Option<Removal>,
+}
+
+impl KeptDefinition {
+    /// What remains of the grace time, at a moment of journal time: no clock that is set makes it longer or
+    /// shorter.
+    pub(crate) fn left(&self, grace: Duration, now: Duration) -> Duration {
+        let removed_in = self.removed_at.and_then(|removal| removal.time);
+        let gone = removed_in.map_or(Duration::ZERO, |removed| now.saturating_sub(removed));
+        grace.saturating_sub(gone)
+    }
+}
+
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -48,8 +76,8 @@ pub(super) enum Error {
 
 /// What a file held.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) kept: BTreeMap<LaneKey, Kept>,
+pub(super) struct FoundDefinitions {
+    pub(super) kept: BTreeMap<LaneKey, KeptDefinition>,
     /// Endpoints whose definition cannot be read.
     pub(super) unreadable: Vec<String>,
 }
@@ -114,7 +142,7 @@ impl LastDefinitions {
     }
 
     /// Reads what is kept; `None` where there is no file.
-    pub(super) fn load(&self) -> Result<Option<Found>, Error> {
+    pub(super) fn load(&self) -> Result<Option<FoundDefinitions>, Error> {
         let Some(plain) = self.file().read()? else {
             return Ok(None);
         };
@@ -123,7 +151,7 @@ impl LastDefinitions {
                 line: error.line(),
                 column: error.column(),
             })?;
-        let mut found = Found::default();
+        let mut found = FoundDefinitions::default();
         for stored in &content.endpoints {
             match stored.read() {
                 Some((key, kept)) => drop(found.kept.insert(key, kept)),
@@ -136,7 +164,7 @@ impl LastDefinitions {
     }
 
     /// Writes all of it; it is on disk when this returns.
-    pub(super) fn store(&self, kept: &BTreeMap<LaneKey, Kept>) -> io::Result<()> {
+    pub(super) fn store(&self, kept: &BTreeMap<LaneKey, KeptDefinition>) -> io::Result<()> {
         let default = EndpointSettings::default();
         let endpoints = kept.iter().map(|((instance, name), kept)| WrittenEndpoint {
             instance: instance.as_str(),
@@ -164,7 +192,7 @@ impl LastDefinitions {
 }
 
 impl StoredEndpoint<'_> {
-    fn read(&self) -> Option<(LaneKey, Kept)> {
+    fn read(&self) -> Option<(LaneKey, KeptDefinition)> {
         let name = EndpointName::new(&self.name).ok()?;
         let endpoint = endpoint::restore(&name, self.definition.get()).ok()?;
         let settings: EndpointSettings = match self.settings {
@@ -172,7 +200,7 @@ impl StoredEndpoint<'_> {
             None => EndpointSettings::default(),
         };
         settings.check().ok()?;
-        let kept = Kept {
+        let kept = KeptDefinition {
             endpoint: Arc::new(endpoint),
             settings: Arc::new(settings),
             removed_at: self.removed_at.map(|at| Removal {
