@@ -1,15 +1,13 @@
 //! What a router is made of, before it runs.
 
+use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::damage::Damage;
-use crate::duplicates::DuplicateWindow;
 use crate::expiry::WARNING_BEFORE;
-use crate::replay::Replays;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::{Definitions, Faults};
 use crate::table::{CustomEndpoint, Live, LiveParts, RecoveredLanes, RunningLanes};
-use crate::unreadable::{UnreadableLanes, UnreadableSettings};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +20,7 @@ use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_model::words;
 use twinroute_retry::journal::{Disk, Journal, Recovered};
+use twinroute_retry::replay::Notes;
 
 /// Collects what a router is made of.
 pub struct Builder {
@@ -186,6 +185,14 @@ impl Connect for NoConnect {
                 endpoint.endpoint_type()
             ),
         })
+    }
+}
+
+impl Router {
+    /// Starts to build a router.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 }
 
@@ -404,16 +411,16 @@ impl Builder {
         };
         let live = Live::new(parts, lanes, last);
         live.apply(&definitions)?;
-        let replays = match self.replay_notes {
-            None => Replays::default(),
-            Some(folder) => Replays::noted(folder.clone())
-                .map_err(|source| BuildError::ReplayNotes { folder, source })?,
+        let create = |folder: PathBuf| {
+            let created = Notes::create(folder.clone());
+            created.map_err(|source| BuildError::ReplayNotes { folder, source })
         };
+        let notes = self.replay_notes.map(create).transpose()?;
         Ok(Router::start(
             live,
             &unreadable,
             (journal, damage),
-            replays,
+            notes,
             self.duplicates,
             self.expiry_warning,
         ))

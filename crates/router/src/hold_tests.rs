@@ -7,6 +7,7 @@ use super::*;
 use crate::dead_letters::DeadLetterQuery;
 use crate::table::source::Settings;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use tokio::time::advance;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, EndpointType, ProvisioningState, Waiting};

@@ -45,41 +45,28 @@
 //! ```
 
 pub mod accept;
-mod admission;
-mod awaited;
 mod builder;
-mod commit;
 mod damage;
 pub mod dead_letters;
-mod drain;
-mod duplicates;
+mod delivery;
 pub mod expiry;
-mod intake;
-mod lane;
-mod latency;
-mod matched;
-mod receipt;
 mod refusals;
 pub mod replay;
 mod router;
 pub mod sealed_file;
-mod shares;
 pub mod sink;
-mod slowdown;
 pub mod status;
 mod table;
-mod unreadable;
 mod unreadable_endpoint;
 mod user_code;
 
-pub use admission::{ADMISSION_WAIT_MAX, Admitted};
-pub use awaited::Outcomes;
+pub use accept::{ADMISSION_WAIT_MAX, Admitted};
+pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
 pub use builder::{BuildError, Builder};
 pub use damage::{LOST, UNKNOWN};
-pub use duplicates::DuplicateWindow;
+pub use delivery::Outcomes;
 pub use refusals::Looks;
 pub use router::Router;
 pub use table::last_definitions::LastDefinitions;
 pub use table::{check, source};
-pub use unreadable::{UnreadableDelivery, UnreadableSettings};
 pub use unreadable_endpoint::ENDPOINT as UNREADABLE_ENDPOINT;

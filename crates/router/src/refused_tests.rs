@@ -9,6 +9,10 @@ use crate::sink::{
     Outcome, Sink, Slot,
 };
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use tokio::time::advance;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};

@@ -9,6 +9,7 @@ use crate::sink::{Connect, ConnectError, DeadLetterStore, FaultKind, Sink};
 use crate::table::source::Settings;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use tempfile::TempDir;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, Endpoint};

@@ -107,7 +107,7 @@ pub struct ReplayStatus {
 }
 
 /// A replay and who may change it.
-pub(super) struct Job {
+pub(super) struct ReplayJob {
     pub(super) number: u64,
     progress: Mutex<ReplayStatus>,
     cancelled: Notify,
@@ -115,7 +115,7 @@ pub(super) struct Job {
     task: OnceLock<AbortHandle>,
 }
 
-impl Job {
+impl ReplayJob {
     pub(super) fn new(number: u64, request: ReplayRequest, notes: Option<Notes>) -> Self {
         let progress = ReplayStatus {
             number,

@@ -13,7 +13,7 @@ use super::route::{CompiledRoute, PlannedRoute};
 use super::routing_table::{CompiledInstance, RoutingTable};
 use super::running_lanes::RunningLanes;
 use super::source::{Definitions, Fault, Faults};
-use crate::lane::{Lane, LaneKey};
+use crate::delivery::{Lane, LaneKey};
 use crate::refusals::Looks;
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};

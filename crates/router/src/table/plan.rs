@@ -5,7 +5,7 @@ use super::previous::{Previous, PreviousInstance};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute, RouteDefinition};
 use super::sink_definition::SinkDefinition;
 use super::source::{Definitions, Fault, Faults, Strays};
-use crate::lane::{self, Hold};
+use crate::delivery::{self, Hold};
 use crate::sink::{Connect, ConnectError};
 use crate::unreadable_endpoint;
 use crate::user_code::{self, UserSink, UserStore};
@@ -44,7 +44,7 @@ pub(crate) struct PlannedEndpoint {
     /// Whether all its dead letters stay in a full journal.
     pub(crate) keeps_all: bool,
     /// Its sink and what that is made of; none while the running one is kept.
-    pub(crate) change: Option<(SinkDefinition, lane::Setup)>,
+    pub(crate) change: Option<(SinkDefinition, delivery::Setup)>,
 }
 
 /// Checks definitions as applying them would, without a router. Gives the warnings about filters, about endpoints
@@ -246,7 +246,7 @@ impl InstancePlanning<'_> {
         let (fingerprint, change) = match self.kept(name, |before| before.is_custom(settings)) {
             Some(fingerprint) => (fingerprint, None),
             None => {
-                let setup = lane::Setup {
+                let setup = delivery::Setup {
                     endpoint_type: "Custom",
                     sink: custom.sink.clone(),
                     store: custom.store.clone(),
@@ -335,13 +335,13 @@ pub(crate) fn set_up(
     connect: &dyn Connect,
     endpoint: &Endpoint,
     settings: Arc<EndpointSettings>,
-) -> Result<lane::Setup, ConnectError> {
+) -> Result<delivery::Setup, ConnectError> {
     let hold = Hold::of(endpoint);
     let sink = match hold {
         None => user_code::connect(connect, endpoint, &settings)?,
-        Some(_) => UserSink::of(lane::Nowhere),
+        Some(_) => UserSink::of(delivery::Nowhere),
     };
-    Ok(lane::Setup {
+    Ok(delivery::Setup {
         endpoint_type: endpoint.endpoint_type(),
         sink,
         store: user_code::dead_letters(connect, endpoint)?,

@@ -3,7 +3,7 @@
 use super::fingerprint::Fingerprint;
 use super::route::CompiledRoute;
 use super::sink_definition::SinkDefinition;
-use crate::lane::Lane;
+use crate::delivery::Lane;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};

@@ -1,7 +1,7 @@
 //! What a journal on disk gave back for lanes that do not run yet.
 
-use crate::lane::LaneKey;
-use crate::lane::durable::Origin;
+use crate::delivery::LaneKey;
+use crate::delivery::durable::Origin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::last_definitions::{DefinedEndpoint, LastEndpoints, Removal};
 use super::plan::{PlannedInstance, set_up};
 use super::previous::Previous;
 use super::running_lanes::RunningLanes;
-use crate::lane::{self, LaneKey};
+use crate::delivery::{self, LaneKey};
 use crate::sink::Connect;
 use crate::user_code::UserSink;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub(super) struct RemovedEndpoints {
 }
 
 /// What the lane of an endpoint that nothing defines is made of, and how long it may finish.
-type AdoptedLane = (lane::Setup, Duration);
+type AdoptedLane = (delivery::Setup, Duration);
 
 impl RemovedEndpoints {
     pub(super) fn new(
@@ -192,15 +192,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The lane of an endpoint of which nothing is known but its name.
-fn undefined((instance, name): &LaneKey, grace: Duration) -> lane::Setup {
+fn undefined((instance, name): &LaneKey, grace: Duration) -> delivery::Setup {
     tracing::error!(endpoint = %format!("{instance}/{name}"), ?grace,
         "events wait in the journal for an endpoint of which there is no definition, not even its last one: define \
          it again within the grace time to have them delivered; then they become dead letters kept here");
-    lane::Setup {
+    delivery::Setup {
         endpoint_type: "unknown",
-        sink: UserSink::of(lane::Nowhere),
+        sink: UserSink::of(delivery::Nowhere),
         store: None,
         settings: Arc::new(EndpointSettings::default()),
-        hold: Some(lane::Hold::Undefined),
+        hold: Some(delivery::Hold::Undefined),
     }
 }

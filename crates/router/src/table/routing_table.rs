@@ -2,7 +2,7 @@
 
 use super::index::{Index, RouteNumber};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute};
-use crate::lane::Lane;
+use crate::delivery::Lane;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

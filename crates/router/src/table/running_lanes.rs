@@ -1,8 +1,8 @@
 //! The lanes that run, whatever defines them.
 
 use super::recovered_lanes::RecoveredLanes;
-use crate::lane::durable::Origin;
-use crate::lane::{self, Lane, LaneKey};
+use crate::delivery::durable::Origin;
+use crate::delivery::{self, Lane, LaneKey};
 use crate::refusals::Refusals;
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use twinroute_model::name::InstanceName;
 use twinroute_retry::ledger::Ledger;
 
 /// Says what the lane of our own endpoint is made of, in an instance.
-type UnreadableSetup = Box<dyn Fn(&InstanceName) -> lane::Setup + Send + Sync>;
+type UnreadableSetup = Box<dyn Fn(&InstanceName) -> delivery::Setup + Send + Sync>;
 
 pub(crate) struct RunningLanes {
     clock: Arc<dyn Clock>,
@@ -40,7 +40,7 @@ impl RunningLanes {
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLanes>,
-        unreadable: impl Fn(&InstanceName) -> lane::Setup + Send + Sync + 'static,
+        unreadable: impl Fn(&InstanceName) -> delivery::Setup + Send + Sync + 'static,
     ) -> Self {
         Self {
             clock,
@@ -88,13 +88,16 @@ impl RunningLanes {
     }
 
     /// The lane of an endpoint that is new, changed or back.
-    pub(super) fn bring_up(&mut self, key: LaneKey, setup: lane::Setup) -> Arc<Lane> {
+    pub(super) fn bring_up(&mut self, key: LaneKey, setup: delivery::Setup) -> Arc<Lane> {
         let Some(running) = self.lanes.get(&key) else {
             return self.start(key, setup, None);
         };
         running.reconfigure(setup);
         if !running.revive() {
-            drop(lane::spawn(Arc::clone(running), Arc::clone(&self.ended)));
+            drop(delivery::spawn(
+                Arc::clone(running),
+                Arc::clone(&self.ended),
+            ));
         }
         Arc::clone(running)
     }
@@ -103,7 +106,7 @@ impl RunningLanes {
     pub(super) fn start(
         &mut self,
         key: LaneKey,
-        setup: lane::Setup,
+        setup: delivery::Setup,
         retired_at: Option<Instant>,
     ) -> Arc<Lane> {
         let lane = self.start_lane(&key, setup, retired_at);
@@ -115,7 +118,7 @@ impl RunningLanes {
     fn start_lane(
         &mut self,
         key: &LaneKey,
-        setup: lane::Setup,
+        setup: delivery::Setup,
         retired_at: Option<Instant>,
     ) -> Arc<Lane> {
         let over = self.over.remove(key);
@@ -132,7 +135,7 @@ impl RunningLanes {
         if let Some(deadline) = retired_at {
             lane.retire(deadline);
         }
-        drop(lane::spawn(Arc::clone(&lane), Arc::clone(&self.ended)));
+        drop(delivery::spawn(Arc::clone(&lane), Arc::clone(&self.ended)));
         lane
     }
 

@@ -1,7 +1,7 @@
 //! What a lane's sink was made of: while that stays the same, the sink does.
 
 use super::fingerprint::Fingerprint;
-use crate::lane::Hold;
+use crate::delivery::Hold;
 use std::sync::Arc;
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
 use twinroute_model::name::{EndpointName, InstanceName};

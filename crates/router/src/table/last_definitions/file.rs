@@ -4,7 +4,7 @@
 //! `settings` where they are not the default ones, and `removedAt` (milliseconds since the Unix epoch) and
 //! `removedIn` (milliseconds of journal time) where nothing defines it any more.
 
-use crate::lane::LaneKey;
+use crate::delivery::LaneKey;
 use crate::sealed_file::{SealedFile, SealedFileError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -10,7 +10,7 @@ mod file;
 pub use file::LastDefinitions;
 pub(super) use file::Removal;
 
-use crate::lane::LaneKey;
+use crate::delivery::LaneKey;
 use file::KeptDefinition;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What is noted of a batch once it is accepted, whoever still waits for the answer by then.
 
-use crate::accept::Accepted;
-use crate::duplicates::Claim;
+use super::answer::Accepted;
+use super::duplicates::Claim;
 use crate::table::{CompiledInstance, MatchScratch};
 use metrics::{Counter, counter};
 use std::sync::Arc;
@@ -53,70 +53,64 @@ impl Tally {
 }
 
 /// What is to be noted of a batch. Dropped without that, the batch was not accepted: nothing is counted,
-/// and its events are no duplicates when they come again.
-#[derive(Debug)]
-pub(crate) struct Receipt {
-    pub(crate) counts: Option<Box<Counts>>,
-    pub(crate) claim: Option<Claim>,
-}
-
-/// What a batch adds to the tally.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    pub(crate) tally: Arc<Tally>,
+/// and its events are no duplicates when they come again. The default is that of a batch that is no producer's.
+#[derive(Debug, Default)]
+pub(super) struct Receipt {
+    /// Where it is counted; nowhere when it is no producer's, or was counted.
+    tally: Option<Arc<Tally>>,
     /// Events that are no duplicates.
-    pub(crate) events: u64,
-    pub(crate) unmatched: u64,
-    pub(crate) duplicates: u64,
+    events: u64,
+    unmatched: u64,
+    duplicates: u64,
+    /// Events whose producer was answered before they were as safe as the journal makes them.
+    answered_early: u64,
     /// Which routes matched.
-    pub(crate) compiled: Arc<CompiledInstance>,
-    pub(crate) scratch: MatchScratch,
+    matched: Option<(Arc<CompiledInstance>, MatchScratch)>,
+    claim: Option<Claim>,
 }
 
 impl Receipt {
-    /// Of a batch that is no producer's.
-    pub(crate) fn none() -> Self {
+    /// Of a producer's batch, as it is to be answered.
+    pub(super) fn new(
+        accepted: &Accepted,
+        tally: Arc<Tally>,
+        matched: (Arc<CompiledInstance>, MatchScratch),
+        claim: Option<Claim>,
+    ) -> Self {
         Self {
-            counts: None,
-            claim: None,
+            tally: Some(tally),
+            events: (accepted.events - accepted.duplicates) as u64,
+            unmatched: accepted.unmatched as u64,
+            duplicates: accepted.duplicates as u64,
+            answered_early: 0,
+            matched: Some(matched),
+            claim,
         }
     }
 
-    /// The producer is answered.
-    pub(crate) fn count(&mut self) {
-        if let Some(counts) = self.counts.take() {
-            counts.add();
-        }
+    /// The producer is answered, about so many events.
+    pub(super) fn answered(&mut self, events: u64) {
+        self.answered_early = events;
+        self.count();
+    }
+
+    /// Events whose producer was answered before they were as safe as the journal makes them.
+    pub(super) fn answered_early(&self) -> u64 {
+        self.answered_early
     }
 
     /// The batch is as safe as the journal makes it.
-    pub(crate) fn accepted(mut self) {
+    pub(super) fn accepted(mut self) {
         self.count();
         if let Some(claim) = self.claim {
             claim.accept();
         }
     }
-}
 
-impl Counts {
-    pub(crate) fn of(
-        accepted: &Accepted,
-        tally: Arc<Tally>,
-        compiled: Arc<CompiledInstance>,
-        scratch: MatchScratch,
-    ) -> Self {
-        Self {
-            tally,
-            events: (accepted.events - accepted.duplicates) as u64,
-            unmatched: accepted.unmatched as u64,
-            duplicates: accepted.duplicates as u64,
-            compiled,
-            scratch,
-        }
-    }
-
-    fn add(self) {
-        let Self { tally, .. } = &self;
+    fn count(&mut self) {
+        let Some(tally) = self.tally.take() else {
+            return;
+        };
         tally.accepted.fetch_add(self.events, Ordering::Relaxed);
         tally.unmatched.fetch_add(self.unmatched, Ordering::Relaxed);
         tally
@@ -125,6 +119,8 @@ impl Counts {
         tally.accepted_total.increment(self.events);
         tally.unmatched_total.increment(self.unmatched);
         tally.duplicate_total.increment(self.duplicates);
-        self.compiled.count(&self.scratch);
+        if let Some((compiled, scratch)) = self.matched.take() {
+            compiled.count(&scratch);
+        }
     }
 }

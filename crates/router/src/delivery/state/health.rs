@@ -2,8 +2,8 @@
 //! nobody's time to live runs meanwhile.
 
 use super::State;
-use crate::lane::action::CredentialProbe;
-use crate::lane::target_health::Question;
+use crate::delivery::action::CredentialProbe;
+use crate::delivery::target_health::Question;
 use crate::refusals::Refusal;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ impl State {
     }
 
     /// Takes note of what the destination said.
-    pub(in crate::lane) fn probed(
+    pub(in crate::delivery) fn probed(
         &mut self,
         probe: &CredentialProbe,
         said: Result<(), EndpointFault>,

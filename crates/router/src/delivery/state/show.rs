@@ -1,7 +1,7 @@
 //! What a lane shows of itself.
 
 use super::State;
-use crate::lane::hold::Hold;
+use crate::delivery::hold::Hold;
 use crate::sink::{CredentialState, EndpointFault};
 use crate::status::{
     CredentialStatus, DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by,
@@ -12,14 +12,14 @@ use twinroute_model::clock::Timestamp;
 use twinroute_retry::dead_letter::Reason as DeathReason;
 
 /// What the code of the program told, asked without the lane's lock.
-pub(in crate::lane) struct Told {
-    pub(in crate::lane) credentials: Result<Vec<CredentialState>, EndpointFault>,
+pub(in crate::delivery) struct Told {
+    pub(in crate::delivery) credentials: Result<Vec<CredentialState>, EndpointFault>,
     /// When the credential of the dead-letter store ends.
-    pub(in crate::lane) expires_at: Result<Option<Timestamp>, EndpointFault>,
+    pub(in crate::delivery) expires_at: Result<Option<Timestamp>, EndpointFault>,
 }
 
 impl State {
-    pub(in crate::lane) fn status(&self, told: Told, now: Instant) -> EndpointStatus {
+    pub(in crate::delivery) fn status(&self, told: Told, now: Instant) -> EndpointStatus {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
         let fault = self.health.fault().filter(|_| !over);

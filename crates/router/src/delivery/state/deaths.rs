@@ -1,10 +1,10 @@
 //! Deliveries that cannot be made: they become dead letters, or are given up where somebody said so.
 
 use super::State;
-use crate::awaited::End;
-use crate::lane::dead::Dead;
-use crate::lane::hold::Hold;
-use crate::lane::waiting::Waiting;
+use crate::delivery::dead::Dead;
+use crate::delivery::hold::Hold;
+use crate::delivery::tracker::DeliveryEnd;
+use crate::delivery::waiting::Waiting;
 use std::sync::Arc;
 use tokio::time::Instant;
 use twinroute_model::settings::WhenFull;
@@ -42,7 +42,7 @@ impl State {
             journal.dead_letter(waiting.sequence, &about);
         }
         self.counters.get().deaths[reason as usize].increment(1);
-        self.tell(waiting.sequence, End::DeadLettered);
+        self.tell(waiting.sequence, DeliveryEnd::DeadLettered);
         let dead = Dead {
             about,
             accepted_at: wall.before(waiting.age(now)),

@@ -1,8 +1,8 @@
 //! A lane's limits: what may wait, what a batch may hold, whether more is wanted.
 
 use super::State;
-use crate::lane::backlog::LaneBacklog;
-use crate::lane::queue::{Caps, Room};
+use crate::delivery::backlog::LaneBacklog;
+use crate::delivery::queue::{Caps, Room};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// What its backlog means for those who bring more; `before` is what it meant.
-    pub(in crate::lane) fn backlog(&self, before: LaneBacklog) -> LaneBacklog {
+    pub(in crate::delivery) fn backlog(&self, before: LaneBacklog) -> LaneBacklog {
         // Once there is too much it has to fall well below that, or everybody would be woken for a little.
         let part = 1 + usize::from(before.makes_wait());
         let most = self.backlog_max();

@@ -26,8 +26,8 @@ use super::queue::Queue;
 use super::setup::Setup;
 use super::still::Still;
 use super::target_health::TargetHealth;
-use crate::awaited::{DeliveryTrackers, End};
-use crate::latency::Histogram;
+use crate::delivery::latency::Histogram;
+use crate::delivery::tracker::{DeliveryEnd, DeliveryTrackers};
 use crate::refusals::Refusals;
 use crate::sink::BatchLimits;
 use crate::user_code::{UserSink, UserStore};
@@ -93,7 +93,7 @@ pub(super) struct State {
     /// How its dead-letter store is.
     store_health: TargetHealth,
     /// Who waits for which deliveries.
-    awaited: DeliveryTrackers,
+    trackers: DeliveryTrackers,
     /// Whether new events are to be refused; read without the lock.
     refusing: Arc<AtomicBool>,
     chance: fastrand::Rng,
@@ -154,7 +154,7 @@ impl State {
             dead: DeadLetters::default(),
             dead_overflowing: false,
             store_health: TargetHealth::default(),
-            awaited: DeliveryTrackers::default(),
+            trackers: DeliveryTrackers::default(),
             refusing,
             refusals,
             chance: fastrand::Rng::new(),
@@ -196,12 +196,12 @@ impl State {
     fn discard(&mut self, sequence: u64, reason: Discard) {
         self.settle(sequence, Fate::Discarded(reason));
         self.counters.get().discarded[reason as usize].increment(1);
-        self.tell(sequence, End::Discarded);
+        self.tell(sequence, DeliveryEnd::Discarded);
     }
 
     /// Tells whoever waits for a delivery how it ended.
-    fn tell(&mut self, sequence: u64, end: End) {
-        self.awaited.end(sequence, &self.name, end);
+    fn tell(&mut self, sequence: u64, end: DeliveryEnd) {
+        self.trackers.end(sequence, &self.name, end);
     }
 
     fn is_empty(&self) -> bool {

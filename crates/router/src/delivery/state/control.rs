@@ -1,9 +1,9 @@
 //! What people and new definitions ask of a lane.
 
 use super::State;
-use crate::lane::concurrency::Concurrency;
-use crate::lane::hold::Hold;
-use crate::lane::setup::Setup;
+use crate::delivery::concurrency::Concurrency;
+use crate::delivery::hold::Hold;
+use crate::delivery::setup::Setup;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use twinroute_retry::ledger::Discard;
@@ -19,7 +19,7 @@ pub struct Purged {
 
 impl State {
     /// Sends nothing from here on, or goes on; over restarts too.
-    pub(in crate::lane) fn set_paused(&mut self, paused: bool, now: Instant) {
+    pub(in crate::delivery) fn set_paused(&mut self, paused: bool, now: Instant) {
         if self.paused == paused {
             return;
         }
@@ -33,7 +33,7 @@ impl State {
     }
 
     /// Gives what it was made of before.
-    pub(in crate::lane) fn reconfigure(&mut self, setup: Setup, now: Instant) -> Setup {
+    pub(in crate::delivery) fn reconfigure(&mut self, setup: Setup, now: Instant) -> Setup {
         self.queue.set_ordering(setup.settings.ordering);
         let before = std::mem::replace(&mut self.setup, setup);
         if self.setup.hold != before.hold {
@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Tries everything now that waits for a moment.
-    pub(in crate::lane) fn retry_now(&mut self, now: Instant) {
+    pub(in crate::delivery) fn retry_now(&mut self, now: Instant) {
         tracing::info!(endpoint = self.label, "asked for: everything is tried now");
         self.health.retry_now(now);
         self.store_health.retry_now(now);
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// Gives up what waits, what is in flight excepted; dead letters that are kept here too if asked.
-    pub(in crate::lane) fn purge(&mut self, dead_letters: bool) -> Purged {
+    pub(in crate::delivery) fn purge(&mut self, dead_letters: bool) -> Purged {
         let mut purged = Purged::default();
         while let Some(waiting) = self.queue.evict_oldest() {
             self.discard(waiting.sequence, Discard::Purged);

@@ -1,6 +1,6 @@
 //! What accepting events means: acknowledgement levels, answers and refusals.
 
-use crate::awaited::Outcomes;
+use crate::delivery::Outcomes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use twinroute_model::name::EndpointName;

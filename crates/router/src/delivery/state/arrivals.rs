@@ -1,9 +1,9 @@
 //! Deliveries that come to a lane: from the journal, from a replay, from before a restart.
 
 use super::State;
-use crate::lane::arrival::Arrival;
-use crate::lane::dead::Dead;
-use crate::lane::waiting::Waiting;
+use crate::delivery::arrival::Arrival;
+use crate::delivery::dead::Dead;
+use crate::delivery::waiting::Waiting;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ const LANE_MEMORY_MAX: usize = 4 << 20;
 
 impl State {
     /// Queues what was not settled before a restart; its matches are counted already.
-    pub(in crate::lane) fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
+    pub(in crate::delivery) fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
         let wall = self.wall(now);
         for delivery in pending {
             if let Some(about) = delivery.dead.clone() {
@@ -66,7 +66,7 @@ impl State {
 
     /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
     /// to hear of it.
-    pub(in crate::lane) fn offer(&mut self, entry: &Entry, arrival: &Arrival) -> bool {
+    pub(in crate::delivery) fn offer(&mut self, entry: &Entry, arrival: &Arrival) -> bool {
         match arrival {
             Arrival::Matched { .. } => {
                 self.ledger.matched += 1;
@@ -74,8 +74,8 @@ impl State {
             }
             Arrival::Replayed { of, .. } => self.note_replayed(*of),
         }
-        if let Some(awaited) = arrival.awaited() {
-            self.awaited.add(entry.sequence, awaited);
+        if let Some(tracker) = arrival.tracker() {
+            self.trackers.add(entry.sequence, tracker);
         }
         let now = arrival.came();
         let mut waiting = Waiting {

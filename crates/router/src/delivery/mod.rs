@@ -13,6 +13,7 @@ pub(crate) mod durable;
 mod eviction;
 mod hold;
 mod in_flight;
+mod latency;
 mod log_throttle;
 pub(crate) mod queue;
 mod run;
@@ -20,6 +21,7 @@ mod setup;
 mod state;
 mod still;
 mod target_health;
+mod tracker;
 mod waiting;
 
 pub(crate) use arrival::Arrival;
@@ -30,6 +32,8 @@ pub(crate) use hold::{Hold, Nowhere};
 pub(crate) use run::spawn;
 pub(crate) use setup::{LaneKey, Setup};
 pub use state::Purged;
+pub use tracker::Outcomes;
+pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 
 use crate::refusals::Refusals;
 use crate::status::EndpointStatus;

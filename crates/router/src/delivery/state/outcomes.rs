@@ -1,10 +1,10 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
 use super::State;
-use crate::awaited::End;
-use crate::lane::in_flight::Flight;
-use crate::lane::queue::Fate as Next;
-use crate::lane::waiting::Waiting;
+use crate::delivery::in_flight::Flight;
+use crate::delivery::queue::Fate as Next;
+use crate::delivery::tracker::DeliveryEnd;
+use crate::delivery::waiting::Waiting;
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use twinroute_retry::schedule;
 impl State {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
     /// back: that is tried again too, and never given up, since the disk may come to its senses.
-    pub(in crate::lane) fn finish(
+    pub(in crate::delivery) fn finish(
         &mut self,
         flight: Flight,
         outcomes: Vec<Option<Outcome>>,
@@ -43,7 +43,7 @@ impl State {
                     answered = true;
                     delivered += 1;
                     self.settle(waiting.sequence, Fate::Delivered);
-                    self.tell(waiting.sequence, End::Delivered);
+                    self.tell(waiting.sequence, DeliveryEnd::Delivered);
                     self.latency.record(waiting.age(now));
                     Next::Settled
                 }

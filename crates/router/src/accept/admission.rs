@@ -9,10 +9,10 @@
 //!
 //! No credit is given either while the disk has too much of what was accepted still before it.
 
-use crate::accept::AcceptError;
-use crate::lane::{LANE_WAIT_MAX, Lane};
-use crate::matched::Matched;
-use crate::slowdown::Slowdown;
+use super::answer::AcceptError;
+use super::matched_batch::MatchedBatch;
+use super::slowdown::Slowdown;
+use crate::delivery::{LANE_WAIT_MAX, Lane};
 use crate::status::AdmissionStatus;
 use futures_util::future::{FutureExt as _, select_all};
 use std::collections::VecDeque;
@@ -182,7 +182,7 @@ impl Admission {
     }
 
     /// Pays for what a turn brought.
-    pub(crate) fn charge(&self, admitted: &Admitted, matched: &Matched) {
+    pub(super) fn charge(&self, admitted: &Admitted, matched: &MatchedBatch) {
         let (deliveries, bytes) = matched.deliveries();
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX / 2);
         let cost = bytes + DELIVERY_BYTES * i64::try_from(deliveries).unwrap_or(i64::MAX >> 32);
@@ -194,9 +194,9 @@ impl Admission {
     }
 
     /// Counts bytes that are on their way to the disk; they are taken off when the guard is dropped.
-    pub(crate) fn unsynced(self: &Arc<Self>, bytes: u64) -> Unsynced {
+    pub(crate) fn unsynced(self: &Arc<Self>, bytes: u64) -> UnsyncedBytes {
         self.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Unsynced {
+        UnsyncedBytes {
             admission: Arc::clone(self),
             bytes,
         }
@@ -210,10 +210,10 @@ impl Admission {
     ///
     /// # Errors
     /// It waited as long as it may, or the router stops.
-    pub(crate) async fn wait_for_lanes(
+    pub(super) async fn wait_for_lanes(
         &self,
         admitted: &Admitted,
-        matched: &Matched,
+        matched: &MatchedBatch,
         all: &[Arc<Lane>],
     ) -> Result<(), AcceptError> {
         let begun = Instant::now();
@@ -343,12 +343,12 @@ impl WaitingProducer {
 
 /// Bytes that are on their way to the disk.
 #[derive(Debug)]
-pub(crate) struct Unsynced {
+pub(crate) struct UnsyncedBytes {
     admission: Arc<Admission>,
     bytes: u64,
 }
 
-impl Drop for Unsynced {
+impl Drop for UnsyncedBytes {
     fn drop(&mut self) {
         let admission = &self.admission;
         let before = admission

@@ -1,7 +1,7 @@
 //! How a lane ends: at a stop, or when its endpoint is removed.
 
 use super::{Retirement, State};
-use crate::lane::action::LaneAction;
+use crate::delivery::action::LaneAction;
 use tokio::time::Instant;
 use twinroute_retry::dead_letter::Reason as DeathReason;
 use twinroute_retry::ledger::{Discard, Ledger};
@@ -67,12 +67,12 @@ impl State {
         Some(moment).filter(|moment| *moment > now)
     }
 
-    pub(in crate::lane) fn retire(&mut self, retirement: Retirement) {
+    pub(in crate::delivery) fn retire(&mut self, retirement: Retirement) {
         self.retired = Some(retirement);
     }
 
     /// Ends it as it is; gives how many deliveries it had not settled.
-    pub(in crate::lane) fn abandon(&mut self) -> u64 {
+    pub(in crate::delivery) fn abandon(&mut self) -> u64 {
         let over = self.ended;
         self.abandoned = true;
         self.ended = true;
@@ -81,21 +81,21 @@ impl State {
     }
 
     /// Takes a retirement back; false when its loop has ended already.
-    pub(in crate::lane) fn revive(&mut self) -> bool {
+    pub(in crate::delivery) fn revive(&mut self) -> bool {
         self.retired = None;
         !std::mem::take(&mut self.ended)
     }
 
-    pub(in crate::lane) fn is_running(&self) -> bool {
+    pub(in crate::delivery) fn is_running(&self) -> bool {
         self.retired.is_none() && !self.ended
     }
 
     /// Whether there is nothing left of it but its counts.
-    pub(in crate::lane) fn is_over(&self) -> Option<Ledger> {
+    pub(in crate::delivery) fn is_over(&self) -> Option<Ledger> {
         (self.ended && self.is_empty() && self.dead.is_empty()).then_some(self.ledger)
     }
 
-    pub(in crate::lane) fn is_idle(&self) -> bool {
+    pub(in crate::delivery) fn is_idle(&self) -> bool {
         let uploading = self.dead.busy() > 0
             || (self.setup.store.is_some()
                 && self.dead.storable() > 0

@@ -1,6 +1,6 @@
 //! How deliveries come to a lane.
 
-use crate::awaited::Awaited;
+use super::tracker::DeliveryTracker;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -10,13 +10,13 @@ pub(crate) enum Arrival {
     /// Routes matched.
     Matched {
         came: Instant,
-        awaited: Option<Arc<Awaited>>,
+        tracker: Option<Arc<DeliveryTracker>>,
     },
     /// A dead letter is replayed: this one if it was kept here.
     Replayed {
         of: Option<u64>,
         came: Instant,
-        awaited: Arc<Awaited>,
+        tracker: Arc<DeliveryTracker>,
     },
 }
 
@@ -27,10 +27,10 @@ impl Arrival {
         }
     }
 
-    pub(super) fn awaited(&self) -> Option<&Arc<Awaited>> {
+    pub(super) fn tracker(&self) -> Option<&Arc<DeliveryTracker>> {
         match self {
-            Self::Matched { awaited, .. } => awaited.as_ref(),
-            Self::Replayed { awaited, .. } => Some(awaited),
+            Self::Matched { tracker, .. } => tracker.as_ref(),
+            Self::Replayed { tracker, .. } => Some(tracker),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A batch between its match and its lanes.
 
-use crate::awaited::Awaited;
-use crate::lane::{Arrival, BatchBacklog, Lane};
+use crate::delivery::{Arrival, BatchBacklog, DeliveryTracker, Lane};
 use crate::table::LaneIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use twinroute_model::twin::TwinKey;
 use twinroute_retry::journal::{Entry, NewEvent};
 
 /// Events of a batch that matched, with their lanes.
-pub(crate) struct Matched {
+pub(super) struct MatchedBatch {
     /// Until the journal takes them.
     events: Vec<NewEvent>,
     /// Of each event, how many of `lanes` are its own.
@@ -20,14 +19,14 @@ pub(crate) struct Matched {
 
 /// What one lane is given of a batch.
 #[derive(Debug)]
-pub(crate) struct LaneDeliveries {
-    pub(crate) lane: Arc<Lane>,
+pub(super) struct LaneDeliveries {
+    pub(super) lane: Arc<Lane>,
     /// In the order of their sequences.
-    pub(crate) entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
 }
 
-impl Matched {
-    pub(crate) fn with_capacity(events: usize) -> Self {
+impl MatchedBatch {
+    pub(super) fn with_capacity(events: usize) -> Self {
         Self {
             events: Vec::with_capacity(events),
             lane_counts: Vec::with_capacity(events),
@@ -35,12 +34,12 @@ impl Matched {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.lane_counts.is_empty()
     }
 
     /// Adds an event for some of the lanes there are.
-    pub(crate) fn add(&mut self, event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
+    pub(super) fn add(&mut self, event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
         // Where the journal is in memory no lane has a number, and nothing is allocated here.
         let number = |lane: &LaneIndex| all[*lane as usize].number;
         self.lane_counts.push(own.len());
@@ -53,23 +52,23 @@ impl Matched {
     }
 
     /// The events, to be taken by the journal.
-    pub(crate) fn events_mut(&mut self) -> &mut Vec<NewEvent> {
+    pub(super) fn events_mut(&mut self) -> &mut Vec<NewEvent> {
         &mut self.events
     }
 
     /// Bytes of the events, until the journal takes them.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.events.iter().map(|new| new.event.size() as u64).sum()
     }
 
     /// A lane that wants no more events for now, among those that these are for.
-    pub(crate) fn refusing<'a>(&self, all: &'a [Arc<Lane>]) -> Option<&'a Arc<Lane>> {
+    pub(super) fn refusing<'a>(&self, all: &'a [Arc<Lane>]) -> Option<&'a Arc<Lane>> {
         let mut lanes = self.lanes.iter().map(|lane| &all[*lane as usize]);
         lanes.find(|lane| lane.is_refusing())
     }
 
     /// Deliveries that these will be, and the bytes of their events together.
-    pub(crate) fn deliveries(&self) -> (usize, u64) {
+    pub(super) fn deliveries(&self) -> (usize, u64) {
         let sizes = self.events.iter().map(|new| new.event.size() as u64);
         let bytes = sizes
             .zip(&self.lane_counts)
@@ -78,7 +77,7 @@ impl Matched {
     }
 
     /// Whether these have to wait, for what waits in the lanes that they are for.
-    pub(crate) fn has_to_wait(&self, all: &[Arc<Lane>]) -> bool {
+    pub(super) fn has_to_wait(&self, all: &[Arc<Lane>]) -> bool {
         let mut batch = BatchBacklog::default();
         for lane in &self.lanes {
             batch.add(all[*lane as usize].backlog());
@@ -87,7 +86,7 @@ impl Matched {
     }
 
     /// The lanes that these are for.
-    pub(crate) fn distinct_lanes<'a>(
+    pub(super) fn distinct_lanes<'a>(
         &self,
         all: &'a [Arc<Lane>],
     ) -> impl Iterator<Item = &'a Arc<Lane>> {
@@ -96,14 +95,14 @@ impl Matched {
     }
 
     /// Tells what is to be waited for.
-    pub(crate) fn expect(&self, all: &[Arc<Lane>], awaited: &Awaited) {
+    pub(super) fn expect(&self, all: &[Arc<Lane>], tracker: &DeliveryTracker) {
         for lane in &self.lanes {
-            awaited.expect(&all[*lane as usize].name, 1);
+            tracker.expect(&all[*lane as usize].name, 1);
         }
     }
 
     /// Gives every lane its events.
-    pub(crate) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &Arrival) {
+    pub(super) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &Arrival) {
         if let [_] = &*entries {
             for lane in &self.lanes {
                 all[*lane as usize].push(&entries, arrival);
@@ -116,7 +115,7 @@ impl Matched {
     }
 
     /// Sorts the deliveries by lane.
-    pub(crate) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> Vec<LaneDeliveries> {
+    pub(super) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> Vec<LaneDeliveries> {
         let mut sorted: BTreeMap<LaneIndex, Vec<Entry>> = BTreeMap::new();
         let mut rest = &*self.lanes;
         for (entry, count) in entries.into_iter().zip(&self.lane_counts) {

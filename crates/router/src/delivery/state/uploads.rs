@@ -1,8 +1,8 @@
 //! Dead letters on their way to their store, and back into the queue.
 
 use super::State;
-use crate::lane::action::{Stored, Upload};
-use crate::lane::dead::Dead;
+use crate::delivery::action::{Stored, Upload};
+use crate::delivery::dead::Dead;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
 use twinroute_retry::dead_letter::Reason as DeathReason;
@@ -43,7 +43,7 @@ impl State {
     }
 
     /// Takes note of how an upload went.
-    pub(in crate::lane) fn uploaded(&mut self, upload: &Upload, stored: Stored, now: Instant) {
+    pub(in crate::delivery) fn uploaded(&mut self, upload: &Upload, stored: Stored, now: Instant) {
         let sequence = upload.sequence;
         match stored {
             Stored::Done => {
@@ -95,27 +95,27 @@ impl State {
     }
 
     /// Takes a dead letter out for a replay; nothing when it is not here or on its way to its store.
-    pub(in crate::lane) fn take_dead(&mut self, sequence: u64) -> Option<Dead> {
+    pub(in crate::delivery) fn take_dead(&mut self, sequence: u64) -> Option<Dead> {
         self.dead.take(sequence)
     }
 
     /// The replay of a dead letter did not come about.
-    pub(in crate::lane) fn put_back_dead(&mut self, sequence: u64) {
+    pub(in crate::delivery) fn put_back_dead(&mut self, sequence: u64) {
         self.dead.put_back(sequence, false);
     }
 
     /// How many dead letters there are here.
-    pub(in crate::lane) fn dead_count(&self) -> usize {
+    pub(in crate::delivery) fn dead_count(&self) -> usize {
         self.dead.len()
     }
 
     /// Dead letters here behind a sequence, oldest first.
-    pub(in crate::lane) fn dead_after(&self, after: u64) -> impl Iterator<Item = (u64, &Dead)> {
+    pub(in crate::delivery) fn dead_after(&self, after: u64) -> impl Iterator<Item = (u64, &Dead)> {
         self.dead.after(after)
     }
 
     /// One of them.
-    pub(in crate::lane) fn dead_letter(&self, sequence: u64) -> Option<&Dead> {
+    pub(in crate::delivery) fn dead_letter(&self, sequence: u64) -> Option<&Dead> {
         self.dead.get(sequence)
     }
 

@@ -1,7 +1,7 @@
 //! What a lane gives up of the journal for others when that is full.
 
 use super::State;
-use crate::lane::eviction::{Evictable, EvictedDelivery, LaneRoom};
+use crate::delivery::eviction::{Evictable, EvictedDelivery, LaneRoom};
 use tokio::time::Instant;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
 use twinroute_retry::dead_letter::Reason as DeathReason;
@@ -9,7 +9,7 @@ use twinroute_retry::ledger::Discard;
 
 impl State {
     /// What it has of a journal in memory.
-    pub(in crate::lane) fn room_taken(&self) -> LaneRoom {
+    pub(in crate::delivery) fn room_taken(&self) -> LaneRoom {
         let bytes = self.queue.bytes() as u64 + self.flights.bytes() + self.dead.bytes();
         let kept = self.setup.settings.dead_letters_kept;
         LaneRoom {
@@ -20,7 +20,7 @@ impl State {
     }
 
     /// Discards one delivery, so that others have room; nothing when there is none of that kind.
-    pub(in crate::lane) fn evict(
+    pub(in crate::delivery) fn evict(
         &mut self,
         what: Evictable,
         now: Instant,
@@ -38,7 +38,7 @@ impl State {
 
     /// Makes dead letters of the oldest of its queue, up to `bytes` above `share`, if a container takes them and has
     /// taken those before; true when there are some.
-    pub(in crate::lane) fn relieve(&mut self, share: u64, bytes: u64, now: Instant) -> bool {
+    pub(in crate::delivery) fn relieve(&mut self, share: u64, bytes: u64, now: Instant) -> bool {
         let takes = self.setup.store.is_some() && !self.store_health.is_faulty();
         let settings = &self.setup.settings;
         let may_go = settings.when_full == WhenFull::DeadLetterOldest && self.waits_for_endpoint();

@@ -20,7 +20,7 @@ pub struct Outcomes {
 
 /// How a delivery ended, as far as those who wait for it care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum DeliveryEnd {
     Delivered,
     DeadLettered,
     Discarded,
@@ -28,25 +28,25 @@ pub(crate) enum End {
 
 /// Deliveries of one request.
 #[derive(Debug)]
-pub(crate) struct Awaited {
+pub(crate) struct DeliveryTracker {
     /// Nothing, once nobody waits any more: deliveries may be open for days, and each holds on to this.
-    endpoints: Mutex<Option<Endpoints>>,
+    endpoints: Mutex<Option<EndpointOutcomes>>,
     changed: Notify,
 }
 
-type Endpoints = BTreeMap<EndpointName, Outcomes>;
+type EndpointOutcomes = BTreeMap<EndpointName, Outcomes>;
 
-impl Default for Awaited {
+impl Default for DeliveryTracker {
     fn default() -> Self {
         Self {
-            endpoints: Mutex::new(Some(Endpoints::new())),
+            endpoints: Mutex::new(Some(EndpointOutcomes::new())),
             changed: Notify::new(),
         }
     }
 }
 
-impl Awaited {
-    fn lock(&self) -> MutexGuard<'_, Option<Endpoints>> {
+impl DeliveryTracker {
+    fn lock(&self) -> MutexGuard<'_, Option<EndpointOutcomes>> {
         self.endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -60,7 +60,7 @@ impl Awaited {
     }
 
     /// A delivery ended.
-    pub(crate) fn ended(&self, endpoint: &EndpointName, end: End) {
+    pub(crate) fn ended(&self, endpoint: &EndpointName, end: DeliveryEnd) {
         let mut guard = self.lock();
         let Some(endpoints) = &mut *guard else {
             return;
@@ -68,9 +68,9 @@ impl Awaited {
         let outcomes = endpoints.entry(endpoint.clone()).or_default();
         outcomes.open = outcomes.open.saturating_sub(1);
         match end {
-            End::Delivered => outcomes.delivered += 1,
-            End::DeadLettered => outcomes.dead_lettered += 1,
-            End::Discarded => outcomes.discarded += 1,
+            DeliveryEnd::Delivered => outcomes.delivered += 1,
+            DeliveryEnd::DeadLettered => outcomes.dead_lettered += 1,
+            DeliveryEnd::Discarded => outcomes.discarded += 1,
         }
         let open = is_open(endpoints);
         drop(guard);
@@ -103,43 +103,40 @@ impl Awaited {
     }
 }
 
-fn is_open(endpoints: &Endpoints) -> bool {
+fn is_open(endpoints: &EndpointOutcomes) -> bool {
     endpoints.values().any(|outcomes| outcomes.open > 0)
 }
 
 /// Who waits for which deliveries of a lane, by sequence.
 #[derive(Debug, Default)]
-pub(crate) struct DeliveryTrackers(HashMap<u64, Weak<Awaited>>);
+pub(crate) struct DeliveryTrackers(HashMap<u64, Weak<DeliveryTracker>>);
 
 impl DeliveryTrackers {
     /// Notes who waits for a delivery. Those who have gone are forgotten before there are too many.
-    pub(crate) fn add(&mut self, sequence: u64, awaited: &Arc<Awaited>) {
+    pub(crate) fn add(&mut self, sequence: u64, tracker: &Arc<DeliveryTracker>) {
         if self.0.len() == self.0.capacity() {
-            self.0.retain(|_, awaited| awaited.strong_count() > 0);
+            self.0.retain(|_, tracker| tracker.strong_count() > 0);
         }
-        self.0.insert(sequence, Arc::downgrade(awaited));
+        self.0.insert(sequence, Arc::downgrade(tracker));
     }
 
     /// Tells whoever waits for a delivery how it ended.
-    pub(crate) fn end(&mut self, sequence: u64, endpoint: &EndpointName, end: End) {
+    pub(crate) fn end(&mut self, sequence: u64, endpoint: &EndpointName, end: DeliveryEnd) {
         if self.0.is_empty() {
             return;
         }
-        if let Some(awaited) = self
-            .0
-            .remove(&sequence)
-            .and_then(|awaited| awaited.upgrade())
-        {
-            awaited.ended(endpoint, end);
+        let tracker = self.0.remove(&sequence);
+        if let Some(tracker) = tracker.and_then(|tracker| tracker.upgrade()) {
+            tracker.ended(endpoint, end);
         }
     }
 }
 
 /// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.
 #[derive(Default)]
-pub(crate) struct Waiter(pub(crate) Arc<Awaited>);
+pub(crate) struct TrackedBatch(pub(crate) Arc<DeliveryTracker>);
 
-impl Drop for Waiter {
+impl Drop for TrackedBatch {
     fn drop(&mut self) {
         self.0.abandon();
     }
@@ -152,18 +149,18 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_for_nobody() {
         let name = EndpointName::new("hub-1").unwrap();
-        let awaited = Awaited::default();
-        awaited.expect(&name, 3);
-        awaited.ended(&name, End::Delivered);
+        let tracker = DeliveryTracker::default();
+        tracker.expect(&name, 3);
+        tracker.ended(&name, DeliveryEnd::Delivered);
         let expect = Outcomes {
             delivered: 1,
             open: 2,
             ..Outcomes::default()
         };
-        assert_eq!(awaited.outcomes()[&name], expect);
-        awaited.abandon();
-        awaited.ended(&name, End::Discarded);
-        assert!(awaited.lock().is_none());
-        awaited.all().await;
+        assert_eq!(tracker.outcomes()[&name], expect);
+        tracker.abandon();
+        tracker.ended(&name, DeliveryEnd::Discarded);
+        assert!(tracker.lock().is_none());
+        tracker.all().await;
     }
 }

@@ -7,25 +7,28 @@
 //! never less than what the journal holds: while somebody is within its share and the journal is full, somebody else
 //! is above its own.
 
-use crate::lane::{Evictable, Lane, LaneRoom};
-use crate::router::Router;
+use crate::delivery::{Evictable, Lane, LaneRoom};
 use crate::status::InstanceStatus;
+use crate::table::Live;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_retry::journal::{Disk, Full, Usage};
+use twinroute_retry::journal::{Disk, Full, Gauge, Journal, Usage};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
 const SPARE: u64 = 256;
 const SPARE_BYTES_MAX: u64 = 1 << 20;
 
-/// Who makes room does so alone, so that nothing is discarded twice for the same want.
-#[derive(Debug, Default)]
+/// Makes room in the journal. Who does so does it alone, so that nothing is discarded twice for the same want.
 pub(crate) struct RoomMaker {
+    live: Arc<Live>,
+    gauge: Gauge,
+    /// The journal on disk, where it is.
+    disk: Option<Disk>,
     turn: Mutex<Option<Exhausted>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
@@ -61,6 +64,21 @@ impl Exhausted {
 pub(crate) type RoomTurn<'a> = MutexGuard<'a, Option<Exhausted>>;
 
 impl RoomMaker {
+    pub(crate) fn new(live: Arc<Live>, journal: &Journal) -> Self {
+        Self {
+            live,
+            gauge: journal.gauge(),
+            disk: journal.disk().cloned(),
+            turn: Mutex::default(),
+            relieved_at: std::sync::Mutex::default(),
+        }
+    }
+
+    /// What the journal has.
+    pub(super) fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
     /// Whether it is time to look at queues again.
     fn may_relieve(&self) -> bool {
         let mut at = self
@@ -78,14 +96,7 @@ impl RoomMaker {
     pub(crate) async fn turn(&self) -> RoomTurn<'_> {
         self.turn.lock().await
     }
-}
 
-/// What each endpoint is guaranteed of a journal of `bytes_max`.
-pub(crate) fn share(bytes_max: u64, endpoints: usize) -> u64 {
-    bytes_max / u64::try_from(endpoints).unwrap_or(u64::MAX).max(1)
-}
-
-impl Router {
     /// Makes room for what the journal did not take; false when no endpoint is above its share. What was settled and
     /// not yet written comes first: nothing is discarded while that gives room.
     ///
@@ -95,8 +106,8 @@ impl Router {
         if bytes_new > full.bytes_max {
             return false;
         }
-        let gauge = &self.shared.gauge;
-        let disk = self.shared.disk.as_ref();
+        let gauge = &self.gauge;
+        let disk = self.disk.as_ref();
         if disk.is_some() && turn.is_some_and(|exhausted| exhausted.holds(gauge.usage())) {
             return lacking(gauge.usage(), bytes_new) == 0;
         }
@@ -107,7 +118,7 @@ impl Router {
         if lacking(usage, bytes_new) == 0 {
             return true;
         }
-        let lanes = self.lanes();
+        let lanes = self.live.lanes();
         let made = match disk {
             None => {
                 let rooms = lanes.iter().map(|lane| lane.room_taken()).collect();
@@ -135,11 +146,11 @@ impl Router {
     /// Once the journal is nearly full, has endpoints that take nothing, and have more queued than their share, send
     /// the oldest of that to their dead-letter containers.
     pub(crate) fn relieve(&self) {
-        let usage = self.shared.gauge.usage();
-        if usage.bytes / RELIEF_QUARTERS < usage.bytes_max / 4 || !self.shared.room.may_relieve() {
+        let usage = self.gauge.usage();
+        if usage.bytes / RELIEF_QUARTERS < usage.bytes_max / 4 || !self.may_relieve() {
             return;
         }
-        let lanes = self.lanes();
+        let lanes = self.live.lanes();
         let sharing = lanes.iter().filter(|lane| lane.room_taken().has_share);
         let share = share(usage.bytes_max, sharing.count());
         lanes
@@ -149,8 +160,8 @@ impl Router {
 
     /// Warns when the dead letters that are kept here take half of the journal or more.
     pub(crate) fn kept_warning(&self, instances: &[InstanceStatus]) -> Option<String> {
-        let usage = self.shared.gauge.usage();
-        let disk = self.shared.disk.as_ref();
+        let usage = self.gauge.usage();
+        let disk = self.disk.as_ref();
         let kept = match disk {
             None => kept_bytes(instances),
             // Those of the journal on disk count what stands beside events too.
@@ -176,11 +187,16 @@ impl Router {
     }
 
     /// What each defined endpoint is guaranteed of the journal, in bytes.
-    pub(crate) fn journal_share(&self) -> u64 {
-        let lanes = self.lanes();
+    pub(crate) fn share(&self) -> u64 {
+        let lanes = self.live.lanes();
         let sharing = lanes.iter().filter(|lane| lane.room_taken().has_share);
-        share(self.shared.gauge.usage().bytes_max, sharing.count())
+        share(self.gauge.usage().bytes_max, sharing.count())
     }
+}
+
+/// What each endpoint is guaranteed of a journal of `bytes_max`.
+pub(crate) fn share(bytes_max: u64, endpoints: usize) -> u64 {
+    bytes_max / u64::try_from(endpoints).unwrap_or(u64::MAX).max(1)
 }
 
 /// Has a journal on disk take note of what was settled.

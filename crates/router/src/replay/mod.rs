@@ -8,11 +8,11 @@ mod run;
 
 pub use job::{ReplayRequest, ReplayState, ReplayStatus};
 
-use crate::router::Router;
-use job::Job;
+use crate::accept::Appender;
+use crate::dead_letters::{DeadLetterQuery, lanes_of};
+use crate::table::Live;
+use job::ReplayJob;
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use twinroute_retry::replay::Notes;
 
@@ -40,23 +40,26 @@ pub enum ReplayError {
 }
 
 /// The replays of a router.
-#[derive(Default)]
 pub(crate) struct Replays {
-    jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
+    live: Arc<Live>,
+    appender: Arc<Appender>,
+    jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
     notes: Option<Notes>,
 }
 
 impl Replays {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Job>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// None yet; what is noted goes on with [`Self::resume`].
+    pub(crate) fn new(live: Arc<Live>, appender: Arc<Appender>, notes: Option<Notes>) -> Self {
+        Self {
+            live,
+            appender,
+            jobs: Mutex::default(),
+            notes,
+        }
     }
 
-    /// Keeps notes in `folder`.
-    pub(crate) fn noted(folder: PathBuf) -> io::Result<Self> {
-        Ok(Self {
-            jobs: Mutex::default(),
-            notes: Some(Notes::create(folder)?),
-        })
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ReplayJob>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how far those are that are under way, for the next start.
@@ -75,14 +78,14 @@ impl Replays {
     }
 
     /// Adds a job under a new number, unless there are enough.
-    fn add(&self, request: ReplayRequest) -> Result<Arc<Job>, ReplayError> {
+    fn add(&self, request: ReplayRequest) -> Result<Arc<ReplayJob>, ReplayError> {
         let mut jobs = self.lock();
         let running = jobs.values().filter(|job| job.is_running()).count();
         if running >= RUNNING_MAX {
             return Err(ReplayError::TooMany);
         }
         let number = jobs.keys().next_back().map_or(1, |last| last + 1);
-        let job = Arc::new(Job::new(number, request, self.notes.clone()));
+        let job = Arc::new(ReplayJob::new(number, request, self.notes.clone()));
         jobs.insert(number, Arc::clone(&job));
         let ended = jobs.values().filter(|job| !job.is_running());
         let ended: Vec<u64> = ended.map(|job| job.number).collect();
@@ -92,64 +95,59 @@ impl Replays {
         }
         Ok(job)
     }
-}
 
-impl Router {
-    /// Begins to replay dead letters; see [`Self::replays`] for how it goes.
-    ///
-    /// # Errors
-    /// Why it was not begun.
-    pub async fn replay(&self, request: ReplayRequest) -> Result<ReplayStatus, ReplayError> {
+    /// As [`Router::replay`](crate::Router::replay).
+    pub(crate) async fn begin(&self, request: ReplayRequest) -> Result<ReplayStatus, ReplayError> {
         let query = request.check().map_err(ReplayError::Request)?;
         if let Some(endpoint) = &query.endpoint
-            && self.lanes_of(&query, None).is_empty()
+            && lanes_of(self.live.lanes(), &query, None).is_empty()
         {
             let instance = query.instance.as_ref().map(|name| format!("{name}/"));
             let name = format!("{}{endpoint}", instance.unwrap_or_default());
             return Err(ReplayError::UnknownEndpoint(name));
         }
-        let job = self.replay_jobs().add(request)?;
+        let job = self.add(request)?;
         if let Err(error) = job.note().await {
             job.end(ReplayState::Stopped, "it could not be noted");
             return Err(ReplayError::Note(error.to_string()));
         }
-        let course = run::run(self.for_task(), Arc::clone(&job), query);
-        job.runs_as(tokio::spawn(course).abort_handle());
+        self.run(&job, query);
         Ok(job.status())
     }
 
-    /// Replays that are under way, and the last that have ended; oldest first.
-    #[must_use]
-    pub fn replays(&self) -> Vec<ReplayStatus> {
-        let jobs = self.replay_jobs().lock();
-        jobs.values().map(|job| job.status()).collect()
+    /// Those that are under way, and the last that have ended; oldest first.
+    pub(crate) fn statuses(&self) -> Vec<ReplayStatus> {
+        self.lock().values().map(|job| job.status()).collect()
     }
 
-    /// Ends a replay; what it has put back stays. False when there is none of this number.
-    #[must_use]
-    pub fn cancel_replay(&self, number: u64) -> bool {
-        let job = self.replay_jobs().lock().get(&number).cloned();
+    /// Ends one; what it has put back stays. False when there is none of this number.
+    pub(crate) fn cancel(&self, number: u64) -> bool {
+        let job = self.lock().get(&number).cloned();
         job.map(|job| job.cancel()).is_some()
     }
 
     /// Goes on with what was under way when the process ended.
-    pub(crate) fn resume_replays(&self) {
-        let replays = self.replay_jobs();
-        let Some(notes) = &replays.notes else { return };
+    pub(crate) fn resume(&self) {
+        let Some(notes) = &self.notes else { return };
         let read = notes.read().unwrap_or_else(|error| {
             tracing::error!(%error, "the notes of replays cannot be read; they do not go on");
             Vec::new()
         });
         for (number, note) in read {
-            let Some((job, query)) = Job::resumed(number, &note, notes.clone()) else {
+            let Some((job, query)) = ReplayJob::resumed(number, &note, notes.clone()) else {
                 tracing::error!(replay = number, "the note of a replay makes no sense");
                 continue;
             };
             tracing::info!(replay = number, "a replay goes on");
             let job = Arc::new(job);
-            replays.lock().insert(number, Arc::clone(&job));
-            let course = run::run(self.for_task(), Arc::clone(&job), query);
-            job.runs_as(tokio::spawn(course).abort_handle());
+            self.lock().insert(number, Arc::clone(&job));
+            self.run(&job, query);
         }
+    }
+
+    fn run(&self, job: &Arc<ReplayJob>, query: DeadLetterQuery) {
+        let (live, appender) = (Arc::clone(&self.live), Arc::clone(&self.appender));
+        let course = run::run(live, appender, Arc::clone(job), query);
+        job.runs_as(tokio::spawn(course).abort_handle());
     }
 }

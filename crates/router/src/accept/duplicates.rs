@@ -206,7 +206,7 @@ pub(crate) struct Claim {
 
 /// What a batch is found to be.
 #[derive(Debug)]
-pub(crate) struct Fresh {
+pub(crate) struct ClaimedBatch {
     /// Of each event, in order, whether it is a repeat.
     pub(crate) repeats: Vec<bool>,
     /// Whether one of them repeats an event of an earlier batch.
@@ -248,7 +248,7 @@ impl Duplicates {
 
     /// Claims the keys of a batch. Where one is on its way with another batch, that is waited for, with
     /// nothing claimed meanwhile; if the other one is not accepted, neither is this.
-    pub(crate) async fn claim(self: &Arc<Self>, keys: &[Key]) -> Result<Fresh, FirstFailed> {
+    pub(crate) async fn claim(self: &Arc<Self>, keys: &[Key]) -> Result<ClaimedBatch, FirstFailed> {
         loop {
             let mut outcome = {
                 let shared = &mut *self.lock();
@@ -270,7 +270,12 @@ impl Duplicates {
         }
     }
 
-    fn fresh(self: &Arc<Self>, keys: &[Key], batch: BatchNumber, repeats: Vec<bool>) -> Fresh {
+    fn fresh(
+        self: &Arc<Self>,
+        keys: &[Key],
+        batch: BatchNumber,
+        repeats: Vec<bool>,
+    ) -> ClaimedBatch {
         let of = |repeat: bool| {
             let pairs = keys.iter().zip(&repeats);
             pairs.filter_map(move |(key, is)| (*is == repeat).then_some(*key))
@@ -287,7 +292,7 @@ impl Duplicates {
             batch,
             keys: own,
         };
-        Fresh {
+        ClaimedBatch {
             repeats,
             earlier,
             claim,

@@ -2,16 +2,16 @@
 
 use super::State;
 use super::health::BeforeSending;
-use crate::lane::action::LaneAction;
-use crate::lane::in_flight::Flight;
-use crate::lane::waiting::Waiting;
+use crate::delivery::action::LaneAction;
+use crate::delivery::in_flight::Flight;
+use crate::delivery::waiting::Waiting;
 use crate::sink::{BatchLimits, EndpointFault};
 use crate::user_code::UserSink;
 use tokio::time::Instant;
 
 impl State {
     /// Decides what to do now; `limits` are those of `sink`, just asked for.
-    pub(in crate::lane) fn step(
+    pub(in crate::delivery) fn step(
         &mut self,
         sink: &UserSink,
         limits: Result<BatchLimits, EndpointFault>,

@@ -14,11 +14,11 @@
 //!
 //! A repeat, after a crash between the acceptance and its settlement, accepts the events once more.
 
-use crate::accept::{AcceptError, AckLevel};
-use crate::lane::{self, Arrival};
-use crate::matched::Matched;
-use crate::receipt::Receipt;
-use crate::router::{Router, Shared};
+use super::acceptor::Acceptor;
+use super::answer::{AcceptError, AckLevel};
+use super::matched_batch::MatchedBatch;
+use super::receipt::Receipt;
+use crate::delivery::{self, Arrival};
 use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
 use crate::status::{EndpointStatus, InstanceStatus};
 use crate::unreadable_endpoint::{ENDPOINT, ENDPOINT_TYPE};
@@ -86,7 +86,7 @@ pub(crate) struct UnreadableLanes {
     settings: Arc<EndpointSettings>,
     limits: Limits,
     /// Where events go that can be read after all; set once the router runs.
-    router: Arc<OnceLock<Weak<Shared>>>,
+    acceptor: Arc<OnceLock<Weak<Acceptor>>>,
 }
 
 impl UnreadableLanes {
@@ -98,23 +98,23 @@ impl UnreadableLanes {
         Self {
             settings: Arc::new(endpoint),
             limits: settings.limits,
-            router: Arc::default(),
+            acceptor: Arc::default(),
         }
     }
 
     /// From here on they have somewhere to put events.
-    pub(crate) fn connect(&self, router: &Router) {
-        drop(self.router.set(Arc::downgrade(&router.shared)));
+    pub(crate) fn connect(&self, acceptor: &Arc<Acceptor>) {
+        drop(self.acceptor.set(Arc::downgrade(acceptor)));
     }
 
     /// What one is made of.
-    pub(crate) fn setup(&self, instance: &InstanceName) -> lane::Setup {
-        lane::Setup {
+    pub(crate) fn setup(&self, instance: &InstanceName) -> delivery::Setup {
+        delivery::Setup {
             endpoint_type: ENDPOINT_TYPE,
             sink: UserSink::of(SecondReader {
                 instance: instance.clone(),
                 limits: self.limits,
-                router: Arc::clone(&self.router),
+                acceptor: Arc::clone(&self.acceptor),
             }),
             store: None,
             settings: Arc::clone(&self.settings),
@@ -139,43 +139,41 @@ pub(crate) fn warnings(instances: &[InstanceStatus]) -> impl Iterator<Item = Str
     })
 }
 
-impl Router {
-    /// Keeps what a sender that does not repeat delivered and that is no event: on disk before this ends, where the
-    /// journal is there. It counts as deliveries to [`ENDPOINT`] of `instance` (`None`: the default one), which
-    /// become dead letters.
-    ///
-    /// Once this has begun, dropping the future does not undo it.
-    ///
-    /// # Errors
-    /// Why nothing of it was kept.
-    pub async fn keep_unreadable(
+/// Keeps what nobody can read, as dead letters of [`ENDPOINT`].
+pub(crate) struct UnreadableKeeper(pub(crate) Arc<Acceptor>);
+
+impl UnreadableKeeper {
+    /// As [`Router::keep_unreadable`](crate::Router::keep_unreadable).
+    pub(crate) async fn keep(
         &self,
         instance: Option<&str>,
         deliveries: Vec<UnreadableDelivery>,
     ) -> Result<(), AcceptError> {
+        let Self(acceptor) = self;
         // An instance that is not there keeps nothing.
-        self.instance(instance)?;
+        acceptor.instance(instance)?;
         let name = match instance {
-            None => self.default_instance().clone(),
-            Some(name) => InstanceName::new(name).map_err(|_| self.unknown_instance(name))?,
+            None => acceptor.live().default_instance().clone(),
+            Some(name) => InstanceName::new(name).map_err(|_| acceptor.unknown_instance(name))?,
         };
         let events: Vec<Event> = deliveries.iter().map(wrap).collect();
-        if self.is_stopping() {
+        if acceptor.appender().is_stopping() {
             return Err(AcceptError::Stopping);
         }
-        let lane = self.shared.live.unreadable_lane(&name);
-        let lane = lane.ok_or(AcceptError::Stopping)?;
+        let lane = acceptor.live().unreadable_lane(&name);
+        let lanes = [lane.ok_or(AcceptError::Stopping)?];
         let arrival = Arrival::Matched {
             came: Instant::now(),
-            awaited: None,
+            tracker: None,
         };
-        let (lanes, level, receipt) = ([lane], AckLevel::Durable, Receipt::none());
-        let mut matched = Matched::with_capacity(events.len());
+        let mut matched = MatchedBatch::with_capacity(events.len());
         for event in events {
             matched.add(event, &[0], &lanes);
         }
-        let handed = self.hand_over(&lanes, matched, level, arrival, receipt);
-        let Some(on_disk) = handed.await? else {
+        let (level, receipt) = (AckLevel::Durable, Receipt::default());
+        let appender = acceptor.appender();
+        let appended = appender.append(&lanes, matched, level, arrival, receipt);
+        let Some(on_disk) = appended.await? else {
             return Ok(());
         };
         let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
@@ -227,7 +225,7 @@ fn shown(reason: &str) -> String {
 struct SecondReader {
     instance: InstanceName,
     limits: Limits,
-    router: Arc<OnceLock<Weak<Shared>>>,
+    acceptor: Arc<OnceLock<Weak<Acceptor>>>,
 }
 
 impl SecondReader {
@@ -241,10 +239,9 @@ impl SecondReader {
                 first.map_or_else(|| "it is empty".to_owned(), |part| part.reason.to_string());
             return Outcome::Reject(Reason::new(UNREADABLE, reason));
         }
-        let Some(shared) = self.router.get().and_then(Weak::upgrade) else {
+        let Some(acceptor) = self.acceptor.get().and_then(Weak::upgrade) else {
             return unavailable("the router does not run yet, or no more");
         };
-        let router = Router::of(shared);
         let name = Some(self.instance.as_str());
         let rest = received
             .unreadable
@@ -255,11 +252,13 @@ impl SecondReader {
                 reason: part.reason.to_string(),
             });
         let rest: Vec<UnreadableDelivery> = rest.collect();
-        let level = router.default_level();
-        let accepted = router.accept(name, received.events, level).await;
+        let level = acceptor.default_level();
+        let nobody_waits = std::future::ready(());
+        let accepted = acceptor.accept_until(name, received.events, level, nobody_waits);
+        let accepted = accepted.await;
         // Behind the events: what an endpoint refuses again and again must not be kept as often.
         let accepted = match accepted {
-            Ok(_) if !rest.is_empty() => router.keep_unreadable(name, rest).await,
+            Ok(_) if !rest.is_empty() => UnreadableKeeper(acceptor).keep(name, rest).await,
             accepted => accepted.map(drop),
         };
         match accepted {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Router;
 use crate::dead_letters::{DeadLetterPage, DeadLetterQuery};
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
