@@ -9,10 +9,13 @@ mod cpu_time;
 use bytes::Bytes;
 use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
-use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_benches::{
+    BATCH, Memory, Round, TWINS, batch_json, event_grid_batch, event_json, events, in_area, router,
+    runtime,
+};
 use twinroute_filter::eval::{Fields, Scope};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::cloudevents::{amqp, json};
@@ -25,59 +28,10 @@ use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
-use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
+use twinroute_router::sink::{Connect, ConnectError, Sink};
 use twinroute_router::source::Definitions;
 
 type Criterion = criterion::Criterion<CpuTime>;
-
-const TWINS: usize = 10_000;
-const EVENT_BYTES: usize = 1_024;
-const BATCH: usize = 100;
-/// Has no divisor in common with [`TWINS`], so that all are visited.
-const LEAP: usize = 3_797;
-
-/// An update of one of [`TWINS`] twins, exactly [`EVENT_BYTES`] long.
-fn event_json(number: usize, subject: &str) -> String {
-    let twin = number % TWINS;
-    let head = format!(
-        r#"{{"specversion":"1.0","id":"5c1f7a52-0b6e-4f0e-9d3c-{number:012}","type":"Microsoft.DigitalTwins.Twin.Update","source":"contoso-mill.api.neu.digitaltwins.azure.net","data":{{"modelId":"dtmi:contoso:mill:Pump;2","patch":[{{"value":{twin},"path":"/flow","op":"replace"}},{{"value":"#
-    );
-    let tail = format!(
-        r#","path":"/note","op":"add"}}]}},"subject":"{subject}","time":"2026-03-02T06:15:00.1203395Z","datacontenttype":"application/json","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad8-01"}}"#
-    );
-    let filler = EVENT_BYTES - head.len() - tail.len() - 2;
-    format!("{head}\"{}\"{tail}", "x".repeat(filler))
-}
-
-/// The subject of a twin in one of so many areas.
-fn in_area(number: usize, areas: usize) -> String {
-    format!("area-{:05}/twin-{number:05}", number % areas)
-}
-
-fn events(subject: impl Fn(usize) -> String) -> Vec<Event> {
-    let parse = |number| {
-        let text = event_json(number, &subject(number));
-        json::parse(text.into(), &Limits::default()).expect("a valid event")
-    };
-    (0..TWINS).map(parse).collect()
-}
-
-fn batch_json() -> Bytes {
-    let items: Vec<String> = (0..BATCH)
-        .map(|number| event_json(number, &in_area(number, 10)))
-        .collect();
-    format!("[{}]", items.join(",")).into()
-}
-
-/// Walks a slice round and round, in leaps that no cache foresees.
-struct Round<'a, T>(&'a [T], usize);
-
-impl<'a, T> Round<'a, T> {
-    fn next(&mut self) -> &'a T {
-        self.1 = (self.1 + LEAP) % self.0.len();
-        &self.0[self.1]
-    }
-}
 
 fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
@@ -85,7 +39,7 @@ fn parse(criterion: &mut Criterion) {
     let texts: Vec<Bytes> = (0..TWINS)
         .map(|number| event_json(number, &in_area(number, 10)).into())
         .collect();
-    let mut texts = Round(&texts, 0);
+    let mut texts = Round::new(&texts);
     group.throughput(Throughput::Elements(1));
     group.bench_function("one of 1 KiB", |bencher| {
         bencher.iter(|| json::parse(texts.next().clone(), &limits).expect("a valid event"));
@@ -103,18 +57,6 @@ fn parse(criterion: &mut Criterion) {
         });
     });
     group.finish();
-}
-
-fn event_grid_batch(events: &[Event]) -> Vec<u8> {
-    let mut out = vec![b'['];
-    for (index, event) in events.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        event_grid_schema::write(event, &mut out);
-    }
-    out.push(b']');
-    out
 }
 
 fn encode(criterion: &mut Criterion) {
@@ -171,54 +113,13 @@ fn filter(criterion: &mut Criterion) {
     ] {
         let filter = Filter::parse(text, &Options::default()).expect("a valid filter");
         let mut fields = Fields::new();
-        let program = fields.compile(&filter);
-        let mut events = Round(&events, 0);
+        let program = fields.compile(filter.expr());
+        let mut events = Round::new(&events);
         group.bench_function(BenchmarkId::new(name, "1 KiB"), |bencher| {
             bencher.iter(|| program.matches(&Scope::new(&fields, events.next())));
         });
     }
     group.finish();
-}
-
-/// Takes everything at once.
-struct Memory;
-
-impl Sink for Memory {
-    fn limits(&self) -> BatchLimits {
-        BatchLimits {
-            events_max: BATCH,
-            bytes_max: 1 << 20,
-            in_flight_max: 4,
-        }
-    }
-
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(vec![Outcome::Delivered; batch.len()]).boxed()
-    }
-}
-
-/// A router with so many routes, of which each event of that many areas matches one.
-fn router(routes: usize, clause: impl Fn(usize) -> String) -> Router {
-    let settings = EndpointSettings {
-        linger: Duration::ZERO,
-        ..EndpointSettings::default()
-    };
-    let mut builder = Router::builder().sink_with("memory", Memory, settings);
-    for number in 0..routes {
-        let filter = format!(
-            "type = 'Microsoft.DigitalTwins.Twin.Update' AND {}",
-            clause(number)
-        );
-        builder = builder.route(&format!("route-{number}"), "memory", &filter);
-    }
-    builder.build().expect("a valid router")
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime")
 }
 
 fn table(criterion: &mut Criterion) {
@@ -228,7 +129,7 @@ fn table(criterion: &mut Criterion) {
     let _inside = runtime.enter();
     for routes in [10, 1_000, 10_000] {
         let mut bench = |name: &str, events: Vec<Event>, router: Router| {
-            let mut events = Round(&events, 0);
+            let mut events = Round::new(&events);
             group.bench_function(BenchmarkId::new(name, routes), |bencher| {
                 bencher.iter(|| {
                     let matched = router.dry_run(None, events.next()).expect("an instance");

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_credential::identity::EVENT_HUBS_SCOPE;
 use twinroute_credential::key_vault::{KeyVault, KeyVaultSettings, RefreshError};
-use twinroute_credential::overlay::{Field, Overlay};
+use twinroute_credential::overlay::Overlay;
+use twinroute_credential::secret_field::SecretField;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::{TokenError, TokenSource};
 use twinroute_emulator::{
@@ -267,7 +268,7 @@ async fn the_vault_is_read_with_the_tokens_of_a_login() {
         let instance = InstanceName::new("main").unwrap();
         let endpoint = EndpointName::new(name).unwrap();
         let secrets = overlay.secrets([(&instance, &endpoint)]);
-        let field = Field::ConnectionStringPrimaryKey;
+        let field = SecretField::ConnectionStringPrimaryKey;
         let secret = secrets.get(&instance, &endpoint, field);
         let secret = secret.map(|secret| secret.expose().to_owned());
         (secret, secrets.problems().join(" "))

@@ -302,7 +302,7 @@ fn skips(name: &str, text: &str) -> Option<String> {
 
 /// A panic's words go to the log as they are, so they hold no values: one of them may be a secret.
 fn panics(name: &str, text: &str) -> Option<String> {
-    let helps_tests = ["tests", "testing", "puppet", "fixtures", "arbitrary"];
+    let helps_tests = ["tests", "testing", "scripted", "fixtures", "arbitrary"];
     let parts = || name.split(['/', '.', '_']);
     if !name.starts_with("crates/")
         || !name.contains("/src/")

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_credential::key_vault::{KeyVault, KeyVaultSettings};
-use twinroute_credential::token::{Login, TokenSource};
+use twinroute_credential::login::LoginMethod;
+use twinroute_credential::token::TokenSource;
 use twinroute_listen::access::{AccessSettings, Gate};
 use twinroute_model::clock::{Clock, SystemClock};
 
@@ -40,11 +41,11 @@ pub(crate) async fn attack() {
         for (whom, login) in [
             (
                 "identity service",
-                Login::ManagedIdentity { client_id: None },
+                LoginMethod::ManagedIdentity { client_id: None },
             ),
             (
                 "Entra",
-                Login::ClientSecret {
+                LoginMethod::ClientSecret {
                     tenant_id: "t".to_owned(),
                     client_id: "c".to_owned(),
                     secret: "s3cret".into(),

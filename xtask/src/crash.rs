@@ -1,7 +1,8 @@
 //! `cargo xtask crash`: builds the router and the crash oracle, and lets the one judge the other.
 
 use crate::programs;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use clap::Args;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,45 +11,22 @@ const KILLS: u64 = 200;
 const SECONDS_MAX: u64 = 300;
 
 /// What a run is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Options {
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CrashOptions {
+    /// How often the router is killed
+    #[arg(long, value_name = "N", default_value_t = KILLS)]
     kills: u64,
-    /// Another one each time when it is not given.
+    /// What is posted, what fails and when it is killed: another one each time when it is not given
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// After so many seconds no more kills come
+    #[arg(long, value_name = "N", default_value_t = SECONDS_MAX)]
     seconds_max: u64,
-}
-
-impl Options {
-    /// Reads `--kills N`, `--seed N` and `--seconds-max N`, in any order.
-    ///
-    /// # Errors
-    /// An option is unknown, or its value is missing or no number.
-    pub(super) fn parse(arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut options = Self {
-            kills: KILLS,
-            seed: None,
-            seconds_max: SECONDS_MAX,
-        };
-        for pair in arguments.chunks(2) {
-            let [name, value] = pair else {
-                bail!("{} lacks its value", pair.join(" "));
-            };
-            let value = value.parse();
-            let value = value.with_context(|| format!("{name} must be a whole number"));
-            match *name {
-                "--kills" => options.kills = value?,
-                "--seed" => options.seed = Some(value?),
-                "--seconds-max" => options.seconds_max = value?,
-                _ => bail!("there is no option {name}"),
-            }
-        }
-        Ok(options)
-    }
 }
 
 /// Makes a run; true when no promise was broken. After a broken one what the router left stays in
 /// `crash/SEED` in the target folder.
-pub(super) fn run(options: &Options) -> anyhow::Result<bool> {
+pub(super) fn run(options: &CrashOptions) -> anyhow::Result<bool> {
     let programs = programs::folder()?;
     programs::build(&programs, &["crash"])?;
     let seed = options.seed.unwrap_or_else(any_seed);
@@ -88,28 +66,4 @@ fn oracle(program: &Path) -> Command {
 fn any_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| u64::from(now.subsec_nanos()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_come_in_any_order_and_unknown_ones_are_refused() {
-        let expect = |kills, seed, seconds_max| Options {
-            kills,
-            seed,
-            seconds_max,
-        };
-        let read = |arguments: &[&str]| Options::parse(arguments).ok();
-        assert_eq!(read(&[]), Some(expect(200, None, 300)));
-        let some = read(&["--seed", "7", "--kills", "3"]);
-        assert_eq!(some, Some(expect(3, Some(7), 300)));
-        let all = read(&["--seconds-max", "9", "--seed", "0", "--kills", "1"]);
-        assert_eq!(all, Some(expect(1, Some(0), 9)));
-        for wrong in [["--kill", "3"], ["--kills", "many"], ["--kills", "-1"]] {
-            assert_eq!(read(&wrong), None, "{wrong:?}");
-        }
-        assert_eq!(read(&["--kills"]), None);
-    }
 }

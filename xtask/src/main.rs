@@ -5,100 +5,158 @@ mod crash;
 mod deny;
 mod flood;
 mod http;
+mod instructions;
 mod peers;
 mod process;
 mod programs;
+mod quick;
 mod rotate;
 mod structure;
 
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "\
-usage: cargo xtask peers [--only NAME] [--list]
-       cargo xtask conformance --specs DIR [--only NAME]
-       cargo xtask conformance --faults
-       cargo xtask crash [--kills N] [--seed N] [--seconds-max N]
-       cargo xtask rotate [--seconds N] [--every N]
-       cargo xtask flood [--seconds N]
-       cargo xtask structure [--ties]
-       cargo xtask deny
+/// Chores of the project that need more than cargo
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version = None)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
 
-  peers          installs the pinned real peers and runs every check against them
-    --only NAME  runs only the checks whose name contains NAME
-    --list       names the checks and ends
-  conformance    plays every published example of the management API against twinroute
-    --specs DIR  the folder with the published definitions and their examples
-    --only NAME  plays only the examples whose name contains NAME
-    --faults     lists what of the published files is at fault, and what is taken in its place
-  crash          kills the router over and over under load and judges what arrived
-    --kills N    how often: 200
-    --seed N     what is posted, what fails and when it is killed: another one each time
-    --seconds-max N
-                 after this long no more kills come: 300
-  rotate         rotates every key over and over under load and judges what arrived
-    --seconds N  for how long: 60
-    --every N    how many seconds lie between two rotations: 5
-  flood          sends more than a router on one core has time for, and judges what arrived
-    --seconds N  for how long, with each kind of journal: 20
-  structure      counts edges, circles of files, lines and names of types
-    --ties       shows what ties each circle
-  deny           holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
-";
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs the quick checks: format, clippy, rules about the source, tests of the crates that changed
+    Quick(quick::QuickOptions),
+    /// Repairs what can be repaired by a program: format, and what clippy knows how to fix
+    Fix,
+    /// Installs the pinned real peers and runs every check against them
+    Peers {
+        /// Runs only the checks whose name contains NAME
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true
+        )]
+        only: String,
+        /// Names the checks and ends
+        #[arg(long)]
+        list: bool,
+    },
+    /// Plays every published example of the management API against twinroute
+    Conformance {
+        /// The folder with the published definitions and their examples
+        #[arg(long, value_name = "DIR", required_unless_present = "faults")]
+        specs: Option<PathBuf>,
+        /// Plays only the examples whose name contains NAME
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true
+        )]
+        only: String,
+        /// Lists what of the published files is at fault, and what is taken in its place
+        #[arg(long)]
+        faults: bool,
+    },
+    /// Kills the router over and over under load and judges what arrived
+    Crash(crash::CrashOptions),
+    /// Rotates every key over and over under load and judges what arrived
+    Rotate(rotate::RotateOptions),
+    /// Sends more than a router on one core has time for, and judges what arrived
+    Flood(flood::FloodOptions),
+    /// Counts the processor instructions of each step of the hot path
+    Instructions,
+    /// Counts edges between crates, circles of files, lines and names of types
+    Structure {
+        /// Shows what ties each circle
+        #[arg(long)]
+        ties: bool,
+    },
+    /// Holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
+    Deny,
+}
+
+impl Chore {
+    /// Does it; true when nothing was found.
+    fn run(self) -> anyhow::Result<bool> {
+        match self {
+            Self::Quick(options) => quick::run(&options),
+            Self::Fix => quick::fix(),
+            Self::Peers { list: true, .. } => {
+                peers::list();
+                Ok(true)
+            }
+            Self::Peers { only, .. } => peers::run(&only),
+            Self::Conformance { faults: true, .. } | Self::Conformance { specs: None, .. } => {
+                conformance::list_faults();
+                Ok(true)
+            }
+            Self::Conformance {
+                specs: Some(specs),
+                only,
+                ..
+            } => conformance::run(&specs, &only),
+            Self::Crash(options) => crash::run(&options),
+            Self::Rotate(options) => rotate::run(&options),
+            Self::Flood(options) => flood::run(&options),
+            Self::Instructions => instructions::run(),
+            Self::Structure { ties } => structure::run(ties),
+            Self::Deny => deny::run(),
+        }
+    }
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments.as_slice() {
-        ["peers"] => peers::run(""),
-        ["peers", "--only", name] => peers::run(name),
-        ["peers", "--list"] => {
-            peers::list();
-            Ok(true)
-        }
-        ["conformance", "--specs", specs] => conformance::run(specs, ""),
-        ["conformance", "--specs", specs, "--only", name] => conformance::run(specs, name),
-        ["conformance", "--faults"] => {
-            conformance::list_faults();
-            Ok(true)
-        }
-        ["structure"] => structure::run(false),
-        ["structure", "--ties"] => structure::run(true),
-        ["deny"] => deny::run(),
-        ["crash", options @ ..] => match crash::Options::parse(options) {
-            Ok(options) => crash::run(&options),
-            Err(error) => {
-                eprintln!("xtask: {error:#}");
-                eprint!("{USAGE}");
-                return ExitCode::from(2);
-            }
-        },
-        ["flood", options @ ..] => match flood::Options::parse(options) {
-            Ok(options) => flood::run(&options),
-            Err(error) => {
-                eprintln!("xtask: {error:#}");
-                eprint!("{USAGE}");
-                return ExitCode::from(2);
-            }
-        },
-        ["rotate", options @ ..] => match rotate::Options::parse(options) {
-            Ok(options) => rotate::run(&options),
-            Err(error) => {
-                eprintln!("xtask: {error:#}");
-                eprint!("{USAGE}");
-                return ExitCode::from(2);
-            }
-        },
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match result {
+    match Arguments::parse().chore.run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn options_are_read_and_unknown_ones_refused() {
+        Arguments::command().debug_assert();
+        let read = |line: &str| {
+            let words = ["xtask"].into_iter().chain(line.split(' '));
+            Arguments::try_parse_from(words).is_ok()
+        };
+        for right in [
+            "crash",
+            "crash --seed 7 --kills 3 --seconds-max 9",
+            "rotate --every 2 --seconds 9",
+            "flood --seconds 5",
+            "conformance --faults",
+            "conformance --specs x --only y",
+            "peers --only az",
+            "structure --ties",
+            "quick --base main",
+        ] {
+            assert!(read(right), "{right}");
+        }
+        for wrong in [
+            "crash --kill 3",
+            "crash --kills",
+            "crash --kills -1",
+            "rotate --every 0",
+            "flood --seconds 0",
+            "flood --rate 5",
+            "conformance",
+            "structure --tie",
+        ] {
+            assert!(!read(wrong), "{wrong}");
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
 use twinroute_listen::access::Denied;
 use twinroute_listen::audit::AuditError;
-use twinroute_listen::{Body, BodyError, Foreign};
+use twinroute_listen::{Body, BodyError, CrossOrigin};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;
 
@@ -61,11 +61,11 @@ pub(crate) enum Refusal {
     ReplayNotNoted(ReplayError),
 }
 
-impl From<Foreign> for Refusal {
-    fn from(foreign: Foreign) -> Self {
-        match foreign {
-            Foreign::Host { host } => Self::ForeignHost { host },
-            Foreign::Origin { origin } => Self::ForeignOrigin { origin },
+impl From<CrossOrigin> for Refusal {
+    fn from(refused: CrossOrigin) -> Self {
+        match refused {
+            CrossOrigin::Host { host } => Self::ForeignHost { host },
+            CrossOrigin::Origin { origin } => Self::ForeignOrigin { origin },
         }
     }
 }

@@ -3,7 +3,6 @@
 //! Source: "Microsoft identity platform application authentication certificate credentials": algorithm
 //! PS256, header `x5t#S256`, audience the token endpoint. azure_identity's own needs OpenSSL.
 
-use crate::file::exposure;
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::ClientMethodOptions;
@@ -20,6 +19,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 
@@ -122,7 +122,7 @@ fn read(path: &Path) -> Result<Secret, String> {
     let failed = |error: std::io::Error| error.to_string();
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if let Some(exposure) = exposure(path, &metadata) {
+    if let Some(exposure) = file_exposure(path, &metadata) {
         return Err(exposure.to_string());
     }
     if metadata.len() > FILE_BYTES_MAX {

@@ -1,6 +1,7 @@
 //! The identities that endpoints name, each with one source of tokens that all of its users share.
 
-use crate::token::{Login, TokenSource};
+use crate::login::LoginMethod;
+use crate::token::TokenSource;
 use azure_core::http::HttpClient;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,8 +79,8 @@ impl Identities {
     /// user-assigned one that an endpoint names. Any other login is one for all. For `http` see
     /// [`TokenSource::new`].
     #[must_use]
-    pub fn new(login: Login, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        let managed = matches!(login, Login::ManagedIdentity { .. });
+    pub fn new(login: LoginMethod, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+        let managed = matches!(login, LoginMethod::ManagedIdentity { .. });
         let own = TokenSource::new(login, Arc::clone(&http), Arc::clone(&clock));
         if !managed {
             return Self::one(own);
@@ -122,7 +123,7 @@ impl Managed {
         if assigned.len() >= ASSIGNED_MAX {
             return Err(NoIdentity::TooMany);
         }
-        let login = Login::UserAssignedIdentity {
+        let login = LoginMethod::UserAssignedIdentity {
             resource_id: id.to_owned(),
         };
         let source = TokenSource::new(login, Arc::clone(&self.http), Arc::clone(&self.clock));

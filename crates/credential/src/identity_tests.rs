@@ -130,7 +130,7 @@ fn assigned(id: &str) -> Identity {
 #[tokio::test]
 async fn each_managed_identity_has_one_source_that_asks_by_its_name() {
     let service = Service::start(token("t")).await;
-    let login = Login::ManagedIdentity { client_id: None };
+    let login = LoginMethod::ManagedIdentity { client_id: None };
     let identities = Identities::new(login, service.http(), clock());
     for identity in [
         Identity::SystemAssigned,
@@ -244,7 +244,7 @@ fn any_other_login_is_one_for_all_and_none_says_what_to_do() {
 #[tokio::test]
 async fn identities_that_nobody_uses_make_room() {
     let service = Service::start(None).await;
-    let login = Login::ManagedIdentity { client_id: None };
+    let login = LoginMethod::ManagedIdentity { client_id: None };
     let identities = Identities::new(login, service.http(), clock());
     let kept: Vec<_> = (0..ASSIGNED_MAX)
         .map(|number| identities.tokens(&assigned(&format!("/{number}"))).unwrap())

@@ -1,11 +1,10 @@
 //! The key that stored secrets are sealed with: from the environment, from a file, or made once.
 
-use crate::file::exposure;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use twinroute_model::exposure::Exposure;
+use twinroute_files::file_permissions::{FileExposure, file_exposure};
 use twinroute_model::seal::{SealError, SealKey};
 use twinroute_model::secret::Secret;
 
@@ -28,7 +27,7 @@ pub enum KeyError {
         /// Which.
         path: PathBuf,
         /// Who, and what to do about it.
-        exposure: Exposure,
+        exposure: FileExposure,
     },
     /// Another key is about to take its place.
     #[error(
@@ -169,7 +168,7 @@ fn load(
     };
     match fs::metadata(path) {
         Ok(metadata) => {
-            if let Some(exposure) = exposure(path, &metadata) {
+            if let Some(exposure) = file_exposure(path, &metadata) {
                 let path = path.to_owned();
                 return Err(KeyError::Open { path, exposure });
             }

@@ -2,13 +2,13 @@
 
 mod app_service;
 mod certificate;
-pub mod file;
 pub mod identity;
 pub mod key_file;
 pub mod key_vault;
-mod login;
+pub mod login;
 pub mod overlay;
 mod reason;
+pub mod secret_field;
 pub mod settings;
 pub mod token;
 mod token_file;

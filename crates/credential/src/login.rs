@@ -1,10 +1,9 @@
-//! From a login to azure_identity's credential.
+//! How to log in, and azure_identity's credential for it.
 
 use crate::app_service::{AppService, Place};
 use crate::certificate::Certificate;
-use crate::token::Login;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
-use azure_core::credentials::{Secret, TokenCredential};
+use azure_core::credentials::{Secret as AzureSecret, TokenCredential};
 use azure_core::http::{ClientOptions, HttpClient, Transport};
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredential,
@@ -12,8 +11,10 @@ use azure_identity::{
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
     WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
+use std::path::PathBuf;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
+use twinroute_model::secret::Secret;
 
 /// Entra of the public cloud.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -21,10 +22,69 @@ const AUTHORITY: &str = "https://login.microsoftonline.com";
 /// Azure's own variable for another authority.
 const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
 
+/// How to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginMethod {
+    /// With this token, which is never renewed.
+    Token(Secret),
+    /// With the token in this file, which is read again every minute.
+    TokenFile(PathBuf),
+    /// As the managed identity of the machine, container or function: the system-assigned one, or the
+    /// user-assigned one with this client id.
+    ManagedIdentity {
+        /// The user-assigned identity's.
+        client_id: Option<String>,
+    },
+    /// As the user-assigned managed identity with this ARM resource id.
+    UserAssignedIdentity {
+        /// `/subscriptions/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…`.
+        resource_id: String,
+    },
+    /// As a Kubernetes workload identity. What is `None` comes from the variables that its webhook sets:
+    /// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`.
+    WorkloadIdentity {
+        /// The Entra tenant.
+        tenant_id: Option<String>,
+        /// The application's or identity's.
+        client_id: Option<String>,
+        /// Where Kubernetes keeps the service account's token.
+        token_file: Option<PathBuf>,
+        /// Entra's URL; that of the public cloud, or of the variable `AZURE_AUTHORITY_HOST`, when `None`.
+        authority: Option<String>,
+    },
+    /// As an application with its secret.
+    ClientSecret {
+        /// The Entra tenant.
+        tenant_id: String,
+        /// The application's.
+        client_id: String,
+        /// One of the application's secrets.
+        secret: Secret,
+        /// As for [`LoginMethod::WorkloadIdentity`].
+        authority: Option<String>,
+    },
+    /// As an application with its certificate.
+    ClientCertificate {
+        /// The Entra tenant.
+        tenant_id: String,
+        /// The application's.
+        client_id: String,
+        /// The PEM file of the certificate and its RSA key, which is read for each renewal.
+        certificate_file: PathBuf,
+        /// As for [`LoginMethod::WorkloadIdentity`].
+        authority: Option<String>,
+    },
+    /// As the user that `az login` logged in; for trying things out.
+    AzureCli {
+        /// The tenant, where it is not the user's default.
+        tenant_id: Option<String>,
+    },
+}
+
 /// A new credential, with an empty cache. Reads variables of the environment, and the token file of a
 /// workload identity.
 pub(crate) fn credential(
-    login: &Login,
+    login: &LoginMethod,
     http: &Arc<dyn HttpClient>,
     clock: &Arc<dyn Clock>,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
@@ -34,19 +94,19 @@ pub(crate) fn credential(
     };
     let at = |authority: &Option<String>| in_cloud(&client_options, authority.as_deref());
     Ok(match login {
-        Login::Token(_) | Login::TokenFile(_) => {
+        LoginMethod::Token(_) | LoginMethod::TokenFile(_) => {
             let text = "a ready token needs no credential";
             let kind = azure_core::error::ErrorKind::Credential;
             return Err(azure_core::Error::with_message(kind, text));
         }
-        Login::ManagedIdentity { client_id } => {
+        LoginMethod::ManagedIdentity { client_id } => {
             let user_assigned_id = client_id.clone().map(UserAssignedId::ClientId);
             managed(user_assigned_id, client_options)?
         }
-        Login::UserAssignedIdentity { resource_id } => {
+        LoginMethod::UserAssignedIdentity { resource_id } => {
             user_assigned(resource_id, http, clock, client_options)?
         }
-        Login::WorkloadIdentity {
+        LoginMethod::WorkloadIdentity {
             tenant_id,
             client_id,
             token_file,
@@ -59,7 +119,7 @@ pub(crate) fn credential(
             tenant_id: tenant_id.clone(),
             token_file_path: token_file.clone(),
         }))?,
-        Login::ClientSecret {
+        LoginMethod::ClientSecret {
             tenant_id,
             client_id,
             secret,
@@ -67,12 +127,12 @@ pub(crate) fn credential(
         } => ClientSecretCredential::new(
             tenant_id,
             client_id.clone(),
-            Secret::new(secret.expose().to_owned()),
+            AzureSecret::new(secret.expose().to_owned()),
             Some(ClientSecretCredentialOptions {
                 client_options: at(authority),
             }),
         )?,
-        Login::ClientCertificate {
+        LoginMethod::ClientCertificate {
             tenant_id,
             client_id,
             certificate_file,
@@ -90,7 +150,7 @@ pub(crate) fn credential(
             let (tenant_id, client_id) = (tenant_id.clone(), client_id.clone());
             ClientAssertionCredential::new(tenant_id, client_id, certificate, Some(options))?
         }
-        Login::AzureCli { tenant_id } => {
+        LoginMethod::AzureCli { tenant_id } => {
             AzureCliCredential::new(Some(AzureCliCredentialOptions {
                 tenant_id: tenant_id.clone(),
                 ..AzureCliCredentialOptions::default()
@@ -189,7 +249,7 @@ mod tests {
     }
 
     /// What is asked for a token of `login`.
-    async fn asked(login: Login) -> String {
+    async fn asked(login: LoginMethod) -> String {
         let entra = Arc::new(Entra::default());
         let clock = ManualClock::new(Timestamp::from_unix_millis(1_774_000_000_000));
         let http: Arc<dyn HttpClient> = Arc::clone(&entra) as _;
@@ -203,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_application_asks_entra_with_its_secret() {
-        let asked = asked(Login::ClientSecret {
+        let asked = asked(LoginMethod::ClientSecret {
             tenant_id: "tenant-1".to_owned(),
             client_id: "app-1".to_owned(),
             secret: "s3cret".into(),
@@ -228,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_managed_identity_asks_the_machine() {
         let client_id = Some("identity-1".to_owned());
-        let asked = asked(Login::ManagedIdentity { client_id }).await;
+        let asked = asked(LoginMethod::ManagedIdentity { client_id }).await;
         assert!(asked.starts_with("GET http://169.254.169.254/metadata/identity/oauth2/token?"));
         assert!(asked.contains("client_id=identity-1"), "{asked}");
         assert!(asked.contains("resource=https"), "{asked}");
@@ -237,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_user_assigned_identity_is_named_by_its_resource_id() {
         let resource_id = "/subscriptions/1/x".to_owned();
-        let asked = asked(Login::UserAssignedIdentity { resource_id }).await;
+        let asked = asked(LoginMethod::UserAssignedIdentity { resource_id }).await;
         assert!(asked.starts_with("GET http://169.254.169.254/metadata/identity/oauth2/token?"));
         assert!(
             asked.contains("&msi_res_id=%2Fsubscriptions%2F1%2Fx"),
@@ -250,7 +310,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         std::fs::write(&path, "assertion-1").unwrap();
-        let asked = asked(Login::WorkloadIdentity {
+        let asked = asked(LoginMethod::WorkloadIdentity {
             tenant_id: Some("tenant-1".to_owned()),
             client_id: Some("app-1".to_owned()),
             token_file: Some(path),
@@ -265,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_missing_is_an_error_that_names_it() {
         let http: Arc<dyn HttpClient> = Arc::new(Entra::default());
-        let login = Login::ClientSecret {
+        let login = LoginMethod::ClientSecret {
             tenant_id: "tenant/1".to_owned(),
             client_id: "app-1".to_owned(),
             secret: "s3cret".into(),

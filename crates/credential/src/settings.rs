@@ -1,9 +1,9 @@
 //! How to log in, as a table of a configuration says it.
 
-use crate::file::exposure;
-use crate::token::Login;
+use crate::login::LoginMethod;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::secret::Secret;
 
 /// Secrets of applications have some 40 bytes, tokens some thousands.
@@ -127,33 +127,33 @@ impl LoginSettings {
         &self,
         names: Variables,
         variable: impl Fn(&str) -> Option<Secret>,
-    ) -> Result<Option<Login>, String> {
+    ) -> Result<Option<LoginMethod>, String> {
         self.check()?;
         let missing = |key: &str| format!("{key} is missing");
         let Some(credential) = self.credential else {
             return Ok(None);
         };
         Ok(Some(match credential {
-            Credential::ManagedIdentity => Login::ManagedIdentity {
+            Credential::ManagedIdentity => LoginMethod::ManagedIdentity {
                 client_id: self.client_id.clone(),
             },
-            Credential::AzureCli => Login::AzureCli {
+            Credential::AzureCli => LoginMethod::AzureCli {
                 tenant_id: self.tenant_id.clone(),
             },
-            Credential::WorkloadIdentity => Login::WorkloadIdentity {
+            Credential::WorkloadIdentity => LoginMethod::WorkloadIdentity {
                 tenant_id: self.tenant_id.clone(),
                 client_id: self.client_id.clone(),
                 token_file: self.token_file.clone(),
                 authority: self.authority.clone(),
             },
-            Credential::ClientCertificate => Login::ClientCertificate {
+            Credential::ClientCertificate => LoginMethod::ClientCertificate {
                 tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
                 client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
                 certificate_file: (self.certificate_file.clone())
                     .ok_or_else(|| missing("certificate_file"))?,
                 authority: self.authority.clone(),
             },
-            Credential::ClientSecret => Login::ClientSecret {
+            Credential::ClientSecret => LoginMethod::ClientSecret {
                 tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
                 client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
                 secret: match &self.client_secret_file {
@@ -167,8 +167,8 @@ impl LoginSettings {
             },
             Credential::Token => {
                 match &self.token_file {
-                    Some(path) => Login::TokenFile(for_the_process_alone(path)?.to_owned()),
-                    None => Login::Token(variable(names.token).ok_or_else(|| {
+                    Some(path) => LoginMethod::TokenFile(for_the_process_alone(path)?.to_owned()),
+                    None => LoginMethod::Token(variable(names.token).ok_or_else(|| {
                         format!("set token_file, or the variable {}", names.token)
                     })?),
                 }
@@ -196,7 +196,7 @@ fn check_authority(text: &str) -> Result<(), String> {
 /// Refuses a token that others may read. One that is not there yet may come.
 fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
     let exposed = std::fs::metadata(path).ok();
-    match exposed.and_then(|metadata| exposure(path, &metadata)) {
+    match exposed.and_then(|metadata| file_exposure(path, &metadata)) {
         Some(exposure) => Err(format!("token_file {}: {exposure}", path.display())),
         None => Ok(path),
     }
@@ -205,7 +205,7 @@ fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
 fn secret(path: &Path) -> Result<Secret, String> {
     let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
     let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
-    if let Some(exposure) = exposure(path, &bytes) {
+    if let Some(exposure) = file_exposure(path, &bytes) {
         return Err(refuse(exposure.to_string()));
     }
     if bytes.len() > SECRET_BYTES_MAX {
@@ -250,7 +250,7 @@ mod tests {
             ..LoginSettings::default()
         };
         let login = token.login(NAMES, |name| (name == "THE_TOKEN").then(|| "t".into()));
-        assert_eq!(login, Ok(Some(Login::Token("t".into()))));
+        assert_eq!(login, Ok(Some(LoginMethod::Token("t".into()))));
         let secret = LoginSettings {
             credential: Some(Credential::ClientSecret),
             tenant_id: Some("t".to_owned()),
@@ -271,7 +271,7 @@ mod tests {
             ..LoginSettings::default()
         };
         let login = || settings.login(NAMES, |_| None);
-        let expect = Ok(Some(Login::TokenFile(path.clone())));
+        let expect = Ok(Some(LoginMethod::TokenFile(path.clone())));
         assert_eq!(login(), expect, "it may come later");
         std::fs::write(&path, "t").unwrap();
         let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode));
@@ -294,7 +294,10 @@ mod tests {
             ..LoginSettings::default()
         };
         let login = good.login(NAMES, |_| None);
-        assert!(matches!(login, Ok(Some(Login::ClientCertificate { .. }))));
+        assert!(matches!(
+            login,
+            Ok(Some(LoginMethod::ClientCertificate { .. }))
+        ));
         let refused = |change: fn(&mut LoginSettings)| {
             let mut settings = good.clone();
             change(&mut settings);

@@ -5,6 +5,7 @@
 //! Here a token is renewed early and in the background, whoever waits waits a bounded time, and the old
 //! token serves until it expires. Each renewal makes a new credential, so the inner cache never answers.
 
+use crate::login::{self, LoginMethod};
 use crate::reason::{chain, clock_hint, unanswered};
 use crate::token_file;
 use async_trait::async_trait;
@@ -50,65 +51,6 @@ const FILE_EVERY: Duration = Duration::from_secs(60);
 
 /// Bytes of a service's answer with a token; those of users in many groups have some 20 kB.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
-
-/// How to log in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Login {
-    /// With this token, which is never renewed.
-    Token(Secret),
-    /// With the token in this file, which is read again every minute.
-    TokenFile(PathBuf),
-    /// As the managed identity of the machine, container or function: the system-assigned one, or the
-    /// user-assigned one with this client id.
-    ManagedIdentity {
-        /// The user-assigned identity's.
-        client_id: Option<String>,
-    },
-    /// As the user-assigned managed identity with this ARM resource id.
-    UserAssignedIdentity {
-        /// `/subscriptions/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…`.
-        resource_id: String,
-    },
-    /// As a Kubernetes workload identity. What is `None` comes from the variables that its webhook sets:
-    /// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`.
-    WorkloadIdentity {
-        /// The Entra tenant.
-        tenant_id: Option<String>,
-        /// The application's or identity's.
-        client_id: Option<String>,
-        /// Where Kubernetes keeps the service account's token.
-        token_file: Option<PathBuf>,
-        /// Entra's URL; that of the public cloud, or of the variable `AZURE_AUTHORITY_HOST`, when `None`.
-        authority: Option<String>,
-    },
-    /// As an application with its secret.
-    ClientSecret {
-        /// The Entra tenant.
-        tenant_id: String,
-        /// The application's.
-        client_id: String,
-        /// One of the application's secrets.
-        secret: Secret,
-        /// As for [`Login::WorkloadIdentity`].
-        authority: Option<String>,
-    },
-    /// As an application with its certificate.
-    ClientCertificate {
-        /// The Entra tenant.
-        tenant_id: String,
-        /// The application's.
-        client_id: String,
-        /// The PEM file of the certificate and its RSA key, which is read for each renewal.
-        certificate_file: PathBuf,
-        /// As for [`Login::WorkloadIdentity`].
-        authority: Option<String>,
-    },
-    /// As the user that `az login` logged in; for trying things out.
-    AzureCli {
-        /// The tenant, where it is not the user's default.
-        tenant_id: Option<String>,
-    },
-}
 
 /// A token and how long it is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,14 +166,14 @@ impl TokenSource {
     /// `http` makes the requests. It must not follow redirects, and for a managed identity it must not
     /// use a proxy: the identity service is on the machine.
     #[must_use]
-    pub fn new(login: Login, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(login: LoginMethod, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let http: Arc<dyn HttpClient> = Arc::new(BoundedHttp::new(http, |_| ANSWER_BYTES_MAX));
         let origin = match login {
-            Login::Token(secret) => Origin::Fixed(secret),
-            Login::TokenFile(path) => Origin::File(path),
+            LoginMethod::Token(secret) => Origin::Fixed(secret),
+            LoginMethod::TokenFile(path) => Origin::File(path),
             login => {
                 let clock = Arc::clone(&clock);
-                let make = move || crate::login::credential(&login, &http, &clock);
+                let make = move || login::credential(&login, &http, &clock);
                 Origin::Azure(Box::new(make))
             }
         };

@@ -216,7 +216,10 @@ async fn a_fixed_token_is_what_it_is() {
     let token = tokens.token("any").await.unwrap();
     assert_eq!(token.secret.expose(), "t0p");
     assert!(!tokens.forget("any", &token));
-    let shown = format!("{tokens:?} {token:?} {:?}", Login::Token("t0p".into()));
+    let shown = format!(
+        "{tokens:?} {token:?} {:?}",
+        LoginMethod::Token("t0p".into())
+    );
     assert!(!shown.contains("t0p"), "{shown}");
     let azure = tokens.get_token(&["any"], None).await.unwrap();
     assert_eq!(azure.token.secret(), "t0p");
@@ -257,8 +260,8 @@ impl HttpClient for Endless {
 async fn an_answer_without_end_is_not_collected() {
     for status in [StatusCode::Ok, StatusCode::BadRequest] {
         for login in [
-            Login::ManagedIdentity { client_id: None },
-            Login::ClientSecret {
+            LoginMethod::ManagedIdentity { client_id: None },
+            LoginMethod::ClientSecret {
                 tenant_id: "t".to_owned(),
                 client_id: "c".to_owned(),
                 secret: "s3cret".into(),

@@ -5,9 +5,8 @@
 //! is the most selective, and looks at the filter only for events that come by one of those. A
 //! filter without an anchor has to be looked at for every event.
 
-use crate::Filter;
-use crate::ast::{Compare, Expr, Function, Op, Operand, Target};
-use crate::eval::{Fields, Scope};
+use crate::ast::{Call, Compare, Expr, Function, Op, Operand, Target};
+use crate::value::{call, compare};
 
 /// Alternatives, one of which holds of every event that the filter matches.
 ///
@@ -81,24 +80,7 @@ impl Field {
     }
 }
 
-impl Test {
-    /// Whether a field with that value passes.
-    pub fn passes(&self, value: &str) -> bool {
-        match self {
-            Self::Equals(text) => value == &**text,
-            Self::Prefix(prefix) => value.starts_with(&**prefix),
-        }
-    }
-}
-
 impl Atom {
-    /// Whether it holds of the event of `scope`.
-    pub fn holds(&self, scope: &Scope<'_>) -> bool {
-        scope
-            .field(self.field)
-            .is_some_and(|value| self.test.passes(value))
-    }
-
     /// How few events are likely to pass; only the order of the numbers means anything.
     fn selectivity(&self) -> u8 {
         let exact = matches!(self.test, Test::Equals(_));
@@ -133,14 +115,8 @@ impl Anchor {
     }
 }
 
-impl Filter {
-    /// Every anchor found, for the caller to choose one; none if an index is of no use.
-    pub fn anchors(&self) -> Vec<Anchor> {
-        anchors(self.expr())
-    }
-}
-
-fn anchors(expr: &Expr) -> Vec<Anchor> {
+/// Every anchor found, for the caller to choose one.
+pub(crate) fn anchors(expr: &Expr) -> Vec<Anchor> {
     match expr {
         Expr::And(group) => group.children.iter().flat_map(anchors).collect(),
         Expr::Or(group) => either(&group.children).into_iter().collect(),
@@ -172,8 +148,7 @@ fn clause(expr: &Expr) -> Option<Anchor> {
         return Some(Anchor::NEVER);
     }
     if paths.is_empty() {
-        let never = !Fields::new().node(expr).is_constantly_true();
-        return never.then_some(Anchor::NEVER);
+        return (!is_constantly_true(expr)).then_some(Anchor::NEVER);
     }
     match expr {
         Expr::Compare(Compare {
@@ -195,6 +170,25 @@ fn clause(expr: &Expr) -> Option<Anchor> {
     }
 }
 
+/// Whether it is true of every event, for a clause without paths.
+fn is_constantly_true(expr: &Expr) -> bool {
+    match expr {
+        Expr::Compare(Compare {
+            left: Operand::Literal(left),
+            op,
+            right: Operand::Literal(right),
+            ..
+        }) => compare(left.into(), *op, right.into()),
+        Expr::Call(Call {
+            function,
+            subject: Operand::Literal(subject),
+            part: Operand::Literal(part),
+            ..
+        }) => call(*function, subject.into(), part.into()),
+        _ => false,
+    }
+}
+
 fn field_and_text<'a>(path: &Operand, text: &'a Operand) -> Option<(Field, &'a str)> {
     Some((Field::of_path(path.path()?.as_str())?, text.text()?))
 }
@@ -205,7 +199,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Options;
+    use crate::eval::{Fields, Scope};
+    use crate::{Filter, Options};
 
     fn check(text: &str, expect: Expect) {
         let filter = Filter::parse(text, &Options::default()).expect(text);
@@ -281,6 +276,14 @@ mod tests {
         );
     }
 
+    fn holds(atom: &Atom, scope: &Scope<'_>) -> bool {
+        let value = scope.field(atom.field);
+        value.is_some_and(|value| match &atom.test {
+            Test::Equals(text) => value == &**text,
+            Test::Prefix(prefix) => value.starts_with(&**prefix),
+        })
+    }
+
     proptest! {
         // One in thirty matches and has an anchor.
         #![proptest_config(ProptestConfig::with_cases(3_000))]
@@ -292,11 +295,11 @@ mod tests {
         ) {
             let filter = Filter::parse(&text, &Options::default()).expect(&text);
             let mut fields = Fields::new();
-            let program = fields.compile(&filter);
+            let program = fields.compile(filter.expr());
             let scope = Scope::new(&fields, &event);
             if program.matches(&scope) {
                 for anchor in filter.anchors() {
-                    let met = anchor.alternatives.iter().any(|atom| atom.holds(&scope));
+                    let met = anchor.alternatives.iter().any(|atom| holds(atom, &scope));
                     prop_assert!(met, "{}", text);
                 }
             }

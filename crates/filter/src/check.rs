@@ -19,7 +19,6 @@ use allowed::{allowed, both, contradictions};
 pub(crate) use known::resembles;
 use known::{near_type, near_type_prefix};
 
-use crate::Filter;
 use crate::ast::{Call, Compare, Expr, Function, Literal, Op, Operand, Path, Span, Target};
 use crate::error::Excerpt;
 use crate::eval::Core;
@@ -97,36 +96,14 @@ impl Code {
 }
 
 impl Warning {
-    /// The message, the line of `filter` with carets under the place, and the suggestion.
-    pub fn render(&self, filter: &Filter) -> String {
-        let drawn = Excerpt::at(filter.as_str(), self.span);
-        let mut text = format!("{}: {}\n{drawn}", self.code.name(), self.message);
+    /// The message, the line of the filter `text` with carets under the place, and the suggestion.
+    pub fn render(&self, text: &str) -> String {
+        let drawn = Excerpt::at(text, self.span);
+        let mut rendered = format!("{}: {}\n{drawn}", self.code.name(), self.message);
         if let Some(suggestion) = &self.suggestion {
-            text.push_str(&format!("hint: {suggestion}\n"));
+            rendered.push_str(&format!("hint: {suggestion}\n"));
         }
-        text
-    }
-}
-
-impl Filter {
-    /// What its author ought to know; nothing for most filters.
-    pub fn warnings(&self) -> Vec<Warning> {
-        let mut checker = Checker {
-            warnings: Vec::new(),
-        };
-        checker.visit(
-            self.expr(),
-            &Context {
-                types: None,
-                required: true,
-            },
-        );
-        for (span, path) in contradictions(self.expr()) {
-            let message = format!("no `{path}` passes this and what stands before it");
-            checker.warn(Code::Contradiction, span, message, None);
-        }
-        checker.warnings.sort_by_key(|warning| warning.span.start);
-        checker.warnings
+        rendered
     }
 }
 
@@ -153,6 +130,26 @@ impl Context<'_> {
 
 fn is_update(event_type: &str) -> bool {
     ADT_TYPES.contains(&event_type) && event_type.ends_with(".Update")
+}
+
+/// What the author of a filter ought to know; nothing for most filters.
+pub(crate) fn warnings(expr: &Expr) -> Vec<Warning> {
+    let mut checker = Checker {
+        warnings: Vec::new(),
+    };
+    checker.visit(
+        expr,
+        &Context {
+            types: None,
+            required: true,
+        },
+    );
+    for (span, path) in contradictions(expr) {
+        let message = format!("no `{path}` passes this and what stands before it");
+        checker.warn(Code::Contradiction, span, message, None);
+    }
+    checker.warnings.sort_by_key(|warning| warning.span.start);
+    checker.warnings
 }
 
 struct Checker {

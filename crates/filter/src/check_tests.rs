@@ -16,7 +16,7 @@ fn check(text: &str, expect: Expect) {
     let shown: String = filter
         .warnings()
         .iter()
-        .map(|warning| warning.render(&filter))
+        .map(|warning| warning.render(filter.as_str()))
         .collect();
     expect.assert_eq(&shown);
 }
@@ -360,7 +360,7 @@ proptest! {
         let filter = filter(&text);
         for warning in filter.warnings() {
             prop_assert!(!warning.span.of(&text).is_empty());
-            prop_assert!(warning.render(&filter).contains('^'));
+            prop_assert!(warning.render(filter.as_str()).contains('^'));
         }
     }
 

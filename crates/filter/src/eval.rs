@@ -11,7 +11,6 @@ use std::cell::OnceCell;
 
 use twinroute_model::event::Event;
 
-use crate::Filter;
 use crate::anchor::Field;
 use crate::ast::{Expr, Function, Group, Literal, Op, Operand, Path, Target};
 use crate::body::{Extracted, Paths, Slot, extract};
@@ -44,10 +43,10 @@ impl Fields {
         }
     }
 
-    /// Makes `filter` ready to be evaluated in scopes of these fields, and of no others.
-    pub fn compile(&mut self, filter: &Filter) -> Program {
+    /// Makes a filter ready to be evaluated in scopes of these fields, and of no others.
+    pub fn compile(&mut self, expr: &Expr) -> Program {
         Program {
-            root: self.node(filter.expr()),
+            root: self.node(expr),
         }
     }
 
@@ -150,19 +149,6 @@ pub(crate) enum Place {
 }
 
 impl Node {
-    /// Whether it is true of every event, for a clause without paths.
-    pub(crate) fn is_constantly_true(&self) -> bool {
-        match self {
-            Self::Compare(Source::Literal(left), op, Source::Literal(right)) => {
-                compare(left.into(), *op, right.into())
-            }
-            Self::Call(function, Source::Literal(subject), Source::Literal(part)) => {
-                call(*function, subject.into(), part.into())
-            }
-            _ => false,
-        }
-    }
-
     pub(crate) fn is_true(&self, scope: &Scope<'_>) -> bool {
         match self {
             Self::Constant(value) => *value,

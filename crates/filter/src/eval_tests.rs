@@ -182,7 +182,7 @@ fn filters_of_a_table_share_one_pass() {
     ];
     let filters = texts.map(filter);
     let mut fields = Fields::new();
-    let programs = filters.map(|filter| fields.compile(&filter));
+    let programs = filters.map(|filter| fields.compile(filter.expr()));
     let event = event(r#"{"a": {"c": "x", "b": 1}, "d": false}"#);
     let scope = Scope::new(&fields, &event);
     assert_eq!(
@@ -328,7 +328,7 @@ proptest! {
         let data: Option<Json> = data.map(|data| serde_json::from_str(&data).expect("JSON"));
         let filters: Vec<Filter> = texts.iter().map(|text| filter(text)).collect();
         let mut fields = Fields::new();
-        let programs: Vec<_> = filters.iter().map(|filter| fields.compile(filter)).collect();
+        let programs: Vec<_> = filters.iter().map(|filter| fields.compile(filter.expr())).collect();
         let scope = Scope::new(&fields, &event);
         for (filter, program) in filters.iter().zip(&programs) {
             let expect = plain(filter.expr(), &event, data.as_ref());

@@ -10,11 +10,11 @@ use serde::Serialize;
 use twinroute_model::event::Event;
 use twinroute_model::visible::one_line;
 
-use crate::Filter;
 use crate::ast::{Expr, Op, Path, Quoted, Span, Target};
 use crate::body::{Slot, member_like};
 use crate::check::resembles;
 use crate::eval::{Fields, Node, Place, Scope};
+use crate::filter::Filter;
 use crate::value::Value;
 
 /// Longer strings are shown by their beginning.

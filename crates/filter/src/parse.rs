@@ -15,8 +15,9 @@
 
 use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Operand, Path, Span};
 use crate::error::{Error, Kind, shown};
+use crate::hint;
 use crate::lex::{Lexer, Token};
-use crate::{Options, hint};
+use crate::options::Options;
 
 /// Reads `text` as a filter.
 pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Error> {

@@ -4,6 +4,7 @@
 //! algorithm: over time `…_per_second`, at once at most `…_burst`.
 
 use crate::callers::CallerSettings;
+use crate::excerpt::excerpt;
 use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -201,7 +202,7 @@ impl Allowance {
         Err(Exceeded::Prefix {
             index,
             attribute,
-            found: crate::error::shown(value.as_bytes()),
+            found: excerpt(value.as_bytes()),
             caller: self.name.clone(),
             allowed: named(prefixes),
         })

@@ -1,6 +1,7 @@
 //! `/events`: CloudEvents over HTTP in its three content modes.
 
-use crate::error::{Refusal, shown};
+use crate::error::Refusal;
+use crate::excerpt::excerpt;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -14,7 +15,7 @@ pub(crate) fn content_mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
     let content_type = headers.get(header::CONTENT_TYPE);
     let text = content_type.map(|value| value.to_str().unwrap_or_default());
     mode(text).ok_or_else(|| Refusal::ContentType {
-        found: content_type.map_or_else(String::new, |value| shown(value.as_bytes())),
+        found: content_type.map_or_else(String::new, |value| excerpt(value.as_bytes())),
         taken: "application/cloudevents+json, application/cloudevents-batch+json, and any other \
                 with an event's attributes in ce- headers",
     })

@@ -3,9 +3,8 @@
 use crate::allowance::{Exceeded, seconds};
 use crate::answer;
 use crate::credentials::Unauthorized;
-use crate::event_grid::API_VERSIONS;
 use crate::notification;
-use crate::target::Surface;
+use crate::target::{API_VERSIONS, Surface};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
@@ -85,13 +84,6 @@ pub(crate) enum Refusal {
 
 /// When a delivery that cannot be accepted is to come again. Event Grid waits at least 30 s after a 503.
 const NOTIFICATION_RETRY: Duration = Duration::from_secs(60);
-
-/// What a client may show of a value it sent: enough to know it again.
-pub(crate) fn shown(value: &[u8]) -> String {
-    const SHOWN_MAX: usize = 100;
-    let text = String::from_utf8_lossy(value);
-    text.chars().take(SHOWN_MAX).collect()
-}
 
 impl Refusal {
     /// Status and code. Both surfaces use the same.

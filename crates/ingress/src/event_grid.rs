@@ -2,8 +2,9 @@
 
 use crate::answer;
 use crate::credentials::Credentials;
-use crate::error::{Refusal, shown};
-use crate::target::query;
+use crate::error::Refusal;
+use crate::excerpt::excerpt;
+use crate::target::{API_VERSIONS, query};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
@@ -15,9 +16,6 @@ use twinroute_model::cloudevents::json;
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::event_grid_schema;
 use twinroute_model::received::BodyShape;
-
-/// The versions of the publish operation that are served.
-pub(crate) const API_VERSIONS: &str = "2018-01-01";
 
 /// What Event Grid says it delivers to a webhook.
 /// Source: Azure Event Grid, "Webhook event delivery", header `aeg-event-type`.
@@ -45,7 +43,9 @@ impl Delivery {
             .find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
         match found {
             Some((_, delivery)) => Ok(Some(*delivery)),
-            None => Err(Refusal::UnknownDelivery { word: shown(word) }),
+            None => Err(Refusal::UnknownDelivery {
+                word: excerpt(word),
+            }),
         }
     }
 }
@@ -65,7 +65,7 @@ pub(crate) fn check_api_version(uri: &Uri, is_required: bool) -> Result<(), Refu
         None if !is_required => Ok(()),
         Some(version) if version == API_VERSIONS => Ok(()),
         Some(version) => Err(Refusal::ApiVersion {
-            found: shown(version.as_bytes()),
+            found: excerpt(version.as_bytes()),
         }),
         None => Err(Refusal::NoApiVersion),
     }
@@ -88,7 +88,7 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
         Some(Mode::Batch) => Ok(Format::CloudEvents),
         Some(Mode::Binary) if essence.eq_ignore_ascii_case("application/json") => Ok(Format::Json),
         Some(Mode::Binary) | None => Err(Refusal::ContentType {
-            found: content_type.map_or_else(String::new, |value| shown(value.as_bytes())),
+            found: content_type.map_or_else(String::new, |value| excerpt(value.as_bytes())),
             taken: "application/json, application/cloudevents+json, \
                     application/cloudevents-batch+json, and any other with an event's attributes \
                     in ce- headers",

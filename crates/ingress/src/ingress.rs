@@ -4,8 +4,9 @@ use crate::answer::{self, AnswerForm};
 use crate::cloudevents;
 use crate::counters::{Counters, Of};
 use crate::credentials::Credentials;
-use crate::error::{Refusal, shown};
+use crate::error::Refusal;
 use crate::event_grid::{self, Delivery};
+use crate::excerpt::excerpt;
 use crate::form::{RequestForm, check_body, request_form};
 use crate::notification::{self, DeliveryParts};
 use crate::settings::Settings;
@@ -209,7 +210,7 @@ impl Inner {
             Method::POST => self.post(head, body, peer, target, counters).await,
             Method::OPTIONS => event_grid::consent(head, &self.webhook_origins, &self.credentials),
             _ => Err(Refusal::Method {
-                found: shown(head.method.as_str().as_bytes()),
+                found: excerpt(head.method.as_str().as_bytes()),
             }),
         }
     }
@@ -354,7 +355,7 @@ impl Inner {
             Ok(encoding) => Some(encoding),
             Err(_) if is_notification => None,
             Err(found) => {
-                let found = shown(found.as_bytes());
+                let found = excerpt(found.as_bytes());
                 return Err(Refusal::ContentEncoding { found });
             }
         };
@@ -431,7 +432,7 @@ impl Inner {
             Some(word) => {
                 let known = word.to_str().ok().and_then(AckLevel::parse);
                 known.ok_or_else(|| Refusal::UnknownAck {
-                    word: shown(word.as_bytes()),
+                    word: excerpt(word.as_bytes()),
                 })?
             }
         };
@@ -439,7 +440,7 @@ impl Inner {
             None => self.ack_deadline,
             Some(value) => seconds(value.as_bytes())
                 .ok_or_else(|| Refusal::AckDeadline {
-                    found: shown(value.as_bytes()),
+                    found: excerpt(value.as_bytes()),
                 })?
                 .min(self.ack_deadline),
         };

@@ -12,6 +12,7 @@ mod counters;
 mod credentials;
 mod error;
 mod event_grid;
+mod excerpt;
 mod form;
 mod ingress;
 mod notification;

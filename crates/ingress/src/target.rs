@@ -13,6 +13,9 @@ pub(crate) enum Surface {
     EventGrid,
 }
 
+/// The versions of the publish operation that are served.
+pub(crate) const API_VERSIONS: &str = "2018-01-01";
+
 /// Where a request's events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {

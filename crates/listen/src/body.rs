@@ -1,7 +1,7 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
+use crate::activity::Activity;
 use crate::budget::{Budget, Crowded, HeldBuffer, Hold};
-use crate::connection::Activity;
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
 use http::Version;
@@ -51,9 +51,9 @@ impl Body {
     }
 
     /// Shows the connection that it is alive as long as pieces are asked for.
-    pub(crate) fn noted_by(mut self, noted: &Arc<Activity>) -> Self {
+    pub(crate) fn recorded_by(mut self, recorder: &Arc<Activity>) -> Self {
         if let Kind::Pieces { activity, .. } = &mut self.0 {
-            *activity = Some(Arc::clone(noted));
+            *activity = Some(Arc::clone(recorder));
         }
         self
     }
@@ -88,7 +88,7 @@ impl http_body::Body for Body {
                 .map_err(|never| match never {}),
             Kind::Pieces { pieces, activity } => {
                 if let Some(activity) = activity {
-                    activity.note_piece();
+                    activity.record_piece();
                 }
                 let piece = pieces.poll_next_unpin(context);
                 piece.map(|piece| Some(piece?.map(Frame::data).map_err(Into::into)))

@@ -1,7 +1,7 @@
 //! Certificates that clients show: whose are taken, and what they say of who shows them.
 
 use crate::file;
-use crate::tls::TlsError;
+use crate::tls_error::{AUTHORITIES_MAX, TlsError};
 use http::{Extensions, Request};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -13,9 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-
-/// Authorities of one listener.
-pub(crate) const AUTHORITIES_MAX: usize = 100;
 
 /// Alternative names of one certificate that are looked at.
 const NAMES_MAX: usize = 100;

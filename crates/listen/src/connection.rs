@@ -3,11 +3,14 @@
 //! hyper's own header timer costs a timer per request and ends idle connections too; the two are
 //! told apart here by counters that a request sets and one timer per connection looks at.
 
+use crate::activity::{Activity, RequestGuard};
 use crate::body::Body;
 use crate::io::Io;
 use crate::limits::Limits;
 use crate::network::PrivateWay;
-use crate::socket::{Accepted, Peer, Scheme, Stream};
+use crate::peer::Peer;
+use crate::scheme::Scheme;
+use crate::socket::{Accepted, Stream};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -21,7 +24,6 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
@@ -37,51 +39,6 @@ const READ_BUFFER_BYTES_MAX: usize = 128 << 10;
 enum Version {
     Http1,
     Http2,
-}
-
-/// What goes on in a connection, noted by its requests and reads.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    in_flight: AtomicUsize,
-    finished: AtomicUsize,
-    /// Bytes came while no request ran: the beginning of one.
-    head: AtomicBool,
-    refused: AtomicBool,
-}
-
-impl Activity {
-    pub(crate) fn noted_read(&self) {
-        if self.in_flight.load(Relaxed) == 0 {
-            self.head.store(true, Relaxed);
-        }
-    }
-
-    /// A piece of an answer was asked for: the client takes what it is given.
-    pub(crate) fn note_piece(&self) {
-        self.finished.fetch_add(1, Relaxed);
-    }
-
-    /// Whether a request was refused, so that some of its body may still be on its way.
-    pub(crate) fn lingers(&self) -> bool {
-        self.refused.load(Relaxed)
-    }
-}
-
-struct RequestGuard(Arc<Activity>);
-
-impl RequestGuard {
-    fn new(activity: Arc<Activity>) -> Self {
-        activity.in_flight.fetch_add(1, Relaxed);
-        activity.head.store(false, Relaxed);
-        Self(activity)
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-        self.0.finished.fetch_add(1, Relaxed);
-    }
 }
 
 /// Serves one connection until it ends, times out or `stop` becomes true and its requests are
@@ -112,9 +69,9 @@ pub(crate) async fn run<S, F>(
     let certificate = stream.client_certificate();
     let io = TokioIo::new(Io::new(stream, replay, Arc::clone(&activity)));
     let headers_max = limits.headers_max;
-    let noted = Arc::clone(&activity);
+    let shared = Arc::clone(&activity);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let guard = RequestGuard::new(Arc::clone(&noted));
+        let guard = RequestGuard::new(Arc::clone(&shared));
         let service = service.clone();
         if scheme == Scheme::Https {
             request.extensions_mut().insert(scheme);
@@ -132,9 +89,9 @@ pub(crate) async fn run<S, F>(
                 guarded(async { service(request, peer).await }).await
             };
             if response.status().is_client_error() {
-                guard.0.refused.store(true, Relaxed);
+                guard.0.record_refusal();
             }
-            Ok::<_, Infallible>(response.map(|body| body.noted_by(&guard.0)))
+            Ok::<_, Infallible>(response.map(|body| body.recorded_by(&guard.0)))
         }
     });
     let watch = Watch::new(version, &limits, activity);
@@ -265,8 +222,8 @@ impl Watch {
     }
 
     fn look(&mut self, now: Instant) -> Option<&'static str> {
-        let finished = self.activity.finished.load(Relaxed);
-        let busy = self.activity.in_flight.load(Relaxed) > 0;
+        let finished = self.activity.finished();
+        let busy = self.activity.is_busy();
         if busy || finished != self.finished {
             self.finished = finished;
             self.head_since = None;
@@ -278,7 +235,7 @@ impl Watch {
         let idle = now - *self.idle_since.get_or_insert(now);
         // HTTP/2 frames that belong to no request come at any time; they only must not keep it
         // open.
-        if self.version == Version::Http1 && self.activity.head.load(Relaxed) {
+        if self.version == Version::Http1 && self.activity.has_head() {
             let waited = now - *self.head_since.get_or_insert(now);
             (waited >= self.header_read_timeout).then_some("headers not complete in time")
         } else {

@@ -4,7 +4,6 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use twinroute_model::exposure::{Exposure, Process, Rights};
 use twinroute_model::secret::Secret;
 
 /// Bytes of such a file.
@@ -48,24 +47,4 @@ pub(crate) fn read(path: &Path) -> io::Result<(Secret, Metadata)> {
         ));
     }
     Ok((text, metadata))
-}
-
-/// Who else gets at a file that holds a secret, if anybody does.
-pub(crate) fn exposure(path: &Path, metadata: &Metadata) -> Option<Exposure> {
-    let mut groups: Vec<u32> = rustix::process::getgroups()
-        .unwrap_or_default()
-        .into_iter()
-        .map(rustix::process::Gid::as_raw)
-        .collect();
-    groups.push(rustix::process::getegid().as_raw());
-    let process = Process {
-        user: rustix::process::geteuid().as_raw(),
-        groups: &groups,
-    };
-    let rights = Rights {
-        mode: metadata.mode(),
-        owner: metadata.uid(),
-        group: metadata.gid(),
-    };
-    Exposure::of(path, rights, process)
 }

@@ -1,7 +1,7 @@
 //! The byte stream under a connection: replays what was read to tell the protocol, notes reads,
 //! lingers.
 
-use crate::connection::Activity;
+use crate::activity::Activity;
 use crate::socket::Stream;
 use std::future::Future as _;
 use std::io;
@@ -34,7 +34,7 @@ pub(crate) struct Io {
 
 impl Io {
     pub(crate) fn new(stream: Stream, replay: Vec<u8>, activity: Arc<Activity>) -> Self {
-        activity.noted_read();
+        activity.record_read();
         Self {
             stream,
             replay,
@@ -123,7 +123,7 @@ impl AsyncRead for Io {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
-            this.activity.noted_read();
+            this.activity.record_read();
         }
         Poll::Ready(Ok(()))
     }

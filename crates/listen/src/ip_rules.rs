@@ -10,7 +10,7 @@
 //! (RFC 4291 §2.5.5.2) is one of IPv4. Unix sockets have no address and are not looked at.
 
 use crate::address::Address;
-use crate::socket::Peer;
+use crate::peer::Peer;
 use ipnet::{IpNet, Ipv4Net};
 use metrics::{Counter, counter, describe_counter};
 use serde::{Deserialize, Deserializer};

@@ -5,6 +5,7 @@
 //! says when to stop. Nothing here knows what a request is for.
 
 pub mod access;
+mod activity;
 mod address;
 pub mod audit;
 mod body;
@@ -12,28 +13,34 @@ mod budget;
 mod certificate_end;
 mod client_certificate;
 mod connection;
+mod cross_origin;
 pub mod development;
 mod file;
-mod foreign;
 mod inflate;
 mod io;
 mod ip_rules;
 mod limits;
 mod network;
+mod peer;
+mod scheme;
 mod serve;
 mod socket;
 mod tls;
+mod tls_error;
 
 pub use address::{Address, InvalidAddress};
 pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within};
 pub use budget::{Budget, Crowded, Hold};
 pub use certificate_end::CertificateEnd;
 pub use client_certificate::ClientCertificate;
-pub use foreign::{Foreign, Hosts};
+pub use cross_origin::{CrossOrigin, Hosts};
 pub use inflate::{Encoding, InflateError, inflate};
 pub use ip_rules::{Action, IpRule, IpRules, Mask, MaskError};
 pub use limits::Limits;
 pub use network::{Closed, Network, PrivateSettings, PrivateWay};
+pub use peer::Peer;
+pub use scheme::Scheme;
 pub use serve::serve;
-pub use socket::{BindError, Listener, Peer, Scheme, SocketMode, SocketSettings};
-pub use tls::{MutualTlsSettings, Reloaded, Tls, TlsError, TlsSettings};
+pub use socket::{BindError, Listener, SocketMode, SocketSettings};
+pub use tls::{MutualTlsSettings, Reloaded, Tls, TlsSettings};
+pub use tls_error::TlsError;

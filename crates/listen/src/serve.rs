@@ -3,7 +3,8 @@
 use crate::body::Body;
 use crate::connection;
 use crate::limits::Limits;
-use crate::socket::{Listener, Peer};
+use crate::peer::Peer;
+use crate::socket::Listener;
 use crate::tls::Tls;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;

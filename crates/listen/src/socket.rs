@@ -4,8 +4,9 @@ use crate::address::Address;
 use crate::client_certificate::ClientCertificate;
 use crate::ip_rules::IpRules;
 use crate::network::PrivateWay;
+use crate::peer::Peer;
+use crate::scheme::Scheme;
 use crate::tls::Tls;
-use http::{Extensions, Request};
 use serde::{Deserialize, Deserializer};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
@@ -82,26 +83,6 @@ pub enum BindError {
     },
 }
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP client.
-    Tcp(SocketAddr),
-    /// A process of this machine, over a unix socket.
-    Unix,
-}
-
-impl Peer {
-    /// Whether it is on this machine.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            Self::Unix => true,
-        }
-    }
-}
-
 /// A listening socket. Dropping it closes it and removes a unix socket's file.
 #[derive(Debug)]
 pub struct Listener {
@@ -117,38 +98,6 @@ pub struct Listener {
 enum Accepting {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// How a request came in: what an absolute URL that leads back here begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// In the clear.
-    Http,
-    /// Over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The scheme of a request that [`serve`](crate::serve) gave to its service.
-    #[must_use]
-    pub fn of<B>(request: &Request<B>) -> Self {
-        Self::noted(request.extensions())
-    }
-
-    /// As [`Scheme::of`], of a request whose extensions were taken out.
-    #[must_use]
-    pub fn noted(extensions: &Extensions) -> Self {
-        extensions.get().copied().unwrap_or(Self::Http)
-    }
-
-    /// `http` or `https`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// A connection whose TLS handshake, if it is to have one, is still to come. That belongs into the

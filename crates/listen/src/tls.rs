@@ -1,8 +1,9 @@
 //! TLS of a listener: its certificate, and how a renewed one takes the old one's place.
 
 use crate::certificate_end::CertificateEnd;
-use crate::client_certificate::{self, AUTHORITIES_MAX};
+use crate::client_certificate;
 use crate::file::{self, Stamp};
+use crate::tls_error::{CHAIN_MAX, TlsError};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
@@ -12,21 +13,17 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use serde::Deserialize;
 use std::convert::Infallible;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_files::watch::Watch;
-use twinroute_model::exposure::Exposure;
 
 /// How often the files are checked where no change of them is seen. A renewed certificate is there days before the old
 /// one ends.
 const POLL: Duration = Duration::from_secs(30);
-
-/// Certificates of a chain.
-const CHAIN_MAX: usize = 16;
 
 /// A certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,63 +56,6 @@ impl From<TlsSettings> for MutualTlsSettings {
             client_ca: None,
         }
     }
-}
-
-/// Why there is no TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("{what} file {}: cannot read it", path.display())]
-    Io {
-        /// `certificate`, `key` or `client_ca`.
-        what: &'static str,
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others may read the key.
-    #[error("key file {}: {exposure}", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Who, and what to do about it.
-        exposure: Exposure,
-    },
-    /// The certificate file holds something else.
-    #[error("certificate file {}: does not hold 1 to {CHAIN_MAX} certificates in PEM", path.display())]
-    NoCertificate {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The key file holds something else. What it holds is not told.
-    #[error("key file {}: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted)", path.display())]
-    NoKey {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The file of authorities holds something else.
-    #[error(
-        "client_ca file {}: does not hold 1 to {AUTHORITIES_MAX} certificates of authorities in PEM",
-        path.display()
-    )]
-    NoAuthority {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The two cannot be used, or not together.
-    #[error("certificate file {} with key file {}: cannot be used together", certificate.display(), key.display())]
-    Unfit {
-        /// The one.
-        certificate: PathBuf,
-        /// The other.
-        key: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
-    /// The crypto provider lacks the protocol versions.
-    #[error("TLS protocol versions")]
-    Versions(#[source] rustls::Error),
 }
 
 /// Whether there was something to reload.
@@ -300,7 +240,7 @@ fn read(settings: &MutualTlsSettings, provider: &CryptoProvider) -> Result<Certi
     }
     let (key, metadata) = file::read(&settings.key).map_err(at("key", &settings.key))?;
     let path = settings.key.clone();
-    if let Some(exposure) = file::exposure(&path, &metadata) {
+    if let Some(exposure) = file_exposure(&path, &metadata) {
         return Err(TlsError::Open { path, exposure });
     }
     let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else {

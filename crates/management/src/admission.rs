@@ -42,10 +42,10 @@ impl Admission {
         if !self.gate.is_configured() && peer != Peer::Unix {
             if peer.is_local() {
                 let known = self.hosts.check_host(&head.uri, &head.headers);
-                known.map_err(foreign)?;
+                known.map_err(cross_origin)?;
             }
             let ours = self.hosts.check_origin(scheme, &head.uri, &head.headers);
-            ours.map_err(foreign)?;
+            ours.map_err(cross_origin)?;
         }
         let caller = self
             .gate
@@ -73,10 +73,10 @@ pub(crate) fn role(method: &Method, path: &str) -> Role {
     }
 }
 
-fn foreign(foreign: twinroute_listen::Foreign) -> Error {
+fn cross_origin(refused: twinroute_listen::CrossOrigin) -> Error {
     Error::ForeignCaller {
         reason: format!(
-            "{foreign}; ask by address or as localhost, add the name to tls_names in [management], or \
+            "{refused}; ask by address or as localhost, add the name to tls_names in [management], or \
              configure access tokens"
         ),
     }

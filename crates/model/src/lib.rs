@@ -11,7 +11,6 @@ pub mod data_key;
 pub mod endpoint;
 pub mod event;
 pub mod event_grid_schema;
-pub mod exposure;
 #[cfg(test)]
 mod fixtures;
 pub mod http_date;

@@ -10,11 +10,13 @@ pub mod proxy;
 pub mod settings;
 pub mod tunnel;
 
+mod error;
 mod failure;
 mod outgoing;
 mod trust;
 
+pub use error::Error;
 pub use failure::failure_text;
-pub use outgoing::{Error, Outgoing};
+pub use outgoing::Outgoing;
 pub use settings::Settings;
 pub use trust::provider;

@@ -1,5 +1,6 @@
 //! Trust and proxies in one value, and the HTTP clients made of them.
 
+use crate::error::Error;
 use crate::proxy::Proxies;
 use crate::settings::Settings;
 use crate::trust::{self, Beside};
@@ -7,34 +8,12 @@ use reqwest::{Client, ClientBuilder, redirect};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest that TCP takes, and the longest that TLS takes.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why connections cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file of certificates cannot be used.
-    #[error("certificates of {}: {reason}", path.display())]
-    Certificates {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// The machine's trust store or TLS cannot be set up.
-    #[error("the certificates of this machine, or TLS")]
-    Tls(#[source] rustls::Error),
-    /// A proxy, or where none is to be used, by its key or variable.
-    #[error("{0}")]
-    Proxy(String),
-    /// The HTTP client cannot be made.
-    #[error("HTTP client")]
-    Client(#[source] reqwest::Error),
-}
 
 /// Whom outgoing connections trust and which proxy they go through. Clones share it.
 #[derive(Clone, Debug)]
@@ -65,7 +44,10 @@ impl Outgoing {
             tls: trust::config(&extra, beside)?,
             extra: extra.into(),
             beside,
-            proxies: Arc::new(Proxies::new(settings, variable).map_err(Error::Proxy)?),
+            proxies: Arc::new(
+                Proxies::new(settings.proxy.as_ref(), &settings.no_proxy, variable)
+                    .map_err(Error::Proxy)?,
+            ),
         })
     }
 

@@ -164,14 +164,15 @@ impl Proxies {
         Self::default()
     }
 
-    /// From settings; what they leave open comes from `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`,
+    /// From the keys `proxy` and `no_proxy` of the settings; what they leave open comes from `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`,
     /// `all_proxy` and from `NO_PROXY`, `no_proxy`, the first that is set and not empty, which `variable`
     /// reads.
     ///
     /// # Errors
     /// The key or variable that cannot be used, and why; never its value.
     pub fn new(
-        settings: &crate::Settings,
+        proxy: Option<&Secret>,
+        no_proxy: &[String],
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         let first = |names: &[&'static str]| {
@@ -181,7 +182,7 @@ impl Proxies {
                 .filter_map(value)
                 .find(|(_, text)| !text.is_empty())
         };
-        let exempt = match settings.no_proxy.as_slice() {
+        let exempt = match no_proxy {
             // Entries that other programs understand and we do not are passed over, as everywhere.
             [] => first(&["NO_PROXY", "no_proxy"]).map_or_else(Vec::new, |(_, text)| {
                 let entries = text.split([',', ' ']).take(VARIABLE_ENTRIES_MAX);
@@ -199,7 +200,7 @@ impl Proxies {
             return Ok(Self::none());
         }
         let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-        let via = match &settings.proxy {
+        let via = match proxy {
             Some(proxy) => {
                 Some(Via::parse(proxy.expose()).map_err(|rule| format!("proxy {rule}"))?)
             }
@@ -263,7 +264,7 @@ mod tests {
 
     fn proxies(settings: &str, variables: &[(&str, &str)]) -> Result<Proxies, String> {
         let settings: Settings = toml::from_str(settings).unwrap();
-        Proxies::new(&settings, |name| {
+        Proxies::new(settings.proxy.as_ref(), &settings.no_proxy, |name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })

@@ -2,7 +2,7 @@
 //!
 //! The crypto provider is passed explicitly; nothing here installs or relies on a process default.
 
-use crate::Error;
+use crate::error::Error;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};

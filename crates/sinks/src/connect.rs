@@ -1,8 +1,7 @@
 //! Makes the sink of an endpoint.
 
-use crate::amqp::connection::Target;
 use crate::amqp::entity::{Entity, Place};
-use crate::amqp::{AmqpSink, Manner, PLAIN_NEEDS_KEY, Routing};
+use crate::amqp::{AmqpSink, Manner, PLAIN_NEEDS_KEY, Routing, Target};
 use crate::event_grid::{Clients, EventGrid};
 use crate::{event_hubs, service_bus};
 use futures_util::FutureExt;

@@ -14,7 +14,7 @@ pub(crate) fn folder(loaded: &Loaded) -> Option<PathBuf> {
         return Some(loaded.path(named));
     }
     match loaded.config.table.source {
-        Kind::Store => Some(crate::serving::folder(loaded).join("audit")),
+        Kind::Store => Some(loaded.store_folder().join("audit")),
         Kind::Files | Kind::Azure => Some(loaded.journal_folder()?.join("audit")),
     }
 }

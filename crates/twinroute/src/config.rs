@@ -3,7 +3,7 @@
 mod variables;
 
 use crate::cli::exit;
-use crate::logging;
+use crate::logging::{self, LogFormat};
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
 use twinroute_credential::key_vault::SecretsSettings;
+use twinroute_credential::login::LoginMethod;
 use twinroute_credential::settings::{LoginSettings, Variables};
-use twinroute_credential::token::Login;
 use twinroute_listen::audit::AuditSettings;
 use twinroute_management::client::source::AzureSettings;
 use twinroute_model::name::InstanceName;
@@ -316,13 +316,6 @@ impl Default for Log {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum LogFormat {
-    Pretty,
-    Json,
-}
-
 /// A configuration with the file it came from.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -400,7 +393,7 @@ impl Loaded {
     ///
     /// # Errors
     /// What is missing, by its key, or why a file cannot be read.
-    pub(crate) fn login(&self) -> anyhow::Result<Option<Login>> {
+    pub(crate) fn login(&self) -> anyhow::Result<Option<LoginMethod>> {
         let mut settings = self.config.identity.clone();
         for path in [
             &mut settings.client_secret_file,
@@ -445,6 +438,11 @@ impl Loaded {
     pub(crate) fn journal_folder(&self) -> Option<PathBuf> {
         let journal = &self.config.journal;
         journal.on_disk().then(|| self.path(&journal.path))
+    }
+
+    /// The folder of the store and of what goes with it.
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.path(&self.config.management.path)
     }
 
     /// Reads, once more, the settings that go with definitions.

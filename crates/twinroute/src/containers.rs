@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::sync::Arc;
 use twinroute_credential::identity::Identities;
-use twinroute_credential::token::Login;
+use twinroute_credential::login::LoginMethod;
 use twinroute_model::clock::{Clock, SystemClock, Timestamp};
 use twinroute_model::endpoint::location::{Access, Location};
 use twinroute_model::endpoint::{Access as Door, Destination, Endpoint, Identity};
@@ -42,7 +42,7 @@ impl Endpoints {
     /// # Errors
     /// When no HTTP client can be made.
     pub(crate) fn new(
-        login: Option<Login>,
+        login: Option<LoginMethod>,
         outgoing: &Outgoing,
         event_bytes_max: usize,
     ) -> anyhow::Result<Self> {

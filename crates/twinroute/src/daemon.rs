@@ -3,7 +3,7 @@
 use crate::auditing;
 use crate::config::{Config, Loaded};
 use crate::containers::Endpoints;
-use crate::exposed;
+use crate::file_permissions;
 use crate::listeners::{self, Server};
 use crate::serving::{self, InUse};
 use crate::source::Source;
@@ -65,7 +65,7 @@ impl Daemon {
         // Before anything that counts is made.
         let metrics = Metrics::install()?;
         check(&loaded.config)?;
-        for warning in exposed::open_folders(&loaded) {
+        for warning in file_permissions::open_folders(&loaded) {
             tracing::warn!(warning, "about a folder of ours");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;

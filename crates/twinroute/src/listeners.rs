@@ -2,7 +2,6 @@
 
 use crate::cli::exit;
 use crate::config::{Config, Loaded};
-use crate::serving;
 use anyhow::Context as _;
 use std::sync::Arc;
 use twinroute_listen::access::{AccessSettings, Gate};
@@ -200,7 +199,7 @@ fn expiry(table: &str, end: &CertificateEnd) -> Expiry {
 
 /// One certificate for all servers, so that one CA file makes a client trust each of them.
 fn development(loaded: &Loaded, table: &'static str) -> anyhow::Result<MutualTlsSettings> {
-    let folder = serving::folder(loaded).join("tls");
+    let folder = loaded.store_folder().join("tls");
     let names = &loaded.config.management.tls_names;
     let made = development::certificates(&folder, names).with_context(|| format!("[{table}]"))?;
     tracing::info!(table, ca = %made.ca.display(),

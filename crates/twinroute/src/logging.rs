@@ -1,12 +1,20 @@
 //! Sets up the log: one subscriber for the process, on standard error.
 
 use crate::cli::output;
-use crate::config::LogFormat;
 use crate::log_gate::{self, JsonGate};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 use twinroute_model::clock::{Clock as _, SystemClock};
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Pretty,
+    Json,
+}
 
 /// Installs the subscriber; `RUST_LOG` wins over `filter`.
 ///

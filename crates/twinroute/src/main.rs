@@ -10,7 +10,7 @@ mod cli;
 mod config;
 mod containers;
 mod daemon;
-mod exposed;
+mod file_permissions;
 mod listeners;
 mod log_gate;
 mod logging;
@@ -19,7 +19,7 @@ mod rotation;
 mod scene;
 mod serving;
 mod source;
-mod story;
+mod stop_signals;
 
 use std::process::ExitCode;
 

@@ -63,7 +63,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
     let _alone = serving::change_key(loaded)?;
     let audit = auditing::open(loaded)?;
     let keys = Keys::of(loaded, variable)?;
-    let folder = serving::folder(loaded).display().to_string();
+    let folder = loaded.store_folder().display().to_string();
     audit.accept(
         &auditing::author(),
         &[Change::step("store/rotate-key", folder)],
@@ -258,7 +258,7 @@ mod tests {
             assert_ne!(last_after, last_before, "{step:?}");
             run_once(&loaded).await;
             assert_eq!(fs::read(&last).unwrap(), last_after, "{step:?}");
-            let kept = serving::folder(&loaded).join("store.key.old");
+            let kept = loaded.store_folder().join("store.key.old");
             assert_eq!(fs::read(&kept).unwrap(), old);
             // The store does not open with the old key any more.
             fs::copy(&kept, serving::key_file(&loaded)).unwrap();

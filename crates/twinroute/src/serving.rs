@@ -84,12 +84,7 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
 
 /// The file of the store.
 pub(crate) fn store_file(loaded: &Loaded) -> PathBuf {
-    folder(loaded).join("store.redb")
-}
-
-/// The folder of the store and of what goes with it.
-pub(crate) fn folder(loaded: &Loaded) -> PathBuf {
-    loaded.path(&loaded.config.management.path)
+    loaded.store_folder().join("store.redb")
 }
 
 /// Holds the key in its place: as long as one of these is there, it is not changed.
@@ -242,11 +237,11 @@ pub(crate) fn key_file(loaded: &Loaded) -> PathBuf {
 fn key_folder(loaded: &Loaded) -> PathBuf {
     match (loaded.config.table.source, loaded.journal_folder()) {
         (Kind::Files, Some(journal)) => journal,
-        _ => folder(loaded),
+        _ => loaded.store_folder(),
     }
 }
 
 /// The file of the last good listing of Azure.
 pub(crate) fn saved_file(loaded: &Loaded) -> PathBuf {
-    folder(loaded).join("azure.saved")
+    loaded.store_folder().join("azure.saved")
 }

@@ -3,7 +3,7 @@
 use crate::cli::exit::{self, ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
-use crate::exposed;
+use crate::file_permissions;
 use crate::serving;
 use anyhow::Context as _;
 use std::future::pending;
@@ -50,7 +50,7 @@ impl Source {
     ) -> anyhow::Result<Self> {
         let kind = loaded.config.table.source;
         if kind == Kind::Files {
-            exposed::warn(loaded.folder.root());
+            file_permissions::warn(loaded.folder.root());
         }
         // Watched before anything is read, so that no change falls between the two.
         let trees = match kind {

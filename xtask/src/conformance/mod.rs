@@ -32,8 +32,7 @@ const APIS: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// The folder is not there or not whole; the server cannot be built or started.
-pub(super) fn run(specs: &str, only: &str) -> anyhow::Result<bool> {
-    let specs = Path::new(specs);
+pub(super) fn run(specs: &Path, only: &str) -> anyhow::Result<bool> {
     let missing = || {
         format!(
             "there is no folder {}: it is to hold the published API definitions with their examples",

@@ -7,7 +7,7 @@ mod sinks;
 
 use crate::process::pause;
 use crate::programs;
-use anyhow::{Context as _, bail, ensure};
+use clap::{Args, value_parser};
 use load::Load;
 use router::{FloodedRouter, StatusSample};
 use sinks::CountingSink;
@@ -25,37 +25,16 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 /// How much memory a flood may take beyond that of the idle router.
 const MEMORY_MAX: u64 = 64 << 20;
 
-/// What a run is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Options {
+/// What a flood is to be.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FloodOptions {
+    /// For how many seconds, with each kind of journal
+    #[arg(long, value_name = "N", default_value_t = SECONDS, value_parser = value_parser!(u64).range(1..))]
     seconds: u64,
 }
 
-impl Options {
-    /// Reads `--seconds N`.
-    ///
-    /// # Errors
-    /// An option is unknown, or its value is missing or no number of seconds above 0.
-    pub(super) fn parse(arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut options = Self { seconds: SECONDS };
-        for pair in arguments.chunks(2) {
-            let [name, value] = pair else {
-                bail!("{} lacks its value", pair.join(" "));
-            };
-            let seconds = value.strip_suffix('s').unwrap_or(value).parse();
-            let seconds: u64 = seconds.with_context(|| format!("{name} must be whole seconds"))?;
-            ensure!(seconds > 0, "{name} must be at least 1");
-            match *name {
-                "--seconds" => options.seconds = seconds,
-                _ => bail!("there is no option {name}"),
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// Floods a router with its journal in memory, and one with it on disk; true when both kept what they promise.
-pub(super) fn run(options: &Options) -> anyhow::Result<bool> {
+pub(super) fn run(options: &FloodOptions) -> anyhow::Result<bool> {
     let programs = programs::folder()?;
     programs::build(&programs, &[])?;
     let alone = programs::alone(&programs, "flood")?;
@@ -199,21 +178,6 @@ impl std::fmt::Display for FloodReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_have_defaults_and_are_checked() {
-        let seconds = |arguments: &[&str]| Options::parse(arguments).map(|options| options.seconds);
-        assert_eq!(seconds(&[]).unwrap(), SECONDS);
-        assert_eq!(seconds(&["--seconds", "5s"]).unwrap(), 5);
-        for wrong in [
-            &["--seconds"][..],
-            &["--seconds", "0"],
-            &["--seconds", "a"],
-            &["--rate", "5"],
-        ] {
-            assert!(seconds(wrong).is_err(), "{wrong:?}");
-        }
-    }
 
     #[test]
     fn each_promise_that_is_broken_is_named() {

@@ -3,9 +3,9 @@
 //! Source: Azure Key Vault REST API 7.4, "Get Secrets" (pages of at most 25, `nextLink`), "Get Secret", "Azure
 //! Key Vault throttling guidance" (429).
 
-use super::KeyVaultSettings;
-use crate::overlay::SECRET_BYTES_MAX;
+use super::settings::KeyVaultSettings;
 use crate::reason::chain;
+use crate::secret_field::SECRET_BYTES_MAX;
 use crate::token::{Token, TokenError, TokenSource};
 use azure_core::http::{HttpClient, Method, Request, StatusCode, Url};
 use serde::Deserialize;

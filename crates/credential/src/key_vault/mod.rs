@@ -18,7 +18,7 @@ mod settings;
 
 pub use settings::{KeyVaultSettings, SecretsSettings};
 
-use crate::overlay::Field;
+use crate::secret_field::SecretField;
 use crate::token::TokenSource;
 use azure_core::http::HttpClient;
 use client::{Client, Listed, VaultError};
@@ -89,7 +89,7 @@ struct Known {
 }
 
 /// By name without prefix and field, in lower case, and field.
-type Secrets = HashMap<(String, Field), Held>;
+type Secrets = HashMap<(String, SecretField), Held>;
 
 #[derive(Clone)]
 struct Held {
@@ -188,7 +188,7 @@ impl KeyVault {
     }
 
     /// The secret with this name, which is in lower case, without prefix and field.
-    pub(crate) fn find(&self, name: &str, field: Field) -> Option<Secret> {
+    pub(crate) fn find(&self, name: &str, field: SecretField) -> Option<Secret> {
         let known = self.0.known();
         let held = known.secrets.get(&(name.to_owned(), field))?;
         Some(held.secret.clone())
@@ -201,7 +201,7 @@ impl KeyVault {
     }
 
     /// The name of a secret, in messages.
-    pub(crate) fn name(&self, name: &str, field: Field) -> String {
+    pub(crate) fn name(&self, name: &str, field: SecretField) -> String {
         let prefix = &self.0.settings.prefix;
         format!("{prefix}{name}--{}", field.name())
     }

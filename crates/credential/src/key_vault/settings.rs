@@ -1,6 +1,6 @@
 //! The TOML table `[secrets]`, and the vault that it names.
 
-use crate::overlay::Field;
+use crate::secret_field::SecretField;
 use azure_core::http::Url;
 use serde::Deserialize;
 use std::time::Duration;
@@ -108,13 +108,13 @@ impl KeyVaultSettings {
     }
 
     /// For what a secret of this name is: the name without prefix and field in lower case, and the field.
-    pub(super) fn meaning(&self, name: &str) -> Option<(String, Field)> {
+    pub(super) fn meaning(&self, name: &str) -> Option<(String, SecretField)> {
         let head = name.get(..self.prefix.len())?;
         if !head.eq_ignore_ascii_case(&self.prefix) {
             return None;
         }
         let (key, field) = name[self.prefix.len()..].rsplit_once("--")?;
-        let field = Field::ALL
+        let field = SecretField::ALL
             .into_iter()
             .find(|known| known.name().eq_ignore_ascii_case(field))?;
         (!key.is_empty()).then(|| (key.to_ascii_lowercase(), field))
@@ -129,7 +129,7 @@ mod tests {
     fn names_mean_an_endpoint_and_a_field() {
         let mut settings = KeyVaultSettings::new("https://v.vault.azure.net");
         let meaning = |settings: &KeyVaultSettings, name: &str| settings.meaning(name);
-        let field = Field::AccessKey1;
+        let field = SecretField::AccessKey1;
         for (name, expect) in [
             ("Grid-1--accessKey1", Some(("grid-1".to_owned(), field))),
             (

@@ -10,7 +10,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 const VAULT: &str = "https://v.vault.azure.net";
 const START: i64 = 1_774_000_000;
-const FIELD: Field = Field::AccessKey1;
+const FIELD: SecretField = SecretField::AccessKey1;
 
 /// A vault with two secrets a page, whose answers wait for permits.
 #[derive(Debug)]
@@ -319,17 +319,23 @@ async fn the_overlay_takes_from_the_vault_what_it_finds_nowhere_else() {
         let secret = secrets.get(instance, endpoint, field);
         secret.map(|secret| secret.expose().to_owned())
     };
-    assert_eq!(found(0, Field::AccessKey1).as_deref(), Some("wide"));
-    assert_eq!(found(0, Field::AccessKey2).as_deref(), Some("narrow"));
-    assert_eq!(found(1, Field::AccessKey1).as_deref(), Some("variable"));
+    assert_eq!(found(0, SecretField::AccessKey1).as_deref(), Some("wide"));
+    assert_eq!(found(0, SecretField::AccessKey2).as_deref(), Some("narrow"));
     assert_eq!(
-        (found(2, Field::AccessKey1), found(3, Field::AccessKey1)),
+        found(1, SecretField::AccessKey1).as_deref(),
+        Some("variable")
+    );
+    assert_eq!(
+        (
+            found(2, SecretField::AccessKey1),
+            found(3, SecretField::AccessKey1)
+        ),
         (None, None)
     );
     let expect = "key vault secret abc--def--…: may mean endpoint abc/def or endpoint abc--def and \
                   is used for neither; use files, or rename one";
     assert_eq!(secrets.problems(), [expect]);
-    let ways = secrets.ways(&all[1].0, &all[1].1, Field::AccessKey2);
+    let ways = secrets.ways(&all[1].0, &all[1].1, SecretField::AccessKey2);
     let expect = "or the secret hub-2--accessKey2 of the key vault";
     assert!(ways.ends_with(expect), "{ways}");
 }

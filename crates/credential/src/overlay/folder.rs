@@ -1,18 +1,18 @@
 //! Secrets in a folder, such as a mounted one.
 
-use super::{Field, SECRET_BYTES_MAX, checked};
-use crate::file::exposure;
+use crate::secret_field::{SECRET_BYTES_MAX, SecretField, check_secret};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::secret::Secret;
 
 /// No folder has more files and folders in it; a mistyped path must not read a disk.
 const ENTRIES_MAX: usize = 200_000;
 
 /// By the folder's part of the name in lower case (`hub-1`, `main/hub-1`), and field.
-type Found = HashMap<(String, Field), Secret>;
+type Found = HashMap<(String, SecretField), Secret>;
 
 /// Reads `<endpoint>/<field>` and `<instance>/<endpoint>/<field>` under `root`.
 ///
@@ -30,7 +30,7 @@ pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> Found {
 
 struct Reader<'a> {
     found: Found,
-    paths: HashMap<(String, Field), PathBuf>,
+    paths: HashMap<(String, SecretField), PathBuf>,
     left: usize,
     problems: &'a mut Vec<String>,
 }
@@ -68,8 +68,8 @@ impl Reader<'_> {
                     &path,
                     "stands in no folder of an endpoint: <endpoint>/<field>",
                 );
-            } else if let Some(field) = Field::of(&entry) {
-                match exposure(&path, &metadata) {
+            } else if let Some(field) = SecretField::of(&entry) {
+                match file_exposure(&path, &metadata) {
                     Some(exposure) => self.problem(&path, &exposure.to_string()),
                     None => self.file(path, (name.to_owned(), field)),
                 }
@@ -79,12 +79,12 @@ impl Reader<'_> {
         }
     }
 
-    fn file(&mut self, path: PathBuf, key: (String, Field)) {
+    fn file(&mut self, path: PathBuf, key: (String, SecretField)) {
         if let Some(other) = self.paths.get(&key) {
             let reason = format!("means the same as {}, which is used", other.display());
             return self.problem(&path, &reason);
         }
-        match content(&path).and_then(|text| checked(text.expose())) {
+        match content(&path).and_then(|text| check_secret(text.expose())) {
             Ok(secret) => {
                 self.found.insert(key.clone(), secret);
                 self.paths.insert(key, path);

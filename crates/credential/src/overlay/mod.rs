@@ -22,84 +22,21 @@ mod watch;
 pub use watch::Watch;
 
 use crate::key_vault::{KeyVault, RefreshError};
+use crate::secret_field::{SecretField, check_secret};
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::path::{Path, PathBuf};
 use stored::Stored;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_model::pasted;
 use twinroute_model::secret::Secret;
 
 /// How variables of the overlay begin.
 pub const PREFIX: &str = "TWINROUTE_SECRET_";
 
-/// No secret is larger; a connection string has some 200 bytes, a SAS URI some 400.
-pub const SECRET_BYTES_MAX: usize = 16 << 10;
-
-/// A secret field of an endpoint's definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the published names say all that is published")]
-pub enum Field {
-    ConnectionStringPrimaryKey,
-    ConnectionStringSecondaryKey,
-    PrimaryConnectionString,
-    SecondaryConnectionString,
-    AccessKey1,
-    AccessKey2,
-    DeadLetterSecret,
-}
-
-impl Field {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::ConnectionStringPrimaryKey,
-        Self::ConnectionStringSecondaryKey,
-        Self::PrimaryConnectionString,
-        Self::SecondaryConnectionString,
-        Self::AccessKey1,
-        Self::AccessKey2,
-        Self::DeadLetterSecret,
-    ];
-
-    /// The JSON member.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ConnectionStringPrimaryKey => "connectionStringPrimaryKey",
-            Self::ConnectionStringSecondaryKey => "connectionStringSecondaryKey",
-            Self::PrimaryConnectionString => "primaryConnectionString",
-            Self::SecondaryConnectionString => "secondaryConnectionString",
-            Self::AccessKey1 => "accessKey1",
-            Self::AccessKey2 => "accessKey2",
-            Self::DeadLetterSecret => "deadLetterSecret",
-        }
-    }
-
-    /// How messages write it in a variable.
-    fn variable(self) -> &'static str {
-        match self {
-            Self::ConnectionStringPrimaryKey => "CONNECTION_STRING_PRIMARY_KEY",
-            Self::ConnectionStringSecondaryKey => "CONNECTION_STRING_SECONDARY_KEY",
-            Self::PrimaryConnectionString => "PRIMARY_CONNECTION_STRING",
-            Self::SecondaryConnectionString => "SECONDARY_CONNECTION_STRING",
-            Self::AccessKey1 => "ACCESS_KEY1",
-            Self::AccessKey2 => "ACCESS_KEY2",
-            Self::DeadLetterSecret => "DEAD_LETTER_SECRET",
-        }
-    }
-
-    /// The field of this name, in any case, underscores aside.
-    fn of(name: &str) -> Option<Self> {
-        let plain: String = name.chars().filter(|char| *char != '_').collect();
-        let mut all = Self::ALL.into_iter();
-        all.find(|field| field.name().eq_ignore_ascii_case(&plain))
-    }
-}
-
 /// Where secrets are looked for.
 pub struct Overlay {
     /// By names (`HUB_1`, `MAIN__HUB_1`) and field.
-    variables: HashMap<(String, Field), Variable>,
+    variables: HashMap<(String, SecretField), Variable>,
     folder: Option<PathBuf>,
     vault: Option<KeyVault>,
     problems: Vec<String>,
@@ -161,10 +98,10 @@ impl Overlay {
     }
 
     fn take(&mut self, name: &str, rest: &str, value: String) -> Result<(), String> {
-        let secret = checked(&value)?;
+        let secret = check_secret(&value)?;
         let parts = rest.rsplit_once("__");
         let (names, field) = parts
-            .and_then(|(names, field)| Some((names, Field::of(field)?)))
+            .and_then(|(names, field)| Some((names, SecretField::of(field)?)))
             .ok_or("ends in no field; it is __ACCESS_KEY1, __PRIMARY_CONNECTION_STRING, …")?;
         let name = name.to_owned();
         let key = (names.to_owned(), field);
@@ -246,7 +183,7 @@ impl Overlay {
             let lower = endpoint.as_str().to_ascii_lowercase();
             let narrow_file = format!("{}/{lower}", instance.as_str().to_ascii_lowercase());
             let narrow_name = narrow_file.replace('/', "--");
-            for field in Field::ALL {
+            for field in SecretField::ALL {
                 let mut found = None;
                 for (key, path, name) in [
                     (&narrow, &narrow_file, &narrow_name),
@@ -321,7 +258,7 @@ fn keys(instance: &InstanceName, endpoint: &EndpointName) -> [String; 2] {
 /// The secrets that were found.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    found: HashMap<(InstanceName, EndpointName, Field), Secret>,
+    found: HashMap<(InstanceName, EndpointName, SecretField), Secret>,
     problems: Vec<String>,
     folder: Option<PathBuf>,
     vault: Option<KeyVault>,
@@ -344,7 +281,7 @@ impl Secrets {
         &self,
         instance: &InstanceName,
         endpoint: &EndpointName,
-        field: Field,
+        field: SecretField,
     ) -> Option<&Secret> {
         let key = (instance.clone(), endpoint.clone(), field);
         self.found.get(&key)
@@ -358,7 +295,12 @@ impl Secrets {
 
     /// In words: where a missing secret may be put.
     #[must_use]
-    pub fn ways(&self, instance: &InstanceName, endpoint: &EndpointName, field: Field) -> String {
+    pub fn ways(
+        &self,
+        instance: &InstanceName,
+        endpoint: &EndpointName,
+        field: SecretField,
+    ) -> String {
         let [narrow, wide] = keys(instance, endpoint);
         let name = field.name();
         let variable = field.variable();
@@ -383,22 +325,6 @@ impl Secrets {
             None => text,
         }
     }
-}
-
-/// What a variable or a file holds, as a secret.
-fn checked(text: &str) -> Result<Secret, String> {
-    if text.len() > SECRET_BYTES_MAX {
-        return Err(format!("is larger than {SECRET_BYTES_MAX} bytes"));
-    }
-    let secret = Secret::pasted(text);
-    if secret.expose().is_empty() {
-        return Err("holds no text".to_owned());
-    }
-    if secret.is_masked() {
-        return Err("holds a mask, as read APIs show it; put the real secret there".to_owned());
-    }
-    pasted::check(secret.expose()).map_err(|error| error.to_string())?;
-    Ok(secret)
 }
 
 #[cfg(test)]

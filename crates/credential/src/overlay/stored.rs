@@ -1,7 +1,7 @@
 //! Secrets of a key vault, as the overlay asks for them.
 
-use super::Field;
 use crate::key_vault::KeyVault;
+use crate::secret_field::SecretField;
 use std::collections::{HashMap, HashSet};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
@@ -26,7 +26,7 @@ impl<'a> Stored<'a> {
             let lower = endpoint.as_str().to_ascii_lowercase();
             let full = format!("{}/{lower}", instance.as_str().to_ascii_lowercase());
             for (name, object) in [(full.replace('/', "--"), full), (lower.clone(), lower)] {
-                let present = Field::ALL.map(|field| vault.find(&name, field));
+                let present = SecretField::ALL.map(|field| vault.find(&name, field));
                 if present.iter().all(Option::is_none) {
                     continue;
                 }
@@ -43,7 +43,7 @@ impl<'a> Stored<'a> {
     }
 
     /// The secret of this name, without prefix and field.
-    pub(super) fn find(&self, name: &str, field: Field) -> Option<Secret> {
+    pub(super) fn find(&self, name: &str, field: SecretField) -> Option<Secret> {
         match self.ambiguous.contains(name) {
             true => None,
             false => self.vault.find(name, field),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::secret_field::SECRET_BYTES_MAX;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -32,7 +33,7 @@ fn check(overlay: &Overlay, names: &[&str]) -> (Vec<String>, Vec<String>) {
     let secrets = overlay.secrets(names.iter().map(|(a, b)| (a, b)));
     let mut found = Vec::new();
     for (instance, endpoint) in &names {
-        for field in Field::ALL {
+        for field in SecretField::ALL {
             if let Some(secret) = secrets.get(instance, endpoint, field) {
                 let secret = secret.expose();
                 found.push(format!("{instance}/{endpoint}.{}={secret}", field.name()));
@@ -182,7 +183,11 @@ fn a_folder_that_is_not_there_holds_nothing_and_ways_name_it() {
     let overlay = Overlay::new(Some("/nowhere/secrets".into()), []);
     let secrets = overlay.secrets([]);
     assert_eq!(secrets.problems(), [] as [&str; 0]);
-    let ways = secrets.ways(&instance("main"), &endpoint("hub-1"), Field::AccessKey1);
+    let ways = secrets.ways(
+        &instance("main"),
+        &endpoint("hub-1"),
+        SecretField::AccessKey1,
+    );
     let expect = "the environment variable TWINROUTE_SECRET_HUB_1__ACCESS_KEY1 (or \
                   TWINROUTE_SECRET_MAIN__HUB_1__ACCESS_KEY1) or the file \
                   /nowhere/secrets/hub-1/accessKey1";
@@ -191,8 +196,8 @@ fn a_folder_that_is_not_there_holds_nothing_and_ways_name_it() {
 
 #[test]
 fn every_field_is_known_as_messages_write_it() {
-    for field in Field::ALL {
-        assert_eq!(Field::of(field.variable()), Some(field));
-        assert_eq!(Field::of(field.name()), Some(field));
+    for field in SecretField::ALL {
+        assert_eq!(SecretField::of(field.variable()), Some(field));
+        assert_eq!(SecretField::of(field.name()), Some(field));
     }
 }

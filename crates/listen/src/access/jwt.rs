@@ -3,10 +3,11 @@
 //! The signature is checked before a claim is looked at. Times are compared with a clock of ours, which
 //! is why no crate that asks the machine's does this.
 
+use super::caller::{Caller, Denied, Role};
+use super::gate_error::GateError;
 use super::keys::Algorithm;
 use super::provider::{NoKey, Provider};
 use super::settings::JwtSettings;
-use super::{Caller, Denied, GateError, Role};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;

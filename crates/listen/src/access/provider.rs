@@ -3,7 +3,7 @@
 //! However many callers wait, one request is under way; however many unknown keys are named, one request
 //! goes out in [`PAUSE`]. Keys that cannot be renewed stay good for [`STALE_MAX`].
 
-use super::GateError;
+use super::gate_error::GateError;
 use super::keys::{self, Algorithm, Key};
 use super::settings::{self, JwtSettings};
 use arc_swap::ArcSwapOption;

@@ -1,7 +1,6 @@
 //! The TOML table `access` of a server: who may ask, and for what.
 
-use super::Role;
-use super::tokens::{TOKEN_BYTES, is_token};
+use super::caller::Role;
 use crate::address::Address;
 use reqwest::Url;
 use serde::Deserialize;
@@ -13,6 +12,12 @@ use twinroute_model::secret::Secret;
 
 /// Tokens that stand for themselves.
 const TOKENS_MAX: usize = 100;
+
+/// Bytes of a token that is worth the name, and of what a client may present.
+const TOKEN_LENGTHS: std::ops::RangeInclusive<usize> = 16..=16_384;
+
+/// What [`is_token`] asks for, in words.
+pub(super) const TOKEN_BYTES: &str = "must have 16 to 16384 visible ASCII characters";
 
 /// Values of one list.
 const VALUES_MAX: usize = 100;
@@ -179,6 +184,11 @@ fn text(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether a text can stand in a header, and is not guessed at once.
+pub(super) fn is_token(text: &str) -> bool {
+    TOKEN_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A place to get keys from. Who can change what comes from there can let anybody in.

@@ -3,8 +3,9 @@
 //! What is kept of a token is a keyed hash under a key that is made at the start and kept nowhere: a
 //! comparison takes the same time whatever is presented, and memory holds nothing worth reading.
 
-use super::settings::TokenSettings;
-use super::{Caller, GateError, Role};
+use super::caller::{Caller, Role};
+use super::gate_error::GateError;
+use super::settings::{TOKEN_BYTES, TokenSettings, is_token};
 use crate::file::{self, Stamp};
 use arc_swap::ArcSwapOption;
 use ring::hmac;
@@ -12,21 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::pasted;
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Bytes of a token that is worth the name, and of what a client may present.
-const BYTES: std::ops::RangeInclusive<usize> = 16..=16_384;
-
-/// What [`is_token`] asks for, in words.
-pub(super) const TOKEN_BYTES: &str = "must have 16 to 16384 visible ASCII characters";
-
-/// Whether a text can stand in a header, and is not guessed at once.
-pub(super) fn is_token(text: &str) -> bool {
-    BYTES.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
 
 pub(super) struct Tokens {
     key: hmac::Key,
@@ -171,7 +162,7 @@ impl Entry {
 
 fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
     let (text, metadata) = file::read(path).map_err(|error| format!("cannot read it: {error}"))?;
-    if let Some(exposure) = file::exposure(path, &metadata) {
+    if let Some(exposure) = file_exposure(path, &metadata) {
         return Err(exposure.to_string());
     }
     tag(pasted::clean(text.expose()), key).ok_or_else(|| TOKEN_BYTES.to_owned())

@@ -277,7 +277,7 @@ fn what_cannot_be_written_is_refused() {
 
 #[test]
 fn who_asked_is_told_by_what_they_showed() {
-    use crate::socket::Peer;
+    use crate::peer::Peer;
     use http::{Extensions, HeaderMap, HeaderValue};
     let of = |name: Option<&str>, token: Option<&str>| {
         let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
 //! What stands in the log.
 
 use crate::client_certificate::ClientCertificate;
-use crate::socket::Peer;
+use crate::peer::Peer;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Extensions, HeaderMap, header};

@@ -185,7 +185,7 @@ async fn a_401_costs_one_request_with_a_new_token_where_there_is_one() {
     .await;
     let clock = Arc::new(SystemClock);
     let http = client(&outgoing(), None).unwrap();
-    let login = twinroute_credential::token::Login::TokenFile(path);
+    let login = twinroute_credential::login::LoginMethod::TokenFile(path);
     let tokens = TokenSource::new(login, Arc::new(http.clone()), clock.clone());
     let renewing = Api::new(&fake.url, "scope", tokens, http, clock).unwrap();
     assert_eq!(renewing.get("/a", VERSION).await.unwrap().status, 200);

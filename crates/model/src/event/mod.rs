@@ -8,10 +8,12 @@ mod error;
 mod parts;
 pub(crate) mod payload;
 pub(crate) mod rules;
+mod span;
 
 pub use error::{Invalid, Problem};
 pub use parts::Parts;
 pub use payload::{Data, TypedPayload};
+pub(crate) use span::Span;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -60,52 +62,6 @@ pub(crate) enum Form {
     Structured,
     /// Attribute values laid end to end; JSON has to be written around them.
     Parts,
-}
-
-/// A stretch of an event's text, or of its unescaped values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    start: u32,
-    len: u32,
-}
-
-impl Span {
-    const UNESCAPED: u32 = 1 << 31;
-
-    pub(crate) fn of_text(start: usize, len: usize) -> Self {
-        Self {
-            start: narrow(start),
-            len: narrow(len),
-        }
-    }
-
-    pub(crate) fn of_unescaped(start: usize, len: usize) -> Self {
-        Self {
-            start: narrow(start) | Self::UNESCAPED,
-            len: narrow(len),
-        }
-    }
-}
-
-impl Span {
-    /// The text at this span of an event that is still being made.
-    pub(crate) fn within<'a>(self, text: &'a str, unescaped: &'a str) -> &'a str {
-        let start = (self.start & !Self::UNESCAPED) as usize;
-        let end = start + self.len as usize;
-        if self.start & Self::UNESCAPED == 0 {
-            &text[start..end]
-        } else {
-            &unescaped[start..end]
-        }
-    }
-}
-
-/// Events are at most [`Limits::EVENT_BYTES_CEILING`] long, far below what 31 bits hold.
-fn narrow(value: usize) -> u32 {
-    u32::try_from(value)
-        .ok()
-        .filter(|value| value & Span::UNESCAPED == 0)
-        .expect("event under 2 GiB")
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +168,40 @@ impl Event {
     #[must_use]
     pub fn dataschema(&self) -> Option<&str> {
         self.optional(self.dataschema)
+    }
+
+    /// `datacontenttype` as given; `application/json` where the form of the event implies it.
+    ///
+    /// CloudEvents 1.0.2, `datacontenttype`: an event in JSON format whose `data` has none is exactly equivalent to
+    /// one with `application/json`, and is to say so in every other format.
+    #[must_use]
+    pub fn datacontenttype(&self) -> Option<&str> {
+        let given = self.optional(self.datacontenttype);
+        given.or_else(|| self.data.implied_media_type())
+    }
+
+    /// The payload's bytes and media type, the same for every form in which the event could have come.
+    #[must_use]
+    pub fn payload(&self) -> TypedPayload<'_> {
+        TypedPayload {
+            bytes: self.data.bytes(&self.text, &self.unescaped, &self.body),
+            media_type: self.datacontenttype(),
+        }
+    }
+
+    /// The payload's JSON text, when its media type says that it is JSON.
+    #[must_use]
+    pub fn json_data(&self) -> Option<&str> {
+        self.data.json(&self.text, &self.body)
+    }
+
+    /// The payload by what it is: text is UTF-8 under a media type of text in that charset.
+    #[must_use]
+    pub fn data(&self) -> Data<'_> {
+        match self.json_data() {
+            Some(json) => Data::Json(json),
+            None => self.payload().into_data(),
+        }
     }
 
     /// The text of an attribute, core or extension, by its CloudEvents name.

@@ -147,7 +147,7 @@ impl Parts {
     }
 
     fn slice(&self, span: Span) -> &str {
-        &self.text[span.start as usize..(span.start + span.len) as usize]
+        span.within(&self.text, "")
     }
 
     /// Checks everything and makes the event.

@@ -1,7 +1,7 @@
 //! The payload: its bytes and its media type, whichever form the event came in.
 //!
 //! CloudEvents carry one payload in several forms: a JSON value, a JSON string, base64, the body of a request.
-//! Filters, encoders and people ask [`Event::payload`], [`Event::json_data`] or [`Event::data`], and all three
+//! Filters, encoders and people ask an event for its `payload`, `json_data` or `data`, and all three
 //! depend on the bytes and the media type alone: the same two mean the same in every content mode.
 //!
 //! | form | bytes | media type |
@@ -15,7 +15,9 @@
 //! A byte order mark before JSON is no part of it (RFC 8259 §8.1: a parser may ignore it), so no form keeps it.
 //! Absent and empty payloads are the same, since a body cannot tell them apart.
 
-use super::{Event, Problem, Span, rules};
+use super::error::Problem;
+use super::rules;
+use super::span::Span;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -62,6 +64,76 @@ pub(crate) enum PayloadForm {
     JsonBody,
     /// The body, anything.
     Body,
+}
+
+impl PayloadForm {
+    /// The media type of an event that names none.
+    pub(super) fn implied_media_type(self) -> Option<&'static str> {
+        matches!(self, Self::Json(_) | Self::JsonBody).then_some(IMPLIED_MEDIA_TYPE)
+    }
+
+    /// The payload of an event with this text, these unescaped values and this body.
+    pub(super) fn bytes<'a>(
+        self,
+        text: &'a str,
+        unescaped: &'a str,
+        body: &'a [u8],
+    ) -> Cow<'a, [u8]> {
+        match self {
+            Self::None => Cow::Borrowed(&[]),
+            Self::Json(span) | Self::JsonText(span) => {
+                Cow::Borrowed(span.within(text, unescaped).as_bytes())
+            }
+            Self::JsonBody | Self::Body => Cow::Borrowed(body),
+            Self::JsonString(span) => {
+                let text: Cow<'_, str> =
+                    serde_json::from_str::<Unescaped<'_>>(span.within(text, unescaped))
+                        .expect("a JSON string, checked when made")
+                        .0;
+                match text {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                }
+            }
+            Self::Base64(span) => Cow::Owned(
+                BASE64
+                    .decode(span.within(text, unescaped))
+                    .expect("base64, checked when the event was made"),
+            ),
+        }
+    }
+
+    /// The same as text, where its media type says that it is JSON.
+    pub(super) fn json<'a>(self, text: &'a str, body: &'a [u8]) -> Option<&'a str> {
+        match self {
+            Self::Json(span) => Some(span.within(text, "")),
+            Self::JsonBody => std::str::from_utf8(body).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> TypedPayload<'a> {
+    /// What a payload is that is not JSON.
+    pub(super) fn into_data(self) -> Data<'a> {
+        let Self { bytes, media_type } = self;
+        if bytes.is_empty() {
+            return Data::None;
+        }
+        if !rules::is_text(media_type) {
+            return Data::Binary(bytes);
+        }
+        match bytes {
+            Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Data::Text(Cow::Borrowed(text)),
+                Err(_) => Data::Binary(Cow::Borrowed(bytes)),
+            },
+            Cow::Owned(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Data::Text(Cow::Owned(text)),
+                Err(error) => Data::Binary(Cow::Owned(error.into_bytes())),
+            },
+        }
+    }
 }
 
 /// What `datacontenttype` says of a payload.
@@ -138,89 +210,6 @@ pub(crate) fn without_mark(bytes: &Bytes) -> Bytes {
     match bytes.strip_prefix("\u{feff}".as_bytes()) {
         Some(rest) => bytes.slice_ref(rest),
         None => bytes.clone(),
-    }
-}
-
-impl Event {
-    /// `datacontenttype` as given; `application/json` where the form of the event implies it.
-    ///
-    /// CloudEvents 1.0.2, `datacontenttype`: an event in JSON format whose `data` has none is exactly equivalent to
-    /// one with `application/json`, and is to say so in every other format.
-    #[must_use]
-    pub fn datacontenttype(&self) -> Option<&str> {
-        let implied = || match self.data {
-            PayloadForm::Json(_) | PayloadForm::JsonBody => Some(IMPLIED_MEDIA_TYPE),
-            _ => None,
-        };
-        self.optional(self.datacontenttype).or_else(implied)
-    }
-
-    /// The payload's bytes and media type, the same for every form in which the event could have come.
-    #[must_use]
-    pub fn payload(&self) -> TypedPayload<'_> {
-        TypedPayload {
-            bytes: self.payload_bytes(),
-            media_type: self.datacontenttype(),
-        }
-    }
-
-    fn payload_bytes(&self) -> Cow<'_, [u8]> {
-        match self.data {
-            PayloadForm::None => Cow::Borrowed(&[]),
-            PayloadForm::Json(span) | PayloadForm::JsonText(span) => {
-                Cow::Borrowed(self.text(span).as_bytes())
-            }
-            PayloadForm::JsonBody | PayloadForm::Body => Cow::Borrowed(&self.body),
-            PayloadForm::JsonString(span) => {
-                let text: Cow<'_, str> = serde_json::from_str::<Unescaped<'_>>(self.text(span))
-                    .expect("a JSON string, checked when made")
-                    .0;
-                match text {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                }
-            }
-            PayloadForm::Base64(span) => Cow::Owned(
-                BASE64
-                    .decode(self.text(span))
-                    .expect("base64, checked when the event was made"),
-            ),
-        }
-    }
-
-    /// The payload's JSON text, when its media type says that it is JSON.
-    #[must_use]
-    pub fn json_data(&self) -> Option<&str> {
-        match self.data {
-            PayloadForm::Json(span) => Some(self.text(span)),
-            PayloadForm::JsonBody => std::str::from_utf8(&self.body).ok(),
-            _ => None,
-        }
-    }
-
-    /// The payload by what it is: text is UTF-8 under a media type of text in that charset.
-    #[must_use]
-    pub fn data(&self) -> Data<'_> {
-        if let Some(json) = self.json_data() {
-            return Data::Json(json);
-        }
-        let TypedPayload { bytes, media_type } = self.payload();
-        if bytes.is_empty() {
-            return Data::None;
-        }
-        if !rules::is_text(media_type) {
-            return Data::Binary(bytes);
-        }
-        match bytes {
-            Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Data::Text(Cow::Borrowed(text)),
-                Err(_) => Data::Binary(Cow::Borrowed(bytes)),
-            },
-            Cow::Owned(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Data::Text(Cow::Owned(text)),
-                Err(error) => Data::Binary(Cow::Owned(error.into_bytes())),
-            },
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! They run for every event, so they look at bytes and build nothing.
 
-use super::Problem;
+use super::error::Problem;
 
 type Rule = Result<(), Problem>;
 

@@ -69,7 +69,10 @@ fn the_index_finds_what_a_walk_over_all_filters_finds() {
             .collect();
         let index = Index::new(table.iter().copied());
         let mut fields = Fields::new();
-        let programs: Vec<_> = table.iter().map(|filter| fields.compile(filter)).collect();
+        let programs: Vec<_> = table
+            .iter()
+            .map(|filter| fields.compile(filter.expr()))
+            .collect();
         for event in &events {
             let scope = Scope::new(&fields, event);
             index.candidates(&scope, &mut candidates);

@@ -38,7 +38,7 @@ impl RouteDefinition {
         let found = filter.warnings();
         let warnings = found
             .iter()
-            .map(|warning| format!("{object}: {}", warning.render(&filter)));
+            .map(|warning| format!("{object}: {}", warning.render(filter.as_str())));
         Ok(Self {
             id: id.clone(),
             endpoint: endpoint_name.clone(),

@@ -61,7 +61,7 @@ impl CompiledInstance {
         let index = Index::new(filters);
         let mut fields = Fields::new();
         let matcher = |planned: &PlannedRoute| RouteMatcher {
-            program: fields.compile(&planned.route.definition.filter),
+            program: fields.compile(planned.route.definition.filter.expr()),
             lane: planned.lane,
         };
         let matchers = routes.iter().map(matcher).collect();

@@ -3,8 +3,8 @@
 //! Source: OASIS "AMQP Claims-based Security 1.0" draft; Azure Service Bus "AMQP protocol guide",
 //! "Claims-based authorization". A put-token must succeed within 20 s of opening the connection.
 
-use super::fault_text;
 use super::token::{Kind, Renewal, Token, Tokens};
+use super::{fault, fault_text};
 use crate::status;
 use fe2o3_amqp::link::{Receiver, ReceiverAttachError, Sender};
 use fe2o3_amqp::session::SessionHandle;
@@ -61,7 +61,7 @@ impl Cbs {
             .target("$cbs")
             .attach(session)
             .await
-            .map_err(|error| super::connection::attach_fault(&error))?;
+            .map_err(|error| fault::attach_fault(&error))?;
         let receiver = Receiver::builder()
             .name("twinroute-cbs-receiver")
             .source("$cbs")
@@ -119,12 +119,10 @@ impl Cbs {
         match outcome {
             Ok(Outcome::Accepted(_)) => {}
             Ok(Outcome::Rejected(rejected)) => {
-                return Err(super::connection::optional_error_fault(
-                    rejected.error.as_ref(),
-                ));
+                return Err(fault::optional_error_fault(rejected.error.as_ref()));
             }
             Ok(_) => return Err(status::unreachable("cbs-send", "put-token was released")),
-            Err(error) => return Err(super::connection::send_fault(&error)),
+            Err(error) => return Err(fault::send_fault(&error)),
         }
         loop {
             let reply = self.receiver.recv::<Body<Value>>().await.map_err(|error| {
@@ -227,7 +225,7 @@ impl Cbs {
 fn receiver_fault(error: &ReceiverAttachError) -> EndpointFault {
     match error {
         ReceiverAttachError::RemoteClosedWithError(error) => {
-            super::connection::optional_error_fault(Some(error))
+            fault::optional_error_fault(Some(error))
         }
         other => status::unreachable("cbs-attach", fault_text::receiver_attach_text(other)),
     }

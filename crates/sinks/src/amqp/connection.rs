@@ -5,34 +5,24 @@
 
 use super::batch::SizeLimits;
 use super::cbs::Cbs;
-use super::entity::Entity;
-use super::fault_text;
+use super::fault::{attach_fault, begin_fault, dial_fault, open_fault};
 use super::guard::FRAME_BYTES_MAX;
-use super::shared::Shared;
+use super::link_state::LinkState;
 use super::stream::{Cut, Severable, severable};
+use super::target::{Dial, Target};
 use super::token::{Token, Tokens};
 use super::websocket::{self, Scheme};
 use crate::status;
-use fe2o3_amqp::connection::{ConnectionHandle, ConnectionStopReason, OpenError};
-use fe2o3_amqp::link::{
-    DetachError, LinkStateError, SendError, SenderAttachError, SessionStopReason,
-};
-use fe2o3_amqp::sasl_profile::SaslProfile;
-use fe2o3_amqp::session::{BeginError, SessionHandle};
-use fe2o3_amqp::{Connection, Sender, Session, connection, session};
-use fe2o3_amqp_types::definitions::{
-    Error as AmqpError, ErrorCondition, Fields, ReceiverSettleMode, SenderSettleMode,
-};
+use fe2o3_amqp::connection::ConnectionHandle;
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp::{Connection, Sender, Session};
+use fe2o3_amqp_types::definitions::{Fields, ReceiverSettleMode, SenderSettleMode};
 use fe2o3_amqp_types::primitives::{Symbol, Value};
-use fe2o3_amqp_types::sasl::SaslCode;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::Credential;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_outgoing::tunnel::{self, Io, Way};
-use twinroute_outgoing::{Outgoing, failure_text};
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_outgoing::tunnel::{Io, Way};
+use twinroute_router::sink::EndpointFault;
 
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
 const IDLE_TIME_OUT_MILLIS: u32 = 60_000;
@@ -43,72 +33,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const BATCH_MAX: usize = 1 << 20;
 /// Link property of Service Bus: what a batch may have.
 const BATCH_SIZE_PROPERTY: &str = "com.microsoft:max-message-batch-size";
-
-/// Everything that is needed to connect to one entity with one credential.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) entity: Entity,
-    pub(crate) auth: AmqpAuth,
-    pub(crate) container_id: String,
-    pub(crate) outgoing: Outgoing,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) transport: AmqpTransport,
-    pub(crate) dial: Dial,
-}
-
-/// Where a connection's bytes go.
-#[derive(Clone)]
-pub(crate) enum Dial {
-    /// TCP, with TLS unless the connection string is an emulator's.
-    Network,
-    #[cfg(test)]
-    Memory(MemoryDial),
-}
-
-#[cfg(test)]
-type MemoryDial = Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Send + Sync>;
-
-impl Target {
-    pub(crate) fn new(
-        entity: Entity,
-        auth: AmqpAuth,
-        container_id: String,
-        outgoing: Outgoing,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            entity,
-            auth,
-            container_id,
-            outgoing,
-            clock,
-            transport: AmqpTransport::Tcp,
-            dial: Dial::Network,
-        }
-    }
-
-    fn sasl(&self) -> Result<SaslProfile, EndpointFault> {
-        match (self.auth, &self.entity) {
-            (AmqpAuth::Cbs | AmqpAuth::Anonymous, _) => Ok(SaslProfile::Anonymous),
-            (AmqpAuth::Plain, Entity::Keys(text)) => match text.credential() {
-                Credential::Key { name, key } => Ok(SaslProfile::Plain {
-                    username: name.clone(),
-                    password: key.expose().to_owned(),
-                }),
-                Credential::Signature(_) => Err(plain_needs_key()),
-            },
-            (AmqpAuth::Plain, Entity::Identity(_)) => Err(plain_needs_key()),
-        }
-    }
-}
-
-fn plain_needs_key() -> EndpointFault {
-    EndpointFault {
-        kind: FaultKind::Unsupported,
-        after: None,
-        reason: Reason::new("plain-needs-key", super::sink::PLAIN_NEEDS_KEY),
-    }
-}
 
 /// A link that is ready to send, and what it stands on.
 pub(crate) struct Link {
@@ -125,11 +49,11 @@ impl Link {
     /// Connects.
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
-    pub(crate) async fn open(target: &Target, shared: &Shared) -> Result<Self, EndpointFault> {
+    pub(crate) async fn open(target: &Target, state: &LinkState) -> Result<Self, EndpointFault> {
         // Before there is a connection: the broker gives it 20 s for its first token.
         let tokens = match target.auth {
             AmqpAuth::Cbs => {
-                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock), shared.clone());
+                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock), state.clone());
                 let token = tokens.token().await?;
                 Some((tokens, token))
             }
@@ -275,19 +199,6 @@ async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
     }
 }
 
-fn dial_fault(error: &tunnel::Error) -> EndpointFault {
-    use tunnel::Error;
-    let code = match error {
-        Error::Connect(_) => "connect",
-        Error::ConnectTimeout => "connect-timeout",
-        Error::Name(_) | Error::Tls(_) => "tls",
-        Error::TlsTimeout => "tls-timeout",
-        // Never unauthorized: that would be the endpoint's credential.
-        Error::Proxy { .. } => "proxy",
-    };
-    status::unreachable(code, failure_text(error))
-}
-
 async fn open_connection(
     target: &Target,
     stream: Severable<Box<dyn Io>>,
@@ -304,143 +215,4 @@ async fn open_connection(
         .open_with_stream(stream)
         .await
         .map_err(|error| open_fault(&error))
-}
-
-fn open_fault(error: &OpenError) -> EndpointFault {
-    match error {
-        // SASL outcomes 1 and 2: the credential; 3 and 4: the service (AMQP 1.0 part 5 §5.3.3.6).
-        OpenError::SaslError { code, .. } => EndpointFault {
-            kind: match code {
-                SaslCode::Auth | SaslCode::Sys | SaslCode::SysPerm => FaultKind::Unauthorized,
-                _ => FaultKind::Unreachable,
-            },
-            after: None,
-            reason: Reason::new("sasl", sasl_text(code)),
-        },
-        OpenError::RemoteClosedWithError(error) => error_fault(error),
-        OpenError::NotImplemented(_) => {
-            status::unreachable("sasl", "the broker offers no mechanism that is configured")
-        }
-        other => status::unreachable("open", fault_text::open_text(other)),
-    }
-}
-
-fn begin_fault(error: &BeginError) -> EndpointFault {
-    match error {
-        BeginError::RemoteEndedWithError(error) => error_fault(error),
-        BeginError::ConnectionStopped(reason) => connection_stop_fault(reason),
-        other => status::unreachable("begin", fault_text::begin_text(other)),
-    }
-}
-
-/// SASL outcomes: AMQP 1.0 part 5 §5.3.3.6.
-fn sasl_text(code: &SaslCode) -> &'static str {
-    match code {
-        SaslCode::Ok => "the broker accepted the credential and went no further",
-        SaslCode::Auth => "the broker refused the credential",
-        SaslCode::Sys => "the broker could not check the credential",
-        SaslCode::SysPerm => "the broker cannot check the credential, and will not be able to",
-        SaslCode::SysTemp => "the broker cannot check the credential now",
-    }
-}
-
-/// The fault behind a link that could not be attached.
-pub(crate) fn attach_fault(error: &SenderAttachError) -> EndpointFault {
-    match error {
-        SenderAttachError::RemoteClosedWithError(error) => error_fault(error),
-        SenderAttachError::SessionStopped(reason) => stop_fault(reason),
-        other => status::unreachable("attach", fault_text::sender_attach_text(other)),
-    }
-}
-
-/// The fault behind a send that failed before an outcome.
-pub(crate) fn send_fault(error: &SendError) -> EndpointFault {
-    match error {
-        SendError::LinkStateError(error) => link_state_fault(error),
-        SendError::Detached(error) => detach_fault(error),
-        other => status::unreachable("send", fault_text::send_text(other)),
-    }
-}
-
-fn link_state_fault(error: &LinkStateError) -> EndpointFault {
-    match error {
-        LinkStateError::RemoteDetachedWithError(error)
-        | LinkStateError::RemoteClosedWithError(error) => error_fault(error),
-        LinkStateError::SessionStopped(reason) => stop_fault(reason),
-        other => status::unreachable("link-lost", fault_text::link_text(other)),
-    }
-}
-
-/// The fault behind a link that the peer ended.
-pub(crate) fn detach_fault(error: &DetachError) -> EndpointFault {
-    match error {
-        DetachError::RemoteDetachedWithError(error) | DetachError::RemoteClosedWithError(error) => {
-            error_fault(error)
-        }
-        DetachError::SessionStopped(reason) => stop_fault(reason),
-        other => status::unreachable("link-lost", fault_text::detach_text(other)),
-    }
-}
-
-/// The fault behind a session that ended.
-pub(crate) fn session_fault(result: &Result<(), session::Error>) -> EndpointFault {
-    match result {
-        Err(session::Error::RemoteEndedWithError(error)) => error_fault(error),
-        Err(session::Error::ConnectionStopped(reason)) => connection_stop_fault(reason),
-        Err(error) => status::unreachable("session-lost", fault_text::session_text(error)),
-        Ok(()) => status::unreachable("session-lost", ""),
-    }
-}
-
-/// The fault behind a connection that closed.
-pub(crate) fn connection_fault(result: &Result<(), connection::Error>) -> EndpointFault {
-    match result {
-        Err(connection::Error::RemoteClosedWithError(error)) => error_fault(error),
-        Err(error) => status::unreachable("connection-lost", fault_text::connection_text(error)),
-        Ok(()) => status::unreachable("connection-lost", ""),
-    }
-}
-
-fn stop_fault(reason: &SessionStopReason) -> EndpointFault {
-    match reason {
-        SessionStopReason::RemoteEndedWithError(error)
-        | SessionStopReason::EndedWithError(error) => error_fault(error),
-        SessionStopReason::ConnectionStopped(reason) => connection_stop_fault(reason),
-        _ => status::unreachable("session-lost", ""),
-    }
-}
-
-fn connection_stop_fault(reason: &ConnectionStopReason) -> EndpointFault {
-    match reason {
-        ConnectionStopReason::RemoteClosedWithError(error)
-        | ConnectionStopReason::ClosedWithError(error) => error_fault(error),
-        _ => status::unreachable("connection-lost", ""),
-    }
-}
-
-fn error_fault(error: &AmqpError) -> EndpointFault {
-    let (condition, description) = parts(error);
-    status::fault(condition.as_str(), description)
-}
-
-/// The fault of a `$cbs` request that was rejected.
-pub(crate) fn optional_error_fault(error: Option<&AmqpError>) -> EndpointFault {
-    error.map_or_else(|| status::unreachable("cbs-rejected", ""), error_fault)
-}
-
-/// Condition and description of an AMQP error.
-pub(crate) fn parts(error: &AmqpError) -> (Symbol, &str) {
-    let condition = match &error.condition {
-        ErrorCondition::AmqpError(condition) => Symbol::from(condition),
-        ErrorCondition::ConnectionError(condition) => Symbol::from(condition),
-        ErrorCondition::SessionError(condition) => Symbol::from(condition),
-        ErrorCondition::LinkError(condition) => Symbol::from(condition),
-        ErrorCondition::Custom(condition) => condition.clone(),
-        #[allow(
-            unreachable_patterns,
-            reason = "more variants exist with other features"
-        )]
-        _ => Symbol::from("amqp:internal-error"),
-    };
-    (condition, error.description.as_deref().unwrap_or_default())
 }

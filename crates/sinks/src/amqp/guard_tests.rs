@@ -1,6 +1,6 @@
 //! What passes, what does not, and how much is held.
 
-use super::super::puppet::{self, AMQP_HEADER, SASL_HEADER, framed, sasl, symbol};
+use super::super::scripted_peer::{self, AMQP_HEADER, SASL_HEADER, framed, sasl, symbol};
 use super::*;
 use proptest::prelude::*;
 
@@ -10,10 +10,10 @@ fn opening() -> Vec<u8> {
         &sasl(code::SASL_MECHANISMS, &[&symbol("ANONYMOUS")]),
         &sasl(code::SASL_OUTCOME, &[&[0x50, 0]]),
         &AMQP_HEADER,
-        &puppet::frame(code::OPEN, &[&puppet::string("p")]),
-        &puppet::frame(code::BEGIN, &[&[0x60, 0, 0]]),
-        &puppet::attach("s", 0),
-        &puppet::flow(0, 10),
+        &scripted_peer::frame(code::OPEN, &[&scripted_peer::string("p")]),
+        &scripted_peer::frame(code::BEGIN, &[&[0x60, 0, 0]]),
+        &scripted_peer::attach("s", 0),
+        &scripted_peer::flow(0, 10),
         &framed(0, 0, &[]),
     ]
     .concat()
@@ -67,7 +67,7 @@ fn no_more_is_held_than_a_frame() {
 async fn what_we_send_and_time_make_room_for_answers() {
     let mut guard = Guard::new();
     guard.put(&opening()).unwrap();
-    let one = puppet::disposition(0, 0);
+    let one = scripted_peer::disposition(0, 0);
     let answers = |guard: &mut Guard, times: usize| guard.put(&one.repeat(times)).is_ok();
     // A sender of single messages, one disposition each, for as long as it likes.
     for _ in 0..100 {
@@ -76,7 +76,7 @@ async fn what_we_send_and_time_make_room_for_answers() {
         guard.take(usize::MAX);
     }
     // Heartbeats and flows of an idle year.
-    let idle = [framed(0, 0, &[]), puppet::flow(0, 10)].concat();
+    let idle = [framed(0, 0, &[]), scripted_peer::flow(0, 10)].concat();
     for _ in 0..100_000 {
         tokio::time::advance(Duration::from_secs(300)).await;
         guard.put(&idle).unwrap();
@@ -88,7 +88,7 @@ async fn what_we_send_and_time_make_room_for_answers() {
 #[test]
 fn transfers_of_ours_are_counted_however_they_are_cut() {
     let transfer = [
-        puppet::frame(code::TRANSFER, &[&puppet::uint(0)]),
+        scripted_peer::frame(code::TRANSFER, &[&scripted_peer::uint(0)]),
         framed(0, 0, &[0, 0x53, 0x14, 0x45, 9, 9, 9]),
         framed(0, 0, &[]),
     ]

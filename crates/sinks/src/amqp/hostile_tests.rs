@@ -1,11 +1,11 @@
 //! The real sink against peers that mean harm: each attack ends in time, with little memory, and the next
 //! connection delivers.
 
-use super::connection::Dial;
-use super::puppet::{
+use super::scripted_peer::{
     At, Attack, NULL, TRUE, Then, attach, described, disposition, error, flow, flow_of, frame,
     framed, list, play, sasl, string, symbol, uint,
 };
+use super::target::Dial;
 use super::testing::broker::Broker;
 use super::testing::{PRIMARY_KEY, Wire, deliveries, manner, short, target};
 use super::wire::code;
@@ -383,7 +383,7 @@ fn contradictions() -> Vec<Attack> {
             sasl(code::SASL_MECHANISMS, &[&symbol("PLAIN")]),
         ),
         Attack::new(At::AmqpHeader, b"AMQP\x00\x09\x09\x09".to_vec()),
-        Attack::new(At::Connect, super::puppet::AMQP_HEADER.to_vec()),
+        Attack::new(At::Connect, super::scripted_peer::AMQP_HEADER.to_vec()),
     ]
 }
 

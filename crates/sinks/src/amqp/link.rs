@@ -7,8 +7,10 @@
 //! connection.
 
 use super::command::{Answer, Command, Course, MessageSizes, Probe, Reply, Transfer, timed_out};
-use super::connection::{self, Link, Target};
-use super::shared::{self, Shared};
+use super::connection::Link;
+use super::fault;
+use super::link_state::{self, LinkState};
+use super::target::Target;
 use super::unsettled::{Failure, Unsettled};
 use crate::status;
 use fe2o3_amqp::link::SendError;
@@ -35,9 +37,9 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// Starts the task; it ends when the handle is dropped.
-    pub(crate) fn start(targets: Vec<Target>, shared: Shared) -> Self {
+    pub(crate) fn start(targets: Vec<Target>, state: LinkState) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let owner = Owner { targets, shared };
+        let owner = Owner { targets, state };
         tokio::spawn(owner.run(inbox));
         Self { commands }
     }
@@ -89,7 +91,7 @@ struct Owner {
     /// With the primary and, where given, the secondary credential.
     targets: Vec<Target>,
     /// Knows which one worked last.
-    shared: Shared,
+    state: LinkState,
 }
 
 impl Owner {
@@ -123,7 +125,7 @@ impl Owner {
                     let ended = serve(link, first, inbox, self.spare()).await;
                     if ended.refused {
                         // It would be refused once more.
-                        self.shared.set_current(self.next());
+                        self.state.set_current(self.next());
                     }
                     held = ended.held;
                 }
@@ -139,21 +141,21 @@ impl Owner {
 
     /// Connects with the credential that worked last; one that is refused gives way to the other.
     async fn connect(&mut self, deadline: Instant) -> Result<Link, EndpointFault> {
-        let first = self.shared.current();
+        let first = self.state.current();
         let mut refused: Option<EndpointFault> = None;
         for turn in 0..self.targets.len() {
             let index = (first + turn) % self.targets.len();
-            let opening = Link::open(&self.targets[index], &self.shared);
+            let opening = Link::open(&self.targets[index], &self.state);
             let opened = tokio::time::timeout_at(deadline, opening).await;
             match opened.unwrap_or_else(|_| Err(timed_out("no connection in time"))) {
                 Ok(link) => {
                     if refused.is_some() {
-                        let slot = shared::slot(index).as_str();
+                        let slot = link_state::slot(index).as_str();
                         let entity = self.targets[index].entity.path();
                         tracing::warn!(entity, slot, "a credential was refused; this one is used");
                     }
-                    self.shared.set_current(index);
-                    self.shared.set_limits(link.limits);
+                    self.state.set_current(index);
+                    self.state.set_limits(link.limits);
                     return Ok(link);
                 }
                 Err(fault) if fault.kind == FaultKind::Unauthorized => {
@@ -170,7 +172,7 @@ impl Owner {
 
     /// The place of the credential to try after the one in use.
     fn next(&self) -> usize {
-        (self.shared.current() + 1) % self.targets.len()
+        (self.state.current() + 1) % self.targets.len()
     }
 
     fn spare(&self) -> Spare {
@@ -205,7 +207,8 @@ impl Spare {
 /// Both were refused: what was said to each.
 fn both(before: EndpointFault, fault: &EndpointFault, index: usize) -> EndpointFault {
     let (said, second) = (&before.reason, &fault.reason);
-    let [first_slot, second_slot] = [1 - index.min(1), index].map(|at| shared::slot(at).as_str());
+    let [first_slot, second_slot] =
+        [1 - index.min(1), index].map(|at| link_state::slot(at).as_str());
     let detail = format!("{first_slot}: {said}; {second_slot}: {second}");
     EndpointFault {
         reason: Reason::new(before.reason.code.clone(), status::bounded(&detail)),
@@ -304,12 +307,12 @@ async fn serve(
                     Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
                         ended.map_or(Next::Again, Next::Lost)
                     }
-                    error = link.sender.on_detach() => Next::Lost(connection::detach_fault(&error).into()),
+                    error = link.sender.on_detach() => Next::Lost(fault::detach_fault(&error).into()),
                     result = link.session.on_end() => {
-                        Next::Lost(connection::session_fault(&result).into())
+                        Next::Lost(fault::session_fault(&result).into())
                     }
                     result = link.connection.on_close() => {
-                        Next::Lost(connection::connection_fault(&result).into())
+                        Next::Lost(fault::connection_fault(&result).into())
                     }
                     () = &mut check, if !unsettled.is_empty() => {
                         overdue(&unsettled, check.as_mut())
@@ -363,10 +366,10 @@ async fn hand_over(
                 biased;
                 result = &mut sending => break result.map_err(Failed::Send),
                 result = link.connection.on_close() => {
-                    break Err(Failed::Link(connection::connection_fault(&result)));
+                    break Err(Failed::Link(fault::connection_fault(&result)));
                 }
                 result = link.session.on_end() => {
-                    break Err(Failed::Link(connection::session_fault(&result)));
+                    break Err(Failed::Link(fault::session_fault(&result)));
                 }
                 Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
                     if let Some(failure) = ended {
@@ -397,7 +400,7 @@ async fn hand_over(
             })));
             return HandedOver::Yes;
         }
-        Err(Failed::Send(error)) => link.seen(connection::send_fault(&error)),
+        Err(Failed::Send(error)) => link.seen(fault::send_fault(&error)),
         Err(Failed::Link(fault)) => link.seen(fault),
     };
     if idle && too_large(&fault) {

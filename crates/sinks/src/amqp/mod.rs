@@ -19,21 +19,24 @@
 mod batch;
 mod cbs;
 mod command;
-pub(crate) mod connection;
+mod connection;
 pub(crate) mod entity;
+mod fault;
 mod fault_text;
 pub(crate) mod guard;
 mod link;
-mod shared;
+mod link_state;
 mod sink;
 mod stream;
+mod target;
 mod token;
 mod unsettled;
 mod websocket;
 mod wire;
 
 pub(crate) use batch::Routing;
-pub(crate) use sink::{AmqpSink, Manner, PLAIN_NEEDS_KEY};
+pub(crate) use sink::{AmqpSink, Manner};
+pub(crate) use target::{PLAIN_NEEDS_KEY, Target};
 
 #[cfg(test)]
 mod credential_tests;
@@ -46,7 +49,7 @@ mod identity_tests;
 #[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
-mod puppet;
+mod scripted_peer;
 #[cfg(test)]
 mod send_tests;
 #[cfg(test)]

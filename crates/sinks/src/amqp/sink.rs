@@ -3,9 +3,10 @@
 
 use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits, TransferForm};
 use super::command::{Answer, Course, MessageSizes};
-use super::connection::{Target, parts};
+use super::fault::parts;
 use super::link::{Handle, too_large};
-use super::shared::Shared;
+use super::link_state::LinkState;
+use super::target::Target;
 use crate::status;
 use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
 use futures_util::FutureExt;
@@ -18,9 +19,6 @@ use tokio::time::Instant;
 use twinroute_router::sink::{
     BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink,
 };
-
-/// Why SASL PLAIN cannot be used.
-pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature or an identity";
 
 /// Events of a lane's batch. Spread over 32 keys it still fills transfers.
 const EVENTS_MAX: usize = 2_000;
@@ -37,7 +35,7 @@ pub(crate) struct AmqpSink {
     batched: bool,
     attempt_timeout: Duration,
     in_flight_max: usize,
-    shared: Shared,
+    state: LinkState,
     link: OnceLock<Handle>,
     /// Set when the link ended over the size of one of several transfers: the next batch sends one at
     /// a time, so that the one at fault shows.
@@ -71,19 +69,19 @@ impl AmqpSink {
             batched: manner.batched,
             attempt_timeout: manner.attempt_timeout,
             in_flight_max: manner.in_flight_max,
-            shared: Shared::new(),
+            state: LinkState::new(),
             link: OnceLock::new(),
             one_at_a_time: AtomicBool::new(false),
         }
     }
 
     fn size_limits(&self) -> SizeLimits {
-        self.shared.limits()
+        self.state.limits()
     }
 
     fn link(&self) -> &Handle {
         self.link
-            .get_or_init(|| Handle::start(self.targets.clone(), self.shared.clone()))
+            .get_or_init(|| Handle::start(self.targets.clone(), self.state.clone()))
     }
 
     fn plan(&self, batch: &[Delivery], places: impl Iterator<Item = usize>) -> Plan {
@@ -201,7 +199,7 @@ impl Sink for AmqpSink {
     }
 
     fn credentials(&self) -> Vec<CredentialState> {
-        self.shared.credentials(&self.targets)
+        self.state.credentials(&self.targets)
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {

@@ -1,9 +1,9 @@
 //! Sinks against a scripted broker over memory: time is paused, so nothing here waits in earnest.
 
 use super::batch::Routing;
-use super::connection::{Dial, Target};
 use super::entity::Entity;
 use super::sink::{AmqpSink, Manner};
+use super::target::{Dial, Target};
 use broker::Broker;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};

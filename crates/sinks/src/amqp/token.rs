@@ -1,7 +1,7 @@
 //! What is put to `$cbs`: signatures that are made here, ready-made ones, and an identity's tokens.
 
 use super::entity::{Entity, Place};
-use super::shared::Shared;
+use super::link_state::LinkState;
 use crate::status;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Tokens {
     pub(crate) audience: String,
     entity: Entity,
     clock: Arc<dyn Clock>,
-    shared: Shared,
+    state: LinkState,
 }
 
 /// A token, and when it ends where we know.
@@ -61,12 +61,12 @@ pub(crate) enum Renewal {
 }
 
 impl Tokens {
-    pub(crate) fn new(entity: &Entity, clock: Arc<dyn Clock>, shared: Shared) -> Self {
+    pub(crate) fn new(entity: &Entity, clock: Arc<dyn Clock>, state: LinkState) -> Self {
         Self {
             audience: entity.audience(),
             entity: entity.clone(),
             clock,
-            shared,
+            state,
         }
     }
 
@@ -128,7 +128,7 @@ impl Tokens {
     /// The broker took `token`.
     pub(crate) fn put(&self, token: &Token) {
         if let Entity::Identity(_) = &self.entity {
-            self.shared.set_token_end(token.expires_at);
+            self.state.set_token_end(token.expires_at);
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
 
     fn tokens(text: &str) -> Tokens {
         let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
-        Tokens::new(&Entity::Keys(parsed), clock(), Shared::new())
+        Tokens::new(&Entity::Keys(parsed), clock(), LinkState::new())
     }
 
     #[tokio::test]
@@ -281,7 +281,7 @@ mod tests {
             source,
             "scope",
         );
-        let tokens = Tokens::new(&Entity::Identity(place), clock(), Shared::new());
+        let tokens = Tokens::new(&Entity::Identity(place), clock(), LinkState::new());
         assert_eq!(tokens.audience, "sb://ns.example:5673/hub");
         let token = tokens.token().await.unwrap();
         assert_eq!((token.text.expose(), token.kind.as_str()), ("a.b.c", "jwt"));

@@ -1,7 +1,7 @@
 //! A transfer that the broker has not answered, and one that failed with its link.
 
 use super::command::{Answer, Reply};
-use super::connection::{self, parts};
+use super::fault::{parts, send_fault};
 use crate::status;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::DeliveryFut;
@@ -44,7 +44,7 @@ impl Future for Unsettled {
                 Poll::Ready(None)
             }
             Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
-                fault: connection::send_fault(&error),
+                fault: send_fault(&error),
                 answer: self.answer.take(),
             })),
         }

@@ -1,7 +1,7 @@
 //! AMQP within WebSockets: a good server, servers that say no, and servers that mean harm.
 
-use super::connection::Dial;
 use super::hostile_tests::{face_over, unavailable};
+use super::target::Dial;
 use super::testing::broker::{Broker, Reply};
 use super::testing::{PRIMARY_KEY, Wire, deliveries, manner, short, target};
 use super::websocket::Socket;

@@ -56,12 +56,8 @@ impl Proxy {
 
     fn proxies(&self, password: &str) -> Proxies {
         let url = format!("http://user:{password}@{}", self.address);
-        let settings = Settings {
-            proxy: Some(url.as_str().into()),
-            no_proxy: vec!["exempt.example".to_owned()],
-            ..Settings::default()
-        };
-        Proxies::new(&settings, |_| None).unwrap()
+        let exempt = ["exempt.example".to_owned()];
+        Proxies::new(Some(&url.as_str().into()), &exempt, |_| None).unwrap()
     }
 }
 

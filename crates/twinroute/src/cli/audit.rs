@@ -3,6 +3,7 @@
 use super::{exit, output};
 use crate::auditing;
 use crate::config::Loaded;
+use crate::stop_signals::StopSignals;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use std::collections::VecDeque;
@@ -178,7 +179,7 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     if !options.follow {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut stop = super::StopSignals::new()?;
+    let mut stop = StopSignals::new()?;
     loop {
         tokio::select! {
             () = stop.wait() => return Ok(ExitCode::SUCCESS),

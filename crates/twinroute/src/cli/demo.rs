@@ -1,14 +1,16 @@
 //! `twinroute demo`: emulator, router, ingress and a building of twins, on free loopback ports.
 
+mod events;
 mod trouble;
 
-use super::{StopSignals, table};
+use super::table;
 use crate::cli::output;
-use crate::config::LogFormat;
-use crate::story::Story;
-use crate::{daemon, logging, scene};
+use crate::logging::{self, LogFormat};
+use crate::stop_signals::StopSignals;
+use crate::{daemon, scene};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use events::BuildingEvents;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -253,11 +255,11 @@ impl Sums {
     }
 }
 
-/// Posts the story over HTTP, one event a request, as a twin-producing program would.
+/// Posts events over HTTP, one event a request, as a twin-producing program would.
 struct Producer {
     client: reqwest::Client,
     url: String,
-    story: Story,
+    events: BuildingEvents,
     posted: u64,
 }
 
@@ -270,13 +272,13 @@ impl Producer {
         Ok(Self {
             client,
             url: url.to_owned(),
-            story: Story::new(7),
+            events: BuildingEvents::new(7),
             posted: 0,
         })
     }
 
     async fn post(&mut self) -> anyhow::Result<()> {
-        let event = self.story.next(SystemClock.now());
+        let event = self.events.next(SystemClock.now());
         let request = self
             .client
             .post(&self.url)

@@ -26,10 +26,9 @@ mod status;
 mod table;
 mod validate;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Reads the command line; `--help` and `--version` are answered, and what is wrong is said, here.
 ///
@@ -166,32 +165,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Journal(look) => journal::run(&look),
         Command::Demo(options) => demo::run(options).await,
         Command::Emulator(options) => emulator::run(options).await,
-        Command::Completions { shell } => completions::run(shell),
+        Command::Completions { shell } => completions::run(shell, &mut Arguments::command()),
     };
     result.unwrap_or_else(|error| exit::failed(&error))
-}
-
-/// Hears SIGINT and SIGTERM from the moment it is made.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> anyhow::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            terminate,
-            interrupt,
-        })
-    }
-
-    /// Resolves when the process is told to stop.
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! `twinroute replay`: replays under way; and following one until it ends.
 
-use super::StopSignals;
 use super::ask::{self, Whom};
 use crate::cli::output;
+use crate::stop_signals::StopSignals;
 use clap::Subcommand;
 use serde::Deserialize;
 use std::fmt::Write as _;

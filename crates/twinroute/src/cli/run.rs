@@ -1,12 +1,13 @@
 //! `twinroute run`: the real thing.
 
 use super::exit::{self, ExitReason};
-use super::{StopSignals, table};
+use super::table;
 use crate::cli::output;
-use crate::config::{Loaded, LogFormat};
+use crate::config::Loaded;
 use crate::daemon::Daemon;
-use crate::logging;
+use crate::logging::{self, LogFormat};
 use crate::process;
+use crate::stop_signals::StopSignals;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use twinroute_credential::file::exposure;
+use twinroute_files::file_permissions::file_exposure;
 use twinroute_model::secret::Secret;
 
 /// Bytes of one file.
@@ -139,7 +139,7 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
 fn text(path: &Path, kind: Kind) -> anyhow::Result<Secret> {
     let file = File::open(path).context("cannot open it")?;
     let metadata = file.metadata().context("cannot look at it")?;
-    if let Some(exposure) = exposure(path, &metadata).filter(|_| kind == Kind::Key) {
+    if let Some(exposure) = file_exposure(path, &metadata).filter(|_| kind == Kind::Key) {
         bail!("{exposure}");
     }
     if metadata.len() > FILE_BYTES_MAX {

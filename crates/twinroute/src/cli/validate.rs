@@ -4,7 +4,7 @@ use super::exit::{self, ExitReason};
 use crate::cli::output;
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
-use crate::exposed;
+use crate::file_permissions;
 use crate::listeners;
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
             .for_each(|warning| output::error_line(format_args!("warning: {warning}"))),
         Err(found) => errors.extend(found),
     }
-    for warning in exposed::open_folders(&loaded) {
+    for warning in file_permissions::open_folders(&loaded) {
         output::error_line(format_args!("warning: {warning}"));
     }
     let outgoing = match loaded.outgoing() {

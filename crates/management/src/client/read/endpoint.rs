@@ -3,7 +3,8 @@
 use super::super::error::bounded;
 use super::text;
 use serde_json::{Map, Value};
-use twinroute_credential::overlay::{Field, Secrets};
+use twinroute_credential::overlay::Secrets;
+use twinroute_credential::secret_field::SecretField;
 use twinroute_model::body::Spelling;
 use twinroute_model::endpoint::{
     Destination, Endpoint, EndpointBody, EndpointType, ProvisioningState, StateWord, Waiting,
@@ -99,16 +100,16 @@ pub(super) fn is_changing(object: &Map<String, Value>) -> bool {
 }
 
 /// The secret fields of a type, the required one first.
-fn fields(endpoint_type: EndpointType) -> [Field; 2] {
+fn fields(endpoint_type: EndpointType) -> [SecretField; 2] {
     match endpoint_type {
-        EndpointType::EventGrid => [Field::AccessKey1, Field::AccessKey2],
+        EndpointType::EventGrid => [SecretField::AccessKey1, SecretField::AccessKey2],
         EndpointType::EventHub => [
-            Field::ConnectionStringPrimaryKey,
-            Field::ConnectionStringSecondaryKey,
+            SecretField::ConnectionStringPrimaryKey,
+            SecretField::ConnectionStringSecondaryKey,
         ],
         EndpointType::ServiceBus => [
-            Field::PrimaryConnectionString,
-            Field::SecondaryConnectionString,
+            SecretField::PrimaryConnectionString,
+            SecretField::SecondaryConnectionString,
         ],
     }
 }
@@ -160,14 +161,14 @@ impl Place<'_> {
     }
 
     /// The overlay's secret, else the definition's own where it shows one.
-    fn secret(&self, body: &EndpointBody<'_>, field: Field) -> Option<Secret> {
+    fn secret(&self, body: &EndpointBody<'_>, field: SecretField) -> Option<Secret> {
         let overlay = self.secrets.get(self.instance, self.name, field).cloned();
         let shown = || body.secret(field.name()).filter(|shown| !shown.is_masked());
         overlay.or_else(shown)
     }
 
     fn dead_letter(&self, body: &mut EndpointBody<'_>, notes: &mut Vec<String>) {
-        const FIELD: Field = Field::DeadLetterSecret;
+        const FIELD: SecretField = SecretField::DeadLetterSecret;
         let defined = body.secret(FIELD.name()).is_some();
         match self.secret(body, FIELD) {
             Some(secret) if defined => body.put_secret(FIELD.name(), &secret),

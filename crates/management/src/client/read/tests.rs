@@ -1,6 +1,7 @@
 use super::*;
 use proptest::prelude::*;
-use twinroute_credential::overlay::{Field, Overlay, PREFIX};
+use twinroute_credential::overlay::{Overlay, PREFIX};
+use twinroute_credential::secret_field::SecretField;
 use twinroute_model::endpoint::{Access, DeadLetter, Identity};
 
 const SAS: &str = "https://acc.blob.core.windows.net/dead?sv=2024-11-04&ss=b&srt=sco&sp=rwdlac\
@@ -364,7 +365,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "filter",
         "other",
     ]);
-    let hidden = prop::sample::select(Field::ALL.map(Field::name).to_vec());
+    let hidden = prop::sample::select(SecretField::ALL.map(SecretField::name).to_vec());
     leaf.prop_recursive(4, 64, 12, move |inner| {
         let plain = (key.clone(), inner.clone());
         let secret = (hidden.clone(), secret.clone().prop_map(Value::from));

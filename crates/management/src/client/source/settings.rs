@@ -7,8 +7,9 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_credential::login::LoginMethod;
 use twinroute_credential::settings::{Credential, LoginSettings, Variables};
-use twinroute_credential::token::{Login, TokenSource};
+use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
@@ -215,7 +216,7 @@ impl AzureSettings {
     ///
     /// # Errors
     /// What is missing, by its key, or why a file cannot be read.
-    pub fn login(&self, variable: impl Fn(&str) -> Option<Secret>) -> Result<Login, String> {
+    pub fn login(&self, variable: impl Fn(&str) -> Option<Secret>) -> Result<LoginMethod, String> {
         self.check()?;
         let login = self.log_in().login(VARIABLES, variable)?;
         login.ok_or_else(|| "credential is missing".to_owned())
@@ -311,7 +312,7 @@ mod tests {
             "set token_file, or the variable TWINROUTE_AZURE_TOKEN"
         );
         let login = settings.login(|name| (name == TOKEN_VARIABLE).then(|| "t".into()));
-        assert_eq!(login, Ok(Login::Token("t".into())));
+        assert_eq!(login, Ok(LoginMethod::Token("t".into())));
         settings.credential = Some(Credential::ClientSecret);
         settings.tenant_id = Some("t".to_owned());
         settings.client_id = Some("c".to_owned());
@@ -335,7 +336,7 @@ mod tests {
         mode(0o600);
         let login = settings.login(|_| None).unwrap();
         assert!(
-            matches!(&login, Login::ClientSecret { secret, .. } if secret.expose() == "s3cret")
+            matches!(&login, LoginMethod::ClientSecret { secret, .. } if secret.expose() == "s3cret")
         );
         assert!(!format!("{login:?}").contains("s3cret"));
     }

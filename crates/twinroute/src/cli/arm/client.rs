@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use twinroute_credential::token::{Login, TokenSource};
+use twinroute_credential::login::LoginMethod;
+use twinroute_credential::token::TokenSource;
 use twinroute_management::client::api::{Answer, Api};
 use twinroute_management::client::error::Error;
 use twinroute_management::client::http;
@@ -151,8 +152,8 @@ impl Server {
             return Ok(Some(TokenSource::fixed(Secret::pasted(&token), clock)));
         }
         let login = match (&self.token_file, self.azure_cli) {
-            (Some(path), _) => Login::TokenFile(path.clone()),
-            (None, true) => Login::AzureCli { tenant_id: None },
+            (Some(path), _) => LoginMethod::TokenFile(path.clone()),
+            (None, true) => LoginMethod::AzureCli { tenant_id: None },
             (None, false) => return Ok(None),
         };
         let http = http::client(outgoing, None)?;

@@ -6,10 +6,10 @@ mod options;
 
 pub(crate) use options::Options;
 
-use super::StopSignals;
 use crate::cli::output;
-use crate::config::LogFormat;
-use crate::{logging, scene};
+use crate::logging::{self, LogFormat};
+use crate::scene;
+use crate::stop_signals::StopSignals;
 use std::future::pending;
 use std::path::Path;
 use std::process::ExitCode;

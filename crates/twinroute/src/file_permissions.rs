@@ -3,11 +3,10 @@
 
 use crate::auditing;
 use crate::config::{Kind, Loaded};
-use crate::serving;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use twinroute_credential::file::exposure;
+use twinroute_files::file_permissions::file_exposure;
 
 /// What stands before a secret.
 const SECRETS: [&str; 4] = [
@@ -26,7 +25,7 @@ const EMULATED: [&str; 3] = [
 
 /// Warns once, if there are any. Blocks on the file system.
 pub(crate) fn warn(definitions: &Path) {
-    let found = exposed(definitions);
+    let found = files_open_to_others(definitions);
     if let Some((path, why)) = found.first() {
         tracing::warn!(file = %path.display(), files = found.len(), %why,
             "definitions hold secrets, and others may read them");
@@ -34,7 +33,7 @@ pub(crate) fn warn(definitions: &Path) {
 }
 
 /// The files, each with who else may read it.
-fn exposed(definitions: &Path) -> Vec<(PathBuf, String)> {
+fn files_open_to_others(definitions: &Path) -> Vec<(PathBuf, String)> {
     let mut folders = vec![definitions.to_owned()];
     folders.extend(within(&definitions.join("instances")));
     let mut files: Vec<PathBuf> = folders
@@ -49,7 +48,7 @@ fn exposed(definitions: &Path) -> Vec<(PathBuf, String)> {
     files
         .into_iter()
         .filter_map(|path| {
-            let why = exposure(&path, &fs::metadata(&path).ok()?)?.to_string();
+            let why = file_exposure(&path, &fs::metadata(&path).ok()?)?.to_string();
             holds_secret(&fs::read_to_string(&path).ok()?).then_some((path, why))
         })
         .collect()
@@ -59,7 +58,7 @@ fn exposed(definitions: &Path) -> Vec<(PathBuf, String)> {
 /// made by somebody else. Blocks on the file system.
 pub(crate) fn open_folders(loaded: &Loaded) -> Vec<String> {
     let stores = loaded.config.table.source != Kind::Files;
-    let store = stores.then(|| serving::folder(loaded));
+    let store = stores.then(|| loaded.store_folder());
     let folders = [
         ("[journal]", loaded.journal_folder()),
         ("[management]", store),
@@ -158,7 +157,7 @@ mod tests {
         put("endpoints/identity.json", 0o644, r#"{"properties":{}}"#);
         let emulated = r#"{"properties":{"TopicEndpoint":"http://127.0.0.1:1/","accessKey1":"a"}}"#;
         put("endpoints/emulated.json", 0o644, emulated);
-        let found = exposed(folder.path());
+        let found = files_open_to_others(folder.path());
         let files: Vec<_> = found
             .iter()
             .map(|(path, _)| path.strip_prefix(folder.path()).unwrap().to_str().unwrap())
@@ -168,6 +167,6 @@ mod tests {
             ["endpoints/open.json", "instances/two/endpoints/open.json"]
         );
         assert!(found[0].1.contains("has mode 0644"), "{}", found[0].1);
-        assert!(exposed(&folder.path().join("none")).is_empty());
+        assert!(files_open_to_others(&folder.path().join("none")).is_empty());
     }
 }

@@ -248,7 +248,7 @@ fn usual(heard: At) -> Vec<u8> {
         }
         At::SaslInit => sasl(code::SASL_OUTCOME, &[&[0x50, 0]]),
         At::AmqpHeader => AMQP_HEADER.to_vec(),
-        At::Code(code::OPEN) => frame(code::OPEN, &[&string("puppet")]),
+        At::Code(code::OPEN) => frame(code::OPEN, &[&string("scripted-peer")]),
         At::Code(code::BEGIN) => {
             let window = uint(5_000);
             frame(code::BEGIN, &[&[0x60, 0, 0], &zero, &window, &window])

@@ -1,63 +1,62 @@
 //! Whether a file that holds a secret is for this process alone.
 //!
-//! The rule, without the file system: nobody else may write it, and nobody else may read it but root. One case
-//! of a group is let pass: a file of root that a group of the process may read, which is how Kubernetes mounts a
-//! secret where `fsGroup` is set (Kubernetes, "Configure a Security Context for a Pod"), and how a system gives a
-//! service its keys.
+//! The rule: nobody else may write it, and nobody else may read it but root. One case of a group is let pass: a
+//! file of root that a group of the process may read, which is how Kubernetes mounts a secret where `fsGroup` is
+//! set (Kubernetes, "Configure a Security Context for a Pod"), and how a system gives a service its keys.
 
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// What a file's metadata says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
+struct FileRights {
     /// Permission bits.
-    pub mode: u32,
+    mode: u32,
     /// Number of the user it belongs to.
-    pub owner: u32,
+    owner: u32,
     /// Number of the group it belongs to.
-    pub group: u32,
+    group: u32,
 }
 
-/// Who reads.
+/// Who this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process<'a> {
+struct ProcessIds<'a> {
     /// Number of the effective user.
-    pub user: u32,
+    user: u32,
     /// Numbers of the groups, the effective one too.
-    pub groups: &'a [u32],
+    groups: &'a [u32],
 }
 
 /// Who else gets at a file, and what to do about it. Prints as a sentence without the file's name at its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exposure {
+pub struct FileExposure {
     path: PathBuf,
-    rights: Rights,
-    to: To,
+    rights: FileRights,
+    to: ExposedTo,
     /// Whose it should be.
     user: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum To {
+enum ExposedTo {
     Everybody,
     Group,
     Owner,
 }
 
-impl Exposure {
-    /// Nothing, if the file at `path` is for `process` alone.
-    #[must_use]
-    pub fn of(path: &Path, rights: Rights, process: Process<'_>) -> Option<Self> {
-        let Rights { mode, owner, group } = rights;
+impl FileExposure {
+    fn of(path: &Path, rights: FileRights, process: ProcessIds<'_>) -> Option<Self> {
+        let FileRights { mode, owner, group } = rights;
         let of_root = owner == 0;
         let read_by_our_group = of_root && mode & 0o070 == 0o040 && process.groups.contains(&group);
         let to = if owner != process.user && !of_root {
-            To::Owner
+            ExposedTo::Owner
         } else if mode & 0o007 != 0 {
-            To::Everybody
+            ExposedTo::Everybody
         } else if mode & 0o070 != 0 && !read_by_our_group {
-            To::Group
+            ExposedTo::Group
         } else {
             return None;
         };
@@ -70,21 +69,42 @@ impl Exposure {
     }
 }
 
-impl fmt::Display for Exposure {
+/// Who else gets at a file that holds a secret, if anybody does.
+#[must_use]
+pub fn file_exposure(path: &Path, metadata: &Metadata) -> Option<FileExposure> {
+    let mut groups: Vec<u32> = rustix::process::getgroups()
+        .unwrap_or_default()
+        .into_iter()
+        .map(rustix::process::Gid::as_raw)
+        .collect();
+    groups.push(rustix::process::getegid().as_raw());
+    let process = ProcessIds {
+        user: rustix::process::geteuid().as_raw(),
+        groups: &groups,
+    };
+    let rights = FileRights {
+        mode: metadata.mode(),
+        owner: metadata.uid(),
+        group: metadata.gid(),
+    };
+    FileExposure::of(path, rights, process)
+}
+
+impl fmt::Display for FileExposure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = self.rights.mode & 0o7777;
         let (owner, user, path) = (self.rights.owner, self.user, self.path.display());
         match self.to {
-            To::Everybody => write!(
+            ExposedTo::Everybody => write!(
                 formatter,
                 "has mode {mode:04o}, so everybody may use it; run: chmod 0600 {path} (of a Kubernetes \
                  secret, set defaultMode: 0400)"
             ),
-            To::Group => write!(
+            ExposedTo::Group => write!(
                 formatter,
                 "has mode {mode:04o}, so its group may use it; run: chmod 0600 {path}"
             ),
-            To::Owner => write!(
+            ExposedTo::Owner => write!(
                 formatter,
                 "belongs to uid {owner}, who may change it; run: chown {user} {path}"
             ),
@@ -96,14 +116,14 @@ impl fmt::Display for Exposure {
 mod tests {
     use super::*;
 
-    fn told(mode: u32, owner: u32, group: u32) -> String {
-        let process = Process {
+    fn check(mode: u32, owner: u32, group: u32) -> String {
+        let process = ProcessIds {
             user: 1000,
             groups: &[1000, 2000],
         };
-        let rights = Rights { mode, owner, group };
-        let exposure = Exposure::of(Path::new("/k"), rights, process);
-        exposure.map_or_else(|| "passes".to_owned(), |exposure| exposure.to_string())
+        let rights = FileRights { mode, owner, group };
+        let found = FileExposure::of(Path::new("/k"), rights, process);
+        found.map_or_else(|| "passes".to_owned(), |exposure| exposure.to_string())
     }
 
     #[test]
@@ -147,10 +167,14 @@ mod tests {
                 "belongs to uid 1001, who may change it; run: chown 1000 /k",
             ),
         ] {
-            assert_eq!(told(mode, owner, group), expect, "{mode:o} {owner} {group}");
+            assert_eq!(
+                check(mode, owner, group),
+                expect,
+                "{mode:o} {owner} {group}"
+            );
         }
         for bit in [0o001, 0o002, 0o004] {
-            assert_ne!(told(0o600 | bit, 0, 0), "passes");
+            assert_ne!(check(0o600 | bit, 0, 0), "passes");
         }
     }
 }

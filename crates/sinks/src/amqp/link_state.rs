@@ -1,8 +1,8 @@
 //! What the task that owns the connection tells the sink: sizes of the link, and the credential in use.
 
 use super::batch::SizeLimits;
-use super::connection::Target;
 use super::entity::Entity;
+use super::target::Target;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use twinroute_model::clock::Timestamp;
@@ -20,7 +20,7 @@ const NO_END: i64 = i64::MAX;
 
 /// Kept over reconnects. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<Inner>);
+pub(crate) struct LinkState(Arc<Inner>);
 
 struct Inner {
     limits: Mutex<SizeLimits>,
@@ -30,7 +30,7 @@ struct Inner {
     token_ends: AtomicI64,
 }
 
-impl Shared {
+impl LinkState {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             limits: Mutex::new(FIRST_LIMITS),

@@ -1,4 +1,4 @@
-//! A small building that tells what happens in it: realistic events for the demo.
+//! The events of a small building, as realistic as a demo needs.
 
 use fastrand::Rng;
 use twinroute_model::clock::Timestamp;
@@ -7,15 +7,15 @@ const HOST: &str = "twinroute-demo.api.weu.digitaltwins.azure.net";
 const ROOMS: usize = 24;
 
 /// The building's state and its next events.
-pub(crate) struct Story {
+pub(super) struct BuildingEvents {
     chance: Rng,
     number: u64,
     temperatures: [f64; ROOMS],
 }
 
-impl Story {
-    /// The same seed tells the same story.
-    pub(crate) fn new(seed: u64) -> Self {
+impl BuildingEvents {
+    /// The same seed gives the same events.
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             chance: Rng::with_seed(seed),
             number: 0,
@@ -24,7 +24,7 @@ impl Story {
     }
 
     /// The next event, in CloudEvents JSON format.
-    pub(crate) fn next(&mut self, now: Timestamp) -> String {
+    pub(super) fn next(&mut self, now: Timestamp) -> String {
         self.number += 1;
         let room = self.chance.usize(0..ROOMS);
         self.temperatures[room] += self.chance.f64() * 2.0 - 0.9;
@@ -133,10 +133,10 @@ mod tests {
 
     #[test]
     fn every_event_is_valid_and_most_types_occur() {
-        let mut story = Story::new(1);
+        let mut events = BuildingEvents::new(1);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..500 {
-            let event = story.next(Timestamp::from_unix_millis(1_700_000_000_000));
+            let event = events.next(Timestamp::from_unix_millis(1_700_000_000_000));
             let event = json::parse(event.into(), &Limits::default()).unwrap();
             assert!(
                 ADT_TYPES.contains(&event.event_type()),

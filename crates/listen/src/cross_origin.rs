@@ -3,7 +3,7 @@
 //! A browser on the machine reaches a server on loopback for every page that it shows, and no credential
 //! is asked there. Two headers that a page cannot choose tell such requests from those of programs.
 
-use crate::socket::Scheme;
+use crate::scheme::Scheme;
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ pub struct Hosts {
 
 /// What gives a foreign page away. A host or origin is cut off at 200 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Foreign {
+pub enum CrossOrigin {
     /// It asks for a host that the server does not go by.
     #[error("host {host:?} is not a name of this server")]
     Host {
@@ -55,7 +55,7 @@ impl Hosts {
 
     /// Whether a host, with or without a port, is one of them.
     #[must_use]
-    pub fn know(&self, host: &str) -> bool {
+    pub fn contains(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else {
             return false;
         };
@@ -79,10 +79,10 @@ impl Hosts {
     /// address cannot be pointed elsewhere. A request that names no host is from a program.
     ///
     /// # Errors
-    /// [`Foreign::Host`].
-    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+    /// [`CrossOrigin::Host`].
+    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), CrossOrigin> {
         match host(uri, headers) {
-            Some(host) if !self.know(&host) => Err(Foreign::Host { host: shown(&host) }),
+            Some(host) if !self.contains(&host) => Err(CrossOrigin::Host { host: shown(&host) }),
             _ => Ok(()),
         }
     }
@@ -93,13 +93,13 @@ impl Hosts {
     /// header"), programs do not.
     ///
     /// # Errors
-    /// [`Foreign::Origin`].
+    /// [`CrossOrigin::Origin`].
     pub fn check_origin(
         &self,
         scheme: Scheme,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<(), Foreign> {
+    ) -> Result<(), CrossOrigin> {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return Ok(());
         };
@@ -108,12 +108,12 @@ impl Hosts {
         let authority = authority.and_then(|rest| rest.strip_prefix("://"));
         let host = host(uri, headers);
         let ours = authority.zip(host).is_some_and(|(authority, host)| {
-            host.eq_ignore_ascii_case(authority) && self.know(&host)
+            host.eq_ignore_ascii_case(authority) && self.contains(&host)
         });
         if ours {
             return Ok(());
         }
-        Err(Foreign::Origin {
+        Err(CrossOrigin::Origin {
             origin: shown(&origin),
         })
     }
@@ -158,10 +158,10 @@ mod tests {
             "[::1]:8081",
             "[::1]",
         ] {
-            assert!(none.know(host) && some.know(host), "{host}");
+            assert!(none.contains(host) && some.contains(host), "{host}");
         }
         for host in ["x.adt.localhost:1", "a.b.adt.LOCALHOST", "router.internal"] {
-            assert!(!none.know(host) && some.know(host), "{host}");
+            assert!(!none.contains(host) && some.contains(host), "{host}");
         }
         for host in [
             "",
@@ -178,9 +178,9 @@ mod tests {
             "evil.example@localhost",
             "localhost/",
         ] {
-            assert!(!none.know(host) && !some.know(host), "{host}");
+            assert!(!none.contains(host) && !some.contains(host), "{host}");
         }
-        assert!(!Hosts::new(["*", "*evil"]).know("any.evil"));
+        assert!(!Hosts::new(["*", "*evil"]).contains("any.evil"));
     }
 
     #[test]

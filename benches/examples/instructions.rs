@@ -1,0 +1,123 @@
+//! Does one thing of the hot path so many times, to be counted from outside: see `cargo xtask instructions`.
+//!
+//!     instructions NAME TIMES
+
+use std::hint::black_box;
+use twinroute_benches::{BATCH, Round, batch_json, event_json, events, in_area, router, runtime};
+use twinroute_filter::eval::{Fields, Scope};
+use twinroute_filter::{Filter, Options};
+use twinroute_model::cloudevents::{amqp, json};
+use twinroute_model::event::Limits;
+use twinroute_model::event_grid_schema;
+use twinroute_router::accept::AckLevel;
+
+const FILTER: &str =
+    "type = 'Microsoft.DigitalTwins.Twin.Update' AND $body.modelId = 'dtmi:contoso:mill:Pump;2'";
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    let times = arguments.next().and_then(|times| times.parse().ok());
+    let Some(times) = times else {
+        eprintln!("usage: instructions NAME TIMES");
+        std::process::exit(2);
+    };
+    match name.as_str() {
+        "parse-one" => parse_one(times),
+        "parse-batch" => parse_batch(times),
+        "encode-cloudevents" | "encode-event-grid" | "encode-amqp" => encode(&name, times),
+        "filter" => filter(times),
+        "match-1000-routes" => match_routes(times),
+        "accept-one" => accept(1, times),
+        "accept-batch" => accept(BATCH, times),
+        _ => {
+            eprintln!("there is no {name}");
+            std::process::exit(2);
+        }
+    }
+}
+
+fn parse_one(times: u64) {
+    let limits = Limits::default();
+    for number in 0..times as usize {
+        let text = event_json(number, &in_area(number, 10));
+        drop(black_box(json::parse(text.into(), &limits)));
+    }
+}
+
+fn parse_batch(times: u64) {
+    let limits = Limits::default();
+    let batch = batch_json();
+    for _ in 0..times {
+        drop(black_box(json::parse_batch(batch.clone(), &limits)));
+    }
+}
+
+fn encode(name: &str, times: u64) {
+    let events = events(|number| in_area(number, 10));
+    let batches = events.chunks_exact(BATCH).cycle();
+    let envelope = amqp::Envelope::default();
+    let mut out = Vec::new();
+    for batch in batches.take(times as usize) {
+        out.clear();
+        match name {
+            "encode-cloudevents" => json::write_batch(batch, &mut out),
+            "encode-event-grid" => {
+                for event in batch {
+                    event_grid_schema::write(event, &mut out);
+                }
+            }
+            _ => {
+                for event in batch {
+                    amqp::write(event, &envelope, &mut out);
+                }
+            }
+        }
+        black_box(&out);
+    }
+}
+
+fn filter(times: u64) {
+    let events = events(|number| in_area(number, 10));
+    let filter = Filter::parse(FILTER, &Options::default()).expect("a valid filter");
+    let mut fields = Fields::new();
+    let program = fields.compile(filter.expr());
+    let mut events = Round::new(&events);
+    for _ in 0..times {
+        black_box(program.matches(&Scope::new(&fields, events.next())));
+    }
+}
+
+fn match_routes(times: u64) {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let router = router(1_000, |area| {
+        format!("STARTS_WITH(subject, 'area-{area:05}/')")
+    });
+    let events = events(|number| in_area(number, 1_000));
+    let mut events = Round::new(&events);
+    for _ in 0..times {
+        drop(black_box(router.dry_run(None, events.next())));
+    }
+}
+
+/// Accepts and delivers `times` batches.
+fn accept(batch: usize, times: u64) {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let router = router(1_000, |area| {
+        format!("STARTS_WITH(subject, 'area-{area:05}/')")
+    });
+    let events = events(|number| in_area(number, 1_000));
+    let batches = events.chunks_exact(batch).cycle();
+    runtime.block_on(async {
+        for (number, events) in batches.take(times as usize).enumerate() {
+            let accepted = router.accept(None, events.to_vec(), AckLevel::Memory).await;
+            assert!(accepted.is_ok());
+            if ((number + 1) * batch).is_multiple_of(BATCH) {
+                router.settled().await;
+            }
+        }
+        router.settled().await;
+    });
+}

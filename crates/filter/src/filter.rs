@@ -1,0 +1,69 @@
+//! A filter, and what can be asked of it.
+
+use std::fmt;
+
+use twinroute_model::event::Event;
+
+use crate::anchor::{self, Anchor};
+use crate::ast::Expr;
+use crate::check::{self, Warning};
+use crate::error::Error;
+use crate::eval::{Fields, Scope};
+use crate::options::Options;
+use crate::parse::parse;
+
+/// A filter: the text it was given as, byte for byte, and what that text means.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    text: Box<str>,
+    expr: Expr,
+}
+
+impl Filter {
+    /// Reads `text` as a filter.
+    ///
+    /// # Errors
+    /// Says what is no filter in `text`, and where.
+    pub fn parse(text: &str, options: &Options) -> Result<Self, Error> {
+        let expr = parse(text, options)?;
+        Ok(Self {
+            text: text.into(),
+            expr,
+        })
+    }
+
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches one event.
+    ///
+    /// Compiles first; a table of filters does that once, in [`Fields`].
+    pub fn matches(&self, event: &Event) -> bool {
+        let mut fields = Fields::new();
+        let program = fields.compile(&self.expr);
+        program.matches(&Scope::new(&fields, event))
+    }
+
+    /// What its author ought to know; nothing for most filters.
+    pub fn warnings(&self) -> Vec<Warning> {
+        check::warnings(&self.expr)
+    }
+
+    /// Every anchor found, for the caller to choose one; none if an index is of no use.
+    pub fn anchors(&self) -> Vec<Anchor> {
+        anchor::anchors(&self.expr)
+    }
+
+    /// What the text means.
+    pub fn expr(&self) -> &Expr {
+        &self.expr
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,80 @@
+//! Where to connect, as whom and how.
+
+use super::entity::Entity;
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use std::sync::Arc;
+use twinroute_model::clock::Clock;
+use twinroute_model::endpoint::Credential;
+use twinroute_model::settings::{AmqpAuth, AmqpTransport};
+use twinroute_outgoing::Outgoing;
+use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+
+/// Why SASL PLAIN cannot be used.
+pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature or an identity";
+
+/// Everything that is needed to connect to one entity with one credential.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) entity: Entity,
+    pub(crate) auth: AmqpAuth,
+    pub(crate) container_id: String,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) transport: AmqpTransport,
+    pub(crate) dial: Dial,
+}
+
+/// Where a connection's bytes go.
+#[derive(Clone)]
+pub(crate) enum Dial {
+    /// TCP, with TLS unless the connection string is an emulator's.
+    Network,
+    #[cfg(test)]
+    Memory(MemoryDial),
+}
+
+#[cfg(test)]
+type MemoryDial = Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Send + Sync>;
+
+impl Target {
+    pub(crate) fn new(
+        entity: Entity,
+        auth: AmqpAuth,
+        container_id: String,
+        outgoing: Outgoing,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            entity,
+            auth,
+            container_id,
+            outgoing,
+            clock,
+            transport: AmqpTransport::Tcp,
+            dial: Dial::Network,
+        }
+    }
+
+    /// How to log in to the connection itself.
+    pub(super) fn sasl(&self) -> Result<SaslProfile, EndpointFault> {
+        match (self.auth, &self.entity) {
+            (AmqpAuth::Cbs | AmqpAuth::Anonymous, _) => Ok(SaslProfile::Anonymous),
+            (AmqpAuth::Plain, Entity::Keys(text)) => match text.credential() {
+                Credential::Key { name, key } => Ok(SaslProfile::Plain {
+                    username: name.clone(),
+                    password: key.expose().to_owned(),
+                }),
+                Credential::Signature(_) => Err(plain_needs_key()),
+            },
+            (AmqpAuth::Plain, Entity::Identity(_)) => Err(plain_needs_key()),
+        }
+    }
+}
+
+fn plain_needs_key() -> EndpointFault {
+    EndpointFault {
+        kind: FaultKind::Unsupported,
+        after: None,
+        reason: Reason::new("plain-needs-key", PLAIN_NEEDS_KEY),
+    }
+}
