@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use twinroute_listen::Body;
+use twinroute_model::visible;
 
 /// What there is, with the paths of [`crate::place::Place`].
 pub(crate) const INDEX: &str = "\
@@ -40,13 +41,14 @@ pub(crate) fn prometheus(text: String) -> Response<Body> {
 
 pub(crate) fn json(value: &impl Serialize, pretty: bool) -> Response<Body> {
     let json = if pretty {
-        serde_json::to_vec_pretty(value)
+        serde_json::to_string_pretty(value)
     } else {
-        serde_json::to_vec(value)
+        serde_json::to_string(value)
     };
     match json {
-        Ok(mut json) => {
-            json.push(b'\n');
+        Ok(json) => {
+            let mut json = visible::json(json);
+            json.push('\n');
             with_type("application/json", json)
         }
         Err(error) => refusal(
@@ -59,7 +61,7 @@ pub(crate) fn json(value: &impl Serialize, pretty: bool) -> Response<Body> {
 
 pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let body = serde_json::json!({ "error": { "code": code, "message": message } });
-    let mut response = with_type("application/json", body.to_string());
+    let mut response = with_type("application/json", visible::json(body.to_string()));
     *response.status_mut() = status;
     response
 }
@@ -75,4 +77,33 @@ pub(crate) fn with_body(content_type: &'static str, body: Body) -> Response<Body
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    /// What an endpoint answered stands in the status, and a status is read on terminals too.
+    const PEER_TEXT: &str = "a\u{9b}2J\u{202e}b\u{2028}\u{e0041}\x1b[31mGrüße";
+
+    async fn text_of(response: Response<Body>) -> String {
+        let body = response.into_body().collect().await.expect("infallible");
+        String::from_utf8(body.to_bytes().to_vec()).expect("JSON is UTF-8")
+    }
+
+    #[tokio::test]
+    async fn peer_texts_in_an_answer_are_visible_and_the_same_document() {
+        for pretty in [false, true] {
+            let text = text_of(json(&[PEER_TEXT], pretty)).await;
+            let shown = text.replace('\n', "");
+            assert!(!shown.contains(visible::is_hidden), "{shown:?}");
+            let read: [String; 1] = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(read, [PEER_TEXT]);
+        }
+        let refused = text_of(refusal(StatusCode::BAD_REQUEST, "Code", PEER_TEXT)).await;
+        assert!(!refused.contains(visible::is_hidden), "{refused:?}");
+        let read: serde_json::Value = serde_json::from_str(&refused).expect("JSON");
+        assert_eq!(read["error"]["message"], PEER_TEXT);
+    }
 }

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use twinroute_listen::{Body, BrokenOff};
 use twinroute_model::cloudevents::json;
 use twinroute_model::event::Event;
+use twinroute_model::visible;
 use twinroute_router::Router;
 use twinroute_router::dead_letters::{DeadLetterCursor, DeadLetterView};
 
@@ -158,7 +159,8 @@ impl Export {
 /// Writes `{"dead_letter": …, "event": …}`; the event as it was accepted.
 fn write(view: &DeadLetterView, event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"dead_letter\":");
-    serde_json::to_writer(&mut *out, view).expect("a view has text and numbers only");
+    let view = serde_json::to_string(view).expect("a view has text and numbers only");
+    out.extend_from_slice(visible::json(view).as_bytes());
     out.extend_from_slice(b",\"event\":");
     json::write(event, out);
     out.push(b'}');

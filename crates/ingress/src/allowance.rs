@@ -154,6 +154,19 @@ impl Allowance {
         }
     }
 
+    /// Sets the events apart that the caller may not send, each with the reason; they are counted.
+    pub(crate) fn set_apart(&self, events: Vec<Event>) -> (Vec<Event>, Vec<(Event, Exceeded)>) {
+        let mut refused = Vec::new();
+        let mut permitted = Vec::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            match self.permit_one(&event, index) {
+                Ok(()) => permitted.push(event),
+                Err(reason) => refused.push((event, reason)),
+            }
+        }
+        (permitted, refused)
+    }
+
     /// Passes a batch whose body had so many bytes, and takes it off what may be sent.
     ///
     /// # Errors
@@ -177,11 +190,13 @@ impl Allowance {
     }
 
     fn permit(&self, events: &[Event]) -> Result<(), Exceeded> {
-        for (index, event) in events.iter().enumerate() {
-            self.begins(&self.sources, "source", event.source(), index)?;
-            self.begins(&self.types, "type", event.event_type(), index)?;
-        }
-        Ok(())
+        let mut events = events.iter().enumerate();
+        events.try_for_each(|(index, event)| self.permit_one(event, index))
+    }
+
+    fn permit_one(&self, event: &Event, index: usize) -> Result<(), Exceeded> {
+        self.begins(&self.sources, "source", event.source(), index)?;
+        self.begins(&self.types, "type", event.event_type(), index)
     }
 
     fn begins(

@@ -11,6 +11,7 @@ use std::time::Duration;
 use twinroute_listen::access::Denied;
 use twinroute_listen::{Body, BodyError, Closed, InflateError};
 use twinroute_model::event::Invalid;
+use twinroute_model::visible;
 use twinroute_router::accept::AcceptError;
 
 /// A request of which nothing was kept.
@@ -353,7 +354,8 @@ fn event_grid_shape(status: StatusCode, code: &str, message: &str) -> Vec<u8> {
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("strings and numbers are always JSON")
+    let json = serde_json::to_string(value).expect("strings and numbers are always JSON");
+    visible::json(json).into_bytes()
 }
 
 fn retry(after: Duration) -> (header::HeaderName, HeaderValue) {
@@ -373,6 +375,15 @@ mod tests {
         let retry_after = head.headers.get(header::RETRY_AFTER);
         let text = std::str::from_utf8(&body).expect("JSON");
         expect.assert_eq(&format!("{} {retry_after:?} {text}", head.status));
+    }
+
+    #[test]
+    fn a_producers_words_in_an_answer_are_visible_and_the_same_document() {
+        let words = "attribute `a\u{9b}2J\u{202e}\u{2028}ü`";
+        let json = to_json(&words);
+        let text = std::str::from_utf8(&json).expect("JSON is UTF-8");
+        assert!(!text.contains(visible::is_hidden), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(text).expect("JSON"), words);
     }
 
     #[tokio::test]

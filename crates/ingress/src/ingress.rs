@@ -248,11 +248,16 @@ impl Inner {
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;
         counters.read(body.len());
-        let (DeliveryParts { events, unreadable }, bytes) =
-            match self.content(head, body, &mut hold, asked).await? {
-                BodyContent::Events(parts, bytes) => (parts, bytes),
-                BodyContent::Answered(response) => return Ok(response),
-            };
+        let (parts, bytes) = match self.content(head, body, &mut hold, asked).await? {
+            BodyContent::Events(parts, bytes) => (parts, bytes),
+            BodyContent::Answered(response) => return Ok(response),
+        };
+        let DeliveryParts { events, unreadable } = match who {
+            Some(caller) if matches!(asked.form, RequestForm::Notification) => {
+                parts.set_apart(caller, head.uri.path())
+            }
+            _ => parts,
+        };
         // Before anything is stored: a batch is taken whole or not at all.
         if let Some(caller) = who {
             caller.take(&events, bytes)?;

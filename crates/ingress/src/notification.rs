@@ -6,11 +6,13 @@
 //! answered with 503, which Event Grid repeats.
 //! Source: Azure Event Grid, "Message delivery and retry" (2026-02-09).
 
+use crate::allowance::Allowance;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use twinroute_listen::InflateError;
 use twinroute_model::cloudevents::http::has_attributes;
+use twinroute_model::cloudevents::json;
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::received::{self, ReceivedEvents};
 use twinroute_router::UnreadableDelivery;
@@ -30,6 +32,9 @@ pub(crate) fn is_final(status: StatusCode) -> bool {
         ]
         .contains(&status)
 }
+
+/// Before an event that its caller may not send, and that is kept for that: what follows is no event of anybody's.
+const NOT_PERMITTED: &str = r#"{"notPermitted":"#;
 
 /// A delivery's events, and what is none.
 pub(crate) struct DeliveryParts {
@@ -60,6 +65,27 @@ pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &Limits) -> Deliver
     DeliveryParts {
         events,
         unreadable: unreadable.into_iter().map(keep).collect(),
+    }
+}
+
+impl DeliveryParts {
+    /// Keeps what `caller` may not send with the rest that is no event of his: Event Grid gives a delivery up after
+    /// 403, and with it the events that are in order.
+    pub(crate) fn set_apart(self, caller: &Allowance, path: &str) -> Self {
+        let (events, refused) = caller.set_apart(self.events);
+        let mut unreadable = self.unreadable;
+        unreadable.extend(refused.into_iter().map(|(event, reason)| {
+            // Wrapped: a replay reads bytes again with no caller, and must not accept these.
+            let mut bytes = NOT_PERMITTED.as_bytes().to_vec();
+            json::write(&event, &mut bytes);
+            bytes.push(b'}');
+            UnreadableDelivery {
+                bytes: bytes.into(),
+                path: path.to_owned(),
+                reason: reason.to_string(),
+            }
+        }));
+        Self { events, unreadable }
     }
 }
 

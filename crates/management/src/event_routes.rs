@@ -180,7 +180,7 @@ async fn put(
         reason: error.to_string(),
     })?;
     let mut unknown = UnknownMembers::default();
-    unknown.add("", &body, &["endpointName", "filter", "id"]);
+    unknown.add("", &body, &["endpointName", "filter", "id"])?;
     let id = instance.child(Kind::Route, id);
     let (caller, now) = (request.caller.clone(), request.now);
     desk.change(Some(&request.cause), move |desk, state| {

@@ -50,7 +50,9 @@ fn named(request: &Request, at: usize) -> Option<Error> {
                     "microsoft.digitaltwins",
                     [_, _, "endpoints" | "timeseriesdatabaseconnections"],
                 ) => check_endpoint(name).map(drop),
-                (_, [_, _, "privateendpointconnections"]) => check_connection(name),
+                ("microsoft.digitaltwins", [_, _, "privateendpointconnections"]) => {
+                    check_connection(name)
+                }
                 ("microsoft.devices", ["provisioningservices", ..]) => {
                     return request
                         .version()

@@ -197,8 +197,7 @@ pub(crate) fn resources(
     }
     found.retain(|record| record.id.key() > after);
     found.sort_by_key(|record| record.id.key());
-    let top = request.query("$top").and_then(|top| top.parse().ok());
-    let items_max = top.map_or(page::ITEMS_MAX, |top: usize| top.clamp(1, page::ITEMS_MAX));
+    let items_max = page::items_max(request)?;
     let more = found.len() > items_max;
     found.truncate(items_max);
     let mut body = json!({ "value": found.iter().map(generic).collect::<Vec<_>>() });

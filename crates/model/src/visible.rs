@@ -51,6 +51,15 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden_in_lines)
 }
 
+/// The same JSON document without a hidden character in it: what answers a program may well end on a terminal.
+#[must_use]
+pub fn json(document: String) -> String {
+    match lines(&document) {
+        Cow::Borrowed(_) => document,
+        Cow::Owned(visible) => visible,
+    }
+}
+
 const fn is_hidden_in_lines(character: char) -> bool {
     is_hidden(character) && !matches!(character, '\n' | '\t')
 }
@@ -159,6 +168,7 @@ mod tests {
             let pretty = serde_json::to_string_pretty(&[attack]).unwrap();
             let read: [String; 1] = serde_json::from_str(&lines(&pretty)).unwrap();
             assert_eq!(read, [attack]);
+            assert_eq!(super::json(pretty.clone()), lines(&pretty));
         }
     }
 }

@@ -441,6 +441,7 @@ impl Router {
     ) -> Vec<String> {
         let before = self.parts.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.parts.room.full_disk_warning());
         warnings.extend(self.parts.room.kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
         warnings.extend(unreadable_warnings(instances));
@@ -567,6 +568,10 @@ mod removed_tests;
 #[cfg(test)]
 #[path = "shares_tests.rs"]
 mod shares_tests;
+
+#[cfg(test)]
+#[path = "full_disk_tests.rs"]
+mod full_disk_tests;
 
 #[cfg(test)]
 #[path = "damage_tests.rs"]

@@ -647,6 +647,17 @@ mod tests {
         assert_eq!(refusal("\ningress.access_keys = ['a', 'b${UNSET}']"), unset);
         assert!(refusal("instance = '${SET'").starts_with("line 1: `${` without its `}`"));
         assert!(refusal("instance = '${}'").contains("must hold the name"));
+        // What stands in place of a name may be a secret.
+        let default = refusal("instance = '${KEY:-hush}'");
+        assert!(
+            default.contains("has no default") && !default.contains("hush"),
+            "{default}"
+        );
+        let pasted = refusal("instance = '${hush+hush/==}'");
+        assert!(
+            pasted.contains("must hold the name") && !pasted.contains("hush"),
+            "{pasted}"
+        );
         let key = refusal("[endpoints]\n'${SET}' = { ordering = 'x' }");
         assert!(key.starts_with("line 2: unknown variant"), "{key}");
         // Whatever a variable holds is the value, and no TOML.

@@ -7,6 +7,7 @@ use super::settings::KeyVaultSettings;
 use crate::reason::chain;
 use crate::secret_field::SECRET_BYTES_MAX;
 use crate::token::{Token, TokenError, TokenSource};
+use azure_core::http::headers::HeaderName;
 use azure_core::http::{HttpClient, Method, Request, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::http_date::clock_difference;
 use twinroute_model::retry_after::retry_after;
 use twinroute_model::secret::Secret;
 use twinroute_outgoing::azure::BoundedHttp;
@@ -45,15 +47,23 @@ pub(super) enum VaultError {
     Token { vault: String, source: TokenError },
     #[error("key vault {vault}: {reason}")]
     Unanswered { vault: String, reason: String },
-    #[error("key vault {vault}: answered {status}{words}")]
+    #[error("key vault {vault}: answered {status}{words}{}", clock_text(.clock))]
     Status {
         vault: String,
         status: u16,
         words: &'static str,
+        /// How far the clocks differ, where it refuses a token: tokens are good for a time.
+        clock: Option<String>,
         retry_after: Option<Duration>,
     },
     #[error("key vault {vault}: {reason}")]
     Malformed { vault: String, reason: String },
+}
+
+fn clock_text(clock: &Option<String>) -> String {
+    clock
+        .as_ref()
+        .map_or_else(String::new, |clock| format!("; {clock}"))
 }
 
 impl VaultError {
@@ -250,17 +260,22 @@ impl Client {
             let headers = answer.headers().iter();
             let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
             let after = retry_after(headers, self.clock.now(), RETRY_AFTER_MAX);
+            let date = HeaderName::from_static("date");
+            let date = answer.headers().get_optional_str(&date);
+            let date = date.filter(|_| matches!(u16::from(status), 401 | 403));
+            let clock = date.and_then(|date| clock_difference(date, self.clock.now()));
             let mut body = zeroize::Zeroizing::new(vec![0; ANSWER_BYTES_MAX]);
             let bytes = answer.into_body().collect_into(&mut body).await?;
             body.truncate(bytes);
-            Ok::<_, azure_core::Error>((status, after, body))
+            Ok::<_, azure_core::Error>((status, after, clock, body))
         };
         let asked = timeout(REQUEST_WAIT, asking).await;
         let asked = asked.map_err(|_| {
             let seconds = REQUEST_WAIT.as_secs();
             unanswered(format!("no answer within {seconds} s"))
         })?;
-        let (status, retry_after, body) = asked.map_err(|error| unanswered(chain(&error)))?;
+        let (status, retry_after, clock, body) =
+            asked.map_err(|error| unanswered(chain(&error)))?;
         match status {
             StatusCode::Ok => {
                 // Not serde's words: the answer holds the secret.
@@ -281,6 +296,7 @@ impl Client {
                     429 => ": too many requests",
                     _ => "",
                 },
+                clock,
                 retry_after,
             }),
         }

@@ -10,6 +10,8 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 const VAULT: &str = "https://v.vault.azure.net";
 const START: i64 = 1_774_000_000;
+/// Three hours after [`START`].
+const DATE: &str = "Fri, 20 Mar 2026 12:46:40 GMT";
 const FIELD: SecretField = SecretField::AccessKey1;
 
 /// A vault with two secrets a page, whose answers wait for permits.
@@ -39,6 +41,7 @@ impl HttpClient for Vault {
         self.permits.acquire().await.unwrap().forget();
         self.under_way.lock().unwrap().0 -= 1;
         let mut headers = Headers::new();
+        headers.insert("date", DATE);
         if let Some((status, after)) = self.scripted.lock().unwrap().pop_front() {
             if let Some(after) = after {
                 headers.insert("retry-after", after.to_string());
@@ -278,6 +281,8 @@ async fn tokens_go_to_the_vault_alone_and_answers_are_not_repeated() {
             problem.contains(words) && !problem.contains("s3cret"),
             "{problem}"
         );
+        let skewed = problem.contains("; this machine's clock is 3 h 0 min behind");
+        assert_eq!(skewed, status != 500, "clock_skew_hint: {problem}");
     }
 }
 

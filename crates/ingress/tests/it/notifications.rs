@@ -211,3 +211,31 @@ async fn credentials_are_asked_of_a_delivery_too() {
     assert_eq!(result(&server).await, (vec![], vec![]));
     server.stop().await;
 }
+
+/// Event Grid never repeats a webhook delivery after 403.
+#[tokio::test]
+async fn notification_batch_keeps_what_its_caller_may_not_send_and_takes_the_rest() {
+    let server = start(
+        "[[callers]]\nname = 'grid'\nkeys = ['a2V5LW9mLXRoZS1jYWxsZXI=']\nsources = ['/mine']",
+    );
+    let head = format!("{NOTIFICATION}\r\nauthorization: SharedAccessKey a2V5LW9mLXRoZS1jYWxsZXI=");
+    let from = |id: &str, topic: &str| grid(id, "s").replace("/t", topic);
+    let body = format!("[{},{}]", from("1", "/mine"), from("2", "/theirs"));
+    let answer = server.raw(post("/events", &head, &body).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (ids, kept) = result(&server).await;
+    assert_eq!((ids, kept.len()), (vec!["1".to_owned()], 1), "{answer}");
+    let kept = String::from_utf8(kept[0].clone()).unwrap();
+    assert!(kept.contains(r#""id":"2""#), "{kept}");
+    assert!(
+        kept.starts_with(r#"{"notPermitted":{"#),
+        "no replay accepts it: {kept}"
+    );
+    // All of them: nothing is accepted, and still nothing lost.
+    let body = format!("[{}]", from("3", "/theirs"));
+    let answer = server.raw(post("/events", &head, &body).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (ids, kept) = result(&server).await;
+    assert_eq!((ids, kept.len()), (vec!["1".to_owned()], 2));
+    server.stop().await;
+}

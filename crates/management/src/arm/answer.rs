@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use twinroute_listen::Body;
 use twinroute_listen::access::Denied;
+use twinroute_model::visible;
 use uuid::Uuid;
 
 /// What stands in an answer.
@@ -104,7 +105,10 @@ pub(crate) fn respond(result: Result<Answer, Error>, tracking: &Tracking) -> Res
     // Clients that see another type refuse the body; none at all would be taken as JSON.
     let (content, media_type) = match answer.body {
         Content::Nothing => (String::new(), None),
-        Content::Json(body) => (body.to_string(), Some("application/json; charset=utf-8")),
+        Content::Json(body) => (
+            visible::json(body.to_string()),
+            Some("application/json; charset=utf-8"),
+        ),
         Content::Text(text) => (text, Some("text/plain; charset=utf-8")),
     };
     let mut response = Response::new(Body::new(content.into_bytes().into()));
@@ -150,7 +154,10 @@ fn refuse(error: &Error) -> Answer {
         answer = answer.header("retry-after", after.as_secs().to_string());
     }
     match error {
-        Error::MethodNotAllowed { allow, .. } => answer.header("allow", *allow),
+        // RFC 9110 §10.2.1: methods with commas between them.
+        Error::MethodNotAllowed { allow, .. } => {
+            answer.header("allow", allow.replace(" and ", ", "))
+        }
         Error::Denied(Denied::Missing | Denied::NotBearer) => {
             answer.header("www-authenticate", "Bearer realm=\"twinroute\"")
         }

@@ -95,6 +95,13 @@ pub(crate) struct ResourceId {
     pub(crate) name: String,
 }
 
+/// Whether a text begins as an ARM id of a resource does. ARM compares ids without case.
+pub(crate) fn has_subscription(id: &str) -> bool {
+    const HEAD: &str = "/subscriptions/";
+    id.get(..HEAD.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(HEAD))
+}
+
 impl ResourceId {
     pub(crate) fn group(subscription: &str, group: &str) -> Self {
         Self::top(Kind::Group, subscription, group, group)

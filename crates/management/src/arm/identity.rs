@@ -3,7 +3,7 @@
 //! Source: Azure/azure-rest-api-specs common types, `ManagedServiceIdentity`.
 
 use super::error::Error;
-use super::id::ResourceId;
+use super::id::{ResourceId, has_subscription};
 use super::json::Object;
 use crate::groups;
 use serde_json::{Map, Value, json};
@@ -52,10 +52,7 @@ pub(crate) fn read(body: &Object<'_>, id: &ResourceId) -> Result<Option<Value>, 
             Some("required for a user-assigned identity: a map from its ARM id to {}")
         } else if names.len() > USER_IDENTITIES_MAX {
             Some("at most 100 identities")
-        } else if names
-            .iter()
-            .any(|name| !name.starts_with("/subscriptions/"))
-        {
+        } else if names.iter().any(|name| !has_subscription(name)) {
             Some(
                 "each key must be the ARM id of an identity: /subscriptions/…/userAssignedIdentities/<name>",
             )

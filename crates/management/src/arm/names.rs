@@ -18,12 +18,13 @@ pub(crate) fn check_group(name: &str) -> Result<(), Error> {
 /// Connections have no published rule; what needs no escaping is taken.
 pub(crate) fn check_connection(name: &str) -> Result<(), Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=128).contains(&name.len()) && name.bytes().all(legal) {
+    let dots = name.bytes().all(|byte| byte == b'.');
+    if (1..=128).contains(&name.len()) && name.bytes().all(legal) && !dots {
         return Ok(());
     }
     Err(Error::InvalidName {
         name: name.to_owned(),
-        rule: "a connection has 1 to 128 letters, digits and -_.".to_owned(),
+        rule: "a connection has 1 to 128 letters, digits and -_., and not dots alone".to_owned(),
     })
 }
 

@@ -58,8 +58,7 @@ pub(crate) fn list(
         None => None,
         Some(token) => Some(format!("{prefix}{}", read_token(token, "$skipToken")?)),
     };
-    let top = request.query("$top").and_then(|top| top.parse().ok());
-    let items_max = top.map_or(ITEMS_MAX, |top: usize| top.clamp(1, ITEMS_MAX));
+    let items_max = items_max(request)?;
     let page = Page::of(state, prefix, after.as_deref(), items_max);
     let value: Vec<Value> = page.records.iter().map(render).collect();
     let mut body = json!({ "value": value });
@@ -67,6 +66,25 @@ pub(crate) fn list(
         body["nextLink"] = next(request, &token).into();
     }
     Ok(body)
+}
+
+/// How many items a page has: `$top` of them at most.
+///
+/// # Errors
+/// When `$top` is no number of items.
+pub(crate) fn items_max(request: &Request) -> Result<usize, Error> {
+    let Some(top) = request.query("$top").filter(|top| !top.is_empty()) else {
+        return Ok(ITEMS_MAX);
+    };
+    let is_number = top.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_number.then(|| top.parse().unwrap_or(usize::MAX));
+    match number {
+        Some(items @ 1..) => Ok(items.min(ITEMS_MAX)),
+        _ => Err(Error::Invalid {
+            target: "$top".to_owned(),
+            rule: "must be a whole number from 1 on".to_owned(),
+        }),
+    }
 }
 
 /// The URL of the page that begins at a token: the same list, asked for as before.

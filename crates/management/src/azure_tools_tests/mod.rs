@@ -1,6 +1,7 @@
 //! Faults that Azure's own tools met here, each with its neighbours; tests are named after the fault.
 
 mod dead_letter_sas;
+mod moved_masks;
 mod paths;
 mod read_back;
 mod unknown_members;

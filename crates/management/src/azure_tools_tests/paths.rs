@@ -318,3 +318,57 @@ async fn dps_single_address_is_a_mask() {
         assert_eq!(put.status, 400, "{mask}");
     }
 }
+
+#[tokio::test]
+async fn arm_surface_refuses_a_top_that_is_no_number_of_items() {
+    let client = with_both().await;
+    for list in [format!("{SUB}/resources"), format!("{SUB}/resourceGroups")] {
+        for wrong in ["abc", "-1", "0", "1.5", "%201"] {
+            let path = format!("{list}?api-version=2021-04-01&$top={wrong}");
+            let reply = client.get(&path).await;
+            assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        }
+        for right in ["1", "", "99999999999999999999999"] {
+            let path = format!("{list}?api-version=2021-04-01&$top={right}");
+            assert_eq!(client.get(&path).await.status, 200, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn arm_surface_names_allowed_methods_as_http_does() {
+    let client = with_both().await;
+    let reply = client.send("OPTIONS", &instance("twins"), &[], None).await;
+    let allow = reply.headers.get("allow").expect("a 405 has it");
+    assert_eq!(
+        (reply.status, allow),
+        (405, &"GET, PUT, PATCH, DELETE".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn route_id_neighbours_made_of_dots_or_too_long_break_their_own_rules() {
+    let client = with_both().await;
+    let devices = "?api-version=2022-12-12";
+    let state = json!({ "properties": { "privateLinkServiceConnectionState": {
+        "status": "Approved", "description": "" } } });
+    let connections = format!("{}/privateEndpointConnections", instance("twins"));
+    for name in ["..", "%2E%2E", "a%2Fb"] {
+        let put = client.put(&format!("{connections}/{name}"), &state).await;
+        assert_eq!(code(&put), (400, "InvalidResourceName"), "{name}");
+    }
+    let long = "a".repeat(300);
+    for list in ["certificates", "privateEndpointConnections"] {
+        for name in ["..", "%2E%2E", "a%2Fb", long.as_str()] {
+            let path = format!("{}/{list}/{name}{devices}", service("dps"));
+            let put = client.put(&path, &state).await;
+            assert_eq!(
+                (put.status, &put.json["code"]),
+                (400, &json!(400_004)),
+                "{path}: {put:?}"
+            );
+            let message = put.json["message"].as_str().unwrap_or_default();
+            assert!(message.contains("is not valid"), "{message}");
+        }
+    }
+}

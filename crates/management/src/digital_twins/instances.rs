@@ -78,7 +78,7 @@ const KNOWN: &[&str] = &[
 /// Members that nobody knows.
 fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     let mut unknown = UnknownMembers::of(body, KNOWN)?;
-    unknown.add("/identity", &body.object("identity")?, identity::KNOWN);
+    unknown.add("/identity", &body.object("identity")?, identity::KNOWN)?;
     Ok(unknown)
 }
 

@@ -177,9 +177,9 @@ fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
         "verificationCode",
     ];
     let mut unknown = UnknownMembers::default();
-    unknown.add("/properties", &body.object("properties")?, KNOWN);
+    unknown.add("/properties", &body.object("properties")?, KNOWN)?;
     let top = ["etag", "id", "name", "properties", "systemData", "type"];
-    unknown.add("", body, &[&top, KNOWN].concat());
+    unknown.add("", body, &[&top, KNOWN].concat())?;
     Ok(unknown)
 }
 
@@ -216,12 +216,15 @@ fn http_date(unix_seconds: i64) -> String {
 
 pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(legal) {
+    let dots = name.bytes().all(|byte| byte == b'.');
+    if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(legal) && !dots {
         return Ok(());
     }
     Err(Error::InvalidName {
         name: name.to_owned(),
-        rule: format!("a certificate has 1 to {NAME_MAX} letters, digits and -_."),
+        rule: format!(
+            "a certificate has 1 to {NAME_MAX} letters, digits and -_., and not dots alone"
+        ),
     })
 }
 

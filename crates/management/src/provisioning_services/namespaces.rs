@@ -4,8 +4,9 @@
 
 use super::invalid;
 use crate::arm::error::Error;
+use crate::arm::id::has_subscription;
 use crate::arm::json::Object;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 /// Namespaces of one service.
 const NAMESPACES_MAX: usize = 100;
@@ -13,7 +14,10 @@ const NAMESPACES_MAX: usize = 100;
 const AUTHENTICATION: &[&str] = &["UserAssigned", "SystemAssigned"];
 const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 
-/// Reads the list; none if it is not there. Members beside the published ones are kept with it.
+/// Members that are read.
+pub(super) const KNOWN: &[&str] = &["authenticationType", IDENTITY, "resourceId"];
+
+/// Reads the list; none if it is not there.
 pub(super) fn read(properties: &Object<'_>) -> Result<Option<Value>, Error> {
     const MEMBER: &str = "deviceRegistryNamespaces";
     let Some(given) = properties.objects(MEMBER)? else {
@@ -32,7 +36,7 @@ fn one(namespace: &Object<'_>) -> Result<Value, Error> {
         path: namespace.path(member),
     };
     let id = namespace.required_text("resourceId")?;
-    if !id.starts_with("/subscriptions/") {
+    if !has_subscription(id) {
         let rule = "must be the ARM id of a namespace: /subscriptions/…/namespaces/<name>";
         return Err(invalid(namespace.path("resourceId"), rule));
     }
@@ -42,11 +46,9 @@ fn one(namespace: &Object<'_>) -> Result<Value, Error> {
     if authentication == "UserAssigned" && identity.is_none() {
         return Err(missing(IDENTITY));
     }
-    let given = namespace.members().filter(|(_, value)| !value.is_null());
-    let mut shown: Map<String, Value> = given
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .collect();
-    shown.insert("resourceId".to_owned(), id.into());
-    shown.insert("authenticationType".to_owned(), authentication.into());
-    Ok(shown.into())
+    let mut shown = json!({ "resourceId": id, "authenticationType": authentication });
+    if let Some(identity) = identity {
+        shown[IDENTITY] = identity.into();
+    }
+    Ok(shown)
 }

@@ -150,13 +150,18 @@ pub(super) fn read(
 pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     let properties = body.object("properties")?;
     let mut all = UnknownMembers::default();
-    all.add("", body, TOP);
-    all.add("/sku", &body.object("sku")?, SKU_MEMBERS);
-    all.add("/identity", &body.object("identity")?, identity::KNOWN);
-    all.add("/properties", &properties, PROPERTIES);
-    for (list, known) in [("ipFilterRules", RULE), ("iotHubs", hubs::KNOWN)] {
+    all.add("", body, TOP)?;
+    all.add("/sku", &body.object("sku")?, SKU_MEMBERS)?;
+    all.add("/identity", &body.object("identity")?, identity::KNOWN)?;
+    all.add("/properties", &properties, PROPERTIES)?;
+    let lists = [
+        ("deviceRegistryNamespaces", namespaces::KNOWN),
+        ("ipFilterRules", RULE),
+        ("iotHubs", hubs::KNOWN),
+    ];
+    for (list, known) in lists {
         for (index, item) in properties.objects(list)?.iter().flatten().enumerate() {
-            all.add(&format!("/properties/{list}/{index}"), item, known);
+            all.add(&format!("/properties/{list}/{index}"), item, known)?;
         }
     }
     Ok(all)

@@ -4,6 +4,7 @@
 //! memory: whoever was answered finds what it was told, also after a crash.
 
 pub(crate) mod disk;
+mod hidden;
 mod kept;
 pub(crate) mod masks;
 pub(crate) mod record;

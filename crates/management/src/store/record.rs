@@ -2,6 +2,7 @@
 //!
 //! A secret is never in `body`, so whatever is rendered from `body` cannot show one.
 
+use super::hidden::{counterpart, escaped, hide};
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
 use crate::arm::json::Object;
@@ -111,26 +112,25 @@ impl Record {
     ) -> Result<(), Error> {
         let pointer = format!("{pointer}/{}", escaped(member));
         let mut value = value.clone();
-        let mut hidden = HiddenTexts {
-            secrets: &mut self.secrets,
-            present,
-        };
-        hidden.hide(&mut value, &pointer, looks_secret(member));
+        hide(&mut self.secrets, present, member, &mut value, &pointer);
+        let mut body = Value::Object(std::mem::take(&mut self.body));
+        put(&mut body, &pointer, value);
         for (at, secret) in &mut self.secrets {
             let below = at.strip_prefix(&pointer);
             let is_here = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             if !is_here || !secret.is_masked() {
                 continue;
             }
-            let stored = present.and_then(|present| present.secrets.get(at));
+            let stored = present.and_then(|present| {
+                let place = counterpart(&body, &present.body, at)?;
+                present.secrets.get(&place)
+            });
             let stored = stored.filter(|stored| secret.is_mask_of(stored));
             *secret = stored.cloned().ok_or_else(|| Error::Invalid {
                 target: at.trim_start_matches('/').replace('/', "."),
                 rule: "is a mask, and no secret is stored there; send the secret".to_owned(),
             })?;
         }
-        let mut body = Value::Object(std::mem::take(&mut self.body));
-        put(&mut body, &pointer, value);
         if let Value::Object(members) = body {
             self.body = members;
         }
@@ -233,79 +233,6 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
         }
         _ => {}
     }
-}
-
-/// A member's name within a JSON pointer (RFC 6901 §3).
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-/// Texts that look like secrets, as they are taken out of a value by their pointers.
-struct HiddenTexts<'a> {
-    secrets: &'a mut BTreeMap<String, Secret>,
-    present: Option<&'a Record>,
-}
-
-impl HiddenTexts<'_> {
-    fn hide(&mut self, value: &mut Value, pointer: &str, by_name: bool) {
-        match value {
-            Value::String(text) if by_name || holds_secret(text) || self.is_mask(text, pointer) => {
-                let secret = Secret::new(std::mem::take(text));
-                self.secrets.insert(pointer.to_owned(), secret);
-            }
-            Value::Array(items) => {
-                for (at, item) in items.iter_mut().enumerate() {
-                    self.hide(item, &format!("{pointer}/{at}"), by_name);
-                }
-            }
-            Value::Object(members) => {
-                for (name, value) in members {
-                    let pointer = format!("{pointer}/{}", escaped(name));
-                    self.hide(value, &pointer, by_name || looks_secret(name));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a read showed this in place of what is stored there.
-    fn is_mask(&self, text: &str, pointer: &str) -> bool {
-        let stored = self
-            .present
-            .is_some_and(|present| present.secrets.contains_key(pointer));
-        stored && Secret::new(text).is_masked()
-    }
-}
-
-/// Whether a member that nobody knows is, by its name, not for everybody: a read shows what is kept.
-fn looks_secret(name: &str) -> bool {
-    const WORDS: [&str; 9] = [
-        "secret",
-        "password",
-        "passphrase",
-        "token",
-        "credential",
-        "connectionstring",
-        "sharedaccess",
-        "sas",
-        "key",
-    ];
-    let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word))
-}
-
-/// Whether a text is, by its form, a connection string or a signed URL.
-fn holds_secret(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    [
-        "sharedaccesskey=",
-        "sharedaccesssignature=",
-        "accountkey=",
-        "sig=",
-        "password=",
-    ]
-    .iter()
-    .any(|part| text.contains(part))
 }
 
 /// `systemData` after a change by `caller`.

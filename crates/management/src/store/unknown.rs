@@ -37,19 +37,40 @@ const TOP: &[&str] = &[
 
 impl UnknownMembers {
     /// Those at the top of a resource's body and in its `properties`, of which `properties` are known.
+    ///
+    /// # Errors
+    /// As [`Self::add`], and when `properties` is no object.
     pub(crate) fn of(body: &Object<'_>, properties: &[&str]) -> Result<Self, Error> {
         let mut unknown = Self::default();
-        unknown.add("", body, TOP);
-        unknown.add("/properties", &body.object("properties")?, properties);
+        unknown.add("", body, TOP)?;
+        unknown.add("/properties", &body.object("properties")?, properties)?;
         Ok(unknown)
     }
 
     /// Those of `object`, which stands at `pointer`.
-    pub(crate) fn add(&mut self, pointer: &str, object: &Object<'_>, known: &[&str]) {
+    ///
+    /// # Errors
+    /// When one is known but for its case: it would be kept without being obeyed.
+    pub(crate) fn add(
+        &mut self,
+        pointer: &str,
+        object: &Object<'_>,
+        known: &[&str],
+    ) -> Result<(), Error> {
+        for (name, _) in object.unknown(known) {
+            let mut known = known.iter();
+            if let Some(known) = known.find(|known| known.eq_ignore_ascii_case(name)) {
+                return Err(Error::Invalid {
+                    target: object.path(name),
+                    rule: format!("is not known here; did you mean `{known}`?"),
+                });
+            }
+        }
         let members = object.unknown(known);
         let members =
             members.map(|(name, value)| (pointer.to_owned(), name.to_owned(), value.clone()));
         self.0.extend(members);
+        Ok(())
     }
 
     /// Puts them into a record.

@@ -1,6 +1,7 @@
 //! From an endpoint's body to the checked endpoint: the same rules for every source.
 
 use super::location::Location;
+use super::location::scheme;
 use super::members::{AUTHENTICATION, IDENTITIES, SECRETS, StateWord, TYPES};
 use super::{
     Access, ConnectionString, DeadLetter, Destination, Endpoint, EndpointBody, EndpointType,
@@ -378,8 +379,9 @@ impl EndpointBody<'_> {
         }
         let access_key1 = key(first, errors);
         let access_key2 = key(second, errors);
+        let (scheme, rest) = scheme(endpoint?)?;
         Some(Topic {
-            endpoint: endpoint?.to_owned(),
+            endpoint: format!("{scheme}://{rest}"),
             access_key1: access_key1?,
             access_key2,
         })
@@ -483,14 +485,11 @@ fn check_access_key(key: &Secret) -> Result<(), String> {
 }
 
 fn is_url(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| {
+    scheme(text).is_some_and(|(_, rest)| {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
         !authority.is_empty()
             && authority.bytes().all(legal)
-            && text.bytes().all(|b| b.is_ascii_graphic())
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
     })
 }

@@ -20,6 +20,11 @@ pub enum Problem {
     /// No host, a port that is none, a user, a fragment, or characters that no URL has.
     #[error("is not a URL: https://<account>.blob.core.windows.net/<container>")]
     NotUrl,
+    /// The account's host for another service.
+    #[error(
+        "is of the account's `{0}` service; dead letters are blobs: https://<account>.blob.core.windows.net/<container>"
+    )]
+    Service(&'static str),
     /// The path ends before the container.
     #[error(
         "names no container: https://<account>.blob.core.windows.net/<container>, or \
@@ -103,7 +108,7 @@ impl Location {
         if token.is_empty() {
             return Err(Problem::NoToken);
         }
-        if !token.bytes().all(in_url) {
+        if !token.bytes().all(in_url) || token.contains('#') {
             return Err(Problem::NotUrl);
         }
         if let Some(operation) = operation(token) {
@@ -217,17 +222,17 @@ fn operation(query: &str) -> Option<&'static str> {
 
 /// The container's URL, tidied, and where in it the container's name begins.
 fn container(url: &str) -> Result<(String, usize), Problem> {
-    let (rest, plain) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (rest, false),
-        (_, Some(rest)) => (rest, true),
-        _ => return Err(Problem::Scheme),
-    };
+    let (scheme, rest) = scheme(url).ok_or(Problem::Scheme)?;
+    let plain = scheme == "http";
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host(authority).ok_or(Problem::NotUrl)?;
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
     let local = host.eq_ignore_ascii_case("localhost");
     if plain && !local && !address.is_some_and(|address| address.is_loopback()) {
         return Err(Problem::Scheme);
+    }
+    if let Some(service) = other_service(host) {
+        return Err(Problem::Service(service));
     }
     if !path.bytes().all(in_url) || path.contains('#') {
         return Err(Problem::NotUrl);
@@ -249,10 +254,31 @@ fn container(url: &str) -> Result<(String, usize), Problem> {
     if !is_container_name(name) {
         return Err(Problem::ContainerName);
     }
-    let scheme = if plain { "http" } else { "https" };
     let url = format!("{scheme}://{authority}/{path}");
     let container_at = url.len() - name.len();
     Ok((url, container_at))
+}
+
+/// The parts of a URL before and behind its `://`; nothing but `http` and `https`, in any case (RFC 3986 §3.1).
+pub(super) fn scheme(text: &str) -> Option<(&'static str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let mut known = ["https", "http"].into_iter();
+    let known = known.find(|known| known.eq_ignore_ascii_case(scheme))?;
+    Some((known, rest))
+}
+
+/// The service that a host of a storage account is for, if that is not Blob.
+///
+/// Source: Azure Storage "Storage account overview", storage account endpoints:
+/// `<account>[.z<number>].<service>.core.windows.net` or `….storage.azure.net`; other clouds end otherwise.
+fn other_service(host: &str) -> Option<&'static str> {
+    const SERVICES: [&str; 5] = ["queue", "table", "file", "dfs", "web"];
+    let host = host.to_ascii_lowercase();
+    let mut parts = host.split('.').skip(1);
+    let named = |part: &str| SERVICES.into_iter().find(|known| *known == part);
+    let service = parts.find_map(named)?;
+    let next = parts.next()?;
+    matches!(next, "core" | "storage").then_some(service)
 }
 
 /// The host of `host[:port]`.
@@ -321,6 +347,11 @@ mod tests {
                 "dead",
             ),
             (
+                "HTTPS://dead.queue.example/dead",
+                "https://dead.queue.example/dead",
+                "dead",
+            ),
+            (
                 "http://127.0.0.1:10000/devstoreaccount1/dead",
                 "http://127.0.0.1:10000/devstoreaccount1/dead",
                 "dead",
@@ -365,6 +396,22 @@ mod tests {
             ("https://[::1]x/account/dead", Problem::NotUrl),
             ("https://host/de ad", Problem::NotUrl),
             ("https://host/dead#part", Problem::NotUrl),
+            (
+                "https://a.queue.core.windows.net/dead",
+                Problem::Service("queue"),
+            ),
+            (
+                "https://a.DFS.core.usgovcloudapi.net/dead",
+                Problem::Service("dfs"),
+            ),
+            (
+                "https://a.z9.file.storage.azure.net/dead",
+                Problem::Service("file"),
+            ),
+            (
+                "https://a.z9.web.core.windows.net/dead",
+                Problem::Service("web"),
+            ),
             ("https://a.blob.core.windows.net", Problem::NoContainer),
             ("https://a.blob.core.windows.net/", Problem::NoContainer),
             ("http://127.0.0.1:10000/account", Problem::NoContainer),
@@ -393,6 +440,7 @@ mod tests {
                 Problem::Narrower,
             ),
             ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x y", Problem::NotUrl),
+            ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x#y", Problem::NotUrl),
         ] {
             assert_eq!(secret(&format!("{at}{query}")), Err(expect), "{query}");
         }

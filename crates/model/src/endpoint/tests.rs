@@ -185,6 +185,29 @@ fn errors_that_follow_are_not_told() {
     );
 }
 
+/// RFC 3986 §3.1 and §3.5: a scheme ignores case; a fragment is never sent.
+#[test]
+fn text_hygiene_reads_a_topic_url_as_urls_are_read() {
+    let with = |url: &str| {
+        check(&format!(
+            r#"{{"properties":{{"endpointType":"EventGrid","TopicEndpoint":"{url}","accessKey1":"k"}}}}"#
+        ))
+    };
+    let shown = with("HTTPS://t/api/events");
+    assert!(shown.contains(r#""https://t/api/events""#), "{shown}");
+    for wrong in [
+        "https://t/api/events#top",
+        "ftp://t/api/events",
+        "//t/api/events",
+    ] {
+        let shown = with(wrong);
+        assert!(
+            shown.contains("must be the topic's URL"),
+            "{wrong}: {shown}"
+        );
+    }
+}
+
 #[test]
 fn no_member_is_dropped_in_silence() {
     let hub = format!(r#""endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}""#);

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_retry::journal::{Disk, Full, Gauge, Journal, Usage};
+use twinroute_retry::journal::{Disk, Full, Gauge, Health, Journal, Usage};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
@@ -183,6 +183,33 @@ impl RoomMaker {
              journal holds {} bytes; endpoint {instance}/{name} has most of them: when the journal is full, the oldest \
              of the endpoint furthest above its share are discarded; fix the endpoint, give it a dead-letter container, or replay, export or purge them",
             usage.bytes_max
+        ))
+    }
+
+    /// Says who has most of a journal that cannot be written: nobody is discarded for a full disk, so events are
+    /// refused for all endpoints until somebody makes room.
+    pub(crate) fn full_disk_warning(&self) -> Option<String> {
+        let disk = self.disk.as_ref()?;
+        let Health::Full(reason) = disk.health() else {
+            return None;
+        };
+        let holdings = disk.holdings().into_iter();
+        let most = holdings.max_by_key(|held| held.bytes);
+        let lanes = self.live.lanes();
+        let most = most.filter(|held| held.bytes > 0).and_then(|held| {
+            let lane = lanes.iter().find(|lane| lane.number == Some(held.lane))?;
+            Some((held, lane))
+        });
+        let holder = most.map_or_else(String::new, |(held, lane)| {
+            format!(
+                "; endpoint {}/{} has most of the journal, {} bytes, of which {} are dead letters that are kept here: \
+                 fix the endpoint, or export and purge its dead letters",
+                lane.instance, lane.name, held.bytes, held.dead_letter_bytes
+            )
+        });
+        Some(format!(
+            "the journal cannot be written, so events for all endpoints are refused: {reason}; make room on its \
+             disk{holder}"
         ))
     }
 

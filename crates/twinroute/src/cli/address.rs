@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use twinroute_admin::client::{Client, InvalidClient};
 use twinroute_listen::Address;
+use twinroute_model::pasted;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl FromStr for ServerAddress {
     type Err = InvalidServerAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidServerAddress> {
-        let text = text.trim();
+        let text = pasted::clean(text);
         if let Some(path) = text.strip_prefix("unix:") {
             // `unix:///run/x.sock` is as common as `unix:/run/x.sock`.
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -138,6 +139,8 @@ mod tests {
         for (text, expect) in [
             ("localhost:8081", "http://localhost:8081"),
             (" 127.0.0.1:8081\n", "http://127.0.0.1:8081"),
+            ("\"127.0.0.1:8081\"\r\n", "http://127.0.0.1:8081"),
+            ("\u{feff}127.0.0.1:8081\u{a0}", "http://127.0.0.1:8081"),
             ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
             ("http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
             ("HTTP://LOCALHOST:8081", "http://localhost:8081"),

@@ -96,7 +96,12 @@ impl Whom {
     }
 
     fn client(&self) -> anyhow::Result<Client> {
-        let address: ServerAddress = self.admin.parse().context("--admin")?;
+        // A variable that is set to nothing is none.
+        let admin = match self.admin.trim() {
+            "" => DEFAULT,
+            admin => admin,
+        };
+        let address: ServerAddress = admin.parse().context("--admin")?;
         let shown = self.shown.read(&self.admin, address.wire())?;
         let token = self.token()?;
         let client = if address.wire() == Wire::Tls {
@@ -315,28 +320,11 @@ pub(super) fn seconds(rfc3339: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::sample_status::endpoint_json;
     use twinroute_model::clock::ManualClock;
 
     fn status(endpoints: &[(&str, &[&str])]) -> Status {
-        let endpoint = |name: &&str| {
-            serde_json::json!({
-                "name": name, "endpoint_type": "EventGrid", "state": "healthy", "last_error": "",
-                "backing_off_ms": 0, "matched": 0, "replayed": 0, "queued": 0, "in_flight": 0,
-                "parked": 0, "delivered": 0, "discarded": 0, "discarded_by": {}, "queue_bytes": 0,
-                "memory_bytes": 0, "oldest_age_ms": 0, "latency_p50_ms": 0, "latency_p99_ms": 0,
-                "batches_in_flight_max": 1,
-                "dead_letters": {
-                    "uploaded": 0, "awaiting_upload": 0, "local": 0, "replayed": 0, "by_reason": {},
-                    "bytes": 0, "store": "local", "last_error": "", "backing_off_ms": 0,
-                    "expires_at": "", "expires_in_s": null,
-                },
-                "retry": {
-                    "schedule_s": [], "jitter_percent": 0, "attempts_max": 1, "time_to_live_s": 1,
-                    "standing_still": false, "retry_after_max_s": 1, "probe_interval_max_s": 1,
-                    "when_full": "refuse", "answers": {},
-                },
-            })
-        };
+        let endpoint = |name: &&str| endpoint_json(name, "healthy", "");
         let instances = endpoints.iter().map(|(name, endpoints)| {
             let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
             serde_json::json!({ "name": name, "endpoints": endpoints, "routes": [] })

@@ -21,6 +21,8 @@ mod private_endpoint;
 mod replay;
 mod route;
 mod run;
+#[cfg(test)]
+mod sample_status;
 mod shown;
 mod status;
 mod table;

@@ -39,7 +39,10 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         () = stop.wait() => {
-            tracing::error!("told to stop once more: what was not delivered is lost, uncounted");
+            tracing::error!(
+                "stopped at once by a second signal; what was not delivered waits in the journal \
+                 on disk, or is lost with the one in memory"
+            );
             Ok(ExitCode::FAILURE)
         }
     }

@@ -77,7 +77,14 @@ impl<F: Fn(&str) -> Option<String>> Expander<'_, F> {
                 bail!("`${{` without its `}}`; write `$${{` for the two characters themselves");
             };
             let name = &rest[..end];
-            if name.is_empty() || name.contains(['=', '\0']) {
+            // What stands there in place of a name may be a secret: it is not repeated.
+            if name.contains(":-") {
+                bail!(
+                    "`${{NAME:-…}}` is not known here: a variable has no default; set the variable"
+                );
+            }
+            let is_name = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
+            if name.is_empty() || !name.chars().all(is_name) {
                 bail!("`${{}}` must hold the name of an environment variable");
             }
             match (self.variable)(name) {

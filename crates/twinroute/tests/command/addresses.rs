@@ -52,6 +52,16 @@ fn admin_address_is_taken_in_each_form() {
 }
 
 #[test]
+fn admin_address_of_a_variable_set_to_nothing_is_the_default() {
+    let output = bare(&["ledger"])
+        .env("TWINROUTE_ADMIN", " ")
+        .output()
+        .unwrap();
+    let error = text(&output.stderr);
+    assert!(!error.contains("--admin: has no port"), "{error}");
+}
+
+#[test]
 fn admin_address_and_management_url_may_be_unix_sockets() {
     let folder = session::scene();
     let socket = |name: &str| format!("unix:{}", folder.path().join(name).display());

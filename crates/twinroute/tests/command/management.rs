@@ -1,7 +1,7 @@
 //! Sessions with the commands for people, against a running twinroute and its store.
 
 use crate::harness::{PATIENCE, text};
-use crate::session::{Session, bare, emulator, failed, fill, scene, with_input};
+use crate::session::{EmulatedSession, Session, bare, emulator, failed, fill, scene, with_input};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,15 +9,13 @@ use tokio::runtime::Runtime;
 
 #[test]
 fn from_an_instance_to_a_delivered_event_and_back() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
-    let folder = scene();
-    let session = Session::start(folder.path());
+    let started = EmulatedSession::start();
+    let (session, emulator, runtime) = (&started.session, &started.emulator, &started.runtime);
     let error = session.refused(&["route", "list"]);
     let expect =
         "twinroute: there is no instance yet; make one: twinroute instance create --dt-name NAME\n";
     assert_eq!(error, expect);
-    fill(&session, &emulator);
+    fill(session, emulator);
 
     let names = session.said(&["instance", "list"]);
     assert!(
@@ -71,11 +69,8 @@ fn from_an_instance_to_a_delivered_event_and_back() {
 
 #[test]
 fn what_is_in_use_is_deleted_only_after_what_uses_it() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
-    let folder = scene();
-    let session = Session::start(folder.path());
-    fill(&session, &emulator);
+    let started = EmulatedSession::filled();
+    let session = &started.session;
     let error = session.refused(&["endpoint", "delete", "--en", "hub-1", "--yes"]);
     let expect =
         "twinroute: endpoint plant/hub-1 is in use, or its name is taken\n  Conflict (409): ";
@@ -145,10 +140,8 @@ fn errors_say_first_what_to_do() {
 
 #[test]
 fn an_endpoint_that_does_not_work_is_told_with_its_reason() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
-    let folder = scene();
-    let session = Session::start(folder.path());
+    let started = EmulatedSession::start();
+    let (session, emulator) = (&started.session, &started.emulator);
     session.said(&["instance", "create", "-n", "plant"]);
     // Provisioning asks the destination: this key is refused there.
     let topic = emulator.topic_endpoint("grid");

@@ -1,19 +1,15 @@
 //! `create-drops`: endpoints are updated and their keys rotated without dropping anything.
 
-use crate::session::{Session, emulator, fill, scene};
+use crate::session::EmulatedSession;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
 const SAS: &str =
     "https://acct.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sp=w&se=2099-01-01&sig=c2ln";
 
 #[test]
 fn create_drops_nothing_without_a_word_and_update_nothing_at_all() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
-    let folder = scene();
-    let session = Session::start(folder.path());
-    fill(&session, &emulator);
+    let started = EmulatedSession::filled();
+    let (session, emulator) = (&started.session, &started.emulator);
     let letters = [
         "endpoint",
         "update",
@@ -77,11 +73,8 @@ fn create_drops_nothing_without_a_word_and_update_nothing_at_all() {
 /// Neighbours: whatever else is made by a PUT that replaces the whole.
 #[test]
 fn create_drops_neither_tags_nor_hubs_nor_filters() {
-    let runtime = Runtime::new().unwrap();
-    let emulator = emulator(&runtime);
-    let folder = scene();
-    let session = Session::start(folder.path());
-    fill(&session, &emulator);
+    let started = EmulatedSession::filled();
+    let session = &started.session;
     let error = session.refused(&["instance", "create", "-n", "plant"]);
     assert!(error.contains("\n  remove tags.site (north)\n"), "{error}");
     let error = session.refused(&["route", "create", "--rn", "hot", "--en", "grid-1"]);

@@ -99,6 +99,21 @@ fn signals_reload_and_stop_and_what_is_given_up_is_said() {
 }
 
 #[test]
+fn a_second_signal_ends_a_stop_that_takes_its_time() {
+    let folder = scene();
+    let file = folder.path().join("twinroute.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, config.replace("'0s'", "'60s'")).unwrap();
+    let mut daemon = Daemon::start(folder.path());
+    daemon.post(1);
+    daemon.signal("-TERM");
+    daemon.line("stopping: lanes finish what they have");
+    daemon.signal("-INT");
+    daemon.line("stopped at once by a second signal; what was not delivered waits in the journal");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn validate_refuses_what_run_refuses() {
     let folder = scene();
     write(

@@ -98,6 +98,36 @@ pub(crate) fn with_input(mut command: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// A session beside an emulator that its endpoints may send to. It ends in the order of its members.
+pub(crate) struct EmulatedSession {
+    pub(crate) session: Session,
+    _folder: tempfile::TempDir,
+    pub(crate) emulator: Emulator,
+    pub(crate) runtime: Runtime,
+}
+
+impl EmulatedSession {
+    pub(crate) fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let emulator = emulator(&runtime);
+        let folder = scene();
+        let session = Session::start(folder.path());
+        Self {
+            session,
+            _folder: folder,
+            emulator,
+            runtime,
+        }
+    }
+
+    /// With what [`fill`] makes.
+    pub(crate) fn filled() -> Self {
+        let started = Self::start();
+        fill(&started.session, &started.emulator);
+        started
+    }
+}
+
 pub(crate) fn emulator(runtime: &Runtime) -> Emulator {
     let settings = Settings {
         event_grid_topics: vec![EventGridSettings::new("grid")],

@@ -48,7 +48,7 @@ fn lines<'a>(lines: impl Iterator<Item = &'a str>, numbers: Numbers) -> Vec<Stri
 fn fits(shown: &[String], came: &[String]) -> bool {
     match shown.split_first() {
         None => came.is_empty(),
-        Some((first, rest)) if first == "..." => {
+        Some((first, rest)) if first.trim_start() == "..." => {
             (0..=came.len()).any(|skipped| fits(rest, &came[skipped..]))
         }
         Some((first, rest)) => match came.split_first() {

@@ -3,7 +3,9 @@
 //!
 //! A page is one session in a copy of `config/`, its blocks in their order. A block that cannot run here has a comment
 //! with the reason right above it: `<!-- not run: … -->`. Others that are understood there: `<!-- prepare: … -->`, commands
-//! that the text tells of in words, and `<!-- numbers vary -->`. Times, hashes and latencies are elided, a line `...`
+//! that the text tells of in words, and `<!-- numbers vary -->`. A comment
+//! `<!-- file: NAME -->` above any other fence has it written to that file. Files that a page takes for granted without
+//! showing them stand in the folder `scenes/` under its name. Times, hashes and latencies are elided, a line `...`
 //! stands for any lines, and `…` at the end of one for the rest of it.
 //!
 //! Documented ports are taken by others on a machine that works: each session has free ones in their place, in commands,
@@ -51,35 +53,42 @@ fn pages() -> Vec<PathBuf> {
 fn follow(name: &str) {
     let page = Page::read(&repository(), Path::new(name));
     let mut session = Session::start(&page);
-    let mut complaints = Vec::new();
+    let mut complaints = 0;
     for block in &page.blocks {
         if let Treatment::Run { prepare } = &block.treatment {
             for command in prepare {
                 session.prepare(command);
             }
-            complaints.extend(run(&mut session, name, block));
+            complaints += usize::from(!fits(&mut session, name, block));
         }
     }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+    assert_eq!(complaints, 0, "blocks of {name} differ");
 }
 
-fn run(session: &mut Session, name: &str, block: &Block) -> Option<String> {
+/// Follows a block, and says at once where it differs: a later command may panic.
+fn fits(session: &mut Session, name: &str, block: &Block) -> bool {
     for command in &block.commands {
         if let Err(difference) = session.follow(command, block.numbers) {
             let (line, text) = (command.line, &command.text);
-            return Some(format!("{name}:{line}: $ {text}\n{difference}"));
+            eprintln!("{name}:{line}: $ {text}\n{difference}\n");
+            return false;
         }
     }
-    None
+    true
 }
 
 /// The pages that have a session; a page with blocks that run must be among them.
-const FOLLOWED: [&str; 5] = [
+const FOLLOWED: [&str; 10] = [
     "README.md",
     "docs/emulator.md",
     "docs/guide/network.md",
     "docs/guide/sidecar.md",
     "docs/management-api.md",
+    "docs/http-api.md",
+    "docs/operations.md",
+    "docs/guide/daemon.md",
+    "docs/guide/identity.md",
+    "docs/configuration.md",
 ];
 
 #[test]
@@ -105,6 +114,31 @@ fn pages_sidecar_guide_can_be_followed() {
 #[test]
 fn pages_management_api_can_be_followed() {
     follow(FOLLOWED[4]);
+}
+
+#[test]
+fn pages_http_api_can_be_followed() {
+    follow(FOLLOWED[5]);
+}
+
+#[test]
+fn pages_operations_can_be_followed() {
+    follow(FOLLOWED[6]);
+}
+
+#[test]
+fn pages_daemon_guide_can_be_followed() {
+    follow(FOLLOWED[7]);
+}
+
+#[test]
+fn pages_identity_guide_can_be_followed() {
+    follow(FOLLOWED[8]);
+}
+
+#[test]
+fn pages_configuration_can_be_followed() {
+    follow(FOLLOWED[9]);
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Reads the `console` blocks of a page.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Folders that are named as pages.
+const SCENES: &str = "crates/twinroute/tests/pages/scenes";
 
 /// A page and its blocks.
 pub(crate) struct Page {
     pub(crate) text: String,
+    /// A folder of files that the page takes for granted, in the reader's folder beside `config/`.
+    pub(crate) scene: Option<PathBuf>,
     pub(crate) blocks: Vec<Block>,
 }
 
@@ -49,13 +54,20 @@ impl Page {
     pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(root.join(path)).unwrap();
         let blocks = blocks(&text);
-        Self { text, blocks }
+        let scene = path.file_stem().map(|name| root.join(SCENES).join(name));
+        Self {
+            text,
+            scene: scene.filter(|folder| folder.is_dir()),
+            blocks,
+        }
     }
 }
 
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut comments: Vec<String> = Vec::new();
+    // Commands that make the shown files, for the next block that runs.
+    let mut files: Vec<String> = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         let trimmed = line.trim_start();
@@ -77,14 +89,32 @@ fn blocks(text: &str) -> Vec<Block> {
                 .map(|(number, line)| (number + 1, line.get(indent..).unwrap_or_default()))
                 .collect();
             if trimmed == "```console" {
-                blocks.push(block(number + 1, &comments, &within));
+                let mut block = block(number + 1, &comments, &within);
+                if let Treatment::Run { prepare } = &mut block.treatment {
+                    files.append(prepare);
+                    *prepare = std::mem::take(&mut files);
+                }
+                blocks.push(block);
             }
+            let names = comments
+                .iter()
+                .filter_map(|line| line.strip_prefix("file:"));
+            files.extend(names.map(|name| file(name.trim(), &within)));
             comments.clear();
         } else {
             comments.clear();
         }
     }
     blocks
+}
+
+/// What a reader does with a file that the page shows.
+fn file(name: &str, within: &[(usize, &str)]) -> String {
+    let lines = within.iter().map(|(_, line)| format!("{line}\n"));
+    let text: String = lines.collect();
+    format!(
+        "mkdir -p $(dirname {name}); cat > {name} <<'END OF FILE'\n{text}END OF FILE\nchmod 600 {name}"
+    )
 }
 
 fn block(line: usize, comments: &[String], within: &[(usize, &str)]) -> Block {
@@ -169,16 +199,23 @@ HTTP/1.1 202
 $ echo b   # it's fine
 b
 ```
+<!-- file: c/d.toml -->
+```toml
+e = 1
+```
 <!-- not run: it needs an account -->
 ```console
 $ az login
+```
+```console
+$ echo f
 ```
 ```json
 $ no command
 ```
 ";
     let blocks = blocks(page);
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     let texts: Vec<&str> = blocks[0]
         .commands
         .iter()
@@ -192,4 +229,8 @@ $ no command
     assert_eq!(blocks[0].numbers, Numbers::Vary);
     assert!(matches!(&blocks[0].treatment, Treatment::Run { prepare } if prepare == &["cd x"]));
     assert!(matches!(&blocks[1].treatment, Treatment::NotRun { .. }));
+    let Treatment::Run { prepare } = &blocks[2].treatment else {
+        panic!("{:?}", blocks[2])
+    };
+    assert!(prepare[0].contains("> c/d.toml") && prepare[0].contains("\ne = 1\n"));
 }

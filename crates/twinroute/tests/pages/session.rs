@@ -24,18 +24,24 @@ const SETTLED: Duration = Duration::from_secs(20);
 const MARK: &str = "\u{1}exit ";
 
 /// Ports that the program itself has as defaults.
-const DEFAULTS: [u16; 10] = [8080, 8081, 8082, 8083, 5672, 10000, 8443, 5671, 10443, 8444];
+const DEFAULTS: [u16; 11] = [
+    8080, 8081, 8082, 8083, 5672, 10000, 8443, 5671, 10443, 8444, 8084,
+];
+
+/// Folders that only root may make, and those of the session in their place.
+const PLACES: [(&str, &str); 2] = [("/run/twinroute", "run"), ("/var/lib/twinroute", "lib")];
 
 /// A server says one of these when it can be asked.
 const READY: [&str; 3] = ["answers /status", "Ctrl-C stops it", "\"amqp\""];
 
 /// What only asks can be asked again.
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 7] = [
     "status",
     "ledger",
     "deadletter list",
     "replay list",
     "emulator read",
+    "journal verify",
     "curl",
 ];
 
@@ -66,9 +72,16 @@ impl Drop for Session {
 impl Session {
     pub(crate) fn start(page: &Page) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ports = ports(&page.text);
         let root = folder.path().join("work");
-        copy(&repository().join("config"), &root.join("config"), &ports);
+        copy(&repository().join("config"), &root.join("config"));
+        if let Some(scene) = &page.scene {
+            copy(scene, &root);
+        }
+        let ports = ports(&format!("{}{}", page.text, texts(&root)));
+        put_in_place(&root, &ports, folder.path());
+        for (_, place) in PLACES {
+            fs::create_dir(folder.path().join(place)).unwrap();
+        }
         fs::create_dir(folder.path().join("servers")).unwrap();
         let bin = folder.path().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -221,12 +234,16 @@ impl Session {
     }
 
     fn with_free_ports(&self, text: &str) -> String {
-        translated(text, self.ports.iter().map(|(shown, free)| (*shown, *free)))
+        in_place(text, &self.ports, self.folder.path())
     }
 
     fn with_documented_ports(&self, text: &str) -> String {
         let text = translated(text, self.ports.iter().map(|(shown, free)| (*free, *shown)));
-        text.replace(&self.folder.path().join("work").display().to_string(), "")
+        let folder = self.folder.path().display();
+        let text = text.replace(&format!("{folder}/work"), "");
+        PLACES.iter().fold(text, |text, (shown, place)| {
+            text.replace(&format!("{folder}/{place}"), shown)
+        })
     }
 }
 
@@ -286,22 +303,53 @@ fn translated(text: &str, ports: impl Iterator<Item = (u16, u16)>) -> String {
     out
 }
 
-fn copy(from: &Path, to: &Path, ports: &BTreeMap<u16, u16>) {
+/// What is documented, with free ports and the session's own folders.
+fn in_place(text: &str, ports: &BTreeMap<u16, u16>, folder: &Path) -> String {
+    let text = translated(text, ports.iter().map(|(shown, free)| (*shown, *free)));
+    PLACES.iter().fold(text, |text, (shown, place)| {
+        text.replace(shown, &folder.join(place).display().to_string())
+    })
+}
+
+/// Copies a folder, but for data of somebody who tried it there.
+fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            // Data of somebody who tried it here.
-            if entry.file_name() != "data" && entry.file_name() != "management" {
-                copy(&entry.path(), &target, ports);
-            }
-            continue;
+        if !entry.file_type().unwrap().is_dir() {
+            fs::copy(entry.path(), &target).unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+        } else if entry.file_name() != "data" && entry.file_name() != "management" {
+            copy(&entry.path(), &target);
         }
-        let text = fs::read_to_string(entry.path()).unwrap();
-        let pairs = ports.iter().map(|(shown, free)| (*shown, *free));
-        fs::write(&target, translated(&text, pairs)).unwrap();
-        fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+fn texts(folder: &Path) -> String {
+    let files = files(folder).into_iter();
+    files
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect()
+}
+
+fn put_in_place(root: &Path, ports: &BTreeMap<u16, u16>, folder: &Path) {
+    for file in files(root) {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, in_place(&text, ports, folder)).unwrap();
     }
 }
 
@@ -310,6 +358,8 @@ fn tools(bin: &Path, folder: &Path, ports: &BTreeMap<u16, u16>) {
     let real = env!("CARGO_BIN_EXE_twinroute");
     let servers = folder.join("servers");
     let (amqp, http, blob) = (ports[&5672], ports[&8082], ports[&10000]);
+    let (identity, entra) = (ports[&8084], ports[&8444]);
+    let (amqp_tls, blob_tls) = (ports[&5671], ports[&10443]);
     let twinroute = format!(
         r#"#!/bin/bash
 serve() {{
@@ -325,6 +375,9 @@ case "$1 $2" in
 'emulator '*)
     case "$*" in *--help*) ;; *-port*) ;;
     *) set -- "$@" --amqp-port {amqp} --http-port {http} --blob-port {blob} ;; esac
+    case "$*" in *--identities*)
+        set -- "$@" --identity-port {identity} --entra-port {entra}
+        set -- "$@" --amqp-tls-port {amqp_tls} --blob-tls-port {blob_tls} ;; esac
     serve "$@" ;;
 'run '*) serve "$@" ;;
 esac

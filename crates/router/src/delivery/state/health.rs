@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    pub(super) fn recover(&mut self) {
+    pub(super) fn recover(&mut self, now: Instant) {
         if let Some(fault) = self.health.recover() {
             self.epoch += 1;
             tracing::info!(
@@ -95,8 +95,7 @@ impl State {
                 "the endpoint takes events again"
             );
         }
-        let settings = &self.setup.settings;
-        if self.overflowing && self.queue.queued() < settings.queue_events_max / 2 {
+        if self.overflowing && self.has_room_again(now) {
             self.overflowing = false;
             tracing::warn!(endpoint = self.label, "the endpoint's queue has room");
         }

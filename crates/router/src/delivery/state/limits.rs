@@ -6,7 +6,7 @@ use crate::delivery::queue::{Caps, Room};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_model::settings::WhenFull;
+use twinroute_model::settings::{EndpointSettings, WhenFull};
 use twinroute_retry::dead_letter::Reason as DeathReason;
 
 /// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what
@@ -174,6 +174,13 @@ impl State {
         }
     }
 
+    /// Whether a queue that was full is far enough from its limits to say so.
+    pub(super) fn has_room_again(&self, now: Instant) -> bool {
+        let oldest = self.queue.oldest().map(|oldest| oldest.age(now));
+        let (queued, bytes) = (self.queue.queued(), self.queue.bytes() as u64);
+        is_below_half(&self.setup.settings, queued, bytes, oldest)
+    }
+
     /// Keeps what accepting reads up to date.
     pub(super) fn note_fullness(&self, now: Instant) {
         let settings = &self.setup.settings;
@@ -185,5 +192,51 @@ impl State {
                 || old.is_some_and(|(most, oldest)| oldest.age(now) >= most)
         };
         self.refusing.store(full, Ordering::Relaxed);
+    }
+}
+
+/// Whether a queue is below half of each of its limits: an endpoint that is slower than its input keeps its queue at
+/// one of them, whichever that is, and must not be logged at each batch that comes through.
+fn is_below_half(
+    settings: &EndpointSettings,
+    queued: usize,
+    bytes: u64,
+    oldest: Option<Duration>,
+) -> bool {
+    let old = settings.queue_age_limit().zip(oldest);
+    queued < settings.queue_events_max / 2
+        && bytes < settings.queue_bytes_max.as_u64() / 2
+        && old.is_none_or(|(most, age)| age < most / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue of large events is full long before it has many of them: it was logged as full, and as having room, at
+    /// each batch.
+    #[test]
+    fn a_queue_full_by_bytes_or_age_has_no_room_for_having_few_events() {
+        let settings = EndpointSettings {
+            queue_age_max: Duration::from_secs(60),
+            ..EndpointSettings::default()
+        };
+        let (events, bytes) = (settings.queue_events_max, settings.queue_bytes_max.as_u64());
+        let young = Some(Duration::from_secs(1));
+        for (queued, held, oldest, expect) in [
+            (10, 1_000, young, true),
+            (0, 0, None, true),
+            (events / 2, 1_000, young, false),
+            (10, bytes, young, false),
+            (10, bytes / 2, young, false),
+            (10, bytes / 2 - 1, young, true),
+            (10, 1_000, Some(Duration::from_secs(59)), false),
+            (10, 1_000, Some(Duration::from_secs(30)), false),
+        ] {
+            let is_below = is_below_half(&settings, queued, held, oldest);
+            assert_eq!(is_below, expect, "{queued} {held} {oldest:?}");
+        }
+        let ageless = EndpointSettings::default();
+        assert!(is_below_half(&ageless, 10, 1_000, Some(Duration::MAX)));
     }
 }

@@ -79,7 +79,7 @@ impl State {
         if flight.epoch == self.epoch {
             match fault {
                 Some(fault) => self.back_off(&fault, now),
-                None if answered => self.recover(),
+                None if answered => self.recover(now),
                 None => {}
             }
             self.update_still(now);

@@ -263,19 +263,59 @@ fn read_file(path: &Path) -> io::Result<String> {
 ///
 /// Hidden files are passed over: Kubernetes and editors keep theirs beside ours.
 fn json_files(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
-    entries(folder, faults)
-        .into_iter()
-        .filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "json"))
-        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
-        .collect()
+    let named = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+    let mut files = Vec::new();
+    for path in entries(folder, faults).into_iter().filter(named) {
+        match found(&path) {
+            Ok(None) => continue,
+            Ok(Some(found)) if found.is_file() => {}
+            // What is not read counts as absent, and what is absent is removed: never by a link that leads nowhere.
+            Ok(Some(_)) => {
+                faults.push(at(&path, "", "is not a file; remove or rename it"));
+                continue;
+            }
+            Err(error) => {
+                faults.push(at(&path, "", &format!("cannot be read: {error}")));
+                continue;
+            }
+        }
+        if let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) {
+            files.push((stem.to_owned(), path));
+        }
+    }
+    files
+}
+
+/// What stands at a path, along links; nothing when it was removed since its folder was read.
+fn found(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(_)
+            if fs::symlink_metadata(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn subfolders(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
-    entries(folder, faults)
-        .into_iter()
-        .filter(|path| path.is_dir())
-        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
-        .collect()
+    let mut folders = Vec::new();
+    for path in entries(folder, faults) {
+        match found(&path) {
+            Ok(Some(found)) if found.is_dir() => {}
+            Ok(_) => continue,
+            Err(error) => {
+                faults.push(at(&path, "", &format!("cannot be read: {error}")));
+                continue;
+            }
+        }
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            folders.push((name.to_owned(), path));
+        }
+    }
+    folders
 }
 
 fn entries(folder: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
@@ -292,11 +332,14 @@ fn entries(folder: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
             .and_then(|name| name.to_str())
             .is_some_and(|name| !name.starts_with('.'))
     };
-    let mut paths: Vec<PathBuf> = read
-        .take(FILES_MAX + 1)
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(visible)
-        .collect();
+    let mut paths = Vec::new();
+    for entry in read.take(FILES_MAX + 1) {
+        match entry {
+            Ok(entry) => paths.push(entry.path()),
+            Err(error) => faults.push(at(folder, "", &format!("cannot be read: {error}"))),
+        }
+    }
+    paths.retain(visible);
     if paths.len() > FILES_MAX {
         faults.push(at(folder, "", &format!("has more than {FILES_MAX} files")));
     }

@@ -111,3 +111,46 @@ fn a_file_says_from_where_an_instance_is_reached() {
         "{faults}"
     );
 }
+
+/// What is not read counts as absent, and an absent endpoint is removed with its queue.
+#[cfg(unix)]
+#[test]
+fn lost_watch_neighbours_that_cannot_be_read_are_faults_and_not_absent() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "endpoints/hub-1.json", HUB);
+    let read = || {
+        let faults = folder(root.path()).read().err();
+        faults.map_or_else(String::new, |faults| faults.to_string())
+    };
+    assert_eq!(read(), "");
+    let link = |to: &str, at: &str| {
+        let at = root.path().join(at);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, at).unwrap();
+    };
+    for (at, expect) in [
+        ("endpoints/hub-2.json", "cannot be read: No such file"),
+        ("routes/r1.json", "cannot be read: No such file"),
+        ("instances/second", "cannot be read: No such file"),
+    ] {
+        link("nowhere", at);
+        let shown = read();
+        assert!(
+            shown.contains(expect) && shown.contains(at),
+            "{at}: {shown}"
+        );
+        fs::remove_file(root.path().join(at)).unwrap();
+    }
+    link("hub-2.json", "endpoints/hub-2.json");
+    assert!(read().contains("hub-2.json"), "a link to itself");
+    fs::remove_file(root.path().join("endpoints/hub-2.json")).unwrap();
+    fs::create_dir(root.path().join("endpoints/hub-2.json")).unwrap();
+    assert!(
+        read().contains("is not a file; remove or rename it"),
+        "a folder in place of a file"
+    );
+    fs::remove_dir(root.path().join("endpoints/hub-2.json")).unwrap();
+    link("hub-1.json", "endpoints/.hidden.json");
+    write(root.path(), "instances/notes.txt", "no instance");
+    assert_eq!(read(), "");
+}

@@ -7,6 +7,7 @@
 
 use super::entity::Entity;
 use super::list::facts;
+use super::secret_options::{ConnectionStrings, DeadLetterContainer, TopicKeys};
 use crate::cli::arm::replace::may_replace;
 use crate::cli::arm::{INSTANCES, Instance, Replacing, Waiting, secret, show};
 use anyhow::{Context as _, bail};
@@ -15,7 +16,6 @@ use reqwest::Method;
 use secret::Reader;
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use twinroute_model::secret::Secret;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Kind {
@@ -38,18 +38,8 @@ pub(crate) struct Grid {
     /// The topic's URL: https://<topic>.<region>-1.eventgrid.azure.net/api/events.
     #[arg(long, value_name = "URL")]
     topic_endpoint: String,
-    /// The topic's access key.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    key: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    key_env: Option<String>,
-    /// Its other access key, which is used when the first is refused.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    secondary_key: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    secondary_key_env: Option<String>,
+    #[command(flatten)]
+    keys: TopicKeys,
     #[command(flatten)]
     common: Common,
 }
@@ -94,18 +84,8 @@ pub(crate) struct Access {
     /// With connection strings, or as an identity; as the other options say when left out.
     #[arg(long, value_enum, ignore_case = true)]
     auth_type: Option<AuthType>,
-    /// The connection string.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    connection_string: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    connection_string_env: Option<String>,
-    /// The connection string with the other key, which is used when the first is refused.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    secondary_connection_string: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    secondary_connection_string_env: Option<String>,
+    #[command(flatten)]
+    strings: ConnectionStrings,
     /// The identity to write as: `[system]`, the instance's own, or the ARM id of a user-assigned one.
     #[arg(long, value_name = "[system]|ID")]
     identity: Option<String>,
@@ -132,15 +112,8 @@ pub(crate) struct Common {
     /// The endpoint: 3 to 49 letters, digits and hyphens.
     #[arg(long, value_name = "NAME", visible_alias = "en")]
     endpoint_name: String,
-    /// The SAS URI of the container for dead letters: of a key-based endpoint.
-    #[arg(long, value_name = "SECRET", visible_alias = "dsu", value_parser = secret::parse)]
-    deadletter_sas_uri: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    deadletter_sas_uri_env: Option<String>,
-    /// The URI of the container for dead letters: of an identity-based endpoint.
-    #[arg(long, value_name = "URI", visible_alias = "du")]
-    deadletter_uri: Option<String>,
+    #[command(flatten)]
+    dead_letters: DeadLetterContainer,
     /// Does not wait until it is provisioned.
     #[arg(long)]
     no_wait: bool,
@@ -199,15 +172,11 @@ impl Common {
         properties: &mut Value,
         secrets: &mut Reader<'_>,
     ) -> anyhow::Result<()> {
-        let sas = secrets.read(
-            "--deadletter-sas-uri",
-            self.deadletter_sas_uri.as_ref(),
-            self.deadletter_sas_uri_env.as_deref(),
-        )?;
+        let sas = self.dead_letters.sas_uri(secrets)?;
         if let Some(sas) = sas {
             properties["deadLetterSecret"] = sas.expose().into();
         }
-        if let Some(uri) = &self.deadletter_uri {
+        if let Some(uri) = &self.dead_letters.deadletter_uri {
             properties["deadLetterUri"] = uri.as_str().into();
         }
         Ok(())
@@ -243,17 +212,13 @@ impl Grid {
         {
             bail!("--topic-endpoint is of the topic {topic}, --eventgrid-topic says {named}");
         }
-        let key = secrets.read("--key", self.key.as_ref(), self.key_env.as_deref())?;
+        let key = self.keys.first(secrets)?;
         let key = key.context("give the topic's access key with --key or --key-env")?;
         let mut properties = json!({
             "endpointType": "EventGrid", "authenticationType": "KeyBased",
             "TopicEndpoint": self.topic_endpoint, "accessKey1": key.expose(),
         });
-        let second = secrets.read(
-            "--secondary-key",
-            self.secondary_key.as_ref(),
-            self.secondary_key_env.as_deref(),
-        )?;
+        let second = self.keys.second(secrets)?;
         if let Some(second) = second {
             properties["accessKey2"] = second.expose().into();
         }
@@ -292,16 +257,8 @@ impl Access {
         secrets: &mut Reader<'_>,
     ) -> anyhow::Result<Value> {
         let mut properties = json!({ "endpointType": members.kind });
-        let first = secrets.read(
-            "--connection-string",
-            self.connection_string.as_ref(),
-            self.connection_string_env.as_deref(),
-        )?;
-        let second = secrets.read(
-            "--secondary-connection-string",
-            self.secondary_connection_string.as_ref(),
-            self.secondary_connection_string_env.as_deref(),
-        )?;
+        let first = self.strings.first(secrets)?;
+        let second = self.strings.second(secrets)?;
         if self.auth_type() == AuthType::IdentityBased {
             if first.is_some() || second.is_some() {
                 bail!(

@@ -3,6 +3,7 @@
 mod create;
 mod entity;
 mod list;
+mod secret_options;
 mod steer;
 mod update;
 

@@ -7,6 +7,7 @@
 
 use super::entity::Entity;
 use super::list::{Which, facts};
+use super::secret_options::{ConnectionStrings, DeadLetterContainer, TopicKeys};
 use crate::cli::arm::{Client, INSTANCES, Waiting, secret, show};
 use anyhow::bail;
 use clap::{ArgGroup, Args, ValueEnum};
@@ -22,30 +23,10 @@ pub(crate) struct Update {
     /// Event Grid: the topic's URL; a new one needs its keys, too.
     #[arg(long, value_name = "URL")]
     topic_endpoint: Option<String>,
-    /// Event Grid: the topic's access key.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    key: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    key_env: Option<String>,
-    /// Event Grid: its other access key.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    secondary_key: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    secondary_key_env: Option<String>,
-    /// Event hub or Service Bus topic: the connection string.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    connection_string: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    connection_string_env: Option<String>,
-    /// The connection string with the other key.
-    #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
-    secondary_connection_string: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    secondary_connection_string_env: Option<String>,
+    #[command(flatten)]
+    keys: TopicKeys,
+    #[command(flatten)]
+    strings: ConnectionStrings,
     /// Takes the other key away.
     #[arg(long)]
     no_secondary: bool,
@@ -58,15 +39,8 @@ pub(crate) struct Update {
     /// The identity to write as: `[system]`, the instance's own, or the ARM id of a user-assigned one.
     #[arg(long, value_name = "[system]|ID")]
     identity: Option<String>,
-    /// The SAS URI of the container for dead letters: of a key-based endpoint.
-    #[arg(long, value_name = "SECRET", visible_alias = "dsu", value_parser = secret::parse)]
-    deadletter_sas_uri: Option<Secret>,
-    /// The environment variable with it.
-    #[arg(long, value_name = "NAME")]
-    deadletter_sas_uri_env: Option<String>,
-    /// The URI of the container for dead letters: of an identity-based endpoint.
-    #[arg(long, value_name = "URI", visible_alias = "du")]
-    deadletter_uri: Option<String>,
+    #[command(flatten)]
+    dead_letters: DeadLetterContainer,
     /// Takes the container for dead letters away.
     #[arg(long, conflicts_with_all = ["deadletter_sas_uri", "deadletter_sas_uri_env", "deadletter_uri"])]
     no_deadletter: bool,
@@ -137,31 +111,18 @@ impl Update {
         let kind = kind(properties)?;
         let is_grid = kind == EndpointType::EventGrid;
         let [first, second] = kind.keys();
-        for (option, given, variable, of_grid, member) in [
-            ("--key", &self.key, &self.key_env, true, first),
-            (
-                "--secondary-key",
-                &self.secondary_key,
-                &self.secondary_key_env,
-                true,
-                second,
-            ),
+        let second_string = "--secondary-connection-string";
+        for (option, read, of_grid, member) in [
+            ("--key", self.keys.first(secrets)?, true, first),
+            ("--secondary-key", self.keys.second(secrets)?, true, second),
             (
                 "--connection-string",
-                &self.connection_string,
-                &self.connection_string_env,
+                self.strings.first(secrets)?,
                 false,
                 first,
             ),
-            (
-                "--secondary-connection-string",
-                &self.secondary_connection_string,
-                &self.secondary_connection_string_env,
-                false,
-                second,
-            ),
+            (second_string, self.strings.second(secrets)?, false, second),
         ] {
-            let read = secrets.read(option, given.as_ref(), variable.as_deref())?;
             let Some(secret) = read else { continue };
             if of_grid != is_grid {
                 let other = if is_grid {
@@ -178,13 +139,11 @@ impl Update {
             properties[member] = complete(kind, option, &secret, entity)?.expose().into();
         }
         self.apply_place(properties, kind)?;
-        let option = "--deadletter-sas-uri";
-        let variable = self.deadletter_sas_uri_env.as_deref();
-        if let Some(sas) = secrets.read(option, self.deadletter_sas_uri.as_ref(), variable)? {
+        if let Some(sas) = self.dead_letters.sas_uri(secrets)? {
             remove(properties, "deadLetterUri");
             properties["deadLetterSecret"] = sas.expose().into();
         }
-        if let Some(uri) = &self.deadletter_uri {
+        if let Some(uri) = &self.dead_letters.deadletter_uri {
             remove(properties, "deadLetterSecret");
             properties["deadLetterUri"] = uri.as_str().into();
         }
