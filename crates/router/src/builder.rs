@@ -1,13 +1,13 @@
 //! What a router is made of, before it runs.
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
-use crate::damage::Damage;
+use crate::damage::JournalDamage;
 use crate::expiry::WARNING_BEFORE;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::{Definitions, Faults};
-use crate::table::{CustomEndpoint, Live, LiveParts, RecoveredLanes, RunningLanes};
+use crate::table::{CustomEndpoint, LiveParts, LiveTable, RecoveredLanes, RunningLanes};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -386,11 +386,11 @@ impl Builder {
                 .routes
                 .push(route);
         }
-        let (mut damage, mut last) = (Damage::default(), None);
+        let (mut damage, mut last) = (JournalDamage::default(), None);
         let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
-                damage = Damage::of(&recovered);
+                damage = JournalDamage::of(&recovered);
                 last = self.last_definitions.map(LastEndpoints::open);
                 let recovered = RecoveredLanes::new(disk.clone(), recovered);
                 (Journal::Disk(disk), Some(recovered))
@@ -409,7 +409,7 @@ impl Builder {
             removed_grace: self.removed_grace,
             journal_bytes_max: self.journal_bytes_max,
         };
-        let live = Live::new(parts, lanes, last);
+        let live = LiveTable::new(parts, lanes, last);
         live.apply(&definitions)?;
         let create = |folder: PathBuf| {
             let created = Notes::create(folder.clone());

@@ -1,7 +1,7 @@
 //! Looking at dead letters that are kept here, and steering endpoints by hand.
 
 pub use crate::delivery::Purged;
-use crate::delivery::{Dead, Lane};
+use crate::delivery::{KeptDeadLetter, Lane};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -321,7 +321,7 @@ impl DeadLetterCursor {
 
 /// Some dead letters of a lane that a query may want.
 pub(crate) struct FoundDeadLetters {
-    pub(crate) letters: Vec<(u64, Dead)>,
+    pub(crate) letters: Vec<(u64, KeptDeadLetter)>,
     pub(crate) looked_at: usize,
     /// The last one looked at.
     pub(crate) last: u64,
@@ -356,7 +356,7 @@ pub(crate) fn some_of(
     found
 }
 
-fn view(lane: &Lane, sequence: u64, dead: &Dead, event: &Event) -> DeadLetterView {
+fn view(lane: &Lane, sequence: u64, dead: &KeptDeadLetter, event: &Event) -> DeadLetterView {
     let about = &dead.about;
     DeadLetterView {
         instance: lane.instance.to_string(),

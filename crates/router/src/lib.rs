@@ -46,11 +46,11 @@
 
 pub mod accept;
 mod builder;
+mod credential_refresh;
 mod damage;
 pub mod dead_letters;
 mod delivery;
 pub mod expiry;
-mod refusals;
 pub mod replay;
 mod router;
 pub mod sealed_file;
@@ -63,9 +63,9 @@ mod user_code;
 pub use accept::{ADMISSION_WAIT_MAX, Admitted};
 pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
 pub use builder::{BuildError, Builder};
+pub use credential_refresh::CredentialRefresh;
 pub use damage::{LOST, UNKNOWN};
 pub use delivery::Outcomes;
-pub use refusals::Looks;
 pub use router::Router;
 pub use table::last_definitions::LastDefinitions;
 pub use table::{check, source};

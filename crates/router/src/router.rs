@@ -5,18 +5,18 @@ use crate::accept::{
     DuplicateWindow, Duplicates, RoomMaker, UnreadableDelivery, UnreadableKeeper, UnreadableLanes,
     give_turns, unreadable_warnings,
 };
-use crate::damage::{self, Damage};
+use crate::credential_refresh::CredentialRefresh;
+use crate::damage::{self, JournalDamage};
 use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
 use crate::expiry::{self, Expiry};
-use crate::refusals::Looks;
-use crate::replay::{ReplayError, ReplayRequest, ReplayStatus, Replays};
+use crate::replay::{ReplayError, ReplayJobs, ReplayRequest, ReplayStatus};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
-use crate::table::Live;
+use crate::table::LiveTable;
 use crate::table::source::{Definitions, Faults};
 use crate::user_code;
 use metrics::gauge;
@@ -42,20 +42,20 @@ pub struct Router {
 
 /// What a router is made of. None of its own tasks holds on to all of it, so that they keep no router alive.
 struct RouterParts {
-    live: Arc<Live>,
+    live: Arc<LiveTable>,
     admission: Arc<Admission>,
     appender: Arc<Appender>,
     acceptor: Arc<Acceptor>,
     /// Where repeats are known.
     duplicates: Option<Arc<Duplicates>>,
     room: Arc<RoomMaker>,
-    replays: Replays,
+    replays: ReplayJobs,
     gauge: Gauge,
     journal_kind: &'static str,
     /// The journal on disk, where it is.
     disk: Option<Disk>,
     /// What had become of it when it was opened.
-    damage: Damage,
+    damage: JournalDamage,
     /// How the source of definitions goes.
     source: OnceLock<ShowSource>,
     /// What ends beside credentials of endpoints.
@@ -105,9 +105,9 @@ impl RouterParts {
 impl Router {
     /// Runs with a table that is in use already.
     pub(crate) fn start(
-        live: Live,
+        live: LiveTable,
         unreadable: &UnreadableLanes,
-        (journal, damage): (Journal, Damage),
+        (journal, damage): (Journal, JournalDamage),
         notes: Option<Notes>,
         duplicates: Option<DuplicateWindow>,
         expiry_warning: Duration,
@@ -128,9 +128,9 @@ impl Router {
             Arc::clone(&appender),
         ));
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));
-        drop(tokio::spawn(Live::forget_ended(Arc::downgrade(&live))));
+        drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
         unreadable.connect(&acceptor);
-        let replays = Replays::new(Arc::clone(&live), Arc::clone(&appender), notes);
+        let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes);
         replays.resume();
         let parts = RouterParts {
             live,
@@ -407,11 +407,11 @@ impl Router {
         }
     }
 
-    /// Says when the sources of secrets and definitions are to be looked at again, because an endpoint
-    /// refuses its credential. For one caller, who looks and has [`Router::apply`] use what is new.
+    /// Says when the sources of secrets and definitions are to be read again, because an endpoint
+    /// refuses its credential. For one caller, who reads them and has [`Router::apply`] use what is new.
     #[must_use]
-    pub fn looks(&self) -> Looks {
-        self.parts.live.looks()
+    pub fn credential_refresh(&self) -> CredentialRefresh {
+        self.parts.live.credential_refresh()
     }
 
     /// Has the status show how the source of definitions goes; the first call counts. `show` is asked at each

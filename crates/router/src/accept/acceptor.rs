@@ -5,9 +5,9 @@ use super::answer::{AcceptError, Accepted, AckLevel};
 use super::appender::Appender;
 use super::duplicates::{ClaimedBatch, Duplicates, FirstFailed};
 use super::matched_batch::MatchedBatch;
-use super::receipt::{Receipt, Tally};
-use crate::delivery::{Arrival, TrackedBatch};
-use crate::table::{CompiledInstance, Live, MatchScratch};
+use super::receipt::{BatchReceipt, EventTally};
+use crate::delivery::{LaneArrival, TrackedBatch};
+use crate::table::{CompiledInstance, LiveTable, MatchScratch};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// Accepts batches of producers.
 pub(crate) struct Acceptor {
-    live: Arc<Live>,
+    live: Arc<LiveTable>,
     admission: Arc<Admission>,
     /// Where repeats are to be known.
     duplicates: Option<Arc<Duplicates>>,
     appender: Arc<Appender>,
-    tally: Arc<Tally>,
+    tally: Arc<EventTally>,
     /// Whether a stop is over: nobody waits for deliveries any more.
     stopped: watch::Sender<bool>,
 }
@@ -45,7 +45,7 @@ impl Drop for Acceptor {
 
 impl Acceptor {
     pub(crate) fn new(
-        live: Arc<Live>,
+        live: Arc<LiveTable>,
         admission: Arc<Admission>,
         duplicates: Option<Arc<Duplicates>>,
         appender: Arc<Appender>,
@@ -55,12 +55,12 @@ impl Acceptor {
             admission,
             duplicates,
             appender,
-            tally: Arc::new(Tally::new()),
+            tally: Arc::new(EventTally::new()),
             stopped: watch::Sender::new(false),
         }
     }
 
-    pub(crate) fn live(&self) -> &Arc<Live> {
+    pub(crate) fn live(&self) -> &Arc<LiveTable> {
         &self.live
     }
 
@@ -69,7 +69,7 @@ impl Acceptor {
     }
 
     /// What was accepted since the start.
-    pub(crate) fn tally(&self) -> &Tally {
+    pub(crate) fn tally(&self) -> &EventTally {
         &self.tally
     }
 
@@ -178,11 +178,11 @@ impl Acceptor {
         if let Some(tracked) = &tracked {
             matched.expect(lanes, &tracked.0);
         }
-        let arrival = Arrival::Matched {
+        let arrival = LaneArrival::Matched {
             came: Instant::now(),
             tracker: tracked.as_ref().map(|tracked| Arc::clone(&tracked.0)),
         };
-        let receipt = Receipt::new(
+        let receipt = BatchReceipt::new(
             &accepted,
             Arc::clone(&self.tally),
             (Arc::clone(&compiled), scratch),

@@ -57,7 +57,7 @@ const WAITING_MAX: usize = 16 << 10;
 /// Gives out turns. One for a router; the task that refills it is [`give_turns`].
 #[derive(Debug)]
 pub(crate) struct Admission {
-    turns: Mutex<Turns>,
+    turns: Mutex<AdmissionTurns>,
     /// Tells the task that credit was spent, or is wanted.
     wanted: Notify,
     /// Tells the task that the disk has caught up.
@@ -69,7 +69,7 @@ pub(crate) struct Admission {
 }
 
 #[derive(Debug)]
-struct Turns {
+struct AdmissionTurns {
     /// Bytes that may be accepted; below 0 when a batch was larger.
     credit: i64,
     /// What a turn adds.
@@ -109,7 +109,7 @@ impl Admission {
         let workers = i64::try_from(Handle::current().metrics().num_workers()).unwrap_or(1);
         let turn_bytes = TURN_BYTES * workers.max(1);
         Self {
-            turns: Mutex::new(Turns {
+            turns: Mutex::new(AdmissionTurns {
                 credit: turn_bytes * TURNS_SAVED,
                 turn_bytes,
                 waiting: VecDeque::new(),
@@ -123,7 +123,7 @@ impl Admission {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Turns> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionTurns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -316,7 +316,7 @@ impl Admission {
     }
 }
 
-impl Turns {
+impl AdmissionTurns {
     /// True when the credit runs low by it, so that the task is to be woken.
     fn spend(&mut self, cost: i64) -> bool {
         let before = self.credit;

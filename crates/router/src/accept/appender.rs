@@ -2,12 +2,12 @@
 
 use super::admission::Admission;
 use super::answer::{AcceptError, AckLevel};
-use super::commit::{self, Commit, DurableBatch};
+use super::commit::{self, CommitMessage, DurableBatch};
 use super::drain::DrainRate;
 use super::matched_batch::{LaneDeliveries, MatchedBatch};
-use super::receipt::Receipt;
+use super::receipt::BatchReceipt;
 use super::room_maker::RoomMaker;
-use crate::delivery::{Arrival, DeliveryTracker, Lane};
+use crate::delivery::{DeliveryTracker, Lane, LaneArrival};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct Appender {
     room: Arc<RoomMaker>,
     admission: Arc<Admission>,
     /// The way of events from a journal on disk to their lanes.
-    commits: Option<mpsc::UnboundedSender<Commit>>,
+    commits: Option<mpsc::UnboundedSender<CommitMessage>>,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
 }
@@ -88,7 +88,7 @@ impl Appender {
     pub(crate) async fn handed_over(&self, until: Instant) {
         if let Some(commits) = &self.commits {
             let (done, handed_over) = oneshot::channel();
-            if commits.send(Commit::Barrier(done)).is_ok() {
+            if commits.send(CommitMessage::Barrier(done)).is_ok() {
                 drop(timeout_at(until, handed_over).await);
             }
         }
@@ -104,8 +104,8 @@ impl Appender {
         lanes: &[Arc<Lane>],
         mut batch: MatchedBatch,
         level: AckLevel,
-        arrival: Arrival,
-        receipt: Receipt,
+        arrival: LaneArrival,
+        receipt: BatchReceipt,
     ) -> Result<Option<OnDisk>, AcceptError> {
         if batch.is_empty() {
             receipt.accepted();
@@ -139,8 +139,8 @@ impl Appender {
         lanes: &[Arc<Lane>],
         batch: &mut MatchedBatch,
         level: AckLevel,
-        arrival: &Arrival,
-        receipt: &mut Option<Receipt>,
+        arrival: &LaneArrival,
+        receipt: &mut Option<BatchReceipt>,
     ) -> Result<Option<OnDisk>, AppendError> {
         let mut journal = self.lock();
         // Once more under the lock: lanes that are told to stop must not get another event.
@@ -180,7 +180,7 @@ impl Appender {
         twin: u64,
         tracker: &Arc<DeliveryTracker>,
     ) -> Result<Option<OnDisk>, AcceptError> {
-        let arrival = Arrival::Replayed {
+        let arrival = LaneArrival::Replayed {
             of,
             came: Instant::now(),
             tracker: Arc::clone(tracker),
@@ -212,7 +212,7 @@ impl Appender {
                     lane: Arc::clone(lane),
                     entries: appended.entries,
                 }];
-                let receipt = Receipt::default();
+                let receipt = BatchReceipt::default();
                 let sent = self.commit(deliveries, arrival, bytes, appended.durable, receipt);
                 sent.map(Some).map_err(|error| self.not_appended(error))
             }
@@ -223,10 +223,10 @@ impl Appender {
     fn commit(
         &self,
         deliveries: Vec<LaneDeliveries>,
-        arrival: Arrival,
+        arrival: LaneArrival,
         bytes: u64,
         durable: DurableTicket,
-        receipt: Receipt,
+        receipt: BatchReceipt,
     ) -> Result<OnDisk, AppendError> {
         let commits = self.commits.as_ref();
         let commits = commits.expect("a journal on disk comes with a way to the lanes");
@@ -239,7 +239,7 @@ impl Appender {
             unsynced: self.admission.unsynced(bytes),
             done,
         };
-        let sent = commits.send(Commit::Batch(Box::new(batch)));
+        let sent = commits.send(CommitMessage::Batch(Box::new(batch)));
         sent.map_err(|_| AppendError::Closed)?;
         Ok(on_disk)
     }

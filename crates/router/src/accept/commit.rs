@@ -5,8 +5,8 @@
 
 use super::admission::UnsyncedBytes;
 use super::matched_batch::LaneDeliveries;
-use super::receipt::Receipt;
-use crate::delivery::Arrival;
+use super::receipt::BatchReceipt;
+use crate::delivery::LaneArrival;
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use twinroute_retry::journal::{DurableTicket, NotDurable};
 
 /// What the task is given.
-pub(super) enum Commit {
+pub(super) enum CommitMessage {
     Batch(Box<DurableBatch>),
     /// Answers once everything before it was handed over.
     Barrier(oneshot::Sender<()>),
@@ -23,10 +23,10 @@ pub(super) enum Commit {
 /// A batch that is on its way to the disk.
 pub(super) struct DurableBatch {
     pub(super) deliveries: Vec<LaneDeliveries>,
-    pub(super) arrival: Arrival,
+    pub(super) arrival: LaneArrival,
     pub(super) durable: DurableTicket,
     /// What is noted once it is there.
-    pub(super) receipt: Receipt,
+    pub(super) receipt: BatchReceipt,
     /// Counts its bytes until the lanes have it.
     pub(super) unsynced: UnsyncedBytes,
     /// Who waits for the acknowledgement, if anybody does.
@@ -34,18 +34,18 @@ pub(super) struct DurableBatch {
 }
 
 /// Hands batches to their lanes until nobody can send any more.
-pub(super) async fn run(mut commits: mpsc::UnboundedReceiver<Commit>, lost: Arc<AtomicU64>) {
+pub(super) async fn run(mut commits: mpsc::UnboundedReceiver<CommitMessage>, lost: Arc<AtomicU64>) {
     let lost_total = counter!("twinroute_events_lost_total");
     while let Some(commit) = commits.recv().await {
         match commit {
-            Commit::Batch(batch) => {
+            CommitMessage::Batch(batch) => {
                 hand_over(*batch, |events| {
                     lost.fetch_add(events, Ordering::Relaxed);
                     lost_total.increment(events);
                 })
                 .await;
             }
-            Commit::Barrier(done) => drop(done.send(())),
+            CommitMessage::Barrier(done) => drop(done.send(())),
         }
     }
 }

@@ -10,10 +10,10 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// The rate at which the journal gives bytes free.
 #[derive(Debug)]
-pub(crate) struct DrainRate(Mutex<Sample>);
+pub(crate) struct DrainRate(Mutex<DrainSample>);
 
 #[derive(Debug)]
-struct Sample {
+struct DrainSample {
     at: Instant,
     bytes_released: u64,
     bytes_per_second: f64,
@@ -21,7 +21,7 @@ struct Sample {
 
 impl DrainRate {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Sample {
+        Self(Mutex::new(DrainSample {
             at: Instant::now(),
             bytes_released: 0,
             bytes_per_second: 0.0,

@@ -5,7 +5,7 @@
 //! 128 bits, so that nobody can send events that are taken for others, and no text of an event is held.
 //!
 //! A key is *on its way* from the moment a batch claims it until the batch is accepted; then it is
-//! remembered for the window's length. A batch that is not accepted leaves nothing behind. [`Window`] is
+//! remembered for the window's length. A batch that is not accepted leaves nothing behind. [`SeenEvents`] is
 //! pure; [`Duplicates`] shares one, and lets repeats wait for what is on its way.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -29,9 +29,9 @@ pub struct DuplicateWindow {
 
 /// What an event is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key([u64; 2]);
+pub(crate) struct EventKey([u64; 2]);
 
-impl Hash for Key {
+impl Hash for EventKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // It is a hash already; half of it tells places apart.
         state.write_u64(self.0[0]);
@@ -44,13 +44,13 @@ type BatchNumber = u64;
 /// Where a key stands. One word, since there are many: the batch it is on its way with, marked by the
 /// highest bit, or the milliseconds from the window's start to when it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Standing(u64);
+struct KeyStanding(u64);
 
 const ON_ITS_WAY: u64 = 1 << 63;
 
 /// What claiming the keys of a batch came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Claimed {
+pub(crate) enum WindowClaim {
     /// Those that are new are on their way now.
     Taken {
         batch: BatchNumber,
@@ -63,16 +63,16 @@ pub(crate) enum Claimed {
 
 /// Remembers keys; bounded, and pure: the time comes with each call and never goes back.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(crate) struct SeenEvents {
     settings: DuplicateWindow,
     begun: Instant,
-    keys: HashMap<Key, Standing, BuildHasherDefault<AsHashed>>,
+    keys: HashMap<EventKey, KeyStanding, BuildHasherDefault<AsHashed>>,
     /// Accepted keys, in the order of their times.
-    accepted: VecDeque<Key>,
+    accepted: VecDeque<EventKey>,
     batches: BatchNumber,
 }
 
-impl Window {
+impl SeenEvents {
     pub(crate) fn new(settings: DuplicateWindow, now: Instant) -> Self {
         Self {
             settings,
@@ -84,29 +84,29 @@ impl Window {
     }
 
     /// Claims the keys of a batch, all or none.
-    pub(crate) fn claim(&mut self, keys: &[Key], now: Instant) -> Claimed {
+    pub(crate) fn claim(&mut self, keys: &[EventKey], now: Instant) -> WindowClaim {
         self.expire(now);
-        let standing = |key| self.keys.get(key).copied().map(Standing::batch);
+        let standing = |key| self.keys.get(key).copied().map(KeyStanding::batch);
         if let Some(batch) = keys.iter().filter_map(standing).flatten().next() {
-            return Claimed::Wait(batch);
+            return WindowClaim::Wait(batch);
         }
         self.batches += 1;
         let batch = self.batches;
         // Once it is in, a second one of the same batch is a repeat too.
-        let mut is_repeat = |key: &Key| match self.keys.contains_key(key) {
+        let mut is_repeat = |key: &EventKey| match self.keys.contains_key(key) {
             true => true,
             false => {
-                self.keys.insert(*key, Standing(ON_ITS_WAY | batch));
+                self.keys.insert(*key, KeyStanding(ON_ITS_WAY | batch));
                 false
             }
         };
         let repeats = keys.iter().map(&mut is_repeat).collect();
-        Claimed::Taken { batch, repeats }
+        WindowClaim::Taken { batch, repeats }
     }
 
     /// The keys that a batch claimed were accepted, all of them.
-    pub(crate) fn accept(&mut self, keys: &[Key], now: Instant) {
-        let at = Standing(self.millis(now));
+    pub(crate) fn accept(&mut self, keys: &[EventKey], now: Instant) {
+        let at = KeyStanding(self.millis(now));
         for key in keys {
             self.keys.insert(*key, at);
             self.accepted.push_back(*key);
@@ -118,7 +118,7 @@ impl Window {
     }
 
     /// The batch that claimed keys was not accepted.
-    pub(crate) fn forget(&mut self, keys: &[Key]) {
+    pub(crate) fn forget(&mut self, keys: &[EventKey]) {
         for key in keys {
             self.keys.remove(key);
         }
@@ -133,7 +133,7 @@ impl Window {
         let length = u64::try_from(self.settings.length.as_millis()).unwrap_or(u64::MAX);
         let now = self.millis(now);
         while let Some(oldest) = self.accepted.front() {
-            let Some(Standing(at)) = self.keys.get(oldest) else {
+            let Some(KeyStanding(at)) = self.keys.get(oldest) else {
                 unreachable!("an accepted key has a time");
             };
             if at.saturating_add(length) > now {
@@ -155,7 +155,7 @@ impl Window {
     }
 }
 
-impl Standing {
+impl KeyStanding {
     /// The batch it is on its way with.
     fn batch(self) -> Option<BatchNumber> {
         (self.0 & ON_ITS_WAY != 0).then_some(self.0 & !ON_ITS_WAY)
@@ -185,23 +185,23 @@ impl Hasher for AsHashed {
 pub(crate) struct Duplicates {
     /// The secret that keys are hashed with: drawn for this process, so that collisions cannot be made.
     secret: RandomState,
-    shared: Mutex<Shared>,
+    shared: Mutex<DuplicatesState>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    window: Window,
+struct DuplicatesState {
+    window: SeenEvents,
     /// Who waits for batches that are on their way. `None` is told as yet.
     waiting: HashMap<BatchNumber, watch::Sender<Option<bool>>>,
 }
 
 /// The keys of a batch that is on its way. Dropping it has them forgotten and fails who waits for it.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct BatchClaim {
     duplicates: Arc<Duplicates>,
     batch: BatchNumber,
     /// Those that it put on their way.
-    keys: Vec<Key>,
+    keys: Vec<EventKey>,
 }
 
 /// What a batch is found to be.
@@ -211,7 +211,7 @@ pub(crate) struct ClaimedBatch {
     pub(crate) repeats: Vec<bool>,
     /// Whether one of them repeats an event of an earlier batch.
     pub(crate) earlier: bool,
-    pub(crate) claim: Claim,
+    pub(crate) claim: BatchClaim,
 }
 
 /// The batch whose event is repeated was not accepted.
@@ -222,41 +222,44 @@ impl Duplicates {
     pub(crate) fn new(settings: DuplicateWindow) -> Arc<Self> {
         Arc::new(Self {
             secret: RandomState::new(),
-            shared: Mutex::new(Shared {
-                window: Window::new(settings, Instant::now()),
+            shared: Mutex::new(DuplicatesState {
+                window: SeenEvents::new(settings, Instant::now()),
                 waiting: HashMap::new(),
             }),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, DuplicatesState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The keys of events.
-    pub(crate) fn keys(&self, instance: &InstanceName, events: &[Event]) -> Vec<Key> {
+    pub(crate) fn keys(&self, instance: &InstanceName, events: &[Event]) -> Vec<EventKey> {
         let key = |event: &Event| {
             // One secret with two prefixes is as good as two secrets.
             let half = |number: u8| {
                 self.secret
                     .hash_one((number, instance, event.source(), event.id()))
             };
-            Key([half(0), half(1)])
+            EventKey([half(0), half(1)])
         };
         events.iter().map(key).collect()
     }
 
     /// Claims the keys of a batch. Where one is on its way with another batch, that is waited for, with
     /// nothing claimed meanwhile; if the other one is not accepted, neither is this.
-    pub(crate) async fn claim(self: &Arc<Self>, keys: &[Key]) -> Result<ClaimedBatch, FirstFailed> {
+    pub(crate) async fn claim(
+        self: &Arc<Self>,
+        keys: &[EventKey],
+    ) -> Result<ClaimedBatch, FirstFailed> {
         loop {
             let mut outcome = {
                 let shared = &mut *self.lock();
                 match shared.window.claim(keys, Instant::now()) {
-                    Claimed::Taken { batch, repeats } => {
+                    WindowClaim::Taken { batch, repeats } => {
                         return Ok(self.fresh(keys, batch, repeats));
                     }
-                    Claimed::Wait(batch) => {
+                    WindowClaim::Wait(batch) => {
                         let told = shared.waiting.entry(batch);
                         told.or_insert_with(|| watch::Sender::new(None)).subscribe()
                     }
@@ -272,7 +275,7 @@ impl Duplicates {
 
     fn fresh(
         self: &Arc<Self>,
-        keys: &[Key],
+        keys: &[EventKey],
         batch: BatchNumber,
         repeats: Vec<bool>,
     ) -> ClaimedBatch {
@@ -280,14 +283,14 @@ impl Duplicates {
             let pairs = keys.iter().zip(&repeats);
             pairs.filter_map(move |(key, is)| (*is == repeat).then_some(*key))
         };
-        let own: Vec<Key> = of(false).collect();
+        let own: Vec<EventKey> = of(false).collect();
         let mut repeated = of(true).peekable();
         let earlier = repeated.peek().is_some() && {
-            let own: HashSet<Key> = own.iter().copied().collect();
+            let own: HashSet<EventKey> = own.iter().copied().collect();
             repeated.any(|key| !own.contains(&key))
         };
         drop(repeated);
-        let claim = Claim {
+        let claim = BatchClaim {
             duplicates: Arc::clone(self),
             batch,
             keys: own,
@@ -305,7 +308,7 @@ impl Duplicates {
     }
 }
 
-impl Claim {
+impl BatchClaim {
     /// The batch was accepted.
     pub(crate) fn accept(mut self) {
         let keys = std::mem::take(&mut self.keys);
@@ -315,7 +318,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for BatchClaim {
     fn drop(&mut self) {
         // What was accepted has told already, and has no keys left.
         let shared = &mut *self.duplicates.lock();
@@ -324,7 +327,7 @@ impl Drop for Claim {
     }
 }
 
-impl Shared {
+impl DuplicatesState {
     fn tell(&mut self, batch: BatchNumber, accepted: bool) {
         if let Some(waiting) = self.waiting.remove(&batch) {
             waiting.send_replace(Some(accepted));

@@ -2,12 +2,12 @@ use super::*;
 use proptest::prelude::*;
 use twinroute_model::event::{Limits, Parts};
 
-fn key(number: u64) -> Key {
+fn key(number: u64) -> EventKey {
     // Spread like a hash, which the table relies on.
-    Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number])
+    EventKey([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number])
 }
 
-fn keys(numbers: impl IntoIterator<Item = u64>) -> Vec<Key> {
+fn keys(numbers: impl IntoIterator<Item = u64>) -> Vec<EventKey> {
     numbers.into_iter().map(key).collect()
 }
 
@@ -51,7 +51,7 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Claim(Vec<u64>),
+    BatchClaim(Vec<u64>),
     /// Ends one of the batches on their way.
     End {
         which: prop::sample::Index,
@@ -62,7 +62,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => prop::collection::vec(0_u64..12, 0..5).prop_map(Step::Claim),
+        3 => prop::collection::vec(0_u64..12, 0..5).prop_map(Step::BatchClaim),
         2 => (any::<prop::sample::Index>(), any::<bool>())
             .prop_map(|(which, accepted)| Step::End { which, accepted }),
         1 => (0_u64..8).prop_map(Step::Pass),
@@ -78,17 +78,17 @@ proptest! {
     ) {
         let settings = seconds(length, events_max);
         let begun = Instant::now();
-        let (mut window, mut model) = (Window::new(settings, begun), Model::default());
+        let (mut window, mut model) = (SeenEvents::new(settings, begun), Model::default());
         let mut passed = 0;
         for step in steps {
             let now = begun + Duration::from_secs(passed);
             match step {
                 Step::Pass(some) => passed += some,
-                Step::Claim(numbers) => {
+                Step::BatchClaim(numbers) => {
                     model.expire(settings, passed);
                     match (window.claim(&keys(numbers.clone()), now), model.claim(&numbers)) {
-                        (Claimed::Wait(batch), Err(expected)) => prop_assert_eq!(batch, expected),
-                        (Claimed::Taken { batch, repeats }, Ok(expected)) => {
+                        (WindowClaim::Wait(batch), Err(expected)) => prop_assert_eq!(batch, expected),
+                        (WindowClaim::Taken { batch, repeats }, Ok(expected)) => {
                             prop_assert_eq!(&repeats, &expected);
                             let new = numbers.into_iter().zip(repeats);
                             let new = new.filter(|(_, repeat)| !repeat).map(|(number, _)| number);
@@ -122,18 +122,21 @@ proptest! {
 fn a_remembered_event_takes_no_more_bytes_than_said() {
     let begun = Instant::now();
     for events_max in [1000, 8193, 60_000, 100_000, 114_700] {
-        let mut window = Window::new(seconds(600, events_max), begun);
+        let mut window = SeenEvents::new(seconds(600, events_max), begun);
         // More than fit, so that the oldest leave.
         for number in 0..events_max as u64 * 5 / 4 {
             let keys = [key(number)];
-            assert!(matches!(window.claim(&keys, begun), Claimed::Taken { .. }));
+            assert!(matches!(
+                window.claim(&keys, begun),
+                WindowClaim::Taken { .. }
+            ));
             window.accept(&keys, begun);
         }
         assert_eq!(window.len(), events_max);
         // A table is at most seven eighths full; each place has a byte of control.
-        let place = size_of::<(Key, Standing)>() + 1;
+        let place = size_of::<(EventKey, KeyStanding)>() + 1;
         let table = window.keys.capacity() / 7 * 8 * place;
-        let line = window.accepted.capacity() * size_of::<Key>();
+        let line = window.accepted.capacity() * size_of::<EventKey>();
         let each = (table + line).div_ceil(events_max);
         assert!(each <= 96, "{each} bytes of each of {events_max}");
     }
@@ -158,10 +161,10 @@ async fn keys_tell_instances_sources_and_ids_apart() {
         key("plant-1", "a", "bb"),
         key("plant-1", "b", "a"),
     ];
-    let distinct: HashSet<Key> = all.iter().copied().collect();
+    let distinct: HashSet<EventKey> = all.iter().copied().collect();
     assert_eq!(distinct.len(), all.len());
     assert_eq!(key("PLANT-1", "a", "b"), all[0], "names ignore case");
-    let Key([first, second]) = all[0];
+    let EventKey([first, second]) = all[0];
     assert_ne!(first, second);
     let other = Duplicates::new(seconds(60, 10));
     let foreign = other.keys(&name("plant-1"), &[event("b", "a")])[0];

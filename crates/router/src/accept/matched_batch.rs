@@ -1,6 +1,6 @@
 //! A batch between its match and its lanes.
 
-use crate::delivery::{Arrival, BatchBacklog, DeliveryTracker, Lane};
+use crate::delivery::{BatchBacklog, DeliveryTracker, Lane, LaneArrival};
 use crate::table::LaneIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl MatchedBatch {
     }
 
     /// Gives every lane its events.
-    pub(super) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &Arrival) {
+    pub(super) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &LaneArrival) {
         if let [_] = &*entries {
             for lane in &self.lanes {
                 all[*lane as usize].push(&entries, arrival);

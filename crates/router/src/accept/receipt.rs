@@ -1,7 +1,7 @@
 //! What is noted of a batch once it is accepted, whoever still waits for the answer by then.
 
 use super::answer::Accepted;
-use super::duplicates::Claim;
+use super::duplicates::BatchClaim;
 use crate::table::{CompiledInstance, MatchScratch};
 use metrics::{Counter, counter};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts events since the start.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct EventTally {
     accepted: AtomicU64,
     unmatched: AtomicU64,
     duplicates: AtomicU64,
@@ -19,7 +19,7 @@ pub(crate) struct Tally {
     refused_total: Counter,
 }
 
-impl Tally {
+impl EventTally {
     pub(crate) fn new() -> Self {
         Self {
             accepted: AtomicU64::new(0),
@@ -55,9 +55,9 @@ impl Tally {
 /// What is to be noted of a batch. Dropped without that, the batch was not accepted: nothing is counted,
 /// and its events are no duplicates when they come again. The default is that of a batch that is no producer's.
 #[derive(Debug, Default)]
-pub(super) struct Receipt {
+pub(super) struct BatchReceipt {
     /// Where it is counted; nowhere when it is no producer's, or was counted.
-    tally: Option<Arc<Tally>>,
+    tally: Option<Arc<EventTally>>,
     /// Events that are no duplicates.
     events: u64,
     unmatched: u64,
@@ -66,16 +66,16 @@ pub(super) struct Receipt {
     answered_early: u64,
     /// Which routes matched.
     matched: Option<(Arc<CompiledInstance>, MatchScratch)>,
-    claim: Option<Claim>,
+    claim: Option<BatchClaim>,
 }
 
-impl Receipt {
+impl BatchReceipt {
     /// Of a producer's batch, as it is to be answered.
     pub(super) fn new(
         accepted: &Accepted,
-        tally: Arc<Tally>,
+        tally: Arc<EventTally>,
         matched: (Arc<CompiledInstance>, MatchScratch),
-        claim: Option<Claim>,
+        claim: Option<BatchClaim>,
     ) -> Self {
         Self {
             tally: Some(tally),

@@ -7,9 +7,9 @@
 //! never less than what the journal holds: while somebody is within its share and the journal is full, somebody else
 //! is above its own.
 
-use crate::delivery::{Evictable, Lane, LaneRoom};
+use crate::delivery::{EvictionKind, Lane, LaneRoom};
 use crate::status::InstanceStatus;
-use crate::table::Live;
+use crate::table::LiveTable;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, PoisonError};
@@ -25,11 +25,11 @@ const SPARE_BYTES_MAX: u64 = 1 << 20;
 
 /// Makes room in the journal. Who does so does it alone, so that nothing is discarded twice for the same want.
 pub(crate) struct RoomMaker {
-    live: Arc<Live>,
+    live: Arc<LiveTable>,
     gauge: Gauge,
     /// The journal on disk, where it is.
     disk: Option<Disk>,
-    turn: Mutex<Option<Exhausted>>,
+    turn: Mutex<Option<ExhaustedJournal>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
 
@@ -49,22 +49,22 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How things stood when nobody was above its share.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Exhausted {
+pub(crate) struct ExhaustedJournal {
     at: Instant,
     bytes_released: u64,
 }
 
-impl Exhausted {
+impl ExhaustedJournal {
     fn holds(&self, usage: Usage) -> bool {
         self.bytes_released == usage.bytes_released && self.at.elapsed() < ASK_AGAIN
     }
 }
 
 /// The right to make room, until it is dropped.
-pub(crate) type RoomTurn<'a> = MutexGuard<'a, Option<Exhausted>>;
+pub(crate) type RoomTurn<'a> = MutexGuard<'a, Option<ExhaustedJournal>>;
 
 impl RoomMaker {
-    pub(crate) fn new(live: Arc<Live>, journal: &Journal) -> Self {
+    pub(crate) fn new(live: Arc<LiveTable>, journal: &Journal) -> Self {
         Self {
             live,
             gauge: journal.gauge(),
@@ -122,21 +122,22 @@ impl RoomMaker {
         let made = match disk {
             None => {
                 let rooms = lanes.iter().map(|lane| lane.room_taken()).collect();
-                let excess = Excess::of(&lanes, rooms, usage.bytes_max);
+                let excess = LanesAboveShare::of(&lanes, rooms, usage.bytes_max);
                 excess.evict(|_, bytes| (bytes, lacking(gauge.usage(), bytes_new) == 0))
             }
             Some(disk) => {
                 let spare = (usage.bytes_max / SPARE).min(SPARE_BYTES_MAX);
                 let wanted = lacking(usage, bytes_new) + spare;
-                let excess = Excess::of(&lanes, rooms_on_disk(disk, &lanes), usage.bytes_max);
-                let mut freed = Freed::default();
+                let excess =
+                    LanesAboveShare::of(&lanes, rooms_on_disk(disk, &lanes), usage.bytes_max);
+                let mut freed = FreedRoom::default();
                 excess.evict(|sequence, _| {
                     let bytes = freed.add(disk.held(sequence), sequence);
                     (bytes, freed.bytes >= wanted)
                 })
             }
         };
-        **turn = (!made).then(|| Exhausted {
+        **turn = (!made).then(|| ExhaustedJournal {
             at: Instant::now(),
             bytes_released: usage.bytes_released,
         });
@@ -260,12 +261,12 @@ fn rooms_on_disk(disk: &Disk, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
 
 /// What evictions give back once the journal on disk knows of them: an event goes when its last lane has settled it.
 #[derive(Default)]
-struct Freed {
+struct FreedRoom {
     bytes: u64,
     evicted: HashMap<u64, usize>,
 }
 
-impl Freed {
+impl FreedRoom {
     /// Counts an eviction, of an event with so many bytes and lanes; gives its bytes.
     fn add(&mut self, held: Option<(u64, usize)>, sequence: u64) -> u64 {
         let Some((bytes, lanes)) = held else { return 0 };
@@ -279,13 +280,13 @@ impl Freed {
 }
 
 /// Lanes above their share.
-struct Excess<'a> {
+struct LanesAboveShare<'a> {
     lanes: &'a [Arc<Lane>],
     /// By how many bytes, and which.
     above: Vec<(u64, Reverse<usize>)>,
 }
 
-impl<'a> Excess<'a> {
+impl<'a> LanesAboveShare<'a> {
     fn of(lanes: &'a [Arc<Lane>], rooms: Vec<LaneRoom>, bytes_max: u64) -> Self {
         let sharing = rooms.iter().filter(|room| room.has_share).count();
         let share = share(bytes_max, sharing);
@@ -305,7 +306,7 @@ impl<'a> Excess<'a> {
     /// bytes of its event and says by how many its lane has less. False when nothing was evicted.
     fn evict(self, mut enough: impl FnMut(u64, u64) -> (u64, bool)) -> bool {
         let (mut above, mut made) = (self.above, false);
-        for what in Evictable::ALL {
+        for what in EvictionKind::ALL {
             let mut furthest: BinaryHeap<_> = above.drain(..).collect();
             while let Some((bytes, Reverse(place))) = furthest.pop() {
                 let Some(evicted) = self.lanes[place].evict(what) else {

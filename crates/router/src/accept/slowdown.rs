@@ -13,10 +13,10 @@ const OVER_AFTER: Duration = Duration::from_secs(10);
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub(crate) struct Slowdown(Mutex<Known>);
+pub(crate) struct Slowdown(Mutex<SlowdownState>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct SlowdownState {
     since: Option<Instant>,
     /// When a producer was slowed or refused last.
     last: Option<Instant>,
@@ -43,7 +43,7 @@ pub(crate) struct SlowdownCounts {
 }
 
 impl Slowdown {
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, SlowdownState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +84,7 @@ impl Slowdown {
     }
 }
 
-impl Known {
+impl SlowdownState {
     fn begin(&mut self, now: Instant, waited: Duration) {
         self.end(now);
         self.last = Some(now);

@@ -17,8 +17,8 @@
 use super::acceptor::Acceptor;
 use super::answer::{AcceptError, AckLevel};
 use super::matched_batch::MatchedBatch;
-use super::receipt::Receipt;
-use crate::delivery::{self, Arrival};
+use super::receipt::BatchReceipt;
+use crate::delivery::{self, LaneArrival};
 use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
 use crate::status::{EndpointStatus, InstanceStatus};
 use crate::unreadable_endpoint::{ENDPOINT, ENDPOINT_TYPE};
@@ -108,8 +108,8 @@ impl UnreadableLanes {
     }
 
     /// What one is made of.
-    pub(crate) fn setup(&self, instance: &InstanceName) -> delivery::Setup {
-        delivery::Setup {
+    pub(crate) fn setup(&self, instance: &InstanceName) -> delivery::LaneSetup {
+        delivery::LaneSetup {
             endpoint_type: ENDPOINT_TYPE,
             sink: UserSink::of(SecondReader {
                 instance: instance.clone(),
@@ -162,7 +162,7 @@ impl UnreadableKeeper {
         }
         let lane = acceptor.live().unreadable_lane(&name);
         let lanes = [lane.ok_or(AcceptError::Stopping)?];
-        let arrival = Arrival::Matched {
+        let arrival = LaneArrival::Matched {
             came: Instant::now(),
             tracker: None,
         };
@@ -170,7 +170,7 @@ impl UnreadableKeeper {
         for event in events {
             matched.add(event, &[0], &lanes);
         }
-        let (level, receipt) = (AckLevel::Durable, Receipt::default());
+        let (level, receipt) = (AckLevel::Durable, BatchReceipt::default());
         let appender = acceptor.appender();
         let appended = appender.append(&lanes, matched, level, arrival, receipt);
         let Some(on_disk) = appended.await? else {

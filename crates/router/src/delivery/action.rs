@@ -1,7 +1,7 @@
 //! What a lane's state has its loop do, and what comes back of it.
 
-use super::dead::Dead;
-use super::in_flight::Flight;
+use super::in_flight::InFlightBatch;
+use super::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{EndpointFault, Outcome};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
@@ -11,22 +11,22 @@ use twinroute_retry::journal::{Disk, Unreadable};
 
 /// What the loop is to do next.
 pub(super) enum LaneAction {
-    Send(Flight),
+    Send(InFlightBatch),
     /// Ask this one for its limits: it took the place of the one that was asked.
     OtherSink(UserSink),
     Probe(CredentialProbe),
-    Upload(Box<Upload>),
+    DeadLetterUpload(Box<DeadLetterUpload>),
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
 }
 
 /// What came back of it.
-pub(super) enum Completed {
+pub(super) enum CompletedAction {
     /// Nothing for an event that the disk did not give back.
-    Batch(Flight, Vec<Option<Outcome>>),
+    Batch(InFlightBatch, Vec<Option<Outcome>>),
     Probe(CredentialProbe, Result<(), EndpointFault>),
-    Upload(Box<Upload>, Stored),
+    DeadLetterUpload(Box<DeadLetterUpload>, UploadOutcome),
 }
 
 /// Whether the destination takes the credential is to be asked.
@@ -37,9 +37,9 @@ pub(super) struct CredentialProbe {
 }
 
 /// A dead letter on its way to its store.
-pub(super) struct Upload {
+pub(super) struct DeadLetterUpload {
     pub(super) sequence: u64,
-    pub(super) dead: Dead,
+    pub(super) dead: KeptDeadLetter,
     pub(super) store: UserStore,
     /// Where the event is read from, if it is not in memory.
     pub(super) disk: Option<Disk>,
@@ -49,7 +49,7 @@ pub(super) struct Upload {
 }
 
 /// How that went.
-pub(super) enum Stored {
+pub(super) enum UploadOutcome {
     Done,
     Unreadable(Unreadable),
     Failed(EndpointFault),

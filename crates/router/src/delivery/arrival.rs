@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Why there are deliveries, when their events were accepted, and who waits for how they end.
 #[derive(Clone, Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum LaneArrival {
     /// Routes matched.
     Matched {
         came: Instant,
@@ -20,7 +20,7 @@ pub(crate) enum Arrival {
     },
 }
 
-impl Arrival {
+impl LaneArrival {
     pub(super) fn came(&self) -> Instant {
         match self {
             Self::Matched { came, .. } | Self::Replayed { came, .. } => *came,

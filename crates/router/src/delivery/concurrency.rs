@@ -14,7 +14,7 @@ const TYPICAL_WEIGHT: u32 = 8;
 
 /// The adaptive limit of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Concurrency {
+pub(crate) struct AdaptiveConcurrency {
     limit: f64,
     /// The quickest batch; forgotten slowly, so that an endpoint may become another one.
     quickest: Option<Duration>,
@@ -22,7 +22,7 @@ pub(crate) struct Concurrency {
     typical: Option<Duration>,
 }
 
-impl Concurrency {
+impl AdaptiveConcurrency {
     /// Begins at the cap: most endpoints keep up.
     pub(crate) fn new() -> Self {
         Self {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn halves_when_throttled_and_comes_back_one_by_one() {
-        let mut concurrency = Concurrency::new();
+        let mut concurrency = AdaptiveConcurrency::new();
         assert_eq!(concurrency.limit(8), 8);
         concurrency.overloaded(8);
         assert_eq!(concurrency.limit(8), 4);
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn gives_a_slow_endpoint_less() {
-        let mut concurrency = Concurrency::new();
+        let mut concurrency = AdaptiveConcurrency::new();
         concurrency.answered(QUICK, 8, 8);
         for _ in 0..30 {
             concurrency.answered(Duration::from_secs(1), 8, 8);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_is_not_used_does_not_grow() {
-        let mut concurrency = Concurrency::new();
+        let mut concurrency = AdaptiveConcurrency::new();
         concurrency.overloaded(8);
         for _ in 0..100 {
             concurrency.answered(QUICK, 1, 8);

@@ -5,31 +5,31 @@ use metrics::{Counter, SharedString, counter};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 use twinroute_retry::ledger::{Discard, Ledger};
 
 /// The counters of a lane. They are registered with its first delivery: each costs memory, and of thousands
 /// of endpoints most may be idle.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(super) struct LaneCounters {
     instance: InstanceName,
     name: EndpointName,
-    registered: OnceCell<Box<Registered>>,
+    registered: OnceCell<Box<RegisteredCounters>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Registered {
+pub(super) struct RegisteredCounters {
     pub(super) matched: Counter,
     pub(super) replayed: Counter,
     pub(super) delivered: Counter,
     pub(super) dead_lettered: Counter,
     pub(super) discarded: [Counter; Discard::ALL.len()],
-    pub(super) deaths: [Counter; DeathReason::ALL.len()],
+    pub(super) deaths: [Counter; DeadLetterReason::ALL.len()],
     pub(super) faults: [Counter; FaultKind::ALL.len()],
     pub(super) store_faults: Counter,
 }
 
-impl Counters {
+impl LaneCounters {
     pub(super) fn new(instance: &InstanceName, name: &EndpointName) -> Self {
         Self {
             instance: instance.clone(),
@@ -38,8 +38,8 @@ impl Counters {
         }
     }
 
-    pub(super) fn get(&self) -> &Registered {
-        let register = || Box::new(Registered::new(&self.instance, &self.name));
+    pub(super) fn get(&self) -> &RegisteredCounters {
+        let register = || Box::new(RegisteredCounters::new(&self.instance, &self.name));
         self.registered.get_or_init(register)
     }
 
@@ -59,7 +59,7 @@ impl Counters {
     }
 }
 
-impl Registered {
+impl RegisteredCounters {
     fn new(instance: &InstanceName, name: &EndpointName) -> Self {
         let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
         let (instance, name) = (shared(instance.as_str()), shared(name.as_str()));
@@ -78,7 +78,7 @@ impl Registered {
             dead_lettered: delivery("dead_lettered"),
             discarded: Discard::ALL
                 .map(|reason| by("twinroute_discarded_total", "reason", reason.as_str())),
-            deaths: DeathReason::ALL
+            deaths: DeadLetterReason::ALL
                 .map(|reason| by("twinroute_dead_letters_total", "reason", reason.as_str())),
             faults: FaultKind::ALL
                 .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),

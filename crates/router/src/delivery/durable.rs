@@ -4,7 +4,7 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
-use super::still::Still;
+use super::ttl_clock::TtlClock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -34,7 +34,7 @@ pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreada
 }
 
 /// What a lane begins with.
-pub(crate) struct Origin {
+pub(crate) struct LaneOrigin {
     /// Where it notes what becomes of its deliveries; nowhere when the journal is in memory.
     pub(crate) journal: Option<LaneJournal>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -46,7 +46,7 @@ pub(crate) struct Origin {
     pub(crate) pending: Vec<PendingDelivery>,
 }
 
-impl Origin {
+impl LaneOrigin {
     /// A lane whose deliveries end with the process.
     pub(crate) fn in_memory(clock: Arc<dyn Clock>, ledger: Ledger) -> Self {
         Self {
@@ -110,8 +110,8 @@ impl LaneJournal {
             .dead_letter(self.number, sequence, Arc::clone(letter));
     }
 
-    pub(super) fn state(&self, paused: bool, still: &Still, wall: &Wall) {
-        let (still, since) = still.parts();
+    pub(super) fn state(&self, paused: bool, ttl_clock: &TtlClock, wall: &ClockReading) {
+        let (still, since) = ttl_clock.parts();
         let still_since = since.map(|since| wall.at(since));
         let state = LaneState {
             paused,
@@ -141,12 +141,12 @@ impl std::fmt::Debug for LaneJournal {
 
 /// The present moment by both clocks: the wall's, which is stored, and the runtime's, which timers use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wall {
+pub(super) struct ClockReading {
     pub(super) wall: Timestamp,
     pub(super) now: Instant,
 }
 
-impl Wall {
+impl ClockReading {
     /// The wall time of a moment.
     pub(super) fn at(&self, moment: Instant) -> Timestamp {
         match moment.checked_duration_since(self.now) {

@@ -13,7 +13,7 @@ pub(crate) struct LaneRoom {
 
 /// What may be taken from a lane, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evictable {
+pub(crate) enum EvictionKind {
     /// Its oldest dead letter that is kept here.
     DeadLetter,
     /// The oldest in its queue, if its endpoint is why that waits.
@@ -22,7 +22,7 @@ pub(crate) enum Evictable {
     Uploading,
 }
 
-impl Evictable {
+impl EvictionKind {
     pub(crate) const ALL: [Self; 3] = [Self::DeadLetter, Self::Queued, Self::Uploading];
 }
 

@@ -9,7 +9,7 @@ use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
 
 /// Why nothing is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum HoldReason {
     /// Events wait in the journal for an endpoint that nothing defines.
     Undefined,
     /// The management API says that the endpoint is not in use.
@@ -26,7 +26,7 @@ pub(crate) enum Hold {
     },
 }
 
-impl Hold {
+impl HoldReason {
     /// What keeps an endpoint from being sent to, if anything does.
     pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
         let state = endpoint.provisioning_state;
@@ -93,9 +93,9 @@ impl Hold {
 }
 
 /// Stands in for the sink of a lane that is held; it is never asked to send.
-pub(crate) struct Nowhere;
+pub(crate) struct HeldSink;
 
-impl Sink for Nowhere {
+impl Sink for HeldSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 1,

@@ -1,6 +1,6 @@
 //! Batches in flight: what a lane knows of each until it is answered.
 
-use super::waiting::Waiting;
+use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
 use crate::user_code::UserSink;
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use twinroute_retry::journal::Disk;
 
 /// A batch on its way.
-pub(super) struct Flight {
+pub(super) struct InFlightBatch {
     pub(super) id: u64,
     pub(super) sink: UserSink,
-    pub(super) batch: Vec<Waiting>,
+    pub(super) batch: Vec<QueuedDelivery>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
     pub(super) disk: Option<Disk>,
@@ -23,7 +23,7 @@ pub(super) struct Flight {
     pub(super) epoch: u64,
 }
 
-impl Flight {
+impl InFlightBatch {
     /// Its events are in memory from here on: how long the disk took is not the endpoint's affair.
     pub(super) fn note_read(&mut self, now: Instant) {
         self.begun = now;
@@ -31,7 +31,7 @@ impl Flight {
 
     /// Its deliveries whose events are in memory.
     pub(super) fn deliveries(&self) -> Vec<Delivery> {
-        let delivery = |waiting: &Waiting| {
+        let delivery = |waiting: &QueuedDelivery| {
             let held = waiting.event.as_ref()?;
             Some(Delivery {
                 sequence: waiting.sequence,
@@ -46,7 +46,7 @@ impl Flight {
 
 /// What is known of a batch while it is in flight.
 #[derive(Clone, Copy, Debug)]
-struct BatchInFlight {
+struct OpenBatch {
     /// When the oldest of it came.
     came: Instant,
     begun: Instant,
@@ -55,25 +55,25 @@ struct BatchInFlight {
 /// All batches of a lane that are in flight.
 #[derive(Debug, Default)]
 pub(super) struct BatchesInFlight {
-    open: BTreeMap<u64, BatchInFlight>,
+    open: BTreeMap<u64, OpenBatch>,
     begun: u64,
     bytes: u64,
 }
 
 impl BatchesInFlight {
     /// Takes in a batch that is sent now; gives its number.
-    pub(super) fn begin(&mut self, batch: &[Waiting], now: Instant) -> u64 {
+    pub(super) fn begin(&mut self, batch: &[QueuedDelivery], now: Instant) -> u64 {
         let id = self.begun;
         self.begun += 1;
         let oldest = batch.iter().map(|waiting| waiting.came).min();
         let came = oldest.unwrap_or(now);
-        self.open.insert(id, BatchInFlight { came, begun: now });
+        self.open.insert(id, OpenBatch { came, begun: now });
         self.bytes += bytes_of(batch);
         id
     }
 
     /// A batch was answered.
-    pub(super) fn end(&mut self, flight: &Flight) {
+    pub(super) fn end(&mut self, flight: &InFlightBatch) {
         self.open.remove(&flight.id);
         self.bytes -= bytes_of(&flight.batch);
     }
@@ -102,6 +102,6 @@ impl BatchesInFlight {
     }
 }
 
-fn bytes_of(batch: &[Waiting]) -> u64 {
+fn bytes_of(batch: &[QueuedDelivery]) -> u64 {
     batch.iter().map(|waiting| u64::from(waiting.bytes)).sum()
 }

@@ -7,14 +7,14 @@ const OCTAVES: usize = 32;
 
 /// Counts durations from a microsecond to over an hour. Small until the first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Histogram {
-    counts: Option<Box<Counts>>,
+pub(crate) struct LatencyHistogram {
+    counts: Option<Box<BucketCounts>>,
     total: u64,
 }
 
-type Counts = [u32; STEPS * OCTAVES];
+type BucketCounts = [u32; STEPS * OCTAVES];
 
-impl Histogram {
+impl LatencyHistogram {
     /// Counts one duration. When the counts grow large all are halved, so that new ones weigh more.
     pub(crate) fn record(&mut self, duration: Duration) {
         const HALVE_AT: u64 = 100_000;
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_close() {
-        let mut histogram = Histogram::default();
+        let mut histogram = LatencyHistogram::default();
         assert_eq!(histogram.percentile_ms(0.5).to_bits(), 0.0_f64.to_bits());
         for millis in 1..=100 {
             histogram.record(Duration::from_millis(millis));

@@ -8,39 +8,39 @@ mod arrival;
 mod backlog;
 mod concurrency;
 mod counters;
-mod dead;
 pub(crate) mod durable;
 mod eviction;
 mod hold;
 mod in_flight;
+mod kept_dead_letters;
 mod latency;
 mod log_throttle;
 pub(crate) mod queue;
+mod queued_delivery;
 mod run;
 mod setup;
 mod state;
-mod still;
 mod target_health;
 mod tracker;
-mod waiting;
+mod ttl_clock;
 
-pub(crate) use arrival::Arrival;
+pub(crate) use arrival::LaneArrival;
 pub(crate) use backlog::{BatchBacklog, LaneBacklog};
-pub(crate) use dead::Dead;
-pub(crate) use eviction::{Evictable, EvictedDelivery, LaneRoom};
-pub(crate) use hold::{Hold, Nowhere};
+pub(crate) use eviction::{EvictedDelivery, EvictionKind, LaneRoom};
+pub(crate) use hold::{HeldSink, HoldReason};
+pub(crate) use kept_dead_letters::KeptDeadLetter;
 pub(crate) use run::spawn;
-pub(crate) use setup::{LaneKey, Setup};
+pub(crate) use setup::{LaneKey, LaneSetup};
 pub use state::Purged;
 pub use tracker::Outcomes;
 pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 
-use crate::refusals::Refusals;
+use crate::credential_refresh::RefreshTrigger;
 use crate::status::EndpointStatus;
 use crate::user_code::UserStore;
 use backlog::SharedBacklog;
-use durable::{Origin, read_one};
-use state::{Retirement, State, Told};
+use durable::{LaneOrigin, read_one};
+use state::{LaneCore, LaneRetirement, ProgramReports};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,7 +70,7 @@ pub(crate) struct Lane {
     pub(crate) name: EndpointName,
     /// Its number in the journal on disk.
     pub(crate) number: Option<LaneNumber>,
-    state: Mutex<State>,
+    state: Mutex<LaneCore>,
     /// Whether events for it are to be refused; it is at its cap and its settings say so.
     refusing: Arc<AtomicBool>,
     /// Whether those who bring more have to wait.
@@ -88,19 +88,19 @@ pub(crate) struct Lane {
 /// for what was done last.
 struct LockedState<'a> {
     lane: &'a Lane,
-    state: MutexGuard<'a, State>,
+    state: MutexGuard<'a, LaneCore>,
 }
 
 impl Deref for LockedState<'_> {
-    type Target = State;
+    type Target = LaneCore;
 
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &LaneCore {
         &self.state
     }
 }
 
 impl DerefMut for LockedState<'_> {
-    fn deref_mut(&mut self) -> &mut State {
+    fn deref_mut(&mut self) -> &mut LaneCore {
         &mut self.state
     }
 }
@@ -122,22 +122,22 @@ impl Lane {
     pub(crate) fn new(
         instance: InstanceName,
         name: EndpointName,
-        setup: Setup,
-        mut origin: Origin,
-        refusals: Refusals,
+        setup: LaneSetup,
+        mut origin: LaneOrigin,
+        refresh_trigger: RefreshTrigger,
     ) -> Arc<Self> {
         let now = Instant::now();
         let refusing = Arc::new(AtomicBool::new(false));
         let disk = origin.disk();
         let pending = std::mem::take(&mut origin.pending);
-        let mut state = State::new(
+        let mut state = LaneCore::new(
             &instance,
             &name,
             setup,
             origin,
             now,
             Arc::clone(&refusing),
-            refusals,
+            refresh_trigger,
         );
         state.restore(pending, now);
         let number = state.number();
@@ -183,7 +183,7 @@ impl Lane {
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
-    pub(crate) fn push(&self, deliveries: &[Entry], arrival: &Arrival) {
+    pub(crate) fn push(&self, deliveries: &[Entry], arrival: &LaneArrival) {
         let mut wake = false;
         {
             let mut state = self.lock();
@@ -200,7 +200,7 @@ impl Lane {
     }
 
     /// Takes a new sink and settings; what waits stays, back-off begins anew.
-    pub(crate) fn reconfigure(&self, setup: Setup) {
+    pub(crate) fn reconfigure(&self, setup: LaneSetup) {
         // The old sink goes once the lock is free: its end is the program's code.
         let old = self.lock().reconfigure(setup, Instant::now());
         drop(old);
@@ -212,7 +212,7 @@ impl Lane {
     /// It does not end at once when it is empty: a batch that was matched against the table before may
     /// still be on its way here. Nor does it while it has dead letters.
     pub(crate) fn retire(&self, deadline: Instant) {
-        self.lock().retire(Retirement {
+        self.lock().retire(LaneRetirement {
             not_before: Instant::now() + LATECOMERS,
             deadline,
             reason: Discard::Removed,
@@ -223,7 +223,7 @@ impl Lane {
     /// As [`Self::retire`], because the process stops.
     pub(crate) fn stop(&self, deadline: Instant) {
         let not_before = Instant::now();
-        self.lock().retire(Retirement {
+        self.lock().retire(LaneRetirement {
             not_before,
             deadline,
             reason: Discard::Stopped,
@@ -262,7 +262,7 @@ impl Lane {
     pub(crate) fn status(&self) -> EndpointStatus {
         // Outside the lock, which everybody who accepts events needs: it is the program's code.
         let (sink, store) = self.lock().user_objects();
-        let told = Told {
+        let told = ProgramReports {
             credentials: sink.credentials(),
             expires_at: store.map_or(Ok(None), |store| store.expires_at()),
         };
@@ -292,7 +292,7 @@ impl Lane {
     }
 
     /// Discards one delivery, so that others have room in the journal.
-    pub(crate) fn evict(&self, what: Evictable) -> Option<EvictedDelivery> {
+    pub(crate) fn evict(&self, what: EvictionKind) -> Option<EvictedDelivery> {
         let evicted = self.lock().evict(what, Instant::now());
         if evicted.is_some() {
             self.settled.notify_waiters();
@@ -308,7 +308,11 @@ impl Lane {
     }
 
     /// Looks at the dead letters that are kept here, oldest first, until `look` has seen enough.
-    pub(crate) fn look_at_dead(&self, after: u64, mut look: impl FnMut(u64, &Dead) -> bool) {
+    pub(crate) fn look_at_dead(
+        &self,
+        after: u64,
+        mut look: impl FnMut(u64, &KeptDeadLetter) -> bool,
+    ) {
         let state = self.lock();
         for (sequence, dead) in state.dead_after(after) {
             if !look(sequence, dead) {
@@ -318,12 +322,12 @@ impl Lane {
     }
 
     /// One of them.
-    pub(crate) fn dead_letter(&self, sequence: u64) -> Option<Dead> {
+    pub(crate) fn dead_letter(&self, sequence: u64) -> Option<KeptDeadLetter> {
         self.lock().dead_letter(sequence).cloned()
     }
 
     /// Takes a dead letter for a replay; see [`Self::put_back_dead`].
-    pub(crate) fn take_dead(&self, sequence: u64) -> Option<Dead> {
+    pub(crate) fn take_dead(&self, sequence: u64) -> Option<KeptDeadLetter> {
         self.lock().take_dead(sequence)
     }
 
@@ -336,7 +340,7 @@ impl Lane {
     pub(crate) async fn read_dead(
         &self,
         sequence: u64,
-        dead: &Dead,
+        dead: &KeptDeadLetter,
     ) -> Result<Arc<Event>, Unreadable> {
         match (&dead.event, self.disk.clone()) {
             (Some(held), _) => Ok(Arc::clone(held.event())),

@@ -3,7 +3,7 @@
 //! A twin has at most one unresolved batch. Events of a twin that is in flight or parked are held, in
 //! order, until it is free; other twins pass them.
 
-use super::waiting::Waiting;
+use super::queued_delivery::QueuedDelivery;
 use rapidhash::RapidHashMap;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
@@ -15,32 +15,32 @@ const RELEASED: usize = 2;
 
 /// How much a batch may hold.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct BatchRoom {
     pub(crate) events_max: usize,
     pub(crate) bytes_max: usize,
 }
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caps {
+pub(crate) struct QueueCaps {
     pub(crate) events_max: usize,
     pub(crate) bytes_max: usize,
 }
 
 /// What became of one delivery of a batch.
 #[derive(Debug)]
-pub(crate) enum Fate {
+pub(crate) enum DeliveryFate {
     /// Settled: it leaves the lane.
     Settled,
     /// Failed alone: it waits until the moment given.
-    Parked(Waiting, Instant),
+    Parked(QueuedDelivery, Instant),
     /// Not its fault: it goes back to where it was.
-    Returned(Waiting),
+    Returned(QueuedDelivery),
 }
 
 /// How a twin stands. Kept whatever the ordering, since a reload may change that at any moment.
 #[derive(Debug, Default)]
-struct Twin {
+struct TwinState {
     in_flight: usize,
     parked: usize,
     /// The batch that holds what is in flight.
@@ -48,19 +48,19 @@ struct Twin {
 }
 
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub(crate) struct LaneQueue {
     ordering: Ordering,
     /// Given back or released, by sequence; of each twin, older than what stands in `held` and `arrivals`.
-    ready: BTreeMap<u64, Waiting>,
-    arrivals: VecDeque<Waiting>,
+    ready: BTreeMap<u64, QueuedDelivery>,
+    arrivals: VecDeque<QueuedDelivery>,
     /// Per twin, what waits for it to be free, or for those in `ready` to go first.
-    held: RapidHashMap<u64, VecDeque<Waiting>>,
+    held: RapidHashMap<u64, VecDeque<QueuedDelivery>>,
     /// Sequence of the oldest held event of a twin, to the twin.
     held_fronts: BTreeMap<u64, u64>,
-    parked: BTreeMap<(Instant, u64), Waiting>,
+    parked: BTreeMap<(Instant, u64), QueuedDelivery>,
     /// When each parked delivery is due, by sequence.
     parked_due: BTreeMap<u64, Instant>,
-    twins: RapidHashMap<u64, Twin>,
+    twins: RapidHashMap<u64, TwinState>,
     in_flight: usize,
     bytes: usize,
     /// Of those, what stands in `ready` and `arrivals`.
@@ -71,7 +71,7 @@ pub(crate) struct Queue {
     batches: u64,
 }
 
-impl Queue {
+impl LaneQueue {
     pub(crate) fn new(ordering: Ordering) -> Self {
         Self {
             ordering,
@@ -102,19 +102,19 @@ impl Queue {
     }
 
     /// Appends a delivery.
-    pub(crate) fn push(&mut self, waiting: Waiting) {
+    pub(crate) fn push(&mut self, waiting: QueuedDelivery) {
         self.remember(&waiting);
         self.sendable_bytes += waiting.bytes();
         self.arrivals.push_back(waiting);
     }
 
     /// Whether more waits than may.
-    pub(crate) fn is_above(&self, caps: Caps) -> bool {
+    pub(crate) fn is_above(&self, caps: QueueCaps) -> bool {
         self.events > caps.events_max || self.bytes > caps.bytes_max
     }
 
     /// Parks a delivery that was parked before a restart.
-    pub(crate) fn restore_parked(&mut self, waiting: Waiting, due: Instant) {
+    pub(crate) fn restore_parked(&mut self, waiting: QueuedDelivery, due: Instant) {
         self.park(waiting, due);
     }
 
@@ -171,7 +171,7 @@ impl Queue {
     }
 
     /// Whether a batch of this size could be full.
-    pub(crate) fn fills(&self, room: Room) -> bool {
+    pub(crate) fn fills(&self, room: BatchRoom) -> bool {
         self.sendable() >= room.events_max || self.sendable_bytes >= room.bytes_max
     }
 
@@ -193,7 +193,7 @@ impl Queue {
     }
 
     /// The oldest delivery that waits at all.
-    pub(crate) fn oldest(&self) -> Option<&Waiting> {
+    pub(crate) fn oldest(&self) -> Option<&QueuedDelivery> {
         let held = self.held_fronts.values().next();
         let held = held.and_then(|twin| self.held.get(twin)?.front());
         let parked = self.parked_due.iter().next();
@@ -221,7 +221,7 @@ impl Queue {
     /// Takes the next batch: due parked deliveries first, then the oldest whose twins are free.
     ///
     /// A delivery larger than the room goes alone. Empty when nothing may go.
-    pub(crate) fn take(&mut self, room: Room, now: Instant) -> Vec<Waiting> {
+    pub(crate) fn take(&mut self, room: BatchRoom, now: Instant) -> Vec<QueuedDelivery> {
         self.batches += 1;
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -245,23 +245,29 @@ impl Queue {
         batch
     }
 
-    fn first_ready(&self) -> Option<&Waiting> {
+    fn first_ready(&self) -> Option<&QueuedDelivery> {
         self.ready.first_key_value().map(|(_, waiting)| waiting)
     }
 
-    fn make_ready(&mut self, waiting: Waiting) {
+    fn make_ready(&mut self, waiting: QueuedDelivery) {
         self.sendable_bytes += waiting.bytes();
         self.ready.insert(waiting.sequence, waiting);
     }
 
-    fn pop_sendable(&mut self) -> Option<Waiting> {
+    fn pop_sendable(&mut self) -> Option<QueuedDelivery> {
         let ready = self.ready.pop_first().map(|(_, waiting)| waiting);
         let next = ready.or_else(|| self.arrivals.pop_front())?;
         self.sendable_bytes -= next.bytes();
         Some(next)
     }
 
-    fn take_due(&mut self, room: Room, now: Instant, batch: &mut Vec<Waiting>, bytes: &mut usize) {
+    fn take_due(
+        &mut self,
+        room: BatchRoom,
+        now: Instant,
+        batch: &mut Vec<QueuedDelivery>,
+        bytes: &mut usize,
+    ) {
         let due: Vec<(Instant, u64)> = self
             .parked
             .range(..=(now, u64::MAX))
@@ -294,7 +300,7 @@ impl Queue {
                 .is_none_or(|state| state.in_flight == 0)
     }
 
-    fn may_fly(&self, waiting: &Waiting) -> bool {
+    fn may_fly(&self, waiting: &QueuedDelivery) -> bool {
         if self.ordering == Ordering::None {
             return true;
         }
@@ -314,7 +320,7 @@ impl Queue {
     }
 
     /// Puts a delivery in its twin's line, by sequence.
-    fn hold_back(&mut self, waiting: Waiting) {
+    fn hold_back(&mut self, waiting: QueuedDelivery) {
         let line = self.held.entry(waiting.twin).or_default();
         let at = match line.back() {
             Some(last) if last.sequence < waiting.sequence => line.len(),
@@ -329,31 +335,31 @@ impl Queue {
         line.insert(at, waiting);
     }
 
-    fn remember(&mut self, waiting: &Waiting) {
+    fn remember(&mut self, waiting: &QueuedDelivery) {
         self.events += 1;
         self.bytes += waiting.bytes();
         self.memory += waiting.event.as_ref().map_or(0, |_| waiting.bytes());
     }
 
-    fn forget(&mut self, waiting: &Waiting) {
+    fn forget(&mut self, waiting: &QueuedDelivery) {
         self.events -= 1;
         self.bytes -= waiting.bytes();
         self.memory -= waiting.event.as_ref().map_or(0, |_| waiting.bytes());
     }
 
     /// Takes note of what became of a batch: `twins` are those of all its deliveries, one each.
-    pub(crate) fn resolve(&mut self, batch: Vec<(u64, Fate)>, now: Instant) {
+    pub(crate) fn resolve(&mut self, batch: Vec<(u64, DeliveryFate)>, now: Instant) {
         let mut returned = Vec::new();
         let mut twins = Vec::with_capacity(batch.len());
         for (twin, fate) in batch {
             self.land(twin);
             twins.push(twin);
             match fate {
-                Fate::Settled => {}
-                Fate::Parked(waiting, due) => self.park(waiting, due),
+                DeliveryFate::Settled => {}
+                DeliveryFate::Parked(waiting, due) => self.park(waiting, due),
                 // It had failed alone before: it stays the twin's first, due at once.
-                Fate::Returned(waiting) if waiting.attempts > 0 => self.park(waiting, now),
-                Fate::Returned(waiting) => {
+                DeliveryFate::Returned(waiting) if waiting.attempts > 0 => self.park(waiting, now),
+                DeliveryFate::Returned(waiting) => {
                     self.remember(&waiting);
                     returned.push(waiting);
                 }
@@ -370,7 +376,7 @@ impl Queue {
     }
 
     /// Of a twin only the oldest is parked; others wait behind it, so that they go in order.
-    fn park(&mut self, waiting: Waiting, due: Instant) {
+    fn park(&mut self, waiting: QueuedDelivery, due: Instant) {
         self.remember(&waiting);
         let twin = self.twins.entry(waiting.twin).or_default();
         if twin.parked > 0 && self.ordering == Ordering::Twin {
@@ -382,7 +388,7 @@ impl Queue {
     }
 
     /// Lets go what was returned, and the first of what was held for twins that are free now.
-    fn release(&mut self, twins: &[u64], returned: Vec<Waiting>) {
+    fn release(&mut self, twins: &[u64], returned: Vec<QueuedDelivery>) {
         for waiting in returned.into_iter().rev() {
             // A parked delivery of the same twin is older; this one waits behind it.
             let twin = self.twins.get(&waiting.twin);
@@ -393,7 +399,7 @@ impl Queue {
             }
         }
         for twin in twins {
-            let free = |state: &Twin| state.in_flight == 0 && state.parked == 0;
+            let free = |state: &TwinState| state.in_flight == 0 && state.parked == 0;
             if self.twins.get(twin).is_some_and(|state| !free(state)) {
                 continue;
             }
@@ -406,7 +412,7 @@ impl Queue {
         let Some(line) = self.held.get_mut(&twin) else {
             return;
         };
-        let released: Vec<Waiting> = line.drain(..line.len().min(RELEASED)).collect();
+        let released: Vec<QueuedDelivery> = line.drain(..line.len().min(RELEASED)).collect();
         let next = line.front().map(|next| next.sequence);
         let before = released.first().map(|front| front.sequence);
         self.new_front(twin, before, next);
@@ -427,7 +433,7 @@ impl Queue {
     }
 
     /// Removes the delivery that waits longest and is not in flight.
-    pub(crate) fn evict_oldest(&mut self) -> Option<Waiting> {
+    pub(crate) fn evict_oldest(&mut self) -> Option<QueuedDelivery> {
         let ready = self.first_ready().map(|waiting| waiting.sequence);
         let arrival = self.arrivals.front().map(|waiting| waiting.sequence);
         let held = self.held_fronts.keys().next().copied();
@@ -442,7 +448,7 @@ impl Queue {
             waiting
         } else if arrival == Some(oldest) {
             let waiting = self.arrivals.pop_front();
-            self.sendable_bytes -= waiting.as_ref().map_or(0, Waiting::bytes);
+            self.sendable_bytes -= waiting.as_ref().map_or(0, QueuedDelivery::bytes);
             waiting
         } else if held == Some(oldest) {
             self.evict_held(oldest)
@@ -453,7 +459,7 @@ impl Queue {
         Some(waiting)
     }
 
-    fn evict_held(&mut self, sequence: u64) -> Option<Waiting> {
+    fn evict_held(&mut self, sequence: u64) -> Option<QueuedDelivery> {
         let twin = self.held_fronts.remove(&sequence)?;
         let line = self.held.get_mut(&twin)?;
         let waiting = line.pop_front();
@@ -462,7 +468,7 @@ impl Queue {
         waiting
     }
 
-    fn evict_parked(&mut self, sequence: u64) -> Option<Waiting> {
+    fn evict_parked(&mut self, sequence: u64) -> Option<QueuedDelivery> {
         let due = self.parked_due.remove(&sequence)?;
         let waiting = self.parked.remove(&(due, sequence))?;
         if let Some(state) = self.twins.get_mut(&waiting.twin) {

@@ -5,17 +5,17 @@ use std::time::Duration;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_retry::journal::{Memory, NewEvent};
 
-const ROOM: Room = Room {
+const ROOM: BatchRoom = BatchRoom {
     events_max: 4,
     bytes_max: 1 << 20,
 };
-const CAPS: Caps = Caps {
+const CAPS: QueueCaps = QueueCaps {
     events_max: 1_000,
     bytes_max: 1 << 30,
 };
 
 struct Bench {
-    queue: Queue,
+    queue: LaneQueue,
     journal: Memory,
     now: Instant,
 }
@@ -24,25 +24,25 @@ impl Bench {
     fn new(ordering: Ordering) -> Self {
         let journal = Memory::new(1 << 30);
         Self {
-            queue: Queue::new(ordering),
+            queue: LaneQueue::new(ordering),
             journal,
             now: Instant::now(),
         }
     }
 
-    fn waiting(&mut self, twin: u64) -> Waiting {
+    fn waiting(&mut self, twin: u64) -> QueuedDelivery {
         let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
         let lanes = Vec::new();
         let new = NewEvent { event, twin, lanes };
         let entry = self.journal.append(vec![new]).unwrap().remove(0);
-        Waiting {
+        QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
             bytes: entry.event.event().size() as u32,
             attempts: 0,
             came: self.now,
             age_then: Duration::ZERO,
-            still_then: Duration::ZERO,
+            ttl_stopped_then: Duration::ZERO,
             event: Some(entry.event),
         }
     }
@@ -55,17 +55,17 @@ impl Bench {
         }
     }
 
-    fn resolve(&mut self, batch: Vec<(u64, Fate)>) {
+    fn resolve(&mut self, batch: Vec<(u64, DeliveryFate)>) {
         self.queue.resolve(batch, self.now);
     }
 
-    fn take(&mut self) -> Vec<Waiting> {
+    fn take(&mut self) -> Vec<QueuedDelivery> {
         self.queue.take(ROOM, self.now)
     }
 }
 
 /// Lets the oldest go until no more waits than may.
-fn evicted(queue: &mut Queue, caps: Caps) -> Vec<u64> {
+fn evicted(queue: &mut LaneQueue, caps: QueueCaps) -> Vec<u64> {
     let mut evicted = Vec::new();
     while queue.is_above(caps)
         && let Some(oldest) = queue.evict_oldest()
@@ -75,19 +75,22 @@ fn evicted(queue: &mut Queue, caps: Caps) -> Vec<u64> {
     evicted
 }
 
-fn sequences(batch: &[Waiting]) -> Vec<u64> {
+fn sequences(batch: &[QueuedDelivery]) -> Vec<u64> {
     batch.iter().map(|waiting| waiting.sequence).collect()
 }
 
-fn all(batch: Vec<Waiting>, fate: impl Fn(Waiting) -> Fate) -> Vec<(u64, Fate)> {
+fn all(
+    batch: Vec<QueuedDelivery>,
+    fate: impl Fn(QueuedDelivery) -> DeliveryFate,
+) -> Vec<(u64, DeliveryFate)> {
     batch
         .into_iter()
         .map(|waiting| (waiting.twin, fate(waiting)))
         .collect()
 }
 
-fn settled(batch: Vec<Waiting>) -> Vec<(u64, Fate)> {
-    all(batch, |_| Fate::Settled)
+fn settled(batch: Vec<QueuedDelivery>) -> Vec<(u64, DeliveryFate)> {
+    all(batch, |_| DeliveryFate::Settled)
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn a_parked_delivery_holds_its_twin_only() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2, 1, 2]);
     let batch = bench.queue.take(
-        Room {
+        BatchRoom {
             events_max: 2,
             ..ROOM
         },
@@ -145,15 +148,15 @@ fn a_parked_delivery_holds_its_twin_only() {
     let fates = batch.into_iter().map(|waiting| match waiting.twin {
         1 => (
             1,
-            Fate::Parked(
-                Waiting {
+            DeliveryFate::Parked(
+                QueuedDelivery {
                     attempts: 1,
                     ..waiting
                 },
                 due,
             ),
         ),
-        twin => (twin, Fate::Settled),
+        twin => (twin, DeliveryFate::Settled),
     });
     bench.resolve(fates.collect());
     let batch = bench.take();
@@ -174,14 +177,14 @@ fn what_is_returned_goes_before_what_came_later() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2, 1, 2, 1]);
     let batch = bench.queue.take(
-        Room {
+        BatchRoom {
             events_max: 2,
             ..ROOM
         },
         bench.now,
     );
     assert!(bench.take().is_empty(), "both twins are in flight");
-    bench.resolve(all(batch, Fate::Returned));
+    bench.resolve(all(batch, DeliveryFate::Returned));
     assert_eq!(sequences(&bench.take()), [1, 2, 3, 4]);
 }
 
@@ -190,7 +193,7 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 1, 2]);
     let flying = bench.queue.take(
-        Room {
+        BatchRoom {
             events_max: 1,
             ..ROOM
         },
@@ -198,7 +201,7 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
     );
     let other = bench.take();
     assert_eq!(sequences(&other), [3], "delivery 2 is held");
-    let caps = Caps {
+    let caps = QueueCaps {
         events_max: 2,
         ..CAPS
     };
@@ -217,7 +220,7 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
 fn an_event_larger_than_the_room_goes_alone() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2]);
-    let tiny = Room {
+    let tiny = BatchRoom {
         events_max: 9,
         bytes_max: 1,
     };
@@ -259,18 +262,19 @@ fn ordering_may_change_while_events_are_parked() {
         bench.push(&[7]);
         let now = bench.now;
         let batch = bench.take();
-        bench
-            .queue
-            .resolve(all(batch, |waiting| Fate::Parked(waiting, now)), now);
+        bench.queue.resolve(
+            all(batch, |waiting| DeliveryFate::Parked(waiting, now)),
+            now,
+        );
         bench.queue.set_ordering(after);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [1]);
-        bench.resolve(all(batch, |_| Fate::Settled));
+        bench.resolve(all(batch, |_| DeliveryFate::Settled));
         bench.queue.set_ordering(Ordering::Twin);
         bench.push(&[7]);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [2], "{before:?} to {after:?}");
-        bench.resolve(all(batch, |_| Fate::Settled));
+        bench.resolve(all(batch, |_| DeliveryFate::Settled));
         assert!(bench.queue.twins.is_empty());
     }
 }
@@ -280,7 +284,7 @@ fn ordering_may_change_while_events_are_parked() {
 fn a_hundred_thousand_twins_leave_nothing_behind() {
     const TWINS: u64 = 100_000;
     let mut bench = Bench::new(Ordering::Twin);
-    let caps = Caps {
+    let caps = QueueCaps {
         events_max: usize::MAX,
         ..CAPS
     };
@@ -289,7 +293,7 @@ fn a_hundred_thousand_twins_leave_nothing_behind() {
         bench.queue.push(waiting);
         evicted(&mut bench.queue, caps);
     }
-    let room = Room {
+    let room = BatchRoom {
         events_max: 1_000,
         bytes_max: usize::MAX,
     };
@@ -313,7 +317,7 @@ proptest! {
     #[test]
     fn order_and_conservation(acts in proptest::collection::vec(act(), 0..200)) {
         let mut bench = Bench::new(Ordering::Twin);
-        let mut flights: Vec<Vec<Waiting>> = Vec::new();
+        let mut flights: Vec<Vec<QueuedDelivery>> = Vec::new();
         let mut pushed = 0_usize;
         let mut done = 0_usize;
         let mut last_first_attempt: HashMap<u64, u64> = HashMap::new();
@@ -339,7 +343,7 @@ proptest! {
                     }
                 }
                 Act::Take(events_max) => {
-                    let batch = bench.queue.take(Room { events_max, ..ROOM }, bench.now);
+                    let batch = bench.queue.take(BatchRoom { events_max, ..ROOM }, bench.now);
                     for waiting in &batch {
                         let older = open[&waiting.twin].range(..waiting.sequence);
                         for older in older {
@@ -368,7 +372,7 @@ proptest! {
                             0 => {
                                 let attempts = waiting.attempts + 1;
                                 let due = bench.now + Duration::from_millis(5);
-                                Fate::Parked(Waiting { attempts, ..waiting }, due)
+                                DeliveryFate::Parked(QueuedDelivery { attempts, ..waiting }, due)
                             }
                             1 => {
                                 cut.insert(twin);
@@ -376,12 +380,12 @@ proptest! {
                                     tried.remove(&waiting.sequence);
                                     undo(&mut last_first_attempt, &waiting);
                                 }
-                                Fate::Returned(waiting)
+                                DeliveryFate::Returned(waiting)
                             }
                             _ => {
                                 done += 1;
                                 open.entry(twin).or_default().remove(&waiting.sequence);
-                                Fate::Settled
+                                DeliveryFate::Settled
                             }
                         };
                         fates.push((twin, fate));
@@ -411,7 +415,7 @@ proptest! {
 }
 
 /// A delivery that was returned counts as never tried, unless it had failed alone before.
-fn undo(last: &mut HashMap<u64, u64>, waiting: &Waiting) {
+fn undo(last: &mut HashMap<u64, u64>, waiting: &QueuedDelivery) {
     if let Some(sequence) = last.get_mut(&waiting.twin) {
         *sequence = (*sequence).min(waiting.sequence.saturating_sub(1));
     }

@@ -1,10 +1,12 @@
 //! The lane's loop: does what the state decides, and nothing of its own.
 
 use super::Lane;
-use super::action::{Completed, CredentialProbe, LaneAction, Stored, Upload};
+use super::action::{
+    CompletedAction, CredentialProbe, DeadLetterUpload, LaneAction, UploadOutcome,
+};
 use super::durable::read_one;
-use super::in_flight::Flight;
-use super::waiting::Waiting;
+use super::in_flight::InFlightBatch;
+use super::queued_delivery::QueuedDelivery;
 use crate::sink::{EndpointFault, FaultKind, Letter, Reason};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -20,7 +22,8 @@ pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
 }
 
 async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
-    let mut flights: FuturesUnordered<BoxFuture<'static, Completed>> = FuturesUnordered::new();
+    let mut flights: FuturesUnordered<BoxFuture<'static, CompletedAction>> =
+        FuturesUnordered::new();
     let mut sink = lane.lock().user_objects().0;
     loop {
         // Outside the lock, which everybody who accepts events needs: it is the program's code.
@@ -39,7 +42,7 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
                 flights.push(ask(probe).boxed());
                 continue;
             }
-            LaneAction::Upload(upload) => {
+            LaneAction::DeadLetterUpload(upload) => {
                 flights.push(store(upload).boxed());
                 continue;
             }
@@ -52,13 +55,13 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
             Some(completed) = flights.next() => {
                 let now = Instant::now();
                 match completed {
-                    Completed::Batch(flight, outcomes) => {
+                    CompletedAction::Batch(flight, outcomes) => {
                         // It goes once the lock is free, should it be the last of its sink.
                         let _sink = flight.sink.clone();
                         lane.lock().finish(flight, outcomes, now);
                     }
-                    Completed::Probe(probe, said) => lane.lock().probed(&probe, said, now),
-                    Completed::Upload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
+                    CompletedAction::Probe(probe, said) => lane.lock().probed(&probe, said, now),
+                    CompletedAction::DeadLetterUpload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
                 }
                 lane.settled.notify_waiters();
             }
@@ -71,32 +74,32 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
 }
 
 /// Sends a batch. No delivery is left without an outcome, whatever the sink does.
-async fn send(mut flight: Flight) -> Completed {
+async fn send(mut flight: InFlightBatch) -> CompletedAction {
     let some_absent = read_back(&mut flight).await;
     let deliveries = flight.deliveries();
     if deliveries.is_empty() {
         let outcomes = vec![None; flight.batch.len()];
-        return Completed::Batch(flight, outcomes);
+        return CompletedAction::Batch(flight, outcomes);
     }
     let outcomes = flight.sink.send(&deliveries, flight.deadline).await;
     let outcomes = if some_absent {
         let mut sent = outcomes.into_iter();
-        let of = |waiting: &Waiting| waiting.event.as_ref().and_then(|_| sent.next());
+        let of = |waiting: &QueuedDelivery| waiting.event.as_ref().and_then(|_| sent.next());
         flight.batch.iter().map(of).collect()
     } else {
         outcomes.into_iter().map(Some).collect()
     };
-    Completed::Batch(flight, outcomes)
+    CompletedAction::Batch(flight, outcomes)
 }
 
 /// Asks a destination whether it takes the credential.
-async fn ask(probe: CredentialProbe) -> Completed {
+async fn ask(probe: CredentialProbe) -> CompletedAction {
     let said = probe.sink.probe(probe.deadline).await;
-    Completed::Probe(probe, said)
+    CompletedAction::Probe(probe, said)
 }
 
 /// Reads the events that are on disk only; true when some are not given back.
-async fn read_back(flight: &mut Flight) -> bool {
+async fn read_back(flight: &mut InFlightBatch) -> bool {
     let absent = flight
         .batch
         .iter()
@@ -136,20 +139,30 @@ fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
 }
 
 /// Writes a dead letter to its store, once the journal knows that it is one: then its name is fixed.
-async fn store(upload: Box<Upload>) -> Completed {
+async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
     if let Some(disk) = &upload.disk
         && let Err(error) = disk.flush().await
     {
         let fault = unreachable("journal", &error.to_string());
-        return Completed::Upload(upload, Stored::Failed(fault));
+        return CompletedAction::DeadLetterUpload(upload, UploadOutcome::Failed(fault));
     }
     let event = match (&upload.dead.event, upload.disk.clone()) {
         (Some(held), _) => Arc::clone(held.event()),
         (None, Some(disk)) => match read_one(disk, upload.sequence).await {
             Ok(event) => Arc::new(event),
-            Err(reason) => return Completed::Upload(upload, Stored::Unreadable(reason)),
+            Err(reason) => {
+                return CompletedAction::DeadLetterUpload(
+                    upload,
+                    UploadOutcome::Unreadable(reason),
+                );
+            }
         },
-        (None, None) => return Completed::Upload(upload, Stored::Unreadable(Unreadable::Settled)),
+        (None, None) => {
+            return CompletedAction::DeadLetterUpload(
+                upload,
+                UploadOutcome::Unreadable(Unreadable::Settled),
+            );
+        }
     };
     let letter = Letter {
         instance: &upload.instance,
@@ -159,8 +172,8 @@ async fn store(upload: Box<Upload>) -> Completed {
         accepted_at: upload.dead.accepted_at,
     };
     let stored = match upload.store.put(letter).await {
-        Ok(()) => Stored::Done,
-        Err(fault) => Stored::Failed(fault),
+        Ok(()) => UploadOutcome::Done,
+        Err(fault) => UploadOutcome::Failed(fault),
     };
-    Completed::Upload(upload, stored)
+    CompletedAction::DeadLetterUpload(upload, stored)
 }

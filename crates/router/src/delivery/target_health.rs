@@ -1,7 +1,7 @@
 //! What a lane sends to, its endpoint or its dead-letter container: whether that takes anything, and when it is tried
 //! again if it does not.
 
-use super::durable::Wall;
+use super::durable::ClockReading;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
@@ -10,26 +10,26 @@ use twinroute_retry::schedule;
 
 /// Why something takes nothing just now.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct TargetFault {
     pub(super) kind: FaultKind,
     /// Faults in a row.
     pub(super) count: u32,
     pub(super) until: Instant,
     /// When the first of this kind came.
     pub(super) since: Timestamp,
-    question: Question,
+    question: CredentialQuestion,
 }
 
 /// A credential that was refused is tried without an event before it is tried with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum CredentialQuestion {
     Open,
     Asked,
     /// The destination takes the credential; what becomes of a batch is the last word.
     Passed,
 }
 
-impl Question {
+impl CredentialQuestion {
     const fn after(kind: FaultKind) -> Self {
         match kind {
             FaultKind::Unauthorized => Self::Open,
@@ -44,13 +44,13 @@ impl Question {
 /// How one of them is.
 #[derive(Debug, Default)]
 pub(super) struct TargetHealth {
-    fault: Option<Fault>,
+    fault: Option<TargetFault>,
     /// The last failure in words, also when it is over.
     pub(super) last_error: String,
 }
 
 impl TargetHealth {
-    pub(super) fn fault(&self) -> Option<&Fault> {
+    pub(super) fn fault(&self) -> Option<&TargetFault> {
         self.fault.as_ref()
     }
 
@@ -70,25 +70,25 @@ impl TargetHealth {
         failed: &EndpointFault,
         settings: &EndpointSettings,
         chance: f64,
-        wall: &Wall,
+        wall: &ClockReading,
     ) -> bool {
         let before = self.fault.take();
         let count = before.as_ref().map_or(0, |before| before.count) + 1;
         let same = before.filter(|before| before.kind == failed.kind);
         let delay = schedule::endpoint_delay(settings, count, failed.after, chance);
         self.last_error = failed.reason.to_string();
-        self.fault = Some(Fault {
+        self.fault = Some(TargetFault {
             kind: failed.kind,
             count,
             until: wall.now + delay,
             since: same.as_ref().map_or(wall.wall, |same| same.since),
-            question: Question::after(failed.kind),
+            question: CredentialQuestion::after(failed.kind),
         });
         same.is_none()
     }
 
     /// It takes something again; gives the fault that is over.
-    pub(super) fn recover(&mut self) -> Option<Fault> {
+    pub(super) fn recover(&mut self) -> Option<TargetFault> {
         self.fault.take()
     }
 
@@ -100,13 +100,13 @@ impl TargetHealth {
     }
 
     /// Whether its credential is to be asked for before it is sent anything: `Open` once, then `Asked`.
-    pub(super) fn ask(&mut self) -> Question {
+    pub(super) fn ask(&mut self) -> CredentialQuestion {
         let Some(fault) = &mut self.fault else {
-            return Question::Passed;
+            return CredentialQuestion::Passed;
         };
         let question = fault.question;
-        if question == Question::Open {
-            fault.question = Question::Asked;
+        if question == CredentialQuestion::Open {
+            fault.question = CredentialQuestion::Asked;
         }
         question
     }
@@ -114,7 +114,7 @@ impl TargetHealth {
     /// It takes its credential.
     pub(super) fn pass(&mut self) {
         if let Some(fault) = &mut self.fault {
-            fault.question = Question::Passed;
+            fault.question = CredentialQuestion::Passed;
         }
     }
 }

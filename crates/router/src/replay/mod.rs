@@ -10,7 +10,7 @@ pub use job::{ReplayRequest, ReplayState, ReplayStatus};
 
 use crate::accept::Appender;
 use crate::dead_letters::{DeadLetterQuery, lanes_of};
-use crate::table::Live;
+use crate::table::LiveTable;
 use job::ReplayJob;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,16 +40,16 @@ pub enum ReplayError {
 }
 
 /// The replays of a router.
-pub(crate) struct Replays {
-    live: Arc<Live>,
+pub(crate) struct ReplayJobs {
+    live: Arc<LiveTable>,
     appender: Arc<Appender>,
     jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
     notes: Option<Notes>,
 }
 
-impl Replays {
+impl ReplayJobs {
     /// None yet; what is noted goes on with [`Self::resume`].
-    pub(crate) fn new(live: Arc<Live>, appender: Arc<Appender>, notes: Option<Notes>) -> Self {
+    pub(crate) fn new(live: Arc<LiveTable>, appender: Arc<Appender>, notes: Option<Notes>) -> Self {
         Self {
             live,
             appender,

@@ -5,7 +5,7 @@ use crate::accept::{Appender, OnDisk};
 use crate::dead_letters::{DeadLetterQuery, lanes_of, some_of};
 use crate::delivery::{DeliveryTracker, Lane};
 use crate::sink::StoredLetter;
-use crate::table::Live;
+use crate::table::LiveTable;
 use crate::unreadable_endpoint;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ struct StopReason(String);
 
 /// Runs a replay to its end.
 pub(super) async fn run(
-    live: Arc<Live>,
+    live: Arc<LiveTable>,
     appender: Arc<Appender>,
     job: Arc<ReplayJob>,
     query: DeadLetterQuery,

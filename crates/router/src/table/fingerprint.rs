@@ -10,7 +10,7 @@ pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     pub(crate) fn of(text: fmt::Arguments<'_>) -> Self {
-        let mut hashing = Hashing(Sha256::new());
+        let mut hashing = TextHasher(Sha256::new());
         hashing.write_fmt(text).expect("a hash takes everything");
         Self(hashing.0.finalize().into())
     }
@@ -36,9 +36,9 @@ impl Fingerprint {
     }
 }
 
-struct Hashing(Sha256);
+struct TextHasher(Sha256);
 
-impl fmt::Write for Hashing {
+impl fmt::Write for TextHasher {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.update(text);
         Ok(())

@@ -18,7 +18,7 @@ use twinroute_filter::eval::Scope;
 pub(crate) type RouteNumber = u32;
 
 #[derive(Debug, Default)]
-pub(crate) struct Index {
+pub(crate) struct RouteIndex {
     /// Routes to look at for every event.
     always: Vec<RouteNumber>,
     fields: Vec<(Field, FieldIndex)>,
@@ -26,21 +26,21 @@ pub(crate) struct Index {
 
 #[derive(Debug, Default)]
 struct FieldIndex {
-    equals: Values,
-    prefixes: Values,
+    equals: RoutesByValue,
+    prefixes: RoutesByValue,
     /// Lengths of the prefixes in bytes, ascending: one look-up for each.
     prefix_lengths: Vec<usize>,
 }
 
 /// Routes by the hash of a value. Nearly always one route, which then needs no look elsewhere.
 #[derive(Debug, Default)]
-struct Values {
+struct RoutesByValue {
     single: RapidHashMap<u64, RouteNumber>,
     /// The further routes of a value that has more than one.
     further: RapidHashMap<u64, Vec<RouteNumber>>,
 }
 
-impl Index {
+impl RouteIndex {
     /// Files every filter under its most selective anchor.
     pub(crate) fn new<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Self {
         let anchors: Vec<Vec<Anchor>> = filters.into_iter().map(Filter::anchors).collect();
@@ -117,7 +117,7 @@ impl Index {
     }
 }
 
-impl Values {
+impl RoutesByValue {
     fn file(&mut self, value: &str, number: RouteNumber) {
         let hash = rapidhash_v3(value.as_bytes());
         if *self.single.entry(hash).or_insert(number) != number {

@@ -67,7 +67,7 @@ fn the_index_finds_what_a_walk_over_all_filters_finds() {
             .filter(|(number, _)| subset >> number & 1 == 1)
             .map(|(_, filter)| filter)
             .collect();
-        let index = Index::new(table.iter().copied());
+        let index = RouteIndex::new(table.iter().copied());
         let mut fields = Fields::new();
         let programs: Vec<_> = table
             .iter()
@@ -96,7 +96,7 @@ fn routes_that_require_something_else_are_not_looked_at() {
         Filter::parse(&text, &Options::default()).unwrap()
     };
     let filters: Vec<Filter> = (0..100).map(parse).collect();
-    let index = Index::new(&filters);
+    let index = RouteIndex::new(&filters);
     let fields = Fields::new();
     let event = Parts::new("1", "host", "a")
         .set("subject", "room7")

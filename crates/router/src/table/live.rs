@@ -5,16 +5,16 @@
 
 use super::last_definitions::LastEndpoints;
 use super::plan::{
-    CustomEndpoint, PlannedEndpoint, PlannedInstance, Planner, hash, journal_warnings,
+    CustomEndpoint, PlannedEndpoint, PlannedInstance, TablePlanner, hash, journal_warnings,
 };
-use super::previous::{Previous, PreviousEndpoint};
+use super::previous::{PreviousEndpoint, PreviousTable};
 use super::removed::RemovedEndpoints;
 use super::route::{CompiledRoute, PlannedRoute};
 use super::routing_table::{CompiledInstance, RoutingTable};
 use super::running_lanes::RunningLanes;
 use super::source::{Definitions, Fault, Faults};
+use crate::credential_refresh::CredentialRefresh;
 use crate::delivery::{Lane, LaneKey};
-use crate::refusals::Looks;
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use arc_swap::ArcSwap;
@@ -28,12 +28,12 @@ use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// The table in use and its lanes.
-pub(crate) struct Live {
+pub(crate) struct LiveTable {
     table: ArcSwap<RoutingTable>,
     parts: LiveParts,
     lanes: Mutex<RunningLanes>,
     /// What the table was made of. Held while definitions are applied: one at a time.
-    previous: Mutex<Previous>,
+    previous: Mutex<PreviousTable>,
     /// Why the newest definitions were refused.
     faults: Mutex<Vec<String>>,
     removed: RemovedEndpoints,
@@ -50,7 +50,7 @@ pub(crate) struct LiveParts {
     pub(crate) journal_bytes_max: u64,
 }
 
-impl Live {
+impl LiveTable {
     /// With an empty table. `last` is of use where the journal is on disk.
     pub(crate) fn new(parts: LiveParts, lanes: RunningLanes, last: Option<LastEndpoints>) -> Self {
         let removed = RemovedEndpoints::new(parts.removed_grace, Arc::clone(&parts.connect), last);
@@ -101,7 +101,7 @@ impl Live {
         let previous = self.previous.lock();
         let mut previous = previous.unwrap_or_else(PoisonError::into_inner);
         let mut warnings = Vec::new();
-        let planner = Planner {
+        let planner = TablePlanner {
             connect: &*self.parts.connect,
             default_instance: &self.parts.default_instance,
             custom: &self.parts.custom,
@@ -175,7 +175,7 @@ impl Live {
     /// Only lanes that change are touched. Nobody who accepts or delivers waits for this lock.
     fn bring_up(
         &self,
-        previous: &mut Previous,
+        previous: &mut PreviousTable,
         planned: Vec<PlannedInstance>,
     ) -> Option<Vec<InstanceLanes>> {
         let mut running = self.lanes_locked();
@@ -246,9 +246,9 @@ impl Live {
         self.parts.clock.now()
     }
 
-    /// Says when the sources of secrets are to be looked at.
-    pub(crate) fn looks(&self) -> Looks {
-        self.lanes_locked().refusals().looks()
+    /// Says when the sources of secrets are to be read again.
+    pub(crate) fn credential_refresh(&self) -> CredentialRefresh {
+        self.lanes_locked().refresh_trigger().credential_refresh()
     }
 
     /// Retires every lane; definitions change nothing from here on.

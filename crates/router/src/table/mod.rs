@@ -14,7 +14,7 @@ mod running_lanes;
 mod sink_definition;
 pub mod source;
 
-pub(crate) use live::{Live, LiveParts};
+pub(crate) use live::{LiveParts, LiveTable};
 pub(crate) use plan::CustomEndpoint;
 pub use plan::check;
 pub(crate) use recovered_lanes::RecoveredLanes;

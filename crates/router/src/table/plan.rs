@@ -1,11 +1,11 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
 use super::fingerprint::Fingerprint;
-use super::previous::{Previous, PreviousInstance};
+use super::previous::{PreviousInstance, PreviousTable};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute, RouteDefinition};
 use super::sink_definition::SinkDefinition;
 use super::source::{Definitions, Fault, Faults, Strays};
-use crate::delivery::{self, Hold};
+use crate::delivery::{self, HoldReason};
 use crate::sink::{Connect, ConnectError};
 use crate::unreadable_endpoint;
 use crate::user_code::{self, UserSink, UserStore};
@@ -44,7 +44,7 @@ pub(crate) struct PlannedEndpoint {
     /// Whether all its dead letters stay in a full journal.
     pub(crate) keeps_all: bool,
     /// Its sink and what that is made of; none while the running one is kept.
-    pub(crate) change: Option<(SinkDefinition, delivery::Setup)>,
+    pub(crate) change: Option<(SinkDefinition, delivery::LaneSetup)>,
 }
 
 /// Checks definitions as applying them would, without a router. Gives the warnings about filters, about endpoints
@@ -60,11 +60,11 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
         .map(|instance| instance.name.clone());
     let default_instance =
         first.unwrap_or_else(|| InstanceName::new("default").expect("a legal name"));
-    let planner = Planner {
+    let planner = TablePlanner {
         connect,
         default_instance: &default_instance,
         custom: &BTreeMap::new(),
-        previous: &Previous::default(),
+        previous: &PreviousTable::default(),
         now: SystemClock.now(),
     };
     let mut warnings = Vec::new();
@@ -75,16 +75,16 @@ pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<Str
 }
 
 /// What planning looks at beside the definitions.
-pub(crate) struct Planner<'a> {
+pub(crate) struct TablePlanner<'a> {
     pub(crate) connect: &'a dyn Connect,
     pub(crate) default_instance: &'a InstanceName,
     pub(crate) custom: &'a BTreeMap<EndpointName, CustomEndpoint>,
     /// What is in use; what did not change is kept.
-    pub(crate) previous: &'a Previous,
+    pub(crate) previous: &'a PreviousTable,
     pub(crate) now: Timestamp,
 }
 
-impl Planner<'_> {
+impl TablePlanner<'_> {
     /// Checks everything and prepares what is new; touches nothing that runs.
     pub(crate) fn plan(
         &self,
@@ -138,7 +138,7 @@ impl Planner<'_> {
 
 /// One instance while it is planned.
 struct InstancePlanning<'a> {
-    planner: &'a Planner<'a>,
+    planner: &'a TablePlanner<'a>,
     previous: &'a PreviousInstance,
     instance: &'a InstanceName,
 }
@@ -246,7 +246,7 @@ impl InstancePlanning<'_> {
         let (fingerprint, change) = match self.kept(name, |before| before.is_custom(settings)) {
             Some(fingerprint) => (fingerprint, None),
             None => {
-                let setup = delivery::Setup {
+                let setup = delivery::LaneSetup {
                     endpoint_type: "Custom",
                     sink: custom.sink.clone(),
                     store: custom.store.clone(),
@@ -273,7 +273,7 @@ impl InstancePlanning<'_> {
         &self,
         routes: &[Route],
         endpoints: &[PlannedEndpoint],
-        places: &Places,
+        places: &LanePlaces,
         faults: &mut Vec<Fault>,
         warnings: &mut Vec<String>,
     ) -> Vec<PlannedRoute> {
@@ -322,9 +322,9 @@ impl InstancePlanning<'_> {
 }
 
 /// The place of each endpoint in its instance.
-type Places = HashMap<EndpointName, LaneIndex>;
+type LanePlaces = HashMap<EndpointName, LaneIndex>;
 
-fn place(planned: PlannedEndpoint, endpoints: &mut Vec<PlannedEndpoint>, places: &mut Places) {
+fn place(planned: PlannedEndpoint, endpoints: &mut Vec<PlannedEndpoint>, places: &mut LanePlaces) {
     let number = LaneIndex::try_from(endpoints.len()).expect("fewer than 2^32 endpoints");
     places.insert(planned.name.clone(), number);
     endpoints.push(planned);
@@ -335,13 +335,13 @@ pub(crate) fn set_up(
     connect: &dyn Connect,
     endpoint: &Endpoint,
     settings: Arc<EndpointSettings>,
-) -> Result<delivery::Setup, ConnectError> {
-    let hold = Hold::of(endpoint);
+) -> Result<delivery::LaneSetup, ConnectError> {
+    let hold = HoldReason::of(endpoint);
     let sink = match hold {
         None => user_code::connect(connect, endpoint, &settings)?,
-        Some(_) => UserSink::of(delivery::Nowhere),
+        Some(_) => UserSink::of(delivery::HeldSink),
     };
-    Ok(delivery::Setup {
+    Ok(delivery::LaneSetup {
         endpoint_type: endpoint.endpoint_type(),
         sink,
         store: user_code::dead_letters(connect, endpoint)?,

@@ -10,7 +10,7 @@ use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 
 /// What the table in use was made of.
 #[derive(Default)]
-pub(super) struct Previous(HashMap<InstanceName, PreviousInstance>);
+pub(super) struct PreviousTable(HashMap<InstanceName, PreviousInstance>);
 
 #[derive(Default)]
 pub(super) struct PreviousInstance {
@@ -24,7 +24,7 @@ pub(super) struct PreviousEndpoint {
     pub(super) lane: Arc<Lane>,
 }
 
-impl Previous {
+impl PreviousTable {
     /// What is known of an instance; nothing yet if it is new.
     pub(super) fn instance_mut(&mut self, name: &InstanceName) -> &mut PreviousInstance {
         self.0.entry(name.clone()).or_default()

@@ -1,7 +1,7 @@
 //! What a journal on disk gave back for lanes that do not run yet.
 
 use crate::delivery::LaneKey;
-use crate::delivery::durable::Origin;
+use crate::delivery::durable::LaneOrigin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +33,10 @@ impl RecoveredLanes {
         }
     }
 
-    pub(super) fn origin(&mut self, key: &LaneKey, clock: Arc<dyn Clock>) -> Origin {
+    pub(super) fn origin(&mut self, key: &LaneKey, clock: Arc<dyn Clock>) -> LaneOrigin {
         let number = self.disk.bind(&key.0, &key.1);
         let recovered = self.recovered.remove(key);
-        Origin::durable(self.disk.clone(), number, clock, recovered)
+        LaneOrigin::durable(self.disk.clone(), number, clock, recovered)
     }
 
     /// Journal time.

@@ -1,9 +1,9 @@
 //! Endpoints that nothing defines any more: their lanes finish what they have within the grace time, over a restart
 //! too, by their last definitions.
 
-use super::last_definitions::{DefinedEndpoint, LastEndpoints, Removal};
+use super::last_definitions::{DefinedEndpoint, EndpointRemoval, LastEndpoints};
 use super::plan::{PlannedInstance, set_up};
-use super::previous::Previous;
+use super::previous::PreviousTable;
 use super::running_lanes::RunningLanes;
 use crate::delivery::{self, LaneKey};
 use crate::sink::Connect;
@@ -25,7 +25,7 @@ pub(super) struct RemovedEndpoints {
 }
 
 /// What the lane of an endpoint that nothing defines is made of, and how long it may finish.
-type AdoptedLane = (delivery::Setup, Duration);
+type AdoptedLane = (delivery::LaneSetup, Duration);
 
 impl RemovedEndpoints {
     pub(super) fn new(
@@ -43,7 +43,7 @@ impl RemovedEndpoints {
 
     /// Retires lanes whose endpoints are gone; they finish what they have within the grace time. Takes in
     /// what waits for endpoints that nothing defines.
-    pub(super) fn retire_absent(&self, lanes: &Mutex<RunningLanes>, previous: &Previous) {
+    pub(super) fn retire_absent(&self, lanes: &Mutex<RunningLanes>, previous: &PreviousTable) {
         let deadline = Instant::now() + self.grace;
         let last = self.lock_last();
         let mut lanes = lock(lanes);
@@ -115,7 +115,7 @@ impl RemovedEndpoints {
     pub(super) fn note_last(
         &self,
         lanes: &Mutex<RunningLanes>,
-        previous: &Previous,
+        previous: &PreviousTable,
         planned: &[PlannedInstance],
         now: Timestamp,
     ) {
@@ -140,7 +140,7 @@ impl RemovedEndpoints {
                 })
         });
         let lanes = lock(lanes);
-        let removal = Removal {
+        let removal = EndpointRemoval {
             at: now,
             time: lanes.journal_time(),
         };
@@ -192,15 +192,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The lane of an endpoint of which nothing is known but its name.
-fn undefined((instance, name): &LaneKey, grace: Duration) -> delivery::Setup {
+fn undefined((instance, name): &LaneKey, grace: Duration) -> delivery::LaneSetup {
     tracing::error!(endpoint = %format!("{instance}/{name}"), ?grace,
         "events wait in the journal for an endpoint of which there is no definition, not even its last one: define \
          it again within the grace time to have them delivered; then they become dead letters kept here");
-    delivery::Setup {
+    delivery::LaneSetup {
         endpoint_type: "unknown",
-        sink: UserSink::of(delivery::Nowhere),
+        sink: UserSink::of(delivery::HeldSink),
         store: None,
         settings: Arc::new(EndpointSettings::default()),
-        hold: Some(delivery::Hold::Undefined),
+        hold: Some(delivery::HoldReason::Undefined),
     }
 }

@@ -1,6 +1,6 @@
 //! The table: definitions, compiled. Immutable, with a generation number; swapped as a whole.
 
-use super::index::{Index, RouteNumber};
+use super::index::{RouteIndex, RouteNumber};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute};
 use crate::delivery::Lane;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub(crate) struct CompiledInstance {
     /// What matching looks at of each route, apart from the rest so that more of it stays in the cache.
     matchers: Vec<RouteMatcher>,
     fields: Fields,
-    index: Index,
+    index: RouteIndex,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(crate) struct MatchScratch {
 impl CompiledInstance {
     pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<PlannedRoute>) -> Self {
         let filters = routes.iter().map(|route| &route.route.definition.filter);
-        let index = Index::new(filters);
+        let index = RouteIndex::new(filters);
         let mut fields = Fields::new();
         let matcher = |planned: &PlannedRoute| RouteMatcher {
             program: fields.compile(planned.route.definition.filter.expr()),

@@ -1,9 +1,9 @@
 //! The lanes that run, whatever defines them.
 
 use super::recovered_lanes::RecoveredLanes;
-use crate::delivery::durable::Origin;
+use crate::credential_refresh::RefreshTrigger;
+use crate::delivery::durable::LaneOrigin;
 use crate::delivery::{self, Lane, LaneKey};
-use crate::refusals::Refusals;
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use twinroute_model::name::InstanceName;
 use twinroute_retry::ledger::Ledger;
 
 /// Says what the lane of our own endpoint is made of, in an instance.
-type UnreadableSetup = Box<dyn Fn(&InstanceName) -> delivery::Setup + Send + Sync>;
+type UnreadableSetup = Box<dyn Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync>;
 
 pub(crate) struct RunningLanes {
     clock: Arc<dyn Clock>,
@@ -32,7 +32,7 @@ pub(crate) struct RunningLanes {
     /// Where lanes tell that they have ended.
     ended: Arc<Notify>,
     /// Where lanes tell that their credential is refused.
-    refusals: Refusals,
+    refresh_trigger: RefreshTrigger,
 }
 
 impl RunningLanes {
@@ -40,7 +40,7 @@ impl RunningLanes {
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLanes>,
-        unreadable: impl Fn(&InstanceName) -> delivery::Setup + Send + Sync + 'static,
+        unreadable: impl Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync + 'static,
     ) -> Self {
         Self {
             clock,
@@ -51,7 +51,7 @@ impl RunningLanes {
             recovered,
             is_stopping: false,
             ended: Arc::default(),
-            refusals: Refusals::default(),
+            refresh_trigger: RefreshTrigger::default(),
         }
     }
 
@@ -83,12 +83,12 @@ impl RunningLanes {
     }
 
     /// Tells of lanes whose credential is refused.
-    pub(super) fn refusals(&self) -> &Refusals {
-        &self.refusals
+    pub(super) fn refresh_trigger(&self) -> &RefreshTrigger {
+        &self.refresh_trigger
     }
 
     /// The lane of an endpoint that is new, changed or back.
-    pub(super) fn bring_up(&mut self, key: LaneKey, setup: delivery::Setup) -> Arc<Lane> {
+    pub(super) fn bring_up(&mut self, key: LaneKey, setup: delivery::LaneSetup) -> Arc<Lane> {
         let Some(running) = self.lanes.get(&key) else {
             return self.start(key, setup, None);
         };
@@ -106,7 +106,7 @@ impl RunningLanes {
     pub(super) fn start(
         &mut self,
         key: LaneKey,
-        setup: delivery::Setup,
+        setup: delivery::LaneSetup,
         retired_at: Option<Instant>,
     ) -> Arc<Lane> {
         let lane = self.start_lane(&key, setup, retired_at);
@@ -118,20 +118,20 @@ impl RunningLanes {
     fn start_lane(
         &mut self,
         key: &LaneKey,
-        setup: delivery::Setup,
+        setup: delivery::LaneSetup,
         retired_at: Option<Instant>,
     ) -> Arc<Lane> {
         let over = self.over.remove(key);
         let clock = Arc::clone(&self.clock);
         let mut origin = match &mut self.recovered {
             Some(recovered) => recovered.origin(key, clock),
-            None => Origin::in_memory(clock, Ledger::default()),
+            None => LaneOrigin::in_memory(clock, Ledger::default()),
         };
         if let Some(ledger) = over {
             origin.ledger = ledger;
         }
-        let refusals = self.refusals.clone();
-        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refusals);
+        let refresh_trigger = self.refresh_trigger.clone();
+        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refresh_trigger);
         if let Some(deadline) = retired_at {
             lane.retire(deadline);
         }

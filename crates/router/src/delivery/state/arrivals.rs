@@ -1,13 +1,13 @@
 //! Deliveries that come to a lane: from the journal, from a replay, from before a restart.
 
-use super::State;
-use crate::delivery::arrival::Arrival;
-use crate::delivery::dead::Dead;
-use crate::delivery::waiting::Waiting;
+use super::LaneCore;
+use crate::delivery::arrival::LaneArrival;
+use crate::delivery::kept_dead_letters::KeptDeadLetter;
+use crate::delivery::queued_delivery::QueuedDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::dead_letter::{DeadLetter, Reason as DeathReason};
+use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
 use twinroute_retry::journal::{Entry, PendingDelivery};
 use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
@@ -16,23 +16,23 @@ use twinroute_retry::schedule;
 /// waits behind them is read back.
 const LANE_MEMORY_MAX: usize = 4 << 20;
 
-impl State {
+impl LaneCore {
     /// Queues what was not settled before a restart; its matches are counted already.
     pub(in crate::delivery) fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
         let wall = self.wall(now);
         for delivery in pending {
             if let Some(about) = delivery.dead.clone() {
-                self.restore_dead(&delivery, about);
+                self.restore_dead_letter(&delivery, about);
                 continue;
             }
-            let waiting = Waiting {
+            let waiting = QueuedDelivery {
                 sequence: delivery.sequence,
                 twin: delivery.twin,
                 bytes: delivery.bytes,
                 attempts: delivery.attempts,
                 came: now,
                 age_then: delivery.age,
-                still_then: Duration::ZERO,
+                ttl_stopped_then: Duration::ZERO,
                 event: None,
             };
             match delivery.due {
@@ -48,11 +48,11 @@ impl State {
         }
         self.hand_over();
         self.note_hold();
-        self.update_still(now);
+        self.update_ttl_clock(now);
     }
 
-    fn restore_dead(&mut self, delivery: &PendingDelivery, about: Arc<DeadLetter>) {
-        let dead = Dead {
+    fn restore_dead_letter(&mut self, delivery: &PendingDelivery, about: Arc<DeadLetter>) {
+        let dead = KeptDeadLetter {
             about,
             accepted_at: delivery.accepted_at,
             twin: delivery.twin,
@@ -66,33 +66,33 @@ impl State {
 
     /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
     /// to hear of it.
-    pub(in crate::delivery) fn offer(&mut self, entry: &Entry, arrival: &Arrival) -> bool {
+    pub(in crate::delivery) fn offer(&mut self, entry: &Entry, arrival: &LaneArrival) -> bool {
         match arrival {
-            Arrival::Matched { .. } => {
+            LaneArrival::Matched { .. } => {
                 self.ledger.matched += 1;
                 self.counters.get().matched.increment(1);
             }
-            Arrival::Replayed { of, .. } => self.note_replayed(*of),
+            LaneArrival::Replayed { of, .. } => self.note_replayed(*of),
         }
         if let Some(tracker) = arrival.tracker() {
             self.trackers.add(entry.sequence, tracker);
         }
         let now = arrival.came();
-        let mut waiting = Waiting {
+        let mut waiting = QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
             bytes: u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX),
             attempts: 0,
             came: now,
             age_then: Duration::ZERO,
-            still_then: self.still.total(now),
+            ttl_stopped_then: self.ttl_clock.total(now),
             event: None,
         };
         if self.keeps_event(waiting.bytes) {
             waiting.event = Some(entry.event.clone());
         }
         if self.ended {
-            self.die(waiting, DeathReason::Removed, None, now);
+            self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now);
             self.hand_over();
             return false;
         }
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    fn enqueue(&mut self, waiting: Waiting, now: Instant) {
+    fn enqueue(&mut self, waiting: QueuedDelivery, now: Instant) {
         self.queue.push(waiting);
         self.limit_queue(now);
         self.note_fullness(now);

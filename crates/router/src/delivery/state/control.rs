@@ -1,9 +1,9 @@
 //! What people and new definitions ask of a lane.
 
-use super::State;
-use crate::delivery::concurrency::Concurrency;
-use crate::delivery::hold::Hold;
-use crate::delivery::setup::Setup;
+use super::LaneCore;
+use crate::delivery::concurrency::AdaptiveConcurrency;
+use crate::delivery::hold::HoldReason;
+use crate::delivery::setup::LaneSetup;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use twinroute_retry::ledger::Discard;
@@ -17,7 +17,7 @@ pub struct Purged {
     pub dead_letters: u64,
 }
 
-impl State {
+impl LaneCore {
     /// Sends nothing from here on, or goes on; over restarts too.
     pub(in crate::delivery) fn set_paused(&mut self, paused: bool, now: Instant) {
         if self.paused == paused {
@@ -28,12 +28,12 @@ impl State {
         if paused && self.journal.is_some() {
             self.queue.shed();
         }
-        self.still.set(self.stands_still(), now);
+        self.ttl_clock.set(self.stops_ttl(), now);
         self.note_state(now);
     }
 
     /// Gives what it was made of before.
-    pub(in crate::delivery) fn reconfigure(&mut self, setup: Setup, now: Instant) -> Setup {
+    pub(in crate::delivery) fn reconfigure(&mut self, setup: LaneSetup, now: Instant) -> LaneSetup {
         self.queue.set_ordering(setup.settings.ordering);
         let before = std::mem::replace(&mut self.setup, setup);
         if self.setup.hold != before.hold {
@@ -42,9 +42,9 @@ impl State {
         self.health.recover();
         self.store_health.recover();
         self.dead.retry_all();
-        self.concurrency = Concurrency::new();
+        self.concurrency = AdaptiveConcurrency::new();
         self.epoch += 1;
-        self.update_still(now);
+        self.update_ttl_clock(now);
         self.note_fullness(now);
         before
     }
@@ -53,7 +53,7 @@ impl State {
     pub(super) fn note_hold(&mut self) {
         match &self.setup.hold {
             // Told where it is found.
-            Some(Hold::Undefined) => {}
+            Some(HoldReason::Undefined) => {}
             Some(hold) => tracing::info!(
                 endpoint = self.label,
                 state = hold.word(),

@@ -1,10 +1,10 @@
 //! An endpoint that takes nothing: how long it is left alone, what is asked before it is sent to again, and that
 //! nobody's time to live runs meanwhile.
 
-use super::State;
+use super::LaneCore;
+use crate::credential_refresh::RefusedCredential;
 use crate::delivery::action::CredentialProbe;
-use crate::delivery::target_health::Question;
-use crate::refusals::Refusal;
+use crate::delivery::target_health::CredentialQuestion;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
 
@@ -16,13 +16,13 @@ pub(super) enum BeforeSending {
     Nothing,
 }
 
-impl State {
+impl LaneCore {
     /// What is to be done before events are sent to an endpoint that refused its credential.
     pub(super) fn before_sending(&mut self) -> BeforeSending {
         match self.health.ask() {
-            Question::Passed => BeforeSending::Nothing,
-            Question::Asked => BeforeSending::Wait,
-            Question::Open => BeforeSending::Probe(CredentialProbe {
+            CredentialQuestion::Passed => BeforeSending::Nothing,
+            CredentialQuestion::Asked => BeforeSending::Wait,
+            CredentialQuestion::Open => BeforeSending::Probe(CredentialProbe {
                 sink: self.setup.sink.clone(),
                 deadline: self.flight_time_max(),
                 epoch: self.epoch,
@@ -44,7 +44,7 @@ impl State {
             Ok(()) => self.health.pass(),
             Err(fault) => {
                 self.back_off(&fault, now);
-                self.update_still(now);
+                self.update_ttl_clock(now);
             }
         }
     }
@@ -53,7 +53,7 @@ impl State {
     pub(super) fn failed_unasked(&mut self, fault: &EndpointFault, now: Instant) {
         if !self.health.is_backing_off(now) {
             self.back_off(fault, now);
-            self.update_still(now);
+            self.update_ttl_clock(now);
         }
     }
 
@@ -67,7 +67,7 @@ impl State {
                 "the endpoint takes no events; they wait and it is looked at again"
             );
         }
-        self.tell_refusal(fault.kind, is_new);
+        self.trigger_refresh(fault.kind, is_new);
         if self.journal.is_some() {
             // They may wait for long, and others need the memory.
             self.queue.shed();
@@ -77,11 +77,11 @@ impl State {
     }
 
     /// Has the sources of secrets looked at, if it is the credential that is refused.
-    pub(super) fn tell_refusal(&self, kind: FaultKind, is_new: bool) {
+    pub(super) fn trigger_refresh(&self, kind: FaultKind, is_new: bool) {
         if kind == FaultKind::Unauthorized {
-            self.refusals.tell(match is_new {
-                true => Refusal::First,
-                false => Refusal::Again,
+            self.refresh_trigger.refused(match is_new {
+                true => RefusedCredential::First,
+                false => RefusedCredential::Again,
             });
         }
     }
@@ -102,23 +102,23 @@ impl State {
     }
 
     /// Whether nobody's time to live runs: what is the endpoint's fault, or somebody's wish, costs no event.
-    pub(super) fn stands_still(&self) -> bool {
+    pub(super) fn stops_ttl(&self) -> bool {
         self.paused || self.setup.hold.is_some() || self.health.is_faulty()
     }
 
     /// Lets time-to-live stand still or go on, as things are.
-    pub(super) fn update_still(&mut self, now: Instant) {
+    pub(super) fn update_ttl_clock(&mut self, now: Instant) {
         if self.is_empty() {
-            self.still.forget();
+            self.ttl_clock.forget();
         }
-        if self.still.set(self.stands_still(), now) {
+        if self.ttl_clock.set(self.stops_ttl(), now) {
             self.note_state(now);
         }
     }
 
     pub(super) fn note_state(&self, now: Instant) {
         if let Some(journal) = &self.journal {
-            journal.state(self.paused, &self.still, &self.wall(now));
+            journal.state(self.paused, &self.ttl_clock, &self.wall(now));
         }
     }
 }

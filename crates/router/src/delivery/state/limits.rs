@@ -1,13 +1,13 @@
 //! A lane's limits: what may wait, what a batch may hold, whether more is wanted.
 
-use super::State;
+use super::LaneCore;
 use crate::delivery::backlog::LaneBacklog;
-use crate::delivery::queue::{Caps, Room};
+use crate::delivery::queue::{BatchRoom, QueueCaps};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::{EndpointSettings, WhenFull};
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 
 /// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what
 /// waits stays in memory (`LANE_MEMORY_MAX`) and far below the cap of its queue.
@@ -22,7 +22,7 @@ const BACKLOG_EVENTS_MIN: usize = 256;
 /// An endpoint that answers batches so quickly takes what it is sent. Those that are far away or slow do not.
 const PROMPT: Duration = Duration::from_millis(100);
 
-impl State {
+impl LaneCore {
     /// Whether a batch waits, and could be sent now.
     fn could_send(&self) -> bool {
         let takes = !self.paused && self.setup.hold.is_none() && !self.health.is_faulty();
@@ -52,8 +52,11 @@ impl State {
             };
             let settings = &self.setup.settings;
             let age = oldest.age(now);
-            let still = self.still.total(now).saturating_sub(oldest.still_then);
-            let lived = age.saturating_sub(still);
+            let stopped = self
+                .ttl_clock
+                .total(now)
+                .saturating_sub(oldest.ttl_stopped_then);
+            let lived = age.saturating_sub(stopped);
             let too_old = settings.queue_age_limit().is_some_and(|most| age >= most);
             // What was never tried is tried once, as Event Grid does: it looks at the time to live at an
             // attempt.
@@ -63,14 +66,14 @@ impl State {
                     break None;
                 };
                 expired += 1;
-                self.die(oldest, DeathReason::Expired, None, now);
+                self.make_dead_letter(oldest, DeadLetterReason::Expired, None, now);
             } else if too_old && settings.when_full != WhenFull::Refuse {
                 let Some(oldest) = self.queue.evict_oldest() else {
                     break None;
                 };
                 self.overflow(oldest, now);
             } else {
-                let dies = (was_tried && !self.still.is_still())
+                let dies = (was_tried && !self.ttl_clock.is_stopped())
                     .then(|| settings.time_to_live.saturating_sub(lived));
                 let leaves = settings.queue_age_limit().filter(|_| !too_old);
                 let leaves = leaves.map(|most| most.saturating_sub(age));
@@ -116,18 +119,18 @@ impl State {
     }
 
     /// What may wait in a lane that keeps up.
-    fn backlog_max(&self) -> Caps {
+    fn backlog_max(&self) -> QueueCaps {
         let caps = self.caps();
-        Caps {
+        QueueCaps {
             events_max: (caps.events_max / BACKLOG_SHARE).max(BACKLOG_EVENTS_MIN),
             bytes_max: BACKLOG_BYTES.min(caps.bytes_max / BACKLOG_SHARE),
         }
     }
 
     /// What is sent without lingering: a full batch, or less where the caps are small.
-    pub(super) fn room_to_fill(&self) -> Room {
+    pub(super) fn room_to_fill(&self) -> BatchRoom {
         let (room, most) = (self.room(), self.backlog_max());
-        Room {
+        BatchRoom {
             events_max: room.events_max.min(most.events_max),
             bytes_max: room.bytes_max.min(most.bytes_max),
         }
@@ -143,24 +146,24 @@ impl State {
         typical <= PROMPT && open <= 3 * PROMPT
     }
 
-    pub(super) fn caps(&self) -> Caps {
+    pub(super) fn caps(&self) -> QueueCaps {
         let settings = &self.setup.settings;
         if settings.when_full == WhenFull::Refuse {
             // Refused before they come here.
-            return Caps {
+            return QueueCaps {
                 events_max: usize::MAX,
                 bytes_max: usize::MAX,
             };
         }
         let bytes_max = usize::try_from(settings.queue_bytes_max.as_u64());
-        Caps {
+        QueueCaps {
             events_max: settings.queue_events_max,
             bytes_max: bytes_max.unwrap_or(usize::MAX),
         }
     }
 
-    pub(super) fn room(&self) -> Room {
-        Room {
+    pub(super) fn room(&self) -> BatchRoom {
+        BatchRoom {
             events_max: self.limits.events_max.max(1),
             bytes_max: self.limits.bytes_max,
         }

@@ -3,7 +3,7 @@
 
 mod arrivals;
 mod control;
-mod deaths;
+mod dead_letters;
 mod health;
 mod limits;
 mod next;
@@ -14,21 +14,21 @@ mod show;
 mod uploads;
 
 pub use control::Purged;
-pub(super) use show::Told;
+pub(super) use show::ProgramReports;
 
-use super::concurrency::Concurrency;
-use super::counters::Counters;
-use super::dead::DeadLetters;
-use super::durable::{LaneJournal, Origin, Wall};
+use super::concurrency::AdaptiveConcurrency;
+use super::counters::LaneCounters;
+use super::durable::{ClockReading, LaneJournal, LaneOrigin};
 use super::in_flight::BatchesInFlight;
+use super::kept_dead_letters::KeptDeadLetters;
 use super::log_throttle::LogThrottle;
-use super::queue::Queue;
-use super::setup::Setup;
-use super::still::Still;
+use super::queue::LaneQueue;
+use super::setup::LaneSetup;
 use super::target_health::TargetHealth;
-use crate::delivery::latency::Histogram;
+use super::ttl_clock::TtlClock;
+use crate::credential_refresh::RefreshTrigger;
+use crate::delivery::latency::LatencyHistogram;
 use crate::delivery::tracker::{DeliveryEnd, DeliveryTrackers};
-use crate::refusals::Refusals;
 use crate::sink::BatchLimits;
 use crate::user_code::{UserSink, UserStore};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use twinroute_retry::ledger::{Discard, Fate, Ledger};
 
 /// A lane that is to end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Retirement {
+pub(super) struct LaneRetirement {
     /// It stays at least until then.
     pub(super) not_before: Instant,
     /// What is not settled by then is given up.
@@ -58,23 +58,23 @@ const UNKNOWN_LIMITS: BatchLimits = BatchLimits {
     in_flight_max: 1,
 };
 
-pub(super) struct State {
+pub(super) struct LaneCore {
     instance: InstanceName,
     name: EndpointName,
     label: String,
-    setup: Setup,
+    setup: LaneSetup,
     /// What its sink said last.
     limits: BatchLimits,
-    queue: Queue,
+    queue: LaneQueue,
     ledger: Ledger,
     /// How its endpoint is.
     health: TargetHealth,
     /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
     epoch: u64,
     flights: BatchesInFlight,
-    concurrency: Concurrency,
-    latency: Histogram,
-    retired: Option<Retirement>,
+    concurrency: AdaptiveConcurrency,
+    latency: LatencyHistogram,
+    retired: Option<LaneRetirement>,
     ended: bool,
     /// The router was dropped.
     abandoned: bool,
@@ -82,12 +82,12 @@ pub(super) struct State {
     /// Events that had their last attempt, as they are logged.
     deaths: LogThrottle,
     /// Events that had their last attempt since one was delivered.
-    deaths_in_a_row: u64,
+    dead_lettered_in_a_row: u64,
     /// Deliveries that were discarded to make room, as they are logged.
     evictions: LogThrottle,
     paused: bool,
-    still: Still,
-    dead: DeadLetters,
+    ttl_clock: TtlClock,
+    dead: KeptDeadLetters,
     /// Whether dead letters leave at their limit, and that was logged.
     dead_overflowing: bool,
     /// How its dead-letter store is.
@@ -97,16 +97,16 @@ pub(super) struct State {
     /// Whether new events are to be refused; read without the lock.
     refusing: Arc<AtomicBool>,
     chance: fastrand::Rng,
-    counters: Counters,
+    counters: LaneCounters,
     journal: Option<LaneJournal>,
     clock: Arc<dyn Clock>,
     /// Where it tells that its credential is refused.
-    refusals: Refusals,
+    refresh_trigger: RefreshTrigger,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for LaneCore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("State");
+        let mut shown = formatter.debug_struct("LaneCore");
         shown
             .field("label", &self.label)
             .field("ledger", &self.ledger);
@@ -114,24 +114,24 @@ impl std::fmt::Debug for State {
     }
 }
 
-impl State {
+impl LaneCore {
     /// A lane that has nothing yet. What was not settled before a restart is given to [`Self::restore`].
     pub(super) fn new(
         instance: &InstanceName,
         name: &EndpointName,
-        setup: Setup,
-        origin: Origin,
+        setup: LaneSetup,
+        origin: LaneOrigin,
         now: Instant,
         refusing: Arc<AtomicBool>,
-        refusals: Refusals,
+        refresh_trigger: RefreshTrigger,
     ) -> Self {
         let since = origin.state.still_since;
         let state = Self {
-            counters: Counters::new(instance, name),
+            counters: LaneCounters::new(instance, name),
             instance: instance.clone(),
             name: name.clone(),
             label: format!("{instance}/{name}"),
-            queue: Queue::new(setup.settings.ordering),
+            queue: LaneQueue::new(setup.settings.ordering),
             setup,
             limits: UNKNOWN_LIMITS,
             ledger: origin.ledger,
@@ -140,23 +140,23 @@ impl State {
             health: TargetHealth::default(),
             epoch: 0,
             flights: BatchesInFlight::default(),
-            concurrency: Concurrency::new(),
-            latency: Histogram::default(),
+            concurrency: AdaptiveConcurrency::new(),
+            latency: LatencyHistogram::default(),
             retired: None,
             ended: false,
             abandoned: false,
             overflowing: false,
             deaths: LogThrottle::default(),
-            deaths_in_a_row: 0,
+            dead_lettered_in_a_row: 0,
             evictions: LogThrottle::default(),
             paused: origin.state.paused,
-            still: Still::restored(origin.state.still, since.map(|_| now)),
-            dead: DeadLetters::default(),
+            ttl_clock: TtlClock::restored(origin.state.still, since.map(|_| now)),
+            dead: KeptDeadLetters::default(),
             dead_overflowing: false,
             store_health: TargetHealth::default(),
             trackers: DeliveryTrackers::default(),
             refusing,
-            refusals,
+            refresh_trigger,
             chance: fastrand::Rng::new(),
         };
         state.counters.go_on(&state.ledger);
@@ -180,9 +180,9 @@ impl State {
     }
 
     /// Both clocks.
-    fn wall(&self, now: Instant) -> Wall {
+    fn wall(&self, now: Instant) -> ClockReading {
         let wall = self.clock.now();
-        Wall { wall, now }
+        ClockReading { wall, now }
     }
 
     fn settle(&mut self, sequence: u64, fate: Fate) {

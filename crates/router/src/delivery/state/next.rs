@@ -1,15 +1,15 @@
 //! What a lane does next.
 
-use super::State;
+use super::LaneCore;
 use super::health::BeforeSending;
 use crate::delivery::action::LaneAction;
-use crate::delivery::in_flight::Flight;
-use crate::delivery::waiting::Waiting;
+use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::sink::{BatchLimits, EndpointFault};
 use crate::user_code::UserSink;
 use tokio::time::Instant;
 
-impl State {
+impl LaneCore {
     /// Decides what to do now; `limits` are those of `sink`, just asked for.
     pub(in crate::delivery) fn step(
         &mut self,
@@ -37,7 +37,7 @@ impl State {
         let expiry = self.limit_age(now);
         self.limit_queue(now);
         if let Some(upload) = self.next_upload(now) {
-            return LaneAction::Upload(Box::new(upload));
+            return LaneAction::DeadLetterUpload(Box::new(upload));
         }
         let others = earliest([self.retire_at(now), expiry, self.upload_at(now)]);
         if self.paused || self.setup.hold.is_some() {
@@ -73,8 +73,8 @@ impl State {
         LaneAction::Wait(earliest([due, lingering, others]))
     }
 
-    fn launch(&mut self, batch: Vec<Waiting>, now: Instant) -> Flight {
-        Flight {
+    fn launch(&mut self, batch: Vec<QueuedDelivery>, now: Instant) -> InFlightBatch {
+        InFlightBatch {
             id: self.flights.begin(&batch, now),
             sink: self.setup.sink.clone(),
             batch,

@@ -1,24 +1,24 @@
 //! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
 
-use super::State;
-use crate::delivery::in_flight::Flight;
-use crate::delivery::queue::Fate as Next;
+use super::LaneCore;
+use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::queue::DeliveryFate;
+use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
-use crate::delivery::waiting::Waiting;
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::Answer;
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
-impl State {
+impl LaneCore {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
     /// back: that is tried again too, and never given up, since the disk may come to its senses.
     pub(in crate::delivery) fn finish(
         &mut self,
-        flight: Flight,
+        flight: InFlightBatch,
         outcomes: Vec<Option<Outcome>>,
         now: Instant,
     ) {
@@ -26,7 +26,7 @@ impl State {
         let mut fates = Vec::with_capacity(flight.batch.len());
         let mut fault = None;
         let mut answered = false;
-        let mut dying = Dying::default();
+        let mut exhausted = ExhaustedDeliveries::default();
         let mut delivered = 0;
         let mut outcomes = outcomes.into_iter();
         for waiting in flight.batch {
@@ -37,7 +37,7 @@ impl State {
                 None => {
                     let reason =
                         Reason::new("unreadable", "the journal's disk does not give it back");
-                    self.failed_alone(waiting, None, reason, now, &mut dying)
+                    self.failed_alone(waiting, None, reason, now, &mut exhausted)
                 }
                 Some(Outcome::Delivered) => {
                     answered = true;
@@ -45,30 +45,30 @@ impl State {
                     self.settle(waiting.sequence, Fate::Delivered);
                     self.tell(waiting.sequence, DeliveryEnd::Delivered);
                     self.latency.record(waiting.age(now));
-                    Next::Settled
+                    DeliveryFate::Settled
                 }
                 Some(Outcome::Reject(reason)) => {
                     answered = true;
-                    dying.add(waiting, DeathReason::Rejected, reason);
-                    Next::Settled
+                    exhausted.add(waiting, DeadLetterReason::Rejected, reason);
+                    DeliveryFate::Settled
                 }
                 Some(Outcome::Retry { after, reason }) => {
                     answered = true;
-                    self.failed_alone(waiting, after, reason, now, &mut dying)
+                    self.failed_alone(waiting, after, reason, now, &mut exhausted)
                 }
                 Some(Outcome::Unavailable(endpoint_fault)) => {
                     fault.get_or_insert(endpoint_fault);
-                    Next::Returned(waiting)
+                    DeliveryFate::Returned(waiting)
                 }
             };
             fates.push((twin, fate));
         }
         self.counters.get().delivered.increment(delivered);
         if delivered > 0 {
-            self.deaths_in_a_row = 0;
+            self.dead_lettered_in_a_row = 0;
         }
         self.queue.resolve(fates, now);
-        self.bury(dying, now);
+        self.dead_letter_exhausted(exhausted, now);
         self.hand_over();
         let cap = self.in_flight_cap();
         match &fault {
@@ -82,7 +82,7 @@ impl State {
                 None if answered => self.recover(now),
                 None => {}
             }
-            self.update_still(now);
+            self.update_ttl_clock(now);
         }
         self.note_fullness(now);
     }
@@ -119,27 +119,30 @@ impl State {
     /// An event failed alone: it waits for its next attempt, or has had its last.
     fn failed_alone(
         &mut self,
-        waiting: Waiting,
+        waiting: QueuedDelivery,
         after: Option<Duration>,
         reason: Reason,
         now: Instant,
-        dying: &mut Dying,
-    ) -> Next {
+        exhausted: &mut ExhaustedDeliveries,
+    ) -> DeliveryFate {
         self.health.last_error = reason.to_string();
         let attempts = waiting.attempts + 1;
         let settings = &self.setup.settings;
-        let still = self.still.total(now).saturating_sub(waiting.still_then);
-        let lived = waiting.age(now).saturating_sub(still);
+        let stopped = self
+            .ttl_clock
+            .total(now)
+            .saturating_sub(waiting.ttl_stopped_then);
+        let lived = waiting.age(now).saturating_sub(stopped);
         let spent = if attempts >= settings.attempts_max {
-            Some(DeathReason::Exhausted)
+            Some(DeadLetterReason::Exhausted)
         } else if lived >= settings.time_to_live {
-            Some(DeathReason::Expired)
+            Some(DeadLetterReason::Expired)
         } else {
             None
         };
         if let Some(death) = spent {
-            dying.add(waiting, death, reason);
-            return Next::Settled;
+            exhausted.add(waiting, death, reason);
+            return DeliveryFate::Settled;
         }
         let delay = schedule::event_delay(settings, attempts, after, self.chance.f64());
         if let Some(journal) = &self.journal {
@@ -147,34 +150,34 @@ impl State {
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and waits");
-        let parked = Waiting {
+        let parked = QueuedDelivery {
             attempts,
             ..waiting
         };
-        Next::Parked(parked, now + delay)
+        DeliveryFate::Parked(parked, now + delay)
     }
 
     /// Makes dead letters of those that had their last attempt.
-    fn bury(&mut self, dying: Dying, now: Instant) {
-        let Some((_, death, reason)) = dying.0.first() else {
+    fn dead_letter_exhausted(&mut self, exhausted: ExhaustedDeliveries, now: Instant) {
+        let Some((_, death, reason)) = exhausted.0.first() else {
             return;
         };
         self.health.last_error = reason.to_string();
-        let count = dying.0.len() as u64;
-        self.deaths_in_a_row += count;
+        let count = exhausted.0.len() as u64;
+        self.dead_lettered_in_a_row += count;
         if let Some(count) = self.deaths.add(count, now) {
             tracing::error!(
                 endpoint = self.label, count, why = death.as_str(),
                 reason = %reason, "events became dead letters"
             );
         }
-        for (waiting, death, reason) in dying.0 {
+        for (waiting, death, reason) in exhausted.0 {
             let attempts = waiting.attempts + 1;
-            let waiting = Waiting {
+            let waiting = QueuedDelivery {
                 attempts,
                 ..waiting
             };
-            self.die(waiting, death, Some(&reason.to_string()), now);
+            self.make_dead_letter(waiting, death, Some(&reason.to_string()), now);
         }
     }
 }
@@ -189,10 +192,10 @@ const fn slows_down(kind: FaultKind) -> bool {
 
 /// Deliveries of one batch that had their last attempt.
 #[derive(Default)]
-struct Dying(Vec<(Waiting, DeathReason, Reason)>);
+struct ExhaustedDeliveries(Vec<(QueuedDelivery, DeadLetterReason, Reason)>);
 
-impl Dying {
-    fn add(&mut self, waiting: Waiting, death: DeathReason, reason: Reason) {
+impl ExhaustedDeliveries {
+    fn add(&mut self, waiting: QueuedDelivery, death: DeadLetterReason, reason: Reason) {
         self.0.push((waiting, death, reason));
     }
 }

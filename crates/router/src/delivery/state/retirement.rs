@@ -1,12 +1,12 @@
 //! How a lane ends: at a stop, or when its endpoint is removed.
 
-use super::{Retirement, State};
+use super::{LaneCore, LaneRetirement};
 use crate::delivery::action::LaneAction;
 use tokio::time::Instant;
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 use twinroute_retry::ledger::{Discard, Ledger};
 
-impl State {
+impl LaneCore {
     /// Ends the lane when it is time to, or says what its end waits for.
     pub(super) fn ending(&mut self, now: Instant) -> Option<LaneAction> {
         let retired = self.retired?;
@@ -20,7 +20,7 @@ impl State {
                 return Some(LaneAction::Wait(None));
             }
         } else if now >= retired.deadline {
-            self.give_up(retired.reason, now);
+            self.end_deliveries(retired.reason, now);
         }
         if self.is_empty() && self.dead.is_empty() && now >= retired.not_before {
             self.ended = true;
@@ -30,11 +30,13 @@ impl State {
     }
 
     /// What waits is over, but for what a journal on disk keeps over a stop.
-    fn give_up(&mut self, reason: Discard, now: Instant) {
+    fn end_deliveries(&mut self, reason: Discard, now: Instant) {
         let mut count = 0_u64;
         while let Some(waiting) = self.queue.evict_oldest() {
             match reason {
-                Discard::Removed => self.die(waiting, DeathReason::Removed, None, now),
+                Discard::Removed => {
+                    self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now)
+                }
                 reason => self.discard(waiting.sequence, reason),
             }
             count += 1;
@@ -67,7 +69,7 @@ impl State {
         Some(moment).filter(|moment| *moment > now)
     }
 
-    pub(in crate::delivery) fn retire(&mut self, retirement: Retirement) {
+    pub(in crate::delivery) fn retire(&mut self, retirement: LaneRetirement) {
         self.retired = Some(retirement);
     }
 

@@ -1,13 +1,13 @@
 //! What a lane gives up of the journal for others when that is full.
 
-use super::State;
-use crate::delivery::eviction::{Evictable, EvictedDelivery, LaneRoom};
+use super::LaneCore;
+use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 use tokio::time::Instant;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 use twinroute_retry::ledger::Discard;
 
-impl State {
+impl LaneCore {
     /// What it has of a journal in memory.
     pub(in crate::delivery) fn room_taken(&self) -> LaneRoom {
         let bytes = self.queue.bytes() as u64 + self.flights.bytes() + self.dead.bytes();
@@ -22,13 +22,13 @@ impl State {
     /// Discards one delivery, so that others have room; nothing when there is none of that kind.
     pub(in crate::delivery) fn evict(
         &mut self,
-        what: Evictable,
+        what: EvictionKind,
         now: Instant,
     ) -> Option<EvictedDelivery> {
         let evicted = match what {
-            Evictable::DeadLetter => self.dead.remove_oldest(),
-            Evictable::Uploading => self.dead.remove_oldest_busy(),
-            Evictable::Queued => self.evict_queued(now),
+            EvictionKind::DeadLetter => self.dead.remove_oldest(),
+            EvictionKind::Uploading => self.dead.remove_oldest_busy(),
+            EvictionKind::Queued => self.evict_queued(now),
         }?;
         self.discard(evicted.sequence, Discard::DeadLetterOverflow);
         self.hand_over();
@@ -67,7 +67,7 @@ impl State {
             sequence: oldest.sequence,
             bytes: u64::from(oldest.bytes),
         };
-        self.die(oldest, DeathReason::Overflow, None, now);
+        self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
         self.dead.remove(evicted.sequence)?;
         Some(evicted)
     }

@@ -1,7 +1,7 @@
 //! What a lane shows of itself.
 
-use super::State;
-use crate::delivery::hold::Hold;
+use super::LaneCore;
+use crate::delivery::hold::HoldReason;
 use crate::sink::{CredentialState, EndpointFault};
 use crate::status::{
     CredentialStatus, DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by,
@@ -9,22 +9,22 @@ use crate::status::{
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 
 /// What the code of the program told, asked without the lane's lock.
-pub(in crate::delivery) struct Told {
+pub(in crate::delivery) struct ProgramReports {
     pub(in crate::delivery) credentials: Result<Vec<CredentialState>, EndpointFault>,
     /// When the credential of the dead-letter store ends.
     pub(in crate::delivery) expires_at: Result<Option<Timestamp>, EndpointFault>,
 }
 
-impl State {
-    pub(in crate::delivery) fn status(&self, told: Told, now: Instant) -> EndpointStatus {
+impl LaneCore {
+    pub(in crate::delivery) fn status(&self, told: ProgramReports, now: Instant) -> EndpointStatus {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
         let fault = self.health.fault().filter(|_| !over);
         let state = match (&self.setup.hold, self.paused, fault, &self.retired) {
-            (Some(hold @ Hold::Undefined), _, _, _) | (Some(hold), _, _, None) => hold.word(),
+            (Some(hold @ HoldReason::Undefined), _, _, _) | (Some(hold), _, _, None) => hold.word(),
             (_, true, _, _) => "paused",
             (_, false, Some(fault), _) => fault.kind.as_str(),
             (_, false, None, Some(retired)) => retired.reason.as_str(),
@@ -42,7 +42,7 @@ impl State {
             since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
             last_error: self.last_error(told.credentials.as_ref().err()),
             credentials: self.credentials(told.credentials.unwrap_or_default()),
-            failed_in_a_row: self.deaths_in_a_row,
+            failed_in_a_row: self.dead_lettered_in_a_row,
             backing_off_ms: millis(until.unwrap_or_default()),
             matched: ledger.matched,
             replayed: ledger.replayed,
@@ -109,7 +109,7 @@ impl State {
         let (expires_at, expires_in_s) = self.end(expires_at.unwrap_or_default());
         let fault = self.store_health.fault().filter(|_| has_store);
         let counts = self.dead_by_reason();
-        let counted = DeathReason::ALL.map(|reason| (reason, counts[reason as usize]));
+        let counted = DeadLetterReason::ALL.map(|reason| (reason, counts[reason as usize]));
         let counted = counted.into_iter().filter(|(_, count)| *count > 0);
         let state = match (has_store, fault) {
             (false, _) => "local",
@@ -144,7 +144,7 @@ impl State {
             jitter_percent: settings.retry_jitter_percent,
             attempts_max: settings.attempts_max,
             time_to_live_s: settings.time_to_live.as_secs(),
-            standing_still: self.still.is_still(),
+            standing_still: self.ttl_clock.is_stopped(),
             retry_after_max_s: settings.retry_after_max.as_secs(),
             probe_interval_max_s: settings.probe_interval_max.as_secs_f64(),
             when_full: settings.when_full.as_str().to_owned(),

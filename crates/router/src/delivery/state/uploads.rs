@@ -1,19 +1,19 @@
 //! Dead letters on their way to their store, and back into the queue.
 
-use super::State;
-use crate::delivery::action::{Stored, Upload};
-use crate::delivery::dead::Dead;
+use super::LaneCore;
+use crate::delivery::action::{DeadLetterUpload, UploadOutcome};
+use crate::delivery::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
-use twinroute_retry::dead_letter::Reason as DeathReason;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 use twinroute_retry::ledger::Fate;
 
 /// Dead letters of one endpoint that are written at a time.
 const UPLOADS_MAX: usize = 8;
 
-impl State {
+impl LaneCore {
     /// The next dead letter to write, if one may be written now.
-    pub(super) fn next_upload(&mut self, now: Instant) -> Option<Upload> {
+    pub(super) fn next_upload(&mut self, now: Instant) -> Option<DeadLetterUpload> {
         let store = self.setup.store.as_ref()?;
         let most = match self.store_health.is_faulty() {
             true => 1,
@@ -24,7 +24,7 @@ impl State {
         }
         let store = store.clone();
         let (sequence, dead) = self.dead.take_storable()?;
-        Some(Upload {
+        Some(DeadLetterUpload {
             sequence,
             dead,
             store,
@@ -43,10 +43,15 @@ impl State {
     }
 
     /// Takes note of how an upload went.
-    pub(in crate::delivery) fn uploaded(&mut self, upload: &Upload, stored: Stored, now: Instant) {
+    pub(in crate::delivery) fn uploaded(
+        &mut self,
+        upload: &DeadLetterUpload,
+        stored: UploadOutcome,
+        now: Instant,
+    ) {
         let sequence = upload.sequence;
         match stored {
-            Stored::Done => {
+            UploadOutcome::Done => {
                 // One that had to make room meanwhile is counted as discarded already.
                 if self.dead.remove(sequence).is_some() {
                     self.settle(sequence, Fate::DeadLettered);
@@ -56,18 +61,18 @@ impl State {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");
                 }
             }
-            Stored::Unreadable(reason) => {
+            UploadOutcome::Unreadable(reason) => {
                 tracing::error!(endpoint = self.label, sequence, %reason,
                     "the disk does not give a dead letter back; it stays here");
                 self.dead.put_back(sequence, true);
             }
-            Stored::Failed(fault) if fault.kind == FaultKind::Unsupported => {
+            UploadOutcome::Failed(fault) if fault.kind == FaultKind::Unsupported => {
                 tracing::error!(endpoint = self.label, sequence, reason = %fault.reason,
                     "a dead letter cannot be stored; it stays here");
                 self.store_health.last_error = fault.reason.to_string();
                 self.dead.put_back(sequence, true);
             }
-            Stored::Failed(fault) => {
+            UploadOutcome::Failed(fault) => {
                 self.dead.put_back(sequence, false);
                 if upload.epoch == self.epoch {
                     self.store_failed(&fault, now);
@@ -91,11 +96,11 @@ impl State {
                 "the dead-letter store takes nothing; dead letters stay here and are tried again");
         }
         self.counters.get().store_faults.increment(1);
-        self.tell_refusal(fault.kind, is_new);
+        self.trigger_refresh(fault.kind, is_new);
     }
 
     /// Takes a dead letter out for a replay; nothing when it is not here or on its way to its store.
-    pub(in crate::delivery) fn take_dead(&mut self, sequence: u64) -> Option<Dead> {
+    pub(in crate::delivery) fn take_dead(&mut self, sequence: u64) -> Option<KeptDeadLetter> {
         self.dead.take(sequence)
     }
 
@@ -110,18 +115,21 @@ impl State {
     }
 
     /// Dead letters here behind a sequence, oldest first.
-    pub(in crate::delivery) fn dead_after(&self, after: u64) -> impl Iterator<Item = (u64, &Dead)> {
+    pub(in crate::delivery) fn dead_after(
+        &self,
+        after: u64,
+    ) -> impl Iterator<Item = (u64, &KeptDeadLetter)> {
         self.dead.after(after)
     }
 
     /// One of them.
-    pub(in crate::delivery) fn dead_letter(&self, sequence: u64) -> Option<&Dead> {
+    pub(in crate::delivery) fn dead_letter(&self, sequence: u64) -> Option<&KeptDeadLetter> {
         self.dead.get(sequence)
     }
 
     /// How many of them there are for each reason.
-    pub(super) fn dead_by_reason(&self) -> [u64; DeathReason::ALL.len()] {
-        let mut counts = [0; DeathReason::ALL.len()];
+    pub(super) fn dead_by_reason(&self) -> [u64; DeadLetterReason::ALL.len()] {
+        let mut counts = [0; DeadLetterReason::ALL.len()];
         for (_, dead) in self.dead.after(0) {
             counts[dead.about.reason as usize] += 1;
         }

@@ -38,7 +38,7 @@ pub struct LastDefinitions {
 
 /// When nothing defined an endpoint any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Removal {
+pub(crate) struct EndpointRemoval {
     /// As the clock was then.
     pub(crate) at: Timestamp,
     /// In journal time; files of earlier versions do not have it, and then the grace time begins when it is
@@ -52,7 +52,7 @@ pub(crate) struct KeptDefinition {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) settings: Arc<EndpointSettings>,
     /// Since when nothing defines it.
-    pub(crate) removed_at: Option<Removal>,
+    pub(crate) removed_at: Option<EndpointRemoval>,
 }
 
 impl KeptDefinition {
@@ -67,7 +67,7 @@ impl KeptDefinition {
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum LastDefinitionsError {
     #[error(transparent)]
     File(#[from] SealedFileError),
     #[error("holds what cannot be read: line {line}, column {column}")]
@@ -83,7 +83,7 @@ pub(super) struct FoundDefinitions {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct WrittenDefinitions<'a> {
     endpoints: Vec<WrittenEndpoint<'a>>,
 }
 
@@ -102,7 +102,7 @@ struct WrittenEndpoint<'a> {
 }
 
 #[derive(Deserialize)]
-struct Content<'a> {
+struct StoredDefinitions<'a> {
     #[serde(borrow)]
     endpoints: Vec<StoredEndpoint<'a>>,
 }
@@ -142,12 +142,12 @@ impl LastDefinitions {
     }
 
     /// Reads what is kept; `None` where there is no file.
-    pub(super) fn load(&self) -> Result<Option<FoundDefinitions>, Error> {
+    pub(super) fn load(&self) -> Result<Option<FoundDefinitions>, LastDefinitionsError> {
         let Some(plain) = self.file().read()? else {
             return Ok(None);
         };
-        let content: Content<'_> =
-            serde_json::from_slice(&plain).map_err(|error| Error::Content {
+        let content: StoredDefinitions<'_> =
+            serde_json::from_slice(&plain).map_err(|error| LastDefinitionsError::Content {
                 line: error.line(),
                 column: error.column(),
             })?;
@@ -177,7 +177,7 @@ impl LastDefinitions {
             settings: Some(&*kept.settings).filter(|settings| **settings != default),
             definition: Revealed(&kept.endpoint),
         });
-        let written = Written {
+        let written = WrittenDefinitions {
             endpoints: endpoints.collect(),
         };
         let mut plain = Zeroizing::new(Vec::new());
@@ -203,7 +203,7 @@ impl StoredEndpoint<'_> {
         let kept = KeptDefinition {
             endpoint: Arc::new(endpoint),
             settings: Arc::new(settings),
-            removed_at: self.removed_at.map(|at| Removal {
+            removed_at: self.removed_at.map(|at| EndpointRemoval {
                 at: Timestamp::from_unix_millis(at),
                 time: self.removed_in.map(Duration::from_millis),
             }),

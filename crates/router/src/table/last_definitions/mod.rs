@@ -7,8 +7,8 @@
 
 mod file;
 
+pub(super) use file::EndpointRemoval;
 pub use file::LastDefinitions;
-pub(super) use file::Removal;
 
 use crate::delivery::LaneKey;
 use file::KeptDefinition;
@@ -93,7 +93,7 @@ impl LastEndpoints {
         &mut self,
         defined: impl Iterator<Item = DefinedEndpoint>,
         is_waited_for: impl Fn(&LaneKey) -> bool,
-        now: Removal,
+        now: EndpointRemoval,
     ) {
         let mut removed = std::mem::take(&mut self.kept);
         let before = removed.len();

@@ -1,27 +1,27 @@
 //! Deliveries that cannot be made: they become dead letters, or are given up where somebody said so.
 
-use super::State;
-use crate::delivery::dead::Dead;
-use crate::delivery::hold::Hold;
+use super::LaneCore;
+use crate::delivery::hold::HoldReason;
+use crate::delivery::kept_dead_letters::KeptDeadLetter;
+use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
-use crate::delivery::waiting::Waiting;
 use std::sync::Arc;
 use tokio::time::Instant;
 use twinroute_model::settings::WhenFull;
-use twinroute_retry::dead_letter::{DeadLetter, Reason as DeathReason};
+use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
 use twinroute_retry::ledger::{Discard, Fate};
 
-impl State {
+impl LaneCore {
     /// Makes a dead letter of a delivery. `last` is its last outcome, if it was just tried.
-    pub(super) fn die(
+    pub(super) fn make_dead_letter(
         &mut self,
-        waiting: Waiting,
-        reason: DeathReason,
+        waiting: QueuedDelivery,
+        reason: DeadLetterReason,
         last: Option<&str>,
         now: Instant,
     ) {
         let wall = self.wall(now);
-        let held = self.setup.hold.as_ref().map(Hold::why);
+        let held = self.setup.hold.as_ref().map(HoldReason::why);
         let known = match (last, &held) {
             (Some(outcome), _) => outcome,
             // What held it back is the best there is to tell.
@@ -43,7 +43,7 @@ impl State {
         }
         self.counters.get().deaths[reason as usize].increment(1);
         self.tell(waiting.sequence, DeliveryEnd::DeadLettered);
-        let dead = Dead {
+        let dead = KeptDeadLetter {
             about,
             accepted_at: wall.before(waiting.age(now)),
             twin: waiting.twin,
@@ -53,11 +53,11 @@ impl State {
             unstorable: false,
         };
         self.dead.insert(waiting.sequence, dead);
-        self.limit_dead();
+        self.limit_dead_letters();
     }
 
     /// Gives up the oldest dead letters where a limit was set for them.
-    fn limit_dead(&mut self) {
+    fn limit_dead_letters(&mut self) {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
         self.log_dead_limit(most);
         while most > 0 && self.dead.bytes() > most {
@@ -87,18 +87,18 @@ impl State {
     }
 
     /// The oldest has to leave.
-    pub(super) fn overflow(&mut self, oldest: Waiting, now: Instant) {
+    pub(super) fn overflow(&mut self, oldest: QueuedDelivery, now: Instant) {
         self.note_overflow(&oldest);
         match self.setup.settings.when_full {
             WhenFull::DiscardOldest => self.discard(oldest.sequence, Discard::Overflow),
             WhenFull::DeadLetterOldest | WhenFull::Refuse => {
-                self.die(oldest, DeathReason::Overflow, None, now);
+                self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
             }
         }
     }
 
     /// Says once that a lane lets events go, and once more when it has stopped to.
-    fn note_overflow(&mut self, oldest: &Waiting) {
+    fn note_overflow(&mut self, oldest: &QueuedDelivery) {
         if self.overflowing {
             return;
         }

@@ -9,7 +9,7 @@ use twinroute_retry::journal::HeldEvent;
 
 /// A dead letter that is kept here.
 #[derive(Clone, Debug)]
-pub(crate) struct Dead {
+pub(crate) struct KeptDeadLetter {
     pub(crate) about: Arc<DeadLetter>,
     pub(crate) accepted_at: Timestamp,
     pub(crate) twin: u64,
@@ -24,8 +24,8 @@ pub(crate) struct Dead {
 
 /// Dead letters by sequence.
 #[derive(Debug, Default)]
-pub(crate) struct DeadLetters {
-    letters: BTreeMap<u64, Dead>,
+pub(crate) struct KeptDeadLetters {
+    letters: BTreeMap<u64, KeptDeadLetter>,
     bytes: u64,
     busy: usize,
     unstorable: usize,
@@ -33,7 +33,7 @@ pub(crate) struct DeadLetters {
     cursor: u64,
 }
 
-impl DeadLetters {
+impl KeptDeadLetters {
     pub(crate) fn len(&self) -> usize {
         self.letters.len()
     }
@@ -56,13 +56,13 @@ impl DeadLetters {
         self.busy
     }
 
-    pub(crate) fn insert(&mut self, sequence: u64, dead: Dead) {
+    pub(crate) fn insert(&mut self, sequence: u64, dead: KeptDeadLetter) {
         self.bytes += u64::from(dead.bytes);
         self.cursor = self.cursor.min(sequence);
         self.letters.insert(sequence, dead);
     }
 
-    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Dead> {
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<KeptDeadLetter> {
         let dead = self.letters.remove(&sequence)?;
         self.bytes -= u64::from(dead.bytes);
         self.busy -= usize::from(dead.busy);
@@ -80,7 +80,7 @@ impl DeadLetters {
         self.remove_first(|dead| dead.busy)
     }
 
-    fn remove_first(&mut self, is_it: impl Fn(&Dead) -> bool) -> Option<EvictedDelivery> {
+    fn remove_first(&mut self, is_it: impl Fn(&KeptDeadLetter) -> bool) -> Option<EvictedDelivery> {
         let sequence = *self.letters.iter().find(|(_, dead)| is_it(dead))?.0;
         let removed = self.remove(sequence)?;
         Some(EvictedDelivery {
@@ -90,8 +90,8 @@ impl DeadLetters {
     }
 
     /// Takes the oldest that waits for its store; it is busy from here on.
-    pub(crate) fn take_storable(&mut self) -> Option<(u64, Dead)> {
-        let waits = |dead: &Dead| !dead.busy && !dead.unstorable;
+    pub(crate) fn take_storable(&mut self) -> Option<(u64, KeptDeadLetter)> {
+        let waits = |dead: &KeptDeadLetter| !dead.busy && !dead.unstorable;
         let sequence = *self
             .letters
             .range(self.cursor..)
@@ -102,7 +102,7 @@ impl DeadLetters {
     }
 
     /// Takes one for itself alone; nothing when it is not there or busy.
-    pub(crate) fn take(&mut self, sequence: u64) -> Option<Dead> {
+    pub(crate) fn take(&mut self, sequence: u64) -> Option<KeptDeadLetter> {
         let dead = self.letters.get_mut(&sequence).filter(|dead| !dead.busy)?;
         dead.busy = true;
         self.busy += 1;
@@ -130,12 +130,12 @@ impl DeadLetters {
     }
 
     /// Those behind a sequence, oldest first.
-    pub(crate) fn after(&self, after: u64) -> impl Iterator<Item = (u64, &Dead)> {
+    pub(crate) fn after(&self, after: u64) -> impl Iterator<Item = (u64, &KeptDeadLetter)> {
         let later = self.letters.range(after + 1..);
         later.map(|(sequence, dead)| (*sequence, dead))
     }
 
-    pub(crate) fn get(&self, sequence: u64) -> Option<&Dead> {
+    pub(crate) fn get(&self, sequence: u64) -> Option<&KeptDeadLetter> {
         self.letters.get(&sequence)
     }
 }

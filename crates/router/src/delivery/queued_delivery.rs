@@ -6,7 +6,7 @@ use twinroute_retry::journal::HeldEvent;
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct QueuedDelivery {
     pub(crate) sequence: u64,
     pub(crate) twin: u64,
     pub(crate) bytes: u32,
@@ -17,12 +17,12 @@ pub(crate) struct Waiting {
     /// How old it was by then.
     pub(crate) age_then: Duration,
     /// How long its lane's time-to-live had stood still by then.
-    pub(crate) still_then: Duration,
+    pub(crate) ttl_stopped_then: Duration,
     /// Its event, while that is in memory.
     pub(crate) event: Option<HeldEvent>,
 }
 
-impl Waiting {
+impl QueuedDelivery {
     /// How long ago its event was accepted.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.came) + self.age_then

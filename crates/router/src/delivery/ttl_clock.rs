@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 /// How long a lane's time-to-live has stood still.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Still {
+pub(crate) struct TtlClock {
     total: Duration,
     since: Option<Instant>,
 }
 
-impl Still {
+impl TtlClock {
     /// Goes on from what was noted before a restart.
     pub(crate) fn restored(total: Duration, since: Option<Instant>) -> Self {
         Self { total, since }
@@ -24,17 +24,17 @@ impl Still {
     }
 
     /// Whether it stands still now.
-    pub(crate) fn is_still(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.since.is_some()
     }
 
     /// Stops or goes on; true when that is a change.
-    pub(crate) fn set(&mut self, still: bool, now: Instant) -> bool {
-        if still == self.is_still() {
+    pub(crate) fn set(&mut self, is_stopped: bool, now: Instant) -> bool {
+        if is_stopped == self.is_stopped() {
             return false;
         }
         self.total = self.total(now);
-        self.since = still.then_some(now);
+        self.since = is_stopped.then_some(now);
         true
     }
 
@@ -54,16 +54,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_only_while_still() {
+    fn counts_only_while_stopped() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut still = Still::default();
-        assert!(still.set(true, at(10)));
-        assert!(!still.set(true, at(12)));
-        assert_eq!(still.total(at(15)), Duration::from_secs(5));
-        assert!(still.set(false, at(20)));
-        assert_eq!(still.total(at(99)), Duration::from_secs(10));
-        still.set(true, at(100));
-        assert_eq!(still.total(at(101)), Duration::from_secs(11));
+        let mut clock = TtlClock::default();
+        assert!(clock.set(true, at(10)));
+        assert!(!clock.set(true, at(12)));
+        assert_eq!(clock.total(at(15)), Duration::from_secs(5));
+        assert!(clock.set(false, at(20)));
+        assert_eq!(clock.total(at(99)), Duration::from_secs(10));
+        clock.set(true, at(100));
+        assert_eq!(clock.total(at(101)), Duration::from_secs(11));
     }
 }
