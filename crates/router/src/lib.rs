@@ -56,6 +56,7 @@ mod router;
 pub mod sealed_file;
 pub mod sink;
 pub mod status;
+mod status_reporter;
 mod table;
 mod unreadable_endpoint;
 mod user_code;

@@ -3,23 +3,20 @@
 use crate::accept::{
     AcceptError, Accepted, Acceptor, AckLevel, Admission, Admitted, Appender, DELIVERED_DEADLINE,
     DuplicateWindow, Duplicates, RoomMaker, UnreadableDelivery, UnreadableKeeper, UnreadableLanes,
-    give_turns, unreadable_warnings,
+    give_turns,
 };
 use crate::credential_refresh::CredentialRefresh;
-use crate::damage::{self, JournalDamage};
+use crate::damage::JournalDamage;
 use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
-use crate::expiry::{self, Expiry};
+use crate::expiry::Expiry;
 use crate::replay::{ReplayError, ReplayJobs, ReplayRequest, ReplayStatus};
-use crate::status::{
-    CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
-};
+use crate::status::{Readiness, SourceStatus, Status};
+use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
 use crate::table::source::{Definitions, Faults};
-use crate::user_code;
-use metrics::gauge;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_retry::journal::{Disk, Gauge, Health, Journal};
+use twinroute_retry::journal::{Disk, Journal};
 use twinroute_retry::replay::Notes;
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
@@ -46,22 +43,10 @@ struct RouterParts {
     admission: Arc<Admission>,
     appender: Arc<Appender>,
     acceptor: Arc<Acceptor>,
-    /// Where repeats are known.
-    duplicates: Option<Arc<Duplicates>>,
-    room: Arc<RoomMaker>,
     replays: ReplayJobs,
-    gauge: Gauge,
-    journal_kind: &'static str,
     /// The journal on disk, where it is.
     disk: Option<Disk>,
-    /// What had become of it when it was opened.
-    damage: JournalDamage,
-    /// How the source of definitions goes.
-    source: OnceLock<ShowSource>,
-    /// What ends beside credentials of endpoints.
-    expiries: OnceLock<ShowExpiries>,
-    /// How long before its end something is warned about.
-    expiry_warning: Duration,
+    reporter: StatusReporter,
 }
 
 impl Drop for RouterParts {
@@ -70,12 +55,6 @@ impl Drop for RouterParts {
         self.abandon();
     }
 }
-
-/// Tells how the source of definitions goes.
-type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
-
-/// Tells what ends.
-type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
 
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -132,21 +111,29 @@ impl Router {
         unreadable.connect(&acceptor);
         let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes);
         replays.resume();
+        let reporter = StatusReporter {
+            live: Arc::clone(&live),
+            admission: Arc::clone(&admission),
+            acceptor: Arc::clone(&acceptor),
+            appender: Arc::clone(&appender),
+            duplicates,
+            room,
+            gauge,
+            journal_kind,
+            disk: disk.clone(),
+            damage,
+            source: OnceLock::new(),
+            expiries: OnceLock::new(),
+            expiry_warning,
+        };
         let parts = RouterParts {
             live,
             admission,
             appender,
             acceptor,
-            duplicates,
-            room,
             replays,
-            gauge,
-            journal_kind,
             disk,
-            damage,
-            source: OnceLock::new(),
-            expiries: OnceLock::new(),
-            expiry_warning,
+            reporter,
         };
         Self {
             parts: Arc::new(parts),
@@ -386,27 +373,6 @@ impl Router {
             .collect())
     }
 
-    /// Whether events are accepted.
-    #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        let reason = if self.parts.appender.is_stopping() {
-            "stopping".to_owned()
-        } else {
-            match self.parts.disk.as_ref().map(Disk::health) {
-                None | Some(Health::Ok) => String::new(),
-                Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
-                Some(Health::Stalled(reason)) => reason.to_string(),
-                Some(Health::Poisoned(reason)) => {
-                    format!("the journal is poisoned until a restart: {reason}")
-                }
-            }
-        };
-        Readiness {
-            ready: reason.is_empty(),
-            reason,
-        }
-    }
-
     /// Says when the sources of secrets and definitions are to be read again, because an endpoint
     /// refuses its credential. For one caller, who reads them and has [`Router::apply`] use what is new.
     #[must_use]
@@ -414,85 +380,28 @@ impl Router {
         self.parts.live.credential_refresh()
     }
 
+    /// Whether events are accepted.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.parts.reporter.readiness()
+    }
+
     /// Has the status show how the source of definitions goes; the first call counts. `show` is asked at each
     /// snapshot, so it must be quick.
     pub fn show_source(&self, show: impl Fn() -> SourceStatus + Send + Sync + 'static) {
-        drop(self.parts.source.set(Box::new(show)));
+        drop(self.parts.reporter.source.set(Box::new(show)));
     }
 
     /// Has the status show when certificates of servers end, and warn about it; the first call counts. `ends` is
     /// asked at each snapshot, so it must be quick.
     pub fn show_expiries(&self, ends: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
-        drop(self.parts.expiries.set(Box::new(ends)));
-    }
-
-    fn certificates(&self) -> Vec<CertificateStatus> {
-        let now = self.parts.live.now();
-        let ends = self.parts.expiries.get();
-        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
-        let ends = ends.unwrap_or_default();
-        ends.into_iter().map(|known| known.status(now)).collect()
-    }
-
-    fn warnings(
-        &self,
-        instances: &[InstanceStatus],
-        certificates: &[CertificateStatus],
-    ) -> Vec<String> {
-        let before = self.parts.expiry_warning;
-        let mut warnings = expiry::of_endpoints(instances, before);
-        warnings.extend(self.parts.room.full_disk_warning());
-        warnings.extend(self.parts.room.kept_warning(instances));
-        warnings.extend(expiry::of_certificates(certificates, before));
-        warnings.extend(unreadable_warnings(instances));
-        warnings.extend(self.parts.admission.warning());
-        warnings.extend(self.parts.damage.warning.clone());
-        warnings
+        drop(self.parts.reporter.expiries.set(Box::new(ends)));
     }
 
     /// A snapshot of everything.
     #[must_use]
     pub fn status(&self) -> Status {
-        let usage = self.parts.gauge.usage();
-        gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
-        gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
-        gauge!("twinroute_journal_events").set(usage.events as f64);
-        if let Some(duplicates) = &self.parts.duplicates {
-            gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
-        }
-        let (mut table, instances) = self.parts.live.status();
-        let source = self.parts.source.get();
-        table.source = source.and_then(|source| user_code::shown("show_source", source));
-        let tally = self.parts.acceptor.tally();
-        let certificates = self.certificates();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            readiness: self.readiness(),
-            warnings: self.warnings(&instances, &certificates),
-            certificates,
-            admission: self.parts.admission.status(),
-            table,
-            journal: JournalStatus {
-                kind: self.parts.journal_kind.to_owned(),
-                events: usage.events,
-                bytes: usage.bytes,
-                bytes_max: usage.bytes_max,
-                share_bytes: self.parts.room.share(),
-                disk_bytes: self
-                    .parts
-                    .disk
-                    .as_ref()
-                    .map_or(0, |disk| disk.usage().disk_bytes),
-                lost: self.parts.appender.lost(),
-                lost_deliveries: self.parts.damage.lost,
-                lost_unknown: self.parts.damage.unknown,
-                syncs: self.parts.disk.as_ref().map(damage::syncs),
-                accepted: tally.accepted(),
-                unmatched: tally.unmatched(),
-                duplicates: tally.duplicates(),
-            },
-            instances,
-        }
+        self.parts.reporter.status()
     }
 
     /// Resolves when every delivery made so far is settled.

@@ -542,7 +542,7 @@ impl Model {
             .map(|event| event.size() as u64 + beside)
             .sum();
         let (before, rooms) = (self.discarded(), self.rooms());
-        let used = self.router.parts.gauge.usage().bytes;
+        let used = self.router.parts.reporter.gauge.usage().bytes;
         let own_share = share(
             JOURNAL_BYTES,
             rooms.values().filter(|room| room.has_share).count(),
@@ -586,7 +586,7 @@ impl Model {
         }
         self.rest().await;
         // Compaction copies dead letters with what is known of them, whoever has how much.
-        let usage = self.router.parts.gauge.usage();
+        let usage = self.router.parts.reporter.gauge.usage();
         let beside = self.sim.as_ref().map_or(0, |_| usage.events * LETTERS_MAX);
         assert!(usage.bytes <= JOURNAL_BYTES + beside, "{usage:?}");
     }

@@ -4,9 +4,8 @@
 //! as long as its endpoint is, and its sink too while nothing about the endpoint changed.
 
 use super::last_definitions::LastEndpoints;
-use super::plan::{
-    CustomEndpoint, PlannedEndpoint, PlannedInstance, TablePlanner, hash, journal_warnings,
-};
+use super::plan::{CustomEndpoint, PlannedEndpoint, PlannedInstance, TablePlanner, hash};
+use super::plan_warnings::journal_warnings;
 use super::previous::{PreviousEndpoint, PreviousTable};
 use super::removed::RemovedEndpoints;
 use super::route::{CompiledRoute, PlannedRoute};

@@ -5,6 +5,7 @@ mod index;
 pub(crate) mod last_definitions;
 mod live;
 mod plan;
+mod plan_warnings;
 mod previous;
 mod recovered_lanes;
 mod removed;
@@ -16,7 +17,7 @@ pub mod source;
 
 pub(crate) use live::{LiveParts, LiveTable};
 pub(crate) use plan::CustomEndpoint;
-pub use plan::check;
+pub use plan_warnings::check;
 pub(crate) use recovered_lanes::RecoveredLanes;
 pub(crate) use route::LaneIndex;
 pub(crate) use routing_table::{CompiledInstance, MatchScratch};
