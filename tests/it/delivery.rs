@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use twinroute_emulator::{
-    Emulator, EventGridSettings, HubSettings, PostAnswer, SendAnswer, Settings as EmulatorSettings,
-    TopicSettings,
+    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings, PostAnswer,
+    SendAnswer, Settings as EmulatorSettings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::cloudevents::json;
@@ -26,9 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn emulator() -> Emulator {
     let settings = EmulatorSettings {
-        hubs: vec![HubSettings::new("hub")],
-        topics: vec![TopicSettings::new("topic", &["sub"])],
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            topics: vec![TopicSettings::new("topic", &["sub"])],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..EmulatorSettings::default()
     };
     Emulator::start(settings, Arc::new(SystemClock))
@@ -129,7 +135,6 @@ fn endpoint(router: &Router, name: &str) -> EndpointStatus {
 
 /// The ids that arrived, each once, and how many arrived in all.
 fn arrived(emulator: &Emulator) -> [(BTreeSet<String>, usize); 3] {
-    let store = emulator.store();
     let amqp = |messages: Vec<twinroute_emulator::ReceivedMessage>| {
         let id = |message: &twinroute_emulator::ReceivedMessage| {
             let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
@@ -137,13 +142,13 @@ fn arrived(emulator: &Emulator) -> [(BTreeSet<String>, usize); 3] {
         };
         (messages.iter().map(id).collect(), messages.len())
     };
-    let grid = store.topic_events("grid");
+    let grid = emulator.event_grid().events("grid");
     let ids = grid
         .iter()
         .map(|event| event.json()["id"].as_str().unwrap().to_owned());
     [
-        amqp(store.hub_events("hub")),
-        amqp(store.subscription_messages("topic", "sub")),
+        amqp(emulator.broker().hub_events("hub")),
+        amqp(emulator.broker().subscription_messages("topic", "sub")),
         (ids.collect(), grid.len()),
     ]
 }
@@ -160,9 +165,9 @@ async fn each_destination_gets_the_event_in_its_form() {
     settled(&router).await;
     let payload = r#"{ "z":1.10,"n":0,"a":90071992547409931 }"#;
     for message in [
-        emulator.store().hub_events("hub").remove(0),
+        emulator.broker().hub_events("hub").remove(0),
         emulator
-            .store()
+            .broker()
             .subscription_messages("topic", "sub")
             .remove(0),
     ] {
@@ -187,7 +192,7 @@ async fn each_destination_gets_the_event_in_its_form() {
             );
         }
     }
-    let grid = emulator.store().topic_events("grid").remove(0);
+    let grid = emulator.event_grid().events("grid").remove(0);
     assert_eq!(
         grid.text(),
         event(0).structured().unwrap(),
@@ -243,7 +248,7 @@ async fn one_bad_endpoint_never_slows_the_others() {
     let started = Instant::now();
     post(&router, 0..300).await;
     emulator
-        .store()
+        .broker()
         .wait_for("topic", 300, PATIENCE)
         .await
         .unwrap();
@@ -268,8 +273,8 @@ async fn rotated_keys_fail_over_to_the_second() {
     let router = router(&emulator);
     let second = emulator.topic_key2("grid");
     emulator
-        .store()
-        .set_topic_keys("grid", "bmV3LWZpcnN0LWtleQ==", &second);
+        .event_grid()
+        .set_keys("grid", "bmV3LWZpcnN0LWtleQ==", &second);
     post(&router, 0..10).await;
     settled(&router).await;
     assert_eq!(endpoint(&router, "grid-1").state, "healthy");
@@ -281,9 +286,9 @@ async fn refused_credentials_are_the_endpoints_fault_and_lose_nothing() {
     let emulator = emulator().await;
     let router = router(&emulator);
     emulator
-        .store()
-        .set_topic_keys("grid", "bmV3LWZpcnN0LWtleQ==", "bmV3LXNlY29uZC1rZXk=");
-    emulator.store().set_shared_access_keys("bmV3", "bmV3Mg==");
+        .event_grid()
+        .set_keys("grid", "bmV3LWZpcnN0LWtleQ==", "bmV3LXNlY29uZC1rZXk=");
+    emulator.broker().set_shared_access_keys("bmV3", "bmV3Mg==");
     post(&router, 0..10).await;
     let refused = async {
         while endpoints(&router)

@@ -95,7 +95,7 @@ impl Desk {
     }
 
     fn statuses(&self) -> Vec<Option<u16>> {
-        let asked = self.emulator.store().token_requests();
+        let asked = self.emulator.identity().token_requests();
         asked.iter().map(|request| request.status).collect()
     }
 
@@ -115,7 +115,7 @@ fn certificate() -> Vec<u8> {
 #[tokio::test]
 async fn each_login_gets_a_token_that_our_own_gate_takes() {
     let desk = Desk::new().await;
-    let account = desk.emulator.store().service_account_token(ACCOUNT);
+    let account = desk.emulator.identity().service_account_token(ACCOUNT);
     let token_file = desk.file("token", &format!("{account}\n"));
     let pair = desk.file("application.pem", PAIR);
     let entra = &desk.entra;
@@ -186,7 +186,7 @@ async fn a_no_is_told_with_entras_words() {
 #[tokio::test]
 async fn the_token_of_a_service_account_is_read_again() {
     let desk = Desk::new().await;
-    let token = |subject| desk.emulator.store().service_account_token(subject);
+    let token = |subject| desk.emulator.identity().service_account_token(subject);
     let file = desk.file("token", &token("system:serviceaccount:default:other"));
     let table = format!("credential = 'workload-identity'\ntoken_file = '{file}'");
     let tokens = desk.tokens(&table);
@@ -249,11 +249,12 @@ async fn a_silent_entra_costs_a_bounded_wait_and_an_expired_token_is_not_used() 
 #[tokio::test]
 async fn the_vault_is_read_with_the_tokens_of_a_login() {
     let desk = Desk::new().await;
-    let store = desk.emulator.store();
     for number in 0..60 {
         let name = format!("hub-{number}--connectionStringPrimaryKey");
-        store.set_vault_secret(&name, "first".into());
-        store.set_vault_secret(&format!("other-{number}"), "x".into());
+        desk.emulator.key_vault().set_secret(&name, "first".into());
+        desk.emulator
+            .key_vault()
+            .set_secret(&format!("other-{number}"), "x".into());
     }
     let settings = KeyVaultSettings::new(&desk.entra);
     settings.check().unwrap();
@@ -274,13 +275,15 @@ async fn the_vault_is_read_with_the_tokens_of_a_login() {
         (secret, secrets.problems().join(" "))
     };
     assert_eq!(found("hub-59"), (Some("first".to_owned()), String::new()));
-    let asked = store.vault_requests();
+    let asked = desk.emulator.key_vault().requests();
     assert_eq!(asked.iter().filter(|what| *what == "list").count(), 5);
     assert_eq!(asked.len(), 65);
 
     let busy = VaultAnswer::Status(429, Some(30));
     desk.emulator.faults().vault(busy, 1);
-    store.set_vault_secret("hub-59--connectionStringPrimaryKey", "second".into());
+    desk.emulator
+        .key_vault()
+        .set_secret("hub-59--connectionStringPrimaryKey", "second".into());
     let Err(RefreshError::Failed(error)) = overlay.refresh().await else {
         panic!("the vault is throttled");
     };

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, HubSettings, Settings as EmulatorSettings, TopicSettings,
+    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
+    Settings as EmulatorSettings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
@@ -27,9 +28,15 @@ async fn probe(body: &str) -> &'static str {
 #[tokio::test]
 async fn a_probe_tells_what_a_destination_and_a_credential_are_worth() {
     let settings = EmulatorSettings {
-        hubs: vec![HubSettings::new("hub")],
-        topics: vec![TopicSettings::new("topic", &["sub"])],
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            topics: vec![TopicSettings::new("topic", &["sub"])],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..EmulatorSettings::default()
     };
     let emulator = Emulator::start(settings, Arc::new(SystemClock))
@@ -67,8 +74,7 @@ async fn a_probe_tells_what_a_destination_and_a_credential_are_worth() {
     for (body, expected) in &cases {
         assert_eq!(probe(body).await, *expected, "{body}");
     }
-    let store = emulator.store();
-    assert!(store.topic_events("grid").is_empty());
+    assert!(emulator.event_grid().events("grid").is_empty());
     drop(emulator.shutdown().await);
     for (body, _) in cases {
         assert_eq!(probe(&body).await, "unreachable", "{body}");

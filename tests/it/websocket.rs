@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    Emulator, HubSettings, Settings as EmulatorSettings, TlsPorts, TopicSettings,
+    BrokerSettings, Emulator, HubSettings, Settings as EmulatorSettings, TlsPorts, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
@@ -49,8 +49,11 @@ fn delivery(number: usize) -> Delivery {
 async fn hubs_and_topics_take_events_over_websockets() {
     let outgoing = Outgoing::of_environment().unwrap();
     let settings = EmulatorSettings {
-        hubs: vec![HubSettings::new("hub")],
-        topics: vec![TopicSettings::new("topic", &["sub"])],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            topics: vec![TopicSettings::new("topic", &["sub"])],
+            ..BrokerSettings::default()
+        },
         ..EmulatorSettings::default()
     };
     let emulator = Emulator::start(settings, Arc::new(SystemClock))
@@ -66,10 +69,12 @@ async fn hubs_and_topics_take_events_over_websockets() {
         let outcomes = sink(&outgoing, &properties).send(&batch).await;
         assert_eq!(outcomes, vec![Outcome::Delivered; EVENTS]);
     }
-    let store = emulator.store();
     let wait = Duration::from_secs(10);
     for entity in ["hub", "topic"] {
-        let arrived = store.wait_for(entity, EVENTS as u64, wait).await;
+        let arrived = emulator
+            .broker()
+            .wait_for(entity, EVENTS as u64, wait)
+            .await;
         arrived.unwrap();
     }
     // A wrong key is refused within the WebSocket, as on its own port.
@@ -83,7 +88,10 @@ async fn hubs_and_topics_take_events_over_websockets() {
 async fn a_private_authority_is_trusted_once_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let settings = EmulatorSettings {
-        hubs: vec![HubSettings::new("hub")],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            ..BrokerSettings::default()
+        },
         tls: Some(TlsPorts::new(folder.path())),
         ..EmulatorSettings::default()
     };

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    AccessRights, AccessRuleSettings, Emulator, EventGridSchema, EventGridSettings, HubSettings,
-    KeySlot, QueueSettings, Settings, TopicSettings,
+    AccessRights, AccessRuleSettings, BlobSettings, BrokerSettings, Emulator, EventGridSchema,
+    EventGridSettings, EventGridTopicSettings, HubSettings, KeySlot, QueueSettings, Settings,
+    TopicSettings,
 };
 use twinroute_model::clock::{Clock as _, SystemClock};
 
@@ -29,25 +30,34 @@ fn settings() -> Settings {
     let mut hub = HubSettings::new("twin-events");
     hub.consumer_groups.push("readers".to_owned());
     let rule = |name, send, listen| AccessRuleSettings::new(name, AccessRights { send, listen });
-    let mut by_path = EventGridSettings::new("default");
+    let mut by_path = EventGridTopicSettings::new("default");
     by_path.path = "/api/events".to_owned();
-    let mut classic = EventGridSettings::new("classic");
+    let mut classic = EventGridTopicSettings::new("classic");
     classic.schema = EventGridSchema::EventGrid;
     Settings {
-        hubs: vec![hub],
-        topics: vec![
-            TopicSettings::new("twin-topic", &["first", "second"]),
-            session_topic,
-        ],
-        queues: vec![
-            QueueSettings::new("twin-queue"),
-            by_session,
-            hurried,
-            hurried_sessions,
-        ],
-        access_rules: vec![rule("sends", true, false), rule("listens", false, true)],
-        event_grid_topics: vec![by_path, classic],
-        blob_containers: vec!["dead-letters".to_owned()],
+        broker: BrokerSettings {
+            hubs: vec![hub],
+            topics: vec![
+                TopicSettings::new("twin-topic", &["first", "second"]),
+                session_topic,
+            ],
+            queues: vec![
+                QueueSettings::new("twin-queue"),
+                by_session,
+                hurried,
+                hurried_sessions,
+            ],
+            access_rules: vec![rule("sends", true, false), rule("listens", false, true)],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![by_path, classic],
+            ..EventGridSettings::default()
+        },
+        blob: BlobSettings {
+            containers: vec!["dead-letters".to_owned()],
+            ..BlobSettings::default()
+        },
         ..Settings::default()
     }
 }

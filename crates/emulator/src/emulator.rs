@@ -1,45 +1,52 @@
-//! Starting and stopping the servers.
+//! Composes the services of one emulator, and starts and stops their servers.
 
-use crate::access::KeySlot;
+use crate::access_key::KeySlot;
+use crate::blob::{self, BlobAccount};
+use crate::broker::message_broker::MessageBroker;
+use crate::event_grid::EventGridService;
 use crate::faults::Faults;
-use crate::front::{Tls, TlsError};
+use crate::http_server::{self, Answer};
+use crate::identity::{self, IdentityService};
+use crate::inspect::{self, HeldEntities};
+use crate::key_vault::{self, KeyVault};
+use crate::listener::{self, RunningServer};
+use crate::server;
+use crate::service_context::ServiceContext;
 use crate::settings::{PortPlace, Settings};
-use crate::store::{SettingsError, Store};
-use crate::{blob, grid, identity, server};
+use crate::settings_error::SettingsError;
+use crate::tls_proxy::{TlsError, TlsProxy};
+use http::Request;
+use hyper::body::Incoming;
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::sas::blob::container_sas;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1_024;
-
-/// Running stand-ins on 127.0.0.1.
+/// Running emulated services on 127.0.0.1.
 ///
 /// Dropping it stops the servers without waiting for their end; the ports are free once the tasks
 /// have been dropped by the runtime.
 #[derive(Debug)]
 pub struct Emulator {
-    store: Arc<Store>,
-    amqp: Server,
-    http: Server,
-    blob: Server,
-    identity: Option<Server>,
-    fronts: Option<Box<Fronts>>,
+    services: Services,
+    servers: BTreeMap<PortPlace, RunningServer>,
+    tls: Option<TlsProxy>,
 }
 
-/// TLS before the others.
+/// The services, which outlive their servers.
 #[derive(Debug)]
-struct Fronts {
-    tls: Tls,
-    amqp: Server,
-    blob: Server,
-    identity: Option<Server>,
+struct Services {
+    broker: Arc<MessageBroker>,
+    event_grid: Arc<EventGridService>,
+    blobs: Arc<BlobAccount>,
+    identity: Option<Arc<IdentityService>>,
+    key_vault: Arc<KeyVault>,
+    faults: Arc<Faults>,
+    connections_max: usize,
 }
 
 /// Why an emulator did not start.
@@ -50,7 +57,7 @@ pub enum StartError {
     Settings(#[from] SettingsError),
     /// TLS was asked for and cannot be had.
     #[error("TLS cannot be served")]
-    Tls(#[from] TlsError),
+    TlsProxy(#[from] TlsError),
     /// A port could not be bound.
     #[error("port {port} of 127.0.0.1, for {place}, could not be bound")]
     Bind {
@@ -67,30 +74,12 @@ pub enum StartError {
     Address(#[source] io::Error),
 }
 
-/// An emulator whose servers were stopped: its entities and its ports.
+/// An emulator whose servers were stopped: its services and its ports.
 #[derive(Debug)]
 pub struct Stopped {
-    store: Arc<Store>,
-    ports: Ports,
-    tls: Option<Tls>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Ports {
-    amqp: u16,
-    http: u16,
-    blob: u16,
-    identity: u16,
-    amqp_tls: u16,
-    blob_tls: u16,
-    identity_tls: u16,
-}
-
-#[derive(Debug)]
-struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    services: Services,
+    ports: BTreeMap<PortPlace, u16>,
+    tls: Option<TlsProxy>,
 }
 
 impl Emulator {
@@ -101,106 +90,108 @@ impl Emulator {
     /// # Errors
     /// [`StartError`] when the settings contradict themselves or a port is taken.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let mut ports = Ports {
-            amqp: settings.amqp_port,
-            http: settings.http_port,
-            blob: settings.blob_port,
-            identity: settings
-                .identity
-                .as_ref()
-                .map_or(0, |identity| identity.port),
-            ..Ports::default()
-        };
-        let mut tls = None;
-        if let Some(wanted) = &settings.tls {
-            ports.amqp_tls = wanted.amqp_port;
-            ports.blob_tls = wanted.blob_port;
-            ports.identity_tls = wanted.identity_port;
-            tls = Some(Tls::open(&wanted.folder)?);
+        let ports = settings.ports();
+        let tls = settings.tls.as_ref();
+        let tls = tls
+            .map(|wanted| TlsProxy::open(&wanted.folder))
+            .transpose()?;
+        let services = Services::new(settings, clock)?;
+        Stopped {
+            services,
+            ports,
+            tls,
         }
-        let store = Arc::new(Store::new(settings, clock)?);
-        Stopped { store, ports, tls }.restart().await
+        .restart()
+        .await
     }
 
     /// Drops every connection at once, frees the ports and keeps what was stored.
     pub async fn shutdown(self) -> Stopped {
-        let mut ports = Ports {
-            amqp: self.amqp.address.port(),
-            http: self.http.address.port(),
-            blob: self.blob.address.port(),
-            ..Ports::default()
-        };
-        let store = Arc::clone(&self.store);
-        let mut tls = None;
-        let mut servers = vec![self.amqp, self.http, self.blob];
-        if let Some(fronts) = self.fronts {
-            let fronts = *fronts;
-            ports.amqp_tls = fronts.amqp.address.port();
-            ports.blob_tls = fronts.blob.address.port();
-            ports.identity_tls = (fronts.identity.as_ref()).map_or(0, |front| front.address.port());
-            servers.extend([fronts.amqp, fronts.blob]);
-            servers.extend(fronts.identity);
-            tls = Some(fronts.tls);
-        }
-        if let Some(identity) = self.identity {
-            ports.identity = identity.address.port();
-            servers.push(identity);
-        }
-        // All are told before one is waited for.
-        for server in &mut servers {
-            drop(server.stop.take());
-        }
-        for server in servers {
+        let mut servers = self.servers;
+        let ports = servers.iter();
+        let ports = ports.map(|(place, server)| (*place, server.address().port()));
+        let ports = ports.collect();
+        // All are asked before one is waited for.
+        servers.values_mut().for_each(RunningServer::ask_to_stop);
+        for server in servers.into_values() {
             server.stop().await;
         }
-        Stopped { store, ports, tls }
+        Stopped {
+            services: self.services,
+            ports,
+            tls: self.tls,
+        }
     }
 
-    /// The entities, their messages, keys and faults.
+    /// Hubs, queues and Service Bus topics with their messages.
     #[must_use]
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    pub fn broker(&self) -> &Arc<MessageBroker> {
+        &self.services.broker
+    }
+
+    /// The Event Grid topics with their events.
+    #[must_use]
+    pub fn event_grid(&self) -> &Arc<EventGridService> {
+        &self.services.event_grid
+    }
+
+    /// The blob containers with their blobs.
+    #[must_use]
+    pub fn blob_account(&self) -> &Arc<BlobAccount> {
+        &self.services.blobs
+    }
+
+    /// The identity service.
+    ///
+    /// # Panics
+    /// When the settings have none.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<IdentityService> {
+        let identity = self.services.identity.as_ref();
+        identity.expect("the settings have an identity service")
+    }
+
+    /// The key vault with its secrets.
+    #[must_use]
+    pub fn key_vault(&self) -> &Arc<KeyVault> {
+        &self.services.key_vault
     }
 
     /// The script of faults.
     #[must_use]
-    pub fn faults(&self) -> &Faults {
-        self.store.faults()
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.services.faults
     }
 
     /// Where Event Hubs and Service Bus listen.
     #[must_use]
     pub fn amqp_address(&self) -> SocketAddr {
-        self.amqp.address
+        self.servers[&PortPlace::Amqp].address()
     }
 
     /// Where the Event Grid topics listen.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
-        self.http.address
+        self.servers[&PortPlace::Http].address()
     }
 
     /// Where the blob containers listen.
     #[must_use]
     pub fn blob_address(&self) -> SocketAddr {
-        self.blob.address
+        self.servers[&PortPlace::Blob].address()
     }
 
     /// Where the identity service and the vault listen, when the settings have them.
     #[must_use]
     pub fn identity_address(&self) -> Option<SocketAddr> {
-        self.identity.as_ref().map(|server| server.address)
+        self.address(PortPlace::Identity)
     }
 
     /// The URL of Entra: with TLS where it is spoken. The vault is there too.
     #[must_use]
     pub fn authority_url(&self) -> Option<String> {
-        let front = self
-            .fronts
-            .as_ref()
-            .and_then(|front| front.identity.as_ref());
-        match front {
-            Some(front) => Some(format!("https://localhost:{}", front.address.port())),
+        match self.address(PortPlace::IdentityTls) {
+            Some(address) => Some(format!("https://localhost:{}", address.port())),
             None => Some(format!("http://{}", self.identity_address()?)),
         }
     }
@@ -208,37 +199,35 @@ impl Emulator {
     /// Where Event Hubs and Service Bus speak TLS, as `localhost`.
     #[must_use]
     pub fn amqp_tls_port(&self) -> Option<u16> {
-        self.fronts
-            .as_ref()
-            .map(|fronts| fronts.amqp.address.port())
+        self.address(PortPlace::AmqpTls)
+            .map(|address| address.port())
     }
 
     /// Where the blob containers speak TLS, as `localhost`.
     #[must_use]
     pub fn blob_tls_port(&self) -> Option<u16> {
-        self.fronts
-            .as_ref()
-            .map(|fronts| fronts.blob.address.port())
+        self.address(PortPlace::BlobTls)
+            .map(|address| address.port())
     }
 
     /// The PEM file of the authority that clients must trust where TLS is spoken.
     #[must_use]
     pub fn ca_file(&self) -> Option<&Path> {
-        self.fronts.as_ref().map(|fronts| fronts.tls.ca.as_path())
+        self.tls.as_ref().map(|tls| tls.ca.as_path())
     }
 
     /// The https URL of a blob container, as `deadLetterUri` has it.
     #[must_use]
     pub fn container_tls_url(&self, container: &str) -> Option<String> {
-        let (account, port) = (&self.store.blobs.name, self.blob_tls_port()?);
+        let (account, port) = (&self.services.blobs.name, self.blob_tls_port()?);
         Some(format!("https://localhost:{port}/{account}/{container}"))
     }
 
     /// The URL of a blob container, without a signature.
     #[must_use]
     pub fn container_url(&self, container: &str) -> String {
-        let account = &self.store.blobs.name;
-        format!("http://{}/{account}/{container}", self.blob.address)
+        let account = &self.services.blobs.name;
+        format!("http://{}/{account}/{container}", self.blob_address())
     }
 
     /// The URL of a blob container with a signature, as `deadLetterSecret` has it, made with the present
@@ -253,7 +242,7 @@ impl Emulator {
         permissions: &str,
         expiry: Timestamp,
     ) -> String {
-        let (account, key) = (&self.store.blobs.name, self.store.blobs.key());
+        let (account, key) = (&self.services.blobs.name, self.services.blobs.key());
         let sas = container_sas(account, &key, container, permissions, None, expiry);
         let sas = sas.unwrap_or_else(|refusal| panic!("container {container}: {refusal}"));
         format!("{}?{}", self.container_url(container), sas.expose())
@@ -262,12 +251,12 @@ impl Emulator {
     /// A connection string for the storage account, as the Azure clients take it, with the present key.
     #[must_use]
     pub fn storage_connection_string(&self) -> String {
-        let (account, key) = (&self.store.blobs.name, self.store.blobs.key());
+        let (account, key) = (&self.services.blobs.name, self.services.blobs.key());
         format!(
             "DefaultEndpointsProtocol=http;AccountName={account};AccountKey={};\
              BlobEndpoint=http://{}/{account};",
             key.expose(),
-            self.blob.address,
+            self.blob_address(),
         )
     }
 
@@ -291,8 +280,8 @@ impl Emulator {
     pub fn topic_endpoint(&self, topic: &str) -> String {
         format!(
             "http://{}{}",
-            self.http.address,
-            self.store.grid_topic(topic).path
+            self.http_address(),
+            self.services.event_grid.known(topic).path
         )
     }
 
@@ -302,7 +291,7 @@ impl Emulator {
     /// When the settings have no such topic.
     #[must_use]
     pub fn topic_key1(&self, topic: &str) -> String {
-        let [first, _] = self.store.grid_topic(topic).keys();
+        let [first, _] = self.services.event_grid.known(topic).keys();
         first
     }
 
@@ -312,14 +301,14 @@ impl Emulator {
     /// When the settings have no such topic.
     #[must_use]
     pub fn topic_key2(&self, topic: &str) -> String {
-        let [_, second] = self.store.grid_topic(topic).keys();
+        let [_, second] = self.services.event_grid.known(topic).keys();
         second
     }
 
     /// A connection string for a hub, topic or queue with one of the present keys.
     #[must_use]
     pub fn connection_string(&self, entity: &str, slot: KeySlot) -> String {
-        let name = self.store.rules.root().name();
+        let name = self.services.broker.rules.root().name();
         self.rule_connection_string(name, entity, slot)
     }
 
@@ -343,140 +332,136 @@ impl Emulator {
     }
 
     fn namespace_with(&self, rule: &str, slot: KeySlot) -> String {
-        let found = self.store.rules.rule(rule);
+        let found = self.services.broker.rules.rule(rule);
         let rule = found.unwrap_or_else(|| panic!("no access rule {rule} in the settings"));
         format!(
             "Endpoint=sb://{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
-            self.amqp.address,
+            self.amqp_address(),
             rule.name(),
             rule.key(slot),
         )
     }
+
+    fn address(&self, place: PortPlace) -> Option<SocketAddr> {
+        self.servers.get(&place).map(RunningServer::address)
+    }
 }
 
 impl Stopped {
-    /// The entities, their messages, keys and faults.
-    #[must_use]
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-
     /// Serves again on the same ports.
     ///
     /// # Errors
     /// [`StartError::Bind`] when a port was taken meanwhile.
     pub async fn restart(self) -> Result<Emulator, StartError> {
-        let amqp = bind(PortPlace::Amqp, self.ports.amqp)?;
-        let http = bind(PortPlace::Http, self.ports.http)?;
-        let blob = bind(PortPlace::Blob, self.ports.blob)?;
-        let store = self.store;
-        let amqp = Server::spawn(amqp, &store, server::run)?;
-        let blob = Server::spawn(blob, &store, blob::run)?;
-        let identity = match &store.identity {
-            Some(_) => Some(Server::spawn(
-                bind(PortPlace::Identity, self.ports.identity)?,
-                &store,
-                identity::run,
-            )?),
-            None => None,
-        };
-        let fronts = match self.tls {
-            Some(tls) => Some(Box::new(Fronts {
-                amqp: Server::front(
-                    bind(PortPlace::AmqpTls, self.ports.amqp_tls)?,
-                    &store,
-                    &tls,
-                    &amqp,
-                )?,
-                blob: Server::front(
-                    bind(PortPlace::BlobTls, self.ports.blob_tls)?,
-                    &store,
-                    &tls,
-                    &blob,
-                )?,
-                identity: match &identity {
-                    Some(plain) => {
-                        let listener = bind(PortPlace::IdentityTls, self.ports.identity_tls)?;
-                        Some(Server::front(listener, &store, &tls, plain)?)
-                    }
-                    None => None,
-                },
-                tls,
-            })),
-            None => None,
-        };
-        if let (Some(service), Some(fronts)) = (&store.identity, &fronts) {
-            let front = fronts.identity.as_ref();
-            service.set_tls_port(front.map_or(0, |front| front.address.port()));
+        let Self {
+            services,
+            ports,
+            tls,
+        } = self;
+        let mut servers = BTreeMap::new();
+        // In the order of places: a TLS proxy needs the address of the server that it stands before.
+        for (place, port) in ports {
+            let listener = listener::bind(port).map_err(|source| StartError::Bind {
+                place,
+                port,
+                source,
+            })?;
+            let running = match (place.plain(), &tls) {
+                (Some(plain), Some(tls)) => {
+                    let (tls, max) = (tls.clone(), services.connections_max);
+                    let target = RunningServer::address(&servers[&plain]);
+                    RunningServer::spawn(listener, |listener, stop| {
+                        tls.run(listener, target, max, stop)
+                    })
+                }
+                _ => services.serve(place, listener),
+            };
+            servers.insert(place, running.map_err(StartError::Address)?);
+        }
+        if let Some(identity) = &services.identity {
+            let server = servers.get(&PortPlace::IdentityTls);
+            identity.set_tls_port(server.map_or(0, |server| server.address().port()));
         }
         Ok(Emulator {
-            amqp,
-            http: Server::spawn(http, &store, grid::run)?,
-            blob,
-            identity,
-            fronts,
-            store,
+            services,
+            servers,
+            tls,
         })
     }
 }
 
-impl Server {
-    fn spawn<F>(
-        listener: TcpListener,
-        store: &Arc<Store>,
-        run: impl FnOnce(TcpListener, Arc<Store>, oneshot::Receiver<()>) -> F,
-    ) -> Result<Self, StartError>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (stop, stopped) = oneshot::channel();
-        let address = listener.local_addr().map_err(StartError::Address)?;
-        let task = tokio::spawn(run(listener, Arc::clone(store), stopped));
+impl Services {
+    fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
+        let context = ServiceContext::new(clock);
+        let identity = settings.identity;
+        let identity = identity.map(|identity| IdentityService::new(identity, context.clone()));
+        let identity = identity.transpose()?.map(Arc::new);
+        let issuer = identity.as_ref().map(|service| Arc::clone(&service.issuer));
+        let broker = MessageBroker::new(settings.broker, context.clone(), issuer.clone())?;
+        let event_grid = EventGridService::new(&settings.event_grid, context.clone())?;
         Ok(Self {
-            address,
-            stop: Some(stop),
-            task,
+            broker: Arc::new(broker),
+            event_grid: Arc::new(event_grid),
+            blobs: Arc::new(BlobAccount::new(settings.blob, context.clone(), issuer)?),
+            identity,
+            key_vault: Arc::new(KeyVault::new(settings.key_vault, context.clone())),
+            faults: context.faults,
+            connections_max: settings.connections_max,
         })
     }
 
-    /// TLS before `plain`.
-    fn front(
-        listener: TcpListener,
-        store: &Arc<Store>,
-        tls: &Tls,
-        plain: &Self,
-    ) -> Result<Self, StartError> {
-        let (tls, target) = (tls.clone(), plain.address);
-        Self::spawn(listener, store, move |listener, store, stop| {
-            tls.run(listener, target, store, stop)
-        })
-    }
-
-    async fn stop(mut self) {
-        drop(self.stop.take());
-        if let Err(error) = (&mut self.task).await {
-            tracing::warn!(%error, "a server ended badly");
+    /// Serves what a place without TLS is for.
+    fn serve(&self, place: PortPlace, listener: TcpListener) -> io::Result<RunningServer> {
+        let max = self.connections_max;
+        let (broker, blobs) = (Arc::clone(&self.broker), Arc::clone(&self.blobs));
+        match (place, &self.identity) {
+            (PortPlace::Blob, _) => serve_http(listener, max, move |request| {
+                blob::answer(Arc::clone(&blobs), request)
+            }),
+            (PortPlace::Identity, Some(identity)) => {
+                let (identity, vault) = (Arc::clone(identity), Arc::clone(&self.key_vault));
+                serve_http(listener, max, move |request| {
+                    answer_identity(Arc::clone(&identity), Arc::clone(&vault), request)
+                })
+            }
+            (PortPlace::Http, _) => {
+                let held = HeldEntities {
+                    broker,
+                    event_grid: Arc::clone(&self.event_grid),
+                    blobs,
+                };
+                serve_http(listener, max, move |request| {
+                    inspect::answer(held.clone(), request)
+                })
+            }
+            _ => RunningServer::spawn(listener, |listener, stop| {
+                server::run(listener, max, stop, broker)
+            }),
         }
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+fn serve_http<F>(
+    listener: TcpListener,
+    connections_max: usize,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+) -> io::Result<RunningServer>
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    RunningServer::spawn(listener, |listener, stop| {
+        http_server::run(listener, connections_max, stop, answer)
+    })
 }
 
-/// Binds a loopback port; one that was used a moment ago may be bound again.
-fn bind(place: PortPlace, port: u16) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|source| StartError::Bind {
-        place,
-        port,
-        source,
-    })
+/// The vault shares the port of the identity service.
+async fn answer_identity(
+    identity: Arc<IdentityService>,
+    vault: Arc<KeyVault>,
+    request: Request<Incoming>,
+) -> Answer {
+    match key_vault::is_asked(&request) {
+        true => key_vault::answer(vault, identity, request).await,
+        false => identity::answer(identity, request).await,
+    }
 }

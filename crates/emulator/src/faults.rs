@@ -187,11 +187,6 @@ impl Faults {
         self.with(|script| push(&mut script.vault, Self::ANY, answer, count));
     }
 
-    /// Forgets the faults of the vault that have not happened yet.
-    pub fn clear_vault(&self) {
-        self.with(|script| script.vault.clear());
-    }
-
     /// The next `count` AMQP connections are dropped when they are accepted.
     pub fn connections(&self, count: usize) {
         self.with(|script| script.refused_connections += count);

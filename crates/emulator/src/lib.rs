@@ -1,40 +1,52 @@
-//! Local stand-ins for Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
+//! Emulates Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
 //! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
-//! memory within [`Limits`], and misbehave as told through [`Faults`]. They are for tests and for
+//! memory within the limits of each service, and misbehave as scripted through [`Faults`]. They are for tests and for
 //! trying things out: not everything the services do is here, and nothing is durable.
 
-mod access;
+mod access_key;
 mod amqp;
 mod blob;
 mod broker;
 mod emulator;
+mod event_grid;
 mod faults;
-mod front;
-mod grid;
+mod http_server;
 mod identity;
 mod inspect;
+mod intake;
+mod key_vault;
+mod listener;
+mod lock;
 mod names;
-mod received;
 mod server;
+mod service_context;
 mod settings;
-mod store;
-mod vault;
-mod web;
+mod settings_error;
+mod tls_proxy;
 
-pub use access::{AccessRights, KeySlot};
+pub use access_key::KeySlot;
 pub use amqp::value::Value;
-pub use blob::StoredBlob;
-pub use emulator::{Emulator, StartError, Stopped};
-pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
-pub use front::TlsError;
-pub use grid::topic::GridEvent;
-pub use identity::{Door, TokenRequest};
-pub use received::ReceivedMessage;
-pub use settings::{
-    AccessRuleSettings, ApplicationSettings, EventGridSchema, EventGridSettings, HubSettings,
-    IdentitySettings, Limits, ManagedIdentitySettings, PortPlace, QueueSettings, Settings,
-    TlsPorts, TopicSettings,
+pub use blob::{BlobAccount, BlobLimits, BlobSettings, StoredBlob};
+pub use broker::message_broker::MessageBroker;
+pub use broker::received::ReceivedMessage;
+pub use broker::settings::{
+    AccessRights, AccessRuleSettings, BrokerLimits, BrokerSettings, HubSettings, QueueSettings,
+    TopicSettings,
 };
-pub use store::{Counts, SettingsError, Store, TimedOut};
+pub use emulator::{Emulator, StartError, Stopped};
+pub use event_grid::{
+    EventGridLimits, EventGridSchema, EventGridService, EventGridSettings, EventGridTopicSettings,
+    GridEvent,
+};
+pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
+pub use identity::{
+    ApplicationSettings, Door, IdentityService, IdentitySettings, ManagedIdentitySettings,
+    TokenRequest,
+};
+pub use intake::{IntakeCounts, TimedOut};
+pub use key_vault::{KeyVault, KeyVaultSettings};
+pub use settings::{PortPlace, Settings, TlsPorts};
+pub use settings_error::SettingsError;
+pub use tls_proxy::TlsError;

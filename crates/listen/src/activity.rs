@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// What goes on in a connection, recorded by its requests and reads.
 #[derive(Debug, Default)]
-pub(crate) struct Activity {
+pub(crate) struct ConnectionActivity {
     in_flight: AtomicUsize,
     finished: AtomicUsize,
     /// Bytes came while no request ran: the beginning of one.
@@ -13,7 +13,7 @@ pub(crate) struct Activity {
     refused: AtomicBool,
 }
 
-impl Activity {
+impl ConnectionActivity {
     pub(crate) fn record_read(&self) {
         if !self.is_busy() {
             self.head.store(true, Relaxed);
@@ -51,10 +51,10 @@ impl Activity {
 }
 
 /// A request that runs, until it is dropped.
-pub(crate) struct RequestGuard(pub(crate) Arc<Activity>);
+pub(crate) struct RequestGuard(pub(crate) Arc<ConnectionActivity>);
 
 impl RequestGuard {
-    pub(crate) fn new(activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(activity: Arc<ConnectionActivity>) -> Self {
         activity.in_flight.fetch_add(1, Relaxed);
         activity.head.store(false, Relaxed);
         Self(activity)

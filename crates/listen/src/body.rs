@@ -1,6 +1,6 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
-use crate::activity::Activity;
+use crate::activity::ConnectionActivity;
 use crate::budget::{Budget, Crowded, HeldBuffer, Hold};
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
@@ -24,7 +24,7 @@ enum Kind {
     Pieces {
         pieces: Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>,
         /// The connection that it is sent on.
-        activity: Option<Arc<Activity>>,
+        activity: Option<Arc<ConnectionActivity>>,
     },
 }
 
@@ -51,7 +51,7 @@ impl Body {
     }
 
     /// Shows the connection that it is alive as long as pieces are asked for.
-    pub(crate) fn recorded_by(mut self, recorder: &Arc<Activity>) -> Self {
+    pub(crate) fn recorded_by(mut self, recorder: &Arc<ConnectionActivity>) -> Self {
         if let Kind::Pieces { activity, .. } = &mut self.0 {
             *activity = Some(Arc::clone(recorder));
         }

@@ -3,7 +3,7 @@
 //! hyper's own header timer costs a timer per request and ends idle connections too; the two are
 //! told apart here by counters that a request sets and one timer per connection looks at.
 
-use crate::activity::{Activity, RequestGuard};
+use crate::activity::{ConnectionActivity, RequestGuard};
 use crate::body::Body;
 use crate::io::Io;
 use crate::limits::Limits;
@@ -64,7 +64,7 @@ pub(crate) async fn run<S, F>(
         Ok(Err(error)) => return tracing::debug!(?peer, %error, "connection broken"),
         Err(_) => return tracing::debug!(?peer, "connection closed: nothing asked in time"),
     };
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::new(ConnectionActivity::default());
     let scheme = stream.scheme();
     let certificate = stream.client_certificate();
     let io = TokioIo::new(Io::new(stream, replay, Arc::clone(&activity)));
@@ -194,7 +194,7 @@ async fn drive<C>(
 /// Decides when a connection has waited long enough.
 struct Watch {
     version: Version,
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionActivity>,
     header_read_timeout: Duration,
     keep_alive_timeout: Duration,
     finished: usize,
@@ -203,7 +203,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(version: Version, limits: &Limits, activity: Arc<Activity>) -> Self {
+    fn new(version: Version, limits: &Limits, activity: Arc<ConnectionActivity>) -> Self {
         Self {
             version,
             activity,

@@ -1,7 +1,7 @@
 //! The byte stream under a connection: replays what was read to tell the protocol, notes reads,
 //! lingers.
 
-use crate::activity::Activity;
+use crate::activity::ConnectionActivity;
 use crate::socket::Stream;
 use std::future::Future as _;
 use std::io;
@@ -26,14 +26,14 @@ pub(crate) struct Io {
     /// What was read before the protocol was known.
     replay: Vec<u8>,
     replayed: usize,
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionActivity>,
     lingered: usize,
     /// Set once the writing side is closed.
     linger_end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Io {
-    pub(crate) fn new(stream: Stream, replay: Vec<u8>, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(stream: Stream, replay: Vec<u8>, activity: Arc<ConnectionActivity>) -> Self {
         activity.record_read();
         Self {
             stream,

@@ -1,7 +1,7 @@
 //! Makes the sink of an endpoint.
 
 use crate::amqp::entity::{Entity, Place};
-use crate::amqp::{AmqpSink, Manner, PLAIN_NEEDS_KEY, Routing, Target};
+use crate::amqp::{AmqpSink, AmqpTarget, Manner, PLAIN_NEEDS_KEY, Routing};
 use crate::event_grid::{Clients, EventGrid};
 use crate::{event_hubs, service_bus};
 use futures_util::FutureExt;
@@ -112,7 +112,7 @@ impl Connector {
             if settings.amqp_auth == AmqpAuth::Plain && !key {
                 return Err(refused(endpoint, PLAIN_NEEDS_KEY.to_owned()));
             }
-            let mut target = Target::new(
+            let mut target = AmqpTarget::new(
                 entity,
                 settings.amqp_auth,
                 container_id.clone(),

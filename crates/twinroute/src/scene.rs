@@ -7,8 +7,9 @@ pub(crate) use identities::{identity_settings, user_assigned, variables, write_t
 use serde_json::json;
 use std::fmt::Write as _;
 use twinroute_emulator::{
-    AccessRuleSettings, Emulator, EventGridSettings, HubSettings, QueueSettings,
-    Settings as EmulatorSettings, TopicSettings,
+    AccessRuleSettings, BlobSettings, BrokerSettings, Emulator, EventGridSettings,
+    EventGridTopicSettings, HubSettings, QueueSettings, Settings as EmulatorSettings,
+    TopicSettings,
 };
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
@@ -78,10 +79,19 @@ const ROUTES: [(&str, &str); 6] = [
 /// The emulator that `config/demo` expects, but for its ports.
 pub(crate) fn emulator_settings() -> EmulatorSettings {
     EmulatorSettings {
-        hubs: vec![HubSettings::new(HUB)],
-        topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
-        event_grid_topics: vec![EventGridSettings::new(GRID)],
-        blob_containers: vec![CONTAINER.to_owned()],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new(HUB)],
+            topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new(GRID)],
+            ..EventGridSettings::default()
+        },
+        blob: BlobSettings {
+            containers: vec![CONTAINER.to_owned()],
+            ..BlobSettings::default()
+        },
         ..EmulatorSettings::default()
     }
 }
@@ -130,7 +140,7 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
         let addresses = addresses.join("\n    ");
         writeln!(text, "{what} {name}\n    {addresses}").expect("a String takes everything");
     };
-    for hub in &settings.hubs {
+    for hub in &settings.broker.hubs {
         let groups = hub.consumer_groups.join(", ");
         let address = emulator.event_hubs_connection_string(&hub.name);
         let name = match hub.consumer_groups.len() {
@@ -140,7 +150,7 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
         let held = held(&format!("hub={}", hub.name));
         line("event hub", &name, &[address, held]);
     }
-    for topic in &settings.topics {
+    for topic in &settings.broker.topics {
         let subscriptions = topic.subscriptions.iter();
         let names: Vec<String> = subscriptions.clone().map(with_sessions).collect();
         let what = format!("{} (subscription {})", topic.name, names.join(", "));
@@ -150,23 +160,23 @@ pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> Str
         addresses.extend(held);
         line("Service Bus topic", &what, &addresses);
     }
-    for queue in &settings.queues {
+    for queue in &settings.broker.queues {
         let address = emulator.service_bus_connection_string(&queue.name);
         let held = held(&format!("queue={}", queue.name));
         line("Service Bus queue", &with_sessions(queue), &[address, held]);
     }
-    for topic in &settings.event_grid_topics {
+    for topic in &settings.event_grid.topics {
         let endpoint = emulator.topic_endpoint(&topic.name);
         let key = format!("aeg-sas-key: {}", emulator.topic_key1(&topic.name));
         let held = held(&format!("topic={}", topic.name));
         line("Event Grid topic", &topic.name, &[endpoint, key, held]);
     }
-    for container in &settings.blob_containers {
+    for container in &settings.blob.containers {
         let url = emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END);
         let held = format!("what it holds: {url}&restype=container&comp=list");
         line("blob container", container, &[url, held]);
     }
-    for rule in &settings.access_rules {
+    for rule in &settings.broker.access_rules {
         let rights = rights(rule).join(", ");
         let address = emulator.namespace_connection_string(&rule.name);
         line(
@@ -198,7 +208,7 @@ pub(crate) fn addresses_json(
     emulator: &Emulator,
     settings: &EmulatorSettings,
 ) -> serde_json::Value {
-    let hubs = settings.hubs.iter().map(|hub| {
+    let hubs = settings.broker.hubs.iter().map(|hub| {
         let address = emulator.event_hubs_connection_string(&hub.name);
         json!({
             "name": hub.name,
@@ -207,7 +217,7 @@ pub(crate) fn addresses_json(
             "connectionString": address,
         })
     });
-    let topics = settings.topics.iter().map(|topic| {
+    let topics = settings.broker.topics.iter().map(|topic| {
         let names = topic
             .subscriptions
             .iter()
@@ -222,7 +232,7 @@ pub(crate) fn addresses_json(
             "connectionString": emulator.service_bus_connection_string(&topic.name),
         })
     });
-    let queues = settings.queues.iter().map(|queue| {
+    let queues = settings.broker.queues.iter().map(|queue| {
         let address = emulator.service_bus_connection_string(&queue.name);
         json!({
             "name": queue.name,
@@ -231,7 +241,7 @@ pub(crate) fn addresses_json(
         })
     });
     let http = format!("http://{}", emulator.http_address());
-    let grid_topics = settings.event_grid_topics.iter().map(|topic| {
+    let grid_topics = settings.event_grid.topics.iter().map(|topic| {
         json!({
             "name": topic.name,
             "endpoint": emulator.topic_endpoint(&topic.name),
@@ -239,14 +249,14 @@ pub(crate) fn addresses_json(
             "events": format!("{http}/events?topic={}", topic.name),
         })
     });
-    let containers = settings.blob_containers.iter().map(|container| {
+    let containers = settings.blob.containers.iter().map(|container| {
         json!({
             "name": container,
             "url": emulator.container_url(container),
             "sasUrl": emulator.container_sas_url(container, SAS_PERMISSIONS, SAS_END),
         })
     });
-    let rules = settings.access_rules.iter().map(|rule| {
+    let rules = settings.broker.access_rules.iter().map(|rule| {
         json!({
             "name": rule.name,
             "rights": rights(rule),

@@ -9,8 +9,10 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, GridEvent, HubSettings, Limits, ReceivedMessage, SendAnswer,
-    Settings, Stopped, Store, StoredBlob, TopicSettings, Value,
+    BlobAccount, BlobSettings, BrokerLimits, BrokerSettings, Emulator, EventGridLimits,
+    EventGridService, EventGridSettings, EventGridTopicSettings, Faults, GridEvent, HubSettings,
+    MessageBroker, ReceivedMessage, SendAnswer, Settings, Stopped, StoredBlob, TopicSettings,
+    Value,
 };
 use twinroute_model::clock::{SystemClock, Timestamp};
 
@@ -40,23 +42,37 @@ enum Servers {
 
 pub(super) struct Destinations {
     servers: Option<Servers>,
-    store: Arc<Store>,
+    broker: Arc<MessageBroker>,
+    event_grid: Arc<EventGridService>,
+    blobs: Arc<BlobAccount>,
+    faults: Arc<Faults>,
     definitions: [(Endpoint, String); 3],
 }
 
 impl Destinations {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let settings = Settings {
-            hubs: vec![HubSettings::new(HUB)],
-            topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
-            event_grid_topics: vec![EventGridSettings::new(GRID)],
-            blob_containers: CONTAINERS.map(|(_, container, _)| container.into()).into(),
-            limits: Limits {
-                message_bytes_max: MESSAGE_BYTES_MAX as u64,
-                bytes_per_partition_max: usize::MAX,
-                bytes_per_queue_max: usize::MAX,
-                bytes_per_topic_max: usize::MAX,
-                ..Limits::default()
+            broker: BrokerSettings {
+                hubs: vec![HubSettings::new(HUB)],
+                topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
+                limits: BrokerLimits {
+                    message_bytes_max: MESSAGE_BYTES_MAX as u64,
+                    bytes_per_partition_max: usize::MAX,
+                    bytes_per_queue_max: usize::MAX,
+                    ..BrokerLimits::default()
+                },
+                ..BrokerSettings::default()
+            },
+            event_grid: EventGridSettings {
+                topics: vec![EventGridTopicSettings::new(GRID)],
+                limits: EventGridLimits {
+                    bytes_per_topic_max: usize::MAX,
+                    ..EventGridLimits::default()
+                },
+            },
+            blob: BlobSettings {
+                containers: CONTAINERS.map(|(_, container, _)| container.into()).into(),
+                ..BlobSettings::default()
             },
             ..Settings::default()
         };
@@ -93,7 +109,10 @@ impl Destinations {
             ),
         ];
         Ok(Self {
-            store: Arc::clone(emulator.store()),
+            broker: Arc::clone(emulator.broker()),
+            event_grid: Arc::clone(emulator.event_grid()),
+            blobs: Arc::clone(emulator.blob_account()),
+            faults: Arc::clone(emulator.faults()),
             servers: Some(Servers::Up(emulator)),
             definitions,
         })
@@ -126,7 +145,7 @@ impl Destinations {
 
     /// Scripts a fault.
     pub(super) fn fault(&self, what: &What) {
-        let faults = self.store.faults();
+        let faults = &self.faults;
         // What happens to new connections and links shows only when there are some.
         let part = |endpoint| faults.sends(entity(endpoint), SendAnswer::Drop, 1);
         match what {
@@ -154,18 +173,18 @@ impl Destinations {
 
     /// Forgets the faults that have not happened.
     pub(super) fn calm(&self) {
-        self.store.faults().clear();
+        self.faults.clear();
     }
 
     /// All that arrived, in order.
     pub(super) fn deliveries(&self) -> Vec<Delivery> {
-        let grid = self.store.topic_events(GRID);
+        let grid = self.event_grid.events(GRID);
         let mut deliveries: Vec<Delivery> = grid.iter().map(of_grid).collect();
         for (endpoint, mut messages) in [
-            (Endpoint::Hub, self.store.hub_events(HUB)),
+            (Endpoint::Hub, self.broker.hub_events(HUB)),
             (
                 Endpoint::Topic,
-                self.store.subscription_messages(TOPIC, SUBSCRIPTION),
+                self.broker.subscription_messages(TOPIC, SUBSCRIPTION),
             ),
         ] {
             messages.sort_by_key(|message| message.arrival);
@@ -178,7 +197,7 @@ impl Destinations {
     pub(super) fn letters(&self) -> Vec<Letter> {
         let mut letters = Vec::new();
         for (endpoint, container, _) in CONTAINERS {
-            let blobs = self.store.blobs(container).unwrap_or_default();
+            let blobs = self.blobs.blobs(container).unwrap_or_default();
             letters.extend(blobs.into_iter().map(|blob| of_blob(endpoint, blob)));
         }
         letters

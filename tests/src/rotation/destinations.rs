@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, HubSettings, KeySlot, Limits, ReceivedMessage, Settings,
-    TopicSettings,
+    BrokerLimits, BrokerSettings, Emulator, EventGridLimits, EventGridSettings,
+    EventGridTopicSettings, HubSettings, KeySlot, ReceivedMessage, Settings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -50,14 +50,22 @@ impl Destinations {
     /// Starts them and writes configuration and definitions into an empty folder.
     pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
         let settings = Settings {
-            hubs: vec![HubSettings::new(HUB)],
-            topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
-            event_grid_topics: vec![EventGridSettings::new(GRID)],
-            limits: Limits {
-                bytes_per_partition_max: usize::MAX,
-                bytes_per_queue_max: usize::MAX,
-                bytes_per_topic_max: usize::MAX,
-                ..Limits::default()
+            broker: BrokerSettings {
+                hubs: vec![HubSettings::new(HUB)],
+                topics: vec![TopicSettings::new(TOPIC, &[SUBSCRIPTION])],
+                limits: BrokerLimits {
+                    bytes_per_partition_max: usize::MAX,
+                    bytes_per_queue_max: usize::MAX,
+                    ..BrokerLimits::default()
+                },
+                ..BrokerSettings::default()
+            },
+            event_grid: EventGridSettings {
+                topics: vec![EventGridTopicSettings::new(GRID)],
+                limits: EventGridLimits {
+                    bytes_per_topic_max: usize::MAX,
+                    ..EventGridLimits::default()
+                },
             },
             ..Settings::default()
         };
@@ -81,10 +89,9 @@ impl Destinations {
 
     /// Regenerates a key of each destination; hub and topic share theirs, as a namespace does.
     pub(super) fn regenerate(&mut self, slot: KeySlot) {
-        let store = self.emulator.store();
         let made = [
-            store.regenerate_shared_access_key(slot),
-            store.regenerate_topic_key(GRID, slot),
+            self.emulator.broker().regenerate_shared_access_key(slot),
+            self.emulator.event_grid().regenerate_key(GRID, slot),
         ];
         self.keys.extend(made);
     }
@@ -128,8 +135,7 @@ impl Destinations {
 
     /// The ids of what arrived at each destination, in order, in the order of [`ENDPOINTS`].
     pub(super) fn arrived(&self) -> [Vec<String>; 3] {
-        let store = self.emulator.store();
-        let grid = store.topic_events(GRID);
+        let grid = self.emulator.event_grid().events(GRID);
         let grid = grid.iter().map(|event| id(&event.json()["id"]));
         let amqp = |mut messages: Vec<ReceivedMessage>| {
             messages.sort_by_key(|message| message.arrival);
@@ -142,8 +148,12 @@ impl Destinations {
         };
         [
             grid.collect(),
-            amqp(store.hub_events(HUB)),
-            amqp(store.subscription_messages(TOPIC, SUBSCRIPTION)),
+            amqp(self.emulator.broker().hub_events(HUB)),
+            amqp(
+                self.emulator
+                    .broker()
+                    .subscription_messages(TOPIC, SUBSCRIPTION),
+            ),
         ]
     }
 

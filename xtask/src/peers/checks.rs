@@ -228,7 +228,7 @@ pub(super) const ALL: &[Check] = &[
     },
 ];
 
-/// A script against the stand-ins alone.
+/// A script against the emulator alone.
 pub(super) fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
     let serve = Command::new(stage.program("examples/serve"));
     let mut serve = Process::start("emulator", &serve, &stage.folder)?;

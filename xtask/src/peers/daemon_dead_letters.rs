@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-use twinroute_emulator::{Emulator, EventGridSettings, Faults, PostAnswer, Settings};
+use twinroute_emulator::{
+    Emulator, EventGridSettings, EventGridTopicSettings, Faults, PostAnswer, Settings,
+};
 use twinroute_model::clock::{Clock as _, SystemClock};
 
 /// Its container takes everything.
@@ -125,7 +127,10 @@ impl Grid {
     fn start() -> anyhow::Result<Self> {
         let names = REFUSED.into_iter().chain([SPARE]);
         let settings = Settings {
-            event_grid_topics: names.map(EventGridSettings::new).collect(),
+            event_grid: EventGridSettings {
+                topics: names.map(EventGridTopicSettings::new).collect(),
+                ..EventGridSettings::default()
+            },
             ..Settings::default()
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -162,7 +167,7 @@ impl Grid {
 
     /// What a topic took, sorted.
     fn arrived(&self, topic: &str) -> Vec<String> {
-        let events = self.emulator.store().topic_events(topic);
+        let events = self.emulator.event_grid().events(topic);
         let mut texts: Vec<String> = events.iter().map(|event| event.text().to_owned()).collect();
         texts.sort_unstable();
         texts

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use twinroute_emulator::{
-    Emulator, Faults, HubSettings, IdentitySettings, SendAnswer, Settings, TlsPorts,
+    BrokerSettings, Emulator, Faults, HubSettings, IdentitySettings, SendAnswer, Settings, TlsPorts,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -315,7 +315,10 @@ struct Namespace {
 impl Namespace {
     fn start(stage: &Stage<'_>) -> anyhow::Result<Self> {
         let settings = Settings {
-            hubs: vec![HubSettings::new("refused")],
+            broker: BrokerSettings {
+                hubs: vec![HubSettings::new("refused")],
+                ..BrokerSettings::default()
+            },
             identity: Some(IdentitySettings::default()),
             tls: Some(TlsPorts::new(stage.folder.join("tls"))),
             ..Settings::default()

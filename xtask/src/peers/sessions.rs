@@ -1,4 +1,4 @@
-//! Checks of what the stand-ins refuse, and of sessions from the router to real receivers.
+//! Checks of what the emulator refuses, and of sessions from the router to real receivers.
 
 use super::Stage;
 use super::checks::emulator;

@@ -1,6 +1,7 @@
 //! Any AMQP 1.0 value.
 
 use bytes::Bytes;
+use twinroute_model::clock::Timestamp;
 
 /// One value of the AMQP 1.0 type system (AMQP 1.0 part 1 §1.6).
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +94,15 @@ impl Value {
         Self::Symbol(text.into())
     }
 
+    pub(crate) fn time(moment: Timestamp) -> Self {
+        Self::Timestamp(moment.unix_millis())
+    }
+
+    /// A map with texts for keys.
+    pub(crate) fn map<const N: usize>(pairs: [(&str, Self); N]) -> Self {
+        Self::Map(texts(pairs))
+    }
+
     pub(crate) fn described(code: u64, value: Value) -> Self {
         Self::Described(Box::new((Self::Ulong(code), value)))
     }
@@ -127,6 +137,20 @@ impl Value {
             _ => Vec::new(),
         }
     }
+}
+
+/// Pairs with texts for keys, as application properties are.
+pub(crate) fn texts<const N: usize>(pairs: [(&str, Value); N]) -> Vec<(Value, Value)> {
+    pairs
+        .map(|(name, value)| (Value::string(name), value))
+        .into()
+}
+
+/// Pairs with symbols for keys, as annotations are.
+pub(crate) fn symbols<const N: usize>(pairs: [(&str, Value); N]) -> Vec<(Value, Value)> {
+    pairs
+        .map(|(name, value)| (Value::symbol(name), value))
+        .into()
 }
 
 /// What `pairs` has under a string or symbol key.

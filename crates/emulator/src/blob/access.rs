@@ -3,14 +3,12 @@
 //! Sources, Azure Storage REST API: "Authorize with Shared Key", "Create a service SAS", "Create an account
 //! SAS" with their tables of permissions by operation.
 
-use super::account::Account;
+use super::account::BlobAccount;
 use super::call::{Call, Operation};
-use super::refusal::Refusal;
-use crate::access;
-use crate::identity::Issuer;
+use super::refusal::BlobRefusal;
+use super::reply::parse_http_date;
+use crate::identity;
 use http::StatusCode;
-use time::PrimitiveDateTime;
-use time::macros::format_description;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::blob::{BlobSas, Refusal as SasRefusal, Scope, verify_shared_key};
 
@@ -29,40 +27,44 @@ pub(super) struct Rights {
 
 /// Checks a request before anything of it is looked up.
 pub(super) fn check(
-    account: &Account,
+    account: &BlobAccount,
     call: &Call,
-    issuer: Option<&Issuer>,
     now: Timestamp,
-) -> Result<Rights, Refusal> {
+) -> Result<Rights, BlobRefusal> {
     if let Some(token) = call.header("authorization").strip_prefix("Bearer ") {
         // "Authorize with Microsoft Entra ID". Every role is granted.
-        return access::bearer(issuer, token, &[AUDIENCE], now)
+        let issuer = account.issuer.as_deref();
+        return identity::check_bearer(issuer, token, &[AUDIENCE], now)
             .map(|_| Rights { overwrite: true })
-            .map_err(Refusal::unauthenticated);
+            .map_err(BlobRefusal::unauthenticated);
     }
     if call.headers.contains_key("authorization") {
         shared_key(account, call, now)?;
         return Ok(Rights { overwrite: true });
     }
     let sas = BlobSas::parse(&call.line.query)
-        .map_err(|refusal| Refusal::unauthenticated(refusal.to_string()))?;
+        .map_err(|refusal| BlobRefusal::unauthenticated(refusal.to_string()))?;
     let Some(sas) = sas else {
         let text = "the request has neither an Authorization header nor a signature";
         let status = StatusCode::UNAUTHORIZED;
-        return Err(Refusal::new(status, "NoAuthenticationInformation", text));
+        return Err(BlobRefusal::new(
+            status,
+            "NoAuthenticationInformation",
+            text,
+        ));
     };
     signature(account, call, &sas, now)
 }
 
 fn signature(
-    account: &Account,
+    account: &BlobAccount,
     call: &Call,
     sas: &BlobSas,
     now: Timestamp,
-) -> Result<Rights, Refusal> {
+) -> Result<Rights, BlobRefusal> {
     if !sas.field("si").is_empty() {
         let text = "the container has no stored access policies";
-        return Err(Refusal::unauthenticated(text));
+        return Err(BlobRefusal::unauthenticated(text));
     }
     let blob = (!call.blob.is_empty()).then_some(call.blob.as_str());
     sas.verify(&account.name, &account.key(), &call.container, blob, now)
@@ -74,40 +76,46 @@ fn signature(
                 }
                 _ => refusal.to_string(),
             };
-            Refusal::unauthenticated(text)
+            BlobRefusal::unauthenticated(text)
         })?;
     if sas.field("spr").eq_ignore_ascii_case("https") {
         let text = "the signature allows https only, and this is http";
-        return Err(Refusal::forbidden("AuthorizationProtocolMismatch", text));
+        return Err(BlobRefusal::forbidden(
+            "AuthorizationProtocolMismatch",
+            text,
+        ));
     }
     if !covers_loopback(sas.field("sip")) {
         let text = "the signature is for other addresses than 127.0.0.1";
-        return Err(Refusal::forbidden("AuthorizationSourceIPMismatch", text));
+        return Err(BlobRefusal::forbidden(
+            "AuthorizationSourceIPMismatch",
+            text,
+        ));
     }
     let (letters, resource_type) = needs(call.operation);
     match sas.scope() {
         Scope::Account => {
             if !sas.field("ss").contains('b') {
                 let text = "the signature is not for blobs (ss)";
-                return Err(Refusal::forbidden("AuthorizationServiceMismatch", text));
+                return Err(BlobRefusal::forbidden("AuthorizationServiceMismatch", text));
             }
             if !sas.field("srt").contains(resource_type) {
                 let text = format!("the signature is not for resource type {resource_type} (srt)");
                 let code = "AuthorizationResourceTypeMismatch";
-                return Err(Refusal::forbidden(code, text));
+                return Err(BlobRefusal::forbidden(code, text));
             }
         }
         Scope::Container | Scope::Blob => {
             if resource_type == 'c' && call.operation != Operation::ListBlobs {
                 let text = "a service signature does not reach the container itself";
-                return Err(Refusal::forbidden("AuthorizationFailure", text));
+                return Err(BlobRefusal::forbidden("AuthorizationFailure", text));
             }
         }
     }
     if !letters.chars().any(|letter| sas.permits(letter)) {
         let text = format!("the signature has none of the permissions {letters:?} (sp)");
         let code = "AuthorizationPermissionMismatch";
-        return Err(Refusal::forbidden(code, text));
+        return Err(BlobRefusal::forbidden(code, text));
     }
     Ok(Rights {
         overwrite: sas.permits('w'),
@@ -140,18 +148,18 @@ fn covers_loopback(range: &str) -> bool {
     }
 }
 
-fn shared_key(account: &Account, call: &Call, now: Timestamp) -> Result<(), Refusal> {
+fn shared_key(account: &BlobAccount, call: &Call, now: Timestamp) -> Result<(), BlobRefusal> {
     let given = call.header("authorization");
     let Some((name, signature)) = given
         .strip_prefix("SharedKey ")
         .and_then(|rest| rest.split_once(':'))
     else {
         let text = "only SharedKey and shared access signatures are known over http";
-        return Err(Refusal::unauthenticated(text));
+        return Err(BlobRefusal::unauthenticated(text));
     };
     if name != account.name {
         let text = format!("the header signs for account {name}, not {}", account.name);
-        return Err(Refusal::unauthenticated(text));
+        return Err(BlobRefusal::unauthenticated(text));
     }
     let dated = ["x-ms-date", "date"].map(|name| call.header(name));
     let date = dated.iter().find(|text| !text.is_empty());
@@ -163,12 +171,12 @@ fn shared_key(account: &Account, call: &Call, now: Timestamp) -> Result<(), Refu
         });
     if !fresh {
         let text = "the date of the request is missing or more than 15 minutes away";
-        return Err(Refusal::unauthenticated(text));
+        return Err(BlobRefusal::unauthenticated(text));
     }
     let signed = string_to_sign(&account.name, call);
     verify_shared_key(&account.key(), &signed, signature).map_err(|refusal| {
         let text = format!("{refusal}; it must be made over {signed:?}");
-        Refusal::unauthenticated(text)
+        BlobRefusal::unauthenticated(text)
     })
 }
 
@@ -210,14 +218,4 @@ fn string_to_sign(account: &str, call: &Call) -> String {
         text.push_str(&format!("\n{}:{}", together[0].0, values.join(",")));
     }
     text
-}
-
-/// RFC 9110 section 5.6.7, IMF-fixdate.
-fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let layout = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let moment = PrimitiveDateTime::parse(text, layout).ok()?.assume_utc();
-    let millis = moment.unix_timestamp().checked_mul(1_000)?;
-    Some(Timestamp::from_unix_millis(millis))
 }

@@ -1,6 +1,6 @@
 //! What a request asks for, read from its method, path, query and headers.
 
-use super::refusal::Refusal;
+use super::refusal::BlobRefusal;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -73,12 +73,12 @@ pub(super) struct Line {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<Self, BlobRefusal> {
         let mut all = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| Refusal::query_value(name, "it is not UTF-8"))?;
+            let value = value.map_err(|_| BlobRefusal::query_value(name, "it is not UTF-8"))?;
             all.push((name.to_ascii_lowercase(), value.into_owned()));
         }
         Ok(Self(all))
@@ -103,17 +103,17 @@ pub(super) fn container_of<'a>(account: &str, path: &'a str) -> Option<&'a str> 
 
 impl Call {
     /// Reads a request to `account`.
-    pub(super) fn read(account: &str, parts: Parts) -> Result<Self, Refusal> {
+    pub(super) fn read(account: &str, parts: Parts) -> Result<Self, BlobRefusal> {
         let path = parts.uri.path();
         let Some(container) = container_of(account, path) else {
             let text = format!("the path does not begin with /{account}/ and a container");
             let status = StatusCode::NOT_FOUND;
-            return Err(Refusal::new(status, "ResourceNotFound", text));
+            return Err(BlobRefusal::new(status, "ResourceNotFound", text));
         };
         check_container_name(container)?;
         let rest = &path[account.len() + container.len() + 2..];
         let blob = percent_decode_str(rest.strip_prefix('/').unwrap_or_default()).decode_utf8();
-        let blob = blob.map_err(|_| Refusal::bad("InvalidUri", "the path is not UTF-8"))?;
+        let blob = blob.map_err(|_| BlobRefusal::bad("InvalidUri", "the path is not UTF-8"))?;
         let query_text = parts.uri.query().unwrap_or_default();
         let query = Query::parse(query_text)?;
         let operation = operation(&parts.method, !blob.is_empty(), &query)?;
@@ -125,13 +125,13 @@ impl Call {
             .find(|name| parts.headers.contains_key(**name))
         {
             let text = format!("the emulator does not support the header {name}");
-            return Err(Refusal::bad("UnsupportedHeader", text));
+            return Err(BlobRefusal::bad("UnsupportedHeader", text));
         }
         if let Some(version) = parts.headers.get("x-ms-version")
             && !version.to_str().is_ok_and(is_date)
         {
             let why = "it is not a date such as 2021-08-06";
-            return Err(Refusal::header_value("x-ms-version", why));
+            return Err(BlobRefusal::header_value("x-ms-version", why));
         }
         Ok(Self {
             operation,
@@ -156,17 +156,18 @@ impl Call {
     }
 
     /// The metadata in the headers, names in lower case.
-    pub(super) fn metadata(&self) -> Result<BTreeMap<String, String>, Refusal> {
+    pub(super) fn metadata(&self) -> Result<BTreeMap<String, String>, BlobRefusal> {
         let mut all = BTreeMap::new();
         let mut bytes = 0;
         for (header, value) in &self.headers {
             let Some(name) = header.as_str().strip_prefix(METADATA_PREFIX) else {
                 continue;
             };
-            let invalid =
-                |why: &str| Refusal::bad("InvalidMetadata", format!("metadata {name:?}: {why}"));
+            let invalid = |why: &str| {
+                BlobRefusal::bad("InvalidMetadata", format!("metadata {name:?}: {why}"))
+            };
             if name.is_empty() {
-                return Err(Refusal::bad("EmptyMetadataKey", "metadata has no name"));
+                return Err(BlobRefusal::bad("EmptyMetadataKey", "metadata has no name"));
             }
             // "Naming and referencing containers, blobs, and metadata": names are C# identifiers.
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -184,13 +185,13 @@ impl Call {
         }
         if bytes > METADATA_BYTES_MAX {
             let text = format!("the metadata is larger than {METADATA_BYTES_MAX} bytes");
-            return Err(Refusal::bad("MetadataTooLarge", text));
+            return Err(BlobRefusal::bad("MetadataTooLarge", text));
         }
         Ok(all)
     }
 }
 
-fn operation(method: &Method, on_blob: bool, query: &Query) -> Result<Operation, Refusal> {
+fn operation(method: &Method, on_blob: bool, query: &Query) -> Result<Operation, BlobRefusal> {
     let what = (query.get("restype"), query.get("comp"));
     let method = method.as_str();
     match (method, on_blob, what) {
@@ -206,25 +207,25 @@ fn operation(method: &Method, on_blob: bool, query: &Query) -> Result<Operation,
         ("DELETE", true, (None, None)) => Ok(Operation::DeleteBlob),
         ("PUT" | "GET" | "HEAD" | "DELETE" | "POST", _, (_, Some(comp))) => {
             let why = format!("{comp:?} with {method} is not supported by the emulator");
-            Err(Refusal::query_value("comp", &why))
+            Err(BlobRefusal::query_value("comp", &why))
         }
         ("PUT" | "GET" | "HEAD" | "DELETE", ..) => {
             let why = "operations on a container need restype=container, others have none";
-            Err(Refusal::query_value("restype", why))
+            Err(BlobRefusal::query_value("restype", why))
         }
         _ => {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             let text = format!("the emulator does not support {method}");
-            Err(Refusal::new(status, "UnsupportedHttpVerb", text))
+            Err(BlobRefusal::new(status, "UnsupportedHttpVerb", text))
         }
     }
 }
 
 /// "Naming and referencing containers, blobs, and metadata", container names.
-pub(super) fn check_container_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_container_name(name: &str) -> Result<(), BlobRefusal> {
     if !(3..=63).contains(&name.len()) {
         let text = format!("container name {name:?}: it must have 3 to 63 characters");
-        return Err(Refusal::bad("OutOfRangeInput", text));
+        return Err(BlobRefusal::bad("OutOfRangeInput", text));
     }
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let ends = name.starts_with('-') || name.ends_with('-');
@@ -233,13 +234,13 @@ pub(super) fn check_container_name(name: &str) -> Result<(), Refusal> {
             "container name {name:?}: it must be lower-case letters, digits and single hyphens, \
              no hyphen first or last"
         );
-        return Err(Refusal::bad("InvalidResourceName", text));
+        return Err(BlobRefusal::bad("InvalidResourceName", text));
     }
     Ok(())
 }
 
 /// The same page, blob names.
-pub(super) fn check_blob_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_blob_name(name: &str) -> Result<(), BlobRefusal> {
     let wrong = if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
         "it must have 1 to 1,024 characters"
     } else if name.split('/').count() > NAME_SEGMENTS_MAX {
@@ -251,7 +252,10 @@ pub(super) fn check_blob_name(name: &str) -> Result<(), Refusal> {
     } else {
         return Ok(());
     };
-    Err(Refusal::bad("InvalidUri", format!("blob name: {wrong}")))
+    Err(BlobRefusal::bad(
+        "InvalidUri",
+        format!("blob name: {wrong}"),
+    ))
 }
 
 fn is_date(text: &str) -> bool {

@@ -1,10 +1,9 @@
 //! What one container holds. No network, no limits over all containers, no clock.
 
-use crate::broker::Tally;
+use crate::intake::IntakeTally;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use twinroute_model::clock::Timestamp;
 
 /// A container with its blobs.
@@ -17,14 +16,7 @@ pub(super) struct Container {
     pub(super) blobs: BTreeMap<String, Blob>,
     /// Blocks that no list has made part of their blob yet, by blob and identifier.
     pub(super) uncommitted: HashMap<String, HashMap<String, Bytes>>,
-    pub(super) tally: Arc<ContainerTally>,
-}
-
-/// How much a container took in.
-#[derive(Debug, Default)]
-pub(super) struct ContainerTally {
-    pub(super) requests: AtomicU64,
-    pub(super) stored: Tally,
+    pub(super) intake: Arc<IntakeTally>,
 }
 
 /// A block blob.
@@ -38,6 +30,14 @@ pub(super) struct Blob {
     pub(super) changed: Timestamp,
     /// Identifier and length of each block, in order; empty when it was put whole.
     pub(super) blocks: Vec<(String, usize)>,
+}
+
+/// Where a block list takes a block from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlockSource {
+    Committed,
+    Uncommitted,
+    Latest,
 }
 
 /// What a blob is handed out with; empty texts are not sent.

@@ -1,25 +1,20 @@
-//! The HTTP server of the containers: bodies, faults, common headers, the shape of an error.
+//! Requests to the containers: bodies, faults, common headers, the shape of an error.
 
-use super::account::{Account, PERMIT_BYTES};
+use super::account::{BlobAccount, PERMIT_BYTES};
 use super::call::{Call, container_of};
-use super::refusal::Refusal;
+use super::refusal::BlobRefusal;
+use super::reply::{BlobReply, http_date};
 use super::{access, operations};
 use crate::faults::BlobAnswer;
-use crate::store::Store;
-use crate::web::{self, Answer, Dropped};
+use crate::http_server::{self, Answer, Dropped};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use quick_xml::escape::escape;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use time::OffsetDateTime;
-use time::macros::format_description;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use twinroute_model::clock::Timestamp;
 
 /// The version that answers name when the request names none.
@@ -27,61 +22,25 @@ const VERSION: &str = "2021-08-06";
 /// Longest identifier of a client that is sent back, in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 1_024;
 
-/// What a request is answered with, before the headers that all answers have.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    headers: HeaderMap,
-}
-
-impl Reply {
-    pub(super) fn new(status: StatusCode) -> Self {
-        Self {
-            status,
-            body: Bytes::new(),
-            headers: HeaderMap::new(),
-        }
-    }
-
-    pub(super) fn xml(status: StatusCode, xml: String) -> Self {
-        let mut reply = Self::new(status).with("content-type", "application/xml");
-        reply.body = Bytes::from(xml);
-        reply
-    }
-
-    /// Adds a header; one that HTTP cannot hold is left out.
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            self.headers.insert(name, value);
-        }
-        self
-    }
-}
-
-/// Serves the containers until `stop` fires or its sender is gone, then drops every connection at once.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    web::run(listener, store, stop, answer).await;
-}
-
-async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
-    let account = &store.blobs;
+/// Answers a request to an account.
+pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>) -> Answer {
+    let account = &*account;
     let (parts, incoming) = request.into_parts();
     let container = container_of(&account.name, parts.uri.path());
     let container = container.unwrap_or_default().to_owned();
-    if let Some(tally) = account.tally(&container) {
-        tally.requests.fetch_add(1, Ordering::Relaxed);
+    if let Some(intake) = account.intake(&container) {
+        intake.add_request();
     }
-    let common = Common::of(&parts, account, store.now());
+    let common = Common::of(&parts, account, account.context.now());
     let (permit, body) = match admit(account, &parts, incoming).await? {
         Ok(body) => body,
         Err(refusal) => return Ok(common.refuse(&refusal)),
     };
-    let fault = store.faults().next_blob(&container);
+    let fault = account.context.faults.next_blob(&container);
     let refusal = match &fault {
         Some(BlobAnswer::Status(status, code, seconds)) => Some(scripted(*status, code, *seconds)),
-        Some(BlobAnswer::Full) => Some(Refusal::full()),
-        Some(BlobAnswer::ContainerAbsent) => Some(Refusal::container_not_found(&container)),
+        Some(BlobAnswer::Full) => Some(BlobRefusal::full()),
+        Some(BlobAnswer::ContainerAbsent) => Some(BlobRefusal::container_not_found(&container)),
         Some(BlobAnswer::Stall) => {
             drop((permit, body));
             return std::future::pending().await;
@@ -94,8 +53,15 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     }
     let endpoint = common.endpoint.clone();
     let done = Call::read(&account.name, parts).and_then(|call| {
-        let rights = access::check(account, &call, store.issuer(), store.now())?;
-        operations::perform(account, &call, body, rights, &endpoint, store.now())
+        let rights = access::check(account, &call, account.context.now())?;
+        operations::perform(
+            account,
+            &call,
+            body,
+            rights,
+            &endpoint,
+            account.context.now(),
+        )
     });
     drop(permit);
     match fault {
@@ -109,9 +75,9 @@ async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
     })
 }
 
-fn scripted(status: u16, code: &str, retry_after_seconds: Option<u64>) -> Refusal {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = Refusal::new(status, code, "a scripted answer");
+fn scripted(status: u16, code: &str, retry_after_seconds: Option<u64>) -> BlobRefusal {
+    let status = http_server::scripted_status(status);
+    let mut refusal = BlobRefusal::new(status, code, "a scripted answer");
     refusal.retry_after_seconds = retry_after_seconds;
     refusal
 }
@@ -120,17 +86,17 @@ fn scripted(status: u16, code: &str, retry_after_seconds: Option<u64>) -> Refusa
 ///
 /// It is read first: an answer before its end would reset a client that still writes.
 async fn admit<'a>(
-    account: &'a Account,
+    account: &'a BlobAccount,
     parts: &Parts,
     incoming: Incoming,
-) -> Result<Result<(tokio::sync::SemaphorePermit<'a>, Bytes), Refusal>, Dropped> {
-    let bytes_max = account.limits().blob_body_bytes_max;
+) -> Result<Result<(tokio::sync::SemaphorePermit<'a>, Bytes), BlobRefusal>, Dropped> {
+    let bytes_max = account.limits.body_bytes_max;
     let length = parts.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let Some(length) = length.or((parts.method != Method::PUT).then_some(0)) else {
         let status = StatusCode::LENGTH_REQUIRED;
         let text = "the header Content-Length is missing";
-        return Ok(Err(Refusal::new(
+        return Ok(Err(BlobRefusal::new(
             status,
             "MissingContentLengthHeader",
             text,
@@ -139,7 +105,7 @@ async fn admit<'a>(
     let too_large = || {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         let text = format!("the body is larger than {bytes_max} bytes");
-        Err(Refusal::new(status, "RequestBodyTooLarge", text))
+        Err(BlobRefusal::new(status, "RequestBodyTooLarge", text))
     };
     if length > bytes_max {
         return Ok(too_large());
@@ -147,7 +113,7 @@ async fn admit<'a>(
     let permits = u32::try_from(length.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
     let permit = account.bodies.acquire_many(permits).await;
     let permit = permit.expect("the semaphore is never closed");
-    let Some(body) = web::body(incoming, length).await? else {
+    let Some(body) = http_server::body(incoming, length).await? else {
         return Ok(too_large());
     };
     // What is kept must not pin the buffer of a connection.
@@ -165,7 +131,7 @@ struct Common {
 }
 
 impl Common {
-    fn of(parts: &Parts, account: &Account, now: Timestamp) -> Self {
+    fn of(parts: &Parts, account: &BlobAccount, now: Timestamp) -> Self {
         let text = |name: &str| {
             let value = parts.headers.get(name);
             value.and_then(|value| value.to_str().ok())
@@ -190,7 +156,7 @@ impl Common {
         }
     }
 
-    fn reply(self, reply: Reply) -> Response<Full<Bytes>> {
+    fn reply(self, reply: BlobReply) -> Response<Full<Bytes>> {
         let mut reply = reply
             .with("server", "twinroute-emulator")
             .with("date", &self.date)
@@ -206,9 +172,9 @@ impl Common {
     }
 
     /// "Status and error codes": the code in a header and in a body of XML.
-    fn refuse(self, refusal: &Refusal) -> Response<Full<Bytes>> {
+    fn refuse(self, refusal: &BlobRefusal) -> Response<Full<Bytes>> {
         let mut reply = if refusal.status == StatusCode::NOT_MODIFIED {
-            Reply::new(refusal.status)
+            BlobReply::new(refusal.status)
         } else {
             let (code, message) = (escape(&refusal.code), escape(&refusal.message));
             let xml = format!(
@@ -216,7 +182,7 @@ impl Common {
                  {message}\nRequestId:{}\nTime:{}</Message></Error>",
                 self.request_id, self.date
             );
-            Reply::xml(refusal.status, xml)
+            BlobReply::xml(refusal.status, xml)
         };
         reply = reply.with("x-ms-error-code", &refusal.code);
         if let Some(seconds) = refusal.retry_after_seconds {
@@ -229,14 +195,4 @@ impl Common {
         }
         self.reply(reply)
     }
-}
-
-/// RFC 9110 section 5.6.7, IMF-fixdate.
-pub(super) fn http_date(moment: Timestamp) -> String {
-    let layout = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let moment = OffsetDateTime::from_unix_timestamp(moment.unix_seconds());
-    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    moment.format(layout).unwrap_or_default()
 }

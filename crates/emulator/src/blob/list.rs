@@ -4,8 +4,8 @@
 
 use super::call::Call;
 use super::container::{Blob, Container};
-use super::http::http_date;
-use super::refusal::Refusal;
+use super::refusal::BlobRefusal;
+use super::reply::http_date;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -49,14 +49,14 @@ enum Entry<'a> {
 }
 
 impl<'a> Listing<'a> {
-    pub(super) fn read(call: &'a Call) -> Result<Self, Refusal> {
+    pub(super) fn read(call: &'a Call) -> Result<Self, BlobRefusal> {
         let text = |name: &str| call.query.get(name).unwrap_or_default();
         for name in ["prefix", "delimiter"] {
             // They are repeated in the answer, and XML 1.0 cannot hold these.
             if text(name).contains(|letter: char| {
                 letter.is_control() || matches!(letter, '\u{FFFE}'..='\u{FFFF}')
             }) {
-                return Err(Refusal::query_value(name, "it has control characters"));
+                return Err(BlobRefusal::query_value(name, "it has control characters"));
             }
         }
         let marker = text("marker");
@@ -67,22 +67,23 @@ impl<'a> Listing<'a> {
             number => match number.parse::<usize>() {
                 Ok(0) => {
                     let text = "query parameter maxresults: it must be at least 1";
-                    return Err(Refusal::bad("OutOfRangeQueryParameterValue", text));
+                    return Err(BlobRefusal::bad("OutOfRangeQueryParameterValue", text));
                 }
                 Ok(number) => number.min(PAGE_MAX),
-                Err(_) => return Err(Refusal::query_value("maxresults", "it is no number")),
+                Err(_) => return Err(BlobRefusal::query_value("maxresults", "it is no number")),
             },
         };
         let includes: Vec<&str> = text("include").split(',').map(str::trim).collect();
         if let Some(other) = includes.iter().find(|include| !INCLUDES.contains(include)) {
             let why = format!("{other:?} is not supported by the emulator");
-            return Err(Refusal::query_value("include", &why));
+            return Err(BlobRefusal::query_value("include", &why));
         }
         Ok(Self {
             prefix: text("prefix"),
             delimiter: text("delimiter"),
             marker,
-            from: from.ok_or_else(|| Refusal::query_value("marker", "it is not from a page"))?,
+            from: from
+                .ok_or_else(|| BlobRefusal::query_value("marker", "it is not from a page"))?,
             page_max,
             metadata: includes.contains(&"metadata"),
         })

@@ -8,20 +8,18 @@
 //! `/<account>/<container>/<blob>`.
 
 mod access;
-pub(crate) mod account;
+mod account;
 mod call;
 mod container;
+mod containers;
 mod http;
 mod list;
 mod operations;
 mod range;
 mod refusal;
+mod reply;
+mod settings;
 
-pub use account::StoredBlob;
-pub(crate) use http::run;
-
-/// The account that every storage emulator has.
-pub(crate) const ACCOUNT: &str = "devstoreaccount1";
-/// The published key of [`ACCOUNT`], base64.
-pub(crate) const ACCOUNT_KEY: &str =
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub use account::{BlobAccount, StoredBlob};
+pub(crate) use http::answer;
+pub use settings::{BlobLimits, BlobSettings};

@@ -4,13 +4,14 @@
 //! "Get Blob", "Get Blob Properties", "Delete Blob", "Create Container" and so on.
 
 use super::access::Rights;
-use super::account::{Account, NewBlob};
+use super::account::BlobAccount;
 use super::call::{Call, Operation};
-use super::container::{Blob, ContentHeaders};
-use super::http::{Reply, http_date};
+use super::container::{Blob, BlockSource, ContentHeaders};
+use super::containers::{AccountContainers, NewBlob};
 use super::list::Listing;
 use super::range;
-use super::refusal::Refusal;
+use super::refusal::BlobRefusal;
+use super::reply::{BlobReply, http_date};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -23,62 +24,61 @@ use twinroute_model::clock::Timestamp;
 /// "Put Block": bytes of a block identifier before its encoding.
 const BLOCK_ID_BYTES_MAX: usize = 64;
 
-/// Where a block list takes a block from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
-    Committed,
-    Uncommitted,
-    Latest,
-}
-
 /// Does what an admitted request asks for; `endpoint` is the account's URL.
 pub(super) fn perform(
-    account: &Account,
+    account: &BlobAccount,
     call: &Call,
     body: Bytes,
     rights: Rights,
     endpoint: &str,
     now: Timestamp,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, BlobRefusal> {
     match call.operation {
         Operation::CreateContainer => {
-            account.create_container(&call.container, call.metadata()?, now)?;
+            let metadata = call.metadata()?;
+            let mut all = account.containers();
+            all.create(&call.container, metadata, &account.limits, now)?;
+            drop(all);
             container_reply(account, call, StatusCode::CREATED)
         }
         Operation::DeleteContainer => {
-            account.delete_container(&call.container)?;
-            Ok(Reply::new(StatusCode::ACCEPTED))
+            account.containers().delete(&call.container)?;
+            Ok(BlobReply::new(StatusCode::ACCEPTED))
         }
         Operation::ContainerProperties => container_reply(account, call, StatusCode::OK),
         Operation::ListBlobs => {
             let listing = Listing::read(call)?;
-            let mut state = account.state();
+            let mut state = account.containers();
             let container = state.container(&call.container)?;
             let xml = listing.page(endpoint, &call.container, container);
-            Ok(Reply::xml(StatusCode::OK, xml))
+            Ok(BlobReply::xml(StatusCode::OK, xml))
         }
         Operation::PutBlob => put_blob(account, call, body, rights, now),
         Operation::PutBlock => put_block(account, call, body),
         Operation::PutBlockList => put_block_list(account, call, &body, rights, now),
         Operation::GetBlob | Operation::BlobProperties => get_blob(account, call),
         Operation::DeleteBlob => {
-            let mut state = account.state();
+            let mut state = account.containers();
             let container = state.container(&call.container)?;
             let known = container.blobs.get(&call.blob);
             read_conditions(
                 call,
-                known.ok_or_else(|| Refusal::blob_not_found(&call.blob))?,
+                known.ok_or_else(|| BlobRefusal::blob_not_found(&call.blob))?,
             )?;
             state.delete_blob(&call.container, &call.blob)?;
-            Ok(Reply::new(StatusCode::ACCEPTED).with("x-ms-delete-type-permanent", "true"))
+            Ok(BlobReply::new(StatusCode::ACCEPTED).with("x-ms-delete-type-permanent", "true"))
         }
     }
 }
 
-fn container_reply(account: &Account, call: &Call, status: StatusCode) -> Result<Reply, Refusal> {
-    let mut state = account.state();
+fn container_reply(
+    account: &BlobAccount,
+    call: &Call,
+    status: StatusCode,
+) -> Result<BlobReply, BlobRefusal> {
+    let mut state = account.containers();
     let container = state.container(&call.container)?;
-    let mut reply = Reply::new(status)
+    let mut reply = BlobReply::new(status)
         .with("etag", &container.etag)
         .with("last-modified", &http_date(container.changed));
     if status == StatusCode::OK {
@@ -95,21 +95,21 @@ fn container_reply(account: &Account, call: &Call, status: StatusCode) -> Result
 }
 
 fn put_blob(
-    account: &Account,
+    account: &BlobAccount,
     call: &Call,
     body: Bytes,
     rights: Rights,
     now: Timestamp,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, BlobRefusal> {
     match call.header("x-ms-blob-type") {
         "BlockBlob" => {}
         "" => {
             let text = "the header x-ms-blob-type is missing";
-            return Err(Refusal::bad("MissingRequiredHeader", text));
+            return Err(BlobRefusal::bad("MissingRequiredHeader", text));
         }
         _ => {
             let why = "the emulator has no blobs but BlockBlob";
-            return Err(Refusal::header_value("x-ms-blob-type", why));
+            return Err(BlobRefusal::header_value("x-ms-blob-type", why));
         }
     }
     let md5 = check_md5(call, "content-md5", &body)?;
@@ -138,39 +138,39 @@ fn put_blob(
     Ok(reply.with("content-md5", &md5))
 }
 
-fn put_block(account: &Account, call: &Call, body: Bytes) -> Result<Reply, Refusal> {
+fn put_block(account: &BlobAccount, call: &Call, body: Bytes) -> Result<BlobReply, BlobRefusal> {
     let Some(identifier) = call.query.get("blockid") else {
         let text = "query parameter blockid is missing";
-        return Err(Refusal::bad("MissingRequiredQueryParameter", text));
+        return Err(BlobRefusal::bad("MissingRequiredQueryParameter", text));
     };
     let decoded = BASE64.decode(identifier).map_or(0, |bytes| bytes.len());
     if !(1..=BLOCK_ID_BYTES_MAX).contains(&decoded) {
         let why = "it must be base64 of 1 to 64 bytes";
-        return Err(Refusal::query_value("blockid", why));
+        return Err(BlobRefusal::query_value("blockid", why));
     }
     let md5 = check_md5(call, "content-md5", &body)?;
-    let mut state = account.state();
+    let mut state = account.containers();
     state.put_block(
         &call.container,
         &call.blob,
         identifier,
         body,
-        account.limits(),
+        &account.limits,
     )?;
-    Ok(Reply::new(StatusCode::CREATED)
+    Ok(BlobReply::new(StatusCode::CREATED)
         .with("content-md5", &md5)
         .with("x-ms-request-server-encrypted", "true"))
 }
 
 fn put_block_list(
-    account: &Account,
+    account: &BlobAccount,
     call: &Call,
     body: &[u8],
     rights: Rights,
     now: Timestamp,
-) -> Result<Reply, Refusal> {
+) -> Result<BlobReply, BlobRefusal> {
     check_md5(call, "content-md5", body)?;
-    let limits = account.limits();
+    let limits = &account.limits;
     let list = block_list(body, limits.blocks_per_blob_max)?;
     let metadata = call.metadata()?;
     // The service does not compute the MD5 of a blob made of blocks; it keeps what the client says.
@@ -188,48 +188,48 @@ fn put_block_list(
 
 /// Checks what may stand against a write and stores the blob, as one step.
 fn store(
-    account: &Account,
+    account: &BlobAccount,
     call: &Call,
     rights: Rights,
     now: Timestamp,
-    make: impl FnOnce(&mut super::account::State) -> Result<NewBlob, Refusal>,
-) -> Result<Reply, Refusal> {
-    let mut state = account.state();
+    make: impl FnOnce(&mut AccountContainers) -> Result<NewBlob, BlobRefusal>,
+) -> Result<BlobReply, BlobRefusal> {
+    let mut state = account.containers();
     let container = state.container(&call.container)?;
     let known = container.blobs.get(&call.blob);
     if known.is_some() && !rights.overwrite {
         // Permissions go before conditions, as seen of the service with signatures that may only create.
         let text = "the signature lacks the permission w, and the blob exists";
-        return Err(Refusal::forbidden("UnauthorizedBlobOverwrite", text));
+        return Err(BlobRefusal::forbidden("UnauthorizedBlobOverwrite", text));
     }
     let (wanted, unwanted) = (call.header("if-match"), call.header("if-none-match"));
     if !wanted.is_empty() && !known.is_some_and(|blob| names(wanted, blob)) {
-        return Err(Refusal::condition_not_met());
+        return Err(BlobRefusal::condition_not_met());
     }
     if !unwanted.is_empty() && known.is_some_and(|blob| names(unwanted, blob)) {
         if unwanted == "*" {
             let text = format!("there is a blob {} already", call.blob);
             let status = StatusCode::CONFLICT;
-            return Err(Refusal::new(status, "BlobAlreadyExists", text));
+            return Err(BlobRefusal::new(status, "BlobAlreadyExists", text));
         }
-        return Err(Refusal::condition_not_met());
+        return Err(BlobRefusal::condition_not_met());
     }
     let new = make(&mut state)?;
-    let limits = account.limits();
+    let limits = &account.limits;
     let blob = state.put(&call.container, &call.blob, new, limits, now)?;
-    Ok(Reply::new(StatusCode::CREATED)
+    Ok(BlobReply::new(StatusCode::CREATED)
         .with("etag", &blob.etag)
         .with("last-modified", &http_date(blob.changed))
         .with("x-ms-request-server-encrypted", "true"))
 }
 
-fn get_blob(account: &Account, call: &Call) -> Result<Reply, Refusal> {
-    let mut state = account.state();
+fn get_blob(account: &BlobAccount, call: &Call) -> Result<BlobReply, BlobRefusal> {
+    let mut state = account.containers();
     let container = state.container(&call.container)?;
     let blob = container.blobs.get(&call.blob);
-    let blob = blob.ok_or_else(|| Refusal::blob_not_found(&call.blob))?;
+    let blob = blob.ok_or_else(|| BlobRefusal::blob_not_found(&call.blob))?;
     read_conditions(call, blob)?;
-    let mut reply = Reply::new(StatusCode::OK)
+    let mut reply = BlobReply::new(StatusCode::OK)
         .with("accept-ranges", "bytes")
         .with("etag", &blob.etag)
         .with("last-modified", &http_date(blob.changed))
@@ -286,13 +286,13 @@ fn get_blob(account: &Account, call: &Call) -> Result<Reply, Refusal> {
 }
 
 /// "Specifying conditional headers for Blob service operations", for what exists and is not replaced.
-fn read_conditions(call: &Call, blob: &Blob) -> Result<(), Refusal> {
+fn read_conditions(call: &Call, blob: &Blob) -> Result<(), BlobRefusal> {
     let (wanted, unwanted) = (call.header("if-match"), call.header("if-none-match"));
     if !wanted.is_empty() && !names(wanted, blob) {
-        return Err(Refusal::condition_not_met());
+        return Err(BlobRefusal::condition_not_met());
     }
     if !unwanted.is_empty() && names(unwanted, blob) {
-        let mut refusal = Refusal::condition_not_met();
+        let mut refusal = BlobRefusal::condition_not_met();
         if call.operation != Operation::DeleteBlob {
             refusal.status = StatusCode::NOT_MODIFIED;
         }
@@ -321,7 +321,7 @@ fn content_headers(call: &Call) -> ContentHeaders {
 }
 
 /// The MD5 of a body in base64; an error if the header of that name says another.
-fn check_md5(call: &Call, header: &str, body: &[u8]) -> Result<String, Refusal> {
+fn check_md5(call: &Call, header: &str, body: &[u8]) -> Result<String, BlobRefusal> {
     let computed = md5_of(body);
     let said = call.header(header);
     if said.is_empty() || said == computed {
@@ -329,10 +329,10 @@ fn check_md5(call: &Call, header: &str, body: &[u8]) -> Result<String, Refusal> 
     }
     if BASE64.decode(said).is_ok_and(|bytes| bytes.len() == 16) {
         let text = format!("the body's MD5 is {computed}, header {header} says {said}");
-        return Err(Refusal::bad("Md5Mismatch", text));
+        return Err(BlobRefusal::bad("Md5Mismatch", text));
     }
     let text = format!("header {header}: it is not base64 of 16 bytes");
-    Err(Refusal::bad("InvalidMd5", text))
+    Err(BlobRefusal::bad("InvalidMd5", text))
 }
 
 fn md5_of(bytes: &[u8]) -> String {
@@ -340,14 +340,17 @@ fn md5_of(bytes: &[u8]) -> String {
 }
 
 /// "Put Block List", the request body.
-pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, String)>, Refusal> {
+pub(super) fn block_list(
+    xml: &[u8],
+    blocks_max: usize,
+) -> Result<Vec<(BlockSource, String)>, BlobRefusal> {
     let invalid =
-        |why: String| Refusal::bad("InvalidXmlDocument", format!("the block list: {why}"));
+        |why: String| BlobRefusal::bad("InvalidXmlDocument", format!("the block list: {why}"));
     let xml = std::str::from_utf8(xml).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
     let mut reader = Reader::from_str(xml);
     reader.config_mut().trim_text(true);
     let mut list = Vec::new();
-    let mut open: Vec<Option<From>> = Vec::new();
+    let mut open: Vec<Option<BlockSource>> = Vec::new();
     let mut rooted = false;
     loop {
         let event = reader.read_event();
@@ -355,9 +358,9 @@ pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, Str
             Event::Start(start) => {
                 let from = match (open.len(), start.local_name().as_ref()) {
                     (0, b"BlockList") if !rooted => None,
-                    (1, b"Committed") => Some(From::Committed),
-                    (1, b"Uncommitted") => Some(From::Uncommitted),
-                    (1, b"Latest") => Some(From::Latest),
+                    (1, b"Committed") => Some(BlockSource::Committed),
+                    (1, b"Uncommitted") => Some(BlockSource::Uncommitted),
+                    (1, b"Latest") => Some(BlockSource::Latest),
                     _ => return Err(invalid("it has an element of another name".to_owned())),
                 };
                 rooted = true;
@@ -376,7 +379,7 @@ pub(super) fn block_list(xml: &[u8], blocks_max: usize) -> Result<Vec<(From, Str
                 };
                 if list.len() >= blocks_max {
                     let text = format!("a blob has at most {blocks_max} blocks");
-                    return Err(Refusal::bad("BlockListTooLong", text));
+                    return Err(BlobRefusal::bad("BlockListTooLong", text));
                 }
                 let text = text.decode().map_err(|error| invalid(error.to_string()))?;
                 list.push((from, text.into_owned()));
@@ -400,9 +403,9 @@ mod tests {
                    <Committed>Mg==</Committed><Uncommitted>Mw==</Uncommitted></BlockList>";
         let list = block_list(xml.as_bytes(), 3).unwrap();
         let expect = [
-            (From::Latest, "MQ=="),
-            (From::Committed, "Mg=="),
-            (From::Uncommitted, "Mw=="),
+            (BlockSource::Latest, "MQ=="),
+            (BlockSource::Committed, "Mg=="),
+            (BlockSource::Uncommitted, "Mw=="),
         ];
         assert_eq!(
             list,

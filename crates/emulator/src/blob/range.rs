@@ -3,7 +3,7 @@
 //! Source: Azure Storage REST API, "Specifying the range header for Blob service operations": one range in
 //! bytes; `x-ms-range` goes before `Range`.
 
-use super::refusal::Refusal;
+use super::refusal::BlobRefusal;
 use http::StatusCode;
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use std::ops::Range;
 ///
 /// # Errors
 /// 416 when the range begins behind the end.
-pub(super) fn parse(header: &str, length: usize) -> Result<Option<Range<usize>>, Refusal> {
+pub(super) fn parse(header: &str, length: usize) -> Result<Option<Range<usize>>, BlobRefusal> {
     let Some((first, last)) = header
         .strip_prefix("bytes=")
         .and_then(|range| range.split_once('-'))
@@ -37,7 +37,7 @@ pub(super) fn parse(header: &str, length: usize) -> Result<Option<Range<usize>>,
     if first >= length {
         let text = format!("the range begins at {first}, the blob has {length} bytes");
         let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        return Err(Refusal::new(status, "InvalidRange", text));
+        return Err(BlobRefusal::new(status, "InvalidRange", text));
     }
     Ok(Some(first..end))
 }

@@ -6,14 +6,14 @@ use http::StatusCode;
 
 /// A refusal; its texts are safe to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct BlobRefusal {
     pub(super) status: StatusCode,
     pub(super) code: String,
     pub(super) message: String,
     pub(super) retry_after_seconds: Option<u64>,
 }
 
-impl Refusal {
+impl BlobRefusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self {
             status,

@@ -1,12 +1,14 @@
 //! An event hub: partitions that are logs with bounded retention, and the epochs of their readers.
 
 use super::partition_key::partition_of;
-use super::{Tally, Waiters, lock};
+use super::received::{Place, ReceivedMessage};
+use super::settings::{BrokerLimits, HubSettings};
+use super::waiters::Waiters;
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
-use crate::amqp::value::Value;
-use crate::received::{Place, ReceivedMessage};
-use crate::settings::{HubSettings, Limits};
+use crate::amqp::value::{Value, symbols};
+use crate::intake::IntakeTally;
+use crate::lock::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -22,8 +24,7 @@ const PARTITION_KEY: &str = "x-opt-partition-key";
 pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) created_at: Timestamp,
-    pub(crate) accepted: Tally,
-    pub(crate) transfers: AtomicU64,
+    pub(crate) intake: IntakeTally,
     partitions: Vec<Partition>,
     consumer_groups: Vec<String>,
     next_partition: AtomicUsize,
@@ -87,7 +88,7 @@ pub(crate) struct PartitionState {
 pub(crate) struct Arrival<'a> {
     pub(crate) counter: &'a AtomicU64,
     pub(crate) now: Timestamp,
-    pub(crate) limits: &'a Limits,
+    pub(crate) limits: &'a BrokerLimits,
 }
 
 impl Hub {
@@ -95,8 +96,7 @@ impl Hub {
         Self {
             name: settings.name.clone(),
             created_at,
-            accepted: Tally::default(),
-            transfers: AtomicU64::new(0),
+            intake: IntakeTally::default(),
             partitions: (0..settings.partitions)
                 .map(|_| Partition::default())
                 .collect(),
@@ -142,7 +142,7 @@ impl Hub {
         let partition = &self.partitions[index];
         partition.append(messages, envelope_key, arrival);
         partition.waiters.wake();
-        self.accepted.add(added);
+        self.intake.add_stored(added);
     }
 
     pub(crate) fn consumer_groups(&self) -> &[String] {
@@ -338,20 +338,11 @@ impl Log {
 impl HubEvent {
     /// The event on the wire.
     pub(crate) fn encode(&self) -> bytes::Bytes {
-        let annotations = vec![
-            (
-                Value::symbol("x-opt-sequence-number"),
-                Value::Long(self.sequence),
-            ),
-            (
-                Value::symbol("x-opt-offset"),
-                Value::string(self.offset.to_string()),
-            ),
-            (
-                Value::symbol("x-opt-enqueued-time"),
-                Value::Timestamp(self.enqueued_at.unix_millis()),
-            ),
-        ];
+        let annotations = symbols([
+            ("x-opt-sequence-number", Value::Long(self.sequence)),
+            ("x-opt-offset", Value::string(self.offset.to_string())),
+            ("x-opt-enqueued-time", Value::time(self.enqueued_at)),
+        ]);
         self.message.encode(&self.message.header, annotations)
     }
 }

@@ -1,13 +1,15 @@
 //! A queue or subscription: peek-lock, settlement, deferral and its dead-letter queue.
 
 use super::queue_state::{LockedMessage, QueueState};
+use super::received::{ReceivedMessage, time_to_live_ms};
 use super::session::SessionHold;
+use super::settings::{BrokerLimits, QueueSettings};
 use super::stored::{Stored, Token, Tokens, bury, with_message_id};
-use super::{Tally, Waiters, lock};
+use super::waiters::Waiters;
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
-use crate::received::{ReceivedMessage, time_to_live_ms};
-use crate::settings::{Limits, QueueSettings};
+use crate::intake::IntakeTally;
+use crate::lock::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,8 +20,7 @@ pub(crate) struct Queue {
     /// Such as `queue`, `topic/Subscriptions/name` or either with `/$DeadLetterQueue`.
     pub(crate) path: String,
     pub(crate) settings: QueueSettings,
-    pub(crate) accepted: Tally,
-    pub(crate) transfers: AtomicU64,
+    pub(crate) intake: IntakeTally,
     pub(crate) waiters: Waiters,
     pub(crate) dead_letters: Option<Arc<Queue>>,
     messages_max: usize,
@@ -61,7 +62,7 @@ impl Queue {
     pub(crate) fn new(
         path: String,
         settings: &QueueSettings,
-        limits: &Limits,
+        limits: &BrokerLimits,
         tokens: &Arc<Tokens>,
     ) -> Self {
         let dead_path = format!("{path}/$DeadLetterQueue");
@@ -80,15 +81,14 @@ impl Queue {
     fn bare(
         path: String,
         settings: QueueSettings,
-        limits: &Limits,
+        limits: &BrokerLimits,
         tokens: &Arc<Tokens>,
         dead_letters: Option<Arc<Queue>>,
     ) -> Self {
         Self {
             path,
             settings,
-            accepted: Tally::default(),
-            transfers: AtomicU64::new(0),
+            intake: IntakeTally::default(),
             waiters: Waiters::default(),
             dead_letters,
             messages_max: limits.messages_per_queue_max,
@@ -167,7 +167,7 @@ impl Queue {
         drop(state);
         self.bury_all(dead, now);
         self.waiters.wake();
-        self.accepted.add(count);
+        self.intake.add_stored(count);
     }
 
     /// Adds a message; gives it back when it is a dead letter at once.

@@ -1,6 +1,5 @@
 //! Sessions of a queue: who holds which, what is ready in each, and the state kept with it.
 
-use super::queue::Queue;
 use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +10,12 @@ const SESSIONS_MAX: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    all: BTreeMap<String, Session>,
+    all: BTreeMap<String, QueueSession>,
     locks: u64,
 }
 
 #[derive(Debug, Default)]
-struct Session {
+struct QueueSession {
     ready: BTreeSet<i64>,
     state: Option<SessionState>,
     lock: Option<SessionLock>,
@@ -68,7 +67,7 @@ impl Sessions {
 
     /// Ends locks whose time has come and names their sessions.
     pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<String> {
-        let ended = |session: &Session| session.lock.is_some_and(|lock| lock.until <= now);
+        let ended = |session: &QueueSession| session.lock.is_some_and(|lock| lock.until <= now);
         let mut names = Vec::new();
         for (name, session) in self.all.iter_mut().filter(|(_, session)| ended(session)) {
             session.lock = None;
@@ -78,7 +77,7 @@ impl Sessions {
     }
 
     pub(super) fn forget_if_empty(&mut self, session: &str) {
-        let empty = |known: &Session| {
+        let empty = |known: &QueueSession| {
             known.ready.is_empty() && known.state.is_none() && known.lock.is_none()
         };
         if self.all.get(session).is_some_and(empty) {
@@ -86,7 +85,7 @@ impl Sessions {
         }
     }
 
-    fn state_bytes_of(&self, session: &str) -> usize {
+    pub(super) fn state_bytes_of(&self, session: &str) -> usize {
         let known = self.all.get(session);
         let state = known.and_then(|known| known.state.as_ref());
         state.map_or(0, |state| state_bytes(&state.value))
@@ -103,33 +102,25 @@ impl Sessions {
 
     /// A session that nobody holds and that has a message.
     fn first_free(&self) -> Option<&str> {
-        let free = |session: &Session| session.lock.is_none() && !session.ready.is_empty();
+        let free = |session: &QueueSession| session.lock.is_none() && !session.ready.is_empty();
         let mut all = self.all.iter();
         all.find(|(_, session)| free(session))
             .map(|(name, _)| name.as_str())
     }
-}
 
-impl Queue {
-    /// Locks the named session, or the first free one with a message: `None` when there is none.
-    ///
-    /// # Errors
-    /// `com.microsoft:session-cannot-be-locked` when another receiver holds the named one.
-    pub(crate) fn lock_session(
-        &self,
+    /// Locks the named session, or the first free one with a message.
+    pub(super) fn lock(
+        &mut self,
         wanted: Option<&str>,
-        now: Timestamp,
+        until: Timestamp,
     ) -> Result<Option<(SessionHold, Timestamp)>, Problem> {
-        self.sweep(now);
-        let until = now.after(self.settings.lock_duration);
-        let sessions = &mut self.state().sessions;
-        let Some(name) = wanted.or_else(|| sessions.first_free()) else {
+        let Some(name) = wanted.or_else(|| self.first_free()) else {
             return Ok(None);
         };
         let name = name.to_owned();
-        sessions.locks += 1;
-        let number = sessions.locks;
-        let session = sessions.all.entry(name.clone()).or_default();
+        self.locks += 1;
+        let number = self.locks;
+        let session = self.all.entry(name.clone()).or_default();
         if session.lock.is_some() {
             let text = format!("the session {name} is locked by another receiver");
             return Err(Problem::new("com.microsoft:session-cannot-be-locked", text));
@@ -140,121 +131,65 @@ impl Queue {
     }
 
     /// Whether the session is still held by that lock.
-    pub(crate) fn holds_session(&self, hold: &SessionHold) -> bool {
-        let lock = self.state().sessions.lock_of(&hold.name).map(|lock| *lock);
+    pub(super) fn holds(&mut self, hold: &SessionHold) -> bool {
+        let lock = self.lock_of(&hold.name);
         lock.is_ok_and(|lock| lock.number == hold.lock)
     }
 
     /// Extends the lock of a session.
-    pub(crate) fn renew_session(
-        &self,
-        session: &str,
-        now: Timestamp,
-    ) -> Result<Timestamp, Problem> {
-        self.needs_sessions()?;
-        self.sweep(now);
-        let until = now.after(self.settings.lock_duration);
-        self.state().sessions.lock_of(session)?.until = until;
-        Ok(until)
-    }
-
-    /// Frees a session; what was handed out under it is ready again, its deliveries uncounted.
-    ///
-    /// Source: "Message sessions", the table of delivery counts: closing a session does not count, the
-    /// end of its lock does.
-    pub(crate) fn free_session(&self, hold: &SessionHold) {
-        if !self.holds_session(hold) {
-            return;
-        }
-        let mut state = self.state();
-        for stored in state.take_locked_of(&hold.name) {
-            state.put_ready(stored);
-        }
-        if let Some(known) = state.sessions.all.get_mut(&hold.name) {
-            known.lock = None;
-        }
-        state.sessions.forget_if_empty(&hold.name);
-        drop(state);
-        self.waiters.wake();
-    }
-
-    /// The state kept with a session that is locked.
-    pub(crate) fn session_state(
-        &self,
-        session: &str,
-        now: Timestamp,
-    ) -> Result<Option<Value>, Problem> {
-        self.needs_sessions()?;
-        self.sweep(now);
-        let sessions = &mut self.state().sessions;
-        sessions.lock_of(session)?;
-        let known = sessions.all.get(session);
-        let state = known.and_then(|known| known.state.as_ref());
-        Ok(state.map(|state| state.value.clone()))
-    }
-
-    /// Keeps a state with a session that is locked; null takes it away.
-    pub(crate) fn set_session_state(
-        &self,
-        session: &str,
-        value: Value,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
-        self.needs_sessions()?;
-        self.sweep(now);
-        let mut state = self.state();
-        state.sessions.lock_of(session)?;
-        let kept = (value != Value::Null).then_some(value);
-        let bytes = kept.as_ref().map_or(0, state_bytes);
-        let before = state.sessions.state_bytes_of(session);
-        if !self.has_room_for(&state, bytes.saturating_sub(before)) {
-            return Err(self.full());
-        }
-        state.bytes = state.bytes - before + bytes;
-        let known = state.sessions.all.entry(session.to_owned()).or_default();
-        known.state = kept.map(|value| SessionState {
-            value,
-            changed_at: now,
-        });
+    pub(super) fn renew(&mut self, session: &str, until: Timestamp) -> Result<(), Problem> {
+        self.lock_of(session)?.until = until;
         Ok(())
     }
 
+    /// Ends the lock of a session.
+    pub(super) fn free(&mut self, session: &str) {
+        if let Some(known) = self.all.get_mut(session) {
+            known.lock = None;
+        }
+        self.forget_if_empty(session);
+    }
+
+    /// The state kept with a session that is locked.
+    pub(super) fn state(&mut self, session: &str) -> Result<Option<&Value>, Problem> {
+        self.lock_of(session)?;
+        let known = self.all.get(session);
+        let state = known.and_then(|known| known.state.as_ref());
+        Ok(state.map(|state| &state.value))
+    }
+
+    /// Keeps a state with a session; null takes it away.
+    pub(super) fn set_state(&mut self, session: &str, value: Value, changed_at: Timestamp) {
+        let known = self.all.entry(session.to_owned()).or_default();
+        known.state = (value != Value::Null).then_some(SessionState { value, changed_at });
+    }
+
     /// Names of sessions with messages; with `changed_after`, of those whose state changed later.
-    pub(crate) fn session_names(
+    pub(super) fn names(
         &self,
         changed_after: Option<Timestamp>,
         skip: usize,
         top: usize,
-    ) -> Result<Vec<String>, Problem> {
-        self.needs_sessions()?;
-        let state = self.state();
-        let wanted = |session: &Session| match changed_after {
+    ) -> Vec<String> {
+        let wanted = |session: &QueueSession| match changed_after {
             None => !session.ready.is_empty() || session.lock.is_some(),
             Some(after) => {
                 let state = session.state.as_ref();
                 state.is_some_and(|state| state.changed_at > after)
             }
         };
-        let all = state.sessions.all.iter();
-        let names = all.filter(|(_, session)| wanted(session));
+        let names = self.all.iter().filter(|(_, session)| wanted(session));
         let names = names.skip(skip).take(top.min(SESSIONS_MAX));
-        Ok(names.map(|(name, _)| name.clone()).collect())
-    }
-
-    fn needs_sessions(&self) -> Result<(), Problem> {
-        if self.settings.requires_session {
-            return Ok(());
-        }
-        let text = format!("{} has no sessions", self.path);
-        Err(Problem::new("amqp:not-allowed", text))
+        names.map(|(name, _)| name.clone()).collect()
     }
 }
 
-/// What a session's state is counted with: clients keep binaries and strings.
-fn state_bytes(value: &Value) -> usize {
+/// What a session's state is counted with: clients keep binaries and strings; null is none.
+pub(super) fn state_bytes(value: &Value) -> usize {
     match value {
         Value::Binary(bytes) => bytes.len(),
         Value::String(text) => text.len(),
+        Value::Null => 0,
         _ => 16,
     }
 }

@@ -2,10 +2,10 @@
 
 use super::queue::{Mode, Queue, Settlement};
 use super::session::SessionHold;
+use super::settings::{BrokerLimits, QueueSettings, TopicSettings};
 use super::tests::{NOW, ids, message, queue};
 use super::topic::Topic;
 use crate::amqp::value::Value;
-use crate::settings::{Limits, QueueSettings, TopicSettings};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -76,9 +76,9 @@ fn a_message_without_a_session_is_refused_where_sessions_are() {
 fn a_subscription_with_sessions_dead_letters_what_has_none() {
     let mut settings = TopicSettings::new("t", &["plain", "sessions"]);
     settings.subscriptions[1].requires_session = true;
-    let topic = Topic::new(&settings, &Limits::default(), &Arc::default());
+    let topic = Topic::new(&settings, &BrokerLimits::default(), &Arc::default());
     let counter = AtomicU64::new(0);
-    let limits = Limits::default();
+    let limits = BrokerLimits::default();
     let arrival = super::hub::Arrival {
         counter: &counter,
         now: NOW,
@@ -177,9 +177,9 @@ fn a_state_is_kept_with_a_session_that_is_locked() {
 
 #[test]
 fn states_count_towards_what_a_queue_may_hold() {
-    let limits = Limits {
+    let limits = BrokerLimits {
         bytes_per_queue_max: 100,
-        ..Limits::default()
+        ..BrokerLimits::default()
     };
     let mut settings = QueueSettings::new("q");
     settings.requires_session = true;

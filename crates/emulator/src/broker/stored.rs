@@ -1,8 +1,8 @@
 //! Messages of a queue at rest, and the tokens they are locked with.
 
+use super::received::{Place, ReceivedMessage};
 use crate::amqp::message::{self, APPLICATION_PROPERTIES, Message, PROPERTIES};
-use crate::amqp::value::Value;
-use crate::received::{Place, ReceivedMessage};
+use crate::amqp::value::{Value, symbols};
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_model::clock::Timestamp;
 
@@ -42,17 +42,13 @@ impl Stored {
         let mut header = self.message.header.clone();
         header.resize(5, Value::Null);
         header[4] = Value::Uint(self.delivery_count);
-        let time = |at: Timestamp| Value::Timestamp(at.unix_millis());
-        let mut annotations = vec![
-            (
-                Value::symbol("x-opt-sequence-number"),
-                Value::Long(self.sequence),
-            ),
-            (Value::symbol("x-opt-enqueued-time"), time(self.enqueued_at)),
-            (Value::symbol("x-opt-message-state"), Value::Int(0)),
-        ];
+        let mut annotations = symbols([
+            ("x-opt-sequence-number", Value::Long(self.sequence)),
+            ("x-opt-enqueued-time", Value::time(self.enqueued_at)),
+            ("x-opt-message-state", Value::Int(0)),
+        ]);
         if let Some(until) = locked_until {
-            annotations.push((Value::symbol("x-opt-locked-until"), time(until)));
+            annotations.extend(symbols([("x-opt-locked-until", Value::time(until))]));
         }
         self.message.encode(&header, annotations)
     }

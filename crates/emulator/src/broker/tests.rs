@@ -2,11 +2,11 @@
 
 use super::hub::{Arrival, Hub, Start};
 use super::queue::{Mode, Queue, Settlement};
+use super::settings::{BrokerLimits, HubSettings, QueueSettings};
 use super::stored::Tokens;
 use crate::amqp::encode;
 use crate::amqp::message::{self, Message};
 use crate::amqp::value::Value;
-use crate::settings::{HubSettings, Limits, QueueSettings};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +36,7 @@ pub(super) fn queue(change: impl FnOnce(&mut QueueSettings)) -> Queue {
     Queue::new(
         "q".to_owned(),
         &settings,
-        &Limits::default(),
+        &BrokerLimits::default(),
         &Arc::new(Tokens::default()),
     )
 }
@@ -128,9 +128,9 @@ fn duplicates_within_the_window_are_dropped() {
 
 #[test]
 fn a_full_queue_refuses() {
-    let limits = Limits {
+    let limits = BrokerLimits {
         messages_per_queue_max: 2,
-        ..Limits::default()
+        ..BrokerLimits::default()
     };
     let settings = QueueSettings::new("q");
     let queue = Queue::new(
@@ -151,9 +151,9 @@ fn a_full_queue_refuses() {
 fn a_hub_keeps_keys_together_and_drops_the_oldest() {
     let hub = Hub::new(&HubSettings::new("h"), NOW);
     let counter = AtomicU64::new(0);
-    let limits = Limits {
+    let limits = BrokerLimits {
         events_per_partition_max: 2,
-        ..Limits::default()
+        ..BrokerLimits::default()
     };
     let arrival = Arrival {
         counter: &counter,
@@ -171,7 +171,7 @@ fn a_hub_keeps_keys_together_and_drops_the_oldest() {
     assert_eq!(ids, ["b", "c"]);
     assert_eq!(events[0].partition, events[1].partition);
     assert_eq!(events[0].partition_key.as_deref(), Some("key"));
-    assert_eq!(hub.accepted.total(), 3);
+    assert_eq!(hub.intake.counts().stored, 3);
     let partition = hub.partition(events[0].partition.unwrap()).unwrap();
     assert_eq!(partition.first_sequence(Start::Earliest), 1);
     assert_eq!(partition.first_sequence(Start::Latest), 3);

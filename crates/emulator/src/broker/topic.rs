@@ -1,33 +1,35 @@
 //! A Service Bus topic: every subscription gets a copy of every message.
 
 use super::hub::Arrival;
+use super::queue;
 use super::queue::Queue;
+use super::settings::{BrokerLimits, TopicSettings};
 use super::stored::Tokens;
-use super::{Tally, queue};
 use crate::amqp::message::Message;
 use crate::amqp::state::Problem;
-use crate::settings::{Limits, TopicSettings};
+use crate::intake::IntakeTally;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: String,
-    pub(crate) accepted: Tally,
-    pub(crate) transfers: AtomicU64,
+    pub(crate) intake: IntakeTally,
     pub(crate) subscriptions: Vec<Arc<Queue>>,
 }
 
 impl Topic {
-    pub(crate) fn new(settings: &TopicSettings, limits: &Limits, tokens: &Arc<Tokens>) -> Self {
+    pub(crate) fn new(
+        settings: &TopicSettings,
+        limits: &BrokerLimits,
+        tokens: &Arc<Tokens>,
+    ) -> Self {
         let subscriptions = settings.subscriptions.iter().map(|subscription| {
             let path = format!("{}/Subscriptions/{}", settings.name, subscription.name);
             Arc::new(Queue::new(path, subscription, limits, tokens))
         });
         Self {
             name: settings.name.clone(),
-            accepted: Tally::default(),
-            transfers: AtomicU64::new(0),
+            intake: IntakeTally::default(),
             subscriptions: subscriptions.collect(),
         }
     }
@@ -46,7 +48,7 @@ impl Topic {
         for subscription in &self.subscriptions {
             subscription.push(messages.to_vec(), first, arrival.now);
         }
-        self.accepted.add(messages.len());
+        self.intake.add_stored(messages.len());
         Ok(())
     }
 }

@@ -4,8 +4,8 @@
 //! `x5t#S256`, algorithm PS256; `x5t` and RS256 of older clients), "Workload identity federation" (issuer,
 //! subject and audience must match; audience `api://AzureADTokenExchange`).
 
-use super::Service;
-use crate::settings::ApplicationSettings;
+use super::issuer::Issuer;
+use super::settings::ApplicationSettings;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use twinroute_model::clock::Timestamp;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// Who signs for service accounts: the cluster that the emulator stands for too.
+/// Who signs for service accounts: the cluster that is emulated too.
 pub(super) const CLUSTER: &str = "https://kubernetes.emulator.invalid";
 
 /// Whom tokens of service accounts are for.
@@ -37,7 +37,7 @@ struct Header {
 
 /// Checks the assertion of `application`; `audience` is the path of the token endpoint.
 pub(super) fn check(
-    service: &Service,
+    issuer: &Issuer,
     application: &ApplicationSettings,
     assertion: &str,
     audience: &str,
@@ -54,8 +54,8 @@ pub(super) fn check(
     let header: Header = serde_json::from_slice(&header).map_err(|_| malformed())?;
     let claims = parts.next().and_then(decode).ok_or_else(malformed)?;
     let claims: Map<String, Value> = serde_json::from_slice(&claims).map_err(|_| malformed())?;
-    let issuer = claims.get("iss").and_then(Value::as_str);
-    if issuer == Some(&application.client_id) {
+    let signed_by = claims.get("iss").and_then(Value::as_str);
+    if signed_by == Some(&application.client_id) {
         signed_by_certificate(application, &header, assertion)?;
         let meant = claims
             .get("aud")
@@ -71,7 +71,7 @@ pub(super) fn check(
             return Err((700_021, text.to_owned()));
         }
     } else {
-        federated(service, application, assertion, &claims)?;
+        federated(issuer, application, assertion, &claims)?;
     }
     in_time(&claims, now)
 }
@@ -81,7 +81,7 @@ fn decode(part: &str) -> Option<Vec<u8>> {
 }
 
 fn federated(
-    service: &Service,
+    issuer: &Issuer,
     application: &ApplicationSettings,
     assertion: &str,
     claims: &Map<String, Value>,
@@ -92,7 +92,7 @@ fn federated(
         let text = format!("{no_record} issuer {:?}", claim("iss"));
         return Err((700_211, text));
     }
-    service.issuer.open(assertion).map_err(|reason| {
+    issuer.open(assertion).map_err(|reason| {
         let text = format!("the assertion failed signature validation: {reason}");
         (700_027, text)
     })?;

@@ -3,9 +3,11 @@
 //! Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow", "Microsoft Entra
 //! authentication and authorization error codes", OpenID Connect Discovery 1.0 §3.
 
-use super::http::{Query, json};
-use super::{Service, assertion};
-use crate::settings::ApplicationSettings;
+use super::assertion;
+use super::issuer::MintedToken;
+use super::service::IdentityService;
+use super::settings::ApplicationSettings;
+use crate::http_server::{FormPairs, private_json as json};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -62,7 +64,7 @@ impl Refusal {
 }
 
 /// For what a form asks, without `/.default`.
-pub(super) fn resource(form: &Query) -> Result<String, Refusal> {
+pub(super) fn resource(form: &FormPairs) -> Result<String, Refusal> {
     if form.get("grant_type") != Some("client_credentials") {
         let text = "only grant_type client_credentials is served here";
         return Err(Refusal::bad("unsupported_grant_type", 70_003, text));
@@ -83,9 +85,9 @@ pub(super) fn resource(form: &Query) -> Result<String, Refusal> {
 
 /// Who asks, once they have shown it.
 pub(super) fn application<'a>(
-    service: &'a Service,
+    service: &'a IdentityService,
     tenant: &str,
-    form: &Query,
+    form: &FormPairs,
     now: Timestamp,
 ) -> Result<(&'a ApplicationSettings, Proof), Refusal> {
     let settings = &service.settings;
@@ -124,13 +126,13 @@ pub(super) fn application<'a>(
         return Err(Refusal::bad("invalid_request", 900_144, text));
     }
     let endpoint = format!("/{}/oauth2/v2.0/token", settings.tenant_id);
-    assertion::check(service, known, given, &endpoint, now)
+    assertion::check(&service.issuer, known, given, &endpoint, now)
         .map_err(|(number, text)| Refusal::client(number, text))?;
     Ok((known, Proof::Assertion))
 }
 
 /// The answer with a token: numbers are numbers.
-pub(super) fn answer(token: &super::http::Minted) -> Response<Full<Bytes>> {
+pub(super) fn answer(token: &MintedToken) -> Response<Full<Bytes>> {
     let body = serde_json::json!({
         "token_type": "Bearer",
         "expires_in": token.seconds,
@@ -142,7 +144,7 @@ pub(super) fn answer(token: &super::http::Minted) -> Response<Full<Bytes>> {
 
 /// The discovery document of a version: that of 1.0 is about the tokens of Azure's own services, that of
 /// 2.0 about those of `api://…`.
-pub(super) fn discovery(service: &Service, base: &str, version: Version) -> Value {
+pub(super) fn discovery(service: &IdentityService, base: &str, version: Version) -> Value {
     let tenant = &service.settings.tenant_id;
     let (path, keys) = match version {
         Version::One => ("oauth2", "discovery/keys"),
@@ -188,7 +190,7 @@ impl Version {
 }
 
 /// What clients ask before they trust an authority that they do not know.
-pub(super) fn instances(service: &Service, base: &str) -> Value {
+pub(super) fn instances(service: &IdentityService, base: &str) -> Value {
     let tenant = &service.settings.tenant_id;
     let host = base.split_once("://").map_or(base, |(_, host)| host);
     serde_json::json!({

@@ -1,131 +1,76 @@
-//! The HTTP server of the doors, and of the vault beside them.
+//! Requests to the doors, and their answers.
 
 use super::entra::{self, Proof, Refusal, Version};
+use super::issuer::MintedToken;
 use super::managed::{self, Asked};
-use super::{Door, Service, TokenRequest};
+use super::service::{Door, IdentityService, TokenRequest};
 use crate::faults::TokenAnswer;
-use crate::store::Store;
-use crate::vault;
-use crate::web::{self, Answer, Dropped};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use crate::http_server::{self, Answer, Dropped, FormPairs, private_json as json_answer};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 /// A form holds an assertion at most.
 const FORM_BYTES_MAX: usize = 256 << 10;
 
-/// Pairs of a query or a form.
-#[derive(Debug)]
-pub(crate) struct Query(Vec<(String, String)>);
-
-/// A token that was made, with its times in seconds.
-#[derive(Debug)]
-pub(super) struct Minted {
-    pub(super) text: String,
-    pub(super) begins: i64,
-    pub(super) ends: i64,
-    pub(super) seconds: i64,
-}
-
-impl Query {
-    pub(crate) fn parse(text: &str) -> Self {
-        let decode = |part: &str| {
-            let spaced = part.replace('+', " ");
-            percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-        };
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        Self(
-            pairs
-                .map(|(name, value)| (decode(name), decode(value)))
-                .collect(),
-        )
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let mut pairs = self.0.iter();
-        let found = pairs.find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
-/// Serves until `stop` fires or its sender is gone, then drops every connection at once.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, stop: oneshot::Receiver<()>) {
-    web::run(listener, store, stop, answer).await;
-}
-
-async fn answer(store: Arc<Store>, request: Request<Incoming>) -> Answer {
-    let Some(service) = store.identity.as_ref() else {
-        return Ok(not_found());
-    };
+/// Answers a request to the service.
+pub(crate) async fn answer(service: Arc<IdentityService>, request: Request<Incoming>) -> Answer {
+    let service = &*service;
     let path = request.uri().path().trim_end_matches('/').to_owned();
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let host = request.headers().get(HOST).cloned();
-    let host = request.uri().authority().map_or_else(
-        || host.and_then(|host| host.to_str().ok().map(str::to_owned)),
-        |authority| Some(authority.to_string()),
-    );
-    let base = service.base(&host.unwrap_or_default());
+    let query = FormPairs::parse(request.uri().query().unwrap_or_default());
+    let base = service.base(&request);
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match (request.method().clone(), parts.as_slice()) {
         (Method::GET, ["metadata", "identity", "oauth2", "token"]) => {
-            machine(&store, service, Door::Imds, &request, &query, &base).await
+            machine(service, Door::Imds, &request, &query, &base).await
         }
         (Method::GET, ["msi", "token"]) => {
-            machine(&store, service, Door::AppService, &request, &query, &base).await
+            machine(service, Door::AppService, &request, &query, &base).await
         }
         (Method::POST, [tenant, "oauth2", "v2.0", "token"]) => {
-            application(&store, service, tenant, request, &base).await
+            application(service, tenant, request, &base).await
         }
-        (Method::GET, ["common", "discovery", "instance"]) => {
-            Ok(json(StatusCode::OK, &entra::instances(service, &base)))
-        }
+        (Method::GET, ["common", "discovery", "instance"]) => Ok(json_answer(
+            StatusCode::OK,
+            &entra::instances(service, &base),
+        )),
         (Method::GET, [tenant, rest @ ..]) if is_tenant(service, tenant) => {
             Ok(document(service, rest, &base))
-        }
-        (Method::GET, ["secrets", rest @ ..]) => {
-            let headers = request.headers();
-            vault::answer(&store, service, rest, headers, &query, &base).await
         }
         _ => Ok(not_found()),
     }
 }
 
-fn is_tenant(service: &Service, text: &str) -> bool {
+fn is_tenant(service: &IdentityService, text: &str) -> bool {
     let known = text.eq_ignore_ascii_case(&service.settings.tenant_id);
     known || matches!(text, "common" | "organizations")
 }
 
-fn document(service: &Service, path: &[&str], base: &str) -> Response<Full<Bytes>> {
+fn document(service: &IdentityService, path: &[&str], base: &str) -> Response<Full<Bytes>> {
     match path {
         [".well-known", "openid-configuration"] => {
             let document = entra::discovery(service, base, Version::One);
-            json(StatusCode::OK, &document)
+            json_answer(StatusCode::OK, &document)
         }
         ["v2.0", ".well-known", "openid-configuration"] => {
             let document = entra::discovery(service, base, Version::Two);
-            json(StatusCode::OK, &document)
+            json_answer(StatusCode::OK, &document)
         }
         ["discovery", "keys"] | ["discovery", "v2.0", "keys"] => {
-            json(StatusCode::OK, &service.issuer.keys())
+            json_answer(StatusCode::OK, &service.issuer.keys())
         }
         _ => not_found(),
     }
 }
 
 async fn machine(
-    store: &Store,
-    service: &Service,
+    service: &IdentityService,
     door: Door,
     request: &Request<Incoming>,
-    query: &Query,
+    query: &FormPairs,
     base: &str,
 ) -> Answer {
     let asked = managed::read(service, door, request.headers(), query);
@@ -137,15 +82,14 @@ async fn machine(
         resource, named, ..
     } = &asked;
     let note = |status| note(service, door, resource, named, status);
-    scripted(store, resource, note, |fault| {
+    scripted(service, resource, note, |fault| {
         let refuse = |text: &str| {
             let code = "invalid_request";
             managed::refuse(door, StatusCode::BAD_REQUEST, code, text)
         };
         match (fault, &asked.identity) {
             (Some(TokenAnswer::Status(status, _)), _) => {
-                let status = StatusCode::from_u16(*status);
-                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let status = http_server::scripted_status(*status);
                 managed::refuse(door, status, "scripted", "a scripted answer")
             }
             (Some(TokenAnswer::Refuse), _) => refuse("Identity not found"),
@@ -159,7 +103,7 @@ async fn machine(
                 if let Some(id) = &identity.resource_id {
                     claims["xms_mirid"] = id.as_str().into();
                 }
-                let token = mint(store, service, resource, fault, base, claims);
+                let token = mint(service, resource, fault, base, claims);
                 managed::answer(&asked, identity, &token)
             }
         }
@@ -168,17 +112,16 @@ async fn machine(
 }
 
 async fn application(
-    store: &Store,
-    service: &Service,
+    service: &IdentityService,
     tenant: &str,
     request: Request<Incoming>,
     base: &str,
 ) -> Answer {
-    let Some(form) = web::body(request.into_body(), FORM_BYTES_MAX).await? else {
+    let Some(form) = http_server::body(request.into_body(), FORM_BYTES_MAX).await? else {
         return Ok(not_found());
     };
-    let form = Query::parse(&String::from_utf8_lossy(&form));
-    let now = store.now();
+    let form = FormPairs::parse(&String::from_utf8_lossy(&form));
+    let now = service.context.now();
     let resource = match entra::resource(&form) {
         Ok(resource) => resource,
         Err(refusal) => return Ok(refusal.answer(now)),
@@ -186,15 +129,14 @@ async fn application(
     let named = form.get("client_id").unwrap_or_default();
     let named = format!("client_id={named}");
     let note = |status| note(service, Door::Entra, &resource, &named, status);
-    scripted(store, &resource, note, |fault| {
+    scripted(service, &resource, note, |fault| {
         match (fault, entra::application(service, tenant, &form, now)) {
             (Some(TokenAnswer::Status(status, _)), _) => {
-                let status = StatusCode::from_u16(*status);
-                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let status = http_server::scripted_status(*status);
                 let body = json!({
                     "error": "temporarily_unavailable", "error_description": "a scripted answer",
                 });
-                json(status, &body)
+                json_answer(status, &body)
             }
             (Some(TokenAnswer::Refuse), _) => {
                 Refusal::client(7_000_222, "The provided client secret keys are expired")
@@ -210,7 +152,7 @@ async fn application(
                     "appid": known.client_id, "appidacr": acr, "idtyp": "app",
                     "oid": known.object_id, "sub": known.object_id, "roles": known.roles,
                 });
-                let token = mint(store, service, &resource, fault, base, claims);
+                let token = mint(service, &resource, fault, base, claims);
                 entra::answer(&token)
             }
         }
@@ -220,12 +162,12 @@ async fn application(
 
 /// Does what the script says around what `answer` makes of it.
 async fn scripted(
-    store: &Store,
+    service: &IdentityService,
     resource: &str,
     note: impl FnOnce(Option<u16>),
     answer: impl FnOnce(Option<&TokenAnswer>) -> Response<Full<Bytes>>,
 ) -> Answer {
-    let fault = store.faults().next_token(resource);
+    let fault = service.context.faults.next_token(resource);
     match &fault {
         Some(TokenAnswer::Stall) => {
             note(None);
@@ -240,15 +182,14 @@ async fn scripted(
     }
     let mut response = answer(fault.as_ref());
     note(Some(response.status().as_u16()));
-    if let Some(TokenAnswer::Status(_, Some(seconds))) = fault {
-        let value = HeaderValue::from(seconds);
-        response.headers_mut().insert(RETRY_AFTER, value);
+    if let Some(TokenAnswer::Status(_, seconds)) = fault {
+        http_server::set_retry_after(&mut response, seconds);
     }
     Ok(response)
 }
 
-fn note(service: &Service, door: Door, resource: &str, named: &str, status: Option<u16>) {
-    service.note(TokenRequest {
+fn note(service: &IdentityService, door: Door, resource: &str, named: &str, status: Option<u16>) {
+    service.record(TokenRequest {
         door,
         resource: resource.to_owned(),
         named: named.to_owned(),
@@ -258,15 +199,14 @@ fn note(service: &Service, door: Door, resource: &str, named: &str, status: Opti
 
 /// "Access token claims reference": what both versions have, and what tells them apart.
 fn mint(
-    store: &Store,
-    service: &Service,
+    service: &IdentityService,
     resource: &str,
     fault: Option<&TokenAnswer>,
     base: &str,
     mut claims: Value,
-) -> Minted {
+) -> MintedToken {
     let tenant = &service.settings.tenant_id;
-    let now = store.now();
+    let now = service.context.now();
     let life: Duration = match fault {
         Some(TokenAnswer::Life(life)) => *life,
         _ => service.settings.token_life,
@@ -296,7 +236,7 @@ fn mint(
             }
         }
     }
-    Minted {
+    MintedToken {
         text: service.issuer.sign(&claims),
         begins,
         ends,
@@ -304,19 +244,9 @@ fn mint(
     }
 }
 
-pub(crate) fn json(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let media = HeaderValue::from_static("application/json; charset=utf-8");
-    headers.insert(CONTENT_TYPE, media);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 fn not_found() -> Response<Full<Bytes>> {
     let text = "nothing is served at this path with this method";
-    json(
+    json_answer(
         StatusCode::NOT_FOUND,
         &json!({ "error": "not_found", "error_description": text }),
     )

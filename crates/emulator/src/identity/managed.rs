@@ -1,12 +1,13 @@
-//! What a machine asks for its identity: IMDS, and the service of App Service, Functions and Container Apps.
+//! What a machine asks for its identity: IMDS, and the service of App IdentityService, Functions and Container Apps.
 //!
 //! Sources: "How to use managed identities on an Azure VM to acquire an access token", "How to use managed
-//! identities for App Service and Azure Functions", REST endpoint reference. The two name the ARM id
+//! identities for App IdentityService and Azure Functions", REST endpoint reference. The two name the ARM id
 //! differently: `msi_res_id` there, `mi_res_id` here.
 
-use super::http::{Query, json};
-use super::{Door, Service};
-use crate::settings::ManagedIdentitySettings;
+use super::issuer::MintedToken;
+use super::service::{Door, IdentityService};
+use super::settings::ManagedIdentitySettings;
+use crate::http_server::{FormPairs, private_json as json};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -14,7 +15,7 @@ use hyper::body::Bytes;
 /// Versions of the request that IMDS knows, the ones that clients name.
 const IMDS_VERSIONS: [&str; 3] = ["2018-02-01", "2019-08-01", "2021-02-01"];
 
-/// The one version that App Service documents.
+/// The one version that App IdentityService documents.
 const APP_SERVICE_VERSION: &str = "2019-08-01";
 
 /// Who asks for what.
@@ -28,10 +29,10 @@ pub(super) struct Asked<'a> {
 
 /// Reads a request; what it is answered with otherwise.
 pub(super) fn read<'a>(
-    service: &'a Service,
+    service: &'a IdentityService,
     door: Door,
     headers: &HeaderMap,
-    query: &Query,
+    query: &FormPairs,
 ) -> Result<Asked<'a>, Box<Response<Full<Bytes>>>> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bad = |text: &str| {
@@ -76,9 +77,9 @@ pub(super) fn read<'a>(
 
 /// Whom the request names.
 fn named<'a>(
-    service: &'a Service,
+    service: &'a IdentityService,
     door: Door,
-    query: &Query,
+    query: &FormPairs,
 ) -> (String, Result<&'a ManagedIdentitySettings, String>) {
     let (resource_id, other_door) = match door {
         Door::Imds => ("msi_res_id", "mi_res_id"),
@@ -125,7 +126,7 @@ fn named<'a>(
 pub(super) fn answer(
     asked: &Asked<'_>,
     identity: &ManagedIdentitySettings,
-    token: &super::http::Minted,
+    token: &MintedToken,
 ) -> Response<Full<Bytes>> {
     let mut body = serde_json::json!({
         "access_token": token.text,

@@ -1,33 +1,44 @@
 //! The list of all entities.
 
+use crate::blob::BlobAccount;
+use crate::broker::message_broker::{BrokerEntity, MessageBroker};
 use crate::broker::queue::Queue;
-use crate::store::{Entity, Store};
+use crate::event_grid::EventGridService;
 use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What can be looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldEntities {
+    pub(crate) broker: Arc<MessageBroker>,
+    pub(crate) event_grid: Arc<EventGridService>,
+    pub(crate) blobs: Arc<BlobAccount>,
+}
 
 /// Every entity with how much it holds.
-pub(super) fn entities(store: &Store) -> Value {
+pub(super) fn entities(held: &HeldEntities) -> Value {
     let (mut hubs, mut topics, mut queues) = (Vec::new(), Vec::new(), Vec::new());
-    for entity in store.entities_by_name() {
+    for entity in held.broker.entities_by_name() {
         match entity {
-            Entity::Hub(hub) => hubs.push(json!({
+            BrokerEntity::Hub(hub) => hubs.push(json!({
                 "name": hub.name,
                 "partitions": hub.partition_count(),
                 "consumerGroups": hub.consumer_groups(),
                 "events": hub.event_count(),
             })),
-            Entity::Topic(topic) => {
+            BrokerEntity::Topic(topic) => {
                 let subscriptions = topic.subscriptions.iter().map(|queue| shown(queue));
                 topics.push(json!({
                     "name": topic.name,
                     "subscriptions": subscriptions.collect::<Vec<_>>(),
                 }));
             }
-            Entity::Queue(queue) => queues.push(shown(queue)),
+            BrokerEntity::Queue(queue) => queues.push(shown(queue)),
         }
     }
-    let grid = store.grid.iter();
+    let grid = held.event_grid.topics.iter();
     let grid = grid.map(|topic| json!({ "name": topic.name, "events": topic.event_count() }));
-    let containers = store.blobs.container_counts();
+    let containers = held.blobs.container_counts();
     let containers = containers
         .into_iter()
         .map(|(name, blobs)| json!({ "name": name, "blobs": blobs }));
@@ -41,20 +52,25 @@ pub(super) fn entities(store: &Store) -> Value {
 }
 
 /// Everything that has a name, by the parameter that names it.
-pub(super) fn names(store: &Store) -> Vec<(&'static str, String)> {
+pub(super) fn names(held: &HeldEntities) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
-    for entity in store.entities_by_name() {
+    for entity in held.broker.entities_by_name() {
         match entity {
-            Entity::Hub(hub) => all.push(("hub", hub.name.clone())),
-            Entity::Queue(queue) => all.push(("queue", queue.path.clone())),
-            Entity::Topic(topic) => all.extend(topic.subscriptions.iter().map(|queue| {
+            BrokerEntity::Hub(hub) => all.push(("hub", hub.name.clone())),
+            BrokerEntity::Queue(queue) => all.push(("queue", queue.path.clone())),
+            BrokerEntity::Topic(topic) => all.extend(topic.subscriptions.iter().map(|queue| {
                 let name = format!("{}/{}", topic.name, queue.own_name());
                 ("subscription", name)
             })),
         }
     }
-    all.extend(store.grid.iter().map(|topic| ("topic", topic.name.clone())));
-    let containers = store.blobs.container_counts().into_iter();
+    all.extend(
+        held.event_grid
+            .topics
+            .iter()
+            .map(|topic| ("topic", topic.name.clone())),
+    );
+    let containers = held.blobs.container_counts().into_iter();
     all.extend(containers.map(|(name, _)| ("container", name)));
     all
 }

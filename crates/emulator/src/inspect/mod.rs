@@ -4,45 +4,10 @@
 //! An unknown parameter or name is refused with the known ones: to ignore it would answer with something else
 //! than was asked for.
 
+mod http;
 mod listing;
 mod query;
 mod reading;
 
-use crate::store::Store;
-use query::LookQuestion;
-
-/// Why a look is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LookError {
-    /// The question is wrong.
-    #[error("{0}")]
-    Question(String),
-    /// There is no such entity.
-    #[error("{0}")]
-    NotFound(String),
-}
-
-/// All entities with what they hold.
-///
-/// # Errors
-/// A parameter was given.
-pub(crate) fn entities(store: &Store, query: &str) -> Result<String, LookError> {
-    query::none(query)?;
-    Ok(listing::entities(store).to_string())
-}
-
-/// What one entity holds, a page of it.
-///
-/// # Errors
-/// Which parameter is wrong and what would do.
-pub(crate) fn events(store: &Store, query: &str) -> Result<String, LookError> {
-    reading::read(store, &LookQuestion::parse(query)?)
-}
-
-/// The same for the Event Grid topic of that name.
-///
-/// # Errors
-/// As [`events`].
-pub(crate) fn topic_events(store: &Store, topic: &str, query: &str) -> Result<String, LookError> {
-    reading::read(store, &LookQuestion::of_topic(topic, query)?)
-}
+pub(crate) use http::answer;
+pub(crate) use listing::HeldEntities;

@@ -1,6 +1,5 @@
 //! The parameters of a look.
 
-use super::LookError;
 use percent_encoding::percent_decode_str;
 
 /// Events of one answer, and how many there are unless it is said.
@@ -10,6 +9,17 @@ pub(super) const EVENTS_MAX: usize = 10_000;
 pub(super) const KINDS: [&str; 5] = ["hub", "queue", "subscription", "topic", "container"];
 /// The others.
 const FILTERS: [&str; 4] = ["partition", "dead-letters", "after", "max"];
+
+/// Why a look is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LookError {
+    /// The question is wrong.
+    #[error("{0}")]
+    Question(String),
+    /// There is no such entity.
+    #[error("{0}")]
+    NotFound(String),
+}
 
 /// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,13 @@
 //! What one entity holds.
 
-use super::LookError;
-use super::listing;
-use super::query::{KINDS, LookQuestion};
+use super::listing::{self, HeldEntities};
+use super::query::{KINDS, LookError, LookQuestion};
 use crate::amqp::value::Value as AmqpValue;
 use crate::blob::StoredBlob;
+use crate::broker::message_broker::BrokerEntity;
 use crate::broker::queue::Queue;
-use crate::grid::topic::GridEvent;
-use crate::received::ReceivedMessage;
-use crate::store::{Entity, Store};
+use crate::broker::received::ReceivedMessage;
+use crate::event_grid::GridEvent;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
@@ -18,15 +17,15 @@ use twinroute_model::clock::Timestamp;
 /// Bytes of bodies in one answer; the first event is there whatever its size.
 const BODIES_BYTES_MAX: usize = 16 << 20;
 
-pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, LookError> {
+pub(super) fn read(held: &HeldEntities, question: &LookQuestion) -> Result<String, LookError> {
     let (kind, name) = match &question.entity {
         Some((kind, name)) => (*kind, name.as_str()),
-        None => ("topic", only_topic(store)?),
+        None => ("topic", only_topic(held)?),
     };
-    let absent = || not_found(store, kind, name);
+    let absent = || not_found(held, kind, name);
     let page = match kind {
         "hub" => {
-            let Some(Entity::Hub(hub)) = store.entity(name) else {
+            let Some(BrokerEntity::Hub(hub)) = held.broker.entity(name) else {
                 return Err(absent());
             };
             let count = hub.partition_count();
@@ -44,7 +43,7 @@ pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, Loo
             )
         }
         "queue" => {
-            let Some(Entity::Queue(queue)) = store.entity(name) else {
+            let Some(BrokerEntity::Queue(queue)) = held.broker.entity(name) else {
                 return Err(absent());
             };
             queue_messages(queue, question)
@@ -55,15 +54,14 @@ pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, Loo
                     format!("parameter subscription: {name:?} is not <topic>/<subscription>");
                 LookError::Question(text)
             })?;
-            let Some(Entity::Topic(topic)) = store.entity(parts.0) else {
+            let Some(BrokerEntity::Topic(topic)) = held.broker.entity(parts.0) else {
                 return Err(absent());
             };
             queue_messages(topic.subscription(parts.1).ok_or_else(absent)?, question)
         }
-        "container" => blobs(store.blobs.blobs(name).ok_or_else(absent)?, question),
+        "container" => blobs(held.blobs.blobs(name).ok_or_else(absent)?, question),
         _ => {
-            let mut all = store.grid.iter();
-            let found = all.find(|topic| topic.name.eq_ignore_ascii_case(name));
+            let found = held.event_grid.topic(name);
             grid_events(found.ok_or_else(absent)?.events(question.after), question)
         }
     };
@@ -79,8 +77,8 @@ pub(super) fn read(store: &Store, question: &LookQuestion) -> Result<String, Loo
 }
 
 /// Without a name the only Event Grid topic is meant, and never one of several.
-fn only_topic(store: &Store) -> Result<&str, LookError> {
-    match store.grid.as_slice() {
+fn only_topic(held: &HeldEntities) -> Result<&str, LookError> {
+    match held.event_grid.topics.as_slice() {
         [topic] => Ok(&topic.name),
         _ => {
             let text = "say which entity: one of the parameters";
@@ -91,8 +89,8 @@ fn only_topic(store: &Store) -> Result<&str, LookError> {
 }
 
 /// Says which of the kind there are, and when the name is one of another kind.
-fn not_found(store: &Store, kind: &str, name: &str) -> LookError {
-    let all = listing::names(store);
+fn not_found(held: &HeldEntities, kind: &str, name: &str) -> LookError {
+    let all = listing::names(held);
     let of_kind: Vec<&str> = all
         .iter()
         .filter(|(known, _)| *known == kind)
@@ -201,44 +199,30 @@ fn message(message: &ReceivedMessage) -> Value {
         "enqueuedAt": message.enqueued_at.rfc3339(),
         "properties": properties,
     });
-    for (name, value) in [
-        ("partition", message.partition.map(|number| json!(number))),
-        (
-            "partitionKey",
-            message.partition_key.as_ref().map(|key| json!(key)),
-        ),
-        ("sessionId", message.group_id.as_ref().map(|id| json!(id))),
-        ("messageId", message.message_id.as_ref().map(|id| json!(id))),
-        (
-            "correlationId",
-            message.correlation_id.as_ref().map(|id| json!(id)),
-        ),
-        (
-            "subject",
-            message.subject.as_ref().map(|subject| json!(subject)),
-        ),
-        (
-            "contentType",
-            message.content_type.as_ref().map(|media| json!(media)),
-        ),
-        (
-            "timeToLiveMs",
-            message.time_to_live_ms.map(|millis| json!(millis)),
-        ),
-        (
-            "deliveryCount",
-            message
-                .partition
-                .is_none()
-                .then(|| json!(message.delivery_count)),
-        ),
-    ] {
+    let mut add = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             shown[name] = value;
         }
-    }
+    };
+    let queued = message.partition.is_none();
+    add("partition", message.partition.map(Value::from));
+    add("partitionKey", text(&message.partition_key));
+    add("sessionId", text(&message.group_id));
+    add("messageId", text(&message.message_id));
+    add("correlationId", text(&message.correlation_id));
+    add("subject", text(&message.subject));
+    add("contentType", text(&message.content_type));
+    add("timeToLiveMs", message.time_to_live_ms.map(Value::from));
+    add(
+        "deliveryCount",
+        queued.then(|| json!(message.delivery_count)),
+    );
     body(&mut shown, &message.body);
     shown
+}
+
+fn text(text: &Option<String>) -> Option<Value> {
+    text.as_deref().map(Value::from)
 }
 
 /// Text as it is, other bytes in base64.

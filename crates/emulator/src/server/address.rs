@@ -1,11 +1,11 @@
 //! Addresses of links and what they name.
 
-use crate::access::AccessClaim;
 use crate::amqp::state::Problem;
+use crate::broker::access::AccessClaim;
 use crate::broker::hub::Hub;
+use crate::broker::message_broker::{BrokerEntity, MessageBroker};
 use crate::broker::queue::Queue;
 use crate::broker::topic::Topic;
-use crate::store::{Entity, Store};
 use std::sync::Arc;
 
 /// What a link may be attached to.
@@ -37,6 +37,16 @@ impl Node {
                 None
             }
         }
+    }
+
+    /// Counts a transfer to it.
+    pub(super) fn add_request(&self) {
+        match self {
+            Self::Hub(hub, _) => hub.intake.add_request(),
+            Self::Queue(queue) => queue.intake.add_request(),
+            Self::Topic(topic) => topic.intake.add_request(),
+            _ => return,
+        };
     }
 
     /// What a token must allow who sends to the node or receives from it; nothing for `$cbs`.
@@ -93,8 +103,8 @@ pub(super) fn path(address: &str) -> &str {
 ///
 /// # Errors
 /// `amqp:not-found`, or for a partition that the hub does not have `com.microsoft:argument-out-of-range`.
-pub(super) fn resolve(store: &Store, address: &str) -> Result<Node, Problem> {
-    let node = find(store, address).ok_or_else(|| not_found(address))?;
+pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<Node, Problem> {
+    let node = find(broker, address).ok_or_else(|| not_found(address))?;
     let (Node::Hub(hub, Some(partition)) | Node::HubReader { hub, partition, .. }) = &node else {
         return Ok(node);
     };
@@ -109,7 +119,7 @@ pub(super) fn resolve(store: &Store, address: &str) -> Result<Node, Problem> {
     Ok(node)
 }
 
-fn find(store: &Store, address: &str) -> Option<Node> {
+fn find(broker: &MessageBroker, address: &str) -> Option<Node> {
     let path = path(address);
     let segments: Vec<&str> = path.split('/').collect();
     let is = |at: usize, word: &str| {
@@ -123,15 +133,15 @@ fn find(store: &Store, address: &str) -> Option<Node> {
     if segments.len() == 1 && is(0, "$management") {
         return Some(Node::Management);
     }
-    match (store.entity(segments[0])?, segments.len()) {
-        (Entity::Hub(hub), 1) => Some(Node::Hub(Arc::clone(hub), None)),
+    match (broker.entity(segments[0])?, segments.len()) {
+        (BrokerEntity::Hub(hub), 1) => Some(Node::Hub(Arc::clone(hub), None)),
         // Some clients read a hub at its own node.
-        (Entity::Hub(_), 2) if is(1, "$management") => Some(Node::Management),
-        (Entity::Hub(hub), 3) if is(1, "Partitions") => {
+        (BrokerEntity::Hub(_), 2) if is(1, "$management") => Some(Node::Management),
+        (BrokerEntity::Hub(hub), 3) if is(1, "Partitions") => {
             let partition = segments[2].parse().ok()?;
             Some(Node::Hub(Arc::clone(hub), Some(partition)))
         }
-        (Entity::Hub(hub), 5) if is(1, "ConsumerGroups") && is(3, "Partitions") => {
+        (BrokerEntity::Hub(hub), 5) if is(1, "ConsumerGroups") && is(3, "Partitions") => {
             let partition = segments[4].parse().ok()?;
             let group = segments[2].to_owned();
             let hub = Arc::clone(hub);
@@ -141,11 +151,11 @@ fn find(store: &Store, address: &str) -> Option<Node> {
                 partition,
             })
         }
-        (Entity::Topic(topic), 1) => Some(Node::Topic(Arc::clone(topic))),
-        (Entity::Topic(topic), 3..) if is(1, "Subscriptions") => {
+        (BrokerEntity::Topic(topic), 1) => Some(Node::Topic(Arc::clone(topic))),
+        (BrokerEntity::Topic(topic), 3..) if is(1, "Subscriptions") => {
             queue_node(topic.subscription(segments[2])?, &segments[3..])
         }
-        (Entity::Queue(queue), _) => queue_node(queue, &segments[1..]),
+        (BrokerEntity::Queue(queue), _) => queue_node(queue, &segments[1..]),
         _ => None,
     }
 }

@@ -1,12 +1,12 @@
 //! Attaching, refusing and detaching links.
 
 use super::address::{self, Node};
-use super::peer::Context;
+use super::context::ConnectionContext;
 use super::reader::{self, PartitionReader};
 use super::session::{HANDLE_MAX, Inbound, Link, Outbound, Session, Source, WaitingAttach};
 use crate::amqp::performative::{Attach, Detach, Performative};
 use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find};
+use crate::amqp::value::{Value, find, symbols};
 use crate::broker::queue::{Mode, Queue};
 use crate::broker::session::SessionHold;
 use std::collections::VecDeque;
@@ -26,24 +26,24 @@ const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
 /// session is answered later when there is none.
-pub(super) fn attach(context: &mut Context, session: &mut Session, channel: u16, asked: Attach) {
+pub(super) fn attach(context: &mut ConnectionContext, session: &mut Session, asked: Attach) {
     let until = Instant::now() + session_wait(&asked);
     let waiting = WaitingAttach {
         asked,
         until,
         flow: None,
     };
-    try_attach(context, session, channel, waiting);
+    try_attach(context, session, waiting);
 }
 
 /// Answers the receivers for whom a session has become free, or whose time is over.
-pub(super) fn retry_waiting(context: &mut Context, session: &mut Session, channel: u16) {
+pub(super) fn retry_waiting(context: &mut ConnectionContext, session: &mut Session) {
     for (_, waiting) in std::mem::take(&mut session.waiting) {
-        try_attach(context, session, channel, waiting);
+        try_attach(context, session, waiting);
     }
 }
 
-fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waiting: WaitingAttach) {
+fn try_attach(context: &mut ConnectionContext, session: &mut Session, waiting: WaitingAttach) {
     let mut answer = answer_to(context, &waiting.asked);
     let handle = waiting.asked.handle;
     let made = make(context, session, &waiting.asked, &mut answer);
@@ -52,9 +52,9 @@ fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waitin
             let inbound = matches!(link, Link::Inbound(_));
             session.closing.remove(&handle);
             session.links.insert(handle, link);
-            context.send(channel, &Performative::Attach(Box::new(answer)));
+            context.send(session.channel, &Performative::Attach(Box::new(answer)));
             if inbound && let Some(flow) = session.link_flow(handle) {
-                context.send(channel, &Performative::Flow(flow));
+                context.send(session.channel, &Performative::Flow(flow));
             }
             if let Some(flow) = waiting.flow {
                 session.credit(handle, &flow);
@@ -71,14 +71,13 @@ fn try_attach(context: &mut Context, session: &mut Session, channel: u16, waitin
         }
         Err(problem) => problem,
     };
-    refuse(context, session, channel, &waiting.asked, Some(problem));
+    refuse(context, session, &waiting.asked, Some(problem));
 }
 
 /// Ends an attach that has not been answered.
 pub(super) fn refuse(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     asked: &Attach,
     problem: Option<Problem>,
 ) {
@@ -90,16 +89,16 @@ pub(super) fn refuse(
     } else {
         &mut answer.target
     }) = Value::Null;
-    context.send(channel, &Performative::Attach(Box::new(answer)));
+    context.send(session.channel, &Performative::Attach(Box::new(answer)));
     match problem {
-        Some(problem) => detach(context, session, channel, asked.handle, problem),
+        Some(problem) => detach(context, session, asked.handle, problem),
         None => {
             let detach = Detach {
                 handle: asked.handle,
                 closed: true,
                 error: None,
             };
-            context.send(channel, &Performative::Detach(detach));
+            context.send(session.channel, &Performative::Detach(detach));
         }
     }
 }
@@ -114,9 +113,8 @@ fn session_wait(asked: &Attach) -> Duration {
 
 /// Detaches a link of ours with an error.
 pub(super) fn detach(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     handle: u32,
     problem: Problem,
 ) {
@@ -129,13 +127,13 @@ pub(super) fn detach(
         closed: true,
         error: Some(problem),
     };
-    context.send(channel, &Performative::Detach(detach));
+    context.send(session.channel, &Performative::Detach(detach));
 }
 
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
-pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16) {
-    let now = context.store.now();
-    let live = context.store.rules.live();
+pub(super) fn review(context: &mut ConnectionContext, session: &mut Session) {
+    let now = context.broker.now();
+    let live = context.broker.rules.live();
     let mut lost = Vec::new();
     for (handle, link) in &session.links {
         let claim = link.claim();
@@ -165,11 +163,11 @@ pub(super) fn review(context: &mut Context, session: &mut Session, channel: u16)
         }
     }
     for (handle, problem) in lost {
-        detach(context, session, channel, handle, problem);
+        detach(context, session, handle, problem);
     }
 }
 
-fn answer_to(context: &Context, asked: &Attach) -> Attach {
+fn answer_to(context: &ConnectionContext, asked: &Attach) -> Attach {
     Attach {
         name: asked.name.clone(),
         handle: asked.handle,
@@ -184,7 +182,7 @@ fn answer_to(context: &Context, asked: &Attach) -> Attach {
         source: terminus(&asked.source, 0x28),
         target: terminus(&asked.target, 0x29),
         initial_delivery_count: asked.receiver.then_some(0),
-        message_bytes_max: Some(context.store.settings.limits.message_bytes_max),
+        message_bytes_max: Some(context.broker.settings.limits.message_bytes_max),
         desired_capabilities: Value::Null,
         properties: Value::Null,
     }
@@ -200,7 +198,7 @@ fn terminus(asked: &Value, code: u64) -> Value {
 
 /// Makes a link; `None` when it must wait for a session to be free.
 fn make(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &Session,
     asked: &Attach,
     answer: &mut Attach,
@@ -222,9 +220,9 @@ fn make(
         .first()
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let node = address::resolve(&context.store, address)?;
-    let now = context.store.now();
-    let live = context.store.rules.live();
+    let node = address::resolve(&context.broker, address)?;
+    let now = context.broker.now();
+    let live = context.broker.rules.live();
     if let Some(claim) = node.claim(asked.receiver) {
         context.grants.allow(address, claim, now, &live)?;
     }
@@ -235,7 +233,7 @@ fn make(
     node.check_sending(address)?;
     let fault = node
         .entity()
-        .and_then(|entity| context.store.faults().next_attach(entity));
+        .and_then(|entity| context.broker.context.faults.next_attach(entity));
     if let Some(condition) = fault {
         return Err(Problem::new(condition, "scripted"));
     }
@@ -243,13 +241,13 @@ fn make(
         node,
         address: address.to_owned(),
         delivery_count: asked.initial_delivery_count.unwrap_or(0),
-        credit: context.store.settings.limits.link_credit,
+        credit: context.broker.settings.limits.link_credit,
         partial: None,
     })))
 }
 
 fn outbound(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     asked: &Attach,
     answer: &mut Attach,
     node: Node,
@@ -277,7 +275,7 @@ fn outbound(
             } else {
                 Mode::PeekLock
             };
-            let now = context.store.now();
+            let now = context.broker.now();
             let session = match accept_session(&queue, asked, now)? {
                 SessionChoice::Plain => None,
                 SessionChoice::Session(hold, until) => {
@@ -357,11 +355,8 @@ fn tell_session(answer: &mut Attach, name: &str, until: Timestamp) {
         .unix_millis()
         .saturating_mul(10_000)
         .saturating_add(DOTNET_EPOCH_TICKS);
-    let locked = (
-        Value::symbol("com.microsoft:locked-until-utc"),
-        Value::Long(ticks),
-    );
-    answer.properties = Value::Map(vec![locked]);
+    let locked = ("com.microsoft:locked-until-utc", Value::Long(ticks));
+    answer.properties = Value::Map(symbols([locked]));
     let mut fields = answer.source.clone().into_items();
     if let Some(Value::Map(filters)) = fields.get_mut(7) {
         for (key, value) in filters {

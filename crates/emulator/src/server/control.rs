@@ -1,14 +1,14 @@
 //! `$cbs` and the `$management` of a namespace: requests on one link, replies on another.
 
 use super::address::Node;
+use super::context::ConnectionContext;
 use super::entity_management;
-use super::peer::Context;
 use super::session::{Link, Outbound, Session, Source};
-use crate::access::AccessClaim;
 use crate::amqp::message::{self, Body, Content};
-use crate::amqp::value::{Value, find};
+use crate::amqp::value::{Value, find, texts};
+use crate::broker::access::AccessClaim;
 use crate::broker::hub::Hub;
-use crate::store::Entity;
+use crate::broker::message_broker::BrokerEntity;
 use bytes::Bytes;
 
 /// Replies that wait for credit on one link; a client that takes none loses the oldest.
@@ -16,7 +16,7 @@ const REPLIES_MAX: usize = 1_000;
 
 /// Answers a request on the fitting reply link.
 pub(super) fn request(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
     node: &Node,
     address: &str,
@@ -29,10 +29,10 @@ pub(super) fn request(
     let property = |at: usize| content.properties.get(at).cloned().unwrap_or(Value::Null);
     let correlation = property(0);
     let (application, body) = match node {
-        Node::Cbs => put_token(context, &content),
+        Node::Cbs => (put_token(context, &content), Value::Null),
         Node::Management => read(context, &content),
         Node::QueueManagement(queue) => {
-            let (now, live) = (context.store.now(), context.store.rules.live());
+            let (now, live) = (context.broker.now(), context.broker.rules.live());
             // All that is offered there is a receiver's: peeking, locks, settling, sessions.
             let allowed = context
                 .grants
@@ -73,110 +73,90 @@ fn queue_reply(session: &mut Session, address: &str, reply_to: Option<&str>, rep
 }
 
 fn status(code: i32, description: &str) -> Vec<(Value, Value)> {
-    vec![
-        (Value::string("status-code"), Value::Int(code)),
-        (
-            Value::string("status-description"),
-            Value::string(description),
-        ),
-    ]
+    let description = Value::string(description);
+    texts([
+        ("status-code", Value::Int(code)),
+        ("status-description", description),
+    ])
 }
 
-fn put_token(context: &mut Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
+fn put_token(context: &mut ConnectionContext, content: &Content) -> Vec<(Value, Value)> {
     let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
-    let refused = |text: &str| (status(401, text), Value::Null);
     if application("operation") != Some("put-token") {
-        return (status(400, "only put-token is known here"), Value::Null);
+        return status(400, "only put-token is known here");
     }
     let Some(audience) = application("name") else {
-        return (status(400, "the audience is missing"), Value::Null);
+        return status(400, "the audience is missing");
     };
-    let token = match &content.body {
-        Body::Value(Value::String(token)) => token,
-        _ => return (status(400, "the token is missing"), Value::Null),
+    let Body::Value(Value::String(token)) = &content.body else {
+        return status(400, "the token is missing");
     };
-    let store = &context.store;
-    let checked = store
-        .rules
-        .check(token, audience, store.issuer(), store.now());
+    let broker = &context.broker;
+    let issuer = broker.issuer.as_deref();
+    let checked = broker.rules.check(token, audience, issuer, broker.now());
     match checked.and_then(|grant| context.grants.add(grant)) {
-        Ok(()) => (status(200, "OK"), Value::Null),
-        Err(why) => refused(&why),
+        Ok(()) => status(200, "OK"),
+        Err(why) => status(401, &why),
     }
 }
 
-fn read(context: &Context, content: &Content) -> (Vec<(Value, Value)>, Value) {
+fn read(context: &ConnectionContext, content: &Content) -> (Vec<(Value, Value)>, Value) {
+    let found = find_asked(context, content);
+    found.map_or_else(
+        |(code, text)| (status(code, &text), Value::Null),
+        |map| (status(200, "OK"), map),
+    )
+}
+
+/// What a request to `$management` is about; a status and its text when there is no such thing.
+fn find_asked(context: &ConnectionContext, content: &Content) -> Result<Value, (i32, String)> {
     let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
     if application("operation") != Some("READ") {
-        return (status(400, "only READ is known here"), Value::Null);
+        return Err((400, "only READ is known here".to_owned()));
     }
     let name = application("name").unwrap_or_default();
-    let Some(Entity::Hub(hub)) = context.store.entity(name) else {
+    let Some(BrokerEntity::Hub(hub)) = context.broker.entity(name) else {
         let text = format!("the messaging entity '{name}' could not be found");
-        return (status(404, &text), Value::Null);
+        return Err((404, text));
     };
     match application("type") {
-        Some("com.microsoft:eventhub") => (status(200, "OK"), hub_map(hub)),
+        Some("com.microsoft:eventhub") => Ok(hub_map(hub)),
         Some("com.microsoft:partition") => {
-            match application("partition").and_then(|number| partition_map(hub, number)) {
-                Some(map) => (status(200, "OK"), map),
-                None => (status(404, "no such partition"), Value::Null),
-            }
+            let map = application("partition").and_then(|number| partition_map(hub, number));
+            map.ok_or_else(|| (404, "no such partition".to_owned()))
         }
-        _ => (status(400, "the type is not known"), Value::Null),
+        _ => Err((400, "the type is not known".to_owned())),
     }
-}
-
-fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(
-        pairs
-            .into_iter()
-            .map(|(name, value)| (Value::string(name), value))
-            .collect(),
-    )
 }
 
 fn hub_map(hub: &Hub) -> Value {
     let count = hub.partition_count();
-    let ids = (0..count)
-        .map(|number| Value::string(number.to_string()))
-        .collect();
-    map([
+    let ids = (0..count).map(|number| Value::string(number.to_string()));
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    Value::map([
         ("name", Value::string(&hub.name)),
         ("type", Value::string("com.microsoft:eventhub")),
-        ("created_at", Value::Timestamp(hub.created_at.unix_millis())),
-        (
-            "partition_count",
-            Value::Int(i32::try_from(count).unwrap_or(i32::MAX)),
-        ),
-        ("partition_ids", Value::Array(ids)),
+        ("created_at", Value::time(hub.created_at)),
+        ("partition_count", Value::Int(count)),
+        ("partition_ids", Value::Array(ids.collect())),
         ("georeplication_factor", Value::Int(1)),
     ])
 }
 
 fn partition_map(hub: &Hub, number: &str) -> Option<Value> {
     let state = hub.partition(number.parse().ok()?)?.state();
-    let last = state.last_enqueued_at.unwrap_or(hub.created_at);
-    Some(map([
+    let last = state.last_enqueued_at;
+    let last_sequence = Value::Long(state.last_sequence);
+    let last_offset = Value::string(state.last_offset.to_string());
+    let last_time = Value::time(last.unwrap_or(hub.created_at));
+    Some(Value::map([
         ("name", Value::string(&hub.name)),
         ("type", Value::string("com.microsoft:partition")),
         ("partition", Value::string(number)),
         ("begin_sequence_number", Value::Long(state.begin_sequence)),
-        (
-            "last_enqueued_sequence_number",
-            Value::Long(state.last_sequence),
-        ),
-        (
-            "last_enqueued_offset",
-            Value::string(state.last_offset.to_string()),
-        ),
-        (
-            "last_enqueued_time_utc",
-            Value::Timestamp(last.unix_millis()),
-        ),
-        (
-            "is_partition_empty",
-            Value::Bool(state.last_enqueued_at.is_none()),
-        ),
+        ("last_enqueued_sequence_number", last_sequence),
+        ("last_enqueued_offset", last_offset),
+        ("last_enqueued_time_utc", last_time),
+        ("is_partition_empty", Value::Bool(last.is_none())),
     ]))
 }

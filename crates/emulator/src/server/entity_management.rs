@@ -4,7 +4,7 @@
 
 use crate::amqp::message::{Body, Content};
 use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find};
+use crate::amqp::value::{Value, find, texts};
 use crate::broker::queue::{Mode, Queue, Settlement};
 use crate::broker::stored::Token;
 use twinroute_model::clock::Timestamp;
@@ -52,14 +52,11 @@ fn perform(queue: &Queue, content: &Content, now: Timestamp) -> Result<Option<Va
         "com.microsoft:receive-by-sequence-number" => Ok(receive(queue, asked, now)),
         "com.microsoft:renew-session-lock" => session(asked).and_then(|name| {
             let until = queue.renew_session(name, now)?;
-            Ok(Some(map([(
-                "expiration",
-                Value::Timestamp(until.unix_millis()),
-            )])))
+            Ok(Some(Value::map([("expiration", Value::time(until))])))
         }),
         "com.microsoft:get-session-state" => session(asked).and_then(|name| {
             let kept = queue.session_state(name, now)?.unwrap_or(Value::Null);
-            Ok(Some(map([("session-state", kept)])))
+            Ok(Some(Value::map([("session-state", kept)])))
         }),
         "com.microsoft:set-session-state" => session(asked).and_then(|name| {
             let kept = asked.get("session-state").cloned().unwrap_or(Value::Null);
@@ -75,26 +72,13 @@ fn perform(queue: &Queue, content: &Content, now: Timestamp) -> Result<Option<Va
 }
 
 fn status(code: i32, description: &str, condition: Option<&str>) -> Vec<(Value, Value)> {
-    let mut pairs = vec![
-        (Value::string("statusCode"), Value::Int(code)),
-        (
-            Value::string("statusDescription"),
-            Value::string(description),
-        ),
-    ];
-    if let Some(condition) = condition {
-        pairs.push((Value::string("errorCondition"), Value::symbol(condition)));
-    }
+    let mut pairs = texts([
+        ("statusCode", Value::Int(code)),
+        ("statusDescription", Value::string(description)),
+    ]);
+    let condition = condition.map(|condition| ("errorCondition", Value::symbol(condition)));
+    pairs.extend(condition.into_iter().flat_map(|one| texts([one])));
     pairs
-}
-
-fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(
-        pairs
-            .into_iter()
-            .map(|(name, value)| (Value::string(name), value))
-            .collect(),
-    )
 }
 
 fn session(asked: &Value) -> Result<&str, Problem> {
@@ -118,7 +102,7 @@ fn sessions(queue: &Queue, asked: &Value) -> Result<Option<Value>, Problem> {
     }
     let next = i32::try_from(skip + names.len()).unwrap_or(i32::MAX);
     let names = names.into_iter().map(Value::string).collect();
-    Ok(Some(map([
+    Ok(Some(Value::map([
         ("skip", Value::Int(next)),
         ("sessions-ids", Value::Array(names)),
     ])))
@@ -144,18 +128,21 @@ fn peek(queue: &Queue, asked: &Value) -> Option<Value> {
     let found = queue.peek(from, count.min(MESSAGES_MAX), session);
     let messages: Vec<Value> = found
         .iter()
-        .map(|stored| map([("message", Value::Binary(stored.encode(None)))]))
+        .map(|stored| Value::map([("message", Value::Binary(stored.encode(None)))]))
         .collect();
-    (!messages.is_empty()).then(|| map([("messages", Value::List(messages))]))
+    (!messages.is_empty()).then(|| Value::map([("messages", Value::List(messages))]))
 }
 
 fn renew(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
     let renewed = tokens(asked)?.into_iter().map(|token| {
         let until = queue.renew(token, now)?;
-        Ok(Value::Timestamp(until.unix_millis()))
+        Ok(Value::time(until))
     });
     let expirations = renewed.collect::<Result<Vec<_>, Problem>>()?;
-    Ok(Some(map([("expirations", Value::Array(expirations))])))
+    Ok(Some(Value::map([(
+        "expirations",
+        Value::Array(expirations),
+    )])))
 }
 
 fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
@@ -170,10 +157,8 @@ fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>,
             description: text("deadletter-description"),
         },
         _ => {
-            return Err(Problem::new(
-                "amqp:invalid-field",
-                "the disposition is not known",
-            ));
+            let text = "the disposition is not known";
+            return Err(Problem::new("amqp:invalid-field", text));
         }
     };
     for token in tokens(asked)? {
@@ -183,12 +168,9 @@ fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>,
 }
 
 fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
-    let numbers = asked
-        .get("sequence-numbers")
-        .map(Value::items)
-        .unwrap_or_default();
+    let numbers = asked.get("sequence-numbers").map(Value::items);
+    let numbers = numbers.unwrap_or_default().iter();
     let numbers: Vec<i64> = numbers
-        .iter()
         .filter_map(Value::as_i64)
         .take(MESSAGES_MAX)
         .collect();
@@ -204,11 +186,11 @@ fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
         .into_iter()
         .map(|taken| {
             let until = second.then_some(taken.locked_until);
-            map([
+            Value::map([
                 ("message", Value::Binary(taken.stored.encode(until))),
                 ("lock-token", Value::Uuid(taken.token)),
             ])
         })
         .collect();
-    (!messages.is_empty()).then(|| map([("messages", Value::List(messages))]))
+    (!messages.is_empty()).then(|| Value::map([("messages", Value::List(messages))]))
 }

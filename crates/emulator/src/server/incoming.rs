@@ -2,9 +2,9 @@
 
 use super::address::Node;
 use super::attach;
+use super::context::{ConnectionContext, ConnectionEnding};
 use super::control;
 use super::limits::{self, PARTITION_KEY};
-use super::peer::{Context, Ending};
 use super::session::{Link, Partial, Session};
 use crate::amqp::message::{self, BATCH_FORMAT, Message};
 use crate::amqp::performative::{Disposition, Performative, Transfer};
@@ -13,7 +13,6 @@ use crate::amqp::value::Value;
 use crate::broker::queue;
 use crate::faults::SendAnswer;
 use bytes::{Bytes, BytesMut};
-use std::sync::atomic::Ordering;
 
 /// A whole delivery.
 pub(super) struct Delivery {
@@ -40,19 +39,18 @@ impl TooLarge {
 
 /// Takes one transfer frame.
 pub(super) fn transfer(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     transfer: Transfer,
     payload: Bytes,
-) -> Result<(), Ending> {
+) -> Result<(), ConnectionEnding> {
     if !session.receive_frame() {
         let text = "more transfers than the session's window";
         return Err(context.close("amqp:session:window-violation", text));
     }
     if session.window_is_half_used() {
         let flow = session.flow();
-        context.send(channel, &Performative::Flow(flow));
+        context.send(session.channel, &Performative::Flow(flow));
     }
     let handle = transfer.handle;
     let Some(Link::Inbound(link)) = session.links.get_mut(&handle) else {
@@ -61,21 +59,21 @@ pub(super) fn transfer(
         }
         return Err(context.close("amqp:session:unattached-handle", "no such link"));
     };
-    let bytes_max = context.store.settings.limits.message_bytes_max;
+    let bytes_max = context.broker.settings.limits.message_bytes_max;
     let Some(delivery) = collect(&mut link.partial, transfer, payload, bytes_max) else {
         return Ok(());
     };
     link.delivery_count = link.delivery_count.wrapping_add(1);
     // The Python clients may send before they have credit.
     link.credit = link.credit.saturating_sub(1);
-    let credit = context.store.settings.limits.link_credit;
+    let credit = context.broker.settings.limits.link_credit;
     if link.credit <= credit / 2 {
         link.credit = credit;
         if let Some(flow) = session.link_flow(handle) {
-            context.send(channel, &Performative::Flow(flow));
+            context.send(session.channel, &Performative::Flow(flow));
         }
     }
-    deliver(context, session, channel, handle, delivery)
+    deliver(context, session, handle, delivery)
 }
 
 /// Adds a frame to its delivery; `Some` when that is whole. What is larger than allowed is counted to its end
@@ -122,12 +120,11 @@ fn collect(
 }
 
 fn deliver(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     handle: u32,
     delivery: Delivery,
-) -> Result<(), Ending> {
+) -> Result<(), ConnectionEnding> {
     let Some(Link::Inbound(link)) = session.links.get(&handle) else {
         return Ok(());
     };
@@ -136,21 +133,21 @@ fn deliver(
         let address = link.address.clone();
         match &delivery.bytes {
             Ok(bytes) => {
-                answer(context, channel, &delivery, &Outcome::Accepted);
+                answer(context, session.channel, &delivery, &Outcome::Accepted);
                 control::request(context, session, &node, &address, bytes);
             }
             Err(large) => {
-                let limit = context.store.settings.limits.message_bytes_max;
+                let limit = context.broker.settings.limits.message_bytes_max;
                 let refused = Outcome::rejected(large.problem(limit));
-                answer(context, channel, &delivery, &refused);
+                answer(context, session.channel, &delivery, &refused);
             }
         }
         return Ok(());
     };
-    let fault = context.store.faults().next_send(entity);
+    let fault = context.broker.context.faults.next_send(entity);
     let stored = match &fault {
         Some(fault) if !fault.stores() => {
-            count_transfer(&node);
+            node.add_request();
             Ok(())
         }
         _ => store(context, &node, &delivery),
@@ -160,38 +157,32 @@ fn deliver(
         Err(problem) => Outcome::rejected(problem),
     };
     let scripted = |condition: &str| Problem::new(condition, "scripted");
-    match fault {
-        None => answer(context, channel, &delivery, &outcome),
-        Some(SendAnswer::Reject(condition)) => {
-            answer(
-                context,
-                channel,
-                &delivery,
-                &Outcome::rejected(scripted(&condition)),
-            );
-        }
-        Some(SendAnswer::Release) => answer(context, channel, &delivery, &Outcome::Released),
-        Some(SendAnswer::Modify) => {
-            let modified = Outcome::Modified {
-                failed: true,
-                undeliverable_here: false,
-            };
-            answer(context, channel, &delivery, &modified);
-        }
-        Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => {}
+    let channel = session.channel;
+    let outcome = match fault {
+        None => outcome,
+        Some(SendAnswer::Reject(condition)) => Outcome::rejected(scripted(&condition)),
+        Some(SendAnswer::Release) => Outcome::Released,
+        Some(SendAnswer::Modify) => Outcome::Modified {
+            failed: true,
+            undeliverable_here: false,
+        },
+        Some(SendAnswer::Stall | SendAnswer::StoreAndStall) => return Ok(()),
         Some(SendAnswer::AcceptAfter(wait)) => {
             context.send_later(wait, channel, disposition(&delivery, &outcome));
+            return Ok(());
         }
         Some(SendAnswer::Detach(condition)) => {
-            attach::detach(context, session, channel, handle, scripted(&condition));
+            attach::detach(context, session, handle, scripted(&condition));
+            return Ok(());
         }
         Some(SendAnswer::Close(condition)) => return Err(context.close(&condition, "scripted")),
-        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(Ending::Drop),
-    }
+        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(ConnectionEnding::Drop),
+    };
+    answer(context, channel, &delivery, &outcome);
     Ok(())
 }
 
-fn answer(context: &mut Context, channel: u16, delivery: &Delivery, outcome: &Outcome) {
+fn answer(context: &mut ConnectionContext, channel: u16, delivery: &Delivery, outcome: &Outcome) {
     if !delivery.settled {
         context.send(channel, &disposition(delivery, outcome));
     }
@@ -207,25 +198,13 @@ fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
     })
 }
 
-fn count_transfer(node: &Node) {
-    let counter = match node {
-        Node::Hub(hub, _) => &hub.transfers,
-        Node::Queue(queue) => &queue.transfers,
-        Node::Topic(topic) => &topic.transfers,
-        _ => return,
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
-    count_transfer(node);
+fn store(context: &ConnectionContext, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
+    node.add_request();
     let malformed = |error: crate::amqp::decode::Error| {
-        Problem::new(
-            "amqp:decode-error",
-            format!("a message is malformed: {error}"),
-        )
+        let text = format!("a message is malformed: {error}");
+        Problem::new("amqp:decode-error", text)
     };
-    let limit = context.store.settings.limits.message_bytes_max;
+    let limit = context.broker.settings.limits.message_bytes_max;
     let bytes = delivery.bytes.as_ref();
     let bytes = bytes.map_err(|large| large.problem(limit))?;
     let mut envelope_key = None;
@@ -254,12 +233,12 @@ fn store(context: &Context, node: &Node, delivery: &Delivery) -> Result<(), Prob
 }
 
 fn put(
-    context: &Context,
+    context: &ConnectionContext,
     node: &Node,
     messages: Vec<Message>,
     key: Option<&str>,
 ) -> Result<(), Problem> {
-    let arrival = context.store.arrival();
+    let arrival = context.broker.arrival();
     match node {
         Node::Hub(hub, fixed) => {
             hub.append(messages, key, *fixed, arrival);
@@ -272,9 +251,9 @@ fn put(
             queue.push(messages, first, arrival.now);
             Ok(())
         }
-        _ => Err(Problem::new(
-            "amqp:not-allowed",
-            "nothing is sent to this node",
-        )),
+        _ => {
+            let text = "nothing is sent to this node";
+            Err(Problem::new("amqp:not-allowed", text))
+        }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::amqp::encode;
     use crate::broker::queue::Queue;
-    use crate::settings::{HubSettings, Limits, QueueSettings};
+    use crate::broker::settings::{BrokerLimits, HubSettings, QueueSettings};
     use bytes::BytesMut;
     use std::sync::Arc;
     use twinroute_model::clock::Timestamp;
@@ -145,7 +145,7 @@ mod tests {
 
     fn queue() -> Node {
         let settings = QueueSettings::new("q");
-        let limits = Limits::default();
+        let limits = BrokerLimits::default();
         Node::Queue(Arc::new(Queue::new(
             "q".to_owned(),
             &settings,

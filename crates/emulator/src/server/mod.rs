@@ -3,6 +3,7 @@
 
 mod address;
 mod attach;
+mod context;
 mod control;
 mod entity_management;
 mod incoming;
@@ -21,80 +22,54 @@ mod session_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::store::Store;
-use peer::{Ending, Peer};
+use crate::broker::message_broker::MessageBroker;
+use crate::listener;
+use context::{ConnectionEnding, OUT_BYTES_MAX};
+use peer::Peer;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 * 1024;
-/// Nothing more is read or handed out while this much waits to be written.
-const OUT_BYTES_MAX: usize = 1024 * 1024;
-/// The wait after a failed accept, such as one for want of descriptors.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last frames of a closing connection may take.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Accepts connections until `stop` fires or its sender is gone, then drops them all at once.
 ///
 /// Dropping the future drops them too.
-pub(crate) async fn run(listener: TcpListener, store: Arc<Store>, mut stop: oneshot::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            _ = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    store.connected();
-                    let limit = store.settings.limits.connections_max;
-                    if store.faults().next_connection_refused() || connections.len() >= limit {
-                        continue;
-                    }
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "socket option refused");
-                    }
-                    connections.spawn(enter(stream, Arc::clone(&store)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-    connections.shutdown().await;
+pub(crate) async fn run(
+    listener: TcpListener,
+    connections_max: usize,
+    stop: oneshot::Receiver<()>,
+    broker: Arc<MessageBroker>,
+) {
+    listener::accept(listener, connections_max, stop, |stream| {
+        broker.add_connection();
+        let refused = broker.context.faults.next_connection_refused();
+        (!refused).then(|| enter(stream, Arc::clone(&broker)))
+    })
+    .await;
 }
 
-/// Counts a connection for as long as it is open.
-struct Open(Arc<Store>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
+async fn enter(stream: TcpStream, broker: Arc<MessageBroker>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "socket option refused");
     }
-}
-
-async fn enter(stream: TcpStream, store: Arc<Store>) {
     match websocket::is_http(&stream).await {
-        Some(true) => websocket::serve(stream, store).await,
-        Some(false) => serve(stream, store).await,
+        Some(true) => websocket::serve(stream, |inside| serve(inside, broker)).await,
+        Some(false) => serve(stream, broker).await,
         None => tracing::debug!("a connection on which nothing came"),
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, store: Arc<Store>) {
-    store.open_connections.fetch_add(1, Ordering::Relaxed);
-    let _open = Open(Arc::clone(&store));
-    let mut peer = Peer::new(store);
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<MessageBroker>) {
+    let mut peer = Peer::new(broker);
     match exchange(&mut stream, &mut peer).await {
-        Ok(Ending::Drop) => return,
-        Ok(Ending::Flush) => {}
+        Ok(ConnectionEnding::Drop) => return,
+        Ok(ConnectionEnding::Flush) => {}
         Err(error) => {
             tracing::debug!(%error, "connection lost");
             return;
@@ -110,7 +85,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, store: Arc<Stor
     }
 }
 
-async fn exchange<S>(stream: &mut S, peer: &mut Peer) -> std::io::Result<Ending>
+async fn exchange<S>(stream: &mut S, peer: &mut Peer) -> std::io::Result<ConnectionEnding>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -124,7 +99,7 @@ where
         let step = tokio::select! {
             read = reader.read_buf(&mut input), if waiting < OUT_BYTES_MAX => {
                 if read? == 0 {
-                    return Ok(Ending::Drop);
+                    return Ok(ConnectionEnding::Drop);
                 }
                 peer.feed(&mut input)
             }

@@ -1,6 +1,6 @@
 //! Deliveries to clients, within their credit, window and frame size.
 
-use super::peer::Context;
+use super::context::ConnectionContext;
 use super::session::{Link, Outbound, Sending, Session, Source, UNSETTLED_MAX, Unsettled};
 use crate::amqp::frame::FRAME_HEADER_BYTES;
 use crate::amqp::performative::{Performative, Transfer};
@@ -20,15 +20,15 @@ struct Next {
 }
 
 /// Sends what the session's links have, until credit, window or output is used up.
-pub(super) fn pump(context: &mut Context, session: &mut Session, channel: u16) {
+pub(super) fn pump(context: &mut ConnectionContext, session: &mut Session) {
     let handles: Vec<u32> = session.links.keys().copied().collect();
     for handle in handles {
-        while step(context, session, channel, handle) {}
+        while step(context, session, handle) {}
     }
 }
 
 /// Does one thing for a link; `false` when there is nothing to do.
-fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
+fn step(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> bool {
     if context.is_full() {
         context.paused = true;
         return false;
@@ -38,19 +38,19 @@ fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32)
         return false;
     };
     if link.sending.is_some() {
-        return send_frame(context, session, channel, handle);
+        return send_frame(context, session, handle);
     }
     if link.credit == 0 {
-        return finish_drain(context, session, channel, handle);
+        return finish_drain(context, session, handle);
     }
     let full = held >= UNSETTLED_MAX && matches!(link.source, Source::Queue { .. });
     let next = if full {
         None
     } else {
-        link.next(context.store.now())
+        link.next(context.broker.now())
     };
     let Some(next) = next else {
-        return finish_drain(context, session, channel, handle);
+        return finish_drain(context, session, handle);
     };
     link.credit -= 1;
     link.delivery_count = link.delivery_count.wrapping_add(1);
@@ -69,7 +69,7 @@ fn step(context: &mut Context, session: &mut Session, channel: u16, handle: u32)
     true
 }
 
-fn finish_drain(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
+fn finish_drain(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> bool {
     let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
         return false;
     };
@@ -85,12 +85,12 @@ fn finish_drain(context: &mut Context, session: &mut Session, channel: u16, hand
         link.drain = false;
     }
     if let Some(flow) = flow {
-        context.send(channel, &Performative::Flow(flow));
+        context.send(session.channel, &Performative::Flow(flow));
     }
     false
 }
 
-fn send_frame(context: &mut Context, session: &mut Session, channel: u16, handle: u32) -> bool {
+fn send_frame(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> bool {
     if !session.window_is_open() {
         return false;
     }
@@ -118,7 +118,7 @@ fn send_frame(context: &mut Context, session: &mut Session, channel: u16, handle
     if more {
         link.sending = Some(sending);
     }
-    transfer.put(channel, &payload, &mut context.out);
+    transfer.put(session.channel, &payload, &mut context.out);
     session.send_frame();
     true
 }

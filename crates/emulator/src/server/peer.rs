@@ -1,15 +1,13 @@
 //! The protocol state of one connection: bytes in, bytes out, no socket.
 
-use super::OUT_BYTES_MAX;
+use super::context::{ConnectionContext, ConnectionEnding, FRAME_BYTES_MIN};
 use super::session::{HANDLE_MAX, INCOMING_WINDOW, Link, Session};
 use super::{attach, incoming, outgoing, settle};
-use crate::access::Grants;
 use crate::amqp::encode;
 use crate::amqp::frame::{self, AMQP_HEADER, Frame, HEADER_BYTES, Kind, SASL_HEADER};
 use crate::amqp::performative::{self, Begin, Detach, Flow, Open, Performative};
-use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
-use crate::store::Store;
+use crate::broker::message_broker::MessageBroker;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +15,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The smallest frame size a peer may ask for (AMQP 1.0 part 2 §2.4.1).
-const FRAME_BYTES_MIN: u32 = 512;
 /// The highest channel number, as the service gives it.
 const CHANNEL_MAX: u16 = 4_999;
 /// Sessions on one connection.
@@ -28,15 +24,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// A connection that put no token within this time is dropped, as the service does.
 const TOKEN_WAIT: Duration = Duration::from_secs(20);
 const MECHANISMS: [&str; 4] = ["MSSBCBS", "PLAIN", "ANONYMOUS", "EXTERNAL"];
-
-/// How a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// After what waits has been written.
-    Flush,
-    /// At once.
-    Drop,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -50,69 +37,20 @@ enum Phase {
 pub(crate) struct Peer {
     phase: Phase,
     sessions: BTreeMap<u16, Session>,
-    context: Context,
+    context: ConnectionContext,
     keep_alive: Option<Duration>,
     last_written: Instant,
     next_tick: Instant,
     opened_at: Instant,
 }
 
-/// What the handlers of one session share with the connection.
-pub(super) struct Context {
-    pub(super) store: Arc<Store>,
-    pub(super) wake: Arc<Notify>,
-    pub(super) grants: Grants,
-    pub(super) out: BytesMut,
-    pub(super) remote_frame_bytes_max: usize,
-    /// Set when deliveries stopped because too much waits to be written.
-    pub(super) paused: bool,
-    delayed: BTreeMap<(Instant, u64), (u16, Performative)>,
-    delayed_count: u64,
-}
-
-impl Context {
-    pub(super) fn send(&mut self, channel: u16, performative: &Performative) {
-        performative.put(channel, &[], &mut self.out);
-    }
-
-    /// Sends after `wait`.
-    pub(super) fn send_later(&mut self, wait: Duration, channel: u16, performative: Performative) {
-        self.delayed_count += 1;
-        self.delayed.insert(
-            (Instant::now() + wait, self.delayed_count),
-            (channel, performative),
-        );
-    }
-
-    /// Closes the connection with an error.
-    pub(super) fn close(&mut self, condition: &str, description: &str) -> Ending {
-        let problem = Problem::new(condition, description);
-        self.send(0, &Performative::Close(Some(problem)));
-        Ending::Flush
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.out.len() >= OUT_BYTES_MAX
-    }
-}
-
 impl Peer {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        let everything = !store.settings.require_tokens;
+    pub(crate) fn new(broker: Arc<MessageBroker>) -> Self {
         let now = Instant::now();
         Self {
             phase: Phase::Header,
             sessions: BTreeMap::new(),
-            context: Context {
-                store,
-                wake: Arc::new(Notify::new()),
-                grants: Grants::new(everything),
-                out: BytesMut::new(),
-                remote_frame_bytes_max: FRAME_BYTES_MIN as usize,
-                paused: false,
-                delayed: BTreeMap::new(),
-                delayed_count: 0,
-            },
+            context: ConnectionContext::new(broker),
             keep_alive: None,
             last_written: now,
             next_tick: now + TICK,
@@ -134,16 +72,12 @@ impl Peer {
 
     /// When [`Peer::tick`] wants to be called.
     pub(crate) fn next_timer(&self) -> Instant {
-        let delayed = self
-            .context
-            .delayed
-            .first_key_value()
-            .map(|((at, _), _)| *at);
-        delayed.map_or(self.next_tick, |at| at.min(self.next_tick))
+        let due = self.context.next_due();
+        due.map_or(self.next_tick, |at| at.min(self.next_tick))
     }
 
     /// Takes what was read; leaves an unfinished frame in `input`.
-    pub(crate) fn feed(&mut self, input: &mut BytesMut) -> Result<(), Ending> {
+    pub(crate) fn feed(&mut self, input: &mut BytesMut) -> Result<(), ConnectionEnding> {
         loop {
             if matches!(self.phase, Phase::Header | Phase::AmqpHeader) {
                 if input.len() < HEADER_BYTES {
@@ -153,7 +87,7 @@ impl Peer {
                 self.header(&header)?;
                 continue;
             }
-            let bytes_max = self.context.store.settings.limits.frame_bytes_max;
+            let bytes_max = self.context.broker.settings.limits.frame_bytes_max;
             match frame::take(input, bytes_max) {
                 Ok(Some(frame)) => self.frame(frame)?,
                 Ok(None) => break,
@@ -167,7 +101,7 @@ impl Peer {
     }
 
     /// Called when something was written: delivers more if that had to wait.
-    pub(crate) fn written(&mut self) -> Result<(), Ending> {
+    pub(crate) fn written(&mut self) -> Result<(), ConnectionEnding> {
         self.last_written = Instant::now();
         if std::mem::take(&mut self.context.paused) {
             self.pump()
@@ -177,26 +111,18 @@ impl Peer {
     }
 
     /// Delivers what is there for links with credit.
-    pub(crate) fn pump(&mut self) -> Result<(), Ending> {
-        for (channel, session) in &mut self.sessions {
-            attach::retry_waiting(&mut self.context, session, *channel);
-            outgoing::pump(&mut self.context, session, *channel);
+    pub(crate) fn pump(&mut self) -> Result<(), ConnectionEnding> {
+        for session in self.sessions.values_mut() {
+            attach::retry_waiting(&mut self.context, session);
+            outgoing::pump(&mut self.context, session);
         }
         Ok(())
     }
 
     /// Does what depends on time.
-    pub(crate) fn tick(&mut self) -> Result<(), Ending> {
+    pub(crate) fn tick(&mut self) -> Result<(), ConnectionEnding> {
         let now = Instant::now();
-        while let Some(due) = self
-            .context
-            .delayed
-            .first_entry()
-            .filter(|due| due.key().0 <= now)
-        {
-            let (channel, performative) = due.remove();
-            self.context.send(channel, &performative);
-        }
+        self.context.send_due(now);
         if now < self.next_tick {
             return Ok(());
         }
@@ -212,13 +138,13 @@ impl Peer {
             let text = "no token was put in time";
             return Err(self.context.close("amqp:unauthorized-access", text));
         }
-        for (channel, session) in &mut self.sessions {
-            attach::review(&mut self.context, session, *channel);
+        for session in self.sessions.values_mut() {
+            attach::review(&mut self.context, session);
         }
         self.pump()
     }
 
-    fn header(&mut self, header: &[u8]) -> Result<(), Ending> {
+    fn header(&mut self, header: &[u8]) -> Result<(), ConnectionEnding> {
         if header == SASL_HEADER && self.phase == Phase::Header {
             self.context.out.extend_from_slice(&SASL_HEADER);
             let names = MECHANISMS.iter().map(|name| Value::symbol(*name)).collect();
@@ -232,7 +158,7 @@ impl Peer {
             return Ok(());
         }
         // AMQP 1.0 part 2 §2.2: an unknown header is answered with one that would do.
-        Err(Ending::Flush)
+        Err(ConnectionEnding::Flush)
     }
 
     fn sasl(&mut self, code: u8, field: Value) {
@@ -241,7 +167,7 @@ impl Peer {
         });
     }
 
-    fn frame(&mut self, frame: Frame) -> Result<(), Ending> {
+    fn frame(&mut self, frame: Frame) -> Result<(), ConnectionEnding> {
         if self.phase == Phase::SaslInit {
             return self.sasl_init(&frame);
         }
@@ -268,14 +194,14 @@ impl Peer {
         }
     }
 
-    fn sasl_init(&mut self, frame: &Frame) -> Result<(), Ending> {
+    fn sasl_init(&mut self, frame: &Frame) -> Result<(), ConnectionEnding> {
         let (mechanism, response) = match performative::read_sasl_init(&frame.body) {
             Ok(init) if frame.kind == Kind::Sasl => init,
-            _ => return Err(Ending::Drop),
+            _ => return Err(ConnectionEnding::Drop),
         };
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
-                let grant = self.context.store.rules.plain(&response);
+                let grant = self.context.broker.rules.plain(&response);
                 if let Some(grant) = grant {
                     self.context.grants.add_plain(grant);
                 }
@@ -286,11 +212,15 @@ impl Peer {
         // AMQP 1.0 part 5 §5.3.3.6: 0 is ok, 1 is a failed authentication.
         self.sasl(0x44, Value::Ubyte(u8::from(!accepted)));
         self.phase = Phase::AmqpHeader;
-        if accepted { Ok(()) } else { Err(Ending::Flush) }
+        if accepted {
+            Ok(())
+        } else {
+            Err(ConnectionEnding::Flush)
+        }
     }
 
-    fn open(&mut self, open: &Open) -> Result<(), Ending> {
-        let frame_bytes_max = self.context.store.settings.limits.frame_bytes_max;
+    fn open(&mut self, open: &Open) -> Result<(), ConnectionEnding> {
+        let frame_bytes_max = self.context.broker.settings.limits.frame_bytes_max;
         let remote = open
             .max_frame_bytes
             .unwrap_or(u32::MAX)
@@ -312,21 +242,26 @@ impl Peer {
         Ok(())
     }
 
-    fn running(&mut self, channel: u16, input: Performative, body: Bytes) -> Result<(), Ending> {
+    fn running(
+        &mut self,
+        channel: u16,
+        input: Performative,
+        body: Bytes,
+    ) -> Result<(), ConnectionEnding> {
         let context = &mut self.context;
         let Some(session) = self.sessions.get_mut(&channel) else {
             return self.without_session(channel, input);
         };
         match input {
-            Performative::Attach(attach) => attach::attach(context, session, channel, *attach),
-            Performative::Flow(flow) => link_flow(context, session, channel, &flow),
+            Performative::Attach(attach) => attach::attach(context, session, *attach),
+            Performative::Flow(flow) => link_flow(context, session, &flow),
             Performative::Transfer(transfer) => {
-                return incoming::transfer(context, session, channel, transfer, body);
+                return incoming::transfer(context, session, transfer, body);
             }
             Performative::Disposition(disposition) => {
-                settle::disposition(context, session, channel, &disposition);
+                settle::disposition(context, session, &disposition);
             }
-            Performative::Detach(detach) => detached(context, session, channel, &detach),
+            Performative::Detach(detach) => detached(context, session, &detach),
             Performative::End(_) => {
                 context.send(channel, &Performative::End(None));
                 self.drop_session(channel);
@@ -339,7 +274,11 @@ impl Peer {
         Ok(())
     }
 
-    fn without_session(&mut self, channel: u16, input: Performative) -> Result<(), Ending> {
+    fn without_session(
+        &mut self,
+        channel: u16,
+        input: Performative,
+    ) -> Result<(), ConnectionEnding> {
         match input {
             Performative::Begin(begin) => self.begin(channel, &begin),
             Performative::Close(_) => self.closed(),
@@ -351,12 +290,12 @@ impl Peer {
         }
     }
 
-    fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Ending> {
+    fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), ConnectionEnding> {
         if self.sessions.len() >= SESSIONS_MAX || channel > CHANNEL_MAX {
             let text = "too many sessions";
             return Err(self.context.close("amqp:resource-limit-exceeded", text));
         }
-        self.sessions.insert(channel, Session::new(begin));
+        self.sessions.insert(channel, Session::new(channel, begin));
         let answer = Begin {
             remote_channel: Some(channel),
             next_outgoing_id: 0,
@@ -368,9 +307,9 @@ impl Peer {
         Ok(())
     }
 
-    fn closed(&mut self) -> Result<(), Ending> {
+    fn closed(&mut self) -> Result<(), ConnectionEnding> {
         self.context.send(0, &Performative::Close(None));
-        Err(Ending::Flush)
+        Err(ConnectionEnding::Flush)
     }
 
     fn drop_session(&mut self, channel: u16) {
@@ -388,27 +327,27 @@ impl Drop for Peer {
     }
 }
 
-fn link_flow(context: &mut Context, session: &mut Session, channel: u16, flow: &Flow) {
+fn link_flow(context: &mut ConnectionContext, session: &mut Session, flow: &Flow) {
     session.remote_flow(flow);
     if let Some(handle) = flow.handle {
         session.credit(handle, flow);
         if flow.echo
             && let Some(answer) = session.link_flow(handle)
         {
-            context.send(channel, &Performative::Flow(answer));
+            context.send(session.channel, &Performative::Flow(answer));
         }
     } else if flow.echo {
         let answer = session.flow();
-        context.send(channel, &Performative::Flow(answer));
+        context.send(session.channel, &Performative::Flow(answer));
     }
 }
 
-fn detached(context: &mut Context, session: &mut Session, channel: u16, detach: &Detach) {
+fn detached(context: &mut ConnectionContext, session: &mut Session, detach: &Detach) {
     if session.closing.remove(&detach.handle) {
         return;
     }
     if let Some(waiting) = session.waiting.remove(&detach.handle) {
-        return attach::refuse(context, session, channel, &waiting.asked, None);
+        return attach::refuse(context, session, &waiting.asked, None);
     }
     if let Some(link) = session.links.remove(&detach.handle) {
         link.close();
@@ -417,6 +356,6 @@ fn detached(context: &mut Context, session: &mut Session, channel: u16, detach: 
             closed: detach.closed,
             error: None,
         };
-        context.send(channel, &Performative::Detach(answer));
+        context.send(session.channel, &Performative::Detach(answer));
     }
 }

@@ -3,7 +3,7 @@
 use crate::amqp::message;
 use crate::amqp::performative::Attach;
 use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find};
+use crate::amqp::value::{Value, find, symbols};
 use crate::broker::hub::{Hub, Start};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -75,25 +75,18 @@ impl PartitionReader {
             return Some(bytes);
         }
         let state = log.state();
-        let time = |at: Timestamp| Value::Timestamp(at.unix_millis());
         let last = state.last_enqueued_at.unwrap_or(now);
-        let annotations = [
+        let last_offset = Value::string(state.last_offset.to_string());
+        let metrics = symbols([
             (
                 "last_enqueued_sequence_number",
                 Value::Long(state.last_sequence),
             ),
-            (
-                "last_enqueued_offset",
-                Value::string(state.last_offset.to_string()),
-            ),
-            ("last_enqueued_time_utc", time(last)),
-            ("runtime_info_retrieval_time_utc", time(now)),
-        ];
-        let annotations = annotations.map(|(name, value)| (Value::symbol(name), value));
-        Some(message::with_delivery_annotations(
-            annotations.to_vec(),
-            &bytes,
-        ))
+            ("last_enqueued_offset", last_offset),
+            ("last_enqueued_time_utc", Value::time(last)),
+            ("runtime_info_retrieval_time_utc", Value::time(now)),
+        ]);
+        Some(message::with_delivery_annotations(metrics, &bytes))
     }
 }
 

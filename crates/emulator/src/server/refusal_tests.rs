@@ -1,11 +1,12 @@
 //! What is refused on the wire, without a socket.
 
 use super::peer::Peer;
-use super::tests::{NOW, attach, attach_with, body, open, put, store, written};
+use super::tests::{NOW, attach, attach_with, body, broker_of, open, put, store, written};
 use crate::amqp::message;
 use crate::amqp::performative::{self, Attach, Performative, Transfer};
-use crate::settings::{HubSettings, Limits, QueueSettings, Settings, TopicSettings};
-use crate::store::Store;
+use crate::broker::settings::{
+    BrokerLimits, BrokerSettings, HubSettings, QueueSettings, TopicSettings,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 use twinroute_model::clock::ManualClock;
@@ -25,17 +26,17 @@ fn outcomes(written: &[(Performative, Bytes)]) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn a_message_over_the_limit_is_rejected_and_its_link_and_connection_stay() {
-    let settings = Settings {
+    let settings = BrokerSettings {
         require_tokens: false,
         hubs: vec![HubSettings::new("hub")],
         queues: vec![QueueSettings::new("queue")],
-        limits: Limits {
+        limits: BrokerLimits {
             message_bytes_max: 100,
-            ..Limits::default()
+            ..BrokerLimits::default()
         },
-        ..Settings::default()
+        ..BrokerSettings::default()
     };
-    let store = Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap());
+    let store = broker_of(settings, Arc::new(ManualClock::new(NOW)));
     let part = |id, more, format| {
         Performative::Transfer(Transfer {
             handle: 0,
@@ -78,14 +79,14 @@ async fn a_message_over_the_limit_is_rejected_and_its_link_and_connection_stay()
 
 #[tokio::test]
 async fn nothing_is_sent_to_a_subscription_or_received_from_a_topic_or_hub() {
-    let settings = Settings {
+    let settings = BrokerSettings {
         require_tokens: false,
         hubs: vec![HubSettings::new("hub")],
         queues: vec![QueueSettings::new("queue")],
         topics: vec![TopicSettings::new("topic", &["one"])],
-        ..Settings::default()
+        ..BrokerSettings::default()
     };
-    let store = Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap());
+    let store = broker_of(settings, Arc::new(ManualClock::new(NOW)));
     for (receiver, address, expect) in [
         (false, "topic/Subscriptions/one", Some("amqp:not-allowed")),
         (false, "queue/$DeadLetterQueue", Some("amqp:not-allowed")),

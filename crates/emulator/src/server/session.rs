@@ -2,8 +2,8 @@
 
 use super::address::Node;
 use super::reader::PartitionReader;
-use crate::access::AccessClaim;
 use crate::amqp::performative::{Attach, Begin, Flow};
+use crate::broker::access::AccessClaim;
 use crate::broker::queue::{Mode, Queue};
 use crate::broker::session::SessionHold;
 use crate::broker::stored::Token;
@@ -20,6 +20,7 @@ pub(super) const HANDLE_MAX: u32 = 255;
 pub(super) const UNSETTLED_MAX: usize = 5_000;
 
 pub(super) struct Session {
+    pub(super) channel: u16,
     pub(super) links: BTreeMap<u32, Link>,
     /// Receivers that wait for a free session of a queue, by handle.
     pub(super) waiting: BTreeMap<u32, WaitingAttach>,
@@ -108,8 +109,9 @@ pub(super) enum Source {
 }
 
 impl Session {
-    pub(super) fn new(begin: &Begin) -> Self {
+    pub(super) fn new(channel: u16, begin: &Begin) -> Self {
         Self {
+            channel,
             links: BTreeMap::new(),
             waiting: BTreeMap::new(),
             closing: BTreeSet::new(),

@@ -1,12 +1,12 @@
 //! Session receivers on the wire, without a socket.
 
 use super::peer::Peer;
-use super::tests::{attach_with, body, flow, open, put, transfer, written};
+use super::tests::{attach_with, body, broker_of, flow, open, put, transfer, written};
 use crate::amqp::encode;
 use crate::amqp::performative::{Attach, Detach, Performative};
 use crate::amqp::value::Value;
-use crate::settings::{QueueSettings, Settings, TopicSettings};
-use crate::store::Store;
+use crate::broker::message_broker::MessageBroker;
+use crate::broker::settings::{BrokerSettings, QueueSettings, TopicSettings};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use twinroute_model::clock::{ManualClock, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-fn store() -> (Arc<Store>, Arc<ManualClock>) {
+fn store() -> (Arc<MessageBroker>, Arc<ManualClock>) {
     let mut by_session = QueueSettings::new("by-session");
     by_session.requires_session = true;
     let mut topic = TopicSettings::new("topic", &["plain", "by-session"]);
     topic.subscriptions[1].requires_session = true;
-    let settings = Settings {
+    let settings = BrokerSettings {
         require_tokens: false,
         queues: vec![QueueSettings::new("queue"), by_session],
         topics: vec![topic],
-        ..Settings::default()
+        ..BrokerSettings::default()
     };
     let clock = Arc::new(ManualClock::new(NOW));
-    let store = Store::new(settings, Arc::clone(&clock) as _).unwrap();
-    (Arc::new(store), clock)
+    let store = broker_of(settings, Arc::clone(&clock) as _);
+    (store, clock)
 }
 
 /// A receiver with a session filter: a name, or null for the next session.
@@ -63,7 +63,7 @@ struct Wire {
 }
 
 impl Wire {
-    fn new(store: &Arc<Store>) -> Self {
+    fn new(store: &Arc<MessageBroker>) -> Self {
         let mut wire = Self {
             peer: Peer::new(Arc::clone(store)),
             input: open(None),

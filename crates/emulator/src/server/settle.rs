@@ -1,6 +1,6 @@
 //! Dispositions from receivers.
 
-use super::peer::Context;
+use super::context::ConnectionContext;
 use super::session::{Session, Unsettled};
 use crate::amqp::performative::{Disposition, Performative};
 use crate::amqp::state::{Outcome, Problem};
@@ -12,9 +12,8 @@ const DEAD_LETTER: &str = "com.microsoft:dead-letter";
 
 /// Settles what a disposition names and confirms it with the same outcome.
 pub(super) fn disposition(
-    context: &mut Context,
+    context: &mut ConnectionContext,
     session: &mut Session,
-    channel: u16,
     asked: &Disposition,
 ) {
     if !asked.receiver {
@@ -32,7 +31,13 @@ pub(super) fn disposition(
         .collect();
     if ids.is_empty() && !asked.settled {
         // Events of a hub are not held; their receivers still want a confirmation.
-        confirm(context, channel, asked.first, last, asked.state.clone());
+        confirm(
+            context,
+            session.channel,
+            asked.first,
+            last,
+            asked.state.clone(),
+        );
     }
     for id in ids {
         let Some(outcome) = &outcome else { continue };
@@ -51,14 +56,14 @@ pub(super) fn disposition(
                 Ok(()) => asked.state.clone(),
                 Err(problem) => Outcome::rejected(problem).value(),
             };
-            confirm(context, channel, id, id, state);
+            confirm(context, session.channel, id, id, state);
         }
     }
 }
 
-fn settle(context: &Context, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
+fn settle(context: &ConnectionContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
     held.queue
-        .settle(held.token, settlement(outcome), context.store.now())
+        .settle(held.token, settlement(outcome), context.broker.now())
 }
 
 fn settlement(outcome: &Outcome) -> Settlement {
@@ -84,7 +89,7 @@ fn settlement(outcome: &Outcome) -> Settlement {
     }
 }
 
-fn confirm(context: &mut Context, channel: u16, first: u32, last: u32, state: Value) {
+fn confirm(context: &mut ConnectionContext, channel: u16, first: u32, last: u32, state: Value) {
     let answer = Disposition {
         receiver: false,
         first,

@@ -1,29 +1,35 @@
 //! The protocol state machine without a socket.
 
-use super::peer::{Ending, Peer};
+use super::context::ConnectionEnding;
+use super::peer::Peer;
 use crate::amqp::frame::{self, AMQP_HEADER, Frame, Kind, SASL_HEADER};
 use crate::amqp::performative::{self, Attach, Begin, Flow, Open, Performative, Transfer};
 use crate::amqp::state::Outcome;
 use crate::amqp::value::Value;
 use crate::amqp::{encode, message};
-use crate::settings::{HubSettings, QueueSettings, Settings};
-use crate::store::Store;
+use crate::broker::message_broker::MessageBroker;
+use crate::broker::settings::{BrokerSettings, HubSettings, QueueSettings};
+use crate::service_context::ServiceContext;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::clock::{Clock, ManualClock, Timestamp};
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-pub(super) fn store() -> Arc<Store> {
-    let settings = Settings {
+pub(super) fn broker_of(settings: BrokerSettings, clock: Arc<dyn Clock>) -> Arc<MessageBroker> {
+    Arc::new(MessageBroker::new(settings, ServiceContext::new(clock), None).unwrap())
+}
+
+pub(super) fn store() -> Arc<MessageBroker> {
+    let settings = BrokerSettings {
         require_tokens: false,
         hubs: vec![HubSettings::new("hub")],
         queues: vec![QueueSettings::new("queue")],
-        ..Settings::default()
+        ..BrokerSettings::default()
     };
-    Arc::new(Store::new(settings, Arc::new(ManualClock::new(NOW))).unwrap())
+    broker_of(settings, Arc::new(ManualClock::new(NOW)))
 }
 
 pub(super) fn put(performative: Performative, payload: &[u8], out: &mut BytesMut) {
@@ -295,7 +301,7 @@ proptest! {
         }
         input.extend_from_slice(&junk);
         let ended = peer.feed(&mut input);
-        prop_assert!(matches!(ended, Ok(()) | Err(Ending::Flush | Ending::Drop)));
+        prop_assert!(matches!(ended, Ok(()) | Err(ConnectionEnding::Flush | ConnectionEnding::Drop)));
     }
 
     #[test]
@@ -343,7 +349,7 @@ proptest! {
             put(performative, if kind == 1 { &payload } else { &[] }, &mut input);
         }
         let ended = peer.feed(&mut input);
-        prop_assert!(matches!(ended, Ok(()) | Err(Ending::Flush | Ending::Drop)));
+        prop_assert!(matches!(ended, Ok(()) | Err(ConnectionEnding::Flush | ConnectionEnding::Drop)));
     }
 }
 
@@ -366,5 +372,5 @@ async fn sasl_offers_what_the_clients_need() {
     frame::put(Kind::Sasl, 0, &mut plain, |out| {
         encode::described(0x41, &init, out)
     });
-    assert_eq!(peer.feed(&mut plain), Err(Ending::Flush));
+    assert_eq!(peer.feed(&mut plain), Err(ConnectionEnding::Flush));
 }

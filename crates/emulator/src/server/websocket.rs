@@ -3,14 +3,12 @@
 //! The path and the subprotocol are the service's: `/$servicebus/websocket` and `AMQPWSB10`; rhea asks
 //! for both that and `amqp`.
 
-use crate::store::Store;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -36,8 +34,11 @@ pub(super) async fn is_http(stream: &TcpStream) -> Option<bool> {
     }
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(stream: TcpStream, store: Arc<Store>) {
+/// Serves one connection to its end: `inside` gets what its messages carry.
+pub(super) async fn serve<F: Future<Output = ()>>(
+    stream: TcpStream,
+    inside: impl FnOnce(DuplexStream) -> F,
+) {
     let config = WebSocketConfig::default()
         .write_buffer_size(0)
         .max_write_buffer_size(2 * PIPE_BYTES)
@@ -50,7 +51,7 @@ pub(super) async fn serve(stream: TcpStream, store: Arc<Store>) {
         Err(_) => return tracing::debug!("no WebSocket handshake in time"),
     };
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
-    tokio::join!(super::serve(near, store), pump(socket, far));
+    tokio::join!(inside(near), pump(socket, far));
 }
 
 #[allow(
@@ -81,7 +82,7 @@ fn refusal(status: u16, text: &str) -> ErrorResponse {
 }
 
 /// Carries bytes both ways until one side ends.
-async fn pump(socket: WebSocketStream<TcpStream>, pipe: tokio::io::DuplexStream) {
+async fn pump(socket: WebSocketStream<TcpStream>, pipe: DuplexStream) {
     let (sending, receiving) = socket.split();
     let (reader, writer) = tokio::io::split(pipe);
     tokio::select! {
@@ -91,7 +92,7 @@ async fn pump(socket: WebSocketStream<TcpStream>, pipe: tokio::io::DuplexStream)
 }
 
 async fn outwards(
-    mut reader: ReadHalf<tokio::io::DuplexStream>,
+    mut reader: ReadHalf<DuplexStream>,
     mut sending: futures_util::stream::SplitSink<WebSocketStream<TcpStream>, Message>,
 ) {
     let mut chunk = vec![0; PIPE_BYTES];
@@ -107,7 +108,7 @@ async fn outwards(
 
 async fn inwards(
     mut receiving: futures_util::stream::SplitStream<WebSocketStream<TcpStream>>,
-    mut writer: WriteHalf<tokio::io::DuplexStream>,
+    mut writer: WriteHalf<DuplexStream>,
 ) {
     while let Some(Ok(message)) = receiving.next().await {
         match message {

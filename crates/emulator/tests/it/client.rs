@@ -12,7 +12,8 @@ use fe2o3_amqp::{Connection, Delivery, Receiver, Sendable, Sender, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, HubSettings, QueueSettings, Settings, TopicSettings,
+    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
+    QueueSettings, Settings, TopicSettings,
 };
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::sas::service_bus_token;
@@ -23,10 +24,16 @@ const BATCH_FORMAT: u32 = 0x8001_3700;
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        hubs: vec![HubSettings::new("hub")],
-        topics: vec![TopicSettings::new("topic", &["one", "two"])],
-        queues: vec![QueueSettings::new("queue")],
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            topics: vec![TopicSettings::new("topic", &["one", "two"])],
+            queues: vec![QueueSettings::new("queue")],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     }
 }

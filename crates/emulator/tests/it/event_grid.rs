@@ -4,7 +4,7 @@ use crate::client::{self, WAIT};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinroute_emulator::{Counts, Emulator, PostAnswer};
+use twinroute_emulator::{Emulator, IntakeCounts, PostAnswer};
 
 const EVENT: &str = r#"{"id":"1","source":"s","type":"t","specversion":"1.0","data":{"n":1}}"#;
 const QUERY: &str = "?api-version=2018-01-01";
@@ -32,14 +32,17 @@ async fn post(emulator: &Emulator, query: &str, key: &str, body: &str) -> String
 #[tokio::test]
 async fn posts_are_checked_stored_and_readable() {
     let emulator = client::emulator().await;
-    let store = emulator.store();
     let key = emulator.topic_key2("grid");
     let body = format!("[{EVENT},{EVENT}]");
     let accepted = post(&emulator, QUERY, &key, &body).await;
     assert!(accepted.starts_with("HTTP/1.1 200"), "{accepted}");
     assert!(accepted.ends_with("\r\n\r\n"), "{accepted}");
-    store.wait_for_topic_events("grid", 2, WAIT).await.unwrap();
-    let events = store.topic_events("grid");
+    emulator
+        .event_grid()
+        .wait_for("grid", 2, WAIT)
+        .await
+        .unwrap();
+    let events = emulator.event_grid().events("grid");
     assert_eq!(events[0].text(), EVENT);
     assert_eq!((events[1].number, events[1].post), (2, 1));
 
@@ -60,8 +63,8 @@ async fn posts_are_checked_stored_and_readable() {
         );
     }
     assert_eq!(
-        store.topic_counts("grid"),
-        Counts {
+        emulator.event_grid().counts("grid"),
+        IntakeCounts {
             requests: 5,
             stored: 2
         }
@@ -74,7 +77,7 @@ async fn posts_are_checked_stored_and_readable() {
     assert_eq!(json["events"][0]["number"], 2);
     assert_eq!(json["events"][0]["event"]["data"]["n"], 1);
 
-    store.set_topic_keys("grid", "bmV3", "bmV3ZXI=");
+    emulator.event_grid().set_keys("grid", "bmV3", "bmV3ZXI=");
     assert!(
         post(&emulator, QUERY, &key, &body)
             .await
@@ -114,6 +117,6 @@ async fn scripted_answers_come_once() {
             .is_err()
     );
     assert!(send().await.starts_with("HTTP/1.1 200"));
-    assert_eq!(emulator.store().counts("hub"), Counts::default());
-    assert_eq!(emulator.store().topic_counts("grid").stored, 3);
+    assert_eq!(emulator.broker().counts("hub"), IntakeCounts::default());
+    assert_eq!(emulator.event_grid().counts("grid").stored, 3);
 }

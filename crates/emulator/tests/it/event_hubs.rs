@@ -5,6 +5,7 @@ use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::types::messaging::{Body, Outcome};
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Receiver, Sender};
+use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::KeySlot;
 
@@ -18,9 +19,9 @@ async fn a_batch_is_unpacked_and_read_back() {
     let members = (1..=50).map(|n| message(&format!("m-{n}"), format!("{n}").as_bytes()));
     let sent = sender.send(batch(members.collect())).await.unwrap();
     assert!(matches!(sent, Outcome::Accepted(_)));
-    emulator.store().wait_for("hub", 51, WAIT).await.unwrap();
+    emulator.broker().wait_for("hub", 51, WAIT).await.unwrap();
 
-    let events = emulator.store().hub_events("hub");
+    let events = emulator.broker().hub_events("hub");
     let ids: Vec<_> = events
         .iter()
         .map(|event| event.message_id.clone().unwrap())
@@ -57,7 +58,7 @@ async fn a_large_message_crosses_in_many_frames_both_ways() {
     let mut sender = client.sender("hub/Partitions/0").await;
     let large: Vec<u8> = (0..400_000u32).map(|n| (n % 251) as u8).collect();
     sender.send(message("large", &large)).await.unwrap();
-    assert_eq!(&emulator.store().hub_events("hub")[0].body[..], &large[..]);
+    assert_eq!(&emulator.broker().hub_events("hub")[0].body[..], &large[..]);
     let address = "hub/ConsumerGroups/$default/Partitions/0";
     let mut receiver = Receiver::attach(&mut client.session, "read", address)
         .await
@@ -167,7 +168,7 @@ async fn plain_with_the_key_needs_no_token() {
         .await
         .unwrap();
     sender.send(message("m", b"x")).await.unwrap();
-    assert_eq!(emulator.store().counts("hub").stored, 1);
+    assert_eq!(emulator.broker().counts("hub").stored, 1);
 }
 
 #[tokio::test]
@@ -176,7 +177,7 @@ async fn new_keys_detach_links_and_refuse_old_tokens() {
     let mut client = Client::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
     sender.send(message("m", b"x")).await.unwrap();
-    emulator.store().set_shared_access_keys("new", "newer");
+    emulator.broker().set_shared_access_keys("new", "newer");
     let error = tokio::time::timeout(WAIT, sender.on_detach())
         .await
         .unwrap();
@@ -197,10 +198,11 @@ async fn new_keys_detach_links_and_refuse_old_tokens() {
 #[tokio::test]
 async fn a_key_that_is_regenerated_ends_its_own_links_and_no_others() {
     let emulator = client::emulator().await;
-    let store = emulator.store();
     let mut client = Client::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
-    let fresh = store.regenerate_shared_access_key(KeySlot::Secondary);
+    let fresh = emulator
+        .broker()
+        .regenerate_shared_access_key(KeySlot::Secondary);
     let text = emulator.connection_string("hub", KeySlot::Secondary);
     assert!(
         text.contains(&format!("SharedAccessKey={fresh};")),
@@ -210,7 +212,9 @@ async fn a_key_that_is_regenerated_ends_its_own_links_and_no_others() {
     let kept = tokio::time::timeout(Duration::from_millis(500), sender.on_detach()).await;
     assert!(kept.is_err(), "the primary key signed its token");
     sender.send(message("m", b"x")).await.unwrap();
-    let next = store.regenerate_shared_access_key(KeySlot::Primary);
+    let next = emulator
+        .broker()
+        .regenerate_shared_access_key(KeySlot::Primary);
     assert_ne!(next, fresh);
     let error = tokio::time::timeout(WAIT, sender.on_detach()).await;
     let error = format!("{:?}", error.unwrap());
@@ -224,12 +228,13 @@ async fn what_was_stored_survives_a_restart_on_the_same_port() {
     let mut client = Client::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
     sender.send(message("before", b"x")).await.unwrap();
+    let broker = Arc::clone(emulator.broker());
     let stopped = emulator.shutdown().await;
     tokio::time::timeout(WAIT, client.connection.on_close())
         .await
         .unwrap()
         .unwrap_err();
-    assert_eq!(stopped.store().hub_events("hub").len(), 1);
+    assert_eq!(broker.hub_events("hub").len(), 1);
     let emulator = stopped.restart().await.unwrap();
     assert_eq!(emulator.amqp_address(), address);
     let mut client = Client::connect(&emulator).await;
@@ -239,15 +244,15 @@ async fn what_was_stored_survives_a_restart_on_the_same_port() {
         .send(message("after", b"x"))
         .await
         .unwrap();
-    let events = emulator.store().hub_events("hub");
+    let events = emulator.broker().hub_events("hub");
     let ids: Vec<_> = events
         .iter()
         .filter_map(|event| event.message_id.as_deref())
         .collect();
     assert_eq!(ids, ["before", "after"]);
-    assert_eq!(emulator.store().connections(), 2);
+    assert_eq!(emulator.broker().connections(), 2);
     let late = emulator
-        .store()
+        .broker()
         .wait_for("hub", 3, Duration::from_millis(1))
         .await
         .unwrap_err();

@@ -4,7 +4,7 @@ use crate::client::{self, Client, WAIT, message};
 use fe2o3_amqp::types::messaging::Outcome;
 use fe2o3_amqp::{Connection, Sender};
 use std::time::Duration;
-use twinroute_emulator::{Counts, SendAnswer};
+use twinroute_emulator::{IntakeCounts, SendAnswer};
 
 #[tokio::test]
 async fn outcomes_are_answered_in_the_order_of_the_script() {
@@ -37,8 +37,8 @@ async fn outcomes_are_answered_in_the_order_of_the_script() {
     assert!(matches!(outcomes[3], Outcome::Accepted(_)));
     assert!(matches!(outcomes[4], Outcome::Accepted(_)));
     assert_eq!(
-        emulator.store().counts("hub"),
-        Counts {
+        emulator.broker().counts("hub"),
+        IntakeCounts {
             requests: 5,
             stored: 2
         }
@@ -57,7 +57,7 @@ async fn a_stalled_send_gets_no_answer_and_a_later_one_does() {
     sender.send(message("b", b"x")).await.unwrap();
     let waited = tokio::time::timeout(Duration::from_millis(1), stalled).await;
     assert!(waited.is_err(), "{waited:?}");
-    assert_eq!(emulator.store().counts("topic").stored, 2);
+    assert_eq!(emulator.broker().counts("topic").stored, 2);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn links_and_connections_end_as_told() {
         let ended = tokio::time::timeout(WAIT, ended).await;
         assert_eq!(ended, Ok(true), "{answer:?}");
         assert_eq!(
-            emulator.store().counts("queue").stored,
+            emulator.broker().counts("queue").stored,
             stored,
             "{answer:?}"
         );

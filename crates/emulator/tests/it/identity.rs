@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    ApplicationSettings, Door, Emulator, Faults, IdentitySettings, ManagedIdentitySettings,
-    Settings, TlsPorts, TokenAnswer, VaultAnswer,
+    ApplicationSettings, BlobSettings, Door, Emulator, Faults, IdentitySettings,
+    ManagedIdentitySettings, Settings, TlsPorts, TokenAnswer, VaultAnswer,
 };
 use twinroute_model::clock::{ManualClock, Timestamp};
 
@@ -139,7 +139,7 @@ async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
     let (_, answer) = read(desk.app_service(&format!("&mi_res_id={USER_ASSIGNED}"))).await;
     assert_eq!(claims(&answer)["aud"], "https://servicebus.azure.net");
     assert!(answer.get("expires_in").is_none(), "{answer}");
-    let asked = desk.emulator.store().token_requests();
+    let asked = desk.emulator.identity().token_requests();
     let last = asked.last().unwrap();
     assert_eq!((last.door, last.status), (Door::AppService, Some(200)));
     assert_eq!(last.named, format!("mi_res_id={USER_ASSIGNED}"));
@@ -196,7 +196,7 @@ async fn applications_show_a_secret_or_the_token_of_a_service_account() {
             "client_id=app&client_assertion_type={kind}&client_assertion={token}&{scope}"
         ))
     };
-    let account = |name: &str| desk.emulator.store().service_account_token(name);
+    let account = |name: &str| desk.emulator.identity().service_account_token(name);
     let good = account("system:serviceaccount:default:twinroute");
     assert_eq!(read(assertion(&format!("{good}%0A"))).await.0, 200);
     let other = account("system:serviceaccount:default:other");
@@ -254,7 +254,7 @@ async fn faults_are_scripted_by_resource() {
     assert!(desk.imds("").send().await.is_err());
     faults.clear_tokens();
     assert_eq!(read(desk.imds("")).await.0, 200);
-    let asked = desk.emulator.store().token_requests();
+    let asked = desk.emulator.identity().token_requests();
     let statuses: Vec<_> = asked.iter().map(|one| one.status).collect();
     let expect = [429, 200, 400, 200, 200].map(Some);
     assert_eq!(statuses[..5], expect);
@@ -280,11 +280,16 @@ async fn the_documents_name_the_place_that_was_asked() {
 #[tokio::test]
 async fn the_vault_gives_secrets_to_its_own_tokens_alone() {
     let desk = Desk::new().await;
-    let store = desk.emulator.store();
-    store.set_vault_secret("Hub-1--accessKey1", "first".into());
-    store.set_vault_secret("Hub-1--accessKey1", "second".into());
+    desk.emulator
+        .key_vault()
+        .set_secret("Hub-1--accessKey1", "first".into());
+    desk.emulator
+        .key_vault()
+        .set_secret("Hub-1--accessKey1", "second".into());
     for number in 0..30 {
-        store.set_vault_secret(&format!("more-{number}"), "x".into());
+        desk.emulator
+            .key_vault()
+            .set_secret(&format!("more-{number}"), "x".into());
     }
     let one = "/secrets/hub-1--accesskey1";
     let answer = desk.get(one).send().await.unwrap();
@@ -329,18 +334,21 @@ async fn the_vault_gives_secrets_to_its_own_tokens_alone() {
     desk.emulator.faults().vault(busy, 1);
     let answer = get(&format!("{one}?{version}")).send().await.unwrap();
     assert_eq!(answer.headers()["retry-after"], "3");
-    store.delete_vault_secret("hub-1--accesskey1");
+    desk.emulator.key_vault().delete_secret("hub-1--accesskey1");
     assert_eq!(read(get(&format!("{one}?{version}"))).await.0, 404);
-    assert_eq!(store.vault_requests()[0], "hub-1--accesskey1");
+    assert_eq!(desk.emulator.key_vault().requests()[0], "hub-1--accesskey1");
 }
 
 #[tokio::test]
 async fn tls_is_spoken_before_the_identity_service_and_again_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings {
+        blob: BlobSettings {
+            containers: vec!["letters".to_owned()],
+            ..BlobSettings::default()
+        },
         identity: Some(IdentitySettings::default()),
         tls: Some(TlsPorts::new(folder.path())),
-        blob_containers: vec!["letters".to_owned()],
         ..Settings::default()
     };
     let clock = Arc::new(ManualClock::new(NOW));

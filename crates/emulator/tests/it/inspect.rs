@@ -3,18 +3,23 @@
 use crate::client::{self, Client, message};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use twinroute_emulator::{Emulator, QueueSettings, Settings};
+use twinroute_emulator::{BlobSettings, Emulator, QueueSettings, Settings};
 use twinroute_model::clock::SystemClock;
 
 async fn emulator() -> Emulator {
     let mut settings = Settings {
-        blob_containers: vec!["letters".to_owned()],
+        blob: BlobSettings {
+            containers: vec!["letters".to_owned()],
+            ..BlobSettings::default()
+        },
         ..client::settings()
     };
-    settings.hubs[0].consumer_groups.push("readers".to_owned());
+    settings.broker.hubs[0]
+        .consumer_groups
+        .push("readers".to_owned());
     let mut by_session = QueueSettings::new("by-session");
     by_session.requires_session = true;
-    settings.queues.push(by_session);
+    settings.broker.queues.push(by_session);
     Emulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap()
@@ -48,7 +53,9 @@ async fn every_entity_is_listed_with_what_it_holds() {
             .await
             .unwrap();
     }
-    emulator.store().put_blob("letters", "one.json", "{}");
+    emulator
+        .blob_account()
+        .put_blob("letters", "one.json", "{}");
     let (status, answer) = get(&emulator, "/entities").await;
     assert_eq!(status, 200);
     let queue = |name, sessions, messages| json!({ "name": name, "sessions": sessions, "messages": messages, "deadLetters": 0 });
@@ -108,7 +115,7 @@ async fn each_entity_shows_its_own_messages_and_keeps_them() {
         [] as [Value; 0]
     );
     emulator
-        .store()
+        .blob_account()
         .put_blob("letters", "one.json", "{\"n\":1}");
     let (_, container) = get(&emulator, "/events?container=letters").await;
     assert_eq!(container["blobs"][0]["body"], "{\"n\":1}");
@@ -179,8 +186,8 @@ async fn what_is_not_known_is_refused_with_what_is() {
 #[tokio::test]
 async fn without_a_name_no_one_of_several_topics_is_shown() {
     let mut settings = client::settings();
-    let second = twinroute_emulator::EventGridSettings::new("second");
-    settings.event_grid_topics.push(second);
+    let second = twinroute_emulator::EventGridTopicSettings::new("second");
+    settings.event_grid.topics.push(second);
     let emulator = Emulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! The stand-ins, driven over loopback by `fe2o3-amqp` as a client and by plain HTTP.
+//! The emulated services, driven over loopback by `fe2o3-amqp` as a client and by plain HTTP.
 
 #![expect(clippy::unwrap_used, reason = "what tests share is test code")]
 

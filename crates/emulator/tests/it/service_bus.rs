@@ -16,13 +16,18 @@ async fn next(receiver: &mut Receiver) -> Delivery<Body<Value>> {
 #[tokio::test]
 async fn every_subscription_gets_a_copy_and_settles_on_its_own() {
     let emulator = client::emulator().await;
-    let store = emulator.store();
     let mut client = Client::connect(&emulator).await;
     let mut sender = client.sender("topic").await;
     sender.send(message("a", b"a")).await.unwrap();
     let rest = ["b", "c", "d"].map(|id| message(id, id.as_bytes()));
     sender.send(batch(rest.to_vec())).await.unwrap();
-    assert_eq!(store.subscription_messages("topic", "one").len(), 4);
+    assert_eq!(
+        emulator
+            .broker()
+            .subscription_messages("topic", "one")
+            .len(),
+        4
+    );
 
     let address = "topic/Subscriptions/one";
     let mut receiver = Receiver::attach(&mut client.session, "one", address)
@@ -63,14 +68,25 @@ async fn every_subscription_gets_a_copy_and_settles_on_its_own() {
     }
     // Closing is answered after everything before it was handled.
     receiver.close().await.unwrap();
-    assert!(store.subscription_messages("topic", "one").is_empty());
-    let dead = store.dead_letters("topic", "one");
+    assert!(
+        emulator
+            .broker()
+            .subscription_messages("topic", "one")
+            .is_empty()
+    );
+    let dead = emulator.broker().dead_letters("topic", "one");
     assert_eq!(dead[0].message_id.as_deref(), Some("b"));
     assert_eq!(
         dead[0].application_properties["DeadLetterErrorDescription"],
         "desc"
     );
-    assert_eq!(store.subscription_messages("topic", "two").len(), 4);
+    assert_eq!(
+        emulator
+            .broker()
+            .subscription_messages("topic", "two")
+            .len(),
+        4
+    );
 }
 
 #[tokio::test]
@@ -87,5 +103,5 @@ async fn receive_and_delete_takes_settled_messages_off() {
         .await
         .unwrap();
     assert_eq!(body(&next(&mut receiver).await), b"a");
-    assert!(emulator.store().queue_messages("queue").is_empty());
+    assert!(emulator.broker().queue_messages("queue").is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why there is no [`Gate`].
+/// Why there is no [`Gate`](super::Gate).
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// A value of the settings cannot be used.

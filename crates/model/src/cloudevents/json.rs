@@ -11,8 +11,8 @@ use super::members::{
 use super::unset;
 use crate::event::payload::{MediaKind, PayloadForm, PayloadMember, json_bytes, without_mark};
 use crate::event::{
-    Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Problem, Span,
-    Strictness, rules,
+    Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Problem,
+    Strictness, TextSpan, rules,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -115,21 +115,21 @@ struct Spans<'a> {
 
 impl<'a> Spans<'a> {
     /// Where `part`, a slice of the event's text, stands in it.
-    fn locate(&self, part: &str) -> Span {
-        Span::of_text(
+    fn locate(&self, part: &str) -> TextSpan {
+        TextSpan::of_text(
             part.as_ptr() as usize - self.json.as_ptr() as usize,
             part.len(),
         )
     }
 
-    fn keep(&mut self, text: &str) -> Span {
+    fn keep(&mut self, text: &str) -> TextSpan {
         let start = self.unescaped.len();
         self.unescaped.push_str(text);
-        Span::of_unescaped(start, text.len())
+        TextSpan::of_unescaped(start, text.len())
     }
 
     /// The span of a JSON string's content, or `None` when `raw` is not a string.
-    fn string(&mut self, raw: &str) -> Option<Span> {
+    fn string(&mut self, raw: &str) -> Option<TextSpan> {
         let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
         if !inner.as_bytes().contains(&b'\\') {
             return Some(self.locate(inner));
@@ -138,7 +138,7 @@ impl<'a> Spans<'a> {
         Some(self.keep(&text))
     }
 
-    fn attribute(&mut self, member: usize, raw: Option<&str>) -> Result<Option<Span>, Problem> {
+    fn attribute(&mut self, member: usize, raw: Option<&str>) -> Result<Option<TextSpan>, Problem> {
         match raw {
             None => Ok(None),
             Some(raw) => self.string(raw).map(Some).ok_or_else(|| {
@@ -150,7 +150,7 @@ impl<'a> Spans<'a> {
         }
     }
 
-    fn required(&mut self, member: usize, raw: Option<&str>) -> Result<Span, Problem> {
+    fn required(&mut self, member: usize, raw: Option<&str>) -> Result<TextSpan, Problem> {
         self.attribute(member, raw)?.ok_or(Problem::Missing {
             attribute: MEMBERS[member],
         })
@@ -335,7 +335,7 @@ fn payload(
     Ok((form, Bytes::new()))
 }
 
-fn base64(spans: &mut Spans<'_>, raw: &str) -> Result<(Span, Bytes), Problem> {
+fn base64(spans: &mut Spans<'_>, raw: &str) -> Result<(TextSpan, Bytes), Problem> {
     let span = spans.string(raw).ok_or_else(|| {
         let rule = format!("must be a string, not {}", kind_of(raw));
         Problem::attribute(MEMBERS[DATA_BASE64], rule)

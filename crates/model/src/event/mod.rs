@@ -13,7 +13,7 @@ mod span;
 pub use error::{Invalid, Problem};
 pub use parts::Parts;
 pub use payload::{Data, TypedPayload};
-pub(crate) use span::Span;
+pub(crate) use span::TextSpan;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -44,13 +44,13 @@ pub struct Event {
     /// A payload that stands outside the text: a body (CloudEvents binary mode), or JSON that came as base64.
     pub(crate) body: Bytes,
     pub(crate) form: Form,
-    pub(crate) id: Span,
-    pub(crate) source: Span,
-    pub(crate) event_type: Span,
-    pub(crate) subject: Option<Span>,
-    pub(crate) time: Option<Span>,
-    pub(crate) dataschema: Option<Span>,
-    pub(crate) datacontenttype: Option<Span>,
+    pub(crate) id: TextSpan,
+    pub(crate) source: TextSpan,
+    pub(crate) event_type: TextSpan,
+    pub(crate) subject: Option<TextSpan>,
+    pub(crate) time: Option<TextSpan>,
+    pub(crate) dataschema: Option<TextSpan>,
+    pub(crate) datacontenttype: Option<TextSpan>,
     pub(crate) extensions: Box<[Extension]>,
     pub(crate) data: PayloadForm,
 }
@@ -66,8 +66,8 @@ pub(crate) enum Form {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extension {
-    pub(crate) name: Span,
-    pub(crate) value: Span,
+    pub(crate) name: TextSpan,
+    pub(crate) value: TextSpan,
     pub(crate) kind: ExtensionKind,
 }
 
@@ -126,11 +126,11 @@ impl Default for Limits {
 }
 
 impl Event {
-    pub(crate) fn text(&self, span: Span) -> &str {
+    pub(crate) fn text(&self, span: TextSpan) -> &str {
         span.within(&self.text, &self.unescaped)
     }
 
-    fn optional(&self, span: Option<Span>) -> Option<&str> {
+    fn optional(&self, span: Option<TextSpan>) -> Option<&str> {
         span.map(|span| self.text(span))
     }
 

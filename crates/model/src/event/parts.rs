@@ -2,7 +2,8 @@
 
 use super::payload::{IMPLIED_MEDIA_TYPE, PayloadForm, json_bytes};
 use super::{
-    Event, Extension, ExtensionKind, ExtensionValue, Form, Limits, Problem, Span, Strictness, rules,
+    Event, Extension, ExtensionKind, ExtensionValue, Form, Limits, Problem, Strictness, TextSpan,
+    rules,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -22,13 +23,13 @@ use bytestring::ByteString;
 #[derive(Debug, Default)]
 pub struct Parts {
     text: String,
-    id: Option<Span>,
-    source: Option<Span>,
-    event_type: Option<Span>,
-    subject: Option<Span>,
-    time: Option<Span>,
-    dataschema: Option<Span>,
-    datacontenttype: Option<Span>,
+    id: Option<TextSpan>,
+    source: Option<TextSpan>,
+    event_type: Option<TextSpan>,
+    subject: Option<TextSpan>,
+    time: Option<TextSpan>,
+    dataschema: Option<TextSpan>,
+    datacontenttype: Option<TextSpan>,
     extensions: Vec<Extension>,
     data: Bytes,
     /// Whether the payload is JSON though no `datacontenttype` says so.
@@ -108,7 +109,7 @@ impl Parts {
                 attribute: name.to_owned(),
             });
         }
-        *slot = Some(Span::of_text(pushed, value.len()));
+        *slot = Some(TextSpan::of_text(pushed, value.len()));
         self.text.push_str(value);
         Ok(())
     }
@@ -140,13 +141,13 @@ impl Parts {
         Ok(())
     }
 
-    fn push(&mut self, text: &str) -> Span {
+    fn push(&mut self, text: &str) -> TextSpan {
         let start = self.text.len();
         self.text.push_str(text);
-        Span::of_text(start, text.len())
+        TextSpan::of_text(start, text.len())
     }
 
-    fn slice(&self, span: Span) -> &str {
+    fn slice(&self, span: TextSpan) -> &str {
         span.within(&self.text, "")
     }
 

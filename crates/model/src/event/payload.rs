@@ -17,7 +17,7 @@
 
 use super::error::Problem;
 use super::rules;
-use super::span::Span;
+use super::span::TextSpan;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -53,13 +53,13 @@ pub enum Data<'a> {
 pub(crate) enum PayloadForm {
     None,
     /// A JSON value in the text, under a JSON media type or none.
-    Json(Span),
+    Json(TextSpan),
     /// A JSON value in the text that is no string, under another media type: its text is the payload.
-    JsonText(Span),
+    JsonText(TextSpan),
     /// A JSON string in the text, under another media type: its content is the payload.
-    JsonString(Span),
+    JsonString(TextSpan),
     /// `data_base64`, without its quotes, in the text; what it holds is not JSON.
-    Base64(Span),
+    Base64(TextSpan),
     /// The body, JSON.
     JsonBody,
     /// The body, anything.

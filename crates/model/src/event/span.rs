@@ -2,12 +2,12 @@
 
 /// A stretch of an event's text, or of its unescaped values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct TextSpan {
     start: u32,
     len: u32,
 }
 
-impl Span {
+impl TextSpan {
     const UNESCAPED: u32 = 1 << 31;
 
     pub(crate) fn of_text(start: usize, len: usize) -> Self {
@@ -40,6 +40,6 @@ impl Span {
 fn narrow(value: usize) -> u32 {
     u32::try_from(value)
         .ok()
-        .filter(|value| value & Span::UNESCAPED == 0)
+        .filter(|value| value & TextSpan::UNESCAPED == 0)
         .expect("event under 2 GiB")
 }

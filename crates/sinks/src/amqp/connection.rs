@@ -9,7 +9,7 @@ use super::fault::{attach_fault, begin_fault, dial_fault, open_fault};
 use super::guard::FRAME_BYTES_MAX;
 use super::link_state::LinkState;
 use super::stream::{Cut, Severable, severable};
-use super::target::{Dial, Target};
+use super::target::{AmqpTarget, Dial};
 use super::token::{Token, Tokens};
 use super::websocket::{self, Scheme};
 use crate::status;
@@ -49,7 +49,10 @@ impl Link {
     /// Connects.
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
-    pub(crate) async fn open(target: &Target, state: &LinkState) -> Result<Self, EndpointFault> {
+    pub(crate) async fn open(
+        target: &AmqpTarget,
+        state: &LinkState,
+    ) -> Result<Self, EndpointFault> {
         // Before there is a connection: the broker gives it 20 s for its first token.
         let tokens = match target.auth {
             AmqpAuth::Cbs => {
@@ -75,7 +78,7 @@ impl Link {
     }
 
     async fn open_over(
-        target: &Target,
+        target: &AmqpTarget,
         stream: Severable<Box<dyn Io>>,
         tokens: Option<(Tokens, Token)>,
     ) -> Result<(Sender, Option<Cbs>, SessionHandle<()>, ConnectionHandle<()>), EndpointFault> {
@@ -159,7 +162,7 @@ fn seen(cut: &Cut, fault: EndpointFault) -> EndpointFault {
     }
 }
 
-async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
+async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn Io>, EndpointFault> {
     let (outgoing, entity) = (&target.outgoing, &target.entity);
     let way = match target.transport {
         // An HTTP proxy is for port 443.
@@ -200,7 +203,7 @@ async fn open_stream(target: &Target) -> Result<Box<dyn Io>, EndpointFault> {
 }
 
 async fn open_connection(
-    target: &Target,
+    target: &AmqpTarget,
     stream: Severable<Box<dyn Io>>,
 ) -> Result<ConnectionHandle<()>, EndpointFault> {
     Connection::builder()

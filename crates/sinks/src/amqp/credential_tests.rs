@@ -132,7 +132,7 @@ async fn the_first_key_is_tried_again_when_the_second_fails_and_both_tell_why() 
 }
 
 /// A target whose connection string has a ready-made signature.
-fn signed(wire: &Arc<Wire>, end: Timestamp) -> super::target::Target {
+fn signed(wire: &Arc<Wire>, end: Timestamp) -> super::target::AmqpTarget {
     let token = service_bus_token("sb://ns.example/hub", "send", PRIMARY_KEY, end);
     let text = format!("Endpoint=sb://ns.example;SharedAccessSignature={token};EntityPath=hub");
     let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();

@@ -10,7 +10,7 @@ use super::command::{Answer, Command, Course, MessageSizes, Probe, Reply, Transf
 use super::connection::Link;
 use super::fault;
 use super::link_state::{self, LinkState};
-use super::target::Target;
+use super::target::AmqpTarget;
 use super::unsettled::{Failure, Unsettled};
 use crate::status;
 use fe2o3_amqp::link::SendError;
@@ -37,7 +37,7 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// Starts the task; it ends when the handle is dropped.
-    pub(crate) fn start(targets: Vec<Target>, state: LinkState) -> Self {
+    pub(crate) fn start(targets: Vec<AmqpTarget>, state: LinkState) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let owner = Owner { targets, state };
         tokio::spawn(owner.run(inbox));
@@ -89,7 +89,7 @@ impl Handle {
 
 struct Owner {
     /// With the primary and, where given, the secondary credential.
-    targets: Vec<Target>,
+    targets: Vec<AmqpTarget>,
     /// Knows which one worked last.
     state: LinkState,
 }

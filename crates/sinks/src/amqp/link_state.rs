@@ -2,7 +2,7 @@
 
 use super::batch::SizeLimits;
 use super::entity::Entity;
-use super::target::Target;
+use super::target::AmqpTarget;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use twinroute_model::clock::Timestamp;
@@ -64,9 +64,9 @@ impl LinkState {
     }
 
     /// The credentials that these targets are.
-    pub(crate) fn credentials(&self, targets: &[Target]) -> Vec<CredentialState> {
+    pub(crate) fn credentials(&self, targets: &[AmqpTarget]) -> Vec<CredentialState> {
         let current = self.current();
-        let state = |(index, target): (usize, &Target)| {
+        let state = |(index, target): (usize, &AmqpTarget)| {
             let (slot, expires_at) = match &target.entity {
                 Entity::Keys(text) => (slot(index), text.expires_at()),
                 Entity::Identity(_) => {

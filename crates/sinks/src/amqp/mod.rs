@@ -36,7 +36,7 @@ mod wire;
 
 pub(crate) use batch::Routing;
 pub(crate) use sink::{AmqpSink, Manner};
-pub(crate) use target::{PLAIN_NEEDS_KEY, Target};
+pub(crate) use target::{AmqpTarget, PLAIN_NEEDS_KEY};
 
 #[cfg(test)]
 mod credential_tests;

@@ -6,7 +6,7 @@ use super::command::{Answer, Course, MessageSizes};
 use super::fault::parts;
 use super::link::{Handle, too_large};
 use super::link_state::LinkState;
-use super::target::Target;
+use super::target::AmqpTarget;
 use crate::status;
 use fe2o3_amqp_types::messaging::{Modified, Outcome as AmqpOutcome, Rejected};
 use futures_util::FutureExt;
@@ -30,7 +30,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// The sink of one event hub or Service Bus topic.
 pub(crate) struct AmqpSink {
-    targets: Vec<Target>,
+    targets: Vec<AmqpTarget>,
     routing: Routing,
     batched: bool,
     attempt_timeout: Duration,
@@ -62,7 +62,7 @@ pub(crate) struct Manner {
 
 impl AmqpSink {
     /// Does no I/O; the first batch connects.
-    pub(crate) fn new(targets: Vec<Target>, manner: Manner) -> Self {
+    pub(crate) fn new(targets: Vec<AmqpTarget>, manner: Manner) -> Self {
         Self {
             targets,
             routing: manner.routing,

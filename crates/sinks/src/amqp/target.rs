@@ -14,7 +14,7 @@ pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAcce
 
 /// Everything that is needed to connect to one entity with one credential.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct AmqpTarget {
     pub(crate) entity: Entity,
     pub(crate) auth: AmqpAuth,
     pub(crate) container_id: String,
@@ -36,7 +36,7 @@ pub(crate) enum Dial {
 #[cfg(test)]
 type MemoryDial = Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Send + Sync>;
 
-impl Target {
+impl AmqpTarget {
     pub(crate) fn new(
         entity: Entity,
         auth: AmqpAuth,

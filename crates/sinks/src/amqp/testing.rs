@@ -3,7 +3,7 @@
 use super::batch::Routing;
 use super::entity::Entity;
 use super::sink::{AmqpSink, Manner};
-use super::target::{Dial, Target};
+use super::target::{AmqpTarget, Dial};
 use broker::Broker;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -118,7 +118,7 @@ pub(crate) fn no_tls() -> Outgoing {
     Outgoing::direct(Arc::new(config))
 }
 
-pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> Target {
+pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> AmqpTarget {
     let text = format!(
         "Endpoint=sb://ns.example;SharedAccessKeyName=send;SharedAccessKey={key};EntityPath=hub"
     );
@@ -132,9 +132,9 @@ pub(crate) fn target_of(
     entity: Entity,
     auth: AmqpAuth,
     clock: Arc<dyn Clock>,
-) -> Target {
+) -> AmqpTarget {
     let container = "twinroute-test".to_owned();
-    let mut target = Target::new(entity, auth, container, no_tls(), clock);
+    let mut target = AmqpTarget::new(entity, auth, container, no_tls(), clock);
     let wire = Arc::clone(wire);
     target.dial = Dial::Memory(Arc::new(move || wire.dial()));
     target

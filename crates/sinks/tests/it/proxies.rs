@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::{AmqpTransport, EndpointSettings};
-use twinroute_outgoing::proxy::Proxies;
 use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::proxy::Proxies;
 use twinroute_router::sink::{Connect, Sink};
 use twinroute_sinks::connect::Connector;
 

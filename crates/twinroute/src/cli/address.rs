@@ -1,6 +1,6 @@
 //! The address of a server that a command asks: one reader for every option and variable that names one.
 
-use super::shown::Wire;
+use super::client_certificate::Wire;
 use reqwest::Url;
 use std::fmt;
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use super::address::ServerAddress;
 use super::arm::is_local;
-use super::shown::{self, ClientCertificate, Wire};
+use super::client_certificate::{self, ClientCertificate, Wire};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -42,7 +42,7 @@ pub(crate) struct Whom {
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
     #[command(flatten)]
-    shown: ClientCertificate,
+    client_certificate: ClientCertificate,
 }
 
 /// Where it is unless it is said otherwise.
@@ -85,8 +85,8 @@ impl Whom {
             ("admin-token-env", self.admin_token_env.clone()),
             ("admin-token-file", path(&self.admin_token_file)),
             ("admin-ca-file", path(&self.admin_ca_file)),
-            ("client-cert", path(&self.shown.client_cert)),
-            ("client-key", path(&self.shown.client_key)),
+            ("client-cert", path(&self.client_certificate.client_cert)),
+            ("client-key", path(&self.client_certificate.client_key)),
         ] {
             if let Some(value) = value {
                 write!(options, " --{name} {value}").expect("a String takes all that is written");
@@ -102,15 +102,15 @@ impl Whom {
             admin => admin,
         };
         let address: ServerAddress = admin.parse().context("--admin")?;
-        let shown = self.shown.read(&self.admin, address.wire())?;
+        let certificate = self.client_certificate.read(&self.admin, address.wire())?;
         let token = self.token()?;
         let client = if address.wire() == Wire::Tls {
             let outgoing = match &self.admin_ca_file {
                 Some(file) => Outgoing::direct(trust(file)?),
                 None => Outgoing::of_environment()?,
             };
-            let outgoing = match shown {
-                Some(shown) => outgoing.with_client_certificate(shown),
+            let outgoing = match certificate {
+                Some(certificate) => outgoing.with_client_certificate(certificate),
                 None => outgoing,
             };
             Client::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
@@ -153,7 +153,7 @@ impl Whom {
         let answer = answer.map_err(|error| {
             let admin = &self.admin;
             let error = anyhow::Error::new(error);
-            let context = match shown::advice(&format!("{error:#}")) {
+            let context = match client_certificate::advice(&format!("{error:#}")) {
                 Some(advice) => format!("{admin}: {advice}"),
                 None => format!("no answer from {admin}; is twinroute running there?"),
             };

@@ -174,7 +174,7 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         output::line(HEADINGS)?;
     }
     for (entry, line) in shown {
-        output::line(told(&entry, line, options))?;
+        output::line(format_row(&entry, line, options))?;
     }
     if !options.follow {
         return Ok(ExitCode::SUCCESS);
@@ -189,7 +189,7 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         follow
             .more(&mut |found| match found {
                 Found::Entry(entry, line) if fits(&entry, from, options) => {
-                    came.push(told(&entry, line, options));
+                    came.push(format_row(&entry, line, options));
                 }
                 Found::Entry(..) | Found::Unreadable { .. } => {}
             })
@@ -223,7 +223,7 @@ fn fits(entry: &Entry, from: Option<Timestamp>, options: &Options) -> bool {
 const HEADINGS: &str = "     n  when                      outcome   who (known by)        from                   \
                         operation                              resource";
 
-fn told(entry: &Entry, line: String, options: &Options) -> String {
+fn format_row(entry: &Entry, line: String, options: &Options) -> String {
     if options.json {
         return line;
     }

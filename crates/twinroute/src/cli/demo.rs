@@ -191,11 +191,19 @@ impl Stage {
         self.stop.send_replace(true);
         self.ingress.await.context("the ingress")?;
         output::line(format_args!("\n{}", table::render(&status)))?;
-        let store = self.emulator.store();
         let arrived = [
-            ("telemetry-hub", store.counts(scene::HUB).stored),
-            ("alerts-topic", store.counts(scene::TOPIC).stored),
-            ("lifecycle-grid", store.topic_counts(scene::GRID).stored),
+            (
+                "telemetry-hub",
+                self.emulator.broker().counts(scene::HUB).stored,
+            ),
+            (
+                "alerts-topic",
+                self.emulator.broker().counts(scene::TOPIC).stored,
+            ),
+            (
+                "lifecycle-grid",
+                self.emulator.event_grid().counts(scene::GRID).stored,
+            ),
         ];
         let sums = Sums::of(&status, posted, &arrived);
         output::print(sums.text)?;

@@ -2,7 +2,7 @@
 
 use super::arm::Replacing;
 use super::arm::replace::may_replace;
-use super::arm::{self, Client, Found, Group, SERVICES, Server, Waiting, secret, show};
+use super::arm::{self, Client, Found, Group, SERVICES, ServerOptions, Waiting, secret, show};
 use super::ask;
 use crate::cli::output;
 use anyhow::bail;
@@ -34,7 +34,7 @@ pub(crate) enum Step {
         #[command(flatten)]
         group: Group,
         #[command(flatten)]
-        server: Server,
+        server: ServerOptions,
     },
     /// Changes a service; what is not said stays.
     #[command(after_help = HUB_HELP)]
@@ -72,7 +72,7 @@ pub(crate) struct Which {
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 #[derive(Args, Debug)]
@@ -93,7 +93,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 #[derive(Args, Debug)]

@@ -2,7 +2,9 @@
 
 use super::arm::Replacing;
 use super::arm::replace::may_replace;
-use super::arm::{self, Access, Group, INSTANCES, Instance, Server, WaitOptions, Waiting, show};
+use super::arm::{
+    self, Access, Group, INSTANCES, Instance, ServerOptions, WaitOptions, Waiting, show,
+};
 use super::ask;
 use crate::cli::output;
 use clap::{Args, Subcommand};
@@ -21,7 +23,7 @@ pub(crate) enum Step {
         #[command(flatten)]
         group: Group,
         #[command(flatten)]
-        server: Server,
+        server: ServerOptions,
     },
     /// Changes tags, identity or access of an instance.
     Update(Update),
@@ -52,7 +54,7 @@ pub(crate) enum Step {
         #[arg(long, short = 'l', value_name = "REGION", default_value = "westus2")]
         location: String,
         #[command(flatten)]
-        server: Server,
+        server: ServerOptions,
     },
 }
 
@@ -74,7 +76,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 #[derive(Args, Debug)]
@@ -210,7 +212,11 @@ async fn delete(instance: &Instance, yes: bool, waiting: Waiting) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-async fn check_name(name: &str, location: &str, server: &Server) -> anyhow::Result<ExitCode> {
+async fn check_name(
+    name: &str,
+    location: &str,
+    server: &ServerOptions,
+) -> anyhow::Result<ExitCode> {
     let client = server.client().await?;
     let (subscription, location) = (arm::escape(&client.subscription), arm::escape(location));
     let path = format!(

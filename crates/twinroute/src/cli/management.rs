@@ -87,7 +87,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 });
                 output::line(format_args!("{imported:#}"))?;
             } else {
-                output::print(told(&imported))?;
+                output::print(import_summary(&imported))?;
             }
         }
         Step::RotateKey {
@@ -95,7 +95,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
         } => {
             let variable = new_key_variable.as_deref();
             let rotated = rotation::run(&loaded, variable, rotation::Step::Done)?;
-            output::print(rotated_told(&rotated))?;
+            output::print(rotation_summary(&rotated))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -174,7 +174,7 @@ fn document(file: &Path) -> anyhow::Result<Value> {
         .with_context(|| format!("the document {}", file.display()))
 }
 
-fn told(imported: &Imported) -> String {
+fn import_summary(imported: &Imported) -> String {
     let mut text = format!(
         "imported: {} new, {} replaced, {} kept as they were\n",
         imported.created.len(),
@@ -187,7 +187,7 @@ fn told(imported: &Imported) -> String {
     text
 }
 
-fn rotated_told(rotated: &Rotated) -> String {
+fn rotation_summary(rotated: &Rotated) -> String {
     let mut text = match rotated.values {
         Some(values) => format!("the store is sealed with the new key: {values} values\n"),
         None => "there is no store yet\n".to_owned(),
@@ -226,10 +226,13 @@ mod tests {
             ..Imported::default()
         };
         assert_eq!(
-            told(&imported),
+            import_summary(&imported),
             "imported: 1 new, 0 replaced, 0 kept as they were\n"
         );
         imported.kept.push("/b".to_owned());
-        assert!(told(&imported).ends_with("--replace puts the imported ones in their place\n"));
+        assert!(
+            import_summary(&imported)
+                .ends_with("--replace puts the imported ones in their place\n")
+        );
     }
 }

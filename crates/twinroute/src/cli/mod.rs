@@ -4,6 +4,7 @@ mod address;
 mod arm;
 mod ask;
 mod audit;
+mod client_certificate;
 mod completions;
 mod dead_letters;
 mod demo;
@@ -23,7 +24,6 @@ mod route;
 mod run;
 #[cfg(test)]
 mod sample_status;
-mod shown;
 mod status;
 mod table;
 mod validate;

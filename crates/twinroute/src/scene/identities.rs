@@ -47,7 +47,7 @@ pub(crate) fn user_assigned(index: usize, id: &str) -> ManagedIdentitySettings {
 pub(crate) fn write_token(emulator: &Emulator, folder: &Path) -> anyhow::Result<PathBuf> {
     let file = folder.join("service-account-token");
     let draft = folder.join("service-account-token.new");
-    let token = emulator.store().service_account_token(SERVICE_ACCOUNT);
+    let token = emulator.identity().service_account_token(SERVICE_ACCOUNT);
     fs::write(&draft, token)
         .and_then(|()| fs::rename(&draft, &file))
         .with_context(|| format!("cannot write {}", file.display()))?;
@@ -73,7 +73,7 @@ pub(crate) fn variables(emulator: &Emulator, settings: &Settings, token_file: &P
         }
     };
     let port = |port: Option<u16>| port.unwrap_or_default();
-    let account = &settings.blob_account;
+    let account = &settings.blob.account;
     section(
         "with identities",
         &[

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use twinroute_emulator::{Emulator, Faults, IdentitySettings, Settings, TlsPorts, VaultAnswer};
+use twinroute_emulator::{
+    Emulator, Faults, IdentitySettings, KeyVaultSettings, Settings, TlsPorts, VaultAnswer,
+};
 use twinroute_model::clock::SystemClock;
 
 pub(crate) const SUB: &str = "11111111-1111-1111-1111-111111111111";
@@ -144,10 +146,12 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
     let runtime = Runtime::new().unwrap();
     let settings = Settings {
         identity: Some(IdentitySettings {
-            vault_secrets: vec![("our-grid-1--accessKey1".to_owned(), "vault-key".into())],
             ..IdentitySettings::default()
         }),
         tls: Some(TlsPorts::new(other.path().join("tls"))),
+        key_vault: KeyVaultSettings {
+            secrets: vec![("our-grid-1--accessKey1".to_owned(), "vault-key".into())],
+        },
         ..Settings::default()
     };
     let emulator = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)));
@@ -181,7 +185,7 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
     reader.line("the endpoint takes no events");
     assert_eq!(matched(&reader), 1);
     assert_eq!(
-        emulator.store().vault_requests(),
+        emulator.key_vault().requests(),
         ["list", "our-grid-1--accessKey1"]
     );
 

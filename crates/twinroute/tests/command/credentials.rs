@@ -10,12 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use twinroute_emulator::{Emulator, EventGridSettings, Settings};
+use twinroute_emulator::{Emulator, EventGridSettings, EventGridTopicSettings, Settings};
 use twinroute_model::clock::SystemClock;
 
 fn emulator(runtime: &Runtime) -> Emulator {
     let settings = Settings {
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     };
     let started = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)));
@@ -150,7 +153,7 @@ fn a_new_key_is_used_at_once_from_a_put_and_from_the_folder_of_secrets() {
 fn a_refusal_has_azure_looked_at_before_its_turn() {
     let runtime = Runtime::new().unwrap();
     let (refuses, takes) = (emulator(&runtime), emulator(&runtime));
-    takes.store().set_topic_keys("grid", WRONG, "b3RoZXI=");
+    takes.event_grid().set_keys("grid", WRONG, "b3RoZXI=");
     let store = Store::start();
     store.put(&refuses.topic_endpoint("grid"), WRONG);
     let folder = tempfile::tempdir().unwrap();
@@ -158,8 +161,8 @@ fn a_refusal_has_azure_looked_at_before_its_turn() {
     store.put(&takes.topic_endpoint("grid"), WRONG);
     post(&reader, 2);
     arrived(&reader, 2);
-    assert_eq!(refuses.store().topic_counts("grid").stored, 0);
-    assert_eq!(takes.store().topic_counts("grid").stored, 2);
+    assert_eq!(refuses.event_grid().counts("grid").stored, 0);
+    assert_eq!(takes.event_grid().counts("grid").stored, 2);
 }
 
 #[test]

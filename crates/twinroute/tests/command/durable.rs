@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_emulator::{Emulator, EventGridSettings, Settings};
+use twinroute_emulator::{Emulator, EventGridSettings, EventGridTopicSettings, Settings};
 use twinroute_model::clock::SystemClock;
 
 const EVENTS: usize = 300;
@@ -59,7 +59,10 @@ fn verify(folder: &Path) -> String {
 fn what_was_acknowledged_outlives_kill_9() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = Settings {
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     };
     let emulator = runtime
@@ -85,14 +88,13 @@ fn what_was_acknowledged_outlives_kill_9() {
 
     let emulator = runtime.block_on(stopped.restart()).unwrap();
     let daemon = Daemon::start(folder.path());
-    let arrived =
-        emulator
-            .store()
-            .wait_for_topic_events("grid", EVENTS as u64, Duration::from_secs(60));
+    let arrived = emulator
+        .event_grid()
+        .wait_for("grid", EVENTS as u64, Duration::from_secs(60));
     runtime.block_on(arrived).unwrap();
     let ids: BTreeSet<String> = emulator
-        .store()
-        .topic_events("grid")
+        .event_grid()
+        .events("grid")
         .iter()
         .map(|event| event.json()["id"].as_str().unwrap().to_owned())
         .collect();
@@ -111,7 +113,10 @@ fn what_was_acknowledged_outlives_kill_9() {
 fn a_stop_keeps_what_waits_and_a_second_process_is_kept_out() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = Settings {
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     };
     let emulator = runtime

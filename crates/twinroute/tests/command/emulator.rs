@@ -6,7 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use twinroute_emulator::{Emulator, EventGridSettings, HubSettings, QueueSettings, Settings};
+use twinroute_emulator::{
+    BlobSettings, BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
+    QueueSettings, Settings,
+};
 use twinroute_model::clock::SystemClock;
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"n":25.50,
@@ -14,13 +17,22 @@ const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","da
 
 fn emulator(runtime: &Runtime) -> Emulator {
     let settings = Settings {
-        hubs: vec![HubSettings::new("telemetry")],
-        queues: vec![QueueSettings {
-            requires_session: true,
-            ..QueueSettings::new("by-twin")
-        }],
-        event_grid_topics: vec![EventGridSettings::new("lifecycle")],
-        blob_containers: vec!["dead-letters".to_owned()],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("telemetry")],
+            queues: vec![QueueSettings {
+                requires_session: true,
+                ..QueueSettings::new("by-twin")
+            }],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("lifecycle")],
+            ..EventGridSettings::default()
+        },
+        blob: BlobSettings {
+            containers: vec!["dead-letters".to_owned()],
+            ..BlobSettings::default()
+        },
         ..Settings::default()
     };
     let started = Emulator::start(settings, Arc::new(SystemClock));
@@ -60,8 +72,9 @@ fn list_and_read_show_what_a_running_emulator_holds() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     post(&emulator);
-    let store = emulator.store();
-    store.put_blob("dead-letters", "one.json", "{\"n\":1}\n\u{1b}[2J");
+    emulator
+        .blob_account()
+        .put_blob("dead-letters", "one.json", "{\"n\":1}\n\u{1b}[2J");
 
     let list = printed(&look(&emulator, &["list"]));
     let lines: Vec<Vec<&str>> = list

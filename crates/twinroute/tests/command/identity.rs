@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    Door, Emulator, Faults, HubSettings, IdentitySettings, ManagedIdentitySettings, SendAnswer,
-    Settings, TlsPorts, TokenAnswer, TopicSettings,
+    BlobSettings, BrokerSettings, Door, Emulator, Faults, HubSettings, IdentitySettings,
+    ManagedIdentitySettings, SendAnswer, Settings, TlsPorts, TokenAnswer, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -66,9 +66,15 @@ fn emulator(folder: &Path) -> Settings {
         resource_id: Some(USER_ASSIGNED.to_owned()),
     });
     Settings {
-        hubs: vec![HubSettings::new("hub")],
-        topics: vec![TopicSettings::new("topic", &["sub"])],
-        blob_containers: vec!["letters".to_owned()],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            topics: vec![TopicSettings::new("topic", &["sub"])],
+            ..BrokerSettings::default()
+        },
+        blob: BlobSettings {
+            containers: vec!["letters".to_owned()],
+            ..BlobSettings::default()
+        },
         identity: Some(identity),
         tls: Some(TlsPorts::new(folder.join("tls"))),
         ..Settings::default()
@@ -110,8 +116,8 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
     until(&daemon, |of| {
         of["state"] == "healthy" && of["delivered"] == 3
     });
-    assert_eq!(emulator.store().hub_events("hub").len(), 3);
-    let arrived = emulator.store().subscription_messages("topic", "sub");
+    assert_eq!(emulator.broker().hub_events("hub").len(), 3);
+    let arrived = emulator.broker().subscription_messages("topic", "sub");
     assert_eq!(arrived.len(), 3);
 
     for entity in ["hub", "topic"] {
@@ -119,10 +125,10 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
         faults.sends(entity, refuse, 1);
     }
     assert!(daemon.post(3).starts_with("HTTP/1.1 202"));
-    let stored = emulator.store().wait_for_blobs("letters", 2, PATIENCE);
+    let stored = emulator.blob_account().wait_for("letters", 2, PATIENCE);
     runtime.block_on(stored).unwrap();
 
-    let asked = emulator.store().token_requests();
+    let asked = emulator.identity().token_requests();
     assert!(asked.iter().all(|request| request.door == Door::AppService));
     let about = |resource: &'static str| {
         let all = asked.iter();

@@ -51,8 +51,8 @@ fn from_an_instance_to_a_delivered_event_and_back() {
     );
     let answer = session.daemon.post(1);
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
-    let store = Arc::clone(emulator.store());
-    let arrived = runtime.block_on(store.wait_for_topic_events("grid", 1, PATIENCE));
+    let event_grid = Arc::clone(emulator.event_grid());
+    let arrived = runtime.block_on(event_grid.wait_for("grid", 1, PATIENCE));
     arrived.unwrap();
 
     let shown = session.said(&["endpoint", "show", "--en", "hub-1"]);

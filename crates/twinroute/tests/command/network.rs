@@ -192,11 +192,10 @@ fn changes_act_on_open_connections_and_what_was_accepted_arrives() {
 
 /// Holds what was accepted against what arrived: no more and no less.
 fn arrived(runtime: &Runtime, emulator: &Emulator, mut accepted: Vec<usize>) {
-    let store = emulator.store();
     let count = accepted.len() as u64;
-    let arrived = store.wait_for_topic_events("grid", count, PATIENCE);
+    let arrived = emulator.event_grid().wait_for("grid", count, PATIENCE);
     runtime.block_on(arrived).unwrap();
-    let events = store.topic_events("grid");
+    let events = emulator.event_grid().events("grid");
     let mut found: Vec<usize> = events.iter().map(|event| id(event.text())).collect();
     accepted.sort_unstable();
     found.sort_unstable();

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use twinroute_emulator::{Emulator, EventGridSettings, Settings};
+use twinroute_emulator::{Emulator, EventGridSettings, EventGridTopicSettings, Settings};
 use twinroute_model::clock::SystemClock;
 
 const EVENTS: usize = 20;
@@ -48,7 +48,10 @@ fn rotate_key(folder: &Path) -> (bool, String) {
 fn its_queue_arrives_after_kill_9_and_another_key() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = Settings {
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     };
     let emulator = Emulator::start(settings, Arc::new(SystemClock));
@@ -90,11 +93,13 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
     assert_eq!(waiting["endpoint_type"], "EventGrid", "{waiting}");
     assert_eq!(waiting["dead_letters"]["local"], 0, "{waiting}");
     let emulator = runtime.block_on(stopped.restart()).unwrap();
-    let store = emulator.store();
-    let arrived = store.wait_for_topic_events("grid", EVENTS as u64, Duration::from_secs(60));
+    let arrived = emulator
+        .event_grid()
+        .wait_for("grid", EVENTS as u64, Duration::from_secs(60));
     runtime.block_on(arrived).unwrap();
-    let ids: BTreeSet<String> = store
-        .topic_events("grid")
+    let ids: BTreeSet<String> = emulator
+        .event_grid()
+        .events("grid")
         .iter()
         .map(|event| event.json()["id"].as_str().unwrap().to_owned())
         .collect();

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use twinroute_emulator::{Emulator, EventGridSettings, HubSettings, Settings};
+use twinroute_emulator::{
+    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings, Settings,
+};
 use twinroute_model::clock::SystemClock;
 
 /// A configuration whose definitions are put over the management API.
@@ -130,8 +132,14 @@ impl EmulatedSession {
 
 pub(crate) fn emulator(runtime: &Runtime) -> Emulator {
     let settings = Settings {
-        event_grid_topics: vec![EventGridSettings::new("grid")],
-        hubs: vec![HubSettings::new("hub")],
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     };
     let started = Emulator::start(settings, Arc::new(SystemClock));

@@ -8,12 +8,17 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use twinroute_emulator::{Emulator, EventGridSettings, PostAnswer, Settings};
+use twinroute_emulator::{
+    Emulator, EventGridSettings, EventGridTopicSettings, PostAnswer, Settings,
+};
 use twinroute_model::clock::SystemClock;
 
 fn emulator(runtime: &Runtime) -> Emulator {
     let settings = Settings {
-        event_grid_topics: vec![EventGridSettings::new("grid")],
+        event_grid: EventGridSettings {
+            topics: vec![EventGridTopicSettings::new("grid")],
+            ..EventGridSettings::default()
+        },
         ..Settings::default()
     };
     let started = Emulator::start(settings, Arc::new(SystemClock));
@@ -101,7 +106,7 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     let emulator = runtime.block_on(stopped.restart()).unwrap();
     let retried = said(&daemon, "endpoint retry-now grid-1 --instance demo");
     assert_eq!(retried, "demo/grid-1: paused, 3 waiting\n");
-    assert_eq!(emulator.store().topic_events("grid").len(), 0);
+    assert_eq!(emulator.event_grid().events("grid").len(), 0);
     check(
         &said(&daemon, "ledger"),
         &expect![[r#"
@@ -118,7 +123,7 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     "#]],
     );
     assert!(said(&daemon, "endpoint resume grid-1").starts_with("demo/grid-1: healthy, "));
-    let arrived = emulator.store().wait_for_topic_events("grid", 3, PATIENCE);
+    let arrived = emulator.event_grid().wait_for("grid", 3, PATIENCE);
     runtime.block_on(arrived).unwrap();
     until(&daemon, |endpoint| endpoint["delivered"] == 3);
     let ledger: serde_json::Value = serde_json::from_str(&said(&daemon, "ledger --json")).unwrap();
@@ -214,7 +219,7 @@ fn dead_letters_are_replayed_once_the_endpoint_is_mended() {
     until(&daemon, |of| of["dead_letters"]["local"] == 6);
     let done = said(&daemon, "deadletter replay --endpoint grid-1 --rate 1000");
     assert_eq!(done, "replay 2 done; 6 replayed, 6 delivered\n");
-    assert_eq!(emulator.store().topic_events("grid").len(), 6);
+    assert_eq!(emulator.event_grid().events("grid").len(), 6);
     let list = said(&daemon, "replay list");
     assert!(
         list.contains("\n     2  done              6          6"),

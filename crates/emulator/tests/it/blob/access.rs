@@ -10,7 +10,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 #[tokio::test]
 async fn every_operation_needs_its_permission() {
     let scene = Scene::set().await;
-    scene.emulator.store().put_blob(CONTAINER, "there", "1");
+    scene
+        .emulator
+        .blob_account()
+        .put_blob(CONTAINER, "there", "1");
     let mismatch = (403, "AuthorizationPermissionMismatch");
     let list = "restype=container&comp=list";
     let block = "comp=block&blockid=MQ%3D%3D";
@@ -25,7 +28,10 @@ async fn every_operation_needs_its_permission() {
         for letter in "racwdl".chars() {
             let fits = needed.contains(letter);
             if fits {
-                scene.emulator.store().put_blob(CONTAINER, "there", "1");
+                scene
+                    .emulator
+                    .blob_account()
+                    .put_blob(CONTAINER, "there", "1");
             }
             let signed = scene.signed(&letter.to_string());
             let path = format!("{CONTAINER}{name}");
@@ -84,7 +90,7 @@ async fn a_signature_counts_from_its_start_to_its_end() {
     let none = (401, "NoAuthenticationInformation".to_owned());
     assert_eq!(put("").await, none);
     let new_key = Secret::from("bmV3");
-    scene.emulator.store().set_blob_account_key(new_key);
+    scene.emulator.blob_account().set_key(new_key);
     assert_eq!(put(signed.expose()).await, failed);
     assert_eq!(put(&scene.signed("w")).await, done);
     scene.clock.advance(HOUR / 2);
@@ -177,7 +183,12 @@ async fn the_shared_key_opens_everything_within_a_quarter_of_an_hour() {
     ];
     let put = scene.send("PUT", "made/a%20b/c.json", "timeout=30", &headers, "body");
     assert_eq!(put.await.refusal(), (201, "-"));
-    let stored = scene.emulator.store().blobs("made").unwrap().remove(0);
+    let stored = scene
+        .emulator
+        .blob_account()
+        .blobs("made")
+        .unwrap()
+        .remove(0);
     assert_eq!(stored.name, "a b/c.json");
     assert_eq!(stored.content_type, "text/plain");
     assert_eq!(stored.metadata["b"], "2");

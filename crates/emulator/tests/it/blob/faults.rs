@@ -29,7 +29,15 @@ async fn faults_are_answered_before_access_and_as_often_as_told() {
         let unsigned = scene.send("GET", CONTAINER, "", &[], "").await;
         assert_eq!(unsigned.refusal(), (503, "ServerBusy"));
     }
-    assert_eq!(scene.emulator.store().blobs(CONTAINER).unwrap().len(), 1);
+    assert_eq!(
+        scene
+            .emulator
+            .blob_account()
+            .blobs(CONTAINER)
+            .unwrap()
+            .len(),
+        1
+    );
     faults.clear_blobs(CONTAINER);
     assert_eq!(put().await.status, 201);
 }
@@ -38,7 +46,7 @@ async fn faults_are_answered_before_access_and_as_often_as_told() {
 async fn connections_end_before_or_after_the_blob_is_stored() {
     let scene = Scene::set().await;
     let signed = scene.signed("w");
-    let stored = || scene.emulator.store().container_counts(CONTAINER).stored;
+    let stored = || scene.emulator.blob_account().counts(CONTAINER).stored;
     let head = format!("PUT /devstoreaccount1/{CONTAINER}/b?{signed} HTTP/1.1\r\n");
     for (answer, expect) in [(BlobAnswer::Drop, 0), (BlobAnswer::StoreAndDrop, 1)] {
         scene.emulator.faults().blobs(CONTAINER, answer, 1);

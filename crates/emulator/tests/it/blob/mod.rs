@@ -7,7 +7,7 @@ mod operations;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinroute_emulator::{Emulator, Settings};
+use twinroute_emulator::{BlobSettings, Emulator, Settings};
 use twinroute_model::clock::{ManualClock, Timestamp};
 
 /// Wed, 01 Jan 2025 00:00:00 GMT.
@@ -57,7 +57,10 @@ impl Answered {
 impl Scene {
     async fn set() -> Self {
         let settings = Settings {
-            blob_containers: vec![CONTAINER.to_owned()],
+            blob: BlobSettings {
+                containers: vec![CONTAINER.to_owned()],
+                ..BlobSettings::default()
+            },
             ..Settings::default()
         };
         Self::with(settings).await

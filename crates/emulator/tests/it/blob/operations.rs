@@ -3,7 +3,7 @@
 use super::{BLOCK_BLOB, CONTAINER, NEW_ONLY, NOW, Scene};
 use crate::client::WAIT;
 use std::collections::BTreeMap;
-use twinroute_emulator::{Counts, Limits, Settings, StoredBlob};
+use twinroute_emulator::{BlobLimits, BlobSettings, IntakeCounts, Settings, StoredBlob};
 
 /// MD5 of `{"id":"1"}`.
 const MD5: &str = "5AX6xZMCe8U0zwjNTSpWRw==";
@@ -35,8 +35,12 @@ async fn a_blob_comes_back_with_its_metadata() {
     assert_eq!(again.refusal(), (409, "BlobAlreadyExists"));
     assert_eq!(again.elements("Code"), ["BlobAlreadyExists"]);
 
-    let store = scene.emulator.store();
-    store.wait_for_blobs(CONTAINER, 1, WAIT).await.unwrap();
+    scene
+        .emulator
+        .blob_account()
+        .wait_for(CONTAINER, 1, WAIT)
+        .await
+        .unwrap();
     let reason = "MaxDeliveryAttemptsExceeded".to_owned();
     let expect = StoredBlob {
         name: "hub/2025/01/01/00/a b.json".to_owned(),
@@ -47,7 +51,10 @@ async fn a_blob_comes_back_with_its_metadata() {
         created_at: NOW,
         changed_at: NOW,
     };
-    assert_eq!(store.blobs(CONTAINER), Some(vec![expect]));
+    assert_eq!(
+        scene.emulator.blob_account().blobs(CONTAINER),
+        Some(vec![expect])
+    );
     let path = format!("/{name}");
     let got = scene.ask("GET", &path, "", "").await;
     assert_eq!(got.body, r#"{"id":"1"}"#);
@@ -63,7 +70,7 @@ async fn a_blob_comes_back_with_its_metadata() {
     assert_eq!(scene.ask("DELETE", &path, "", "").await.status, 202);
     let gone = scene.ask("GET", &path, "", "").await;
     assert_eq!(gone.refusal(), (404, "BlobNotFound"));
-    let counts = scene.emulator.store().container_counts(CONTAINER);
+    let counts = scene.emulator.blob_account().counts(CONTAINER);
     assert_eq!((counts.requests, counts.stored), (6, 1));
 }
 
@@ -202,7 +209,7 @@ async fn listings_come_in_pages_and_by_folder() {
     let scene = Scene::set().await;
     let names = ["a/1", "a/2", "b", "b&<", "c/1", "c/2", "d"];
     for name in names {
-        scene.emulator.store().put_blob(CONTAINER, name, "x");
+        scene.emulator.blob_account().put_blob(CONTAINER, name, "x");
     }
     let list = async |query: &str| {
         let query = format!("restype=container&comp=list&{query}");
@@ -231,16 +238,19 @@ async fn listings_come_in_pages_and_by_folder() {
 
 #[tokio::test]
 async fn limits_hold_and_what_is_deleted_makes_room() {
-    let limits = Limits {
-        blob_body_bytes_max: 8,
+    let limits = BlobLimits {
+        body_bytes_max: 8,
         blob_bytes_max: 16,
         blobs_per_container_max: 2,
         blocks_per_blob_max: 2,
-        ..Limits::default()
+        ..BlobLimits::default()
     };
     let settings = Settings {
-        blob_containers: vec![CONTAINER.to_owned()],
-        limits,
+        blob: BlobSettings {
+            containers: vec![CONTAINER.to_owned()],
+            limits,
+            ..BlobSettings::default()
+        },
         ..Settings::default()
     };
     let scene = Scene::with(settings).await;
@@ -264,16 +274,16 @@ async fn limits_hold_and_what_is_deleted_makes_room() {
     assert_eq!(scene.put("c", &[], "1").await.refusal(), full);
     assert_eq!(scene.ask("DELETE", "/a", "", "").await.status, 202);
     assert_eq!(scene.put("c", &[], "12345678").await.status, 201);
-    scene.emulator.store().delete_container(CONTAINER);
+    scene.emulator.blob_account().delete_container(CONTAINER);
     assert_eq!(
         scene.put("c", &[], "1").await.refusal(),
         (404, "ContainerNotFound")
     );
-    scene.emulator.store().create_container(CONTAINER);
+    scene.emulator.blob_account().create_container(CONTAINER);
     assert_eq!(scene.put("c", &[], "12345678").await.status, 201);
     assert_eq!(scene.put("d", &[], "12345678").await.status, 201);
-    let counts = scene.emulator.store().container_counts(CONTAINER);
-    let expect = Counts {
+    let counts = scene.emulator.blob_account().counts(CONTAINER);
+    let expect = IntakeCounts {
         requests: 2,
         stored: 2,
     };

@@ -1,36 +1,25 @@
 //! The connection to a management API, and the calls that commands make.
 
-use super::Server;
-use super::told;
+use super::error_text::{self, Credential};
 use crate::cli::address::ServerAddress;
-use crate::cli::output;
 use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
 use serde_json::Value;
-use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
-use twinroute_credential::login::LoginMethod;
 use twinroute_credential::token::TokenSource;
 use twinroute_management::client::api::{Answer, Api};
 use twinroute_management::client::error::Error;
 use twinroute_management::client::http;
-use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::secret::Secret;
+use twinroute_model::clock::Clock;
 use twinroute_outgoing::Outgoing;
 
-const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
 const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
 
 /// How long a change may take to come to its end; it goes on after that.
 const PATIENCE: Duration = Duration::from_secs(1800);
-
-/// How long a server on this machine may take to be there.
-const KNOCK: Duration = Duration::from_secs(5);
 
 /// Whether a command returns before what it began has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +58,7 @@ pub(crate) struct Client {
 
 /// How to make clients for other addresses.
 #[derive(Clone)]
-struct Connections {
+pub(super) struct Connections {
     /// To management APIs, with the client's certificate.
     outgoing: Outgoing,
     clock: Arc<dyn Clock>,
@@ -78,7 +67,15 @@ struct Connections {
 }
 
 impl Connections {
-    fn to(&self, address: &ServerAddress) -> Self {
+    pub(super) fn new(outgoing: Outgoing, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            outgoing,
+            clock,
+            socket: None,
+        }
+    }
+
+    pub(super) fn to(&self, address: &ServerAddress) -> Self {
         let socket = match address {
             ServerAddress::Unix(path) => Some(path.clone()),
             ServerAddress::Url(_) => None,
@@ -89,7 +86,12 @@ impl Connections {
         }
     }
 
-    fn api(&self, url: &str, scope: &str, tokens: Option<&TokenSource>) -> anyhow::Result<Api> {
+    pub(super) fn api(
+        &self,
+        url: &str,
+        scope: &str,
+        tokens: Option<&TokenSource>,
+    ) -> anyhow::Result<Api> {
         let http = match &self.socket {
             Some(path) => self.outgoing.http().unix_socket(path.as_path()).build()?,
             None => http::client(&self.outgoing, None)?,
@@ -102,84 +104,21 @@ impl Connections {
     }
 }
 
-impl Server {
-    /// Makes a client. Asks nothing yet, but whether a server on this machine is there at all.
-    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        let outgoing = Outgoing::of_environment()?;
-        let outgoing = match &self.ca_file {
-            Some(path) => outgoing.with_ca_file(path)?,
-            None => outgoing,
-        };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        // Logins go to others than who is to see the certificate.
-        let tokens = self.tokens(&outgoing, &clock)?;
-        let address: ServerAddress = self.management_url.parse().context("--management-url")?;
-        let connections = Connections {
-            outgoing: match self.shown.read(&self.management_url, address.wire())? {
-                Some(shown) => outgoing.with_client_certificate(shown),
-                None => outgoing,
-            },
-            clock,
-            socket: None,
-        };
-        let connections = connections.to(&address);
-        let api = connections.api(&address.url(), MANAGEMENT_SCOPE, tokens.as_ref());
-        let api = api.context("--management-url")?;
-        self.check_wire(api.base())?;
-        match &address {
-            ServerAddress::Unix(path) => knock_socket(path, &address).await?,
-            ServerAddress::Url(_) => knock(api.base()).await?,
-        }
-        Ok(Client {
-            api,
-            subscription: self.subscription.clone(),
-            tokens,
-            http: connections,
-        })
-    }
-
-    fn tokens(
-        &self,
-        outgoing: &Outgoing,
-        clock: &Arc<dyn Clock>,
-    ) -> anyhow::Result<Option<TokenSource>> {
-        let clock = Arc::clone(clock);
-        if let Some(name) = &self.token_env {
-            let token = std::env::var(name).ok().filter(|token| !token.is_empty());
-            let Some(token) = token else {
-                bail!("set the environment variable {name}, which --token-env names");
-            };
-            return Ok(Some(TokenSource::fixed(Secret::pasted(&token), clock)));
-        }
-        let login = match (&self.token_file, self.azure_cli) {
-            (Some(path), _) => LoginMethod::TokenFile(path.clone()),
-            (None, true) => LoginMethod::AzureCli { tenant_id: None },
-            (None, false) => return Ok(None),
-        };
-        let http = http::client(outgoing, None)?;
-        Ok(Some(TokenSource::new(login, Arc::new(http), clock)))
-    }
-
-    /// A token goes in the clear only where it cannot leave the machine, or where the user made it.
-    fn check_wire(&self, base: &Url) -> anyhow::Result<()> {
-        if base.scheme() == "https" || is_local(base) {
-            return Ok(());
-        }
-        if self.azure_cli {
-            bail!(
-                "use https:// in --management-url: Entra tokens do not go over the network in the clear"
-            );
-        }
-        if self.token_env.is_some() || self.token_file.is_some() {
-            output::error_line(format_args!(
-                "warning: {base} is http://: the token can be read on the way"
-            ));
-        }
-        Ok(())
-    }
-}
-
 impl Client {
+    pub(super) fn new(
+        api: Api,
+        subscription: String,
+        tokens: Option<TokenSource>,
+        http: Connections,
+    ) -> Self {
+        Self {
+            api,
+            subscription,
+            tokens,
+            http,
+        }
+    }
+
     /// Where it is, for messages.
     fn url(&self) -> String {
         self.api.base().as_str().trim_end_matches('/').to_owned()
@@ -197,13 +136,13 @@ impl Client {
         DOMAINS.iter().any(|domain| host.ends_with(domain))
     }
 
-    /// The error as users are told it; `what` is what was asked for.
-    pub(crate) fn told(&self, error: &Error, what: &str) -> anyhow::Error {
+    /// The error as users read it; `what` is what was asked for.
+    pub(crate) fn explain(&self, error: &Error, what: &str) -> anyhow::Error {
         let credential = match self.tokens {
-            Some(_) => told::Credential::Given,
-            None => told::Credential::None,
+            Some(_) => Credential::Given,
+            None => Credential::None,
         };
-        told::told(error, &self.url(), credential, what)
+        error_text::error_text(error, &self.url(), credential, what)
     }
 
     pub(crate) async fn get(&self, path: &str, version: &str, what: &str) -> anyhow::Result<Value> {
@@ -231,7 +170,7 @@ impl Client {
         what: &str,
     ) -> anyhow::Result<Vec<Value>> {
         let items = self.api.list(path, version).await;
-        let items = items.map_err(|error| self.told(&error, what))?;
+        let items = items.map_err(|error| self.explain(&error, what))?;
         let items = items.iter().map(|item| serde_json::from_str(item.get()));
         let items: Result<_, _> = items.collect();
         items.context("the answer is no list of resources")
@@ -272,11 +211,11 @@ impl Client {
     }
 
     fn read(&self, answer: Result<Answer, Error>, what: &str) -> anyhow::Result<Value> {
-        let answer = answer.map_err(|error| self.told(&error, what))?;
+        let answer = answer.map_err(|error| self.explain(&error, what))?;
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        answer.json().map_err(|error| self.told(&error, what))
+        answer.json().map_err(|error| self.explain(&error, what))
     }
 
     /// The data plane of an instance, where its routes are: at `url`, or where the instance says.
@@ -342,39 +281,6 @@ pub(crate) fn is_local(url: &Url) -> bool {
         || host
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-/// A server on this machine that is not there is told at once, not after the repetitions of a call.
-async fn knock(base: &Url) -> anyhow::Result<()> {
-    if !is_local(base) {
-        return Ok(());
-    }
-    let host = base.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = base.port_or_known_default().unwrap_or_default();
-    match timeout(KNOCK, TcpStream::connect((host, port))).await {
-        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-            let url = base.as_str().trim_end_matches('/');
-            Err(told::nobody(url))
-        }
-        // Whatever else there is, the call tells.
-        _ => Ok(()),
-    }
-}
-
-/// As [`knock`], at a unix socket.
-async fn knock_socket(path: &Path, address: &ServerAddress) -> anyhow::Result<()> {
-    match timeout(KNOCK, UnixStream::connect(path)).await {
-        Ok(Err(error))
-            if matches!(
-                error.kind(),
-                ErrorKind::ConnectionRefused | ErrorKind::NotFound
-            ) =>
-        {
-            Err(told::nobody(&address.to_string()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

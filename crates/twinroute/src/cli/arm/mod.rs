@@ -6,21 +6,21 @@
 )]
 
 mod client;
+mod error_text;
 pub(super) mod replace;
 pub(super) mod secret;
+mod server;
 pub(super) mod show;
-mod told;
 mod wait;
 
 pub(super) use client::{Client, Waiting, is_local};
+pub(super) use server::ServerOptions;
 pub(super) use wait::WaitOptions;
 
-use super::shown::ClientCertificate;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
-use std::path::PathBuf;
 
 /// Where resources are made that no option places elsewhere.
 const GROUP: &str = "twinroute";
@@ -31,48 +31,6 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
-
-/// Whom to ask, and as whom.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Management API")]
-pub(crate) struct Server {
-    /// Where it is: https://management.azure.com, or a twinroute's address: `localhost:8083`,
-    /// `https://router.example:8443`, `unix:/run/twinroute-management.sock`.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TWINROUTE_MANAGEMENT_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8083"
-    )]
-    management_url: String,
-    /// The subscription: a GUID.
-    #[arg(
-        long,
-        value_name = "GUID",
-        env = "TWINROUTE_SUBSCRIPTION",
-        hide_env_values = true,
-        default_value = "00000000-0000-0000-0000-000000000000"
-    )]
-    subscription: String,
-    /// Sends the token in this environment variable; without any of these options, none is sent.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["token_file", "azure_cli"])]
-    token_env: Option<String>,
-    /// Sends the token in this file.
-    #[arg(long, value_name = "FILE", conflicts_with = "azure_cli")]
-    token_file: Option<PathBuf>,
-    /// Asks as whoever `az login` logged in.
-    #[arg(long)]
-    azure_cli: bool,
-    /// Certificates (PEM) that are trusted beside the machine's.
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    #[command(flatten)]
-    shown: ClientCertificate,
-    /// Prints JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
 
 /// In which resource group.
 #[derive(Args, Debug)]
@@ -115,7 +73,7 @@ pub(crate) struct Instance {
     #[command(flatten)]
     group: Group,
     #[command(flatten)]
-    pub(super) server: Server,
+    pub(super) server: ServerOptions,
 }
 
 impl Instance {

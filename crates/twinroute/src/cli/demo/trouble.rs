@@ -88,7 +88,10 @@ impl Trouble {
 /// Lists, shows and replays what stands in the dead-letter container. Gives false when a replay did not
 /// come to its end.
 pub(super) async fn bring_back(emulator: &Emulator, router: &Router) -> anyhow::Result<bool> {
-    let blobs = emulator.store().blobs(scene::CONTAINER).unwrap_or_default();
+    let blobs = emulator
+        .blob_account()
+        .blobs(scene::CONTAINER)
+        .unwrap_or_default();
     let Some(first) = blobs.first() else {
         return Ok(true);
     };

@@ -10,8 +10,8 @@ use rustls::pki_types::pem::PemObject as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use twinroute_emulator::{
-    AccessRights, AccessRuleSettings, EventGridSettings, HubSettings, IdentitySettings, PortPlace,
-    QueueSettings, Settings, TlsPorts, TopicSettings,
+    AccessRights, AccessRuleSettings, EventGridTopicSettings, HubSettings, IdentitySettings,
+    PortPlace, QueueSettings, Settings, TlsPorts, TopicSettings,
 };
 use twinroute_model::secret::Secret;
 
@@ -121,15 +121,22 @@ impl Options {
         settings.amqp_port = self.amqp_port;
         settings.http_port = self.http_port;
         settings.blob_port = self.blob_port;
-        settings.limits.message_bytes_max = self.max_message_size.as_u64();
+        settings.broker.limits.message_bytes_max = self.max_message_size.as_u64();
         self.add_entities(&mut settings)?;
         self.add_properties(&mut settings)?;
         for rule in &self.access_rules {
-            settings.access_rules.push(access_rule(rule)?);
+            settings.broker.access_rules.push(access_rule(rule)?);
         }
-        settings.blob_containers.extend_from_slice(&self.containers);
+        settings.blob.containers.extend_from_slice(&self.containers);
         if let Some(folder) = &self.identities {
             settings.identity = Some(self.identity()?);
+            for secret in &self.secrets {
+                let (name, value) = secret
+                    .split_once('=')
+                    .context("--secret: must be a name, =, and a value")?;
+                let secret = (name.to_owned(), Secret::from(value));
+                settings.key_vault.secrets.push(secret);
+            }
             settings.tls = Some(TlsPorts {
                 folder: folder.clone(),
                 amqp_port: self.amqp_tls_port,
@@ -147,32 +154,37 @@ impl Options {
             hub.partitions = partitions
                 .parse()
                 .map_err(|_| anyhow::anyhow!("--hub {name}: {partitions:?} is no number"))?;
-            settings.hubs.push(hub);
+            settings.broker.hubs.push(hub);
         }
         for topic in &self.topics {
             let (name, subscriptions) = topic.split_once(':').unwrap_or((topic, "demo"));
             let subscriptions: Vec<&str> = subscriptions.split(',').collect();
             let topic = TopicSettings::new(name, &subscriptions);
-            settings.topics.push(topic);
+            settings.broker.topics.push(topic);
         }
         let queues = self.queues.iter().map(QueueSettings::new);
-        settings.queues.extend(queues);
+        settings.broker.queues.extend(queues);
         let with_sessions = self.session_queues.iter().map(|name| QueueSettings {
             requires_session: true,
             ..QueueSettings::new(name)
         });
-        settings.queues.extend(with_sessions);
-        let grid_topics = self.grid_topics.iter().map(EventGridSettings::new);
-        settings.event_grid_topics.extend(grid_topics);
+        settings.broker.queues.extend(with_sessions);
+        let grid_topics = self.grid_topics.iter().map(EventGridTopicSettings::new);
+        settings.event_grid.topics.extend(grid_topics);
         for path in &self.session_subscriptions {
             let (topic, name) = pair("--session-subscription", path, "topic/subscription")?;
             let subscription = QueueSettings {
                 requires_session: true,
                 ..QueueSettings::new(name)
             };
-            match settings.topics.iter_mut().find(|known| known.name == topic) {
+            match settings
+                .broker
+                .topics
+                .iter_mut()
+                .find(|known| known.name == topic)
+            {
                 Some(known) => known.subscriptions.push(subscription),
-                None => settings.topics.push(TopicSettings {
+                None => settings.broker.topics.push(TopicSettings {
                     name: topic.to_owned(),
                     subscriptions: vec![subscription],
                 }),
@@ -185,22 +197,23 @@ impl Options {
     fn add_properties(&self, settings: &mut Settings) -> anyhow::Result<()> {
         for path in &self.consumer_groups {
             let (hub, group) = pair("--consumer-group", path, "hub/group")?;
-            let mut hubs = settings.hubs.iter_mut();
+            let mut hubs = settings.broker.hubs.iter_mut();
             match hubs.find(|known| known.name == hub) {
                 Some(known) => known.consumer_groups.push(group.to_owned()),
                 None => {
-                    let hubs: Vec<&str> = settings.hubs.iter().map(|hub| &*hub.name).collect();
+                    let hubs: Vec<&str> =
+                        settings.broker.hubs.iter().map(|hub| &*hub.name).collect();
                     let hubs = hubs.join(", ");
                     bail!("--consumer-group {path}: there is no hub {hub}; there are: {hubs}");
                 }
             }
         }
-        let topics = settings.topics.iter_mut().flat_map(|topic| {
+        let topics = settings.broker.topics.iter_mut().flat_map(|topic| {
             let name = &topic.name;
             let subscriptions = topic.subscriptions.iter_mut();
             subscriptions.map(move |queue| (format!("{name}/{}", queue.name), queue))
         });
-        let queues = settings.queues.iter_mut();
+        let queues = settings.broker.queues.iter_mut();
         let queues = queues.map(|queue| (queue.name.clone(), queue));
         let mut all: Vec<(String, &mut QueueSettings)> = queues.chain(topics).collect();
         for (_, queue) in &mut all {
@@ -237,13 +250,6 @@ impl Options {
                 let all = read.iter().map(|certificate| certificate.to_vec());
                 application.certificates.extend(all);
             }
-        }
-        for secret in &self.secrets {
-            let (name, value) = secret
-                .split_once('=')
-                .context("--secret: must be a name, =, and a value")?;
-            let secret = (name.to_owned(), Secret::from(value));
-            identity.vault_secrets.push(secret);
         }
         Ok(identity)
     }
@@ -313,8 +319,11 @@ mod tests {
              --access-rule in:send --access-rule both:send,listen",
         );
         let settings = settings.unwrap();
-        assert_eq!(settings.hubs[0].consumer_groups, ["$Default", "reader"]);
-        let topics = settings.topics.iter().map(|topic| {
+        assert_eq!(
+            settings.broker.hubs[0].consumer_groups,
+            ["$Default", "reader"]
+        );
+        let topics = settings.broker.topics.iter().map(|topic| {
             let subscriptions = topic.subscriptions.iter();
             let subscriptions = subscriptions.map(|one| (&*one.name, one.requires_session));
             (&*topic.name, subscriptions.collect::<Vec<_>>())
@@ -326,18 +335,19 @@ mod tests {
         ];
         assert_eq!(topics, expect);
         let queues = settings
+            .broker
             .queues
             .iter()
             .map(|one| (&*one.name, one.requires_session));
         assert_eq!(queues.collect::<Vec<_>>(), [("q", false), ("s", true)]);
-        let [_, by_session] = &settings.topics[0].subscriptions[..] else {
+        let [_, by_session] = &settings.broker.topics[0].subscriptions[..] else {
             panic!()
         };
         assert_eq!(by_session.duplicate_window, Some(DUPLICATE_WINDOW));
         assert_eq!(by_session.lock_duration, Duration::from_secs(5));
         assert_eq!(by_session.deliveries_max, 3);
-        assert_eq!(settings.limits.message_bytes_max, 256 * 1024);
-        let rights = settings.access_rules.iter();
+        assert_eq!(settings.broker.limits.message_bytes_max, 256 * 1024);
+        let rights = settings.broker.access_rules.iter();
         let rights = rights.map(|rule| (&*rule.name, rule.rights.send, rule.rights.listen));
         let expect = [("in", true, false), ("both", true, true)];
         assert_eq!(rights.collect::<Vec<_>>(), expect);
@@ -346,7 +356,10 @@ mod tests {
     #[test]
     fn a_property_goes_to_the_demos_entities_too() {
         let settings = settings("--consumer-group telemetry/mine").unwrap();
-        assert_eq!(settings.hubs[0].consumer_groups, ["$Default", "mine"]);
+        assert_eq!(
+            settings.broker.hubs[0].consumer_groups,
+            ["$Default", "mine"]
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    ApplicationSettings, Emulator, HubSettings, IdentitySettings, Settings, TlsPorts,
+    ApplicationSettings, BrokerSettings, Emulator, HubSettings, IdentitySettings, Settings,
+    TlsPorts,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -20,8 +21,11 @@ const CLIENT: &str = "75000000-0000-4000-8000-000000000009";
 fn emulator(runtime: &Runtime, folder: &Path, marks: &mut Marks) -> Emulator {
     let secret = marks.plain("the application's real secret");
     let settings = Settings {
-        hubs: vec![HubSettings::new("hub")],
-        shared_access_key: marks.base64("the key of hub-1"),
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            shared_access_key: marks.base64("the key of hub-1"),
+            ..BrokerSettings::default()
+        },
         identity: Some(IdentitySettings {
             tenant_id: TENANT.to_owned(),
             applications: vec![ApplicationSettings {

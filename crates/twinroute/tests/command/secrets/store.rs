@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, Faults, HubSettings, PostAnswer, Settings, TopicSettings,
+    BlobSettings, BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, Faults,
+    HubSettings, PostAnswer, Settings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -31,16 +32,25 @@ fn plant() -> String {
 
 fn emulator(runtime: &Runtime, marks: &mut Marks) -> Emulator {
     let settings = Settings {
-        event_grid_topics: ["grid", "other"].map(EventGridSettings::new).to_vec(),
-        hubs: vec![HubSettings::new("hub")],
-        topics: vec![TopicSettings::new("topic", &["sub"])],
-        blob_containers: vec!["letters".to_owned()],
-        shared_access_key: marks.base64("the key of hub-good and topic-1"),
-        secondary_shared_access_key: marks.base64("their second key"),
-        blob_account_key: marks
-            .base64("the key of the storage account")
-            .as_str()
-            .into(),
+        broker: BrokerSettings {
+            hubs: vec![HubSettings::new("hub")],
+            topics: vec![TopicSettings::new("topic", &["sub"])],
+            shared_access_key: marks.base64("the key of hub-good and topic-1"),
+            secondary_shared_access_key: marks.base64("their second key"),
+            ..BrokerSettings::default()
+        },
+        event_grid: EventGridSettings {
+            topics: ["grid", "other"].map(EventGridTopicSettings::new).to_vec(),
+            ..EventGridSettings::default()
+        },
+        blob: BlobSettings {
+            containers: vec!["letters".to_owned()],
+            account_key: marks
+                .base64("the key of the storage account")
+                .as_str()
+                .into(),
+            ..BlobSettings::default()
+        },
         ..Settings::default()
     };
     let started = Emulator::start(settings, Arc::new(SystemClock));
@@ -50,7 +60,7 @@ fn emulator(runtime: &Runtime, marks: &mut Marks) -> Emulator {
         marks.base64("accessKey2 of grid-good"),
     ];
     let [key1, key2] = keys;
-    emulator.store().set_topic_keys("grid", &key1, &key2);
+    emulator.event_grid().set_keys("grid", &key1, &key2);
     emulator
 }
 

@@ -1,7 +1,6 @@
 //! TLS in front of servers that speak none: as `localhost`, with an authority made for development.
 
-use crate::server::ACCEPT_PAUSE;
-use crate::store::Store;
+use crate::listener;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use twinroute_listen::development::{self, DevelopmentError};
@@ -39,18 +37,18 @@ pub enum TlsError {
 
 /// What speaks TLS, and the authority that clients must trust.
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub(crate) struct TlsProxy {
     acceptor: TlsAcceptor,
     pub(crate) ca: PathBuf,
 }
 
-impl std::fmt::Debug for Tls {
+impl std::fmt::Debug for TlsProxy {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Tls({})", self.ca.display())
+        write!(formatter, "TlsProxy({})", self.ca.display())
     }
 }
 
-impl Tls {
+impl TlsProxy {
     /// Finds or makes certificate and authority in `folder`. Blocks on the file system.
     pub(crate) fn open(folder: &Path) -> Result<Self, TlsError> {
         let made = development::certificates(folder, &[])?;
@@ -68,29 +66,13 @@ impl Tls {
         self,
         listener: TcpListener,
         target: SocketAddr,
-        store: Arc<Store>,
-        mut stop: oneshot::Receiver<()>,
+        connections_max: usize,
+        stop: oneshot::Receiver<()>,
     ) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                _ = &mut stop => break,
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        if connections.len() >= store.settings.limits.connections_max {
-                            continue;
-                        }
-                        connections.spawn(pass(self.acceptor.clone(), stream, target));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        }
-        connections.shutdown().await;
+        listener::accept(listener, connections_max, stop, |stream| {
+            Some(pass(self.acceptor.clone(), stream, target))
+        })
+        .await;
     }
 }
 

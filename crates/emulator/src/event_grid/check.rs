@@ -3,8 +3,9 @@
 //! Facts: "Post to custom topic for Azure Event Grid": at most 1 MB and 5,000 events a request; the
 //! content type follows the topic's input schema; one access key, or a token signed with one.
 
+use super::refusal::GridRefusal;
+use super::settings::EventGridSchema;
 use super::topic::GridTopic;
-use crate::settings::EventGridSchema;
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -16,32 +17,15 @@ pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Most events in one body.
 const EVENTS_MAX: usize = 5_000;
 
-/// Why a post is refused.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    pub(super) message: String,
-}
-
-impl Refusal {
-    pub(super) fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: text.into(),
-        }
-    }
-}
-
 /// Checks the access key or the token of a post.
 pub(super) fn access(
     topic: &GridTopic,
     headers: &HeaderMap,
     query: &str,
     now: Timestamp,
-) -> Result<(), Refusal> {
-    let unauthorized = |text: &str| Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", text);
+) -> Result<(), GridRefusal> {
+    let unauthorized =
+        |text: &str| GridRefusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", text);
     let keys = topic.keys();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let in_query = query
@@ -85,8 +69,8 @@ pub(super) fn events(
     schema: EventGridSchema,
     content_type: &str,
     body: &[u8],
-) -> Result<Vec<Box<RawValue>>, Refusal> {
-    let bad = |text: String| Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", text);
+) -> Result<Vec<Box<RawValue>>, GridRefusal> {
+    let bad = |text: String| GridRefusal::new(StatusCode::BAD_REQUEST, "BadRequest", text);
     let media = content_type
         .split(';')
         .next()
@@ -105,7 +89,7 @@ pub(super) fn events(
     };
     if events.len() > EVENTS_MAX {
         let text = format!("{} events are more than {EVENTS_MAX}", events.len());
-        return Err(Refusal::new(
+        return Err(GridRefusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestEntityTooLarge",
             text,

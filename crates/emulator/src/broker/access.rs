@@ -1,11 +1,11 @@
 //! Who may attach: shared access keys, tokens put to `$cbs`, and what they cover.
 
+use super::settings::{AccessRights, BrokerSettings};
+use crate::access_key::KeySlot;
 use crate::amqp::state::Problem;
-use crate::identity::Issuer;
-use crate::settings::Settings;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::identity::{self, Issuer};
+use crate::lock::lock;
+use std::sync::Mutex;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::sas::ServiceBusToken;
 
@@ -29,32 +29,7 @@ pub(crate) struct AccessRules {
 pub(crate) struct AccessRule {
     name: String,
     rights: AccessRights,
-    keys: Mutex<Keys>,
-}
-
-/// What a rule lets its keys do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccessRights {
-    /// Send to hubs, queues and topics.
-    pub send: bool,
-    /// Receive from hubs, queues and subscriptions.
-    pub listen: bool,
-}
-
-impl AccessRights {
-    /// Everything.
-    pub const ALL: Self = Self {
-        send: true,
-        listen: true,
-    };
-
-    fn has(self, claim: AccessClaim) -> bool {
-        match claim {
-            AccessClaim::Send => self.send,
-            AccessClaim::Listen => self.listen,
-            AccessClaim::Either => self.send || self.listen,
-        }
-    }
+    keys: Mutex<[RuleKey; 2]>,
 }
 
 /// What a link needs its token for.
@@ -66,41 +41,21 @@ pub(crate) enum AccessClaim {
     Either,
 }
 
-#[derive(Clone, Debug)]
-struct Keys {
-    both: [Key; 2],
-    /// Keys that there have been.
-    count: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Key {
-    text: String,
-    /// Tells keys apart that came one after the other.
-    number: u64,
-}
-
-/// One of the two keys of a rule or topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// The first one.
-    Primary,
-    /// The second one.
-    Secondary,
-}
-
-impl KeySlot {
-    pub(crate) const fn index(self) -> usize {
+impl AccessClaim {
+    fn is_among(self, rights: AccessRights) -> bool {
         match self {
-            Self::Primary => 0,
-            Self::Secondary => 1,
+            Self::Send => rights.send,
+            Self::Listen => rights.listen,
+            Self::Either => rights.send || rights.listen,
         }
     }
 }
 
-/// A key as the service makes one; no two are the same.
-pub(crate) fn made_key(number: u64) -> String {
-    BASE64.encode(format!("regenerated key number {number}"))
+#[derive(Clone, Debug)]
+struct RuleKey {
+    text: String,
+    /// Tells keys apart that came one after the other.
+    number: u64,
 }
 
 /// The numbers of the keys that are good now, by rule.
@@ -128,12 +83,10 @@ impl Proof {
 impl AccessRules {
     /// # Errors
     /// The name that two rules have.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
-        let (first, second) = (
-            &settings.shared_access_key,
-            &settings.secondary_shared_access_key,
-        );
+    pub(crate) fn new(settings: &BrokerSettings) -> Result<Self, String> {
         let name = &settings.shared_access_key_name;
+        let first = &settings.shared_access_key;
+        let second = &settings.secondary_shared_access_key;
         let mut all = vec![AccessRule::new(name, AccessRights::ALL, first, second)];
         for rule in &settings.access_rules {
             if all.iter().any(|known| known.name == rule.name) {
@@ -164,11 +117,11 @@ impl AccessRules {
         let (name, key) = (parts.next()?, parts.next()?);
         let mut all = self.all.iter().enumerate();
         let (rule, found) = all.find(|(_, rule)| name == rule.name.as_bytes())?;
-        let keys = found.keys();
-        let mut known = keys.both.iter();
-        let number = known
-            .find(|known| key == known.text.as_bytes())
-            .map(|key| key.number)?;
+        let keys = lock(&found.keys);
+        let number = keys
+            .iter()
+            .find(|known| key == known.text.as_bytes())?
+            .number;
         Some(PlainGrant {
             rights: found.rights,
             proof: Proof::Key { rule, number },
@@ -188,7 +141,7 @@ impl AccessRules {
     ) -> Result<Grant, String> {
         let path = normal_path(audience);
         if !token.starts_with("SharedAccessSignature ") {
-            let expiry = bearer(issuer, token, &JWT_AUDIENCES, now)?;
+            let expiry = identity::check_bearer(issuer, token, &JWT_AUDIENCES, now)?;
             return Ok(Grant {
                 path,
                 expiry,
@@ -201,8 +154,8 @@ impl AccessRules {
         let (rule, found) = all
             .find(|(_, rule)| rule.name == parsed.key_name())
             .ok_or_else(|| format!("there is no rule {}", parsed.key_name()))?;
-        let [first, second] = &found.keys().both;
-        let signed = |key: &Key| parsed.verify(&key.text, now).map(|()| key.number);
+        let [first, second] = &*lock(&found.keys);
+        let signed = |key: &RuleKey| parsed.verify(&key.text, now).map(|()| key.number);
         let number = signed(first)
             .or_else(|_| signed(second))
             .map_err(|why| why.to_string())?;
@@ -220,17 +173,14 @@ impl AccessRules {
 
 impl AccessRule {
     fn new(name: &str, rights: AccessRights, primary: &str, secondary: &str) -> Self {
-        let key = |text: &str, number| Key {
+        let key = |text: &str, number| RuleKey {
             text: text.to_owned(),
             number,
         };
         Self {
             name: name.to_owned(),
             rights,
-            keys: Mutex::new(Keys {
-                both: [key(primary, 0), key(secondary, 1)],
-                count: 2,
-            }),
+            keys: Mutex::new([key(primary, 0), key(secondary, 1)]),
         }
     }
 
@@ -245,27 +195,18 @@ impl AccessRule {
 
     /// Replaces one key; the other one stays good.
     pub(crate) fn replace(&self, slot: KeySlot, text: String) {
-        let mut keys = self.lock();
-        let number = keys.count;
-        keys.count += 1;
-        keys.both[slot.index()] = Key { text, number };
+        let mut keys = lock(&self.keys);
+        // Higher than any before it: the newest of all keys is always one of the two.
+        let number = keys[0].number.max(keys[1].number) + 1;
+        keys[slot.index()] = RuleKey { text, number };
     }
 
     pub(crate) fn key(&self, slot: KeySlot) -> String {
-        self.lock().both[slot.index()].text.clone()
+        lock(&self.keys)[slot.index()].text.clone()
     }
 
     fn live(&self) -> [u64; 2] {
-        let keys = self.lock();
-        [keys.both[0].number, keys.both[1].number]
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Keys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keys(&self) -> Keys {
-        self.lock().clone()
+        lock(&self.keys).each_ref().map(|key| key.number)
     }
 }
 
@@ -341,13 +282,9 @@ impl Grants {
                 && grant.proof.holds(live)
                 && (path.is_empty() || covers(&grant.path, &path))
         });
-        let rights = tokens.map(|grant| grant.rights);
-        let rights: Vec<AccessRights> = plain
-            .map(|plain| plain.rights)
-            .into_iter()
-            .chain(rights)
-            .collect();
-        if rights.iter().any(|rights| rights.has(claim)) {
+        let plain = plain.map(|plain| plain.rights).into_iter();
+        let rights: Vec<AccessRights> = plain.chain(tokens.map(|grant| grant.rights)).collect();
+        if rights.iter().any(|rights| claim.is_among(*rights)) {
             return Ok(());
         }
         let text = if rights.is_empty() {
@@ -378,48 +315,12 @@ fn covers(granted: &str, path: &str) -> bool {
         .is_some_and(|rest| granted.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
-/// When a token of Microsoft Entra for one of `audiences` ends. Without an issuer at hand its signature is
-/// not checked.
-pub(crate) fn bearer(
-    issuer: Option<&Issuer>,
-    token: &str,
-    audiences: &[&str],
-    now: Timestamp,
-) -> Result<Timestamp, String> {
-    if let Some(issuer) = issuer {
-        return issuer.check(token, audiences, now);
-    }
-    let expiry = jwt_expiry(token, audiences)?;
-    if expiry <= now {
-        return Err("the token has expired".to_owned());
-    }
-    Ok(expiry)
-}
-
-fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
-    #[derive(serde::Deserialize)]
-    struct Claims {
-        aud: String,
-        exp: i64,
-    }
-    let malformed = || "the token is malformed".to_owned();
-    let payload = token.split('.').nth(1).ok_or_else(malformed)?;
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload.trim_end_matches('='))
-        .map_err(|_| malformed())?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| malformed())?;
-    if !audiences.contains(&claims.aud.trim_end_matches('/')) {
-        return Err(format!("the audience {} is not served here", claims.aud));
-    }
-    Ok(Timestamp::from_unix_millis(
-        claims.exp.saturating_mul(1_000),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::AccessRuleSettings;
+    use crate::broker::settings::AccessRuleSettings;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use twinroute_model::sas::service_bus_token;
 
     const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
@@ -428,12 +329,12 @@ mod tests {
     fn rules() -> AccessRules {
         let rule =
             |name, send, listen| AccessRuleSettings::new(name, AccessRights { send, listen });
-        let settings = Settings {
+        let settings = BrokerSettings {
             shared_access_key_name: "Root".to_owned(),
             shared_access_key: "one".to_owned(),
             secondary_shared_access_key: "two".to_owned(),
             access_rules: vec![rule("writer", true, false), rule("reader", false, true)],
-            ..Settings::default()
+            ..BrokerSettings::default()
         };
         AccessRules::new(&settings).unwrap()
     }

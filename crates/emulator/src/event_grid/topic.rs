@@ -1,13 +1,12 @@
 //! What one Event Grid topic holds.
 
-use crate::access::KeySlot;
-use crate::broker::{Tally, lock};
-use crate::settings::{EventGridSchema, EventGridSettings, Limits};
-use crate::store::Counts;
+use super::settings::{EventGridLimits, EventGridSchema, EventGridTopicSettings};
+use crate::access_key::KeySlot;
+use crate::intake::IntakeTally;
+use crate::lock::lock;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_model::clock::Timestamp;
 
 /// An event that a topic received.
@@ -45,32 +44,28 @@ pub(crate) struct GridTopic {
     pub(crate) path: String,
     pub(crate) schema: EventGridSchema,
     keys: Mutex<[String; 2]>,
-    events_max: usize,
-    bytes_max: usize,
-    log: Mutex<Log>,
-    posts: AtomicU64,
-    accepted: Tally,
+    pub(crate) intake: IntakeTally,
+    limits: EventGridLimits,
+    log: Mutex<TopicLog>,
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct TopicLog {
     events: VecDeque<GridEvent>,
     bytes: usize,
     last_number: u64,
 }
 
 impl GridTopic {
-    pub(crate) fn new(settings: &EventGridSettings, limits: &Limits) -> Self {
+    pub(crate) fn new(settings: &EventGridTopicSettings, limits: &EventGridLimits) -> Self {
         Self {
             name: settings.name.clone(),
             path: settings.path.clone(),
             schema: settings.schema,
             keys: Mutex::new([settings.key1.clone(), settings.key2.clone()]),
-            events_max: limits.events_per_topic_max,
-            bytes_max: limits.bytes_per_topic_max,
+            intake: IntakeTally::default(),
+            limits: limits.clone(),
             log: Mutex::default(),
-            posts: AtomicU64::new(0),
-            accepted: Tally::default(),
         }
     }
 
@@ -84,22 +79,6 @@ impl GridTopic {
 
     pub(crate) fn set_key(&self, slot: KeySlot, key: &str) {
         key.clone_into(&mut lock(&self.keys)[slot.index()]);
-    }
-
-    /// Counts a post and returns its number.
-    pub(crate) fn count_post(&self) -> u64 {
-        self.posts.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn accepted(&self) -> &Tally {
-        &self.accepted
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            requests: self.posts.load(Ordering::Relaxed),
-            stored: self.accepted.total(),
-        }
     }
 
     pub(crate) fn store(&self, events: Vec<Box<RawValue>>, post: u64, now: Timestamp) {
@@ -116,14 +95,16 @@ impl GridTopic {
                 json,
             });
         }
-        while log.events.len() > self.events_max || log.bytes > self.bytes_max {
+        while log.events.len() > self.limits.events_per_topic_max
+            || log.bytes > self.limits.bytes_per_topic_max
+        {
             let Some(oldest) = log.events.pop_front() else {
                 break;
             };
             log.bytes -= oldest.json.get().len();
         }
         drop(log);
-        self.accepted.add(count);
+        self.intake.add_stored(count);
     }
 
     pub(crate) fn event_count(&self) -> usize {

@@ -180,5 +180,5 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[path = "shown_tests.rs"]
+#[path = "client_certificate_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
-//! Errors of a management API as users are told them: first what to do, then what the server said.
+//! Errors of a management API as users read them: first what to do, then what the server said.
 
-use super::super::shown;
+use crate::cli::client_certificate;
 use std::fmt::Write as _;
 use twinroute_management::client::error::{Error, Refusal};
 
@@ -11,12 +11,17 @@ pub(super) enum Credential {
     None,
 }
 
-/// Tells an error; `what` is the thing that was asked for or changed.
-pub(super) fn told(error: &Error, url: &str, credential: Credential, what: &str) -> anyhow::Error {
+/// The text of an error; `what` is the thing that was asked for or changed.
+pub(super) fn error_text(
+    error: &Error,
+    url: &str,
+    credential: Credential,
+    what: &str,
+) -> anyhow::Error {
     match error {
         Error::Refused(refusal) => {
             let mut text = advice(refusal, url, credential, what);
-            text.push_str(&said(refusal));
+            text.push_str(&server_words(refusal));
             anyhow::anyhow!(text)
         }
         Error::Operation {
@@ -35,8 +40,12 @@ pub(super) fn told(error: &Error, url: &str, credential: Credential, what: &str)
             "{what}: not finished after {} s; it goes on: look again with `show` or `wait`",
             waited.as_secs()
         ),
-        Error::Transport { reason, .. } if reason.contains("Connection refused") => nobody(url),
-        Error::Transport { request, reason } if let Some(advice) = shown::advice(reason) => {
+        Error::Transport { reason, .. } if reason.contains("Connection refused") => {
+            not_listening(url)
+        }
+        Error::Transport { request, reason }
+            if let Some(advice) = client_certificate::advice(reason) =>
+        {
             anyhow::anyhow!("{url}: {advice}\n  {request}: {reason}")
         }
         Error::Transport { request, reason } => anyhow::anyhow!(
@@ -55,7 +64,7 @@ pub(super) fn told(error: &Error, url: &str, credential: Credential, what: &str)
 }
 
 /// Nothing listens there.
-pub(super) fn nobody(url: &str) -> anyhow::Error {
+pub(super) fn not_listening(url: &str) -> anyhow::Error {
     let listen = url.split_once("://").map_or(url, |(_, listen)| listen);
     anyhow::anyhow!(
         "nothing answers at {url}: start a server there, or say where it is with --management-url\n  \
@@ -103,7 +112,7 @@ fn advice(refusal: &Refusal, url: &str, credential: Credential, what: &str) -> S
 }
 
 /// The server's own words, with what its operators need to find them again.
-fn said(refusal: &Refusal) -> String {
+fn server_words(refusal: &Refusal) -> String {
     let mut text = String::new();
     let code = match refusal.code.as_str() {
         "" => "no code",
@@ -133,7 +142,7 @@ mod tests {
             request_id: Some("id-1".to_owned()),
             retry_after: None,
         };
-        told(&refusal.into(), "http://h", credential, "endpoint e").to_string()
+        error_text(&refusal.into(), "http://h", credential, "endpoint e").to_string()
     }
 
     #[test]
@@ -158,7 +167,7 @@ mod tests {
             message: "Refused.".to_owned(),
         };
         assert_eq!(
-            told(&operation, "http://h", none, "endpoint e").to_string(),
+            error_text(&operation, "http://h", none, "endpoint e").to_string(),
             "endpoint e does not work: correct it and create it again\n  DestinationUnauthorized: Refused."
         );
     }
@@ -170,7 +179,7 @@ mod tests {
             reason: "client error (Connect): tcp connect error: Connection refused (os error 111)"
                 .to_owned(),
         };
-        let text = told(&error, "http://h:1", Credential::None, "x").to_string();
+        let text = error_text(&error, "http://h:1", Credential::None, "x").to_string();
         assert!(
             text.starts_with("nothing answers at http://h:1: start a server there"),
             "{text}"

@@ -1,20 +1,20 @@
-//! The stand-in of Key Vault: secrets with versions, read by name or listed in pages.
+//! Key Vault: secrets with versions, read by name or listed in pages.
 //!
 //! Sources: Azure Key Vault REST API, "Get Secret", "Get Secrets" and "Authentication, requests and
 //! responses" (the challenge that names authority and resource).
 
 use crate::faults::VaultAnswer;
-use crate::identity::{Query, Service, json};
-use crate::settings::IdentitySettings;
-use crate::store::Store;
-use crate::web::{Answer, Dropped};
-use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use crate::http_server::{self, Answer, Dropped, FormPairs, private_json as json};
+use crate::identity::IdentityService;
+use crate::lock::lock;
+use crate::service_context::ServiceContext;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use serde_json::{Value, json as value};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
 
@@ -30,11 +30,22 @@ const ASKED_MAX: usize = 10_000;
 /// Versions of one secret that are kept.
 const VERSIONS_MAX: usize = 100;
 
-#[derive(Debug, Default)]
-pub(crate) struct Vault(Mutex<Inside>);
+/// What a key vault holds from the start.
+#[derive(Clone, Debug, Default)]
+pub struct KeyVaultSettings {
+    /// Secrets by name.
+    pub secrets: Vec<(String, Secret)>,
+}
+
+/// The key vault: secrets with their versions, and what it was asked. It outlives a shutdown.
+#[derive(Debug)]
+pub struct KeyVault {
+    context: ServiceContext,
+    contents: Mutex<VaultContents>,
+}
 
 #[derive(Debug, Default)]
-struct Inside {
+struct VaultContents {
     /// By name in lower case, which is the same name.
     secrets: BTreeMap<String, Versions>,
     asked: VecDeque<String>,
@@ -55,26 +66,26 @@ struct Version {
     made: Timestamp,
 }
 
-impl Vault {
-    pub(crate) fn new(settings: Option<&IdentitySettings>, now: Timestamp) -> Self {
-        let vault = Self::default();
-        for (name, secret) in settings.iter().flat_map(|settings| &settings.vault_secrets) {
-            vault.set(name, secret.clone(), now);
+impl KeyVault {
+    pub(crate) fn new(settings: KeyVaultSettings, context: ServiceContext) -> Self {
+        let vault = Self {
+            context,
+            contents: Mutex::default(),
+        };
+        for (name, secret) in settings.secrets {
+            vault.set_secret(&name, secret);
         }
         vault
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn set(&self, name: &str, value: Secret, now: Timestamp) {
-        let mut inside = self.inside();
-        inside.made += 1;
-        let id = format!("{:032x}", inside.made);
-        let made = now;
+    /// Puts a secret, or a new version of it, into the vault.
+    pub fn set_secret(&self, name: &str, value: Secret) {
+        let mut contents = lock(&self.contents);
+        contents.made += 1;
+        let id = format!("{:032x}", contents.made);
+        let made = self.context.now();
         let key = name.to_ascii_lowercase();
-        let versions = inside.secrets.entry(key).or_insert_with(|| Versions {
+        let versions = contents.secrets.entry(key).or_insert_with(|| Versions {
             name: name.to_owned(),
             all: Vec::new(),
         });
@@ -84,25 +95,29 @@ impl Vault {
         versions.all.push(Version { id, value, made });
     }
 
-    pub(crate) fn delete(&self, name: &str) {
-        self.inside().secrets.remove(&name.to_ascii_lowercase());
+    /// Takes a secret out of the vault.
+    pub fn delete_secret(&self, name: &str) {
+        let name = name.to_ascii_lowercase();
+        lock(&self.contents).secrets.remove(&name);
     }
 
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.inside().asked.iter().cloned().collect()
+    /// The requests so far: `list`, or the name of the secret that was asked for.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.contents).asked.iter().cloned().collect()
     }
 
-    fn note(&self, what: &str) {
-        let mut inside = self.inside();
-        if inside.asked.len() >= ASKED_MAX {
-            inside.asked.pop_front();
+    fn record(&self, what: &str) {
+        let mut contents = lock(&self.contents);
+        if contents.asked.len() >= ASKED_MAX {
+            contents.asked.pop_front();
         }
-        inside.asked.push_back(what.to_owned());
+        contents.asked.push_back(what.to_owned());
     }
 
     fn get(&self, name: &str, version: Option<&str>, base: &str) -> Option<Value> {
-        let inside = self.inside();
-        let versions = inside.secrets.get(&name.to_ascii_lowercase())?;
+        let contents = lock(&self.contents);
+        let versions = contents.secrets.get(&name.to_ascii_lowercase())?;
         let found = match version {
             Some(id) => versions.all.iter().find(|version| version.id == id)?,
             None => versions.all.last()?,
@@ -116,8 +131,8 @@ impl Vault {
 
     /// One page, and where the next one begins.
     fn list(&self, skip: usize, count: usize, base: &str) -> Value {
-        let inside = self.inside();
-        let page = inside.secrets.values().skip(skip).take(count);
+        let contents = lock(&self.contents);
+        let page = contents.secrets.values().skip(skip).take(count);
         let page: Vec<Value> = page
             .filter_map(|versions| {
                 let newest = versions.all.last()?;
@@ -125,7 +140,7 @@ impl Vault {
                 Some(value!({ "id": id, "attributes": attributes(versions, newest) }))
             })
             .collect();
-        let more = skip + count < inside.secrets.len();
+        let more = skip + count < contents.secrets.len();
         let next = more.then(|| {
             let skip = skip + count;
             format!("{base}/secrets?api-version=7.4&$skiptoken={skip}&maxresults={count}")
@@ -148,39 +163,50 @@ fn attributes(versions: &Versions, version: &Version) -> Value {
     })
 }
 
-/// Answers a GET below `/secrets`.
+/// Whether a request is one to the vault, which shares its port with the identity service.
+pub(crate) fn is_asked<B>(request: &Request<B>) -> bool {
+    request.method() == Method::GET && request.uri().path().split('/').nth(1) == Some("secrets")
+}
+
+/// Answers a request to the vault; its tokens are those of `identity`.
 pub(crate) async fn answer(
-    store: &Store,
-    service: &Service,
-    path: &[&str],
-    headers: &HeaderMap,
-    query: &Query,
-    base: &str,
+    vault: Arc<KeyVault>,
+    identity: Arc<IdentityService>,
+    request: Request<Incoming>,
 ) -> Answer {
-    if let Err(text) = admit(store, headers) {
-        return Ok(challenge(service, base, &text));
+    let base = identity.base(&request);
+    if let Err(text) = admit(&identity, request.headers()) {
+        return Ok(challenge(&identity, &base, &text));
     }
-    store.vault.note(path.first().copied().unwrap_or("list"));
-    let fault = store.faults().next_vault();
-    match fault {
+    let path = request.uri().path().trim_end_matches('/').split('/');
+    let path: Vec<&str> = path.skip(2).collect();
+    vault.record(path.first().copied().unwrap_or("list"));
+    match vault.context.faults.next_vault() {
         Some(VaultAnswer::Stall) => return std::future::pending().await,
         Some(VaultAnswer::Drop) => return Err(Dropped),
         Some(VaultAnswer::AnswerAfter(wait)) => tokio::time::sleep(wait).await,
-        Some(VaultAnswer::Status(status, seconds)) => return Ok(scripted(status, seconds)),
+        Some(VaultAnswer::Status(status, seconds)) => {
+            let status = http_server::scripted_status(status);
+            let mut response = refuse(status, "Scripted", "a scripted answer");
+            http_server::set_retry_after(&mut response, seconds);
+            return Ok(response);
+        }
         None => {}
     }
+    let query = FormPairs::parse(request.uri().query().unwrap_or_default());
+    let base = &base;
     if query.get("api-version").is_none() {
         let text = "api-version must be specified";
         return Ok(refuse(StatusCode::BAD_REQUEST, "BadParameter", text));
     }
-    Ok(match path {
+    Ok(match path.as_slice() {
         [] => {
             let number = |name: &str| query.get(name).map(str::parse::<usize>);
             let skip = number("$skiptoken").unwrap_or(Ok(0));
             let count = number("maxresults").unwrap_or(Ok(PAGE_MAX));
             match (skip, count) {
                 (Ok(skip), Ok(count @ 1..=PAGE_MAX)) => {
-                    json(StatusCode::OK, &store.vault.list(skip, count, base))
+                    json(StatusCode::OK, &vault.list(skip, count, base))
                 }
                 _ => {
                     let text = "maxresults must be 1 to 25";
@@ -190,7 +216,7 @@ pub(crate) async fn answer(
         }
         [name] | [name, _] => {
             let version = path.get(1).copied().filter(|version| !version.is_empty());
-            match store.vault.get(name, version, base) {
+            match vault.get(name, version, base) {
                 Some(secret) => json(StatusCode::OK, &secret),
                 None => {
                     let text = format!(
@@ -206,31 +232,23 @@ pub(crate) async fn answer(
     })
 }
 
-fn admit(store: &Store, headers: &HeaderMap) -> Result<(), String> {
+fn admit(identity: &IdentityService, headers: &HeaderMap) -> Result<(), String> {
     let header = headers.get(AUTHORIZATION);
     let header = header.and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.strip_prefix("Bearer "));
     let token = token.ok_or("Request is missing a Bearer or PoP token.")?;
-    let issuer = store.issuer().ok_or("there is no identity service")?;
-    issuer.check(token, &[AUDIENCE], store.now()).map(|_| ())
+    let checked = identity
+        .issuer
+        .check(token, &[AUDIENCE], identity.context.now());
+    checked.map(|_| ())
 }
 
-fn challenge(service: &Service, base: &str, text: &str) -> Response<Full<Bytes>> {
+fn challenge(service: &IdentityService, base: &str, text: &str) -> Response<Full<Bytes>> {
     let mut response = refuse(StatusCode::UNAUTHORIZED, "Unauthorized", text);
     let tenant = &service.settings.tenant_id;
     let challenge = format!("Bearer authorization=\"{base}/{tenant}\", resource=\"{AUDIENCE}\"");
     if let Ok(challenge) = HeaderValue::from_str(&challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response
-}
-
-fn scripted(status: u16, retry_after_seconds: Option<u64>) -> Response<Full<Bytes>> {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = refuse(status, "Scripted", "a scripted answer");
-    if let Some(seconds) = retry_after_seconds {
-        let value = HeaderValue::from(seconds);
-        response.headers_mut().insert(RETRY_AFTER, value);
     }
     response
 }
