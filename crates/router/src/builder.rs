@@ -282,7 +282,7 @@ impl Builder {
     /// Knows events that were accepted a short while ago when they come again: they are answered as
     /// accepted, and nothing is made of them. Without it repeats are events like others.
     ///
-    /// The window begins anew with each router, also when the journal is on disk.
+    /// The window begins empty with each router, also when the journal is on disk.
     #[must_use]
     pub fn duplicate_window(mut self, window: DuplicateWindow) -> Self {
         self.duplicates = Some(window);

@@ -179,7 +179,7 @@ impl EndpointHandle {
         self.0.retry_now();
     }
 
-    /// Gives up what waits, which counts as discarded; what is in flight is not waited for and goes on.
+    /// Discards what waits; what is in flight is not waited for and goes on.
     /// Dead letters that are kept here stay unless `dead_letters` is set.
     #[must_use]
     pub fn purge(&self, dead_letters: bool) -> Purged {

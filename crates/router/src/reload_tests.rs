@@ -261,7 +261,7 @@ async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
     assert_eq!(router.apply(&all).unwrap(), 4);
     assert_eq!(hash_of(&router), expected);
     assert_eq!(router.apply(&turned).unwrap(), 4, "the order means nothing");
-    // A secret shows in no hash, but its sink is made anew.
+    // A secret shows in no hash, but its sink is made again.
     let mut rotated = all.clone();
     let destination = &mut rotated.instances[0].endpoints[0].destination;
     let endpoint::Destination::EventGrid(topic) = destination else {

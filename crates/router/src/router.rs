@@ -411,8 +411,8 @@ impl Router {
         }
     }
 
-    /// Stops: refuses events from now on, lets lanes finish for at most `grace`, then gives up the rest
-    /// and counts it as discarded. Gives the last status.
+    /// Stops: refuses events from now on, lets lanes finish for at most `grace`, then discards the rest
+    /// and counts it. Gives the last status.
     pub async fn stop(&self, grace: Duration) -> Status {
         let deadline = Instant::now() + grace;
         // Whoever still hands over events does so before the lanes are told.

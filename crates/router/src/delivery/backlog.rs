@@ -12,7 +12,7 @@ pub(crate) enum LaneBacklog {
     /// The endpoint is slow, or takes nothing: what is more goes into its queue, up to its cap.
     OfEndpoint,
     /// The endpoint answers at once, and yet there is more than it takes. While another lane keeps up, that
-    /// is the endpoint's affair; when none does, the router sends as fast as it can.
+    /// is the endpoint's own matter; when none does, the router sends as fast as it can.
     OfPromptEndpoint,
     /// The endpoint would take more, and the router has not come to send it.
     OfRouter,

@@ -19,12 +19,12 @@ pub(super) struct InFlightBatch {
     pub(super) disk: Option<Disk>,
     pub(super) begun: Instant,
     /// Batches in flight when it was sent, itself included.
-    pub(super) company: usize,
+    pub(super) in_flight_then: usize,
     pub(super) epoch: u64,
 }
 
 impl InFlightBatch {
-    /// Its events are in memory from here on: how long the disk took is not the endpoint's affair.
+    /// Its events are in memory from here on: how long the disk took says nothing of the endpoint.
     pub(super) fn note_read(&mut self, now: Instant) {
         self.begun = now;
     }

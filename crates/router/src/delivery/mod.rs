@@ -199,7 +199,7 @@ impl Lane {
         }
     }
 
-    /// Takes a new sink and settings; what waits stays, back-off begins anew.
+    /// Takes a new sink and settings; what waits stays, back-off begins again.
     pub(crate) fn reconfigure(&self, setup: LaneSetup) {
         // The old sink goes once the lock is free: its end is the program's code.
         let old = self.lock().reconfigure(setup, Instant::now());

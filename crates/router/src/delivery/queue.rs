@@ -1,6 +1,6 @@
 //! What waits in a lane, and which of it may go next: pure, so that order can be tested alone.
 //!
-//! A twin has at most one unresolved batch. Events of a twin that is in flight or parked are held, in
+//! A twin has at most one unresolved batch. Events of a twin that is in flight or retrying are held, in
 //! order, until it is free; other twins pass them.
 
 use super::queued_delivery::QueuedDelivery;
@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
 use twinroute_model::settings::Ordering;
 
-/// For each delivery of a twin that landed so many of its line are let go. A whole line would be held
-/// again each time its twin flies, and with long lines a lane would do nothing else.
+/// For each delivery of a twin that was answered so many of its line are released. A whole line would be held
+/// again each time its twin is in flight, and with long lines a lane would do nothing else.
 const RELEASED: usize = 2;
 
 /// How much a batch may hold.
@@ -33,7 +33,7 @@ pub(crate) enum DeliveryFate {
     /// Settled: it leaves the lane.
     Settled,
     /// Failed alone: it waits until the moment given.
-    Parked(QueuedDelivery, Instant),
+    Retrying(QueuedDelivery, Instant),
     /// Not its fault: it goes back to where it was.
     Returned(QueuedDelivery),
 }
@@ -42,7 +42,7 @@ pub(crate) enum DeliveryFate {
 #[derive(Debug, Default)]
 struct TwinState {
     in_flight: usize,
-    parked: usize,
+    retrying: usize,
     /// The batch that holds what is in flight.
     batch: u64,
 }
@@ -57,9 +57,9 @@ pub(crate) struct LaneQueue {
     held: RapidHashMap<u64, VecDeque<QueuedDelivery>>,
     /// Sequence of the oldest held event of a twin, to the twin.
     held_fronts: BTreeMap<u64, u64>,
-    parked: BTreeMap<(Instant, u64), QueuedDelivery>,
-    /// When each parked delivery is due, by sequence.
-    parked_due: BTreeMap<u64, Instant>,
+    retrying: BTreeMap<(Instant, u64), QueuedDelivery>,
+    /// When each retrying delivery is due, by sequence.
+    retrying_due: BTreeMap<u64, Instant>,
     twins: RapidHashMap<u64, TwinState>,
     in_flight: usize,
     bytes: usize,
@@ -79,8 +79,8 @@ impl LaneQueue {
             arrivals: VecDeque::new(),
             held: RapidHashMap::default(),
             held_fronts: BTreeMap::new(),
-            parked: BTreeMap::new(),
-            parked_due: BTreeMap::new(),
+            retrying: BTreeMap::new(),
+            retrying_due: BTreeMap::new(),
             twins: RapidHashMap::default(),
             in_flight: 0,
             bytes: 0,
@@ -103,7 +103,7 @@ impl LaneQueue {
 
     /// Appends a delivery.
     pub(crate) fn push(&mut self, waiting: QueuedDelivery) {
-        self.remember(&waiting);
+        self.count_in(&waiting);
         self.sendable_bytes += waiting.bytes();
         self.arrivals.push_back(waiting);
     }
@@ -113,12 +113,12 @@ impl LaneQueue {
         self.events > caps.events_max || self.bytes > caps.bytes_max
     }
 
-    /// Parks a delivery that was parked before a restart.
-    pub(crate) fn restore_parked(&mut self, waiting: QueuedDelivery, due: Instant) {
-        self.park(waiting, due);
+    /// Takes in a delivery that was retrying before a restart.
+    pub(crate) fn restore_retrying(&mut self, waiting: QueuedDelivery, due: Instant) {
+        self.retry_later(waiting, due);
     }
 
-    /// Deliveries that wait, parked ones counted.
+    /// Deliveries that wait, retrying ones counted.
     pub(crate) fn events(&self) -> usize {
         self.events
     }
@@ -127,20 +127,20 @@ impl LaneQueue {
         self.events == 0
     }
 
-    /// Deliveries that wait, parked ones not counted.
+    /// Deliveries that wait, retrying ones not counted.
     pub(crate) fn queued(&self) -> usize {
-        self.events - self.parked.len()
+        self.events - self.retrying.len()
     }
 
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.len()
+    pub(crate) fn retrying(&self) -> usize {
+        self.retrying.len()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// Bytes of all that waits, parked ones counted.
+    /// Bytes of all that waits, retrying ones counted.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -157,7 +157,7 @@ impl LaneQueue {
         }
         let lines = self.ready.values_mut().chain(&mut self.arrivals);
         let held = self.held.values_mut().flatten();
-        for waiting in lines.chain(held).chain(self.parked.values_mut()) {
+        for waiting in lines.chain(held).chain(self.retrying.values_mut()) {
             waiting.event = None;
         }
         self.memory = 0;
@@ -196,29 +196,29 @@ impl LaneQueue {
     pub(crate) fn oldest(&self) -> Option<&QueuedDelivery> {
         let held = self.held_fronts.values().next();
         let held = held.and_then(|twin| self.held.get(twin)?.front());
-        let parked = self.parked_due.iter().next();
-        let parked = parked.and_then(|(sequence, due)| self.parked.get(&(*due, *sequence)));
-        let fronts = [self.first_ready(), self.arrivals.front(), held, parked];
+        let retrying = self.retrying_due.iter().next();
+        let retrying = retrying.and_then(|(sequence, due)| self.retrying.get(&(*due, *sequence)));
+        let fronts = [self.first_ready(), self.arrivals.front(), held, retrying];
         fronts
             .into_iter()
             .flatten()
             .min_by_key(|waiting| waiting.sequence)
     }
 
-    /// Makes every parked delivery due.
+    /// Makes every retrying delivery due.
     pub(crate) fn retry_now(&mut self, now: Instant) {
-        for ((_, sequence), waiting) in std::mem::take(&mut self.parked) {
-            self.parked_due.insert(sequence, now);
-            self.parked.insert((now, sequence), waiting);
+        for ((_, sequence), waiting) in std::mem::take(&mut self.retrying) {
+            self.retrying_due.insert(sequence, now);
+            self.retrying.insert((now, sequence), waiting);
         }
     }
 
-    /// When the first parked delivery is due.
+    /// When the first retrying delivery is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.parked.keys().next().map(|(due, _)| *due)
+        self.retrying.keys().next().map(|(due, _)| *due)
     }
 
-    /// Takes the next batch: due parked deliveries first, then the oldest whose twins are free.
+    /// Takes the next batch: due retrying deliveries first, then the oldest whose twins are free.
     ///
     /// A delivery larger than the room goes alone. Empty when nothing may go.
     pub(crate) fn take(&mut self, room: BatchRoom, now: Instant) -> Vec<QueuedDelivery> {
@@ -233,10 +233,10 @@ impl LaneQueue {
                 break;
             }
             let next = self.pop_sendable().expect("the front was just looked at");
-            if self.may_fly(&next) {
+            if self.may_be_sent(&next) {
                 bytes += size;
-                self.fly(next.twin);
-                self.forget(&next);
+                self.mark_in_flight(next.twin);
+                self.count_out(&next);
                 batch.push(next);
             } else {
                 self.hold_back(next);
@@ -269,30 +269,30 @@ impl LaneQueue {
         bytes: &mut usize,
     ) {
         let due: Vec<(Instant, u64)> = self
-            .parked
+            .retrying
             .range(..=(now, u64::MAX))
-            .filter(|(_, waiting)| self.twin_is_grounded(waiting.twin))
+            .filter(|(_, waiting)| self.has_none_in_flight(waiting.twin))
             .map(|(key, _)| *key)
             .take(room.events_max)
             .collect();
         for key in due {
-            let size = self.parked[&key].bytes();
+            let size = self.retrying[&key].bytes();
             if !batch.is_empty() && *bytes + size > room.bytes_max {
                 return;
             }
-            let waiting = self.parked.remove(&key).expect("the key was just read");
-            self.parked_due.remove(&key.1);
+            let waiting = self.retrying.remove(&key).expect("the key was just read");
+            self.retrying_due.remove(&key.1);
             *bytes += size;
-            self.forget(&waiting);
+            self.count_out(&waiting);
             if let Some(state) = self.twins.get_mut(&waiting.twin) {
-                state.parked = state.parked.saturating_sub(1);
+                state.retrying = state.retrying.saturating_sub(1);
             }
-            self.fly(waiting.twin);
+            self.mark_in_flight(waiting.twin);
             batch.push(waiting);
         }
     }
 
-    fn twin_is_grounded(&self, twin: u64) -> bool {
+    fn has_none_in_flight(&self, twin: u64) -> bool {
         self.ordering == Ordering::None
             || self
                 .twins
@@ -300,7 +300,7 @@ impl LaneQueue {
                 .is_none_or(|state| state.in_flight == 0)
     }
 
-    fn may_fly(&self, waiting: &QueuedDelivery) -> bool {
+    fn may_be_sent(&self, waiting: &QueuedDelivery) -> bool {
         if self.ordering == Ordering::None {
             return true;
         }
@@ -308,11 +308,11 @@ impl LaneQueue {
         let line = self.held.get(&waiting.twin).and_then(VecDeque::front);
         line.is_none_or(|front| waiting.sequence < front.sequence)
             && self.twins.get(&waiting.twin).is_none_or(|state| {
-                state.parked == 0 && (state.in_flight == 0 || state.batch == self.batches)
+                state.retrying == 0 && (state.in_flight == 0 || state.batch == self.batches)
             })
     }
 
-    fn fly(&mut self, twin: u64) {
+    fn mark_in_flight(&mut self, twin: u64) {
         self.in_flight += 1;
         let state = self.twins.entry(twin).or_default();
         state.in_flight += 1;
@@ -335,13 +335,13 @@ impl LaneQueue {
         line.insert(at, waiting);
     }
 
-    fn remember(&mut self, waiting: &QueuedDelivery) {
+    fn count_in(&mut self, waiting: &QueuedDelivery) {
         self.events += 1;
         self.bytes += waiting.bytes();
         self.memory += waiting.event.as_ref().map_or(0, |_| waiting.bytes());
     }
 
-    fn forget(&mut self, waiting: &QueuedDelivery) {
+    fn count_out(&mut self, waiting: &QueuedDelivery) {
         self.events -= 1;
         self.bytes -= waiting.bytes();
         self.memory -= waiting.event.as_ref().map_or(0, |_| waiting.bytes());
@@ -352,15 +352,17 @@ impl LaneQueue {
         let mut returned = Vec::new();
         let mut twins = Vec::with_capacity(batch.len());
         for (twin, fate) in batch {
-            self.land(twin);
+            self.mark_answered(twin);
             twins.push(twin);
             match fate {
                 DeliveryFate::Settled => {}
-                DeliveryFate::Parked(waiting, due) => self.park(waiting, due),
+                DeliveryFate::Retrying(waiting, due) => self.retry_later(waiting, due),
                 // It had failed alone before: it stays the twin's first, due at once.
-                DeliveryFate::Returned(waiting) if waiting.attempts > 0 => self.park(waiting, now),
+                DeliveryFate::Returned(waiting) if waiting.attempts > 0 => {
+                    self.retry_later(waiting, now)
+                }
                 DeliveryFate::Returned(waiting) => {
-                    self.remember(&waiting);
+                    self.count_in(&waiting);
                     returned.push(waiting);
                 }
             }
@@ -368,38 +370,38 @@ impl LaneQueue {
         self.release(&twins, returned);
     }
 
-    fn land(&mut self, twin: u64) {
+    fn mark_answered(&mut self, twin: u64) {
         self.in_flight -= 1;
         if let Some(state) = self.twins.get_mut(&twin) {
             state.in_flight = state.in_flight.saturating_sub(1);
         }
     }
 
-    /// Of a twin only the oldest is parked; others wait behind it, so that they go in order.
-    fn park(&mut self, waiting: QueuedDelivery, due: Instant) {
-        self.remember(&waiting);
+    /// Of a twin only the oldest is retrying; others wait behind it, so that they go in order.
+    fn retry_later(&mut self, waiting: QueuedDelivery, due: Instant) {
+        self.count_in(&waiting);
         let twin = self.twins.entry(waiting.twin).or_default();
-        if twin.parked > 0 && self.ordering == Ordering::Twin {
+        if twin.retrying > 0 && self.ordering == Ordering::Twin {
             return self.hold_back(waiting);
         }
-        twin.parked += 1;
-        self.parked_due.insert(waiting.sequence, due);
-        self.parked.insert((due, waiting.sequence), waiting);
+        twin.retrying += 1;
+        self.retrying_due.insert(waiting.sequence, due);
+        self.retrying.insert((due, waiting.sequence), waiting);
     }
 
     /// Lets go what was returned, and the first of what was held for twins that are free now.
     fn release(&mut self, twins: &[u64], returned: Vec<QueuedDelivery>) {
         for waiting in returned.into_iter().rev() {
-            // A parked delivery of the same twin is older; this one waits behind it.
+            // A retrying delivery of the same twin is older; this one waits behind it.
             let twin = self.twins.get(&waiting.twin);
-            if twin.is_some_and(|twin| twin.parked > 0) && self.ordering == Ordering::Twin {
+            if twin.is_some_and(|twin| twin.retrying > 0) && self.ordering == Ordering::Twin {
                 self.hold_back(waiting);
             } else {
                 self.make_ready(waiting);
             }
         }
         for twin in twins {
-            let free = |state: &TwinState| state.in_flight == 0 && state.parked == 0;
+            let free = |state: &TwinState| state.in_flight == 0 && state.retrying == 0;
             if self.twins.get(twin).is_some_and(|state| !free(state)) {
                 continue;
             }
@@ -437,8 +439,11 @@ impl LaneQueue {
         let ready = self.first_ready().map(|waiting| waiting.sequence);
         let arrival = self.arrivals.front().map(|waiting| waiting.sequence);
         let held = self.held_fronts.keys().next().copied();
-        let parked = self.parked_due.keys().next().copied();
-        let oldest = [ready, arrival, held, parked].into_iter().flatten().min()?;
+        let retrying = self.retrying_due.keys().next().copied();
+        let oldest = [ready, arrival, held, retrying]
+            .into_iter()
+            .flatten()
+            .min()?;
         let waiting = if ready == Some(oldest) {
             let waiting = self.pop_sendable();
             if let Some(waiting) = &waiting {
@@ -453,9 +458,9 @@ impl LaneQueue {
         } else if held == Some(oldest) {
             self.evict_held(oldest)
         } else {
-            self.evict_parked(oldest)
+            self.evict_retrying(oldest)
         }?;
-        self.forget(&waiting);
+        self.count_out(&waiting);
         Some(waiting)
     }
 
@@ -468,11 +473,11 @@ impl LaneQueue {
         waiting
     }
 
-    fn evict_parked(&mut self, sequence: u64) -> Option<QueuedDelivery> {
-        let due = self.parked_due.remove(&sequence)?;
-        let waiting = self.parked.remove(&(due, sequence))?;
+    fn evict_retrying(&mut self, sequence: u64) -> Option<QueuedDelivery> {
+        let due = self.retrying_due.remove(&sequence)?;
+        let waiting = self.retrying.remove(&(due, sequence))?;
         if let Some(state) = self.twins.get_mut(&waiting.twin) {
-            state.parked = state.parked.saturating_sub(1);
+            state.retrying = state.retrying.saturating_sub(1);
         }
         self.release(&[waiting.twin], Vec::new());
         Some(waiting)

@@ -148,7 +148,7 @@ fn a_parked_delivery_holds_its_twin_only() {
     let fates = batch.into_iter().map(|waiting| match waiting.twin {
         1 => (
             1,
-            DeliveryFate::Parked(
+            DeliveryFate::Retrying(
                 QueuedDelivery {
                     attempts: 1,
                     ..waiting
@@ -163,7 +163,7 @@ fn a_parked_delivery_holds_its_twin_only() {
     assert_eq!(sequences(&batch), [4]);
     bench.resolve(settled(batch));
     assert!(bench.take().is_empty());
-    assert_eq!((bench.queue.queued(), bench.queue.parked()), (1, 1));
+    assert_eq!((bench.queue.queued(), bench.queue.retrying()), (1, 1));
     assert_eq!(bench.queue.next_due(), Some(due));
     bench.now = due;
     let batch = bench.take();
@@ -263,7 +263,7 @@ fn ordering_may_change_while_events_are_parked() {
         let now = bench.now;
         let batch = bench.take();
         bench.queue.resolve(
-            all(batch, |waiting| DeliveryFate::Parked(waiting, now)),
+            all(batch, |waiting| DeliveryFate::Retrying(waiting, now)),
             now,
         );
         bench.queue.set_ordering(after);
@@ -372,7 +372,7 @@ proptest! {
                             0 => {
                                 let attempts = waiting.attempts + 1;
                                 let due = bench.now + Duration::from_millis(5);
-                                DeliveryFate::Parked(QueuedDelivery { attempts, ..waiting }, due)
+                                DeliveryFate::Retrying(QueuedDelivery { attempts, ..waiting }, due)
                             }
                             1 => {
                                 cut.insert(twin);
@@ -398,7 +398,7 @@ proptest! {
             let flying: usize = flights.iter().map(Vec::len).sum();
             prop_assert_eq!(bench.queue.in_flight(), flying);
             prop_assert_eq!(bench.queue.recount(), bench.queue.queued());
-            prop_assert_eq!(pushed, done + flying + bench.queue.queued() + bench.queue.parked());
+            prop_assert_eq!(pushed, done + flying + bench.queue.queued() + bench.queue.retrying());
         }
         // Everything comes out in the end.
         loop {

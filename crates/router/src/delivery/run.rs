@@ -22,7 +22,7 @@ pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
 }
 
 async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
-    let mut flights: FuturesUnordered<BoxFuture<'static, CompletedAction>> =
+    let mut running: FuturesUnordered<BoxFuture<'static, CompletedAction>> =
         FuturesUnordered::new();
     let mut sink = lane.lock().user_objects().0;
     loop {
@@ -35,15 +35,15 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
                 continue;
             }
             LaneAction::Send(flight) => {
-                flights.push(send(flight).boxed());
+                running.push(send(flight).boxed());
                 continue;
             }
             LaneAction::Probe(probe) => {
-                flights.push(ask(probe).boxed());
+                running.push(ask(probe).boxed());
                 continue;
             }
             LaneAction::DeadLetterUpload(upload) => {
-                flights.push(store(upload).boxed());
+                running.push(store(upload).boxed());
                 continue;
             }
             LaneAction::Wait(until) => until,
@@ -52,7 +52,7 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
         // The step may have let go of the last that waited.
         lane.settled.notify_waiters();
         tokio::select! {
-            Some(completed) = flights.next() => {
+            Some(completed) = running.next() => {
                 let now = Instant::now();
                 match completed {
                     CompletedAction::Batch(flight, outcomes) => {

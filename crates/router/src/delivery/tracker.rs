@@ -12,7 +12,7 @@ pub struct Outcomes {
     pub delivered: u64,
     /// They became dead letters.
     pub dead_lettered: u64,
-    /// They were given up.
+    /// They were discarded.
     pub discarded: u64,
     /// They wait.
     pub open: u64,

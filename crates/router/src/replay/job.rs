@@ -98,9 +98,9 @@ pub struct ReplayStatus {
     pub delivered: u64,
     /// Of those, what became a dead letter again.
     pub dead_lettered: u64,
-    /// Of those, what was given up.
+    /// Of those, what was discarded.
     pub discarded: u64,
-    /// Dead letters that were passed over: busy, unreadable or gone.
+    /// Dead letters that were skipped: busy, unreadable or gone.
     pub passed_over: u64,
     /// The container's name that was put back last, by endpoint (`instance/endpoint`).
     pub container_names: BTreeMap<String, String>,

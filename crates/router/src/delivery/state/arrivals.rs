@@ -41,7 +41,7 @@ impl LaneCore {
                     let most =
                         now + schedule::event_delay_max(&self.setup.settings, waiting.attempts);
                     self.queue
-                        .restore_parked(waiting, wall.moment(due).min(most));
+                        .restore_retrying(waiting, wall.moment(due).min(most));
                 }
                 None => self.enqueue(waiting, now),
             }

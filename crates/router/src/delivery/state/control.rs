@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use twinroute_retry::ledger::Discard;
 
-/// What a purge gave up.
+/// What a purge discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purged {
     /// Deliveries that waited.
@@ -78,7 +78,7 @@ impl LaneCore {
         self.dead.retry_all();
     }
 
-    /// Gives up what waits, what is in flight excepted; dead letters that are kept here too if asked.
+    /// Discards what waits, what is in flight excepted; dead letters that are kept here too if asked.
     pub(in crate::delivery) fn purge(&mut self, dead_letters: bool) -> Purged {
         let mut purged = Purged::default();
         while let Some(waiting) = self.queue.evict_oldest() {

@@ -1,4 +1,4 @@
-//! Deliveries that cannot be made: they become dead letters, or are given up where somebody said so.
+//! Deliveries that cannot be made: they become dead letters, or are discarded where the settings say so.
 
 use super::LaneCore;
 use crate::delivery::hold::HoldReason;
@@ -56,7 +56,7 @@ impl LaneCore {
         self.limit_dead_letters();
     }
 
-    /// Gives up the oldest dead letters where a limit was set for them.
+    /// Discards the oldest dead letters where a limit was set for them.
     fn limit_dead_letters(&mut self) {
         let most = self.setup.settings.dead_letter_bytes_max.as_u64();
         self.log_dead_limit(most);

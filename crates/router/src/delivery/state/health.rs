@@ -24,7 +24,7 @@ impl LaneCore {
             CredentialQuestion::Asked => BeforeSending::Wait,
             CredentialQuestion::Open => BeforeSending::Probe(CredentialProbe {
                 sink: self.setup.sink.clone(),
-                deadline: self.flight_time_max(),
+                deadline: self.send_time_max(),
                 epoch: self.epoch,
             }),
         }

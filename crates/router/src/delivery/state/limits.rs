@@ -26,7 +26,9 @@ impl LaneCore {
     /// Whether a batch waits, and could be sent now.
     fn could_send(&self) -> bool {
         let takes = !self.paused && self.setup.hold.is_none() && !self.health.is_faulty();
-        takes && self.queue.fills(self.room_to_fill()) && self.flights.len() < self.in_flight_max()
+        takes
+            && self.queue.fills(self.room_to_fill())
+            && self.in_flight.len() < self.in_flight_max()
     }
 
     /// Lets the oldest go while more waits than may.
@@ -108,7 +110,7 @@ impl LaneCore {
             LaneBacklog::OfEndpoint
         } else if sendable && self.could_send() {
             LaneBacklog::OfRouter
-        } else if !sendable && self.queue.parked() > 0 {
+        } else if !sendable && self.queue.retrying() > 0 {
             // Events of the endpoint's failed, and others wait behind them.
             LaneBacklog::OfEndpoint
         } else if self.is_prompt() {
@@ -141,7 +143,7 @@ impl LaneCore {
         let Some(typical) = self.concurrency.typical() else {
             return false;
         };
-        let oldest = self.flights.longest_open();
+        let oldest = self.in_flight.longest_open();
         let open = oldest.map_or(Duration::ZERO, |begun| begun.elapsed());
         typical <= PROMPT && open <= 3 * PROMPT
     }

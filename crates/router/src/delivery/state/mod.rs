@@ -45,7 +45,7 @@ use twinroute_retry::ledger::{Discard, Fate, Ledger};
 pub(super) struct LaneRetirement {
     /// It stays at least until then.
     pub(super) not_before: Instant,
-    /// What is not settled by then is given up.
+    /// What is not settled by then is discarded.
     pub(super) deadline: Instant,
     /// Why.
     pub(super) reason: Discard,
@@ -71,7 +71,7 @@ pub(super) struct LaneCore {
     health: TargetHealth,
     /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
     epoch: u64,
-    flights: BatchesInFlight,
+    in_flight: BatchesInFlight,
     concurrency: AdaptiveConcurrency,
     latency: LatencyHistogram,
     retired: Option<LaneRetirement>,
@@ -139,7 +139,7 @@ impl LaneCore {
             clock: origin.clock,
             health: TargetHealth::default(),
             epoch: 0,
-            flights: BatchesInFlight::default(),
+            in_flight: BatchesInFlight::default(),
             concurrency: AdaptiveConcurrency::new(),
             latency: LatencyHistogram::default(),
             retired: None,
@@ -192,7 +192,7 @@ impl LaneCore {
         self.ledger.settle(fate);
     }
 
-    /// Gives a delivery up.
+    /// Discards a delivery.
     fn discard(&mut self, sequence: u64, reason: Discard) {
         self.settle(sequence, Fate::Discarded(reason));
         self.counters.get().discarded[reason as usize].increment(1);
@@ -205,7 +205,7 @@ impl LaneCore {
     }
 
     fn is_empty(&self) -> bool {
-        self.flights.is_empty() && self.queue.is_empty()
+        self.in_flight.is_empty() && self.queue.is_empty()
     }
 
     /// Batches that may be unanswered at most.
@@ -215,7 +215,7 @@ impl LaneCore {
     }
 
     /// The sink keeps its own time; this is for one that does not.
-    fn flight_time_max(&self) -> Duration {
+    fn send_time_max(&self) -> Duration {
         self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
     }
 }

@@ -44,7 +44,7 @@ impl LaneCore {
             return LaneAction::Wait(others);
         }
         let backing_off = self.health.fault().map(|fault| fault.until);
-        if self.flights.len() >= self.in_flight_max() {
+        if self.in_flight.len() >= self.in_flight_max() {
             return LaneAction::Wait(others);
         }
         if let Some(until) = backing_off.filter(|until| *until > now) {
@@ -75,13 +75,13 @@ impl LaneCore {
 
     fn launch(&mut self, batch: Vec<QueuedDelivery>, now: Instant) -> InFlightBatch {
         InFlightBatch {
-            id: self.flights.begin(&batch, now),
+            id: self.in_flight.begin(&batch, now),
             sink: self.setup.sink.clone(),
             batch,
             disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
-            deadline: self.flight_time_max(),
+            deadline: self.send_time_max(),
             begun: now,
-            company: self.flights.len(),
+            in_flight_then: self.in_flight.len(),
             epoch: self.epoch,
         }
     }

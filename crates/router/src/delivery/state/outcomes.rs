@@ -15,14 +15,14 @@ use twinroute_retry::schedule;
 
 impl LaneCore {
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
-    /// back: that is tried again too, and never given up, since the disk may come to its senses.
+    /// back: that is tried again too, and never discarded, since the disk may work again.
     pub(in crate::delivery) fn finish(
         &mut self,
         flight: InFlightBatch,
         outcomes: Vec<Option<Outcome>>,
         now: Instant,
     ) {
-        self.flights.end(&flight);
+        self.in_flight.end(&flight);
         let mut fates = Vec::with_capacity(flight.batch.len());
         let mut fault = None;
         let mut answered = false;
@@ -72,7 +72,7 @@ impl LaneCore {
         self.hand_over();
         let cap = self.in_flight_cap();
         match &fault {
-            None => (self.concurrency).answered(now - flight.begun, flight.company, cap),
+            None => (self.concurrency).answered(now - flight.begun, flight.in_flight_then, cap),
             Some(fault) if slows_down(fault.kind) => self.concurrency.overloaded(cap),
             Some(_) => {}
         }
@@ -150,11 +150,11 @@ impl LaneCore {
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and waits");
-        let parked = QueuedDelivery {
+        let retrying = QueuedDelivery {
             attempts,
             ..waiting
         };
-        DeliveryFate::Parked(parked, now + delay)
+        DeliveryFate::Retrying(retrying, now + delay)
     }
 
     /// Makes dead letters of those that had their last attempt.

@@ -12,7 +12,7 @@ impl LaneCore {
         let retired = self.retired?;
         if self.journal.is_some() && retired.reason == Discard::Stopped {
             // What waits stays in the journal; only what is in flight is waited for.
-            if now >= retired.deadline && self.flights.is_empty() {
+            if now >= retired.deadline && self.in_flight.is_empty() {
                 self.ended = true;
                 return Some(LaneAction::End);
             }

@@ -1,4 +1,4 @@
-//! What a lane gives up of the journal for others when that is full.
+//! What a lane gives back of the journal for others when that is full.
 
 use super::LaneCore;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
@@ -10,7 +10,7 @@ use twinroute_retry::ledger::Discard;
 impl LaneCore {
     /// What it has of a journal in memory.
     pub(in crate::delivery) fn room_taken(&self) -> LaneRoom {
-        let bytes = self.queue.bytes() as u64 + self.flights.bytes() + self.dead.bytes();
+        let bytes = self.queue.bytes() as u64 + self.in_flight.bytes() + self.dead.bytes();
         let kept = self.setup.settings.dead_letters_kept;
         LaneRoom {
             bytes,
@@ -77,7 +77,7 @@ impl LaneCore {
         self.health.is_faulty()
             || self.paused
             || self.setup.hold.is_some()
-            || self.flights.len() >= self.in_flight_max()
+            || self.in_flight.len() >= self.in_flight_max()
     }
 
     fn log_eviction(&mut self, now: Instant) {

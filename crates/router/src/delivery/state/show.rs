@@ -32,7 +32,7 @@ impl LaneCore {
         };
         let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let queued = self.queue.oldest().map(|oldest| oldest.age(now));
-        let in_flight = self.flights.oldest();
+        let in_flight = self.in_flight.oldest();
         let in_flight = in_flight.map(|came| now.saturating_duration_since(came));
         let ledger = &self.ledger;
         EndpointStatus {
@@ -48,7 +48,7 @@ impl LaneCore {
             replayed: ledger.replayed,
             queued: self.queue.recount() as u64,
             in_flight: self.queue.in_flight() as u64,
-            parked: self.queue.parked() as u64,
+            parked: self.queue.retrying() as u64,
             delivered: ledger.delivered,
             dead_letters: self.dead_letters(told.expires_at, now),
             discarded: ledger.discarded_all(),

@@ -261,7 +261,7 @@ fn read_file(path: &Path) -> io::Result<String> {
 
 /// Files `<stem>.json` of a folder, by stem. A folder that is not there has none.
 ///
-/// Hidden files are passed over: Kubernetes and editors keep theirs beside ours.
+/// Hidden files are skipped: Kubernetes and editors keep theirs beside ours.
 fn json_files(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
     let named = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
     let mut files = Vec::new();
