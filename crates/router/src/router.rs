@@ -39,13 +39,8 @@ pub struct Router {
 
 /// What a router is made of. None of its own tasks holds on to all of it, so that they keep no router alive.
 struct RouterParts {
-    live: Arc<LiveTable>,
-    admission: Arc<Admission>,
-    appender: Arc<Appender>,
     acceptor: Arc<Acceptor>,
     replays: ReplayJobs,
-    /// The journal on disk, where it is.
-    disk: Option<Disk>,
     reporter: StatusReporter,
 }
 
@@ -60,13 +55,18 @@ impl Drop for RouterParts {
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 impl RouterParts {
+    /// The journal on disk, where it is.
+    fn disk(&self) -> Option<&Disk> {
+        self.acceptor.appender.room.disk.as_ref()
+    }
+
     fn abandon(&self) {
         // Whoever still hands over events does so before the lanes end.
-        self.appender.close();
+        self.acceptor.appender.close();
         self.acceptor.stopped();
         self.replays.abort_all();
-        let open = self.live.abandon();
-        let Some(disk) = &self.disk else {
+        let open = self.acceptor.live.abandon();
+        let Some(disk) = self.disk() else {
             if open > 0 {
                 tracing::error!(
                     deliveries = open,
@@ -93,46 +93,28 @@ impl Router {
     ) -> Self {
         damage.count();
         let live = Arc::new(live);
-        let (disk, gauge) = (journal.disk().cloned(), journal.gauge());
         let journal_kind = journal.kind();
         let room = Arc::new(RoomMaker::new(Arc::clone(&live), &journal));
         let admission = Arc::new(Admission::new());
-        let appender = Appender::new(journal, Arc::clone(&room), Arc::clone(&admission));
-        let appender = Arc::new(appender);
-        let duplicates = duplicates.map(Duplicates::new);
-        let acceptor = Arc::new(Acceptor::new(
-            Arc::clone(&live),
-            Arc::clone(&admission),
-            duplicates.clone(),
-            Arc::clone(&appender),
-        ));
+        let appender = Arc::new(Appender::new(journal, room, Arc::clone(&admission)));
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));
         drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
-        unreadable.connect(&acceptor);
         let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes);
+        let duplicates = duplicates.map(Duplicates::new);
+        let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender));
+        unreadable.connect(&acceptor);
         replays.resume();
         let reporter = StatusReporter {
-            live: Arc::clone(&live),
-            admission: Arc::clone(&admission),
             acceptor: Arc::clone(&acceptor),
-            appender: Arc::clone(&appender),
-            duplicates,
-            room,
-            gauge,
             journal_kind,
-            disk: disk.clone(),
             damage,
             source: OnceLock::new(),
             expiries: OnceLock::new(),
             expiry_warning,
         };
         let parts = RouterParts {
-            live,
-            admission,
-            appender,
             acceptor,
             replays,
-            disk,
             reporter,
         };
         Self {
@@ -143,7 +125,7 @@ impl Router {
     /// The instance of events that name none.
     #[must_use]
     pub fn default_instance(&self) -> &InstanceName {
-        self.parts.live.default_instance()
+        self.parts.acceptor.live.default_instance()
     }
 
     /// The level that requests get which ask for none: the strongest that the journal gives at once.
@@ -215,7 +197,7 @@ impl Router {
     /// # Errors
     /// [`AcceptError::Overloaded`] when there was no turn in time; [`AcceptError::Stopping`].
     pub async fn admit(&self, bytes: u64, wait_max: Duration) -> Result<Admitted, AcceptError> {
-        self.parts.admission.admit(bytes, wait_max).await
+        self.parts.acceptor.admission.admit(bytes, wait_max).await
     }
 
     /// As [`Self::accept_until`], for whoever waited for a turn already.
@@ -256,11 +238,11 @@ impl Router {
     /// The lane of an endpoint.
     fn lane(&self, instance: Option<&str>, endpoint: &str) -> Option<Arc<Lane>> {
         let instance = match instance {
-            None => self.parts.live.default_instance().clone(),
+            None => self.parts.acceptor.live.default_instance().clone(),
             Some(name) => InstanceName::new(name).ok()?,
         };
         let endpoint = EndpointName::new(endpoint).ok()?;
-        self.parts.live.lane(&(instance, endpoint))
+        self.parts.acceptor.live.lane(&(instance, endpoint))
     }
 
     /// A running endpoint (of the default instance for `None`), that of a removed one too while anything
@@ -279,7 +261,7 @@ impl Router {
         after: Option<&DeadLetterCursor>,
         most: usize,
     ) -> DeadLetterPage {
-        dead_letters::page_of(self.parts.live.lanes(), query, after, most).await
+        dead_letters::page_of(self.parts.acceptor.live.lanes(), query, after, most).await
     }
 
     /// One dead letter that is kept here, with its event.
@@ -326,12 +308,12 @@ impl Router {
     /// # Errors
     /// Everything that is wrong; [`Router::status`] shows it too until definitions are taken again.
     pub fn apply(&self, definitions: &Definitions) -> Result<u64, Faults> {
-        self.parts.live.apply(definitions)
+        self.parts.acceptor.live.apply(definitions)
     }
 
     /// Notes that definitions could not even be read; the table stays and status shows why.
     pub fn refuse(&self, faults: &Faults) {
-        self.parts.live.refuse(faults);
+        self.parts.acceptor.live.refuse(faults);
     }
 
     /// Says for every route of an instance whether and why it would match an event. Accepts nothing.
@@ -377,7 +359,7 @@ impl Router {
     /// refuses its credential. For one caller, who reads them and has [`Router::apply`] use what is new.
     #[must_use]
     pub fn credential_refresh(&self) -> CredentialRefresh {
-        self.parts.live.credential_refresh()
+        self.parts.acceptor.live.credential_refresh()
     }
 
     /// Whether events are accepted.
@@ -406,7 +388,7 @@ impl Router {
 
     /// Resolves when every delivery made so far is settled.
     pub async fn settled(&self) {
-        for lane in self.parts.live.lanes() {
+        for lane in self.parts.acceptor.live.lanes() {
             lane.idle().await;
         }
     }
@@ -416,11 +398,11 @@ impl Router {
     pub async fn stop(&self, grace: Duration) -> Status {
         let deadline = Instant::now() + grace;
         // Whoever still hands over events does so before the lanes are told.
-        self.parts.appender.close();
+        self.parts.acceptor.appender.close();
         let latest = deadline.max(Instant::now() + STOP_MARGIN);
-        self.parts.appender.handed_over(latest).await;
-        let lanes = self.parts.live.lanes();
-        self.parts.live.stop(deadline);
+        self.parts.acceptor.appender.handed_over(latest).await;
+        let lanes = self.parts.acceptor.live.lanes();
+        self.parts.acceptor.live.stop(deadline);
         for lane in lanes {
             // A batch in flight ends by itself within the attempt timeout.
             let latest = deadline + STOP_MARGIN;
@@ -432,7 +414,7 @@ impl Router {
         self.parts.acceptor.stopped();
         self.parts.replays.note_all().await;
         let status = self.status();
-        if let Some(disk) = self.parts.disk.clone() {
+        if let Some(disk) = self.parts.disk().cloned() {
             let closed = tokio::task::spawn_blocking(move || disk.close()).await;
             if let Ok(Err(error)) = closed {
                 tracing::warn!(%error, "the journal was not closed in order");

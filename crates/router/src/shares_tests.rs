@@ -428,7 +428,7 @@ impl Model {
 
     /// What each endpoint has, by its name, in the bytes of the journal in use.
     fn rooms(&self) -> BTreeMap<String, LaneRoom> {
-        let held = self.router.parts.disk.as_ref().map(Disk::holdings);
+        let held = self.router.parts.disk().map(Disk::holdings);
         let room = |lane: &Arc<Lane>| {
             let mut room = lane.room_taken();
             if let Some(held) = &held {
@@ -437,7 +437,14 @@ impl Model {
             }
             (lane.name.to_string(), room)
         };
-        self.router.parts.live.lanes().iter().map(room).collect()
+        self.router
+            .parts
+            .acceptor
+            .live
+            .lanes()
+            .iter()
+            .map(room)
+            .collect()
     }
 
     /// Waits until everything is where it stays.
@@ -450,7 +457,7 @@ impl Model {
             }
             sleep(Duration::from_millis(1)).await;
         }
-        if let Some(disk) = &self.router.parts.disk {
+        if let Some(disk) = self.router.parts.disk() {
             disk.flush().await.unwrap();
         }
     }
@@ -542,7 +549,7 @@ impl Model {
             .map(|event| event.size() as u64 + beside)
             .sum();
         let (before, rooms) = (self.discarded(), self.rooms());
-        let used = self.router.parts.reporter.gauge.usage().bytes;
+        let used = self.router.parts.acceptor.appender.room.gauge.usage().bytes;
         let own_share = share(
             JOURNAL_BYTES,
             rooms.values().filter(|room| room.has_share).count(),
@@ -586,7 +593,7 @@ impl Model {
         }
         self.rest().await;
         // Compaction copies dead letters with what is known of them, whoever has how much.
-        let usage = self.router.parts.reporter.gauge.usage();
+        let usage = self.router.parts.acceptor.appender.room.gauge.usage();
         let beside = self.sim.as_ref().map_or(0, |_| usage.events * LETTERS_MAX);
         assert!(usage.bytes <= JOURNAL_BYTES + beside, "{usage:?}");
     }

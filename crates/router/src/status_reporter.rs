@@ -1,17 +1,16 @@
 //! One snapshot of a router, put together from its parts.
 
-use crate::accept::{Acceptor, Admission, Appender, Duplicates, RoomMaker, unreadable_warnings};
+use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
 use crate::damage::{self, JournalDamage};
 use crate::expiry::{self, Expiry};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
 };
-use crate::table::LiveTable;
 use crate::user_code;
 use metrics::gauge;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use twinroute_retry::journal::{Disk, Gauge, Health};
+use twinroute_retry::journal::{Disk, Health};
 
 /// Tells how the source of definitions goes.
 pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
@@ -21,18 +20,9 @@ pub(crate) type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
 
 /// Shows how a router is.
 pub(crate) struct StatusReporter {
-    pub(crate) live: Arc<LiveTable>,
-    pub(crate) admission: Arc<Admission>,
     pub(crate) acceptor: Arc<Acceptor>,
-    pub(crate) appender: Arc<Appender>,
-    /// Where repeats are known.
-    pub(crate) duplicates: Option<Arc<Duplicates>>,
-    pub(crate) room: Arc<RoomMaker>,
-    pub(crate) gauge: Gauge,
     pub(crate) journal_kind: &'static str,
-    /// The journal on disk, where it is.
-    pub(crate) disk: Option<Disk>,
-    /// What had become of it when it was opened.
+    /// What had become of the journal when it was opened.
     pub(crate) damage: JournalDamage,
     /// How the source of definitions goes.
     pub(crate) source: OnceLock<ShowSource>,
@@ -43,12 +33,16 @@ pub(crate) struct StatusReporter {
 }
 
 impl StatusReporter {
+    fn room(&self) -> &RoomMaker {
+        &self.acceptor.appender.room
+    }
+
     /// Whether events are accepted.
     pub(crate) fn readiness(&self) -> Readiness {
-        let reason = if self.appender.is_stopping() {
+        let reason = if self.acceptor.appender.is_stopping() {
             "stopping".to_owned()
         } else {
-            match self.disk.as_ref().map(Disk::health) {
+            match self.room().disk.as_ref().map(Disk::health) {
                 None | Some(Health::Ok) => String::new(),
                 Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
                 Some(Health::Stalled(reason)) => reason.to_string(),
@@ -64,7 +58,7 @@ impl StatusReporter {
     }
 
     fn certificates(&self) -> Vec<CertificateStatus> {
-        let now = self.live.now();
+        let now = self.acceptor.live.now();
         let ends = self.expiries.get();
         let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
         let ends = ends.unwrap_or_default();
@@ -78,47 +72,51 @@ impl StatusReporter {
     ) -> Vec<String> {
         let before = self.expiry_warning;
         let mut warnings = expiry::of_endpoints(instances, before);
-        warnings.extend(self.room.full_disk_warning());
-        warnings.extend(self.room.kept_warning(instances));
+        warnings.extend(self.room().full_disk_warning());
+        warnings.extend(self.room().kept_warning(instances));
         warnings.extend(expiry::of_certificates(certificates, before));
         warnings.extend(unreadable_warnings(instances));
-        warnings.extend(self.admission.warning());
+        warnings.extend(self.acceptor.admission.warning());
         warnings.extend(self.damage.warning.clone());
         warnings
     }
 
     /// A snapshot of everything.
     pub(crate) fn status(&self) -> Status {
-        let usage = self.gauge.usage();
+        let usage = self.room().gauge.usage();
         gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
         gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
         gauge!("twinroute_journal_events").set(usage.events as f64);
-        if let Some(duplicates) = &self.duplicates {
+        if let Some(duplicates) = &self.acceptor.duplicates {
             gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
         }
-        let (mut table, instances) = self.live.status();
+        let (mut table, instances) = self.acceptor.live.status();
         let source = self.source.get();
         table.source = source.and_then(|source| user_code::shown("show_source", source));
-        let tally = self.acceptor.tally();
+        let tally = &self.acceptor.tally;
         let certificates = self.certificates();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
             warnings: self.warnings(&instances, &certificates),
             certificates,
-            admission: self.admission.status(),
+            admission: self.acceptor.admission.status(),
             table,
             journal: JournalStatus {
                 kind: self.journal_kind.to_owned(),
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
-                share_bytes: self.room.share(),
-                disk_bytes: self.disk.as_ref().map_or(0, |disk| disk.usage().disk_bytes),
-                lost: self.appender.lost(),
+                share_bytes: self.room().share(),
+                disk_bytes: self
+                    .room()
+                    .disk
+                    .as_ref()
+                    .map_or(0, |disk| disk.usage().disk_bytes),
+                lost: self.acceptor.appender.lost(),
                 lost_deliveries: self.damage.lost,
                 lost_unknown: self.damage.unknown,
-                syncs: self.disk.as_ref().map(damage::syncs),
+                syncs: self.room().disk.as_ref().map(damage::syncs),
                 accepted: tally.accepted(),
                 unmatched: tally.unmatched(),
                 duplicates: tally.duplicates(),

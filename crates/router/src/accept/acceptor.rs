@@ -26,12 +26,13 @@ const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// Accepts batches of producers.
 pub(crate) struct Acceptor {
-    live: Arc<LiveTable>,
-    admission: Arc<Admission>,
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) admission: Arc<Admission>,
     /// Where repeats are to be known.
-    duplicates: Option<Arc<Duplicates>>,
-    appender: Arc<Appender>,
-    tally: Arc<EventTally>,
+    pub(crate) duplicates: Option<Arc<Duplicates>>,
+    pub(crate) appender: Arc<Appender>,
+    /// What was accepted since the start.
+    pub(crate) tally: Arc<EventTally>,
     /// Whether a stop is over: nobody waits for deliveries any more.
     stopped: watch::Sender<bool>,
 }
@@ -58,19 +59,6 @@ impl Acceptor {
             tally: Arc::new(EventTally::new()),
             stopped: watch::Sender::new(false),
         }
-    }
-
-    pub(crate) fn live(&self) -> &Arc<LiveTable> {
-        &self.live
-    }
-
-    pub(super) fn appender(&self) -> &Arc<Appender> {
-        &self.appender
-    }
-
-    /// What was accepted since the start.
-    pub(crate) fn tally(&self) -> &EventTally {
-        &self.tally
     }
 
     /// Nobody waits for deliveries from here on.

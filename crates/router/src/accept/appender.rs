@@ -25,7 +25,7 @@ pub(crate) struct Appender {
     journal: Mutex<Journal>,
     stopping: AtomicBool,
     drain: DrainRate,
-    room: Arc<RoomMaker>,
+    pub(crate) room: Arc<RoomMaker>,
     admission: Arc<Admission>,
     /// The way of events from a journal on disk to their lanes.
     commits: Option<mpsc::UnboundedSender<CommitMessage>>,
@@ -272,7 +272,7 @@ impl Appender {
             };
         }
         let lacking = (full.bytes + full.bytes_new - full.bytes_max) as f64;
-        let rate = self.drain.bytes_per_second(self.room.gauge());
+        let rate = self.drain.bytes_per_second(&self.room.gauge);
         // Nothing drained lately: an endpoint may be back any moment.
         let seconds = if rate > 0.0 { lacking / rate } else { 5.0 };
         AcceptError::Full {

@@ -26,9 +26,10 @@ const SPARE_BYTES_MAX: u64 = 1 << 20;
 /// Makes room in the journal. Who does so does it alone, so that nothing is discarded twice for the same want.
 pub(crate) struct RoomMaker {
     live: Arc<LiveTable>,
-    gauge: Gauge,
+    /// What the journal has.
+    pub(crate) gauge: Gauge,
     /// The journal on disk, where it is.
-    disk: Option<Disk>,
+    pub(crate) disk: Option<Disk>,
     turn: Mutex<Option<ExhaustedJournal>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
@@ -72,11 +73,6 @@ impl RoomMaker {
             turn: Mutex::default(),
             relieved_at: std::sync::Mutex::default(),
         }
-    }
-
-    /// What the journal has.
-    pub(super) fn gauge(&self) -> &Gauge {
-        &self.gauge
     }
 
     /// Whether it is time to look at queues again.

@@ -153,14 +153,14 @@ impl UnreadableKeeper {
         // An instance that is not there keeps nothing.
         acceptor.instance(instance)?;
         let name = match instance {
-            None => acceptor.live().default_instance().clone(),
+            None => acceptor.live.default_instance().clone(),
             Some(name) => InstanceName::new(name).map_err(|_| acceptor.unknown_instance(name))?,
         };
         let events: Vec<Event> = deliveries.iter().map(wrap).collect();
-        if acceptor.appender().is_stopping() {
+        if acceptor.appender.is_stopping() {
             return Err(AcceptError::Stopping);
         }
-        let lane = acceptor.live().unreadable_lane(&name);
+        let lane = acceptor.live.unreadable_lane(&name);
         let lanes = [lane.ok_or(AcceptError::Stopping)?];
         let arrival = LaneArrival::Matched {
             came: Instant::now(),
@@ -171,7 +171,7 @@ impl UnreadableKeeper {
             matched.add(event, &[0], &lanes);
         }
         let (level, receipt) = (AckLevel::Durable, BatchReceipt::default());
-        let appender = acceptor.appender();
+        let appender = &acceptor.appender;
         let appended = appender.append(&lanes, matched, level, arrival, receipt);
         let Some(on_disk) = appended.await? else {
             return Ok(());

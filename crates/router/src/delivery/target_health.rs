@@ -44,20 +44,13 @@ impl CredentialQuestion {
 /// How one of them is.
 #[derive(Debug, Default)]
 pub(super) struct TargetHealth {
-    fault: Option<TargetFault>,
+    /// Why it takes nothing just now.
+    pub(super) fault: Option<TargetFault>,
     /// The last failure in words, also when it is over.
     pub(super) last_error: String,
 }
 
 impl TargetHealth {
-    pub(super) fn fault(&self) -> Option<&TargetFault> {
-        self.fault.as_ref()
-    }
-
-    pub(super) fn is_faulty(&self) -> bool {
-        self.fault.is_some()
-    }
-
     /// Whether it is left alone.
     pub(super) fn is_backing_off(&self, now: Instant) -> bool {
         self.fault.as_ref().is_some_and(|fault| fault.until > now)
@@ -85,11 +78,6 @@ impl TargetHealth {
             question: CredentialQuestion::after(failed.kind),
         });
         same.is_none()
-    }
-
-    /// It takes something again; gives the fault that is over.
-    pub(super) fn recover(&mut self) -> Option<TargetFault> {
-        self.fault.take()
     }
 
     /// Has it tried at once.

@@ -178,7 +178,7 @@ impl LiveTable {
         planned: Vec<PlannedInstance>,
     ) -> Option<Vec<InstanceLanes>> {
         let mut running = self.lanes_locked();
-        if running.is_stopping() {
+        if running.is_stopping {
             return None;
         }
         previous.retain(planned.iter().map(|plan| &plan.name));
@@ -247,21 +247,21 @@ impl LiveTable {
 
     /// Says when the sources of secrets are to be read again.
     pub(crate) fn credential_refresh(&self) -> CredentialRefresh {
-        self.lanes_locked().refresh_trigger().credential_refresh()
+        self.lanes_locked().refresh_trigger.credential_refresh()
     }
 
     /// Retires every lane; definitions change nothing from here on.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut lanes = self.lanes_locked();
-        lanes.stop();
+        lanes.is_stopping = true;
         lanes.all().for_each(|lane| lane.stop(deadline));
     }
 
     /// Ends every lane as it is; gives how many deliveries they had not settled.
     pub(crate) fn abandon(&self) -> u64 {
         let mut lanes = self.lanes_locked();
-        lanes.stop();
-        lanes.ended().notify_one();
+        lanes.is_stopping = true;
+        lanes.ended.notify_one();
         lanes.all().map(|lane| lane.abandon()).sum()
     }
 
@@ -274,7 +274,7 @@ impl LiveTable {
     pub(crate) async fn forget_ended(live: Weak<Self>) {
         let of = |live: Arc<Self>| {
             let kept = live.removed.keeps_last();
-            kept.then(|| Arc::clone(live.lanes_locked().ended()))
+            kept.then(|| Arc::clone(&live.lanes_locked().ended))
         };
         let Some(ended) = live.upgrade().and_then(of) else {
             return;

@@ -4,6 +4,7 @@
 use super::last_definitions::{DefinedEndpoint, EndpointRemoval, LastEndpoints};
 use super::plan::{PlannedInstance, set_up};
 use super::previous::PreviousTable;
+use super::recovered_lanes::RecoveredLanes;
 use super::running_lanes::RunningLanes;
 use crate::delivery::{self, LaneKey};
 use crate::sink::Connect;
@@ -47,11 +48,11 @@ impl RemovedEndpoints {
         let deadline = Instant::now() + self.grace;
         let last = self.lock_last();
         let mut lanes = lock(lanes);
-        if lanes.is_stopping() {
+        if lanes.is_stopping {
             return;
         }
         // Every endpoint has its lane, so there are others only if there are more.
-        let all_defined = lanes.len() == previous.endpoints();
+        let all_defined = lanes.lanes.len() == previous.endpoints();
         let is_defined =
             |(instance, name): &LaneKey| all_defined || previous.has_endpoint(instance, name);
         lanes.retire_absent(is_defined, |(instance, name), lane| {
@@ -66,8 +67,9 @@ impl RemovedEndpoints {
     /// Gives what waits for endpoints that nothing defines a lane: by its last definition it is delivered within
     /// what is left of the grace time. Without one it is seen, not sent. After that it becomes dead letters.
     fn adopt_unclaimed(&self, last: Option<&LastEndpoints>, lanes: &mut RunningLanes) {
-        let time = lanes.journal_time();
-        for key in lanes.unclaimed() {
+        let time = lanes.recovered.as_ref().map(RecoveredLanes::time);
+        let unclaimed = lanes.recovered.as_ref().map(RecoveredLanes::unclaimed);
+        for key in unclaimed.unwrap_or_default() {
             let (setup, left) = match self.by_last_definition(last, &key, time) {
                 Some(adopted) => adopted,
                 None => (undefined(&key, self.grace), self.grace),
@@ -142,7 +144,7 @@ impl RemovedEndpoints {
         let lanes = lock(lanes);
         let removal = EndpointRemoval {
             at: now,
-            time: lanes.journal_time(),
+            time: lanes.recovered.as_ref().map(RecoveredLanes::time),
         };
         last.note(defined, |key| lanes.waits(key), removal);
         drop(lanes);
@@ -162,7 +164,7 @@ impl RemovedEndpoints {
             return;
         };
         let lanes = lock(lanes);
-        if lanes.is_stopping() {
+        if lanes.is_stopping {
             // What a lane leaves in the journal now is for the next start.
             return;
         }

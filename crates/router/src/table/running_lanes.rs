@@ -7,7 +7,6 @@ use crate::delivery::{self, Lane, LaneKey};
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
@@ -20,19 +19,20 @@ type UnreadableSetup = Box<dyn Fn(&InstanceName) -> delivery::LaneSetup + Send +
 pub(crate) struct RunningLanes {
     clock: Arc<dyn Clock>,
     /// Those of removed endpoints too, while they finish.
-    lanes: HashMap<LaneKey, Arc<Lane>>,
+    pub(super) lanes: HashMap<LaneKey, Arc<Lane>>,
     /// Those of our own endpoint, which keep what could not be read; they end with the router.
     unreadable: HashMap<InstanceName, Arc<Lane>>,
     unreadable_setup: UnreadableSetup,
     /// What lanes that are over had counted, should their endpoints come back.
     over: HashMap<LaneKey, Ledger>,
     /// Where the journal is on disk.
-    recovered: Option<RecoveredLanes>,
-    is_stopping: bool,
+    pub(super) recovered: Option<RecoveredLanes>,
+    /// No lane is started or changed any more.
+    pub(super) is_stopping: bool,
     /// Where lanes tell that they have ended.
-    ended: Arc<Notify>,
+    pub(super) ended: Arc<Notify>,
     /// Where lanes tell that their credential is refused.
-    refresh_trigger: RefreshTrigger,
+    pub(super) refresh_trigger: RefreshTrigger,
 }
 
 impl RunningLanes {
@@ -66,25 +66,6 @@ impl RunningLanes {
     /// All lanes.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
         self.lanes.values().chain(self.unreadable.values())
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.is_stopping
-    }
-
-    /// No lane is started or changed from here on.
-    pub(super) fn stop(&mut self) {
-        self.is_stopping = true;
-    }
-
-    /// Tells of lanes that have ended.
-    pub(super) fn ended(&self) -> &Arc<Notify> {
-        &self.ended
-    }
-
-    /// Tells of lanes whose credential is refused.
-    pub(super) fn refresh_trigger(&self) -> &RefreshTrigger {
-        &self.refresh_trigger
     }
 
     /// The lane of an endpoint that is new, changed or back.
@@ -165,11 +146,6 @@ impl RunningLanes {
         lane
     }
 
-    /// Lanes of endpoints, those of removed ones too while they finish.
-    pub(super) fn len(&self) -> usize {
-        self.lanes.len()
-    }
-
     /// Goes through the lanes for which `is_defined` is false: what is over is forgotten but for its counts, the rest
     /// is given to `retire`.
     pub(super) fn retire_absent(
@@ -191,17 +167,6 @@ impl RunningLanes {
             }
             true
         });
-    }
-
-    /// The endpoints for which the journal holds something that no lane has taken.
-    pub(super) fn unclaimed(&self) -> Vec<LaneKey> {
-        let recovered = self.recovered.as_ref();
-        recovered.map(RecoveredLanes::unclaimed).unwrap_or_default()
-    }
-
-    /// Journal time; nothing where the journal is in memory.
-    pub(super) fn journal_time(&self) -> Option<Duration> {
-        self.recovered.as_ref().map(RecoveredLanes::time)
     }
 
     /// Whether anything is left of an endpoint's lane, or waits for one.

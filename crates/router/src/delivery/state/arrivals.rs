@@ -105,7 +105,7 @@ impl LaneCore {
 
     /// Whether an event stays in memory although it is on disk.
     fn keeps_event(&self, bytes: u32) -> bool {
-        let held_back = self.health.is_faulty() || self.paused || self.setup.hold.is_some();
+        let held_back = self.health.fault.is_some() || self.paused || self.setup.hold.is_some();
         let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
         match &self.journal {
             None => true,

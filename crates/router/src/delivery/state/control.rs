@@ -39,8 +39,8 @@ impl LaneCore {
         if self.setup.hold != before.hold {
             self.note_hold();
         }
-        self.health.recover();
-        self.store_health.recover();
+        self.health.fault = None;
+        self.store_health.fault = None;
         self.dead.retry_all();
         self.concurrency = AdaptiveConcurrency::new();
         self.epoch += 1;

@@ -26,7 +26,7 @@ impl LaneCore {
             (Some(outcome), _) => outcome,
             // What held it back is the best there is to tell.
             (None, Some(why)) => why,
-            (None, None) if waiting.attempts > 0 || self.health.is_faulty() => {
+            (None, None) if waiting.attempts > 0 || self.health.fault.is_some() => {
                 &self.health.last_error
             }
             (None, None) => "",

@@ -87,7 +87,7 @@ impl LaneCore {
     }
 
     pub(super) fn recover(&mut self, now: Instant) {
-        if let Some(fault) = self.health.recover() {
+        if let Some(fault) = self.health.fault.take() {
             self.epoch += 1;
             tracing::info!(
                 endpoint = self.label,
@@ -103,7 +103,7 @@ impl LaneCore {
 
     /// Whether nobody's time to live runs: what is the endpoint's fault, or somebody's wish, costs no event.
     pub(super) fn stops_ttl(&self) -> bool {
-        self.paused || self.setup.hold.is_some() || self.health.is_faulty()
+        self.paused || self.setup.hold.is_some() || self.health.fault.is_some()
     }
 
     /// Lets time-to-live stand still or go on, as things are.

@@ -25,7 +25,7 @@ const PROMPT: Duration = Duration::from_millis(100);
 impl LaneCore {
     /// Whether a batch waits, and could be sent now.
     fn could_send(&self) -> bool {
-        let takes = !self.paused && self.setup.hold.is_none() && !self.health.is_faulty();
+        let takes = !self.paused && self.setup.hold.is_none() && self.health.fault.is_none();
         takes
             && self.queue.fills(self.room_to_fill())
             && self.in_flight.len() < self.in_flight_max()
@@ -106,7 +106,7 @@ impl LaneCore {
             return LaneBacklog::Small;
         }
         let sendable = is_large(self.queue.sendable(), self.queue.sendable_bytes());
-        if self.paused || self.setup.hold.is_some() || self.health.is_faulty() || self.ended {
+        if self.paused || self.setup.hold.is_some() || self.health.fault.is_some() || self.ended {
             LaneBacklog::OfEndpoint
         } else if sendable && self.could_send() {
             LaneBacklog::OfRouter
@@ -173,7 +173,7 @@ impl LaneCore {
 
     /// Batches that may be unanswered now.
     pub(super) fn in_flight_max(&self) -> usize {
-        match self.health.is_faulty() {
+        match self.health.fault.is_some() {
             true => 1,
             false => self.concurrency.limit(self.in_flight_cap()),
         }

@@ -43,7 +43,7 @@ impl LaneCore {
         if self.paused || self.setup.hold.is_some() {
             return LaneAction::Wait(others);
         }
-        let backing_off = self.health.fault().map(|fault| fault.until);
+        let backing_off = self.health.fault.as_ref().map(|fault| fault.until);
         if self.in_flight.len() >= self.in_flight_max() {
             return LaneAction::Wait(others);
         }

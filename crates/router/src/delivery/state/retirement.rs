@@ -101,7 +101,7 @@ impl LaneCore {
         let uploading = self.dead.busy() > 0
             || (self.setup.store.is_some()
                 && self.dead.storable() > 0
-                && !self.store_health.is_faulty());
+                && self.store_health.fault.is_none());
         self.ended || (self.is_empty() && !uploading)
     }
 }

@@ -39,7 +39,7 @@ impl LaneCore {
     /// Makes dead letters of the oldest of its queue, up to `bytes` above `share`, if a container takes them and has
     /// taken those before; true when there are some.
     pub(in crate::delivery) fn relieve(&mut self, share: u64, bytes: u64, now: Instant) -> bool {
-        let takes = self.setup.store.is_some() && !self.store_health.is_faulty();
+        let takes = self.setup.store.is_some() && self.store_health.fault.is_none();
         let settings = &self.setup.settings;
         let may_go = settings.when_full == WhenFull::DeadLetterOldest && self.waits_for_endpoint();
         if !takes || !may_go || self.dead.bytes() >= bytes {
@@ -74,7 +74,7 @@ impl LaneCore {
 
     /// Whether it sends nothing more just now because of its endpoint, and not for want of a processor.
     fn waits_for_endpoint(&self) -> bool {
-        self.health.is_faulty()
+        self.health.fault.is_some()
             || self.paused
             || self.setup.hold.is_some()
             || self.in_flight.len() >= self.in_flight_max()

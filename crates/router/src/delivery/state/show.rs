@@ -22,7 +22,7 @@ impl LaneCore {
     pub(in crate::delivery) fn status(&self, told: ProgramReports, now: Instant) -> EndpointStatus {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
-        let fault = self.health.fault().filter(|_| !over);
+        let fault = self.health.fault.as_ref().filter(|_| !over);
         let state = match (&self.setup.hold, self.paused, fault, &self.retired) {
             (Some(hold @ HoldReason::Undefined), _, _, _) | (Some(hold), _, _, None) => hold.word(),
             (_, true, _, _) => "paused",
@@ -107,7 +107,7 @@ impl LaneCore {
         let last_error =
             Some(self.store_health.last_error.clone()).filter(|error| !error.is_empty());
         let (expires_at, expires_in_s) = self.end(expires_at.unwrap_or_default());
-        let fault = self.store_health.fault().filter(|_| has_store);
+        let fault = self.store_health.fault.as_ref().filter(|_| has_store);
         let counts = self.dead_by_reason();
         let counted = DeadLetterReason::ALL.map(|reason| (reason, counts[reason as usize]));
         let counted = counted.into_iter().filter(|(_, count)| *count > 0);

@@ -15,7 +15,7 @@ impl LaneCore {
     /// The next dead letter to write, if one may be written now.
     pub(super) fn next_upload(&mut self, now: Instant) -> Option<DeadLetterUpload> {
         let store = self.setup.store.as_ref()?;
-        let most = match self.store_health.is_faulty() {
+        let most = match self.store_health.fault.is_some() {
             true => 1,
             false => UPLOADS_MAX,
         };
@@ -38,7 +38,7 @@ impl LaneCore {
     /// When the store is to be tried again.
     pub(super) fn upload_at(&self, now: Instant) -> Option<Instant> {
         let waits = self.setup.store.is_some() && self.dead.storable() > self.dead.busy();
-        let fault = self.store_health.fault().filter(|_| waits)?;
+        let fault = self.store_health.fault.as_ref().filter(|_| waits)?;
         Some(fault.until).filter(|until| *until > now)
     }
 
@@ -57,7 +57,7 @@ impl LaneCore {
                     self.settle(sequence, Fate::DeadLettered);
                     self.counters.get().dead_lettered.increment(1);
                 }
-                if self.store_health.recover().is_some() {
+                if self.store_health.fault.take().is_some() {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");
                 }
             }
