@@ -117,9 +117,9 @@ impl StatusReporter {
                 lost_deliveries: self.damage.lost,
                 lost_unknown: self.damage.unknown,
                 syncs: self.room().disk.as_ref().map(damage::syncs),
-                accepted: tally.accepted(),
-                unmatched: tally.unmatched(),
-                duplicates: tally.duplicates(),
+                accepted: tally.accepted.get(),
+                unmatched: tally.unmatched.get(),
+                duplicates: tally.duplicates.get(),
             },
             instances,
         }

@@ -2,7 +2,7 @@
 
 use super::admission::{ADMISSION_WAIT_MAX, Admission, Admitted};
 use super::answer::{AcceptError, Accepted, AckLevel};
-use super::appender::Appender;
+use super::appender::{Appender, durable};
 use super::duplicates::{ClaimedBatch, Duplicates, FirstFailed};
 use super::matched_batch::MatchedBatch;
 use super::receipt::{BatchReceipt, EventTally};
@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
-use twinroute_retry::journal::NotDurable;
 
 /// How long level `delivered` waits unless told otherwise.
 pub(crate) const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
@@ -90,7 +89,7 @@ impl Acceptor {
         let bytes = events.iter().map(|event| event.size() as u64).sum();
         let admitted = self.admission.admit(bytes, ADMISSION_WAIT_MAX).await;
         let count = events.len() as u64;
-        let admitted = admitted.inspect_err(|_| self.tally.refused(count))?;
+        let admitted = admitted.inspect_err(|_| self.tally.refused.add(count))?;
         self.accept_admitted(admitted, instance, events, level, until)
             .await
     }
@@ -106,7 +105,7 @@ impl Acceptor {
     ) -> Result<Accepted, AcceptError> {
         let count = events.len() as u64;
         let result = self.take_in(admitted, instance, events, level).await;
-        let (mut accepted, tracked) = result.inspect_err(|_| self.tally.refused(count))?;
+        let (mut accepted, tracked) = result.inspect_err(|_| self.tally.refused.add(count))?;
         if let Some(tracked) = tracked {
             let mut stopped = self.stopped.subscribe();
             tokio::select! {
@@ -181,10 +180,7 @@ impl Acceptor {
             .append(lanes, matched, level, arrival, receipt);
         let on_disk = appended.await?;
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
-            let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
-            result.map_err(|error| AcceptError::Journal {
-                reason: error.to_string(),
-            })?;
+            durable(on_disk).await?;
         }
         Ok((accepted, tracked))
     }

@@ -19,6 +19,14 @@ use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NewEve
 /// Tells when a batch is on disk, and its lanes have it.
 pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;
 
+/// Waits until a batch is on disk, and its lanes have it.
+pub(super) async fn durable(on_disk: OnDisk) -> Result<(), AcceptError> {
+    let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
+    result.map_err(|error| AcceptError::Journal {
+        reason: error.to_string(),
+    })
+}
+
 /// Appends to the journal and queues for the lanes, in one order for all.
 pub(crate) struct Appender {
     /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.

@@ -7,48 +7,49 @@ use metrics::{Counter, counter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Events since the start, for status and metrics.
+#[derive(Debug)]
+pub(crate) struct EventCount {
+    since_start: AtomicU64,
+    total: Counter,
+}
+
+impl EventCount {
+    fn new(total: Counter) -> Self {
+        let since_start = AtomicU64::new(0);
+        Self { since_start, total }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.since_start.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, events: u64) {
+        self.since_start.fetch_add(events, Ordering::Relaxed);
+        self.total.increment(events);
+    }
+}
+
 /// Counts events since the start.
 #[derive(Debug)]
 pub(crate) struct EventTally {
-    accepted: AtomicU64,
-    unmatched: AtomicU64,
-    duplicates: AtomicU64,
-    accepted_total: Counter,
-    unmatched_total: Counter,
-    duplicate_total: Counter,
-    refused_total: Counter,
+    /// Events accepted, duplicates not among them.
+    pub(crate) accepted: EventCount,
+    /// Of these, events that matched no route.
+    pub(crate) unmatched: EventCount,
+    /// Repeats of accepted events.
+    pub(crate) duplicates: EventCount,
+    pub(super) refused: EventCount,
 }
 
 impl EventTally {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            accepted: AtomicU64::new(0),
-            unmatched: AtomicU64::new(0),
-            duplicates: AtomicU64::new(0),
-            accepted_total: counter!("twinroute_events_accepted_total"),
-            unmatched_total: counter!("twinroute_events_unmatched_total"),
-            duplicate_total: counter!("twinroute_events_duplicate_total"),
-            refused_total: counter!("twinroute_events_refused_total"),
+            accepted: EventCount::new(counter!("twinroute_events_accepted_total")),
+            unmatched: EventCount::new(counter!("twinroute_events_unmatched_total")),
+            duplicates: EventCount::new(counter!("twinroute_events_duplicate_total")),
+            refused: EventCount::new(counter!("twinroute_events_refused_total")),
         }
-    }
-
-    /// Events accepted, duplicates not among them.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Of these, events that matched no route.
-    pub(crate) fn unmatched(&self) -> u64 {
-        self.unmatched.load(Ordering::Relaxed)
-    }
-
-    /// Repeats of accepted events.
-    pub(crate) fn duplicates(&self) -> u64 {
-        self.duplicates.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn refused(&self, events: u64) {
-        self.refused_total.increment(events);
     }
 }
 
@@ -111,14 +112,9 @@ impl BatchReceipt {
         let Some(tally) = self.tally.take() else {
             return;
         };
-        tally.accepted.fetch_add(self.events, Ordering::Relaxed);
-        tally.unmatched.fetch_add(self.unmatched, Ordering::Relaxed);
-        tally
-            .duplicates
-            .fetch_add(self.duplicates, Ordering::Relaxed);
-        tally.accepted_total.increment(self.events);
-        tally.unmatched_total.increment(self.unmatched);
-        tally.duplicate_total.increment(self.duplicates);
+        tally.accepted.add(self.events);
+        tally.unmatched.add(self.unmatched);
+        tally.duplicates.add(self.duplicates);
         if let Some((compiled, scratch)) = self.matched.take() {
             compiled.count(&scratch);
         }

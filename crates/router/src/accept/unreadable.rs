@@ -16,6 +16,7 @@
 
 use super::acceptor::Acceptor;
 use super::answer::{AcceptError, AckLevel};
+use super::appender::durable;
 use super::matched_batch::MatchedBatch;
 use super::receipt::BatchReceipt;
 use crate::delivery::{self, LaneArrival};
@@ -33,7 +34,6 @@ use twinroute_model::event::{Event, Limits, Parts, Problem};
 use twinroute_model::name::InstanceName;
 use twinroute_model::received;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::NotDurable;
 
 /// The `type` of the event around the bytes.
 const EVENT_TYPE: &str = "twinroute.delivery.unreadable";
@@ -173,13 +173,10 @@ impl UnreadableKeeper {
         let (level, receipt) = (AckLevel::Durable, BatchReceipt::default());
         let appender = &acceptor.appender;
         let appended = appender.append(&lanes, matched, level, arrival, receipt);
-        let Some(on_disk) = appended.await? else {
-            return Ok(());
-        };
-        let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
-        result.map_err(|error| AcceptError::Journal {
-            reason: error.to_string(),
-        })
+        match appended.await? {
+            Some(on_disk) => durable(on_disk).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -212,21 +212,19 @@ impl Lane {
     /// It does not end at once when it is empty: a batch that was matched against the table before may
     /// still be on its way here. Nor does it while it has dead letters.
     pub(crate) fn retire(&self, deadline: Instant) {
-        self.lock().retire(LaneRetirement {
-            not_before: Instant::now() + LATECOMERS,
-            deadline,
-            reason: Discard::Removed,
-        });
-        self.wake.notify_one();
+        self.end(Instant::now() + LATECOMERS, deadline, Discard::Removed);
     }
 
     /// As [`Self::retire`], because the process stops.
     pub(crate) fn stop(&self, deadline: Instant) {
-        let not_before = Instant::now();
+        self.end(Instant::now(), deadline, Discard::Stopped);
+    }
+
+    fn end(&self, not_before: Instant, deadline: Instant, reason: Discard) {
         self.lock().retire(LaneRetirement {
             not_before,
             deadline,
-            reason: Discard::Stopped,
+            reason,
         });
         self.wake.notify_one();
     }

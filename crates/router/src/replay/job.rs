@@ -122,13 +122,7 @@ impl ReplayJob {
             request,
             ..ReplayStatus::default()
         };
-        Self {
-            number,
-            progress: Mutex::new(progress),
-            cancelled: Notify::new(),
-            notes,
-            task: OnceLock::new(),
-        }
+        Self::of(progress, notes)
     }
 
     /// One that was under way when it was noted.
@@ -139,14 +133,18 @@ impl ReplayJob {
     ) -> Option<(Self, DeadLetterQuery)> {
         let progress: ReplayStatus = serde_json::from_str(note).ok()?;
         let query = progress.request.check().ok()?;
-        let job = Self {
-            number,
-            progress: Mutex::new(ReplayStatus { number, ..progress }),
-            cancelled: Notify::new(),
-            notes: Some(notes),
-            task: OnceLock::new(),
-        };
+        let job = Self::of(ReplayStatus { number, ..progress }, Some(notes));
         Some((job, query))
+    }
+
+    fn of(progress: ReplayStatus, notes: Option<Notes>) -> Self {
+        Self {
+            number: progress.number,
+            progress: Mutex::new(progress),
+            cancelled: Notify::new(),
+            notes,
+            task: OnceLock::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplayStatus> {

@@ -6,7 +6,7 @@
 use super::last_definitions::LastEndpoints;
 use super::plan::{CustomEndpoint, PlannedEndpoint, PlannedInstance, TablePlanner, hash};
 use super::plan_warnings::journal_warnings;
-use super::previous::{PreviousEndpoint, PreviousTable};
+use super::previous::{PreviousEndpoint, PreviousTable, retain_only};
 use super::removed::RemovedEndpoints;
 use super::route::{CompiledRoute, PlannedRoute};
 use super::routing_table::{CompiledInstance, RoutingTable};
@@ -220,12 +220,10 @@ impl LiveTable {
                     previous.routes.insert(id.clone(), route.clone());
                 }
             }
-            previous.retain_endpoints(lanes.iter().map(|lane| &lane.name));
-            previous.retain_routes(
-                plan.routes
-                    .iter()
-                    .map(|planned| &planned.route.definition.id),
-            );
+            retain_only(&mut previous.endpoints, lanes.iter().map(|lane| &lane.name));
+            let routes = plan.routes.iter();
+            let ids = routes.map(|planned| &planned.route.definition.id);
+            retain_only(&mut previous.routes, ids);
             all.push((plan.name, lanes, plan.routes));
         }
         Some(all)

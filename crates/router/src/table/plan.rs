@@ -1,15 +1,16 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
 use super::fingerprint::Fingerprint;
-use super::previous::{PreviousInstance, PreviousTable};
+use super::previous::{PreviousEndpoint, PreviousInstance, PreviousTable};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute, RouteDefinition};
 use super::sink_definition::SinkDefinition;
 use super::source::{Definitions, Fault, Faults, Strays};
-use crate::delivery::{self, HoldReason};
+use crate::delivery::{HeldSink, HoldReason, LaneSetup};
 use crate::sink::{Connect, ConnectError};
 use crate::unreadable_endpoint;
 use crate::user_code::{self, UserSink, UserStore};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{Endpoint, ProvisioningState, problem};
@@ -17,7 +18,7 @@ use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::Route;
-use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
+use twinroute_model::settings::EndpointSettings;
 
 /// Names that a fault lists at most, of those that would have been right.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -40,11 +41,9 @@ pub(crate) struct PlannedInstance {
 pub(crate) struct PlannedEndpoint {
     pub(crate) name: EndpointName,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) queue_bytes_max: u64,
-    /// Whether all its dead letters stay in a full journal.
-    pub(crate) keeps_all: bool,
+    pub(crate) settings: Arc<EndpointSettings>,
     /// Its sink and what that is made of; none while the running one is kept.
-    pub(crate) change: Option<(SinkDefinition, delivery::LaneSetup)>,
+    pub(crate) change: Option<(SinkDefinition, LaneSetup)>,
 }
 
 /// What planning looks at beside the definitions.
@@ -167,17 +166,6 @@ impl InstancePlanning<'_> {
         }
     }
 
-    /// The fingerprint of the running endpoint, if it is made of the same and so keeps its sink.
-    fn kept(
-        &self,
-        name: &EndpointName,
-        is_same: impl Fn(&SinkDefinition) -> bool,
-    ) -> Option<Fingerprint> {
-        let previous = self.previous.endpoints.get(name)?;
-        let is_kept = is_same(&previous.definition) && previous.lane.is_running();
-        is_kept.then_some(previous.fingerprint)
-    }
-
     fn plan_endpoint(
         &self,
         endpoint: &Endpoint,
@@ -190,56 +178,55 @@ impl InstancePlanning<'_> {
                 reason: unreadable_endpoint::RESERVED.to_owned(),
             });
         }
-        let queue_bytes_max = settings.queue_bytes_max.as_u64();
-        let keeps_all = settings.dead_letters_kept == KeptDeadLetters::KeepAll;
-        let same = |before: &SinkDefinition| before.is_endpoint(endpoint, &settings);
-        let (fingerprint, change) = match self.kept(&name, same) {
-            Some(fingerprint) => (fingerprint, None),
-            None => {
-                let connect = self.planner.connect;
-                let setup = set_up(connect, endpoint, Arc::clone(&settings))?;
-                let definition = SinkDefinition::endpoint(endpoint, settings);
-                (
-                    definition.fingerprint(self.instance, &name),
-                    Some((definition, setup)),
-                )
-            }
-        };
-        Ok(PlannedEndpoint {
-            name,
-            fingerprint,
-            queue_bytes_max,
-            keeps_all,
-            change,
+        let is_same = |before: &SinkDefinition| before.is_endpoint(endpoint, &settings);
+        self.planned(name, &settings, is_same, || {
+            let setup = set_up(self.planner.connect, endpoint, Arc::clone(&settings))?;
+            let definition = SinkDefinition::endpoint(endpoint, Arc::clone(&settings));
+            Ok((definition, setup))
         })
     }
 
     fn plan_custom(&self, name: &EndpointName, custom: &CustomEndpoint) -> PlannedEndpoint {
         let settings = &custom.settings;
-        let (fingerprint, change) = match self.kept(name, |before| before.is_custom(settings)) {
-            Some(fingerprint) => (fingerprint, None),
+        let is_same = |before: &SinkDefinition| before.is_custom(settings);
+        let Ok(planned) = self.planned::<Infallible>(name.clone(), settings, is_same, || {
+            let setup = LaneSetup {
+                endpoint_type: "Custom",
+                sink: custom.sink.clone(),
+                store: custom.store.clone(),
+                settings: Arc::clone(settings),
+                hold: None,
+            };
+            Ok((SinkDefinition::Custom(Arc::clone(settings)), setup))
+        });
+        planned
+    }
+
+    /// An endpoint that keeps its sink while it is made of the same, and else has what `change` gives.
+    fn planned<E>(
+        &self,
+        name: EndpointName,
+        settings: &Arc<EndpointSettings>,
+        is_same: impl Fn(&SinkDefinition) -> bool,
+        change: impl FnOnce() -> Result<(SinkDefinition, LaneSetup), E>,
+    ) -> Result<PlannedEndpoint, E> {
+        let previous = self.previous.endpoints.get(&name);
+        let is_kept =
+            |before: &&PreviousEndpoint| is_same(&before.definition) && before.lane.is_running();
+        let (fingerprint, change) = match previous.filter(is_kept) {
+            Some(kept) => (kept.fingerprint, None),
             None => {
-                let setup = delivery::LaneSetup {
-                    endpoint_type: "Custom",
-                    sink: custom.sink.clone(),
-                    store: custom.store.clone(),
-                    settings: Arc::clone(settings),
-                    hold: None,
-                };
-                let definition = SinkDefinition::Custom(Arc::clone(settings));
-                (
-                    definition.fingerprint(self.instance, name),
-                    Some((definition, setup)),
-                )
+                let (definition, setup) = change()?;
+                let fingerprint = definition.fingerprint(self.instance, &name);
+                (fingerprint, Some((definition, setup)))
             }
         };
-        PlannedEndpoint {
-            name: name.clone(),
+        Ok(PlannedEndpoint {
+            name,
             fingerprint,
-            queue_bytes_max: settings.queue_bytes_max.as_u64(),
-            keeps_all: settings.dead_letters_kept == KeptDeadLetters::KeepAll,
+            settings: Arc::clone(settings),
             change,
-        }
+        })
     }
 
     fn plan_routes(
@@ -308,13 +295,13 @@ pub(crate) fn set_up(
     connect: &dyn Connect,
     endpoint: &Endpoint,
     settings: Arc<EndpointSettings>,
-) -> Result<delivery::LaneSetup, ConnectError> {
+) -> Result<LaneSetup, ConnectError> {
     let hold = HoldReason::of(endpoint);
     let sink = match hold {
         None => user_code::connect(connect, endpoint, &settings)?,
-        Some(_) => UserSink::of(delivery::HeldSink),
+        Some(_) => UserSink::of(HeldSink),
     };
-    Ok(delivery::LaneSetup {
+    Ok(LaneSetup {
         endpoint_type: endpoint.endpoint_type(),
         sink,
         store: user_code::dead_letters(connect, endpoint)?,

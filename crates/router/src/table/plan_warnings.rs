@@ -7,6 +7,7 @@ use crate::sink::Connect;
 use std::collections::BTreeMap;
 use twinroute_model::clock::{Clock as _, SystemClock};
 use twinroute_model::name::InstanceName;
+use twinroute_model::settings::KeptDeadLetters;
 
 /// Checks definitions as applying them would, without a router. Gives the warnings about filters, about endpoints
 /// whose dead letters stay in the journal, and about places of dead letters that are of no use at this time by the
@@ -54,7 +55,10 @@ fn labels(planned: &[PlannedInstance], holds: impl Fn(&PlannedEndpoint) -> bool)
 
 /// Warns about endpoints that can fill the journal for all the others.
 fn keeping_all(planned: &[PlannedInstance]) -> Vec<String> {
-    let labels = labels(planned, |endpoint| endpoint.keeps_all).into_iter();
+    let labels = labels(planned, |endpoint| {
+        endpoint.settings.dead_letters_kept == KeptDeadLetters::KeepAll
+    })
+    .into_iter();
     let warning = |label| {
         format!(
             "endpoint {label}: dead_letters_kept = \"keep-all\" gives up isolation: when its dead letters fill the \
@@ -67,7 +71,7 @@ fn keeping_all(planned: &[PlannedInstance]) -> Vec<String> {
 /// Warns when not every queue can be as long as its cap says.
 fn overcommitted(planned: &[PlannedInstance], journal_bytes_max: u64) -> Option<String> {
     let endpoints = planned.iter().flat_map(|instance| &instance.endpoints);
-    let caps = endpoints.map(|endpoint| endpoint.queue_bytes_max);
+    let caps = endpoints.map(|endpoint| endpoint.settings.queue_bytes_max.as_u64());
     let sum = caps.fold(0_u64, u64::saturating_add);
     (sum > journal_bytes_max).then(|| {
         format!(

@@ -5,6 +5,7 @@ use super::route::CompiledRoute;
 use super::sink_definition::SinkDefinition;
 use crate::delivery::Lane;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 
@@ -54,24 +55,14 @@ impl PreviousTable {
     }
 }
 
-impl PreviousInstance {
-    /// Forgets all endpoints but these.
-    pub(super) fn retain_endpoints<'a>(
-        &mut self,
-        names: impl ExactSizeIterator<Item = &'a EndpointName>,
-    ) {
-        // All of them are here, so there are others only if there are more.
-        if names.len() < self.endpoints.len() {
-            let names: HashSet<&EndpointName> = names.collect();
-            self.endpoints.retain(|name, _| names.contains(name));
-        }
-    }
-
-    /// Forgets all routes but these.
-    pub(super) fn retain_routes<'a>(&mut self, ids: impl ExactSizeIterator<Item = &'a RouteId>) {
-        if ids.len() < self.routes.len() {
-            let ids: HashSet<&RouteId> = ids.collect();
-            self.routes.retain(|id, _| ids.contains(id));
-        }
+/// Forgets all but these.
+pub(super) fn retain_only<'a, K: Eq + Hash + 'a, V>(
+    known: &mut HashMap<K, V>,
+    names: impl ExactSizeIterator<Item = &'a K>,
+) {
+    // All of them are here, so there are others only if there are more.
+    if names.len() < known.len() {
+        let names: HashSet<&K> = names.collect();
+        known.retain(|name, _| names.contains(name));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use twinroute_model::settings::WhenFull;
 use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
-use twinroute_retry::ledger::{Discard, Fate};
+use twinroute_retry::ledger::Discard;
 
 impl LaneCore {
     /// Makes a dead letter of a delivery. `last` is its last outcome, if it was just tried.
@@ -64,8 +64,7 @@ impl LaneCore {
             let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
-            self.settle(oldest.sequence, Fate::Discarded(Discard::Overflow));
-            self.counters.get().discarded[Discard::Overflow as usize].increment(1);
+            self.discard(oldest.sequence, Discard::Overflow);
         }
     }
 
