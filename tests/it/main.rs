@@ -7,6 +7,7 @@
 
 mod delivery;
 mod logins;
+mod management_client;
 mod probe;
 mod tidy;
 mod websocket;

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
@@ -19,19 +19,27 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("outgoing", &["model"]),
     ("sinks", &["router", "credential", "outgoing", "model"]),
     ("listen", &["files", "outgoing", "model"]),
+    ("audit", &["listen", "files", "model"]),
     ("ingress", &["listen", "router", "model"]),
     (
-        "management",
+        "arm",
         &[
-            "listen",
             "credential",
             "outgoing",
             "router",
             "filter",
+            "files",
             "model",
         ],
     ),
-    ("admin", &["listen", "router", "retry", "filter", "model"]),
+    (
+        "management",
+        &["listen", "audit", "router", "filter", "model"],
+    ),
+    (
+        "admin",
+        &["listen", "audit", "router", "retry", "filter", "model"],
+    ),
     ("emulator", &["listen", "model"]),
     ("cloudevents-sdk", &["model"]),
 ];

@@ -5,9 +5,9 @@ use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{ANSWER_BYTES_MAX, Client};
+use twinroute_arm::api::Api;
+use twinroute_arm::http;
 use twinroute_listen::Address;
-use twinroute_management::client::api::Api;
-use twinroute_management::client::http;
 use twinroute_model::clock::SystemClock;
 
 /// What ten definitions at a time may cost: their readers' own buffers are most of it, and vary by a quarter from run

@@ -7,7 +7,7 @@ use crate::replays;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::Value;
-use twinroute_listen::audit::{Audit, Author, Change};
+use twinroute_audit::{AuditLog, AuditedChange, ChangeAuthor};
 use twinroute_listen::{Body, Peer};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayRequest;
@@ -18,10 +18,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
 /// A change that somebody asked for.
 pub(crate) struct Asked<'a> {
-    audit: &'a Audit,
+    audit: &'a AuditLog,
     head: &'a Parts,
     peer: Peer,
-    change: Change,
+    change: AuditedChange,
     id: Uuid,
 }
 
@@ -35,7 +35,7 @@ enum Ready {
 impl<'a> Asked<'a> {
     /// Nothing, if the request changes nothing.
     pub(crate) fn of(
-        audit: &'a Audit,
+        audit: &'a AuditLog,
         place: &Place<'_>,
         head: &'a Parts,
         peer: Peer,
@@ -97,12 +97,12 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn author(&self, name: Option<&str>) -> Author {
+    fn author(&self, name: Option<&str>) -> ChangeAuthor {
         let (headers, extensions) = (&self.head.headers, &self.head.extensions);
-        Author::of_request("admin", name, self.peer, headers, extensions).request(self.id)
+        ChangeAuthor::of_request("admin", name, self.peer, headers, extensions).request(self.id)
     }
 
-    fn refuse(&self, author: &Author, refusal: &Refusal) {
+    fn refuse(&self, author: &ChangeAuthor, refusal: &Refusal) {
         let (status, code) = refusal.status_and_code();
         let status = status.as_u16();
         self.audit.refuse(author, &self.change, status, code);

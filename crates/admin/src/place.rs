@@ -1,7 +1,7 @@
 //! What a path names, and which methods are taken there.
 
 use http::Method;
-use twinroute_listen::audit::Change;
+use twinroute_audit::AuditedChange;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl<'a> Place<'a> {
     }
 
     /// What it is called in the audit log, and what it is done to, if `method` changes something here.
-    pub(crate) fn change(&self, method: &Method) -> Option<Change> {
+    pub(crate) fn change(&self, method: &Method) -> Option<AuditedChange> {
         match (self, method) {
             (
                 Self::Endpoint {
@@ -117,11 +117,11 @@ impl<'a> Place<'a> {
                     Step::RetryNow => "endpoint/retry-now",
                     Step::Purge => "endpoint/purge",
                 };
-                Some(Change::step(step, format!("{instance}/{endpoint}")))
+                Some(AuditedChange::step(step, format!("{instance}/{endpoint}")))
             }
-            (Self::Replays, &Method::POST) => Some(Change::step("replay/begin", "")),
+            (Self::Replays, &Method::POST) => Some(AuditedChange::step("replay/begin", "")),
             (Self::Replay(number), &Method::DELETE) => {
-                Some(Change::step("replay/cancel", number.to_string()))
+                Some(AuditedChange::step("replay/cancel", number.to_string()))
             }
             _ => None,
         }

@@ -2,8 +2,8 @@
 
 use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
+use twinroute_audit::AuditError;
 use twinroute_listen::access::Denied;
-use twinroute_listen::audit::AuditError;
 use twinroute_listen::{Body, BodyError, CrossOrigin};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;

@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use twinroute_audit::AuditLog;
 use twinroute_listen::access::{Gate, Role};
-use twinroute_listen::audit::Audit;
 use twinroute_listen::{
     Body, Budget, Limits, Listener, Peer, Scheme, discard, read_body_within, serve,
 };
@@ -36,7 +36,7 @@ pub struct Admin {
     changes: Changes,
     /// Nothing where no tokens are asked for.
     gate: Option<Arc<Gate>>,
-    audit: Audit,
+    audit: AuditLog,
 }
 
 /// How much is told.
@@ -70,7 +70,7 @@ impl Admin {
             metrics,
             changes: Changes::Local,
             gate: None,
-            audit: Audit::off(),
+            audit: AuditLog::off(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Admin {
 
     /// Notes changes in `audit` before they are made; what cannot be noted is refused.
     #[must_use]
-    pub fn audit(self, audit: Audit) -> Self {
+    pub fn audit(self, audit: AuditLog) -> Self {
         Self { audit, ..self }
     }
 

@@ -7,7 +7,6 @@
 pub mod access;
 mod activity;
 mod address;
-pub mod audit;
 mod body;
 mod budget;
 mod certificate_end;

@@ -1,6 +1,6 @@
 //! Rules that hold for every request, and what bad input gets.
 
-use crate::management::{Backing, Management, ask};
+use crate::management::{Management, StoreBacking, ask};
 use crate::settings::Settings;
 use crate::testing::{Answers, Client};
 use bytes::Bytes;
@@ -43,7 +43,7 @@ fn in_memory() -> Management {
     let instance = InstanceName::new("default").unwrap();
     Management::open(
         &Settings::default(),
-        Backing::Memory,
+        StoreBacking::Memory,
         instance,
         Arc::new(Answers),
         Arc::new(SystemClock),
@@ -209,7 +209,7 @@ async fn answers_carry_ids() {
 async fn operations_go_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
-        let backing = Backing::Disk {
+        let backing = StoreBacking::Disk {
             path: folder.path().join("store.redb"),
             key: Box::new(SealKey::new(&[7; 32])),
         };
@@ -261,7 +261,7 @@ async fn operations_go_on_after_a_restart() {
 #[tokio::test]
 async fn definitions_of_another_source_are_shown_and_cannot_be_changed() {
     let instance = InstanceName::new("plant").unwrap();
-    let backing = Backing::Mirror("the definitions come from files".to_owned());
+    let backing = StoreBacking::Mirror("the definitions come from files".to_owned());
     let management = Management::open(
         &Settings::default(),
         backing,

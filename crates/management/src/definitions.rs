@@ -1,64 +1,49 @@
 //! From what is stored to the definitions of the table, and from definitions of another source to what is shown.
 
-use crate::arm::id::{Kind, ResourceId};
-use crate::desk::Desk;
-use crate::digital_twins::endpoints;
-use crate::store::State;
-use crate::store::record::Record;
-use serde_json::{Map, Value, json};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::digital_twins::endpoint_record;
+use crate::settings::Settings;
+use crate::store::record::ResourceRecord;
+use crate::store::state::StoreState;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
     Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState,
 };
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_model::network::{Connection, NetworkAccess};
 use twinroute_model::route::Route;
 use twinroute_model::secret::Secret;
 
 /// All instances with their endpoints and routes, as the table takes them.
-pub(crate) fn instances(desk: &Desk) -> Vec<Instance> {
-    let state = desk.store.read();
+pub(crate) fn instances(state: &StoreState) -> Vec<Instance> {
     let mut instances = Vec::new();
     for record in state
-        .kind(Kind::Instance)
+        .kind(ResourceKind::Instance)
         .filter(|record| record.state() != "Deleting")
     {
         let Ok(name) = InstanceName::new(&record.id.name) else {
             continue;
         };
-        let prefix = record.id.children(Kind::Endpoint);
-        let endpoints = state.endpoints(&prefix, endpoints::definition).cloned();
+        let prefix = record.id.children(ResourceKind::Endpoint);
+        let endpoints = state
+            .endpoints(&prefix, endpoint_record::definition)
+            .cloned();
         let endpoints = endpoints.collect();
-        let prefix = record.id.children(Kind::Route);
+        let prefix = record.id.children(ResourceKind::Route);
         let routes = state.routes(&prefix, route).cloned().collect();
         instances.push(Instance {
             name,
             endpoints,
             routes,
-            network: network(&state, &record),
+            network: state.network_access(&record),
         });
     }
     instances
 }
 
-/// From which networks the instance of that record is reached.
-pub(crate) fn network(state: &State, instance: &Record) -> NetworkAccess {
-    let (access, _) = NetworkAccess::read(&instance.body);
-    let prefix = instance.id.children(Kind::Connection);
-    let connections = state.range(&prefix, None);
-    let read = |record: Record| match record.render() {
-        Value::Object(resource) => Connection::read(&resource),
-        _ => None,
-    };
-    NetworkAccess {
-        connections: connections.filter_map(read).collect(),
-        ..access
-    }
-}
-
 /// The route that a record defines.
-pub(crate) fn route(record: &Record) -> Option<Route> {
+pub(crate) fn route(record: &ResourceRecord) -> Option<Route> {
     Some(Route {
         id: RouteId::new(&record.id.name).ok()?,
         endpoint_name: EndpointName::new(record.text("endpointName")?).ok()?,
@@ -67,75 +52,55 @@ pub(crate) fn route(record: &Record) -> Option<Route> {
 }
 
 /// Records that show definitions of another source.
-pub(crate) fn records(desk: &Desk, instances: &[Instance]) -> Vec<Record> {
-    let settings = &desk.settings;
+pub(crate) fn records(settings: &Settings, instances: &[Instance]) -> Vec<ResourceRecord> {
     let (subscription, group) = (&settings.subscription, &settings.resource_group);
-    let mut records = Vec::new();
-    let body = json!({
-        "location": settings.location, "tags": null, "properties": { "provisioningState": "Succeeded" },
-    });
-    records.push(record(
-        ResourceId::group(subscription, group),
-        body,
-        BTreeMap::new(),
-    ));
+    let mut shown = ResourceRecord::group(ResourceId::group(subscription, group));
+    shown.set("location", settings.location.as_str());
+    let mut records = vec![shown];
     for instance in instances {
-        let id = ResourceId::top(Kind::Instance, subscription, group, instance.name.as_str());
+        let name = instance.name.as_str();
+        let id = ResourceId::top(ResourceKind::Instance, subscription, group, name);
         let body = json!({
             "location": settings.location, "tags": null,
             "properties": {
                 "provisioningState": "Succeeded", "publicNetworkAccess": instance.network.public.as_str(),
             },
         });
-        records.push(record(id.clone(), body, BTreeMap::new()));
-        for connection in &instance.network.connections {
+        records.push(ResourceRecord::public(id.clone(), body));
+        records.extend(instance.network.connections.iter().map(|connection| {
             let body = json!({ "properties": {
                 "provisioningState": "Succeeded",
                 "privateLinkServiceConnectionState": {
                     "status": connection.status.as_str(), "description": "", "actionsRequired": "None",
                 },
             } });
-            let id = id.child(Kind::Connection, &connection.name);
-            records.push(record(id, body, BTreeMap::new()));
-        }
-        for endpoint in &instance.endpoints {
-            records.push(show(
-                id.child(Kind::Endpoint, endpoint.name.as_str()),
-                endpoint,
-            ));
-        }
-        for route in &instance.routes {
-            let body =
-                json!({ "endpointName": route.endpoint_name.as_str(), "filter": route.filter });
-            records.push(record(
-                id.child(Kind::Route, route.id.as_str()),
-                body,
-                BTreeMap::new(),
-            ));
-        }
+            let id = id.child(ResourceKind::Connection, &connection.name);
+            ResourceRecord::public(id, body)
+        }));
+        records.extend(instance.endpoints.iter().map(|endpoint| {
+            let id = id.child(ResourceKind::Endpoint, endpoint.name.as_str());
+            show(id, endpoint)
+        }));
+        records.extend(instance.routes.iter().map(|route| {
+            let id = id.child(ResourceKind::Route, route.id.as_str());
+            let name = route.endpoint_name.as_str();
+            ResourceRecord::public(id, json!({ "endpointName": name, "filter": route.filter }))
+        }));
     }
     records
 }
 
-fn record(id: ResourceId, body: Value, secrets: BTreeMap<String, Secret>) -> Record {
-    let body = match body {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    Record::new(id, body, secrets)
-}
-
 /// An endpoint as a record. What its secrets are is not kept: a mask is all that anybody sees.
-fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
+fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
     let state = endpoint
         .provisioning_state
         .unwrap_or(ProvisioningState::Succeeded);
     let mut properties = json!({
         "endpointType": endpoint.endpoint_type(), "authenticationType": "KeyBased", "provisioningState": state,
     });
+    let failure = |code: &str, message: &str| json!({ "code": code, "message": message });
     if let Some(reason) = &endpoint.provisioning_error {
-        properties["provisioningError"] =
-            json!({ "code": "ProvisioningFailed", "message": reason });
+        properties["provisioningError"] = failure("ProvisioningFailed", reason);
     }
     let mut secrets = BTreeMap::new();
     let mut hide =
@@ -159,8 +124,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
         )),
         Destination::Waiting(waiting) => {
             properties["provisioningState"] = "Warning".into();
-            properties["provisioningError"] =
-                json!({ "code": "WaitingForSecret", "message": waiting.missing });
+            properties["provisioningError"] = failure("WaitingForSecret", &waiting.missing);
             None
         }
     };
@@ -182,12 +146,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
             properties["authenticationType"] = "IdentityBased".into();
             properties["endpointUri"] = endpoint_uri.as_str().into();
             properties["entityPath"] = entity_path.as_str().into();
-            properties["identity"] = match identity {
-                Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
-                Identity::UserAssigned(id) => {
-                    json!({ "type": "UserAssigned", "userAssignedIdentity": id })
-                }
-            };
+            properties["identity"] = show_identity(identity);
         }
         None => {}
     }
@@ -196,5 +155,14 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> Record {
         Some(DeadLetter::Identity(uri)) => properties["deadLetterUri"] = uri.as_str().into(),
         None => {}
     }
-    record(id, json!({ "properties": properties }), secrets)
+    let mut record = ResourceRecord::public(id, json!({ "properties": properties }));
+    record.secrets = secrets;
+    record
+}
+
+fn show_identity(identity: &Identity) -> Value {
+    match identity {
+        Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
+        Identity::UserAssigned(id) => json!({ "type": "UserAssigned", "userAssignedIdentity": id }),
+    }
 }

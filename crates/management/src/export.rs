@@ -4,23 +4,26 @@
 //! client would make: so the same checks hold. Only if all of it is taken does the store take it, at once.
 
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::versions;
-use crate::cause::Cause;
-use crate::desk::Desk;
-use crate::operations::{Operation, Step};
-use crate::server::{self, Caller};
-use crate::settings::{Checks, Settings};
-use crate::store::record::Record;
-use crate::store::{Change, State, Store};
+use crate::audit_cause::AuditCause;
+use crate::context::ServerContext;
+use crate::server::{self, RequestCaller};
+use crate::settings::{ProvisioningChecks, Settings};
+use crate::store::RecordStore;
+use crate::store::operation::{ArmOperation, OperationStep};
+use crate::store::record::ResourceRecord;
+use crate::store::state::{StoreChange, StoreState};
+use crate::store::wiped_json;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use twinroute_listen::audit::Author;
+use twinroute_audit::ChangeAuthor;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::json::Document;
 use twinroute_model::secret::Secret;
 
 /// Resources of one document.
@@ -28,9 +31,6 @@ const RESOURCES_MAX: usize = 500_000;
 
 /// Refusals that are told of one document.
 const REFUSALS_MAX: usize = 100;
-
-/// What stands for a secret in an export without them.
-const MASK: &str = "***";
 
 /// Members that hold secrets, of all kinds of resources.
 pub const SECRET_MEMBERS: &[&str] = &[
@@ -56,7 +56,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Whether an export holds secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
+pub enum ExportedSecrets {
     /// Masks stand for them. Such an export shows what there is, but cannot be imported where secrets are.
     Masked,
     /// They stand in it in the clear.
@@ -65,7 +65,7 @@ pub enum Secrets {
 
 /// What an import does with a resource that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingResources {
     /// It stays as it is.
     Keep,
     /// The imported one takes its place.
@@ -74,7 +74,7 @@ pub enum Existing {
 
 /// What an import did, by the ids of the resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportOutcome {
     /// Were not there.
     pub created: Vec<String>,
     /// Were there, and are as imported now.
@@ -85,7 +85,7 @@ pub struct Imported {
 
 /// One resource of a document that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedResource {
     /// Its id, or its place in the document.
     pub resource: String,
     /// Why; never holds a secret.
@@ -100,61 +100,61 @@ pub enum ImportError {
     Shape(&'static str),
     /// Resources of it are not taken.
     #[error("{}", tell(.0))]
-    Refused(Vec<Refused>),
+    Refused(Vec<RefusedResource>),
     /// The store does not take it.
     #[error("{0}")]
     Store(String),
 }
 
-fn tell(refused: &[Refused]) -> String {
+fn tell(refused: &[RefusedResource]) -> String {
     let lines = refused.iter();
     let lines = lines.map(|refused| format!("{}: {}", refused.resource, refused.reason));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// All resources, parents before what belongs to them, but those that are being deleted.
-pub(crate) fn export(desk: &Desk, secrets: Secrets) -> Value {
-    let state = desk.store.read();
+pub(crate) fn export(context: &ServerContext, secrets: ExportedSecrets) -> Value {
+    let state = context.store.read();
     let going = |id: &ResourceId| {
         let record = state.get(id);
         record.is_some_and(|record| record.state() == "Deleting")
     };
-    let stays = |record: &Record| {
+    let stays = |record: &ResourceRecord| {
         let id = &record.id;
         let group = ResourceId::group(&id.subscription, &id.group);
         !going(id) && !going(&group) && !id.owner().is_some_and(|owner| going(&owner))
     };
     let mut resources = Vec::new();
-    for kind in Kind::ALL {
+    for kind in ResourceKind::ALL {
         let records = state.kind(kind).filter(stays);
         resources.extend(records.map(|record| match secrets {
-            Secrets::Masked => record.render_masked(|_, _| MASK.to_owned()),
-            Secrets::Revealed => record.reveal(),
+            ExportedSecrets::Masked => record.render_hidden(),
+            ExportedSecrets::Revealed => record.reveal(),
         }));
     }
     json!({ "resources": resources })
 }
 
-/// Takes a document in, all of it or nothing. Endpoints are then to be provisioned: [`Desk::resume`].
+/// Takes a document in, all of it or nothing. Endpoints are then to be provisioned: [`crate::provision::resume`].
 ///
 /// Dropping the future may leave it done or not, but not by half.
 pub(crate) async fn import(
-    desk: &Arc<Desk>,
+    context: &Arc<ServerContext>,
     document: &Value,
-    existing: Existing,
-    author: &Author,
-) -> Result<Imported, ImportError> {
-    let changes = desk.store.changes();
+    existing: ExistingResources,
+    author: &ChangeAuthor,
+) -> Result<ImportOutcome, ImportError> {
+    let changes = context.store.changes();
     let given = read(document)?;
-    let copy = copy(desk);
+    let copy = copy(context);
     let mut refused = Vec::new();
-    let mut imported = Imported::default();
+    let mut imported = ImportOutcome::default();
     let mut taken = Vec::new();
-    for kind in Kind::ALL {
+    for kind in ResourceKind::ALL {
         let of_kind = given.iter().filter(|resource| resource.id.kind == kind);
         for resource in of_kind {
-            let there = desk.store.read().has(&resource.id);
-            if there && existing == Existing::Keep {
+            let there = context.store.read().has(&resource.id);
+            if there && existing == ExistingResources::Keep {
                 imported.kept.push(resource.id.to_string());
                 continue;
             }
@@ -163,7 +163,7 @@ pub(crate) async fn import(
                 Ok(()) => imported.created.push(resource.id.to_string()),
                 Err(reason) => {
                     let resource = resource.id.to_string();
-                    refused.push(Refused { resource, reason });
+                    refused.push(RefusedResource { resource, reason });
                 }
             }
             if refused.len() >= REFUSALS_MAX {
@@ -176,16 +176,16 @@ pub(crate) async fn import(
     if !refused.is_empty() {
         return Err(ImportError::Refused(refused));
     }
-    let outcome = outcome(desk, &copy, &taken);
-    let cause = Cause::command(author);
-    let stored = desk.change(Some(&cause), move |_, state| {
+    let outcome = outcome(context, &copy, &taken);
+    let cause = AuditCause::command(author);
+    let stored = context.change(Some(cause), move |_, state| {
         // What was checked was checked against what was there then.
         if changes.has_changed().unwrap_or(true) {
             let text = "The store changed meanwhile; nothing was imported: import again.";
             return Err(Error::Conflict(text.to_owned()));
         }
         let mut running = outcome.iter().filter_map(|change| match change {
-            Change::Put(record) => state.running(&record.id).map(|_| &record.id),
+            StoreChange::Put(key, record) => state.running_on(key).map(|_| record.record().id),
             _ => None,
         });
         match running.next() {
@@ -199,13 +199,13 @@ pub(crate) async fn import(
 }
 
 /// A resource of a document.
-struct Given {
+struct GivenResource {
     id: ResourceId,
-    body: Value,
+    body: Document,
 }
 
 /// Takes a document apart.
-fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
+fn read(document: &Value) -> Result<Vec<GivenResource>, ImportError> {
     let resources = document.get("resources").and_then(Value::as_array);
     let resources = resources.ok_or(ImportError::Shape("it has no list `resources`"))?;
     if resources.len() > RESOURCES_MAX {
@@ -216,7 +216,7 @@ fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
     let mut given = Vec::new();
     for (index, body) in resources.iter().enumerate() {
         match one(body) {
-            Ok(id) if !keys.insert(id.key()) => refused.push(Refused {
+            Ok(id) if !keys.insert(id.key()) => refused.push(RefusedResource {
                 resource: id.to_string(),
                 reason: "stands in the document twice".to_owned(),
             }),
@@ -226,9 +226,10 @@ fn read(document: &Value) -> Result<Vec<Given>, ImportError> {
                 if let Some(members) = body.as_object_mut() {
                     members.remove("etag");
                 }
-                given.push(Given { id, body });
+                let body = Document::new(body);
+                given.push(GivenResource { id, body });
             }
-            Err(reason) => refused.push(Refused {
+            Err(reason) => refused.push(RefusedResource {
                 resource: body["id"]
                     .as_str()
                     .map_or_else(|| format!("resources[{index}]"), str::to_owned),
@@ -296,31 +297,31 @@ fn masks(value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 /// The same with a store in memory. Destinations are not asked there: that comes when the store is in use.
-fn copy(desk: &Desk) -> Arc<Desk> {
-    let store = Store::in_memory();
-    let state = desk.store.read();
-    store.show(state.all().collect());
+fn copy(context: &ServerContext) -> Arc<ServerContext> {
+    let store = RecordStore::in_memory();
+    let state = context.store.read();
+    store.show(state.all());
     drop(state);
     let settings = Settings {
-        provisioning_checks: Checks::Definitions,
-        ..desk.settings.clone()
+        provisioning_checks: ProvisioningChecks::Definitions,
+        ..context.settings.clone()
     };
-    let copy = Desk::new(
+    let copy = ServerContext::new(
         store,
         settings,
-        desk.default_instance.clone(),
-        Arc::clone(&desk.connect),
-        Arc::clone(&desk.clock),
+        context.default_instance.clone(),
+        Arc::clone(&context.connect),
+        Arc::clone(&context.clock),
     );
-    copy.beside.store(desk.beside.load_full());
+    copy.beside.store(context.beside.load_full());
     copy
 }
 
 /// Makes the request that a client would make.
-async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
+async fn put(copy: &Arc<ServerContext>, resource: &GivenResource) -> Result<(), String> {
     let id = &resource.id;
     let (path, version) = match id.kind {
-        Kind::Route => {
+        ResourceKind::Route => {
             let owner = id.owner().expect("a route has an instance");
             // Its path names the instance alone.
             if !copy.store.read().has(&owner) {
@@ -329,7 +330,7 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
             let path = format!("/instances/{}/eventroutes/{}", owner.name, id.name);
             (path, versions::DATA_PLANE.last())
         }
-        Kind::Service | Kind::ServiceConnection | Kind::Certificate => {
+        ResourceKind::Service | ResourceKind::ServiceConnection | ResourceKind::Certificate => {
             (id.to_string(), Some(&"2022-12-12"))
         }
         _ => (id.to_string(), versions::DIGITAL_TWINS.last()),
@@ -340,18 +341,18 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
         .method(Method::PUT)
         .uri(format!("{path}?api-version={version}"))
         .header("content-type", "application/json");
-    if id.kind == Kind::Certificate {
+    if id.kind == ResourceKind::Certificate {
         request = request.header("if-match", "*");
     }
     let request = request.body(()).map_err(|error| error.to_string())?;
-    let caller = Caller {
+    let caller = RequestCaller {
         name: "import".to_owned(),
         scheme: "http",
         // The copy notes nothing.
-        author: Author::command("command", "import"),
+        author: ChangeAuthor::command("command", "import"),
     };
     let (head, ()) = request.into_parts();
-    let body = resource.body.to_string();
+    let body = std::mem::take(&mut *wiped_json::write(resource.body.value()));
     let answer = server::reply(copy, head, body.into(), caller).await;
     if answer.status().is_success() {
         return Ok(());
@@ -368,7 +369,7 @@ async fn put(copy: &Arc<Desk>, resource: &Given) -> Result<(), String> {
 
 /// Waits until all operations have ended, and has endpoints in use: whether they work is asked later, and
 /// must not keep routes from being taken.
-async fn settle(copy: &Arc<Desk>) {
+async fn settle(copy: &Arc<ServerContext>) {
     let mut changes = copy.store.changes();
     loop {
         let running = {
@@ -381,10 +382,10 @@ async fn settle(copy: &Arc<Desk>) {
         }
     }
     let used = copy.store.change(|state| {
-        let used = state.kind(Kind::Endpoint).map(|record| {
+        let used = state.kind(ResourceKind::Endpoint).map(|record| {
             let mut record = record;
             record.set_state("Succeeded");
-            Change::Put(record)
+            StoreChange::put(&record)
         });
         Ok((used.collect(), ()))
     });
@@ -392,46 +393,49 @@ async fn settle(copy: &Arc<Desk>) {
 }
 
 /// What the store is to take over of the copy.
-fn outcome(desk: &Desk, copy: &Desk, taken: &[&Given]) -> Vec<Change> {
-    let (before, after) = (desk.store.read(), copy.store.read());
-    let now = desk.clock.now();
+fn outcome(
+    context: &ServerContext,
+    copy: &ServerContext,
+    taken: &[&GivenResource],
+) -> Vec<StoreChange> {
+    let (before, after) = (context.store.read(), copy.store.read());
+    let now = context.clock.now();
     let made = after
-        .kind(Kind::Group)
+        .kind(ResourceKind::Group)
         .filter(|group| !before.has(&group.id));
-    let mut changes: Vec<Change> = made.map(Change::Put).collect();
+    let mut changes: Vec<StoreChange> = made.map(|group| StoreChange::put(&group)).collect();
     for given in taken {
         let Some(record) = after.get(&given.id) else {
             continue;
         };
         let mut record = record;
         match record.id.kind {
-            Kind::Endpoint => changes.push(provision(&mut record, &before, now)),
-            Kind::Service => keep_scope(&mut record, given, &before),
+            ResourceKind::Endpoint => changes.push(provision(&mut record, &before, now)),
+            ResourceKind::Service => keep_scope(&mut record, given, &before),
             _ => {}
         }
-        changes.push(Change::Put(record));
+        changes.push(StoreChange::put(&record));
     }
     changes
 }
 
 /// Begins what a PUT begins: the destination is asked before the endpoint is in use.
-fn provision(record: &mut Record, before: &State, now: Timestamp) -> Change {
+fn provision(record: &mut ResourceRecord, before: &StoreState, now: Timestamp) -> StoreChange {
     record.set_state("Provisioning");
-    let step = Step::over(before.get(&record.id).as_ref());
-    Change::Note(Operation::begin(&record.id, step, now))
+    let step = OperationStep::over(before.get(&record.id).as_ref());
+    StoreChange::Note(ArmOperation::begin(&record.id, step, now))
 }
 
 /// Devices know a service by its id scope: a new one would lose them.
-fn keep_scope(record: &mut Record, given: &Given, before: &State) {
-    let scope = given.body["properties"]["idScope"].as_str();
+fn keep_scope(record: &mut ResourceRecord, given: &GivenResource, before: &StoreState) {
+    let scope = given.body.value()["properties"]["idScope"].as_str();
     let Some(scope) = scope.filter(|scope| is_scope(scope)) else {
         return;
     };
-    let mut others = before.kind(Kind::Service);
+    let mut others = before.kind(ResourceKind::Service);
     let used = others.any(|other| other.property("idScope") == Some(scope));
     if !used && !before.has(&record.id) {
-        let properties = record.properties_mut();
-        properties.insert("idScope".to_owned(), scope.into());
+        record.set_property("idScope", scope);
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::management::{Backing, Management, ask};
+use crate::management::{Management, StoreBacking, ask};
 use crate::testing::Answers;
 use bytes::Bytes;
 use twinroute_model::clock::SystemClock;
@@ -10,8 +10,8 @@ const GROUP: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourc
 const HUB: &str =
     "Endpoint=sb://ns/;SharedAccessKeyName=n;SharedAccessKey=a2V5LW9mLWh1Yg==;EntityPath=hub";
 
-fn author() -> Author {
-    Author::command("command", "tests")
+fn author() -> ChangeAuthor {
+    ChangeAuthor::command("command", "tests")
 }
 
 fn instance() -> String {
@@ -26,7 +26,7 @@ fn management() -> Management {
     let name = InstanceName::new("default").unwrap();
     let (settings, clock) = (Settings::default(), Arc::new(SystemClock));
     let connect = Arc::new(Answers);
-    Management::open_offline(&settings, Backing::Memory, name, connect, clock).unwrap()
+    Management::open_offline(&settings, StoreBacking::Memory, name, connect, clock).unwrap()
 }
 
 /// One resource of each kind that an instance has, and a provisioning service.
@@ -64,9 +64,9 @@ fn ids(export: &Value) -> Vec<&str> {
         .collect()
 }
 
-async fn refused(management: &Management, document: &Value) -> Vec<Refused> {
+async fn refused(management: &Management, document: &Value) -> Vec<RefusedResource> {
     match management
-        .import(document, Existing::Replace, &author())
+        .import(document, ExistingResources::Replace, &author())
         .await
     {
         Err(ImportError::Refused(refused)) => refused,
@@ -78,11 +78,11 @@ async fn refused(management: &Management, document: &Value) -> Vec<Refused> {
 async fn an_export_with_secrets_makes_the_same_store_again() {
     let first = management();
     let imported = first
-        .import(&document(), Existing::Keep, &author())
+        .import(&document(), ExistingResources::Keep, &author())
         .await
         .unwrap();
     assert_eq!(imported.created.len(), 5, "{imported:?}");
-    let export = first.export(Secrets::Revealed);
+    let export = first.export(ExportedSecrets::Revealed);
     let (instance, service) = (instance(), service());
     assert_eq!(
         ids(&export),
@@ -104,10 +104,10 @@ async fn an_export_with_secrets_makes_the_same_store_again() {
 
     let second = management();
     second
-        .import(&export, Existing::Keep, &author())
+        .import(&export, ExistingResources::Keep, &author())
         .await
         .unwrap();
-    let again = second.export(Secrets::Revealed);
+    let again = second.export(ExportedSecrets::Revealed);
     let bare = |export: &Value| {
         let mut export = export.clone();
         for resource in export["resources"].as_array_mut().unwrap() {
@@ -128,7 +128,7 @@ async fn an_export_with_secrets_makes_the_same_store_again() {
 async fn endpoints_are_provisioned_once_the_store_is_served() {
     let management = management();
     management
-        .import(&document(), Existing::Keep, &author())
+        .import(&document(), ExistingResources::Keep, &author())
         .await
         .unwrap();
     let state = || {
@@ -147,10 +147,10 @@ async fn endpoints_are_provisioned_once_the_store_is_served() {
 async fn masks_show_no_secret_and_are_refused() {
     let first = management();
     first
-        .import(&document(), Existing::Keep, &author())
+        .import(&document(), ExistingResources::Keep, &author())
         .await
         .unwrap();
-    let export = first.export(Secrets::Masked);
+    let export = first.export(ExportedSecrets::Masked);
     let text = export.to_string();
     assert!(text.contains("***"), "{text}");
     for secret in ["a2V5LW9mLWh1Yg", "a2V5LWlvdA"] {
@@ -167,7 +167,7 @@ async fn masks_show_no_secret_and_are_refused() {
         text.contains("properties.iotHubs[0].connectionString"),
         "{text}"
     );
-    assert_eq!(ids(&second.export(Secrets::Masked)), [""; 0]);
+    assert_eq!(ids(&second.export(ExportedSecrets::Masked)), [""; 0]);
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn one_bad_resource_keeps_all_out() {
         let refused = refused(&management, &document).await;
         let found = refused.iter().find(|refused| refused.resource == *resource);
         assert!(found.unwrap().reason.contains(reason), "{refused:?}");
-        assert_eq!(ids(&management.export(Secrets::Masked)), [""; 0]);
+        assert_eq!(ids(&management.export(ExportedSecrets::Masked)), [""; 0]);
     }
     let management = management();
     let mut twice = document();
@@ -227,7 +227,7 @@ async fn one_bad_resource_keeps_all_out() {
         ]
     );
     let error = management
-        .import(&json!([]), Existing::Keep, &author())
+        .import(&json!([]), ExistingResources::Keep, &author())
         .await;
     assert_eq!(
         error.unwrap_err().to_string(),
@@ -239,27 +239,27 @@ async fn one_bad_resource_keeps_all_out() {
 async fn what_is_there_stays_unless_it_is_to_be_replaced() {
     let management = management();
     management
-        .import(&document(), Existing::Keep, &author())
+        .import(&document(), ExistingResources::Keep, &author())
         .await
         .unwrap();
     management.resume();
-    settle(&management.desk()).await;
+    settle(&management.context()).await;
     let mut other = document();
     let all = other["resources"].as_array_mut().unwrap();
     all.retain(|resource| resource["id"].as_str().unwrap().contains("eventRoutes"));
     all[0]["filter"] = "false".into();
     let filter = || {
-        let export = management.export(Secrets::Masked);
+        let export = management.export(ExportedSecrets::Masked);
         of(&export, &format!("{}/eventRoutes/All", instance()))["filter"].clone()
     };
     let kept = management
-        .import(&other, Existing::Keep, &author())
+        .import(&other, ExistingResources::Keep, &author())
         .await
         .unwrap();
     assert_eq!((kept.kept.len(), kept.created.len()), (1, 0));
     assert_eq!(filter(), "true");
     let replaced = management
-        .import(&other, Existing::Replace, &author())
+        .import(&other, ExistingResources::Replace, &author())
         .await
         .unwrap();
     assert_eq!((replaced.replaced.len(), replaced.created.len()), (1, 0));
@@ -270,7 +270,7 @@ async fn what_is_there_stays_unless_it_is_to_be_replaced() {
 async fn what_is_being_deleted_is_not_exported_with_what_belongs_to_it() {
     let management = management();
     management
-        .import(&document(), Existing::Keep, &author())
+        .import(&document(), ExistingResources::Keep, &author())
         .await
         .unwrap();
     let path = instance();
@@ -279,7 +279,7 @@ async fn what_is_being_deleted_is_not_exported_with_what_belongs_to_it() {
     let request = request.header("host", "localhost").body(Bytes::new());
     let answer = ask(&management, request.unwrap()).await;
     assert_eq!(answer.status().as_u16(), 202);
-    let export = management.export(Secrets::Masked);
+    let export = management.export(ExportedSecrets::Masked);
     let left: Vec<_> = ids(&export).into_iter().map(str::to_owned).collect();
     assert!(
         !left.iter().any(|id| id.contains("DigitalTwins")),
@@ -292,8 +292,8 @@ async fn an_import_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let key = SealKey::generate().unwrap();
     let open = || {
-        let key = twinroute_credential::key_file::from_variable("K", &key).unwrap();
-        let backing = Backing::Disk {
+        let key = SealKey::parse(&key).unwrap();
+        let backing = StoreBacking::Disk {
             path: folder.path().join("store.redb"),
             key: Box::new(key),
         };
@@ -303,10 +303,10 @@ async fn an_import_outlives_the_process() {
     };
     let first = open();
     first
-        .import(&document(), Existing::Keep, &author())
+        .import(&document(), ExistingResources::Keep, &author())
         .await
         .unwrap();
-    let export = first.export(Secrets::Revealed);
+    let export = first.export(ExportedSecrets::Revealed);
     drop(first);
-    assert_eq!(open().export(Secrets::Revealed), export);
+    assert_eq!(open().export(ExportedSecrets::Revealed), export);
 }

@@ -5,20 +5,20 @@
 
 use crate::arm::error::Error;
 use crate::arm::names::{check_connection, check_group};
-use crate::arm::request::Request;
+use crate::arm::request::ArmRequest;
 use crate::digital_twins::names::{check_endpoint, check_instance};
 use crate::{event_routes, provisioning_services};
 use http::Method;
 
 /// Why the request is refused whose path has an illegal segment at `at`.
-pub(crate) fn refuse(request: &Request, at: usize, reason: &'static str) -> Error {
+pub(crate) fn refuse(request: &ArmRequest, at: usize, reason: &'static str) -> Error {
     named(request, at).unwrap_or(Error::InvalidPath { reason })
 }
 
 /// The error of the rule that the segment breaks, if it stands where a name does.
-fn named(request: &Request, at: usize) -> Option<Error> {
-    let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
-    let name = request.segments[at].as_str();
+fn named(request: &ArmRequest, at: usize) -> Option<Error> {
+    let words = request.segments.words();
+    let name = request.segments.names[at].as_str();
     let of = |checked: Result<(), Error>| checked.err();
     match &words[..at] {
         ["eventroutes"] | ["instances", _, "eventroutes"] if at + 1 == words.len() => {

@@ -2,14 +2,15 @@
 
 use crate::admission::{self, Admission};
 use crate::arm::error::Error;
-use crate::cause::Cause;
+use crate::audit_cause::AuditCause;
+use crate::context::ServerContext;
 use crate::definitions;
-use crate::desk::Desk;
-use crate::export::{self, Existing, ImportError, Imported, Secrets};
-use crate::server::{self, Caller};
+use crate::export::{self, ExistingResources, ExportedSecrets, ImportError, ImportOutcome};
+use crate::provision;
+use crate::server::{self, RequestCaller};
 use crate::settings::Settings;
-use crate::store::Store;
-use crate::store::disk::{Disk, StoreError};
+use crate::store::RecordStore;
+use crate::store::disk::{StoreError, StoreFile};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,8 +19,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
+use twinroute_audit::{AuditLog, ChangeAuthor};
 use twinroute_listen::access::{Gate, Role};
-use twinroute_listen::audit::{Audit, Author};
 use twinroute_listen::{
     Body, BodyError, Budget, Listener, Network, Peer, Scheme, discard, read_body_within, serve,
 };
@@ -32,7 +33,7 @@ use twinroute_router::source;
 
 /// Where what is put is kept.
 #[derive(Debug)]
-pub enum Backing {
+pub enum StoreBacking {
     /// In a file, sealed with a key. One process at a time opens it.
     Disk {
         /// The file; made where there is none.
@@ -49,7 +50,7 @@ pub enum Backing {
 /// The management API. Cheap to clone.
 #[derive(Clone)]
 pub struct Management {
-    desk: Arc<Desk>,
+    context: Arc<ServerContext>,
 }
 
 impl Management {
@@ -60,7 +61,7 @@ impl Management {
     /// When the store cannot be opened or read.
     pub fn open(
         settings: &Settings,
-        backing: Backing,
+        backing: StoreBacking,
         default_instance: InstanceName,
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
@@ -79,7 +80,7 @@ impl Management {
     /// # Errors
     /// When the store cannot be opened with either key, or not be written.
     pub fn reseal(path: &Path, old: &SealKey, new: &SealKey) -> Result<usize, StoreError> {
-        Disk::reseal(path, old, new)
+        StoreFile::reseal(path, old, new)
     }
 
     /// As [`Self::open`], but nothing goes on: for commands that look at a store, or change it, while nobody
@@ -89,31 +90,33 @@ impl Management {
     /// As [`Self::open`].
     pub fn open_offline(
         settings: &Settings,
-        backing: Backing,
+        backing: StoreBacking,
         default_instance: InstanceName,
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let store = match backing {
-            Backing::Disk { path, key } => Store::on_disk(Disk::open(&path, *key)?)?,
-            Backing::Mirror(reason) => Store::mirror(reason),
-            Backing::Memory => Store::in_memory(),
+            StoreBacking::Disk { path, key } => {
+                RecordStore::on_disk(StoreFile::open(&path, *key)?)?
+            }
+            StoreBacking::Mirror(reason) => RecordStore::mirror(reason),
+            StoreBacking::Memory => RecordStore::in_memory(),
         };
-        let desk = Desk::new(store, settings.clone(), default_instance, connect, clock);
-        Ok(Self { desk })
+        let context = ServerContext::new(store, settings.clone(), default_instance, connect, clock);
+        Ok(Self { context })
     }
 
     /// Goes on with operations that were begun and have not ended. Must be called within a tokio runtime.
     pub fn resume(&self) {
-        self.desk.resume();
+        provision::resume(&self.context);
     }
 
     /// All that is stored, as `{"resources": [{"id", "name", "type", …}]}`; what is being deleted is left out.
     ///
-    /// With [`Secrets::Revealed`] it holds them in the clear.
+    /// With [`ExportedSecrets::Revealed`] it holds them in the clear.
     #[must_use]
-    pub fn export(&self, secrets: Secrets) -> Value {
-        export::export(&self.desk, secrets)
+    pub fn export(&self, secrets: ExportedSecrets) -> Value {
+        export::export(&self.context, secrets)
     }
 
     /// Takes in what [`Self::export`] gave, with the checks that each PUT makes: all of it or nothing.
@@ -126,50 +129,50 @@ impl Management {
     pub async fn import(
         &self,
         document: &Value,
-        existing: Existing,
-        author: &Author,
-    ) -> Result<Imported, ImportError> {
-        export::import(&self.desk, document, existing, author).await
+        existing: ExistingResources,
+        author: &ChangeAuthor,
+    ) -> Result<ImportOutcome, ImportError> {
+        export::import(&self.context, document, existing, author).await
     }
 
     /// What the table is to be made of: complete.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
-        definitions::instances(&self.desk)
+        definitions::instances(&self.context.store.read())
     }
 
     /// Tells of each change of what [`Self::instances`] gives.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.desk.store.changes()
+        self.context.store.changes()
     }
 
     /// From which networks the instances are reached: as what is stored, or shown, has it at any moment.
     #[must_use]
     pub fn network(&self) -> Network {
-        self.desk.store.network().clone()
+        self.context.store.network().clone()
     }
 
-    /// Shows definitions of another source; for [`Backing::Mirror`].
+    /// Shows definitions of another source; for [`StoreBacking::Mirror`].
     pub fn show(&self, instances: &[Instance]) {
-        let records = definitions::records(&self.desk, instances);
-        self.desk.store.show(records);
+        let records = definitions::records(&self.context.settings, instances);
+        self.context.store.show(records);
     }
 
     /// What stands beside the definitions, so that an endpoint is checked with what it will run with.
     pub fn set_beside(&self, settings: source::Settings) {
-        self.desk.beside.store(Arc::new(settings));
+        self.context.beside.store(Arc::new(settings));
     }
 
     /// Notes changes in `audit` from now on, before they are made; what cannot be noted is refused.
-    pub fn set_audit(&self, audit: Audit) {
-        self.desk.audit.store(Arc::new(audit));
+    pub fn set_audit(&self, audit: AuditLog) {
+        self.context.audit.store(Arc::new(audit));
     }
 
     /// Where changes are noted.
     #[must_use]
-    pub fn audit(&self) -> Audit {
-        Audit::clone(&self.desk.audit.load())
+    pub fn audit(&self) -> AuditLog {
+        AuditLog::clone(&self.context.audit.load())
     }
 
     /// Answers on `listeners` until `shutdown` completes.
@@ -181,14 +184,14 @@ impl Management {
         gate: Gate,
         shutdown: impl Future<Output = ()>,
     ) {
-        let admission = Arc::new(Admission::new(gate, &self.desk.settings.tls_names));
-        let limits = self.desk.settings.limits.clone();
+        let admission = Arc::new(Admission::new(gate, &self.context.settings.tls_names));
+        let limits = self.context.settings.limits.clone();
         let bodies = Arc::new(limits.budget());
-        let desk = Arc::clone(&self.desk);
+        let context = Arc::clone(&self.context);
         let service = move |request: Request<Incoming>, peer| {
-            let (desk, bodies) = (Arc::clone(&desk), Arc::clone(&bodies));
+            let (context, bodies) = (Arc::clone(&context), Arc::clone(&bodies));
             let admission = Arc::clone(&admission);
-            async move { take(&desk, &bodies, &admission, request, peer).await }
+            async move { take(&context, &bodies, &admission, request, peer).await }
         };
         serve(listeners, &limits, service, shutdown).await;
     }
@@ -196,7 +199,7 @@ impl Management {
 
 /// Who asks is looked at before a byte of the body is read.
 async fn take(
-    desk: &Arc<Desk>,
+    context: &Arc<ServerContext>,
     bodies: &Budget,
     admission: &Admission,
     request: Request<Incoming>,
@@ -205,7 +208,7 @@ async fn take(
     let scheme = Scheme::of(&request);
     let (head, body) = request.into_parts();
     let author =
-        |name| Author::of_request("management", name, peer, &head.headers, &head.extensions);
+        |name| ChangeAuthor::of_request("management", name, peer, &head.headers, &head.extensions);
     let name = match admission.admit(&head, scheme, peer).await {
         Ok(name) => name,
         Err(error) => {
@@ -213,12 +216,12 @@ async fn take(
                 Error::NotAuthorized { client, .. } => Some(client.as_str()),
                 _ => None,
             };
-            note_refused(desk, &head, &author(known), &error);
+            note_refused(context, &head, &author(known), &error);
             discard(body, head.version).await;
             return server::refuse(&head, error);
         }
     };
-    let limits = &desk.settings.limits;
+    let limits = &context.settings.limits;
     let mut hold = bodies.hold();
     let body = read_body_within(
         body,
@@ -229,28 +232,31 @@ async fn take(
     .await;
     match body {
         Ok(body) => {
-            let caller = Caller {
+            let caller = RequestCaller {
                 author: author(Some(&name)),
                 name,
                 scheme: scheme.as_str(),
             };
-            server::reply(desk, head, body, caller).await
+            server::reply(context, head, body, caller).await
         }
         Err(error) => server::refuse(&head, broken(&error)),
     }
 }
 
 /// Who may not change anything, or cannot be told, is noted when they try to.
-fn note_refused(desk: &Desk, head: &Parts, author: &Author, error: &Error) {
+fn note_refused(context: &ServerContext, head: &Parts, author: &ChangeAuthor, error: &Error) {
     let path = head.uri.path();
-    let words: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
-    let last = words.last().map_or("", String::as_str);
-    if admission::role(&head.method, last) < Role::Write {
+    let last = path
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    if admission::role(&head.method, &last) < Role::Write {
         return;
     }
-    let change = Cause::of(author.clone(), &head.method, &words).asked(path);
+    let change = AuditCause::new(author.clone(), &head.method, &last).asked(path);
     let (status, code) = (error.status().as_u16(), error.code());
-    desk.audit.load().refuse(author, &change, status, code);
+    context.audit.load().refuse(author, &change, status, code);
 }
 
 fn broken(error: &BodyError) -> Error {
@@ -271,28 +277,35 @@ fn broken(error: &BodyError) -> Error {
 #[cfg(test)]
 pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let caller = Caller {
+    let caller = RequestCaller {
         name: "tests".to_owned(),
         scheme: "http",
-        author: Author::command("management", "tests"),
+        author: ChangeAuthor::command("management", "tests"),
     };
-    server::reply(&management.desk, head, body, caller).await
+    server::reply(&management.context, head, body, caller).await
 }
 
 /// For tests: begins an operation on a resource, by its id, that does not end.
 #[cfg(test)]
-pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::Step) {
-    use crate::operations::{Operation, Step};
-    use crate::store::Change;
-    let desk = &management.desk;
+pub(crate) fn hold(
+    management: &Management,
+    id: &str,
+    step: crate::store::operation::OperationStep,
+) {
+    use crate::store::operation::{ArmOperation, OperationStep};
+    use crate::store::state::StoreChange;
+    let context = &management.context;
     let id = crate::arm::id::ResourceId::parse(id).unwrap();
-    let held = desk.store.change(|state| {
+    let held = context.store.change(|state| {
         let mut record = state.get(&id).unwrap();
-        if step == Step::Delete {
+        if step == OperationStep::Delete {
             record.set_state("Deleting");
         }
-        let operation = Operation::begin(&id, step, desk.clock.now());
-        Ok((vec![Change::Put(record), Change::Note(operation)], ()))
+        let operation = ArmOperation::begin(&id, step, context.clock.now());
+        Ok((
+            vec![StoreChange::put(&record), StoreChange::Note(operation)],
+            (),
+        ))
     });
     held.unwrap();
 }
@@ -300,7 +313,7 @@ pub(crate) fn hold(management: &Management, id: &str, step: crate::operations::S
 #[cfg(test)]
 impl Management {
     /// For tests: what stands behind it.
-    pub(crate) fn desk(&self) -> Arc<Desk> {
-        Arc::clone(&self.desk)
+    pub(crate) fn context(&self) -> Arc<ServerContext> {
+        Arc::clone(&self.context)
     }
 }

@@ -3,44 +3,35 @@
 //! In Azure a connection begins with a private endpoint that Microsoft.Network makes; here a PUT under a name
 //! that is not known makes it.
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::ResourceId;
-use crate::arm::json::Object;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
 use crate::arm::names;
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::life;
-use crate::lookup::{need_parent, only};
-use crate::operations::{Begun, Operation, Step};
-use crate::store::Change;
-use crate::store::record::{Record, system_data};
+use crate::arm::path::PathCursor;
+use crate::context::ServerCall;
+use crate::preconditions::{need_above, need_parent, only_get};
+use crate::store::record::ResourceRecord;
+use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
-use http::Method;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use crate::transitions::{self, ChangeDecision, ChangeOutcome};
+use serde_json::{Value, json};
 
 const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
 
 /// Characters of a description.
 const DESCRIPTION_MAX: usize = 1024;
 
-/// Connections of one instance or service.
-const CONNECTIONS_MAX: usize = 1_000;
-
 /// Makes a connection to the group `group` of private link resources, or changes a connection's state.
 pub(crate) async fn put(
-    desk: &Arc<Desk>,
-    request: &Request,
+    call: ServerCall<'_>,
     id: ResourceId,
     group: &'static str,
-) -> Result<Begun, Error> {
-    let owner = id.owner().expect("a connection belongs to something");
-    need_parent(desk, &owner)?;
+) -> Result<ChangeOutcome, Error> {
+    need_above(call, &id)?;
     names::check_connection(&id.name)?;
-    let body = request.json()?;
-    let body = Object::body(&body)?;
+    let body = call.request.json()?;
+    let body = BodyObject::body(&body)?;
     let state = read(&body)?;
     let known = [
         "groupIds",
@@ -49,85 +40,52 @@ pub(crate) async fn put(
         "provisioningState",
     ];
     let unknown = UnknownMembers::of(&body, &known)?;
-    let (caller, now) = (request.caller.clone(), request.now);
-    desk.begin(&request.cause, move |_, stored| {
-        life::staying(stored, &owner)?;
-        life::idle(stored, &id)?;
-        let before = stored.get(&id);
-        let before = before.as_ref();
-        let prefix = owner.children(id.kind);
-        if before.is_none() && stored.keys(&prefix).count() >= CONNECTIONS_MAX {
-            return Err(Error::LimitReached {
-                what: format!("resource '{}'", owner.name),
-                kind: "private endpoint connections",
-                limit: CONNECTIONS_MAX,
-                way_out: "delete one.",
-            });
-        }
-        let mut record = match before {
-            Some(before) => Record::clone(before),
-            None => fresh(&id, group),
-        };
-        let system = system_data(before, &caller, now);
-        record.body.insert("systemData".to_owned(), system);
+    let fresh = fresh(&id, group);
+    transitions::write(call, id, move |present| {
+        let mut record = present.before.cloned().unwrap_or(fresh);
         record
             .properties_mut()
             .insert("privateLinkServiceConnectionState".to_owned(), state);
-        unknown.keep(&mut record, before)?;
-        record.set_state("Updating");
-        let operation = Operation::begin(&id, Step::over(before), now);
-        let begun = Begun::new(&operation, record.clone());
-        Ok((vec![Change::Put(record)], Some(operation), begun))
+        unknown.keep(&mut record, present.before)?;
+        Ok(ChangeDecision::Begun(record, "Updating"))
     })
     .await
 }
 
 /// A connection that nobody has made before, with the private endpoint that would have.
-fn fresh(id: &ResourceId, group: &str) -> Record {
+fn fresh(id: &ResourceId, group: &str) -> ResourceRecord {
     let (subscription, resource_group, name) = (&id.subscription, &id.group, &id.name);
     let endpoint = format!(
         "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.Network/privateEndpoints/{name}"
     );
     let properties = json!({ "privateEndpoint": { "id": endpoint }, "groupIds": [group] });
-    let body = Map::from_iter([("properties".to_owned(), properties)]);
-    Record::new(id.clone(), body, BTreeMap::new())
+    ResourceRecord::public(id.clone(), json!({ "properties": properties }))
 }
 
 /// `privateLinkServiceConnectionState`, checked.
-fn read(body: &Object<'_>) -> Result<Value, Error> {
+fn read(body: &BodyObject<'_>) -> Result<Value, Error> {
     let state = body
         .object("properties")?
         .object("privateLinkServiceConnectionState")?;
-    let missing = |member: &str| Error::MissingMember {
-        path: state.path(member),
-    };
-    let status = state
-        .word("status", STATUSES)?
-        .ok_or_else(|| missing("status"))?;
+    let status = state.required_word("status", STATUSES)?;
     let description = state.required_exact_text("description")?;
     if description.chars().count() > DESCRIPTION_MAX {
-        return Err(Error::Invalid {
-            target: state.path("description"),
-            rule: format!("has at most {DESCRIPTION_MAX} characters"),
-        });
+        let rule = format!("has at most {DESCRIPTION_MAX} characters");
+        return Err(Error::invalid(state.path("description"), rule));
     }
     let actions = state.text("actionsRequired")?.unwrap_or("None");
     Ok(json!({ "status": status, "description": description, "actionsRequired": actions }))
 }
 
-/// Begins to delete a connection. Nothing, if it is not there.
-pub(crate) async fn delete(
-    desk: &Arc<Desk>,
-    request: &Request,
-    id: ResourceId,
-) -> Result<Option<Begun>, Error> {
-    let owner = id.owner().expect("a connection belongs to something");
-    need_parent(desk, &owner)?;
-    life::delete(desk, request, id, |_, _| Ok(())).await
+/// All connections of a resource, as readers see them.
+pub(crate) fn render_all(state: &StoreState, owner: &ResourceId, kind: ResourceKind) -> Vec<Value> {
+    let prefix = owner.children(kind);
+    let all = state.range(&prefix, None);
+    all.map(|connection| connection.render_hidden()).collect()
 }
 
 /// The one thing that a private endpoint of a resource connects to.
-pub(crate) struct Linked {
+pub(crate) struct PrivateLinkTarget {
     pub(crate) group: &'static str,
     pub(crate) member: &'static str,
     pub(crate) zone: &'static str,
@@ -135,14 +93,13 @@ pub(crate) struct Linked {
 
 /// Answers `…/privateLinkResources[/{group}]`.
 pub(crate) fn resources(
-    desk: &Desk,
-    request: &Request,
+    call: ServerCall<'_>,
     owner: &ResourceId,
-    rest: &[String],
-    linked: &Linked,
-) -> Result<Answer, Error> {
-    only(request, &[Method::GET], "GET")?;
-    need_parent(desk, owner)?;
+    path: PathCursor<'_>,
+    linked: &PrivateLinkTarget,
+) -> Result<ArmAnswer, Error> {
+    only_get(call)?;
+    need_parent(call, owner)?;
     let group = linked.group;
     let resource = json!({
         "id": format!("{owner}/privateLinkResources/{group}"),
@@ -152,12 +109,12 @@ pub(crate) fn resources(
             "groupId": group, "requiredMembers": [linked.member], "requiredZoneNames": [linked.zone],
         },
     });
-    match rest {
-        [] => Ok(Answer::ok(json!({ "value": [resource] }))),
-        [name] if name.eq_ignore_ascii_case(group) => Ok(Answer::ok(resource)),
-        [name, ..] => Err(Error::NotFound {
+    match path.words {
+        [] => Ok(ArmAnswer::ok(json!({ "value": [resource] }))),
+        [name] if name.eq_ignore_ascii_case(group) => Ok(ArmAnswer::ok(resource)),
+        _ => Err(Error::NotFound {
             kind: owner.kind.type_name(),
-            name: format!("{}/privateLinkResources/{name}", owner.name),
+            name: format!("{}/privateLinkResources/{}", owner.name, path.name(0)),
             group: owner.group.clone(),
         }),
     }

@@ -2,27 +2,27 @@
 //!
 //! Source: Azure/azure-resource-manager-rpc, "Provider API"; az finds the version of a type here.
 
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::filter::ResourceFilter;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::page;
-use crate::arm::request::Request;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::link;
 use crate::arm::versions;
-use crate::desk::Desk;
-use crate::store::record::Record;
+use crate::context::{ServerCall, ServerContext};
+use crate::listing;
+use crate::resource_filter::ResourceFilter;
+use crate::store::record::ResourceRecord;
 use serde_json::{Value, json};
 
 /// A provider that is served, with its types.
-struct Provider {
+struct ResourceProvider {
     namespace: &'static str,
     versions: &'static [&'static str],
     /// Each with whether its resources stand in a location.
     types: &'static [(&'static str, bool)],
 }
 
-const PROVIDERS: &[Provider] = &[
-    Provider {
+const PROVIDERS: &[ResourceProvider] = &[
+    ResourceProvider {
         namespace: "Microsoft.DigitalTwins",
         versions: versions::DIGITAL_TWINS,
         types: &[
@@ -38,7 +38,7 @@ const PROVIDERS: &[Provider] = &[
             ("operations", false),
         ],
     },
-    Provider {
+    ResourceProvider {
         namespace: "Microsoft.Devices",
         versions: versions::PROVISIONING,
         types: &[
@@ -50,7 +50,7 @@ const PROVIDERS: &[Provider] = &[
             ("operations", false),
         ],
     },
-    Provider {
+    ResourceProvider {
         namespace: "Microsoft.Resources",
         versions: versions::RESOURCES,
         types: &[
@@ -85,8 +85,8 @@ const REGIONS: &[(&str, &str)] = &[
 ];
 
 /// The regions, with the configured one among them.
-fn regions(desk: &Desk) -> Vec<(String, String)> {
-    let own = desk.settings.location.as_str();
+fn regions(context: &ServerContext) -> Vec<(String, String)> {
+    let own = context.settings.location.as_str();
     let known = REGIONS.iter().any(|(name, _)| *name == own);
     let own = (!known).then(|| (own.to_owned(), own.to_owned()));
     let regions = REGIONS.iter();
@@ -95,10 +95,10 @@ fn regions(desk: &Desk) -> Vec<(String, String)> {
 }
 
 /// `GET …/providers`: all that are served.
-pub(crate) fn list(desk: &Desk, subscription: Option<&str>) -> Answer {
+pub(crate) fn list(context: &ServerContext, subscription: Option<&str>) -> ArmAnswer {
     let all = PROVIDERS.iter();
-    let all = all.map(|provider| describe(desk, provider, subscription));
-    Answer::ok(json!({ "value": all.collect::<Vec<_>>() }))
+    let all = all.map(|provider| describe(context, provider, subscription));
+    ArmAnswer::ok(json!({ "value": all.collect::<Vec<_>>() }))
 }
 
 /// `GET …/providers/{namespace}`.
@@ -106,34 +106,41 @@ pub(crate) fn list(desk: &Desk, subscription: Option<&str>) -> Answer {
 /// # Errors
 /// When it is not served here.
 pub(crate) fn get(
-    desk: &Desk,
+    context: &ServerContext,
     subscription: Option<&str>,
     namespace: &str,
-) -> Result<Answer, Error> {
+) -> Result<ArmAnswer, Error> {
     let mut all = PROVIDERS.iter();
     let found = all.find(|provider| provider.namespace.eq_ignore_ascii_case(namespace));
     let found = found.ok_or_else(|| Error::UnknownNamespace {
         namespace: namespace.to_owned(),
     })?;
-    Ok(Answer::ok(describe(desk, found, subscription)))
+    Ok(ArmAnswer::ok(describe(context, found, subscription)))
 }
 
 /// `POST …/providers/{namespace}/register`: SDKs ask for others too, and wait until they are registered.
-pub(crate) fn register(desk: &Desk, subscription: &str, namespace: &str) -> Answer {
-    get(desk, Some(subscription), namespace).unwrap_or_else(|_| {
-        Answer::ok(json!({
+pub(crate) fn register(context: &ServerContext, subscription: &str, namespace: &str) -> ArmAnswer {
+    get(context, Some(subscription), namespace).unwrap_or_else(|_| {
+        ArmAnswer::ok(json!({
             "id": format!("/subscriptions/{subscription}/providers/{namespace}"),
             "namespace": namespace, "registrationState": "Registered", "resourceTypes": [],
         }))
     })
 }
 
-fn describe(desk: &Desk, provider: &Provider, subscription: Option<&str>) -> Value {
+fn describe(
+    context: &ServerContext,
+    provider: &ResourceProvider,
+    subscription: Option<&str>,
+) -> Value {
     // The newest first: az takes the first that is no preview.
     let mut supported = provider.versions.to_vec();
     supported.sort_unstable_by(|one, other| other.cmp(one));
     let stable = supported.iter().find(|version| version.len() == 10);
-    let regions: Vec<String> = regions(desk).into_iter().map(|(_, shown)| shown).collect();
+    let regions: Vec<String> = regions(context)
+        .into_iter()
+        .map(|(_, shown)| shown)
+        .collect();
     let types = provider.types.iter().map(|(name, located)| {
         let locations: &[String] = if *located { &regions } else { &[] };
         json!({
@@ -153,15 +160,15 @@ fn describe(desk: &Desk, provider: &Provider, subscription: Option<&str>) -> Val
 }
 
 /// `GET /subscriptions/{subscription}/locations`.
-pub(crate) fn locations(desk: &Desk, subscription: &str) -> Answer {
-    let all = regions(desk).into_iter().map(|(name, shown)| {
+pub(crate) fn locations(context: &ServerContext, subscription: &str) -> ArmAnswer {
+    let all = regions(context).into_iter().map(|(name, shown)| {
         json!({
             "id": format!("/subscriptions/{subscription}/locations/{name}"),
             "name": name, "type": "Region", "displayName": shown, "regionalDisplayName": shown,
             "metadata": { "regionType": "Physical", "regionCategory": "Recommended" },
         })
     });
-    Answer::ok(json!({ "value": all.collect::<Vec<_>>() }))
+    ArmAnswer::ok(json!({ "value": all.collect::<Vec<_>>() }))
 }
 
 /// `GET …/resources`: what stands in a subscription or a group, of every type; children are no part of it.
@@ -169,22 +176,18 @@ pub(crate) fn locations(desk: &Desk, subscription: &str) -> Answer {
 /// # Errors
 /// When `$filter` or `$skipToken` is not understood.
 pub(crate) fn resources(
-    desk: &Desk,
-    request: &Request,
+    call: ServerCall<'_>,
     subscription: &str,
     group: Option<&str>,
-) -> Result<Answer, Error> {
-    let filter = request.query("$filter").unwrap_or_default();
-    let filter = ResourceFilter::parse(filter).map_err(|rule| Error::Invalid {
-        target: "$filter".to_owned(),
-        rule,
-    })?;
-    let after = request.query("$skipToken");
-    let after = after.map(|token| page::read_token(token, "$skipToken"));
+) -> Result<ArmAnswer, Error> {
+    let filter = call.request.query("$filter").unwrap_or_default();
+    let filter = ResourceFilter::parse(filter).map_err(|rule| Error::invalid("$filter", rule))?;
+    let after = call.request.query("$skipToken");
+    let after = after.map(|token| link::read_token(token, "$skipToken"));
     let after = after.transpose()?.unwrap_or_default();
-    let state = desk.store.read();
-    let mut found: Vec<Record> = Vec::new();
-    for kind in [Kind::Instance, Kind::Service] {
+    let state = call.state();
+    let mut found: Vec<ResourceRecord> = Vec::new();
+    for kind in [ResourceKind::Instance, ResourceKind::Service] {
         let prefix = match group {
             Some(group) => ResourceId::group_prefix(kind, subscription, group),
             None => ResourceId::subscription_prefix(kind, subscription),
@@ -197,18 +200,18 @@ pub(crate) fn resources(
     }
     found.retain(|record| record.id.key() > after);
     found.sort_by_key(|record| record.id.key());
-    let items_max = page::items_max(request)?;
+    let items_max = listing::items_max(call.request)?;
     let more = found.len() > items_max;
     found.truncate(items_max);
     let mut body = json!({ "value": found.iter().map(generic).collect::<Vec<_>>() });
     if let Some(last) = found.last().filter(|_| more) {
-        body["nextLink"] = page::next(request, &page::token(&last.id.key())).into();
+        body["nextLink"] = link::next(call.request, &link::token(&last.id.key())).into();
     }
-    Ok(Answer::ok(body))
+    Ok(ArmAnswer::ok(body))
 }
 
 /// `GenericResource`: what resources of every type have.
-fn generic(record: &Record) -> Value {
+fn generic(record: &ResourceRecord) -> Value {
     let whole = record.render();
     let mut shown = json!({});
     for member in ["id", "name", "type", "location", "tags", "identity", "sku"] {

@@ -1,17 +1,17 @@
 //! The end of an operation: the destination is asked, and the resource gets its final state.
 
-use crate::arm::id::{Kind, ResourceId};
-use crate::desk::Desk;
-use crate::digital_twins::endpoints;
-use crate::operations::{Failure, Operation, Step};
-use crate::provisioning_services;
-use crate::settings::Checks;
-use crate::store::record::Record;
-use crate::store::{Change, State};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::context::ServerContext;
+use crate::digital_twins::endpoint_record;
+use crate::settings::ProvisioningChecks;
+use crate::store::operation::{ArmOperation, OperationFailure, OperationStep, ProvisioningVerdict};
+use crate::store::record::ResourceRecord;
+use crate::store::state::{StoreChange, StoreState};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::{Endpoint, problem};
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::endpoint::problem::{self, DeadLetterProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::FaultKind;
 use uuid::Uuid;
@@ -19,20 +19,21 @@ use uuid::Uuid;
 /// How long a destination may take to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What provisioning found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Good,
-    /// It is in use; something may still have to be done about it.
-    Warning(Failure),
-    /// It is not used until it is changed.
-    Bad(Failure),
+/// Goes on with operations that a stop interrupted.
+pub(crate) fn resume(context: &Arc<ServerContext>) {
+    let state = context.store.read();
+    for operation in state
+        .operations()
+        .filter(|operation| operation.is_running())
+    {
+        drop(tokio::spawn(finish(Arc::clone(context), operation.id)));
+    }
 }
 
 /// Ends the operation `id`. Does nothing if it has ended.
-pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
+pub(crate) async fn finish(context: Arc<ServerContext>, id: Uuid) {
     let (operation, record) = {
-        let state = desk.store.read();
+        let state = context.store.read();
         let Some(operation) = state.operation(id).filter(|found| found.is_running()) else {
             return;
         };
@@ -40,29 +41,31 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
         (Arc::clone(operation), record)
     };
     let verdict = match (&record, operation.step) {
-        (Some(record), Step::Create | Step::Update) if record.id.kind == Kind::Endpoint => {
-            check(&desk, record).await
+        (Some(record), OperationStep::Create | OperationStep::Update)
+            if record.id.kind == ResourceKind::Endpoint =>
+        {
+            check(&context, record).await
         }
-        _ => Verdict::Good,
+        _ => ProvisioningVerdict::Good,
     };
     let resource = operation.resource.clone();
-    desk.ended().push((id, verdict));
-    let _turn = desk.ending.lock().await;
+    context.ended().push((id, verdict));
+    let _turn = context.ending.lock().await;
     // Whoever has the turn ends all that wait, in one transaction.
-    let waiting = std::mem::take(&mut *desk.ended());
+    let waiting = std::mem::take(&mut *context.ended());
     if waiting.is_empty() {
         return;
     }
-    let ended = desk
-        .change(None, move |desk, state| {
-            let now = desk.clock.now();
+    let ended = context
+        .change(None, move |context, state| {
+            let now = context.clock.now();
             let present = |id: Uuid| state.operation(id).filter(|found| found.is_running());
             let waiting = waiting.into_iter();
             let mut known: Vec<_> = waiting
                 .filter_map(|(id, verdict)| Some((present(id)?, verdict)))
                 .collect();
             // What goes takes along what is below it, so it goes last.
-            known.sort_by_key(|(operation, _)| operation.step == Step::Delete);
+            known.sort_by_key(|(operation, _)| operation.step == OperationStep::Delete);
             let changes = known.into_iter();
             let changes =
                 changes.flat_map(|(operation, verdict)| end(state, operation, verdict, now));
@@ -75,46 +78,51 @@ pub(crate) async fn finish(desk: Arc<Desk>, id: Uuid) {
 }
 
 /// What the end of an operation changes.
-fn end(state: &State, operation: &Operation, verdict: Verdict, now: Timestamp) -> Vec<Change> {
+fn end(
+    state: &StoreState,
+    operation: &ArmOperation,
+    verdict: ProvisioningVerdict,
+    now: Timestamp,
+) -> Vec<StoreChange> {
     let Some(id) = operation.resource_id() else {
-        return vec![Change::Note(operation.end(None, now))];
+        return vec![StoreChange::Note(operation.end(None, now))];
     };
-    if operation.step == Step::Delete {
+    if operation.step == OperationStep::Delete {
         let mut changes = removal(state, &id);
-        changes.push(Change::Note(operation.end(None, now)));
+        changes.push(StoreChange::Note(operation.end(None, now)));
         return changes;
     }
-    let Some(record) = state.get(&id) else {
-        return vec![Change::Note(operation.end(None, now))];
+    let Some(mut record) = state.get(&id) else {
+        return vec![StoreChange::Note(operation.end(None, now))];
     };
-    let mut record = record;
-    let failure = settle(&mut record, verdict, now);
+    let failure = settle(&mut record, verdict);
     vec![
-        Change::Put(record),
-        Change::Note(operation.end(failure, now)),
+        StoreChange::put(&record),
+        StoreChange::Note(operation.end(failure, now)),
     ]
 }
 
 /// Gives a resource its final state; gives the failure that its operation ends with.
-fn settle(record: &mut Record, verdict: Verdict, now: Timestamp) -> Option<Failure> {
-    if record.id.kind == Kind::Service {
-        provisioning_services::settle(record, now);
+fn settle(record: &mut ResourceRecord, verdict: ProvisioningVerdict) -> Option<OperationFailure> {
+    if record.id.kind == ResourceKind::Service {
+        record.set_property("state", "Active");
+        record.set_state("Succeeded");
         return None;
     }
     let (state, note, failure) = match verdict {
-        Verdict::Good => ("Succeeded", None, None),
-        Verdict::Warning(warning) => ("Warning", Some(warning), None),
-        Verdict::Bad(failure) => ("Failed", Some(failure.clone()), Some(failure)),
+        ProvisioningVerdict::Good => ("Succeeded", None, None),
+        ProvisioningVerdict::Warning(warning) => ("Warning", Some(warning), None),
+        ProvisioningVerdict::Bad(failure) => ("Failed", Some(failure.clone()), Some(failure)),
     };
     record.set_state(state);
-    endpoints::note(record, note.as_ref());
+    endpoint_record::note(record, note.as_ref());
     failure
 }
 
 /// Takes a resource away with all that belongs to it.
-pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
+pub(crate) fn removal(state: &StoreState, id: &ResourceId) -> Vec<StoreChange> {
     let mut gone = vec![id.key()];
-    if id.kind == Kind::Group {
+    if id.kind == ResourceKind::Group {
         let inside = state.all().filter(|record| {
             record
                 .id
@@ -124,7 +132,7 @@ pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
         });
         gone.extend(inside.map(|record| record.id.key()));
     } else {
-        let kinds = Kind::ALL
+        let kinds = ResourceKind::ALL
             .into_iter()
             .filter(|kind| kind.parent() == Some(id.kind));
         for kind in kinds {
@@ -132,45 +140,64 @@ pub(crate) fn removal(state: &State, id: &ResourceId) -> Vec<Change> {
             gone.extend(state.keys(&prefix).map(str::to_owned));
         }
     }
-    gone.into_iter().map(Change::Remove).collect()
+    gone.into_iter().map(StoreChange::Remove).collect()
 }
 
 /// Checks an endpoint as far as it can be checked from here.
-async fn check(desk: &Desk, record: &Record) -> Verdict {
-    let Some(endpoint) = endpoints::definition(record) else {
+async fn check(context: &ServerContext, record: &ResourceRecord) -> ProvisioningVerdict {
+    let Some(endpoint) = endpoint_record::definition(record) else {
         return bad(
             "InvalidDefinition",
             "the stored definition cannot be read".to_owned(),
         );
     };
-    let main = match desk.settings.provisioning_checks {
-        Checks::Definitions => Verdict::Good,
-        Checks::Destinations => ask(desk, record, &endpoint).await,
+    let main = match context.settings.provisioning_checks {
+        ProvisioningChecks::Definitions => ProvisioningVerdict::Good,
+        ProvisioningChecks::Destinations => ask(context, record, &endpoint).await,
     };
     // Dead letters are beside the point of an endpoint: what is wrong with them never stops its deliveries.
-    let aside = || problem::of(endpoint.dead_letter.as_ref()?, desk.clock.now());
+    let aside = || problem::of(endpoint.dead_letter.as_ref()?, context.clock.now());
+    let Some(aside) = aside() else {
+        return main;
+    };
     match main {
-        Verdict::Good => aside().map_or(Verdict::Good, |aside| warning(aside.code, aside.message)),
-        other => other,
+        ProvisioningVerdict::Good => warning(aside.code, aside.message),
+        ProvisioningVerdict::Warning(main) => {
+            ProvisioningVerdict::Warning(with_aside(main, &aside))
+        }
+        ProvisioningVerdict::Bad(main) => ProvisioningVerdict::Bad(with_aside(main, &aside)),
     }
 }
 
+/// Both problems in one text, the destination's first: neither hides the other.
+fn with_aside(main: OperationFailure, aside: &DeadLetterProblem) -> OperationFailure {
+    let message = format!(
+        "{}; beside that, {}: {}",
+        main.message, aside.code, aside.message
+    );
+    OperationFailure { message, ..main }
+}
+
 /// Asks the destination whether it answers and takes the credential.
-async fn ask(desk: &Desk, record: &Record, endpoint: &Endpoint) -> Verdict {
+async fn ask(
+    context: &ServerContext,
+    record: &ResourceRecord,
+    endpoint: &Endpoint,
+) -> ProvisioningVerdict {
     let instance = record.id.parent.as_deref().map(InstanceName::new);
     let Some(Ok(instance)) = instance else {
-        return Verdict::Good;
+        return ProvisioningVerdict::Good;
     };
-    let settings = desk.beside.load().of(&instance, &endpoint.name);
-    let sink = match desk.connect.connect(endpoint, &settings) {
+    let settings = context.beside.load().of(&instance, &endpoint.name);
+    let sink = match context.connect.connect(endpoint, &settings) {
         Ok(sink) => sink,
         Err(error) => return bad("EndpointInvalid", error.reason),
     };
-    let Ok(_place) = desk.probes.acquire().await else {
-        return Verdict::Good;
+    let Ok(_place) = context.probes.acquire().await else {
+        return ProvisioningVerdict::Good;
     };
     let fault = match tokio::time::timeout(PROBE_TIMEOUT, sink.probe()).await {
-        Ok(Ok(())) => return Verdict::Good,
+        Ok(Ok(())) => return ProvisioningVerdict::Good,
         Ok(Err(fault)) => fault,
         Err(_) => {
             let seconds = PROBE_TIMEOUT.as_secs();
@@ -204,15 +231,15 @@ async fn ask(desk: &Desk, record: &Record, endpoint: &Endpoint) -> Verdict {
     }
 }
 
-fn bad(code: &str, message: String) -> Verdict {
-    Verdict::Bad(Failure {
+fn bad(code: &str, message: String) -> ProvisioningVerdict {
+    ProvisioningVerdict::Bad(OperationFailure {
         code: code.to_owned(),
         message,
     })
 }
 
-fn warning(code: &str, message: String) -> Verdict {
-    Verdict::Warning(Failure {
+fn warning(code: &str, message: String) -> ProvisioningVerdict {
+    ProvisioningVerdict::Warning(OperationFailure {
         code: code.to_owned(),
         message,
     })

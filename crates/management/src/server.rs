@@ -1,62 +1,68 @@
 //! The server: who may ask, and what is at each path.
 
-use crate::arm::answer::{Answer, Tracking, respond};
+use crate::arm::answer::{ArmAnswer, TrackingIds, respond};
 use crate::arm::error::Error;
-use crate::arm::request::{Arrival, Request};
-use crate::desk::Desk;
-use crate::lookup::{Scope, need_group, only};
-use crate::{admission, cause, digital_twins, event_routes, groups, illegal};
+use crate::arm::path::{PathCursor, PathScope};
+use crate::arm::request::{ArmRequest, RequestArrival};
+use crate::audit_cause::{self, AuditCause};
+use crate::context::{ServerCall, ServerContext};
+use crate::preconditions::{need_group, only_get, only_post, unknown_path};
+use crate::{admission, digital_twins, event_routes, groups, illegal};
 use crate::{openapi, operations, providers, provisioning_services};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 use std::sync::Arc;
+use twinroute_audit::ChangeAuthor;
 use twinroute_listen::Body;
 use twinroute_listen::access::Role;
-use twinroute_listen::audit::Author;
 use uuid::Uuid;
 
 /// Who asks, and over what.
-pub(crate) struct Caller {
+pub(crate) struct RequestCaller {
     pub(crate) name: String,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// For the audit log.
-    pub(crate) author: Author,
+    pub(crate) author: ChangeAuthor,
 }
 
 /// Answers one request of a caller who may ask it.
 pub(crate) async fn reply(
-    desk: &Arc<Desk>,
+    context: &Arc<ServerContext>,
     head: Parts,
     body: Bytes,
-    caller: Caller,
+    caller: RequestCaller,
 ) -> Response<Body> {
-    let mut tracking = Tracking::of(&head.headers, Uuid::new_v4());
-    let arrival = Arrival {
+    let mut tracking = TrackingIds::of(&head.headers, Uuid::new_v4());
+    let arrival = RequestArrival {
         scheme: caller.scheme,
         caller: caller.name,
         author: caller.author,
-        now: desk.clock.now(),
+        now: context.clock.now(),
         body,
     };
-    let result = match Request::new(head, arrival) {
+    let result = match ArmRequest::new(head, arrival) {
         Ok(request) => {
             tracking.request = request.id;
-            let mut result = match request.illegal {
-                None => answer(desk, &request).await,
+            let call = ServerCall {
+                context,
+                request: &request,
+            };
+            let mut result = match request.segments.illegal {
+                None => answer(call).await,
                 Some((at, reason)) => Err(illegal::refuse(&request, at, reason)),
             };
             if result.is_ok() && shows_keys(&request) {
-                result = note_keys(desk, &request).await.and(result);
+                result = note_keys(call).await.and(result);
             }
             if let Err(error) = &result
                 && changes(&request)
             {
-                let change = request.cause.asked(&request.path());
+                let change = AuditCause::of(&request).asked(&request.path());
                 let (status, code) = (error.status().as_u16(), error.code());
-                let audit = desk.audit.load();
-                audit.refuse(request.cause.author(), &change, status, code);
+                let audit = context.audit.load();
+                audit.refuse(&request.author, &change, status, code);
             }
             log(&request, &result);
             if request.is_head {
@@ -72,30 +78,29 @@ pub(crate) async fn reply(
 
 /// Answers a request that could not even be read.
 pub(crate) fn refuse(head: &Parts, error: Error) -> Response<Body> {
-    let tracking = Tracking::of(&head.headers, Uuid::new_v4());
+    let tracking = TrackingIds::of(&head.headers, Uuid::new_v4());
     respond(Err(error), &tracking)
 }
 
 /// Whether it asks for a change. A question put as a POST is none.
-fn changes(request: &Request) -> bool {
-    let last = request.words.last().map_or("", String::as_str);
-    admission::role(&request.method, last) == Role::Write
+fn changes(request: &ArmRequest) -> bool {
+    admission::role(&request.method, request.last_word()) == Role::Write
 }
 
-fn shows_keys(request: &Request) -> bool {
-    request.words.last().is_some_and(|word| word == "listkeys")
+fn shows_keys(request: &ArmRequest) -> bool {
+    request.last_word() == "listkeys"
 }
 
 /// Keys are not shown before it is noted that they were.
-async fn note_keys(desk: &Desk, request: &Request) -> Result<(), Error> {
-    let audit = desk.audit.load_full();
-    let shown = request.cause.asked(&request.path());
-    let noted = audit.accept_one(request.cause.author(), shown).await;
-    noted.map_err(|error| cause::unnoted(&error))
+async fn note_keys(call: ServerCall<'_>) -> Result<(), Error> {
+    let audit = call.context.audit.load_full();
+    let shown = AuditCause::of(call.request).asked(&call.request.path());
+    let noted = audit.accept_one(&call.request.author, shown).await;
+    noted.map_err(|error| audit_cause::unnoted(&error))
 }
 
 /// What changed, and what failed on our side. Bodies are never logged: they hold secrets.
-fn log(request: &Request, result: &Result<Answer, Error>) {
+fn log(request: &ArmRequest, result: &Result<ArmAnswer, Error>) {
     let (method, path) = (&request.method, request.path());
     let (caller, id) = (&request.caller, request.id);
     match result {
@@ -114,151 +119,103 @@ fn log(request: &Request, result: &Result<Answer, Error>) {
     }
 }
 
-async fn answer(desk: &Arc<Desk>, request: &Request) -> Result<Answer, Error> {
-    let words: Vec<&str> = request.words.iter().map(String::as_str).collect();
-    let segments = request.segments.as_slice();
-    let get = || only(request, &[Method::GET], "GET");
-    if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
-        desk.store.is_read_only()?;
+async fn answer(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
+    let words = call.request.segments.words();
+    let path = PathCursor::new(&call.request.segments, &words);
+    let get = || only_get(call);
+    let versioned = || get().and_then(|()| call.request.version().map(drop));
+    if !matches!(call.request.method, Method::GET | Method::POST) {
+        call.context.store.is_read_only()?;
     }
-    match words.as_slice() {
-        [] => {
-            get()?;
-            Ok(Answer::text(openapi::about(request)))
-        }
-        ["openapi.json"] => {
-            get()?;
-            Ok(Answer::ok(openapi::document(request)))
-        }
-        ["metadata", "endpoints"] => {
-            get()?;
-            Ok(groups::metadata(request))
-        }
-        ["eventroutes", ..] => event_routes::answer(desk, request, None, &segments[1..]).await,
+    match path.words {
+        [] => get().map(|()| ArmAnswer::text(openapi::about(call.request))),
+        ["openapi.json"] => get().map(|()| ArmAnswer::ok(openapi::document(call.request))),
+        ["metadata", "endpoints"] => get().map(|()| groups::metadata(call.request)),
+        ["eventroutes", ..] => event_routes::answer(call, None, path.behind(1)).await,
         ["instances", _, "eventroutes", ..] => {
-            event_routes::answer(desk, request, Some(&segments[1]), &segments[3..]).await
+            let instance = Some(path.name(1));
+            event_routes::answer(call, instance, path.behind(3)).await
         }
-        ["subscriptions"] => {
-            get()?;
-            request.version()?;
-            Ok(groups::subscriptions(desk))
-        }
-        ["providers"] => {
-            get()?;
-            request.version()?;
-            Ok(providers::list(desk, None))
-        }
+        ["subscriptions"] => versioned().map(|()| groups::subscriptions(call.context)),
+        ["providers"] => versioned().map(|()| providers::list(call.context, None)),
         ["providers", _] => {
-            get()?;
-            request.version()?;
-            providers::get(desk, None, &segments[1])
+            versioned().and_then(|()| providers::get(call.context, None, path.name(1)))
         }
         ["providers", _, ..] => {
-            request.version()?;
-            let scope = Scope {
-                subscription: None,
-                group: None,
-            };
-            provider(desk, request, scope, 1).await
+            call.request.version()?;
+            provider(call, PathScope::default(), path.behind(1)).await
         }
-        ["tenants"] => {
-            get()?;
-            request.version()?;
-            Ok(groups::tenants(desk))
-        }
-        ["subscriptions", _, ..] => in_subscription(desk, request, &words).await,
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        ["tenants"] => versioned().map(|()| groups::tenants(call.context)),
+        ["subscriptions", _, ..] => in_subscription(call, path.name(1), path.behind(2)).await,
+        _ => Err(unknown_path(call)),
     }
 }
 
 async fn in_subscription(
-    desk: &Arc<Desk>,
-    request: &Request,
-    words: &[&str],
-) -> Result<Answer, Error> {
-    request.version()?;
-    let segments = request.segments.as_slice();
-    let subscription = segments[1].as_str();
+    call: ServerCall<'_>,
+    subscription: &str,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    call.request.version()?;
     if Uuid::parse_str(subscription).is_err() {
         return Err(Error::InvalidSubscription {
             subscription: subscription.to_owned(),
         });
     }
-    let get = || only(request, &[Method::GET], "GET");
-    let mut scope = Scope {
+    let get = || only_get(call);
+    let mut scope = PathScope {
         subscription: Some(subscription),
         group: None,
     };
-    match &words[2..] {
-        [] => {
-            get()?;
-            Ok(groups::subscription(subscription))
-        }
-        ["resourcegroups"] => groups::answer(desk, request, subscription, None).await,
-        ["resourcegroups", _] => {
-            groups::answer(desk, request, subscription, Some(&segments[3])).await
-        }
+    match path.words {
+        [] => get().map(|()| groups::subscription(subscription)),
+        ["resourcegroups"] => groups::answer(call, subscription, None).await,
+        ["resourcegroups", _] => groups::answer(call, subscription, Some(path.name(1))).await,
         ["resourcegroups", _, "providers", _, ..] => {
-            scope.group = Some(&segments[3]);
-            provider(desk, request, scope, 5).await
+            scope.group = Some(path.name(1));
+            provider(call, scope, path.behind(3)).await
         }
         ["resourcegroups", _, "resources"] => {
             get()?;
-            need_group(desk, subscription, &segments[3])?;
-            providers::resources(desk, request, subscription, Some(&segments[3]))
+            need_group(call, subscription, path.name(1))?;
+            providers::resources(call, subscription, Some(path.name(1)))
         }
-        ["resources"] => {
-            get()?;
-            providers::resources(desk, request, subscription, None)
-        }
-        ["locations"] => {
-            get()?;
-            Ok(providers::locations(desk, subscription))
-        }
-        ["providers"] => {
-            get()?;
-            Ok(providers::list(desk, Some(subscription)))
-        }
+        ["resources"] => get().and_then(|()| providers::resources(call, subscription, None)),
+        ["locations"] => get().map(|()| providers::locations(call.context, subscription)),
+        ["providers"] => get().map(|()| providers::list(call.context, Some(subscription))),
         ["providers", _] => {
-            get()?;
-            providers::get(desk, Some(subscription), &segments[3])
+            get().and_then(|()| providers::get(call.context, Some(subscription), path.name(1)))
         }
         ["providers", _, "register"] => {
-            only(request, &[Method::POST], "POST")?;
-            Ok(providers::register(desk, subscription, &segments[3]))
+            only_post(call)?;
+            Ok(providers::register(
+                call.context,
+                subscription,
+                path.name(1),
+            ))
         }
-        ["providers", _, ..] => provider(desk, request, scope, 3).await,
+        ["providers", _, ..] => provider(call, scope, path.behind(1)).await,
         ["operationstatuses", _] => {
-            get()?;
-            operations::status(request, &desk.store.read(), &segments[3])
+            get().and_then(|()| operations::status(call.request, &call.state(), path.name(1)))
         }
-        ["operationresults", _] => {
-            get()?;
-            operations::result(request, &desk.store.read(), &segments[3], |_| None)
-        }
-        _ => Err(Error::UnknownPath {
-            path: request.path(),
-        }),
+        ["operationresults", _] => get()
+            .and_then(|()| operations::result(call.request, &call.state(), path.name(1), |_| None)),
+        _ => Err(unknown_path(call)),
     }
 }
 
-/// Hands over to the provider whose namespace stands at `at`.
+/// Hands over to the provider whose namespace is ahead.
 async fn provider(
-    desk: &Arc<Desk>,
-    request: &Request,
-    scope: Scope<'_>,
-    at: usize,
-) -> Result<Answer, Error> {
-    let (rest, words) = (&request.segments[at + 1..], &request.words[at + 1..]);
-    match request.words[at].as_str() {
-        "microsoft.digitaltwins" => digital_twins::answer(desk, request, scope, rest, words).await,
-        "microsoft.devices" => {
-            provisioning_services::answer(desk, request, scope, rest, words).await
-        }
+    call: ServerCall<'_>,
+    scope: PathScope<'_>,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    let rest = path.behind(1);
+    match path.words[0] {
+        "microsoft.digitaltwins" => digital_twins::answer(call, scope, rest).await,
+        "microsoft.devices" => provisioning_services::answer(call, scope, rest).await,
         _ => Err(Error::UnknownNamespace {
-            namespace: request.segments[at].clone(),
+            namespace: path.name(0).to_owned(),
         }),
     }
 }

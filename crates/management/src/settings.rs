@@ -37,7 +37,7 @@ pub struct Settings {
     /// The region under which they are shown.
     pub location: String,
     /// What is checked before an endpoint is `Succeeded`.
-    pub provisioning_checks: Checks,
+    pub provisioning_checks: ProvisioningChecks,
     /// Instances in all. Azure: 10 a region and subscription.
     pub instances_max: usize,
     /// Endpoints of one instance. Azure: 6.
@@ -57,7 +57,7 @@ pub struct Settings {
 /// How thoroughly an endpoint is checked before it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Checks {
+pub enum ProvisioningChecks {
     /// The definition, the dead-letter credential, and whether the destination answers and takes the credential.
     Destinations,
     /// The definition and the dead-letter credential alone.
@@ -82,7 +82,7 @@ impl Default for Settings {
             subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
             resource_group: "twinroute".to_owned(),
             location: "westus2".to_owned(),
-            provisioning_checks: Checks::Destinations,
+            provisioning_checks: ProvisioningChecks::Destinations,
             instances_max: 1_000,
             endpoints_max: 10_000,
             routes_max: 10_000,

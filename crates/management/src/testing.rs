@@ -1,16 +1,16 @@
 //! For tests: asks a management API in memory as a client of Azure would.
 
-use crate::export::Secrets;
-use crate::management::{Backing, Management, ask, hold};
-use crate::operations::Step;
+use crate::export::ExportedSecrets;
+use crate::management::{Management, StoreBacking, ask, hold};
 use crate::settings::Settings;
+use crate::store::operation::OperationStep;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::sync::Arc;
-use twinroute_listen::audit::Audit;
+use twinroute_audit::AuditLog;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::instance::Instance;
@@ -52,7 +52,7 @@ impl Client {
         let clock = Arc::new(ManualClock::new(start));
         let instance = InstanceName::new("default").unwrap();
         let management =
-            Management::open(&settings, Backing::Memory, instance, connect, clock).unwrap();
+            Management::open(&settings, StoreBacking::Memory, instance, connect, clock).unwrap();
         Self {
             management,
             version,
@@ -125,29 +125,29 @@ impl Client {
     /// Puts a secret of a stored resource in place, as an earlier version may have taken it.
     pub(crate) fn store_secret(&self, id: &str, pointer: &str, secret: &str) {
         use crate::arm::id::ResourceId;
-        use crate::store::Change;
-        let desk = self.management.desk();
+        use crate::store::state::StoreChange;
+        let context = self.management.context();
         let id = ResourceId::parse(id).unwrap();
-        let stored = desk.store.change(|state| {
+        let stored = context.store.change(|state| {
             let mut record = state.get(&id).unwrap();
             record.secrets.insert(pointer.to_owned(), secret.into());
-            Ok((vec![Change::Put(record)], ()))
+            Ok((vec![StoreChange::put(&record)], ()))
         });
         stored.unwrap();
     }
 
     /// Everything that is stored.
-    pub(crate) fn export(&self, secrets: Secrets) -> Value {
+    pub(crate) fn export(&self, secrets: ExportedSecrets) -> Value {
         self.management.export(secrets)
     }
 
     /// Has changes noted.
-    pub(crate) fn note_in(&self, audit: Audit) {
+    pub(crate) fn note_in(&self, audit: AuditLog) {
         self.management.set_audit(audit);
     }
 
     /// Has an operation run on a resource that does not end.
-    pub(crate) fn hold(&self, id: &str, step: Step) {
+    pub(crate) fn hold(&self, id: &str, step: OperationStep) {
         hold(&self.management, id, step);
     }
 

@@ -1,7 +1,6 @@
 //! Opens a TCP connection, through a proxy where one stands in the way.
 
-use crate::Outgoing;
-use crate::outgoing::CONNECT_TIMEOUT;
+use crate::outgoing::{CONNECT_TIMEOUT, Outgoing};
 use crate::proxy::Via;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -17,13 +16,13 @@ use tokio_rustls::TlsConnector;
 const ANSWER_BYTES_MAX: usize = 8 << 10;
 
 /// Bytes both ways.
-pub trait Io: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static {}
+pub trait ByteStream: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static> Io for T {}
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static> ByteStream for T {}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum TunnelError {
     /// The network said no.
     #[error("{0}")]
     Connect(#[source] io::Error),
@@ -59,69 +58,75 @@ fn proxy_text(status: Option<u16>, text: &str) -> String {
 
 /// Whether a connection may go through a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum ProxyUse {
     /// Straight.
-    Direct,
+    Never,
     /// Through the proxy that the destination has, where it has one.
-    Proxied,
+    Allowed,
 }
 
-impl Outgoing {
-    /// Connects to `host`, a name or an address without brackets. Bounded by ten seconds for each step.
-    ///
-    /// Dropping the future drops the connection.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn dial(&self, host: &str, port: u16, way: Way) -> Result<Box<dyn Io>, Error> {
-        let via = match way {
-            Way::Direct => None,
-            Way::Proxied => self.proxies().to(host, port),
-        };
-        let Some(via) = via else {
-            return Ok(Box::new(tcp(host, port).await?));
-        };
-        let at_proxy = |error: Error| Error::Proxy {
+/// Connects to `host`, a name or an address without brackets. Bounded by ten seconds for each step.
+///
+/// Dropping the future drops the connection.
+///
+/// # Errors
+/// [`TunnelError`].
+pub async fn dial(
+    outgoing: &Outgoing,
+    host: &str,
+    port: u16,
+    proxy_use: ProxyUse,
+) -> Result<Box<dyn ByteStream>, TunnelError> {
+    let via = match proxy_use {
+        ProxyUse::Never => None,
+        ProxyUse::Allowed => outgoing.proxies().to(host, port),
+    };
+    let Some(via) = via else {
+        return Ok(Box::new(tcp(host, port).await?));
+    };
+    let at_proxy = |error: TunnelError| TunnelError::Proxy {
+        status: None,
+        text: error.to_string(),
+    };
+    let stream = tcp(&via.host, via.port).await.map_err(at_proxy)?;
+    let stream: Box<dyn ByteStream> = match via.tls {
+        false => Box::new(stream),
+        true => secure(outgoing, &via.host, Box::new(stream))
+            .await
+            .map_err(at_proxy)?,
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect(stream, via, host, port)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(TunnelError::Proxy {
             status: None,
-            text: error.to_string(),
-        };
-        let stream = tcp(&via.host, via.port).await.map_err(at_proxy)?;
-        let stream: Box<dyn Io> = match via.tls {
-            false => Box::new(stream),
-            true => self
-                .secure(&via.host, Box::new(stream))
-                .await
-                .map_err(at_proxy)?,
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, connect(stream, via, host, port)).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Error::Proxy {
-                status: None,
-                text: "no answer to CONNECT within 10 s".to_owned(),
-            }),
-        }
-    }
-
-    /// Puts TLS over a connection to `host`.
-    ///
-    /// Dropping the future drops the connection.
-    ///
-    /// # Errors
-    /// [`Error::Name`], [`Error::Tls`], [`Error::TlsTimeout`].
-    pub async fn secure(&self, host: &str, stream: Box<dyn Io>) -> Result<Box<dyn Io>, Error> {
-        let name = ServerName::try_from(host.to_owned()).map_err(Error::Name)?;
-        let connector = TlsConnector::from(Arc::clone(self.tls()));
-        let secured = tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream));
-        let secured = secured.await.map_err(|_| Error::TlsTimeout)?;
-        Ok(Box::new(secured.map_err(Error::Tls)?))
+            text: "no answer to CONNECT within 10 s".to_owned(),
+        }),
     }
 }
 
-async fn tcp(host: &str, port: u16) -> Result<TcpStream, Error> {
+/// Puts TLS over a connection to `host`.
+///
+/// Dropping the future drops the connection.
+///
+/// # Errors
+/// [`TunnelError::Name`], [`TunnelError::Tls`], [`TunnelError::TlsTimeout`].
+pub async fn secure(
+    outgoing: &Outgoing,
+    host: &str,
+    stream: Box<dyn ByteStream>,
+) -> Result<Box<dyn ByteStream>, TunnelError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(TunnelError::Name)?;
+    let connector = TlsConnector::from(Arc::clone(outgoing.tls()));
+    let secured = tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream));
+    let secured = secured.await.map_err(|_| TunnelError::TlsTimeout)?;
+    Ok(Box::new(secured.map_err(TunnelError::Tls)?))
+}
+
+async fn tcp(host: &str, port: u16) -> Result<TcpStream, TunnelError> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port)))
         .await
-        .map_err(|_| Error::ConnectTimeout)?
-        .map_err(Error::Connect)?;
+        .map_err(|_| TunnelError::ConnectTimeout)?
+        .map_err(TunnelError::Connect)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10));
@@ -129,18 +134,18 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, Error> {
     socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-        .map_err(Error::Connect)?;
+        .map_err(TunnelError::Connect)?;
     Ok(stream)
 }
 
 /// RFC 9110 §9.3.6: a tunnel to `host`.
 async fn connect(
-    mut stream: Box<dyn Io>,
+    mut stream: Box<dyn ByteStream>,
     via: &Via,
     host: &str,
     port: u16,
-) -> Result<Box<dyn Io>, Error> {
-    let failed = |text: String| Error::Proxy { status: None, text };
+) -> Result<Box<dyn ByteStream>, TunnelError> {
+    let failed = |text: String| TunnelError::Proxy { status: None, text };
     let authority = match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
@@ -173,7 +178,7 @@ async fn connect(
     let status = status(&head).ok_or_else(|| failed("its answer is not HTTP".to_owned()))?;
     if !(200..300).contains(&status) {
         let text = format!("CONNECT {authority}");
-        return Err(Error::Proxy {
+        return Err(TunnelError::Proxy {
             status: Some(status),
             text,
         });
@@ -200,7 +205,7 @@ mod tests {
     }
 
     /// What the proxy was asked, and what came of its answer.
-    async fn ask(via: &Via, answer: &[u8]) -> (String, Result<Box<dyn Io>, Error>) {
+    async fn ask(via: &Via, answer: &[u8]) -> (String, Result<Box<dyn ByteStream>, TunnelError>) {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         far.write_all(answer).await.unwrap();
         let asked = connect(Box::new(near), via, "ns.example", 443).await;
@@ -257,7 +262,7 @@ mod tests {
     async fn a_server_that_never_answers_tls_is_left() {
         let outgoing = Outgoing::of_environment().unwrap();
         let (near, _far) = tokio::io::duplex(1 << 16);
-        let error = outgoing.secure("h", Box::new(near)).await.unwrap_err();
-        assert!(matches!(error, Error::TlsTimeout), "{error}");
+        let error = secure(&outgoing, "h", Box::new(near)).await.unwrap_err();
+        assert!(matches!(error, TunnelError::TlsTimeout), "{error}");
     }
 }

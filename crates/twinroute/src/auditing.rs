@@ -4,7 +4,7 @@ use crate::config::{Kind, Loaded};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use twinroute_listen::audit::{Audit, Author};
+use twinroute_audit::{AuditLog, ChangeAuthor};
 use twinroute_model::clock::SystemClock;
 
 /// The folder of the log; none where nothing is kept on disk and none is named.
@@ -20,22 +20,22 @@ pub(crate) fn folder(loaded: &Loaded) -> Option<PathBuf> {
 }
 
 /// Opens it, if there is to be one. Blocks on the disk.
-pub(crate) fn open(loaded: &Loaded) -> anyhow::Result<Audit> {
+pub(crate) fn open(loaded: &Loaded) -> anyhow::Result<AuditLog> {
     let Some(folder) = folder(loaded) else {
         tracing::info!("changes are not noted anywhere: set [audit] path to keep an audit log");
-        return Ok(Audit::off());
+        return Ok(AuditLog::off());
     };
     let clock = Arc::new(SystemClock);
-    Audit::open(&folder, &loaded.config.audit, clock).context("[audit]")
+    AuditLog::open(&folder, &loaded.config.audit, clock).context("[audit]")
 }
 
 /// Who runs a command on the daemon's files: a user of this machine, by number.
-pub(crate) fn author() -> Author {
+pub(crate) fn author() -> ChangeAuthor {
     let user = rustix::process::getuid().as_raw();
-    Author::command("command", &format!("uid {user}"))
+    ChangeAuthor::command("command", &format!("uid {user}"))
 }
 
 /// Whoever sent a signal, which does not say who that is.
-pub(crate) fn signal() -> Author {
-    Author::command("signal", "unknown")
+pub(crate) fn signal() -> ChangeAuthor {
+    ChangeAuthor::command("signal", "unknown")
 }

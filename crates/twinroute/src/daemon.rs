@@ -15,9 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
+use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
 use twinroute_listen::Listener;
-use twinroute_listen::audit::{Audit, Change};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
 use twinroute_outgoing::Outgoing;
@@ -171,7 +171,7 @@ pub(crate) fn built(
 }
 
 /// Opens the audit log, and has the management API note its changes there.
-fn audited(source: &Source, loaded: &Loaded) -> anyhow::Result<Audit> {
+fn audited(source: &Source, loaded: &Loaded) -> anyhow::Result<AuditLog> {
     let audit = auditing::open(loaded)?;
     if let Some(management) = source.management() {
         management.set_audit(audit.clone());
@@ -267,7 +267,7 @@ enum Occasion {
 /// credential.
 async fn reload(
     mut source: Source,
-    (mut hangup, audit): (Signal, Audit),
+    (mut hangup, audit): (Signal, AuditLog),
     router: Router,
     stopped: impl Future<Output = ()>,
 ) {
@@ -278,7 +278,7 @@ async fn reload(
             () = source.changed() => Occasion::Change,
             Some(()) = hangup.recv() => {
                 tracing::info!("SIGHUP: reading the definitions again");
-                let reload = Change::step("definitions/reload", "");
+                let reload = AuditedChange::step("definitions/reload", "");
                 if let Err(error) = audit.accept_one(&auditing::signal(), reload).await {
                     let error = error.told();
                     tracing::error!(error, "the definitions stay as they are: it cannot be noted");

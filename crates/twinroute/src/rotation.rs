@@ -7,10 +7,10 @@ use crate::config::{Kind, Loaded};
 use crate::serving;
 use anyhow::{Context as _, bail};
 use std::path::PathBuf;
+use twinroute_arm::source::SavedFile;
+use twinroute_audit::AuditedChange;
 use twinroute_credential::key_file::Rotation;
-use twinroute_listen::audit::Change;
 use twinroute_management::Management;
-use twinroute_management::client::source::SavedFile;
 use twinroute_model::seal::SealKey;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{KEYS, reseal};
@@ -66,7 +66,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
     let folder = loaded.store_folder().display().to_string();
     audit.accept(
         &auditing::author(),
-        &[Change::step("store/rotate-key", folder)],
+        &[AuditedChange::step("store/rotate-key", folder)],
     )?;
     let mut rotated = Rotated::default();
     for step in STEPS.into_iter().take_while(|step| *step <= last) {
@@ -173,8 +173,8 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use std::time::Duration;
-    use twinroute_listen::audit::Author;
-    use twinroute_management::{Existing, Secrets};
+    use twinroute_audit::ChangeAuthor;
+    use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
     use twinroute_model::name::{EndpointName, InstanceName};
@@ -204,9 +204,9 @@ mod tests {
 
     async fn fill(loaded: &Loaded) {
         let management = serving::offline(loaded).unwrap();
-        let author = Author::command("command", "tests");
+        let author = ChangeAuthor::command("command", "tests");
         let imported = management
-            .import(&document(), Existing::Keep, &author)
+            .import(&document(), ExistingResources::Keep, &author)
             .await;
         imported.unwrap();
     }
@@ -226,7 +226,7 @@ mod tests {
 
     fn secrets(loaded: &Loaded) -> String {
         let management = serving::offline(loaded).unwrap();
-        management.export(Secrets::Revealed).to_string()
+        management.export(ExportedSecrets::Revealed).to_string()
     }
 
     #[tokio::test]

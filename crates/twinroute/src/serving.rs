@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinroute_credential::key_file as keys;
-use twinroute_management::{Backing, Management, StoreError};
+use twinroute_management::{Management, StoreBacking, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
@@ -27,16 +27,16 @@ pub(crate) fn open(
     let settings = &loaded.config.management;
     let served = settings.is_served();
     let backing = match loaded.config.table.source {
-        Kind::Store => Backing::Disk {
+        Kind::Store => StoreBacking::Disk {
             path: store_file(loaded),
             key: Box::new(key(loaded)?),
         },
-        Kind::Files if served => Backing::Mirror(format!(
+        Kind::Files if served => StoreBacking::Mirror(format!(
             "the definitions come from the files in {}; change them there, or set source = \"store\" in \
              [table]",
             loaded.folder.root().display()
         )),
-        Kind::Azure if served => Backing::Mirror(format!(
+        Kind::Azure if served => StoreBacking::Mirror(format!(
             "the definitions come from {}; change them there, or set source = \"store\" in [table]",
             loaded.config.azure.management_url
         )),
@@ -57,7 +57,7 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
     if loaded.config.table.source != Kind::Store {
         bail!("set source = \"store\" in [table]: with another source, nothing is stored here");
     }
-    let backing = Backing::Disk {
+    let backing = StoreBacking::Disk {
         path: store_file(loaded),
         key: Box::new(key(loaded)?),
     };

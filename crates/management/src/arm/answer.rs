@@ -1,7 +1,7 @@
 //! Answers, with the headers that every answer of ARM has.
 
 use super::error::Error;
-use super::request::Request;
+use super::request::ArmRequest;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// What stands in an answer.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub(crate) enum AnswerContent {
     Nothing,
     Json(Value),
     /// For people.
@@ -21,17 +21,17 @@ pub(crate) enum Content {
 
 /// What is answered to a request that was taken.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ArmAnswer {
     pub(crate) status: StatusCode,
-    pub(crate) body: Content,
+    pub(crate) body: AnswerContent,
     headers: Vec<(HeaderName, String)>,
 }
 
-impl Answer {
+impl ArmAnswer {
     pub(crate) fn new(status: StatusCode, body: Option<Value>) -> Self {
         Self {
             status,
-            body: body.map_or(Content::Nothing, Content::Json),
+            body: body.map_or(AnswerContent::Nothing, AnswerContent::Json),
             headers: Vec::new(),
         }
     }
@@ -39,7 +39,7 @@ impl Answer {
     pub(crate) fn text(text: String) -> Self {
         Self {
             status: StatusCode::OK,
-            body: Content::Text(text),
+            body: AnswerContent::Text(text),
             headers: Vec::new(),
         }
     }
@@ -53,18 +53,16 @@ impl Answer {
     }
 
     /// What a HEAD gets of it. ARM RPC 1.0: 204 for a resource that is there; elsewhere the status of the GET.
-    pub(crate) fn of_head(self, request: &Request) -> Self {
-        let of_arm = request
-            .words
-            .first()
-            .is_some_and(|word| word == "subscriptions");
+    pub(crate) fn of_head(self, request: &ArmRequest) -> Self {
+        let first = request.segments.words.first();
+        let of_arm = first.is_some_and(|word| word == "subscriptions");
         Self {
             status: if of_arm {
                 StatusCode::NO_CONTENT
             } else {
                 self.status
             },
-            body: Content::Nothing,
+            body: AnswerContent::Nothing,
             headers: self.headers,
         }
     }
@@ -78,7 +76,7 @@ impl Answer {
 }
 
 /// The ids that an answer carries.
-pub(crate) struct Tracking {
+pub(crate) struct TrackingIds {
     pub(crate) request: Uuid,
     /// `x-ms-correlation-request-id`, if the client sent one.
     pub(crate) correlation: Option<HeaderValue>,
@@ -86,7 +84,7 @@ pub(crate) struct Tracking {
     pub(crate) client: Option<HeaderValue>,
 }
 
-impl Tracking {
+impl TrackingIds {
     pub(crate) fn of(headers: &http::HeaderMap, request: Uuid) -> Self {
         let wants = headers.get("x-ms-return-client-request-id");
         let wants = wants.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
@@ -100,16 +98,16 @@ impl Tracking {
 }
 
 /// Makes the response.
-pub(crate) fn respond(result: Result<Answer, Error>, tracking: &Tracking) -> Response<Body> {
+pub(crate) fn respond(result: Result<ArmAnswer, Error>, tracking: &TrackingIds) -> Response<Body> {
     let answer = result.unwrap_or_else(|error| refuse(&error));
     // Clients that see another type refuse the body; none at all would be taken as JSON.
     let (content, media_type) = match answer.body {
-        Content::Nothing => (String::new(), None),
-        Content::Json(body) => (
+        AnswerContent::Nothing => (String::new(), None),
+        AnswerContent::Json(body) => (
             visible::json(body.to_string()),
             Some("application/json; charset=utf-8"),
         ),
-        Content::Text(text) => (text, Some("text/plain; charset=utf-8")),
+        AnswerContent::Text(text) => (text, Some("text/plain; charset=utf-8")),
     };
     let mut response = Response::new(Body::new(content.into_bytes().into()));
     if let Some(media_type) = media_type {
@@ -147,9 +145,9 @@ pub(crate) fn respond(result: Result<Answer, Error>, tracking: &Tracking) -> Res
     response
 }
 
-fn refuse(error: &Error) -> Answer {
+fn refuse(error: &Error) -> ArmAnswer {
     let mut answer =
-        Answer::new(error.status(), Some(error.body())).header("x-ms-error-code", error.code());
+        ArmAnswer::new(error.status(), Some(error.body())).header("x-ms-error-code", error.code());
     if let Some(after) = error.retry_after() {
         answer = answer.header("retry-after", after.as_secs().to_string());
     }

@@ -156,14 +156,14 @@ pub(crate) enum Error {
     InstanceUnknown { instance: String },
     #[error("{message}")]
     Provisioning {
-        refusal: Provisioning,
+        refusal: ServiceRefusal,
         message: String,
     },
 }
 
 /// Refusals of the Device Provisioning Service, which have a flat shape and numbers for codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Provisioning {
+pub(crate) enum ServiceRefusal {
     BadRequest,
     InvalidSku,
     NotFound,
@@ -172,7 +172,7 @@ pub(crate) enum Provisioning {
     EtagRequired,
 }
 
-impl Provisioning {
+impl ServiceRefusal {
     /// HTTP status, its name, and the service's number.
     ///
     /// Recorded are 412001 and 400059; the others follow their form.
@@ -197,6 +197,22 @@ impl Provisioning {
 }
 
 impl Error {
+    /// A refusal that names a member.
+    pub(crate) fn invalid(target: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Invalid {
+            target: target.into(),
+            rule: rule.into(),
+        }
+    }
+
+    /// A refusal of the provisioning service's own.
+    pub(crate) fn service(refusal: ServiceRefusal, message: impl Into<String>) -> Self {
+        Self::Provisioning {
+            refusal,
+            message: message.into(),
+        }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.row().0
     }

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// The kinds of resources that are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum ResourceKind {
     Group,
     Instance,
     Endpoint,
@@ -21,13 +21,13 @@ pub(crate) enum Kind {
 }
 
 /// Namespace, type and, for a child, the kind of its parent.
-struct Shape {
+struct KindShape {
     namespace: &'static str,
     segment: &'static str,
-    parent: Option<Kind>,
+    parent: Option<ResourceKind>,
 }
 
-impl Kind {
+impl ResourceKind {
     pub(crate) const ALL: [Self; 9] = [
         Self::Group,
         Self::Instance,
@@ -40,7 +40,7 @@ impl Kind {
         Self::Certificate,
     ];
 
-    const fn shape(self) -> Shape {
+    const fn shape(self) -> KindShape {
         const TWINS: &str = "Microsoft.DigitalTwins";
         const DEVICES: &str = "Microsoft.Devices";
         let (namespace, segment, parent) = match self {
@@ -54,7 +54,7 @@ impl Kind {
             Self::ServiceConnection => (DEVICES, "privateEndpointConnections", Some(Self::Service)),
             Self::Certificate => (DEVICES, "certificates", Some(Self::Service)),
         };
-        Shape {
+        KindShape {
             namespace,
             segment,
             parent,
@@ -87,7 +87,7 @@ impl Kind {
 /// Which resource: its kind, where it is, and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceId {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ResourceKind,
     pub(crate) subscription: String,
     pub(crate) group: String,
     /// The parent's name, of a child.
@@ -104,11 +104,11 @@ pub(crate) fn has_subscription(id: &str) -> bool {
 
 impl ResourceId {
     pub(crate) fn group(subscription: &str, group: &str) -> Self {
-        Self::top(Kind::Group, subscription, group, group)
+        Self::top(ResourceKind::Group, subscription, group, group)
     }
 
     /// A resource that stands in a group.
-    pub(crate) fn top(kind: Kind, subscription: &str, group: &str, name: &str) -> Self {
+    pub(crate) fn top(kind: ResourceKind, subscription: &str, group: &str, name: &str) -> Self {
         Self {
             kind,
             subscription: subscription.to_owned(),
@@ -118,7 +118,7 @@ impl ResourceId {
         }
     }
 
-    pub(crate) fn child(&self, kind: Kind, name: &str) -> Self {
+    pub(crate) fn child(&self, kind: ResourceKind, name: &str) -> Self {
         Self {
             kind,
             subscription: self.subscription.clone(),
@@ -137,13 +137,8 @@ impl ResourceId {
 
     /// What it is found by: everything but a route's own name in lower case.
     pub(crate) fn key(&self) -> String {
-        let mut key = match &self.parent {
-            Some(parent) => {
-                Self::children_prefix(self.kind, &self.subscription, &self.group, parent)
-            }
-            None => Self::group_prefix(self.kind, &self.subscription, &self.group),
-        };
-        if self.kind == Kind::Route {
+        let mut key = self.siblings();
+        if self.kind == ResourceKind::Route {
             key.push_str(&self.name);
         } else {
             key.extend(self.name.chars().map(|c| c.to_ascii_lowercase()));
@@ -152,26 +147,26 @@ impl ResourceId {
     }
 
     /// Begins the keys of all resources of a kind.
-    pub(crate) fn kind_prefix(kind: Kind) -> String {
+    pub(crate) fn kind_prefix(kind: ResourceKind) -> String {
         format!("{}:", kind.type_name()).to_ascii_lowercase()
     }
 
     /// Begins the keys of all resources of a kind in a subscription.
-    pub(crate) fn subscription_prefix(kind: Kind, subscription: &str) -> String {
+    pub(crate) fn subscription_prefix(kind: ResourceKind, subscription: &str) -> String {
         format!("{}:{subscription}/", kind.type_name()).to_ascii_lowercase()
     }
 
     /// Begins the keys of all resources of a kind in a group.
-    pub(crate) fn group_prefix(kind: Kind, subscription: &str, group: &str) -> String {
+    pub(crate) fn group_prefix(kind: ResourceKind, subscription: &str, group: &str) -> String {
         match kind {
-            Kind::Group => Self::subscription_prefix(kind, subscription),
+            ResourceKind::Group => Self::subscription_prefix(kind, subscription),
             _ => format!("{}:{subscription}/{group}/", kind.type_name()).to_ascii_lowercase(),
         }
     }
 
     /// Begins the keys of all children of a kind.
     pub(crate) fn children_prefix(
-        kind: Kind,
+        kind: ResourceKind,
         subscription: &str,
         group: &str,
         parent: &str,
@@ -180,8 +175,18 @@ impl ResourceId {
     }
 
     /// Begins the keys of this resource's children of a kind.
-    pub(crate) fn children(&self, kind: Kind) -> String {
+    pub(crate) fn children(&self, kind: ResourceKind) -> String {
         Self::children_prefix(kind, &self.subscription, &self.group, &self.name)
+    }
+
+    /// Begins the keys of all resources of its kind where it is.
+    pub(crate) fn siblings(&self) -> String {
+        match &self.parent {
+            Some(parent) => {
+                Self::children_prefix(self.kind, &self.subscription, &self.group, parent)
+            }
+            None => Self::group_prefix(self.kind, &self.subscription, &self.group),
+        }
     }
 
     /// Reads an id as [`fmt::Display`] writes it, in any casing.
@@ -200,7 +205,7 @@ impl ResourceId {
             [providers, provider, rest @ ..] if is(providers, "providers") => (provider, rest),
             _ => return None,
         };
-        let mut kinds = Kind::ALL
+        let mut kinds = ResourceKind::ALL
             .into_iter()
             .filter(|kind| is(provider, kind.namespace()));
         match rest {
@@ -227,7 +232,7 @@ impl fmt::Display for ResourceId {
             formatter,
             "/subscriptions/{subscription}/resourceGroups/{group}"
         )?;
-        if self.kind == Kind::Group {
+        if self.kind == ResourceKind::Group {
             return Ok(());
         }
         write!(formatter, "/providers/{}", self.kind.namespace())?;
@@ -244,21 +249,26 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written_in_any_casing() {
-        let instance = ResourceId::top(Kind::Instance, "S-1", "Rg", "Twins");
+        let instance = ResourceId::top(ResourceKind::Instance, "S-1", "Rg", "Twins");
         for id in [
             ResourceId::group("S-1", "Rg"),
             instance.clone(),
-            instance.child(Kind::Endpoint, "Hub"),
-            instance.child(Kind::Route, "All"),
-            ResourceId::top(Kind::Service, "S-1", "Rg", "dps").child(Kind::Certificate, "c1"),
+            instance.child(ResourceKind::Endpoint, "Hub"),
+            instance.child(ResourceKind::Route, "All"),
+            ResourceId::top(ResourceKind::Service, "S-1", "Rg", "dps")
+                .child(ResourceKind::Certificate, "c1"),
         ] {
             let text = id.to_string();
             assert_eq!(ResourceId::parse(&text), Some(id.clone()));
             let lower = ResourceId::parse(&text.to_ascii_lowercase()).unwrap();
-            assert_eq!(lower.key() == id.key(), id.kind != Kind::Route, "{text}");
+            assert_eq!(
+                lower.key() == id.key(),
+                id.kind != ResourceKind::Route,
+                "{text}"
+            );
         }
         assert_eq!(
-            instance.child(Kind::Endpoint, "Hub").to_string(),
+            instance.child(ResourceKind::Endpoint, "Hub").to_string(),
             "/subscriptions/S-1/resourceGroups/Rg/providers/Microsoft.DigitalTwins/\
              digitalTwinsInstances/Twins/endpoints/Hub"
         );
@@ -274,12 +284,21 @@ mod tests {
 
     #[test]
     fn a_route_keeps_its_case_and_a_prefix_holds_its_children_only() {
-        let instance = ResourceId::top(Kind::Instance, "s", "g", "Twins");
-        let route = instance.child(Kind::Route, "All");
+        let instance = ResourceId::top(ResourceKind::Instance, "s", "g", "Twins");
+        let route = instance.child(ResourceKind::Route, "All");
         assert!(route.key().ends_with("/twins/All"));
-        assert!(route.key().starts_with(&instance.children(Kind::Route)));
-        let other = ResourceId::top(Kind::Instance, "s", "g", "Twins2").child(Kind::Route, "All");
-        assert!(!other.key().starts_with(&instance.children(Kind::Route)));
+        assert!(
+            route
+                .key()
+                .starts_with(&instance.children(ResourceKind::Route))
+        );
+        let other = ResourceId::top(ResourceKind::Instance, "s", "g", "Twins2")
+            .child(ResourceKind::Route, "All");
+        assert!(
+            !other
+                .key()
+                .starts_with(&instance.children(ResourceKind::Route))
+        );
         assert_eq!(route.owner(), Some(instance));
     }
 }

@@ -21,12 +21,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
 
 /// An object of a body, with the path that errors name. A missing one has no members.
 #[derive(Clone, Debug)]
-pub(crate) struct Object<'a> {
+pub(crate) struct BodyObject<'a> {
     members: Option<&'a Map<String, Value>>,
     path: String,
 }
 
-impl<'a> Object<'a> {
+impl<'a> BodyObject<'a> {
     /// The body itself.
     ///
     /// # Errors
@@ -94,19 +94,32 @@ impl<'a> Object<'a> {
     /// # Errors
     /// When it is missing, too.
     pub(crate) fn required_exact_text(&self, name: &str) -> Result<&'a str, Error> {
-        let text = self.exact_text(name)?;
-        text.ok_or_else(|| Error::MissingMember {
-            path: self.path(name),
-        })
+        self.exact_text(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// # Errors
     /// When it is missing or empty, too.
     pub(crate) fn required_text(&self, name: &str) -> Result<&'a str, Error> {
-        let text = self.text(name)?;
-        text.ok_or_else(|| Error::MissingMember {
+        self.text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// As [`Self::word`].
+    ///
+    /// # Errors
+    /// When it is missing or empty, too.
+    pub(crate) fn required_word(
+        &self,
+        name: &str,
+        published: &'static [&'static str],
+    ) -> Result<&'static str, Error> {
+        self.word(name, published)?
+            .ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn missing(&self, name: &str) -> Error {
+        Error::MissingMember {
             path: self.path(name),
-        })
+        }
     }
 
     /// One of several words, compared without case as ARM does; given back as it is published.
@@ -209,7 +222,7 @@ mod tests {
     fn members_are_looked_at_by_type_and_named_by_path() {
         let body = serde_json::json!({ "a": { "n": 1, "w": "PASS", "list": [{}, 2], "nil": null, "empty": " " } });
         let body = Document::new(body);
-        let object = Object::body(&body).unwrap().object("a").unwrap();
+        let object = BodyObject::body(&body).unwrap().object("a").unwrap();
         assert_eq!(object.integer("n").unwrap(), Some(1));
         assert_eq!(object.word("w", &["Fail", "Pass"]).unwrap(), Some("Pass"));
         assert_eq!(object.text("nil").unwrap(), None);

@@ -36,10 +36,8 @@ pub(crate) fn location(text: &str) -> Result<String, Error> {
     if legal && (3..=40).contains(&location.len()) {
         return Ok(location);
     }
-    Err(Error::Invalid {
-        target: "location".to_owned(),
-        rule: "must be the name of a region, such as westus2".to_owned(),
-    })
+    let rule = "must be the name of a region, such as westus2";
+    Err(Error::invalid("location", rule))
 }
 
 #[cfg(test)]

@@ -2,35 +2,25 @@
 
 use super::error::Error;
 use super::json;
+use super::path::RequestPath;
 use super::versions;
-use crate::cause::Cause;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
+use twinroute_audit::ChangeAuthor;
 use twinroute_listen::PrivateWay;
-use twinroute_listen::audit::Author;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::json::Document;
 use uuid::Uuid;
-
-/// Characters of a path's segment, decoded.
-const SEGMENT_MAX: usize = 256;
-
-/// Segments of a path. The longest that is served has twelve.
-const SEGMENTS_MAX: usize = 24;
+use zeroize::Zeroize as _;
 
 /// What was asked, by whom, and how the answer's URLs begin.
-pub(crate) struct Request {
+pub(crate) struct ArmRequest {
     pub(crate) method: Method,
     /// A HEAD: answered as the GET would be, by its status alone.
     pub(crate) is_head: bool,
-    /// The path's segments, decoded.
-    pub(crate) segments: Vec<String>,
-    /// The same in lower case: what fixed words are compared with.
-    pub(crate) words: Vec<String>,
-    /// Which segment no name can be, and why. Whoever knows what stands there refuses it by its own rule.
-    pub(crate) illegal: Option<(usize, &'static str)>,
+    pub(crate) segments: RequestPath,
     query: Vec<(String, String)>,
     /// Path and query as they came.
     target: String,
@@ -40,41 +30,55 @@ pub(crate) struct Request {
     /// The caller's name, for `systemData` and the log.
     pub(crate) caller: String,
     pub(crate) id: Uuid,
-    /// For the audit log, if it changes something.
-    pub(crate) cause: Cause,
+    /// For the audit log.
+    pub(crate) author: ChangeAuthor,
     pub(crate) now: Timestamp,
     /// The private endpoint connection that the listener stands for.
     pub(crate) way: Option<PrivateWay>,
-    body: Bytes,
+    body: RequestBody,
 }
 
 /// What is known of a request beside its head.
-pub(crate) struct Arrival {
+pub(crate) struct RequestArrival {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) caller: String,
-    pub(crate) author: Author,
+    pub(crate) author: ChangeAuthor,
     pub(crate) now: Timestamp,
     pub(crate) body: Bytes,
 }
 
-impl Request {
+/// What was sent; zeroed when the request is answered. One that came in a single piece stands in the HTTP library's
+/// buffer, which nobody else can write to.
+struct RequestBody(Bytes);
+
+impl RequestBody {
+    /// The memory of the body, zeroed; nothing if it is not ours alone.
+    fn wipe(&mut self) -> Option<BytesMut> {
+        let mut own = std::mem::take(&mut self.0).try_into_mut().ok()?;
+        own.as_mut().zeroize();
+        Some(own)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        drop(self.wipe());
+    }
+}
+
+impl ArmRequest {
     /// # Errors
     /// When the path has too many segments.
-    pub(crate) fn new(head: Parts, arrival: Arrival) -> Result<Self, Error> {
-        let (segments, illegal) = segments(head.uri.path())?;
-        let words = segments.iter().map(|segment| segment.to_ascii_lowercase());
-        let words: Vec<String> = words.collect();
+    pub(crate) fn new(head: Parts, arrival: RequestArrival) -> Result<Self, Error> {
+        let segments = RequestPath::read(head.uri.path())?;
         let id = Uuid::new_v4();
-        let cause = Cause::of(arrival.author.request(id), &head.method, &words);
         let base = base(&head, arrival.scheme);
         let way = PrivateWay::noted(&head.extensions).cloned();
         let is_head = head.method == Method::HEAD;
         Ok(Self {
             way,
             is_head,
-            illegal,
-            words,
             segments,
             query: query(head.uri.query().unwrap_or_default()),
             target: head
@@ -85,10 +89,10 @@ impl Request {
             headers: head.headers,
             base,
             caller: arrival.caller,
+            author: arrival.author.request(id),
             id,
-            cause,
             now: arrival.now,
-            body: arrival.body,
+            body: RequestBody(arrival.body),
         })
     }
 
@@ -132,7 +136,12 @@ impl Request {
                 return Err(Error::UnsupportedMediaType { found });
             }
         }
-        json::read(&self.body)
+        json::read(&self.body.0)
+    }
+
+    /// The last segment of the path, in lower case.
+    pub(crate) fn last_word(&self) -> &str {
+        self.segments.words.last().map_or("", String::as_str)
     }
 
     /// Path and query as they came.
@@ -142,11 +151,12 @@ impl Request {
 
     /// The path, decoded; as it came, where a segment of it is illegal.
     pub(crate) fn path(&self) -> String {
-        if self.illegal.is_some() {
+        if self.segments.illegal.is_some() {
             let path = self.target.split('?').next();
             return path.unwrap_or_default().to_owned();
         }
         self.segments
+            .names
             .iter()
             .fold(String::new(), |path, segment| path + "/" + segment)
     }
@@ -155,40 +165,6 @@ impl Request {
     pub(crate) fn host(&self) -> &str {
         self.base.split_once("://").map_or("", |(_, host)| host)
     }
-}
-
-/// The segments of a path, decoded, and the first that no name can be: one that decodes to a separator, a dot
-/// segment or a control character would mean something else wherever it is shown or logged (RFC 3986 §3.3).
-///
-/// Empty ones are skipped: az and azure-mgmt-resource leave one where a type has no parent.
-#[allow(clippy::type_complexity, reason = "it is taken apart at once")]
-fn segments(path: &str) -> Result<(Vec<String>, Option<(usize, &'static str)>), Error> {
-    let mut segments = Vec::new();
-    let mut illegal = None;
-    for raw in path.split('/').filter(|raw| !raw.is_empty()) {
-        if segments.len() == SEGMENTS_MAX {
-            let reason = "it has too many segments";
-            return Err(Error::InvalidPath { reason });
-        }
-        let segment = percent_decode_str(raw).decode_utf8();
-        let reason = match &segment {
-            Err(_) => Some("a segment is not UTF-8"),
-            Ok(segment) if segment == "." || segment == ".." => Some("a segment consists of dots"),
-            Ok(segment) if segment.contains(['/', '\\', '?', '#', '%']) => {
-                Some("a segment holds a separator")
-            }
-            Ok(segment) if segment.chars().any(char::is_control) => {
-                Some("a segment holds a control character")
-            }
-            Ok(segment) if segment.len() > SEGMENT_MAX => Some("a segment is too long"),
-            Ok(_) => None,
-        };
-        if let Some(reason) = reason {
-            illegal = illegal.or(Some((segments.len(), reason)));
-        }
-        segments.push(segment.unwrap_or_default().into_owned());
-    }
-    Ok((segments, illegal))
 }
 
 /// Pairs of a query, decoded; `+` is a blank, as forms have it.
@@ -236,41 +212,29 @@ pub(crate) mod tests {
         target: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Result<Request, Error> {
+    ) -> Result<ArmRequest, Error> {
         let mut builder = http::Request::builder().method(method).uri(target);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let arrival = Arrival {
+        let arrival = RequestArrival {
             scheme: "http",
             caller: "tests".to_owned(),
-            author: Author::command("management", "tests"),
+            author: ChangeAuthor::command("management", "tests"),
             now: Timestamp::from_unix_millis(0),
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
-        Request::new(head, arrival)
+        ArmRequest::new(head, arrival)
     }
 
     #[test]
-    fn paths_that_could_mean_something_else_are_refused() {
-        for (bad, at) in [
-            ("/a/%2e%2e/b", 1),
-            ("/a/../b", 1),
-            ("/a%2fb", 0),
-            ("/b/a%00b/%2f", 1),
-            ("/%ff", 0),
-            ("/a%5cb", 0),
-            ("/a%25b", 0),
-        ] {
-            let illegal = request("GET", bad, &[], "").unwrap().illegal;
-            assert_eq!(illegal.map(|(at, _)| at), Some(at), "{bad}");
-        }
-        let long = "/a".repeat(SEGMENTS_MAX + 1);
-        assert!(request("GET", &long, &[], "").is_err());
-        let good = request("GET", "/Subscriptions/a%20b/", &[], "").unwrap();
-        assert_eq!(good.segments, ["Subscriptions", "a b"]);
-        assert_eq!(good.words, ["subscriptions", "a b"]);
+    fn a_body_is_zeroed_when_it_is_ours_alone() {
+        let mut body = RequestBody(Bytes::from(b"AccessKey=abc".to_vec()));
+        assert_eq!(body.wipe().unwrap(), [0; 13][..]);
+        let shared = Bytes::from(b"AccessKey=abc".to_vec());
+        assert!(RequestBody(shared.clone()).wipe().is_none());
+        assert_eq!(shared, b"AccessKey=abc"[..]);
     }
 
     #[test]

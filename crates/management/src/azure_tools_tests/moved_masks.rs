@@ -1,7 +1,7 @@
 //! Masks of members that nobody knows, read back after their list was changed; and their neighbours.
 
 use super::*;
-use crate::export::Secrets;
+use crate::export::ExportedSecrets;
 use crate::testing::Client;
 
 const NAMESPACE: &str =
@@ -18,7 +18,7 @@ fn hub(name: &str, token: &str) -> serde_json::Value {
 
 /// The text at a pointer of what is stored, secrets in the clear.
 fn stored(client: &Client, id: &str, pointer: &str) -> Option<String> {
-    let all = client.export(Secrets::Revealed);
+    let all = client.export(ExportedSecrets::Revealed);
     let mut all = all["resources"].as_array().unwrap().iter();
     let found = all.find(|resource| resource["id"] == id)?;
     found.pointer(pointer)?.as_str().map(str::to_owned)

@@ -2,7 +2,7 @@
 //! the secrets that its masks name; a mask that names none is refused.
 
 use super::*;
-use crate::export::Secrets;
+use crate::export::ExportedSecrets;
 use crate::testing::Client;
 
 const HUB: &str =
@@ -24,7 +24,7 @@ async fn with_twins(version: &'static str) -> Client {
 
 /// What stands in the store, secrets in the clear.
 fn revealed(client: &Client, id: &str) -> Value {
-    let all = client.export(Secrets::Revealed);
+    let all = client.export(ExportedSecrets::Revealed);
     let all = all["resources"].as_array().unwrap();
     let found = all.iter().find(|resource| resource["id"] == id);
     found.unwrap_or_else(|| panic!("no {id}")).clone()
@@ -330,6 +330,49 @@ async fn create_drops_nothing_when_keys_are_swapped() {
         code(&client.post(&none, None).await),
         (404, "ResourceNotFound")
     );
+}
+
+#[tokio::test]
+async fn a_rotated_key_of_another_place_is_refused() {
+    let client = with_twins(TWINS).await;
+    let string = |host: &str, key: &str, entity: &str| {
+        format!(
+            "Endpoint=sb://{host}/;SharedAccessKeyName=n;SharedAccessKey={key};EntityPath={entity}"
+        )
+    };
+    for (kind, member) in [
+        ("EventHub", "connectionStringPrimaryKey"),
+        ("ServiceBus", "primaryConnectionString"),
+    ] {
+        let path = format!("{}/endpoints/only-one-{kind}", instance("twins"));
+        let body =
+            |string: String| json!({ "properties": { "endpointType": kind, member: string } });
+        client
+            .put_and_wait(&path, &body(string("a.example", "old", "e")))
+            .await;
+        let rotate = format!("{path}?api-version={TWINS}&keysOnly=true");
+        for elsewhere in [
+            string("a.example", "new", "other"),
+            string("b.example", "new", "e"),
+            string("a.example:5690", "new", "e"),
+        ] {
+            let put = client.put(&rotate, &body(elsewhere)).await;
+            assert_eq!(code(&put), (400, "ValidationFailed"), "{put:?}");
+            assert!(
+                put.json
+                    .to_string()
+                    .contains("not where the endpoint sends to"),
+                "{put:?}"
+            );
+        }
+        let new = string("A.example", "new", "E");
+        let put = client.put(&rotate, &body(new.clone())).await;
+        assert!(put.status < 300, "{put:?}");
+        client.end(&put).await;
+        assert_eq!(revealed(&client, &path)["properties"][member], new);
+        let moved = string("b.example", "new", "e");
+        client.put_and_wait(&path, &body(moved)).await;
+    }
 }
 
 #[tokio::test]

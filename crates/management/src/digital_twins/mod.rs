@@ -2,54 +2,46 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31; recorded answers of Azure where they differ from it.
 
-pub(crate) mod endpoints;
+pub(crate) mod endpoint_record;
+mod endpoints;
 mod instances;
 pub(crate) mod names;
 mod private_link;
 mod time_series;
 
-pub(crate) use instances::named;
-
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
-use crate::arm::page;
-use crate::arm::request::Request;
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::path::{PathCursor, PathScope};
 use crate::arm::versions;
-use crate::desk::Desk;
-use crate::lookup::{Scope, check_version, need_group, need_parent, only, unknown_type};
+use crate::context::ServerCall;
 use crate::operations;
-use crate::store::record::Record;
-use http::Method;
-use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use crate::preconditions::{check_version, need_group, only_get, only_post, unknown_type};
+use crate::store::record::ResourceRecord;
+use serde_json::{Value, json};
 
 const TWINS: &str = "Microsoft.DigitalTwins";
 
 /// Answers what stands behind `…/providers/Microsoft.DigitalTwins`.
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
-    scope: Scope<'_>,
-    rest: &[String],
-    words: &[String],
-) -> Result<Answer, Error> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    check_version(request, &words, TWINS, versions::DIGITAL_TWINS)?;
-    match (scope.subscription, scope.group, words.as_slice()) {
+    call: ServerCall<'_>,
+    scope: PathScope<'_>,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    check_version(call, path, TWINS, versions::DIGITAL_TWINS)?;
+    match (scope.subscription, scope.group, path.words) {
         (None, None, ["operations"]) => {
-            only(request, &[Method::GET], "GET")?;
-            Ok(Answer::ok(all_operations()))
+            only_get(call)?;
+            Ok(ArmAnswer::ok(all_operations()))
         }
         (Some(subscription), None, ["digitaltwinsinstances"]) => {
-            only(request, &[Method::GET], "GET")?;
-            let prefix = ResourceId::subscription_prefix(Kind::Instance, subscription);
-            instances::list(desk, request, &prefix)
+            only_get(call)?;
+            let prefix = ResourceId::subscription_prefix(ResourceKind::Instance, subscription);
+            instances::list(call, &prefix)
         }
-        (Some(subscription), None, ["locations", _, "checknameavailability"]) => {
-            only(request, &[Method::POST], "POST")?;
-            instances::check_name(desk, request, subscription, &rest[1])
+        (Some(_), None, ["locations", _, "checknameavailability"]) => {
+            only_post(call)?;
+            instances::check_name(call, path.name(1))
         }
         (
             Some(_),
@@ -61,121 +53,93 @@ pub(crate) async fn answer(
                 _,
             ],
         ) => {
-            only(request, &[Method::GET], "GET")?;
-            operations::status(request, &desk.store.read(), &rest[3])
+            only_get(call)?;
+            operations::status(call.request, &call.state(), path.name(3))
         }
         (Some(_), None, ["locations", _, "operationresults", _]) => {
-            only(request, &[Method::GET], "GET")?;
-            let state = desk.store.read();
-            let render = |id: &ResourceId| Some(render(desk, request, &state.get(id)?));
-            operations::result(request, &state, &rest[3], render)
+            only_get(call)?;
+            let state = call.state();
+            let render = |id: &ResourceId| Some(render(call, &state.get(id)?));
+            operations::result(call.request, &state, path.name(3), render)
         }
         (Some(subscription), Some(group), ["digitaltwinsinstances"]) => {
-            only(request, &[Method::GET], "GET")?;
-            need_group(desk, subscription, group)?;
-            let prefix = ResourceId::group_prefix(Kind::Instance, subscription, group);
-            instances::list(desk, request, &prefix)
+            only_get(call)?;
+            need_group(call, subscription, group)?;
+            let prefix = ResourceId::group_prefix(ResourceKind::Instance, subscription, group);
+            instances::list(call, &prefix)
         }
-        (Some(subscription), Some(group), ["digitaltwinsinstances", _, below @ ..]) => {
-            let id = ResourceId::top(Kind::Instance, subscription, group, &rest[1]);
-            let rest = &rest[2..];
-            match below {
-                [] => instances::answer(desk, request, id).await,
-                ["endpoints", ..] => endpoints::answer(desk, request, &id, &rest[1..]).await,
-                ["privatelinkresources", ..] => {
-                    private_link::resources(desk, request, &id, &rest[1..])
-                }
-                ["privateendpointconnections", ..] => {
-                    private_link::connections(desk, request, &id, &rest[1..]).await
-                }
-                ["timeseriesdatabaseconnections", ..] => {
-                    time_series::answer(desk, request, &id, &rest[1..]).await
-                }
-                _ => Err(unknown(request)),
-            }
+        (Some(subscription), Some(group), ["digitaltwinsinstances", _, ..]) => {
+            let id = ResourceId::top(ResourceKind::Instance, subscription, group, path.name(1));
+            of_instance(call, id, path.behind(2)).await
         }
-        _ => Err(unknown(request)),
+        _ => Err(unknown(call)),
     }
 }
 
-fn unknown(request: &Request) -> Error {
-    unknown_type(request, TWINS)
+/// What is at each path below an instance.
+async fn of_instance(
+    call: ServerCall<'_>,
+    id: ResourceId,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    let [kind, ..] = path.words else {
+        return instances::answer(call, id).await;
+    };
+    let path = path.behind(1);
+    match *kind {
+        "endpoints" => endpoints::answer(call, &id, path).await,
+        "privatelinkresources" => private_link::resources(call, &id, path),
+        "privateendpointconnections" => private_link::connections(call, &id, path).await,
+        "timeseriesdatabaseconnections" => time_series::answer(call, &id, path).await,
+        _ => Err(unknown(call)),
+    }
 }
 
-/// A list of children.
-pub(crate) fn list_children(
-    desk: &Desk,
-    request: &Request,
-    owner: &ResourceId,
-    kind: Kind,
-) -> Result<Answer, Error> {
-    need_parent(desk, owner)?;
-    let prefix = owner.children(kind);
-    let state = desk.store.read();
-    page::list(request, &state, &prefix, |record| {
-        render(desk, request, record)
-    })
-    .map(Answer::ok)
+fn unknown(call: ServerCall<'_>) -> Error {
+    unknown_type(call, TWINS)
 }
 
 /// Any resource of this provider, as readers see it.
-pub(crate) fn render(desk: &Desk, request: &Request, record: &Record) -> Value {
+fn render(call: ServerCall<'_>, record: &ResourceRecord) -> Value {
     match record.id.kind {
-        Kind::Instance => instances::render(desk, request, record),
-        Kind::Endpoint => endpoints::render(record),
+        ResourceKind::Instance => instances::render(call, record),
+        ResourceKind::Endpoint => endpoint_record::render(record),
         _ => record.render_hidden(),
     }
 }
 
-/// `ManagedIdentityReference`: the identity that a resource below an instance writes as.
-fn identity_reference(properties: &Object<'_>) -> Result<Option<Value>, Error> {
-    let identity = properties.object("identity")?;
-    let mut reference = Map::new();
-    for member in ["type", "userAssignedIdentity"] {
-        if let Some(text) = identity.text(member)? {
-            reference.insert(member.to_owned(), text.into());
-        }
-    }
-    Ok(identity.is_there().then(|| reference.into()))
-}
+/// What can be read, written and deleted.
+const WRITABLE: [&str; 5] = [
+    "digitalTwinsInstances: Digital Twins instance",
+    "digitalTwinsInstances/endpoints: endpoint of a Digital Twins instance",
+    "digitalTwinsInstances/privateEndpointConnections: private endpoint connection",
+    "digitalTwinsInstances/timeSeriesDatabaseConnections: time series database connection",
+    "eventroutes: event route",
+];
 
 /// What the provider says it can do.
 fn all_operations() -> Value {
-    let mut value = Vec::new();
-    for (resource, what) in [
-        ("digitalTwinsInstances", "Digital Twins instance"),
-        (
-            "digitalTwinsInstances/endpoints",
-            "endpoint of a Digital Twins instance",
-        ),
-        (
-            "digitalTwinsInstances/privateEndpointConnections",
-            "private endpoint connection",
-        ),
-        (
-            "digitalTwinsInstances/timeSeriesDatabaseConnections",
-            "time series database connection",
-        ),
-        ("eventroutes", "event route"),
-    ] {
-        for (step, verb) in [
-            ("read", "Read"),
-            ("write", "Create or update"),
-            ("delete", "Delete"),
-        ] {
+    const VERBS: [(&str, &str); 3] = [
+        ("read", "Read"),
+        ("write", "Create or update"),
+        ("delete", "Delete"),
+    ];
+    let all = WRITABLE.iter().flat_map(|row| {
+        let (resource, what) = row.split_once(": ").unwrap_or_default();
+        VERBS.map(|(step, verb)| {
             let text = format!("{verb} any {what}");
-            value.push(json!({
+            json!({
                 "name": format!("{TWINS}/{resource}/{step}"),
                 "display": { "provider": TWINS, "resource": resource, "operation": text, "description": text },
                 "origin": "user,system",
                 "isDataAction": resource == "eventroutes",
-            }));
-        }
-    }
-    json!({ "value": value })
+            })
+        })
+    });
+    json!({ "value": all.collect::<Vec<_>>() })
 }
 
 #[cfg(test)]
-mod life_tests;
+mod lifecycle_tests;
 #[cfg(test)]
 mod provisioning_tests;

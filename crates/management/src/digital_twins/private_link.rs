@@ -1,60 +1,53 @@
 //! Private link of an instance: `…/privateLinkResources` and `…/privateEndpointConnections`.
 
-use super::list_children;
-use crate::arm::answer::Answer;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::lookup::{child, need, not_taken};
-use crate::private_link::{self, Linked};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::path::PathCursor;
+use crate::context::ServerCall;
+use crate::listing;
+use crate::preconditions::{child, need, not_taken};
+use crate::private_link::{self, PrivateLinkTarget};
+use crate::store::record::ResourceRecord;
+use crate::transitions;
 use http::{Method, StatusCode};
-use std::sync::Arc;
 
 /// The one thing that a private endpoint of an instance connects to, as Azure answers it today.
 const GROUP: &str = "API";
 
-const LINKED: Linked = Linked {
+const LINKED: PrivateLinkTarget = PrivateLinkTarget {
     group: GROUP,
     member: "DigitalTwinsAPI",
     zone: "privatelink.digitaltwins.azure.net",
 };
 
 pub(crate) fn resources(
-    desk: &Desk,
-    request: &Request,
+    call: ServerCall<'_>,
     instance: &ResourceId,
-    rest: &[String],
-) -> Result<Answer, Error> {
-    private_link::resources(desk, request, instance, rest, &LINKED)
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    private_link::resources(call, instance, path, &LINKED)
 }
 
 pub(crate) async fn connections(
-    desk: &Arc<Desk>,
-    request: &Request,
+    call: ServerCall<'_>,
     instance: &ResourceId,
-    rest: &[String],
-) -> Result<Answer, Error> {
-    let Some(name) = child(request, rest)? else {
-        return list_children(desk, request, instance, Kind::Connection);
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    let show = ResourceRecord::render_hidden;
+    let Some(name) = child(call, path)? else {
+        return listing::children(call, instance, ResourceKind::Connection, show);
     };
-    let id = instance.child(Kind::Connection, name);
-    match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
+    let id = instance.child(ResourceKind::Connection, name);
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(show(&need(call, &id)?))),
         Method::PUT => {
-            let begun = private_link::put(desk, request, id, GROUP).await?;
-            Ok(begun.answer(
-                &desk.store.read(),
-                request,
-                StatusCode::ACCEPTED,
-                Some(begun.record.render_hidden()),
-            ))
+            let outcome = private_link::put(call, id, GROUP).await?;
+            let body = Some(show(&outcome.record));
+            Ok(outcome.answer(call, StatusCode::ACCEPTED, body))
         }
         // Its 202 has no body.
-        Method::DELETE => Ok(match private_link::delete(desk, request, id).await? {
-            Some(begun) => begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None),
-            None => Answer::no_content(),
-        }),
-        _ => Err(not_taken(request, "GET, PUT and DELETE")),
+        Method::DELETE => transitions::delete(call, id, |_, _| Ok(()), |_| None).await,
+        _ => Err(not_taken(call, "GET, PUT and DELETE")),
     }
 }

@@ -2,23 +2,20 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `AzureDataExplorerConnectionProperties`.
 
-use super::{identity_reference, list_children, names};
-use crate::arm::answer::Answer;
+use super::names;
+use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::life;
-use crate::lookup::{child, need, need_parent, not_taken};
-use crate::operations::{Begun, Operation, Step};
-use crate::store::Change;
-use crate::store::record::{Record, system_data};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
+use crate::arm::path::PathCursor;
+use crate::context::ServerCall;
+use crate::listing;
+use crate::preconditions::{child, need, need_above, not_taken};
+use crate::store::record::ResourceRecord;
 use crate::store::unknown::UnknownMembers;
+use crate::transitions::{self, ChangeDecision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 const KINDS: &[&str] = &["AzureDataExplorer"];
 
@@ -43,29 +40,30 @@ const OPTIONAL: &[(&str, Option<&str>)] = &[
 const SWITCH: &[&str] = &["true", "false"];
 
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
+    call: ServerCall<'_>,
     instance: &ResourceId,
-    rest: &[String],
-) -> Result<Answer, Error> {
-    let Some(name) = child(request, rest)? else {
-        return list_children(desk, request, instance, Kind::TimeSeries);
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    let show = ResourceRecord::render_hidden;
+    let Some(name) = child(call, path)? else {
+        return listing::children(call, instance, ResourceKind::TimeSeries, show);
     };
-    let id = instance.child(Kind::TimeSeries, name);
-    match request.method {
-        Method::GET => Ok(Answer::ok(need(desk, &id)?.render_hidden())),
-        Method::PUT => put(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
-        _ => Err(not_taken(request, "GET, PUT and DELETE")),
+    let id = instance.child(ResourceKind::TimeSeries, name);
+    match call.request.method {
+        Method::GET => Ok(ArmAnswer::ok(show(&need(call, &id)?))),
+        Method::PUT => put(call, id).await,
+        // `cleanupConnectionArtifacts` has nothing to clean up here.
+        Method::DELETE => {
+            let show = |record: &ResourceRecord| Some(show(record));
+            transitions::delete(call, id, |_, _| Ok(()), show).await
+        }
+        _ => Err(not_taken(call, "GET, PUT and DELETE")),
     }
 }
 
-fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
+fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
     let given = body.object("properties")?;
-    let missing = || Error::MissingMember {
-        path: given.path("connectionType"),
-    };
-    let kind = given.word("connectionType", KINDS)?.ok_or_else(missing)?;
+    let kind = given.required_word("connectionType", KINDS)?;
     let mut properties = Map::from_iter([("connectionType".to_owned(), json!(kind))]);
     for member in REQUIRED {
         let text = given.required_text(member)?;
@@ -78,10 +76,8 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
         .get(..5)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("sb://"))
     {
-        return Err(Error::Invalid {
-            target: given.path("eventHubEndpointUri"),
-            rule: "must begin with `sb://`".to_owned(),
-        });
+        let path = given.path("eventHubEndpointUri");
+        return Err(Error::invalid(path, "must begin with `sb://`"));
     }
     for (member, default) in OPTIONAL {
         if let Some(text) = given.text(member)?.or(*default) {
@@ -98,8 +94,20 @@ fn read(body: &Object<'_>) -> Result<Map<String, Value>, Error> {
     Ok(properties)
 }
 
+/// `ManagedIdentityReference`: the identity that a connection writes as.
+fn identity_reference(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
+    let identity = properties.object("identity")?;
+    let mut reference = Map::new();
+    for member in ["type", "userAssignedIdentity"] {
+        if let Some(text) = identity.text(member)? {
+            reference.insert(member.to_owned(), text.into());
+        }
+    }
+    Ok(identity.is_there().then(|| reference.into()))
+}
+
 /// Members that nobody knows.
-fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     const OTHERS: [&str; 4] = [
         "connectionType",
         "identity",
@@ -111,44 +119,19 @@ fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     UnknownMembers::of(body, &known.collect::<Vec<_>>())
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    let owner = id.owner().expect("a connection belongs to an instance");
-    need_parent(desk, &owner)?;
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    need_above(call, &id)?;
     names::check_endpoint(&id.name)?;
-    let body = request.json()?;
-    let body = Object::body(&body)?;
-    let properties = read(&body)?;
+    let body = call.request.json()?;
+    let body = BodyObject::body(&body)?;
+    let wanted = json!({ "properties": read(&body)? });
+    let mut record = ResourceRecord::public(id.clone(), wanted);
     let unknown = unknown(&body)?;
-    let (caller, now) = (request.caller.clone(), request.now);
-    let begun = desk
-        .begin(&request.cause, move |_, state| {
-            life::staying(state, &owner)?;
-            life::idle(state, &id)?;
-            let before = state.get(&id);
-            let before = before.as_ref();
-            let body = Map::from_iter([("properties".to_owned(), Value::Object(properties))]);
-            let mut record = Record::new(id.clone(), body, BTreeMap::new());
-            unknown.keep(&mut record, before)?;
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            record.set_state("Provisioning");
-            let operation = Operation::begin(&id, Step::over(before), now);
-            let begun = Begun::new(&operation, record.clone());
-            Ok((vec![Change::Put(record)], Some(operation), begun))
-        })
-        .await?;
-    let body = Some(begun.record.render_hidden());
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::CREATED, body))
-}
-
-/// 202 with the resource as it goes; `cleanupConnectionArtifacts` has nothing to clean up here.
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    let owner = id.owner().expect("a connection belongs to an instance");
-    need_parent(desk, &owner)?;
-    let deleted = life::delete(desk, request, id, |_, _| Ok(())).await?;
-    let Some(begun) = deleted else {
-        return Ok(Answer::no_content());
-    };
-    let body = Some(begun.record.render_hidden());
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, body))
+    let outcome = transitions::write(call, id, move |present| {
+        unknown.keep(&mut record, present.before)?;
+        Ok(ChangeDecision::Begun(record, "Provisioning"))
+    })
+    .await?;
+    let body = Some(outcome.record.render_hidden());
+    Ok(outcome.answer(call, StatusCode::CREATED, body))
 }

@@ -4,9 +4,9 @@
 //! certificate in `If-Match`, with and without quotes. A service's is eight bytes in base64, a
 //! certificate's a quoted text in base64.
 
-use crate::arm::error::{Error, Provisioning};
-use crate::arm::request::Request;
-use crate::store::record::Record;
+use crate::arm::error::{Error, ServiceRefusal};
+use crate::arm::request::ArmRequest;
+use crate::store::record::ResourceRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::IF_MATCH;
@@ -23,14 +23,14 @@ pub(super) fn of_certificate() -> String {
 
 /// The etags that a caller has read; all must be the present one.
 #[derive(Debug)]
-pub(super) struct Demand {
+pub(super) struct EtagDemand {
     header: Option<String>,
     body: Option<String>,
 }
 
-impl Demand {
+impl EtagDemand {
     /// `If-Match`, and the etag of the body if that is where it may stand, too.
-    pub(super) fn of(request: &Request, body: Option<&str>) -> Self {
+    pub(super) fn of(request: &ArmRequest, body: Option<&str>) -> Self {
         let headers = request.headers.get_all(IF_MATCH).iter();
         // What is no text can match nothing, but must not pass for "not sent" either.
         let headers: Vec<_> = headers
@@ -48,7 +48,7 @@ impl Demand {
     }
 
     /// Whether the present resource, if there is one, is what the caller has read.
-    pub(super) fn check(&self, present: Option<&Record>, name: &str) -> Result<(), Error> {
+    pub(super) fn check(&self, present: Option<&ResourceRecord>, name: &str) -> Result<(), Error> {
         let etag = present.map(|record| record.text("etag").unwrap_or_default());
         let matches = |sent: &str| {
             etag.is_some_and(|etag| {
@@ -60,31 +60,22 @@ impl Demand {
         if sent.into_iter().flatten().all(|sent| matches(sent)) {
             return Ok(());
         }
-        Err(Error::Provisioning {
-            refusal: Provisioning::StaleEtag,
-            message: match present {
-                Some(_) => format!(
-                    "Invalid ETag supplied. '{name}' has changed since it was read: read it again and send its \
-                     present etag, errorcode: IH412001."
-                ),
-                None => format!(
-                    "Invalid ETag supplied. '{name}' is not there: leave the etag out to create it, errorcode: \
-                     IH412001."
-                ),
-            },
-        })
+        let what = match present {
+            Some(_) => "has changed since it was read: read it again and send its present etag",
+            None => "is not there: leave the etag out to create it",
+        };
+        let message = format!("Invalid ETag supplied. '{name}' {what}, errorcode: IH412001.");
+        Err(Error::service(ServiceRefusal::StaleEtag, message))
     }
 
     /// As [`Self::check`], for changes that must not be made blindly.
-    pub(super) fn require(&self, present: &Record, name: &str) -> Result<(), Error> {
+    pub(super) fn require(&self, present: &ResourceRecord, name: &str) -> Result<(), Error> {
         if self.is_there() {
             return self.check(Some(present), name);
         }
-        Err(Error::Provisioning {
-            refusal: Provisioning::EtagRequired,
-            message: format!(
-                "The If-Match header is required to change '{name}': send its present etag, or *."
-            ),
-        })
+        let message = format!(
+            "The If-Match header is required to change '{name}': send its present etag, or *."
+        );
+        Err(Error::service(ServiceRefusal::EtagRequired, message))
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Source: Microsoft.Devices 2026-11-01, `IotHubDefinitionDescription`: a hub with an identity has `hostName` instead.
 
-use super::invalid;
 use crate::arm::error::Error;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use crate::arm::names;
 use crate::store::masks::KeptSecrets;
-use crate::store::record::Record;
+use crate::store::record::ResourceRecord;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use twinroute_model::pasted;
@@ -26,14 +25,14 @@ const FORM: &str =
 
 /// What everybody may know of a connection string.
 #[derive(Debug, PartialEq, Eq)]
-struct Parts<'a> {
+struct ConnectionParts<'a> {
     host: &'a str,
     key_name: &'a str,
 }
 
 /// What a body's hubs come to.
 #[derive(Debug, Default)]
-pub(super) struct Hubs {
+pub(super) struct LinkedHubs {
     /// What is shown of them.
     pub(super) shown: Vec<Value>,
     /// Their connection strings, by the JSON pointer of their place.
@@ -55,13 +54,16 @@ pub(super) const KNOWN: &[&str] = &[
 ];
 
 /// Reads `iotHubs`. A mask keeps the connection string of `present` that it names: recorded of Azure.
-pub(super) fn read(properties: &Object<'_>, present: Option<&Record>) -> Result<Hubs, Error> {
+pub(super) fn read(
+    properties: &BodyObject<'_>,
+    present: Option<&ResourceRecord>,
+) -> Result<LinkedHubs, Error> {
     let given = properties.objects("iotHubs")?.unwrap_or_default();
     if given.len() > HUBS_MAX {
         let rule = format!("has at most {HUBS_MAX} hubs");
-        return Err(invalid(properties.path("iotHubs"), rule));
+        return Err(Error::invalid(properties.path("iotHubs"), rule));
     }
-    let mut hubs = Hubs::default();
+    let mut hubs = LinkedHubs::default();
     for (index, hub) in given.iter().enumerate() {
         let (shown, secret) = one(hub, present, &mut hubs.kept)?;
         let name = shown["name"].as_str().unwrap_or_default();
@@ -76,7 +78,7 @@ pub(super) fn read(properties: &Object<'_>, present: Option<&Record>) -> Result<
                 "hostName"
             };
             let rule = "names a hub that stands in the list already";
-            return Err(invalid(hub.path(member), rule));
+            return Err(Error::invalid(hub.path(member), rule));
         }
         hubs.shown.push(shown);
         if let Some(secret) = secret {
@@ -88,8 +90,8 @@ pub(super) fn read(properties: &Object<'_>, present: Option<&Record>) -> Result<
 
 /// One hub: what is shown, and its connection string, where it has one.
 fn one(
-    hub: &Object<'_>,
-    present: Option<&Record>,
+    hub: &BodyObject<'_>,
+    present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<(Value, Option<Secret>), Error> {
     let mut shown = Map::new();
@@ -106,24 +108,20 @@ fn one(
             let name = name.unwrap_or_default();
             if host.is_some_and(|host| !host.eq_ignore_ascii_case(&name)) {
                 let rule = "is another than the HostName of the connection string";
-                return Err(invalid(hub.path("hostName"), rule));
+                return Err(Error::invalid(hub.path("hostName"), rule));
             }
             set("name", name.into());
         }
         (Some(_), Some(_), _) => {
             let rule = "is for authenticationType KeyBased; leave it out of a hub with an identity";
-            return Err(invalid(hub.path("connectionString"), rule));
+            return Err(Error::invalid(hub.path("connectionString"), rule));
         }
         (None, None | Some("KeyBased"), _) => {
-            return Err(Error::MissingMember {
-                path: hub.path("connectionString"),
-            });
+            return Err(hub.missing("connectionString"));
         }
         (None, Some(_), Some(host)) => set("name", host_name(hub, host)?.into()),
         (None, Some(_), None) => {
-            return Err(Error::MissingMember {
-                path: hub.path("hostName"),
-            });
+            return Err(hub.missing("hostName"));
         }
     }
     if let Some(host) = host {
@@ -136,7 +134,7 @@ fn one(
         set(IDENTITY, id.into());
     }
     let location = names::location(hub.required_text("location")?).map_err(|_| {
-        invalid(
+        Error::invalid(
             hub.path("location"),
             "must be the name of a region, such as westus2",
         )
@@ -148,7 +146,7 @@ fn one(
     if let Some(weight) = hub.integer("allocationWeight")? {
         let weight = i32::try_from(weight).ok().filter(|weight| *weight >= 0);
         let weight = weight.ok_or_else(|| {
-            invalid(
+            Error::invalid(
                 hub.path("allocationWeight"),
                 "must be a whole number from 0 to 2147483647",
             )
@@ -161,15 +159,16 @@ fn one(
 const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 
 /// The user-assigned identity that the hub is reached with, where it is one.
-fn identity<'a>(hub: &Object<'a>, authentication: Option<&str>) -> Result<Option<&'a str>, Error> {
+fn identity<'a>(
+    hub: &BodyObject<'a>,
+    authentication: Option<&str>,
+) -> Result<Option<&'a str>, Error> {
     let id = hub.text(IDENTITY)?;
     match (id, authentication == Some("UserAssigned")) {
-        (None, true) => Err(Error::MissingMember {
-            path: hub.path(IDENTITY),
-        }),
+        (None, true) => Err(hub.missing(IDENTITY)),
         (Some(_), false) => {
             let rule = "is for authenticationType UserAssigned; leave it out";
-            Err(invalid(hub.path(IDENTITY), rule))
+            Err(Error::invalid(hub.path(IDENTITY), rule))
         }
         (id, _) => Ok(id),
     }
@@ -177,9 +176,9 @@ fn identity<'a>(hub: &Object<'a>, authentication: Option<&str>) -> Result<Option
 
 /// The connection string that a body gives, or names by its mask.
 fn connection_string(
-    hub: &Object<'_>,
+    hub: &BodyObject<'_>,
     text: &str,
-    present: Option<&Record>,
+    present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<Secret, Error> {
     let path = || hub.path("connectionString");
@@ -197,24 +196,24 @@ fn connection_string(
         let (pointer, stored) = named.ok_or_else(|| {
             let rule = "is a mask, as reads show it, of no connection string that is stored; send the whole \
                         string again";
-            invalid(path(), rule)
+            Error::invalid(path(), rule)
         })?;
         kept.add(pointer.clone(), stored);
         return Ok(stored.clone());
     }
-    pasted::check(text).map_err(|error| invalid(path(), error.to_string()))?;
+    pasted::check(text).map_err(|error| Error::invalid(path(), error.to_string()))?;
     match parse(text) {
         Some(_) => Ok(secret),
-        None => Err(invalid(path(), FORM)),
+        None => Err(Error::invalid(path(), FORM)),
     }
 }
 
-fn host_name<'a>(hub: &Object<'_>, host: &'a str) -> Result<&'a str, Error> {
+fn host_name<'a>(hub: &BodyObject<'_>, host: &'a str) -> Result<&'a str, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=253).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host);
     }
-    Err(invalid(
+    Err(Error::invalid(
         hub.path("hostName"),
         "must be a host name, such as <hub>.azure-devices.net",
     ))
@@ -231,7 +230,7 @@ fn is_pointer(pointer: &str) -> bool {
 /// What a connection string is shown as.
 pub(super) fn mask(secret: &Secret) -> String {
     match parse(secret.expose()) {
-        Some(Parts { host, key_name }) => {
+        Some(ConnectionParts { host, key_name }) => {
             format!("HostName={host};SharedAccessKeyName={key_name};SharedAccessKey=****")
         }
         None => "****".to_owned(),
@@ -240,7 +239,7 @@ pub(super) fn mask(secret: &Secret) -> String {
 
 /// Takes a connection string of a hub apart. Only what has all three parts, once each, and nothing else is one:
 /// whatever else stood in it would be shown or lost.
-fn parse(text: &str) -> Option<Parts<'_>> {
+fn parse(text: &str) -> Option<ConnectionParts<'_>> {
     if text.len() > STRING_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
@@ -260,7 +259,8 @@ fn parse(text: &str) -> Option<Parts<'_>> {
     key?;
     let (host, key_name) = (host?, key_name?);
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (host.bytes().all(legal) && key_name.bytes().all(legal)).then_some(Parts { host, key_name })
+    (host.bytes().all(legal) && key_name.bytes().all(legal))
+        .then_some(ConnectionParts { host, key_name })
 }
 
 #[cfg(test)]

@@ -13,120 +13,105 @@ mod services;
 mod wanted;
 mod x509;
 
-pub(crate) use services::settle;
-
-use crate::arm::answer::Answer;
-use crate::arm::error::{Error, Provisioning};
-use crate::arm::id::{Kind, ResourceId};
+use crate::arm::answer::ArmAnswer;
+use crate::arm::error::{Error, ServiceRefusal};
+use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::names::{check_connection, check_group};
-use crate::arm::request::Request;
+use crate::arm::path::{PathCursor, PathScope};
 use crate::arm::versions;
-use crate::desk::Desk;
-use crate::lookup::{Scope, check_version, need, need_group, only, unknown_type};
+use crate::context::ServerCall;
 use crate::operations;
+use crate::preconditions::{check_version, need, need_group, only_get, only_post, unknown_type};
 use http::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const DEVICES: &str = "Microsoft.Devices";
 
 /// Answers what stands behind `…/providers/Microsoft.Devices`.
 pub(crate) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
-    scope: Scope<'_>,
-    rest: &[String],
-    words: &[String],
-) -> Result<Answer, Error> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    check_version(request, &words, DEVICES, versions::PROVISIONING)?;
-    let answered = match (scope.subscription, scope.group, words.as_slice()) {
+    call: ServerCall<'_>,
+    scope: PathScope<'_>,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    check_version(call, path, DEVICES, versions::PROVISIONING)?;
+    let answered = match (scope.subscription, scope.group, path.words) {
         (None, None, ["operations"]) => {
-            only(request, &[Method::GET], "GET")?;
-            Ok(Answer::ok(all_operations()))
+            only_get(call)?;
+            Ok(ArmAnswer::ok(all_operations()))
         }
         (Some(subscription), None, ["provisioningservices"]) => {
-            only(request, &[Method::GET], "GET")?;
-            let prefix = ResourceId::subscription_prefix(Kind::Service, subscription);
-            services::list(desk, request, &prefix)
+            only_get(call)?;
+            let prefix = ResourceId::subscription_prefix(ResourceKind::Service, subscription);
+            services::list(call, &prefix)
         }
         (Some(_), None, ["checkprovisioningservicenameavailability"]) => {
-            only(request, &[Method::POST], "POST")?;
-            services::check_name(desk, request)
+            only_post(call)?;
+            services::check_name(call)
         }
         (Some(subscription), Some(group), ["provisioningservices"]) => {
-            only(request, &[Method::GET], "GET")?;
-            need_group(desk, subscription, group)?;
-            let prefix = ResourceId::group_prefix(Kind::Service, subscription, group);
-            services::list(desk, request, &prefix)
+            only_get(call)?;
+            need_group(call, subscription, group)?;
+            let prefix = ResourceId::group_prefix(ResourceKind::Service, subscription, group);
+            services::list(call, &prefix)
         }
-        (Some(subscription), Some(group), ["provisioningservices", _, below @ ..]) => {
-            if request.method == Method::PUT {
+        (Some(subscription), Some(group), ["provisioningservices", _, ..]) => {
+            if call.request.method == Method::PUT {
                 check_group(group)?;
             }
-            let id = ResourceId::top(Kind::Service, subscription, group, &rest[1]);
-            of_service(desk, request, id, below, &rest[2..]).await
+            let id = ResourceId::top(ResourceKind::Service, subscription, group, path.name(1));
+            of_service(call, id, path.behind(2)).await
         }
-        _ => Err(unknown_type(request, DEVICES)),
+        _ => Err(unknown_type(call, DEVICES)),
     };
     answered.map_err(flat)
 }
 
 /// What is at each path below a service.
 async fn of_service(
-    desk: &Arc<Desk>,
-    request: &Request,
+    call: ServerCall<'_>,
     id: ResourceId,
-    below: &[&str],
-    rest: &[String],
-) -> Result<Answer, Error> {
-    match below {
-        [] => services::answer(desk, request, id).await,
+    path: PathCursor<'_>,
+) -> Result<ArmAnswer, Error> {
+    match path.words {
+        [] => services::answer(call, id).await,
         ["operationresults", _] => {
-            only(request, &[Method::GET], "GET")?;
-            operation(desk, request, &id, &rest[1])
+            only_get(call)?;
+            operation(call, &id, path.name(1))
         }
         ["skus"] => {
-            only(request, &[Method::GET], "GET")?;
-            need(desk, &id)?;
-            Ok(Answer::ok(json!({ "value": [{ "name": wanted::SKU }] })))
+            only_get(call)?;
+            need(call, &id)?;
+            Ok(ArmAnswer::ok(json!({ "value": [{ "name": wanted::SKU }] })))
         }
         ["listkeys"] => {
-            only(request, &[Method::POST], "POST")?;
-            Ok(Answer::ok(policies::all_keys(&need(desk, &id)?)))
+            only_post(call)?;
+            Ok(ArmAnswer::ok(policies::all_keys(&need(call, &id)?)))
         }
         ["keys", _, "listkeys"] => {
-            only(request, &[Method::POST], "POST")?;
-            policies::keys(&need(desk, &id)?, &rest[1]).map(Answer::ok)
+            only_post(call)?;
+            policies::keys(&need(call, &id)?, path.name(1)).map(ArmAnswer::ok)
         }
-        ["certificates", more @ ..] => {
-            certificates::answer(desk, request, &id, more, &rest[1..]).await
-        }
-        ["privatelinkresources", ..] => private_link::resources(desk, request, &id, &rest[1..]),
+        ["certificates", ..] => certificates::answer(call, &id, path.behind(1)).await,
+        ["privatelinkresources", ..] => private_link::resources(call, &id, path.behind(1)),
         ["privateendpointconnections", ..] => {
-            private_link::connections(desk, request, &id, &rest[1..]).await
+            private_link::connections(call, &id, path.behind(1)).await
         }
-        _ => Err(unknown_type(request, DEVICES)),
+        _ => Err(unknown_type(call, DEVICES)),
     }
 }
 
 /// One path is both URLs of an operation: with `asyncinfo` it tells how far it is, without it what a call that
 /// waits had answered.
-fn operation(
-    desk: &Desk,
-    request: &Request,
-    service: &ResourceId,
-    id: &str,
-) -> Result<Answer, Error> {
-    let state = desk.store.read();
+fn operation(call: ServerCall<'_>, service: &ResourceId, id: &str) -> Result<ArmAnswer, Error> {
+    let state = call.state();
     operations::check_owner(&state, id, service)?;
-    if request.query("asyncinfo").is_some() {
+    if call.request.query("asyncinfo").is_some() {
         return operations::short_status(&state, id);
     }
-    operations::result(request, &state, id, |resource| {
+    operations::result(call.request, &state, id, |resource| {
         let record = state.get(resource)?;
         Some(match resource.kind {
-            Kind::Service => services::render(&state, &record),
+            ResourceKind::Service => services::render(&state, &record),
             _ => record.render_hidden(),
         })
     })
@@ -140,7 +125,9 @@ fn flat(error: Error) -> Error {
         | Error::Invalid { .. }
         | Error::InvalidFields(_)
         | Error::InvalidName { .. }
-        | Error::LimitReached { .. } => bad(error.to_string()),
+        | Error::LimitReached { .. } => {
+            Error::service(ServiceRefusal::BadRequest, error.to_string())
+        }
         other => other,
     }
 }
@@ -156,68 +143,37 @@ pub(crate) fn illegal(below: &[&str], name: &str) -> Option<Error> {
     error.err().map(flat)
 }
 
-fn bad(message: impl Into<String>) -> Error {
-    Error::Provisioning {
-        refusal: Provisioning::BadRequest,
-        message: message.into(),
-    }
-}
-
-/// A refusal that names a member.
-fn invalid(target: impl Into<String>, rule: impl Into<String>) -> Error {
-    Error::Invalid {
-        target: target.into(),
-        rule: rule.into(),
-    }
-}
-
 /// What the provider says it can do.
+const OPERATIONS: &[&str] = &[
+    "provisioningServices/read: Read provisioning services",
+    "provisioningServices/write: Create or update provisioning services",
+    "provisioningServices/delete: Delete provisioning services",
+    "provisioningServices/certificates/read: Read certificates of provisioning services",
+    "provisioningServices/certificates/write: \
+     Create or update certificates of provisioning services",
+    "provisioningServices/certificates/delete: Delete certificates of provisioning services",
+    "provisioningServices/privateEndpointConnections/read: \
+     Read private endpoint connections of provisioning services",
+    "provisioningServices/privateEndpointConnections/write: \
+     Create or update private endpoint connections of provisioning services",
+    "provisioningServices/privateEndpointConnections/delete: \
+     Delete private endpoint connections of provisioning services",
+    "checkProvisioningServiceNameAvailability/action: Check whether a name is free",
+    "provisioningServices/listkeys/action: List the keys of provisioning services",
+    "provisioningServices/skus/read: Read the SKUs of provisioning services",
+];
+
 fn all_operations() -> Value {
-    const PLAIN: &[(&str, &str)] = &[
-        ("read", "Read"),
-        ("write", "Create or update"),
-        ("delete", "Delete"),
-    ];
-    let mut value = Vec::new();
-    let mut add = |resource: &str, steps: &[(&str, &str)], what: &str| {
-        for (step, verb) in steps {
-            value.push(json!({
-                "name": format!("{DEVICES}/{resource}{step}"),
-                "display": {
-                    "provider": "Microsoft Devices",
-                    "resource": "provisioningServices",
-                    "operation": format!("{verb} {what}"),
-                },
-            }));
-        }
-    };
-    add("provisioningServices/", PLAIN, "provisioning services");
-    add(
-        "provisioningServices/certificates/",
-        PLAIN,
-        "certificates of provisioning services",
-    );
-    add(
-        "provisioningServices/privateEndpointConnections/",
-        PLAIN,
-        "private endpoint connections of provisioning services",
-    );
-    add(
-        "",
-        &[("checkProvisioningServiceNameAvailability/action", "Check")],
-        "whether a name is free",
-    );
-    add(
-        "provisioningServices/",
-        &[("listkeys/action", "List")],
-        "the keys of provisioning services",
-    );
-    add(
-        "provisioningServices/skus/",
-        &[("read", "Read")],
-        "the SKUs of provisioning services",
-    );
-    json!({ "value": value })
+    let all = OPERATIONS.iter().map(|row| {
+        let (name, what) = row.split_once(": ").unwrap_or_default();
+        json!({
+            "name": format!("{DEVICES}/{name}"),
+            "display": {
+                "provider": "Microsoft Devices", "resource": "provisioningServices", "operation": what,
+            },
+        })
+    });
+    json!({ "value": all.collect::<Vec<_>>() })
 }
 
 #[cfg(test)]

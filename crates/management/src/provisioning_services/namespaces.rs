@@ -2,10 +2,9 @@
 //!
 //! Source: Microsoft.Devices 2026-11-01, `DeviceRegistryNamespaceDescription`.
 
-use super::invalid;
 use crate::arm::error::Error;
 use crate::arm::id::has_subscription;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use serde_json::{Value, json};
 
 /// Namespaces of one service.
@@ -18,33 +17,29 @@ const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 pub(super) const KNOWN: &[&str] = &["authenticationType", IDENTITY, "resourceId"];
 
 /// Reads the list; none if it is not there.
-pub(super) fn read(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+pub(super) fn read(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     const MEMBER: &str = "deviceRegistryNamespaces";
     let Some(given) = properties.objects(MEMBER)? else {
         return Ok(None);
     };
     if given.len() > NAMESPACES_MAX {
         let rule = format!("has at most {NAMESPACES_MAX} namespaces");
-        return Err(invalid(properties.path(MEMBER), rule));
+        return Err(Error::invalid(properties.path(MEMBER), rule));
     }
     let all = given.iter().map(one);
     all.collect::<Result<_, _>>().map(Some)
 }
 
-fn one(namespace: &Object<'_>) -> Result<Value, Error> {
-    let missing = |member: &str| Error::MissingMember {
-        path: namespace.path(member),
-    };
+fn one(namespace: &BodyObject<'_>) -> Result<Value, Error> {
     let id = namespace.required_text("resourceId")?;
     if !has_subscription(id) {
         let rule = "must be the ARM id of a namespace: /subscriptions/…/namespaces/<name>";
-        return Err(invalid(namespace.path("resourceId"), rule));
+        return Err(Error::invalid(namespace.path("resourceId"), rule));
     }
-    let authentication = namespace.word("authenticationType", AUTHENTICATION)?;
-    let authentication = authentication.ok_or_else(|| missing("authenticationType"))?;
+    let authentication = namespace.required_word("authenticationType", AUTHENTICATION)?;
     let identity = namespace.text(IDENTITY)?;
     if authentication == "UserAssigned" && identity.is_none() {
-        return Err(missing(IDENTITY));
+        return Err(namespace.missing(IDENTITY));
     }
     let mut shown = json!({ "resourceId": id, "authenticationType": authentication });
     if let Some(identity) = identity {

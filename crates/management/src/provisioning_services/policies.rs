@@ -2,11 +2,10 @@
 //!
 //! They are never on a GET; `listkeys` gives them, and the answer to a PUT what was sent in it (recorded of Azure).
 
-use super::invalid;
-use crate::arm::error::{Error, Provisioning};
-use crate::arm::json::Object;
+use crate::arm::error::{Error, ServiceRefusal};
+use crate::arm::json::BodyObject;
 use crate::store::masks::KeptSecrets;
-use crate::store::record::Record;
+use crate::store::record::ResourceRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -44,7 +43,7 @@ const KEYS: [&str; 2] = ["primaryKey", "secondaryKey"];
 
 /// A policy as it is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Policy {
+pub(super) struct KeyPolicy {
     name: String,
     rights: String,
     /// In the order of [`KEYS`].
@@ -53,31 +52,34 @@ pub(super) struct Policy {
 
 /// Reads the list; none if it is not there. A mask keeps the key of `present` under the same name.
 pub(super) fn read(
-    properties: &Object<'_>,
-    present: Option<&Record>,
+    properties: &BodyObject<'_>,
+    present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
-) -> Result<Option<Vec<Policy>>, Error> {
+) -> Result<Option<Vec<KeyPolicy>>, Error> {
     let present = present.map(stored).unwrap_or_default();
     let Some(given) = properties.objects(MEMBER)? else {
         return Ok(None);
     };
     if given.len() > POLICIES_MAX {
         let rule = format!("has at most {POLICIES_MAX} policies");
-        return Err(invalid(properties.path(MEMBER), rule));
+        return Err(Error::invalid(properties.path(MEMBER), rule));
     }
-    let mut policies: Vec<Policy> = Vec::new();
+    let mut policies: Vec<KeyPolicy> = Vec::new();
     for policy in &given {
         let name = policy.required_text("keyName")?;
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+@=:".contains(&byte);
         if !(1..=NAME_MAX).contains(&name.len()) || !name.bytes().all(legal) {
             let rule = format!("has 1 to {NAME_MAX} letters, digits and -._+@=:");
-            return Err(invalid(policy.path("keyName"), rule));
+            return Err(Error::invalid(policy.path("keyName"), rule));
         }
-        let twice = |other: &Policy| other.name.eq_ignore_ascii_case(name);
+        let twice = |other: &KeyPolicy| other.name.eq_ignore_ascii_case(name);
         if policies.iter().any(twice) {
-            return Err(invalid(policy.path("keyName"), "stands in the list twice"));
+            return Err(Error::invalid(
+                policy.path("keyName"),
+                "stands in the list twice",
+            ));
         }
-        policies.push(Policy {
+        policies.push(KeyPolicy {
             name: name.to_owned(),
             rights: rights(policy)?,
             keys: [
@@ -90,7 +92,7 @@ pub(super) fn read(
 }
 
 /// Rights are one text, in the order that the caller gave.
-fn rights(policy: &Object<'_>) -> Result<String, Error> {
+fn rights(policy: &BodyObject<'_>) -> Result<String, Error> {
     let text = policy.required_text("rights")?;
     let mut rights: Vec<&str> = Vec::new();
     for word in text.split(',').map(str::trim) {
@@ -100,7 +102,7 @@ fn rights(policy: &Object<'_>) -> Result<String, Error> {
                 "must be some of {}, with commas between them",
                 RIGHTS.join(", ")
             );
-            invalid(policy.path("rights"), rule)
+            Error::invalid(policy.path("rights"), rule)
         })?;
         if !rights.contains(known) {
             rights.push(known);
@@ -111,9 +113,9 @@ fn rights(policy: &Object<'_>) -> Result<String, Error> {
 
 /// A key of a policy, by its place in [`KEYS`].
 fn key(
-    policy: &Object<'_>,
+    policy: &BodyObject<'_>,
     place: usize,
-    present: &[Policy],
+    present: &[KeyPolicy],
     kept: &mut KeptSecrets,
 ) -> Result<Option<Secret>, Error> {
     let member = KEYS[place];
@@ -128,20 +130,20 @@ fn key(
         let stored = same.and_then(|(index, same)| Some((index, same.keys[place].as_ref()?)));
         let (index, stored) = stored.ok_or_else(|| {
             let rule = "is a mask and no key; send the key, or leave it out to have one made";
-            invalid(policy.path(member), rule)
+            Error::invalid(policy.path(member), rule)
         })?;
         kept.add(pointer(index, member), stored);
         return Ok(Some(stored.clone()));
     }
     if text.len() > KEY_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let rule = format!("must be a key in base64 of at most {KEY_BYTES_MAX} characters");
-        return Err(invalid(policy.path(member), rule));
+        return Err(Error::invalid(policy.path(member), rule));
     }
     Ok(Some(secret))
 }
 
 /// What the answer to a PUT shows: what was sent, keys included.
-pub(super) fn echo(policies: &[Policy]) -> Value {
+pub(super) fn echo(policies: &[KeyPolicy]) -> Value {
     let shown = policies.iter().map(|policy| {
         let mut shown = show(&policy.name, &policy.rights);
         for (member, key) in KEYS.iter().zip(&policy.keys) {
@@ -167,9 +169,9 @@ fn show(name: &str, rights: &str) -> Map<String, Value> {
 /// # Errors
 /// When the system gives no random bytes.
 pub(super) fn store(
-    record: &mut Record,
-    sent: Option<Vec<Policy>>,
-    before: Option<&Record>,
+    record: &mut ResourceRecord,
+    sent: Option<Vec<KeyPolicy>>,
+    before: Option<&ResourceRecord>,
 ) -> Result<(), Error> {
     let present = before.map(stored).unwrap_or_default();
     let mut policies = match (sent, before) {
@@ -177,9 +179,9 @@ pub(super) fn store(
         (None, Some(_)) => present.clone(),
         (None, None) => Vec::new(),
     };
-    let is_owner = |policy: &Policy| policy.name.eq_ignore_ascii_case(OWNER);
+    let is_owner = |policy: &KeyPolicy| policy.name.eq_ignore_ascii_case(OWNER);
     if before.is_none() && !policies.iter().any(is_owner) {
-        let owner = Policy {
+        let owner = KeyPolicy {
             name: OWNER.to_owned(),
             rights: RIGHTS.join(", "),
             keys: [None, None],
@@ -188,7 +190,7 @@ pub(super) fn store(
     }
     let mut shown = Vec::new();
     for (index, policy) in policies.into_iter().enumerate() {
-        let same = |other: &&Policy| other.name.eq_ignore_ascii_case(&policy.name);
+        let same = |other: &&KeyPolicy| other.name.eq_ignore_ascii_case(&policy.name);
         let kept = present.iter().find(same).map(|other| other.keys.clone());
         let kept = kept.unwrap_or_default();
         for ((member, sent), kept) in KEYS.iter().zip(policy.keys).zip(kept) {
@@ -220,12 +222,12 @@ fn new_key() -> Result<Secret, Error> {
 }
 
 /// The policies of a record, with their keys.
-fn stored(record: &Record) -> Vec<Policy> {
+fn stored(record: &ResourceRecord) -> Vec<KeyPolicy> {
     let shown = record.properties().get(MEMBER).and_then(Value::as_array);
     let shown = shown.into_iter().flatten().enumerate();
     let policies = shown.map(|(index, policy)| {
         let text = |member: &str| policy[member].as_str().unwrap_or_default().to_owned();
-        Policy {
+        KeyPolicy {
             name: text("keyName"),
             rights: text("rights"),
             keys: KEYS.map(|member| record.secrets.get(&pointer(index, member)).cloned()),
@@ -235,23 +237,23 @@ fn stored(record: &Record) -> Vec<Policy> {
 }
 
 /// POST `listkeys`.
-pub(super) fn all_keys(record: &Record) -> Value {
+pub(super) fn all_keys(record: &ResourceRecord) -> Value {
     json!({ "value": echo(&stored(record)) })
 }
 
 /// POST `keys/{name}/listkeys`.
-pub(super) fn keys(record: &Record, name: &str) -> Result<Value, Error> {
+pub(super) fn keys(record: &ResourceRecord, name: &str) -> Result<Value, Error> {
     let policies = stored(record);
     let found = policies
         .iter()
         .find(|policy| policy.name.eq_ignore_ascii_case(name));
-    let found = found.ok_or_else(|| Error::Provisioning {
-        refusal: Provisioning::NotFound,
-        message: format!(
+    let found = found.ok_or_else(|| {
+let message = format!(
             "The provisioning service '{}' has no authorization policy '{name}'; POST listkeys lists those that it has.",
             record.id.name
-        ),
-    })?;
+        );
+Error::service(ServiceRefusal::NotFound, message)
+})?;
     let mut shown = echo(std::slice::from_ref(found));
     Ok(shown[0].take())
 }

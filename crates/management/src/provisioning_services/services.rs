@@ -2,32 +2,26 @@
 //!
 //! A service's name is a name for all subscriptions, since its host name is.
 
-use super::etag::{self, Demand};
-use super::wanted::{self, Wanted};
-use super::{bad, hubs, invalid, policies};
-use crate::arm::answer::Answer;
-use crate::arm::error::{Error, Provisioning};
-use crate::arm::id::{Kind, ResourceId};
-use crate::arm::json::Object;
+use super::etag::{self, EtagDemand};
+use super::wanted::{self, WantedService};
+use super::{hubs, policies};
+use crate::arm::answer::ArmAnswer;
+use crate::arm::error::{Error, ServiceRefusal};
+use crate::arm::id::{ResourceId, ResourceKind};
+use crate::arm::json::BodyObject;
 use crate::arm::names;
-use crate::arm::page;
-use crate::arm::request::Request;
-use crate::desk::Desk;
-use crate::groups;
-use crate::life;
-use crate::lookup::{need, need_group, not_found, not_taken};
-use crate::operations::{Begun, Operation, Step};
-use crate::store::record::{Record, system_data, tags};
-use crate::store::{Change, State};
+use crate::context::ServerCall;
+use crate::listing;
+use crate::preconditions::{need, not_taken, stays_at};
+use crate::private_link;
+use crate::store::record::{ResourceRecord, tags};
+use crate::store::state::StoreState;
+use crate::transitions::{self, ChangeDecision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use twinroute_model::body::is_empty;
-use twinroute_model::clock::Timestamp;
+use twinroute_model::json::Document;
 use uuid::Uuid;
-
-/// Services in all.
-const SERVICES_MAX: usize = 1_000;
 
 /// Where all devices of all services turn to.
 const DEVICE_HOST: &str = "global.azure-devices-provisioning.net";
@@ -35,64 +29,57 @@ const DEVICE_HOST: &str = "global.azure-devices-provisioning.net";
 const NAME_RULE: &str = "name: a provisioning service has 3 to 50 letters, digits and hyphens, not digits alone, \
                          and no hyphen at either end";
 
-pub(super) async fn answer(
-    desk: &Arc<Desk>,
-    request: &Request,
-    id: ResourceId,
-) -> Result<Answer, Error> {
-    match request.method {
+pub(super) async fn answer(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    match call.request.method {
         Method::GET => {
-            let record = need(desk, &id)?;
-            Ok(Answer::ok(render(&desk.store.read(), &record)))
+            let record = need(call, &id)?;
+            Ok(ArmAnswer::ok(render(&call.state(), &record)))
         }
-        Method::PUT => put(desk, request, id).await,
-        Method::PATCH => patch(desk, request, id).await,
-        Method::DELETE => delete(desk, request, id).await,
-        _ => Err(not_taken(request, "GET, PUT, PATCH and DELETE")),
+        Method::PUT => put(call, id).await,
+        Method::PATCH => patch(call, id).await,
+        Method::DELETE => {
+            let demand = EtagDemand::of(call.request, None);
+            let as_read = move |_: &StoreState, before: &ResourceRecord| {
+                demand.check(Some(before), &before.id.name)
+            };
+            transitions::delete(call, id, as_read, |_| None).await
+        }
+        _ => Err(not_taken(call, "GET, PUT, PATCH and DELETE")),
     }
 }
 
-pub(super) fn list(desk: &Desk, request: &Request, prefix: &str) -> Result<Answer, Error> {
-    let state = desk.store.read();
-    let render = |record: &Record| render(&state, record);
-    page::list(request, &state, prefix, render).map(Answer::ok)
+pub(super) fn list(call: ServerCall<'_>, prefix: &str) -> Result<ArmAnswer, Error> {
+    let state = call.state();
+    let render = |record: &ResourceRecord| render(&state, record);
+    listing::list(call.request, &state, prefix, render)
 }
 
-async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
+async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_name_rule(&id.name)?;
-    let body = request.json()?;
-    let present = desk.store.read().get(&id);
-    let wanted = wanted::read(&Object::body(&body)?, &id, present.as_ref())?;
-    let demand = Demand::of(request, wanted.etag.as_deref());
+    let body = call.request.json()?;
+    let present = call.state().get(&id);
+    let wanted = wanted::read(&BodyObject::body(&body)?, &id, present.as_ref())?;
+    let demand = EtagDemand::of(call.request, wanted.etag.as_deref());
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
-    let (caller, now) = (request.caller.clone(), request.now);
-    let begun = desk
-        .begin(&request.cause, move |_, state| {
-            life::idle(state, &id)?;
-            let before = state.get(&id);
-            let before = before.as_ref();
-            demand.check(before, &id.name)?;
-            wanted.kept.check(before)?;
-            let record = make(state, &id, before, wanted)?;
-            let (mut record, step) = match before {
-                Some(before) => (keep(record, before), Step::Update),
-                None => (begin(record, state), Step::Create),
-            };
-            record
-                .body
-                .insert("etag".to_owned(), etag::of_service().into());
-            let system = system_data(before, &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            let operation = Operation::begin(&id, step, now);
-            let mut changes = groups::made_with(state, &id, &caller, now);
-            changes.push(Change::Put(record.clone()));
-            let begun = Begun::new(&operation, record);
-            Ok((changes, Some(operation), begun))
-        })
-        .await?;
-    let state = desk.store.read();
-    let mut shown = render(&state, &begun.record);
+    let outcome = transitions::write(call, id.clone(), move |present| {
+        demand.check(present.before, &id.name)?;
+        wanted.kept.check(present.before)?;
+        let mut record = make(present, &id, wanted)?;
+        let (scope, state) = match present.before {
+            Some(before) => (
+                before.property("idScope").unwrap_or_default().to_owned(),
+                "Transitioning",
+            ),
+            None => (id_scope(present.state), "Activating"),
+        };
+        record.set_property("idScope", scope);
+        record.set_property("state", state);
+        record.set("etag", etag::of_service());
+        Ok(ChangeDecision::Begun(record, "Accepted"))
+    })
+    .await?;
+    let mut shown = render(&call.state(), &outcome.record);
     shown["etag"] = sent_etag.into();
     if shown["etag"].is_null() {
         drop(shown.as_object_mut().and_then(|shown| shown.remove("etag")));
@@ -100,138 +87,83 @@ async fn put(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answ
     if let Some(sent) = sent_policies {
         shown["properties"]["authorizationPolicies"] = sent;
     }
-    Ok(begun.answer(&state, request, StatusCode::CREATED, Some(shown)))
+    Ok(outcome.answer(call, StatusCode::CREATED, Some(shown)))
 }
 
 /// The record of a service that may be made or changed as it is wanted.
 fn make(
-    state: &State,
+    present: &PresentState<'_>,
     id: &ResourceId,
-    before: Option<&Record>,
-    wanted: Wanted,
-) -> Result<Record, Error> {
+    wanted: WantedService,
+) -> Result<ResourceRecord, Error> {
     let location = wanted.location.clone().ok_or(Error::LocationRequired)?;
-    let present = before.and_then(|before| before.text("location"));
-    if let Some(present) = present.filter(|present| *present != location) {
-        return Err(Error::InvalidLocation {
-            name: id.name.clone(),
-            group: id.group.clone(),
-            present: present.to_owned(),
-            wanted: location,
-        });
+    if let Some(before) = present.before {
+        stays_at(before, &location)?;
+    } else if present.state.has_named(ResourceKind::Service, &id.name) {
+        return Err(Error::service(ServiceRefusal::Conflict, taken(&id.name)));
     }
-    if before.is_none() {
-        if named(state, &id.name) {
-            return Err(Error::Provisioning {
-                refusal: Provisioning::Conflict,
-                message: taken(&id.name),
-            });
-        }
-        let prefix = ResourceId::kind_prefix(Kind::Service);
-        if state.keys(&prefix).count() >= SERVICES_MAX {
-            return Err(Error::LimitReached {
-                what: "server".to_owned(),
-                kind: "provisioning services",
-                limit: SERVICES_MAX,
-                way_out: "delete one.",
-            });
-        }
-    }
-    wanted.record(id, location, before)
-}
-
-/// A service that nobody has made before.
-fn begin(mut record: Record, state: &State) -> Record {
-    let scope = id_scope(state);
-    let properties = record.properties_mut();
-    properties.insert("idScope".to_owned(), scope.into());
-    properties.insert("state".to_owned(), "Activating".into());
-    record.set_state("Accepted");
-    record
-}
-
-/// A service that goes on under other properties.
-fn keep(mut record: Record, before: &Record) -> Record {
-    let scope = before.property("idScope").unwrap_or_default();
-    let properties = record.properties_mut();
-    properties.insert("idScope".to_owned(), scope.into());
-    properties.insert("state".to_owned(), "Transitioning".into());
-    record.set_state("Accepted");
-    record
+    wanted.record(id, location, present.before)
 }
 
 /// `0ne` and eight hexadecimal digits that no other service has.
-fn id_scope(state: &State) -> String {
+fn id_scope(state: &StoreState) -> String {
     loop {
         let random = Uuid::new_v4().simple().to_string().to_ascii_uppercase();
         let scope = format!("0ne{}", &random[..8]);
-        let mut others = state.kind(Kind::Service);
+        let mut others = state.kind(ResourceKind::Service);
         if !others.any(|other| other.property("idScope") == Some(&scope)) {
             return scope;
         }
     }
 }
 
-/// Gives a service its final state.
-pub(crate) fn settle(record: &mut Record, _now: Timestamp) {
-    let properties = record.properties_mut();
-    properties.insert("state".to_owned(), "Active".into());
-    record.set_state("Succeeded");
-}
-
 /// Only tags can be patched, which is done at once.
-async fn patch(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    let body = request.json()?;
-    let body = Object::body(&body)?;
+async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
+    let body = call.request.json()?;
+    let body = BodyObject::body(&body)?;
     let new_tags = match body.raw("tags").map(|_| tags(&body)).transpose()? {
         Some(Value::Null) => Some(json!({})),
         new_tags => new_tags,
     };
-    need(desk, &id)?;
+    need(call, &id)?;
     let unknown = wanted::unknown(&body)?;
     let location = body.text("location")?.map(names::location).transpose()?;
-    let others = ["sku", "properties", "identity"];
-    let others = others.map(|member| (member, body.raw(member).cloned()));
-    let demand = Demand::of(request, None);
-    let (caller, now) = (request.caller.clone(), request.now);
-    let record = desk
-        .change(Some(&request.cause), move |_, state| {
-            let before = &state.get(&id).ok_or_else(|| not_found(&id))?;
-            life::idle(state, &id)?;
-            demand.check(Some(before), &id.name)?;
-            let mut record = Record::clone(before);
-            let shown = render(state, before);
-            if location.is_some_and(|location| shown["location"] != *location) {
-                return Err(not_by_patch("location"));
-            }
-            for (member, sent) in &others {
-                if sent
-                    .as_ref()
-                    .is_some_and(|sent| !is_part_of(sent, &shown[member]))
-                {
-                    return Err(not_by_patch(member));
-                }
-            }
-            unknown.keep(&mut record, Some(before))?;
-            if let Some(new_tags) = new_tags {
-                record.body.insert("tags".to_owned(), new_tags);
-            }
-            if before.is_same(&record, &[]) {
-                return Ok((Vec::new(), record));
-            }
-            record
-                .body
-                .insert("etag".to_owned(), etag::of_service().into());
-            let system = system_data(Some(before), &caller, now);
-            record.body.insert("systemData".to_owned(), system);
-            Ok((vec![Change::Put(record.clone())], record))
-        })
-        .await?;
-    Ok(Answer::ok(render(&desk.store.read(), &record)))
+    let others = ["sku", "properties", "identity"].map(|member| {
+        let sent = body.raw(member).cloned();
+        (member, Document::new(sent.unwrap_or_default()))
+    });
+    let demand = EtagDemand::of(call.request, None);
+    let outcome = transitions::write(call, id.clone(), move |present| {
+        let before = present.existing()?;
+        demand.check(Some(before), &id.name)?;
+        let mut record = before.clone();
+        let shown = render(present.state, before);
+        if location.is_some_and(|location| shown["location"] != *location) {
+            return Err(not_by_patch("location"));
+        }
+        let mut others = others.iter();
+        if let Some((member, _)) =
+            others.find(|(member, sent)| !is_part_of(sent.value(), &shown[*member]))
+        {
+            return Err(not_by_patch(member));
+        }
+        unknown.keep(&mut record, Some(before))?;
+        if let Some(new_tags) = new_tags {
+            record.set("tags", new_tags);
+        }
+        if present.is_same(&record, &[]) {
+            return Ok(ChangeDecision::Unchanged);
+        }
+        record.set("etag", etag::of_service());
+        Ok(ChangeDecision::Done(record))
+    })
+    .await?;
+    let shown = render(&call.state(), &outcome.record);
+    Ok(ArmAnswer::ok(shown))
 }
 
 fn not_by_patch(member: &str) -> Error {
-    invalid(
+    Error::invalid(
         member,
         "cannot be changed by a PATCH, only tags can; send a PUT",
     )
@@ -248,19 +180,8 @@ fn is_part_of(sent: &Value, shown: &Value) -> bool {
     }
 }
 
-async fn delete(desk: &Arc<Desk>, request: &Request, id: ResourceId) -> Result<Answer, Error> {
-    need_group(desk, &id.subscription, &id.group)?;
-    let demand = Demand::of(request, None);
-    let as_read = move |_: &State, before: &Record| demand.check(Some(before), &before.id.name);
-    let deleted = life::delete(desk, request, id, as_read).await?;
-    let Some(begun) = deleted else {
-        return Ok(Answer::no_content());
-    };
-    Ok(begun.answer(&desk.store.read(), request, StatusCode::ACCEPTED, None))
-}
-
 /// What readers see: no policies, and hubs without their keys.
-pub(super) fn render(state: &State, record: &Record) -> Value {
+pub(super) fn render(state: &StoreState, record: &ResourceRecord) -> Value {
     let mut body = record.render_masked(|_, secret| hubs::mask(secret));
     body["resourcegroup"] = record.id.group.clone().into();
     body["subscriptionid"] = record.id.subscription.clone().into();
@@ -284,21 +205,12 @@ pub(super) fn render(state: &State, record: &Record) -> Value {
             .entry("portalOperationsHostName")
             .or_insert(portal);
     }
-    let prefix = record.id.children(Kind::ServiceConnection);
-    let connections = state.range(&prefix, None);
-    let connections: Vec<Value> = connections
-        .map(|connection| connection.render_hidden())
-        .collect();
+    let kind = ResourceKind::ServiceConnection;
+    let connections = private_link::render_all(state, &record.id, kind);
     if !connections.is_empty() {
         properties.insert("privateEndpointConnections".to_owned(), connections.into());
     }
     body
-}
-
-/// Whether some service has the name, wherever it is.
-fn named(state: &State, name: &str) -> bool {
-    let mut all = state.kind(Kind::Service);
-    all.any(|record| record.id.name.eq_ignore_ascii_case(name))
 }
 
 fn taken(name: &str) -> String {
@@ -311,7 +223,7 @@ pub(super) fn check_name_rule(name: &str) -> Result<(), Error> {
     if is_name(name) {
         return Ok(());
     }
-    Err(bad(NAME_RULE))
+    Err(Error::service(ServiceRefusal::BadRequest, NAME_RULE))
 }
 
 /// Source: Microsoft.Devices 2022-12-12, pattern of `name`: `^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{2,49}[a-zA-Z0-9]$`.
@@ -325,17 +237,17 @@ fn is_name(name: &str) -> bool {
 }
 
 /// POST `…/checkProvisioningServiceNameAvailability`.
-pub(super) fn check_name(desk: &Desk, request: &Request) -> Result<Answer, Error> {
-    let body = request.json()?;
-    let name = Object::body(&body)?.required_text("name")?.to_owned();
+pub(super) fn check_name(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
+    let body = call.request.json()?;
+    let name = BodyObject::body(&body)?.required_text("name")?.to_owned();
     let (available, reason, message) = if !is_name(&name) {
         (false, "Invalid", NAME_RULE.to_owned())
-    } else if named(&desk.store.read(), &name) {
+    } else if call.state().has_named(ResourceKind::Service, &name) {
         (false, "AlreadyExists", taken(&name))
     } else {
         // Azure names a reason for a free name, too.
         (true, "Invalid", format!("'{name}' is free"))
     };
     let answer = json!({ "nameAvailable": available, "reason": reason, "message": message });
-    Ok(Answer::ok(answer))
+    Ok(ArmAnswer::ok(answer))
 }

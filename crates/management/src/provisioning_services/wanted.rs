@@ -4,15 +4,15 @@
 //! taken with every version. Members that are the server's own are skipped: clients send back what they have read.
 //! Those that nobody knows are kept and shown again.
 
-use super::policies::{self, Policy};
-use super::{hubs, invalid, namespaces};
-use crate::arm::error::{Error, Provisioning};
+use super::policies::{self, KeyPolicy};
+use super::{hubs, namespaces};
+use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::ResourceId;
 use crate::arm::identity;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use crate::arm::names;
 use crate::store::masks::KeptSecrets;
-use crate::store::record::{Record, tags};
+use crate::store::record::{ResourceRecord, tags};
 use crate::store::unknown::UnknownMembers;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -38,11 +38,11 @@ const HOST_MAX: usize = 253;
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedService {
     pub(super) location: Option<String>,
     /// In the body, where the service's etag may stand.
     pub(super) etag: Option<String>,
-    pub(super) policies: Option<Vec<Policy>>,
+    pub(super) policies: Option<Vec<KeyPolicy>>,
     tags: Value,
     sku: Value,
     residency: Option<bool>,
@@ -96,15 +96,14 @@ const RULE: &[&str] = &["action", "filterName", "ipMask", "target"];
 /// # Errors
 /// The first member that is wrong, by its path.
 pub(super) fn read(
-    body: &Object<'_>,
+    body: &BodyObject<'_>,
     id: &ResourceId,
-    present: Option<&Record>,
-) -> Result<Wanted, Error> {
+    present: Option<&ResourceRecord>,
+) -> Result<WantedService, Error> {
     let location = body.text("location")?.map(names::location).transpose()?;
     let given = body.object("properties")?;
     if !given.is_there() {
-        let path = "properties".to_owned();
-        return Err(Error::MissingMember { path });
+        return Err(body.missing("properties"));
     }
     let mut properties = Map::new();
     let mut set = |member: &str, value: Value| drop(properties.insert(member.to_owned(), value));
@@ -131,7 +130,7 @@ pub(super) fn read(
         Value::Null => json!({}),
         tags => tags,
     };
-    Ok(Wanted {
+    Ok(WantedService {
         location,
         etag: body.text("etag")?.map(str::to_owned),
         policies: policies::read(&given, present, &mut kept)?,
@@ -147,12 +146,12 @@ pub(super) fn read(
 }
 
 /// Members that nobody knows, wherever they stand.
-pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
+pub(super) fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     let properties = body.object("properties")?;
     let mut all = UnknownMembers::default();
     all.add("", body, TOP)?;
     all.add("/sku", &body.object("sku")?, SKU_MEMBERS)?;
-    all.add("/identity", &body.object("identity")?, identity::KNOWN)?;
+    all.add_identity(body)?;
     all.add("/properties", &properties, PROPERTIES)?;
     let lists = [
         ("deviceRegistryNamespaces", namespaces::KNOWN),
@@ -167,33 +166,31 @@ pub(super) fn unknown(body: &Object<'_>) -> Result<UnknownMembers, Error> {
     Ok(all)
 }
 
-fn sku(sku: &Object<'_>) -> Result<Value, Error> {
+fn sku(sku: &BodyObject<'_>) -> Result<Value, Error> {
     if !sku.is_there() {
         let path = "sku".to_owned();
         return Err(Error::MissingMember { path });
     }
     let name = sku.required_text("name")?;
     if !name.eq_ignore_ascii_case(SKU) {
-        return Err(Error::Provisioning {
-            refusal: Provisioning::InvalidSku,
-            message: format!("sku.name: must be {SKU}"),
-        });
+        let message = format!("sku.name: must be {SKU}");
+        return Err(Error::service(ServiceRefusal::InvalidSku, message));
     }
     let capacity = sku.integer("capacity")?.unwrap_or(1);
     if capacity < 1 {
-        return Err(invalid(sku.path("capacity"), "must be 1 or more"));
+        return Err(Error::invalid(sku.path("capacity"), "must be 1 or more"));
     }
     Ok(json!({ "name": SKU, "tier": "Standard", "capacity": capacity }))
 }
 
 /// `ipFilterRules`, as they were given.
-fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
+fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     let Some(given) = properties.objects("ipFilterRules")? else {
         return Ok(None);
     };
     if given.len() > RULES_MAX {
         let rule = format!("has at most {RULES_MAX} rules");
-        return Err(invalid(properties.path("ipFilterRules"), rule));
+        return Err(Error::invalid(properties.path("ipFilterRules"), rule));
     }
     let mut names: Vec<String> = Vec::new();
     let mut rules = Vec::new();
@@ -201,20 +198,20 @@ fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
         let name = rule.required_text("filterName")?;
         if !(1..=RULE_NAME_MAX).contains(&name.chars().count()) {
             let text = format!("has 1 to {RULE_NAME_MAX} characters");
-            return Err(invalid(rule.path("filterName"), text));
+            return Err(Error::invalid(rule.path("filterName"), text));
         }
         if names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            return Err(invalid(rule.path("filterName"), "stands in the list twice"));
+            return Err(Error::invalid(
+                rule.path("filterName"),
+                "stands in the list twice",
+            ));
         }
         names.push(name.to_owned());
-        let missing = || Error::MissingMember {
-            path: rule.path("action"),
-        };
-        let action = rule.word("action", ACTIONS)?.ok_or_else(missing)?;
+        let action = rule.required_word("action", ACTIONS)?;
         let mask = rule.required_text("ipMask")?.trim();
         // The service takes a block whatever stands behind its length.
         if let Err(error @ MaskError::NotBlock) = Mask::parse(mask) {
-            return Err(invalid(rule.path("ipMask"), error.to_string()));
+            return Err(Error::invalid(rule.path("ipMask"), error.to_string()));
         }
         let mut shown = json!({ "filterName": name, "action": action, "ipMask": mask });
         if let Some(target) = rule.word("target", TARGETS)? {
@@ -225,16 +222,16 @@ fn filter(properties: &Object<'_>) -> Result<Option<Value>, Error> {
     Ok(Some(rules.into()))
 }
 
-fn portal(properties: &Object<'_>, host: &str) -> Result<Value, Error> {
+fn portal(properties: &BodyObject<'_>, host: &str) -> Result<Value, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     if (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host.into());
     }
     let path = properties.path("portalOperationsHostName");
-    Err(invalid(path, "must be a host name"))
+    Err(Error::invalid(path, "must be a host name"))
 }
 
-impl Wanted {
+impl WantedService {
     /// The record that it makes of `before`, without state and etag.
     ///
     /// # Errors
@@ -243,17 +240,17 @@ impl Wanted {
         self,
         id: &ResourceId,
         location: String,
-        before: Option<&Record>,
-    ) -> Result<Record, Error> {
+        before: Option<&ResourceRecord>,
+    ) -> Result<ResourceRecord, Error> {
         let body = Map::from_iter([
             ("location".to_owned(), location.into()),
             ("tags".to_owned(), self.tags),
             ("sku".to_owned(), self.sku),
             ("properties".to_owned(), self.properties.into()),
         ]);
-        let mut record = Record::new(id.clone(), body, self.secrets);
+        let mut record = ResourceRecord::new(id.clone(), body, self.secrets);
         if let Some(identity) = self.identity {
-            record.body.insert("identity".to_owned(), identity);
+            record.set("identity", identity);
         }
         self.unknown.keep(&mut record, before)?;
         let present =
@@ -263,11 +260,10 @@ impl Wanted {
         {
             let rule =
                 "is settled when a service is created; delete it and create it anew to change it";
-            return Err(invalid("properties.enableDataResidency", rule));
+            return Err(Error::invalid("properties.enableDataResidency", rule));
         }
         if let Some(residency) = present.or(self.residency) {
-            let properties = record.properties_mut();
-            properties.insert("enableDataResidency".to_owned(), residency.into());
+            record.set_property("enableDataResidency", residency);
         }
         policies::store(&mut record, self.policies, before)?;
         Ok(record)

@@ -15,7 +15,7 @@ const END: &str = "-----END CERTIFICATE-----";
 const NO_CERTIFICATE: &str = "must be one X.509 certificate: PEM text, or DER or PEM in base64";
 
 /// What is told of a certificate.
-pub(super) struct Facts {
+pub(super) struct CertificateFacts {
     pub(super) subject: String,
     /// Seconds since the Unix epoch.
     pub(super) expiry: i64,
@@ -68,13 +68,13 @@ fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 }
 
 /// What stands in a certificate; nothing if it is none.
-pub(super) fn facts(der: &[u8]) -> Option<Facts> {
+pub(super) fn facts(der: &[u8]) -> Option<CertificateFacts> {
     let certificate = parse(der)?;
     let mut thumbprint = String::new();
     for byte in digest(&SHA1_FOR_LEGACY_USE_ONLY, der).as_ref() {
         write!(thumbprint, "{byte:02X}").expect("a String takes everything");
     }
-    Some(Facts {
+    Some(CertificateFacts {
         subject: certificate.subject().to_string(),
         expiry: certificate.validity().not_after.timestamp(),
         thumbprint,

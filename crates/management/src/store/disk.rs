@@ -5,10 +5,13 @@
 //! and secrets. Table `operations`: an operation's id -> its sealed JSON. A change is one transaction, which
 //! redb makes durable as a whole or not at all.
 
-use super::Change;
-use super::record::Record;
-use crate::operations::Operation;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use super::operation::ArmOperation;
+use super::record::ResourceRecord;
+use super::state::StoreChange;
+use super::stored_record::StoredRecord;
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -82,13 +85,13 @@ pub enum StoreError {
 }
 
 /// The open file. One process at a time has it.
-pub(crate) struct Disk {
+pub(crate) struct StoreFile {
     database: Database,
     key: SealKey,
     path: PathBuf,
 }
 
-impl Disk {
+impl StoreFile {
     /// Opens the file at `path`; makes it, with mode 0600, where there is none.
     pub(crate) fn open(path: &Path, key: SealKey) -> Result<Self, StoreError> {
         let failed = |step| {
@@ -218,7 +221,7 @@ impl Disk {
     }
 
     /// Gives everything, as changes to an empty state.
-    pub(crate) fn load(&self, mut take: impl FnMut(Change)) -> Result<(), StoreError> {
+    pub(crate) fn load(&self, mut take: impl FnMut(StoreChange)) -> Result<(), StoreError> {
         let step = "reading";
         let failed = |error: redb::Error| self.database(step)(error);
         let transaction = self.database.begin_read();
@@ -235,11 +238,13 @@ impl Disk {
         Ok(())
     }
 
-    fn read(&self, key: &str, sealed: &[u8]) -> Result<Change, StoreError> {
+    fn read(&self, key: &str, sealed: &[u8]) -> Result<StoreChange, StoreError> {
         let plain = self.open_value(key, sealed)?;
-        let change = match Record::read(&plain) {
-            Some(record) if record.id.key() == key => Some(Change::Put(record)),
-            _ => Operation::read(&plain).map(Change::Note),
+        let change = match ResourceRecord::read(&plain) {
+            Some(record) if record.id.key() == key => {
+                StoredRecord::of(&plain).map(|record| StoreChange::Put(key.into(), record))
+            }
+            _ => ArmOperation::read(&plain).map(StoreChange::Note),
         };
         change.ok_or_else(|| StoreError::Malformed {
             path: self.path.clone(),
@@ -248,35 +253,32 @@ impl Disk {
     }
 
     /// Writes changes in one transaction; on disk when this returns.
-    pub(crate) fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+    pub(crate) fn commit(&self, changes: &[StoreChange]) -> Result<(), StoreError> {
         let mut records = Vec::new();
         let mut operations = Vec::new();
         for change in changes {
             match change {
-                Change::Put(record) => {
-                    let value = self.seal(&record.id.key(), &record.write())?;
-                    records.push((record.id.key(), Some(value)));
+                StoreChange::Put(key, record) => {
+                    records.push((&**key, Some(self.seal(key, record.written())?)));
                 }
-                Change::Remove(key) => records.push((key.clone(), None)),
-                Change::Note(operation) => {
+                StoreChange::Remove(key) => records.push((key, None)),
+                StoreChange::Note(operation) => {
                     let key = operation.id.to_string();
                     let value = self.seal(&key, &operation.write())?;
                     operations.push((key, Some(value)));
                 }
-                Change::Forget(id) => operations.push((id.to_string(), None)),
+                StoreChange::Forget(id) => operations.push((id.to_string(), None)),
             }
         }
         let written = (|| -> Result<_, redb::Error> {
             let transaction = self.database.begin_write()?;
-            for (table, entries) in [(RECORDS, &records), (OPERATIONS, &operations)] {
-                let mut table = transaction.open_table(table)?;
-                for (key, value) in entries {
-                    match value {
-                        Some(value) => drop(table.insert(key.as_str(), value.as_slice())?),
-                        None => drop(table.remove(key.as_str())?),
-                    }
-                }
-            }
+            let operations = operations.iter().map(|(key, value)| (key.as_str(), value));
+            write(
+                &transaction,
+                RECORDS,
+                records.iter().map(|(key, value)| (*key, value)),
+            )?;
+            write(&transaction, OPERATIONS, operations)?;
             transaction.commit()?;
             Ok(())
         })();
@@ -302,6 +304,22 @@ impl Disk {
             reason,
         }
     }
+}
+
+/// Puts values into a table, sealed; takes away those that are none.
+fn write<'a>(
+    transaction: &WriteTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    entries: impl Iterator<Item = (&'a str, &'a Option<Vec<u8>>)>,
+) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(table)?;
+    for (key, value) in entries {
+        match value {
+            Some(value) => drop(table.insert(key, value.as_slice())?),
+            None => drop(table.remove(key)?),
+        }
+    }
+    Ok(())
 }
 
 /// A file that is not in its folder yet would be gone after a loss of power.

@@ -1,15 +1,14 @@
 //! Secrets in members that nobody knows: taken out of what is shown, and found again by their masks.
 
-use super::record::Record;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use twinroute_model::secret::Secret;
 
 /// Takes what looks like a secret out of the value of `member`, which stands at `pointer`, and puts it into `secrets`;
-/// what may be a mask of a secret of `present`, too.
+/// what may be a mask of one of `present`, too.
 pub(super) fn hide(
     secrets: &mut BTreeMap<String, Secret>,
-    present: Option<&Record>,
+    present: Option<&BTreeMap<String, Secret>>,
     member: &str,
     value: &mut Value,
     pointer: &str,
@@ -26,7 +25,7 @@ pub(super) fn escaped(name: &str) -> String {
 /// Texts that look like secrets, as they are taken out of a value by their pointers.
 struct HiddenTexts<'a> {
     secrets: &'a mut BTreeMap<String, Secret>,
-    present: Option<&'a Record>,
+    present: Option<&'a BTreeMap<String, Secret>>,
 }
 
 impl HiddenTexts<'_> {
@@ -53,10 +52,7 @@ impl HiddenTexts<'_> {
 
     /// Whether a read may have shown this in place of what is stored there, or elsewhere in the same list.
     fn is_mask(&self, text: &str, pointer: &str) -> bool {
-        let stored = self
-            .present
-            .into_iter()
-            .flat_map(|present| present.secrets.keys());
+        let stored = self.present.into_iter().flat_map(BTreeMap::keys);
         let mut stored =
             stored.filter(|stored| without_indexes(stored).eq(without_indexes(pointer)));
         Secret::new(text).is_masked() && stored.next().is_some()

@@ -1,6 +1,6 @@
 //! Secrets that a body keeps by sending back their masks.
 
-use super::record::Record;
+use super::record::ResourceRecord;
 use crate::arm::error::Error;
 use std::collections::BTreeMap;
 use twinroute_model::secret::Secret;
@@ -18,7 +18,7 @@ impl KeptSecrets {
     ///
     /// # Errors
     /// [`Error::Conflict`]: a mask must not bring back a key that was replaced meanwhile.
-    pub(crate) fn check(&self, present: Option<&Record>) -> Result<(), Error> {
+    pub(crate) fn check(&self, present: Option<&ResourceRecord>) -> Result<(), Error> {
         let same = |(pointer, secret): (&String, &Secret)| {
             present.is_some_and(|present| present.secrets.get(pointer) == Some(secret))
         };

@@ -3,13 +3,13 @@
 //! A secret is never in `body`, so whatever is rendered from `body` cannot show one.
 
 use super::hidden::{counterpart, escaped, hide};
+use super::wiped_json;
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
-use crate::arm::json::Object;
+use crate::arm::json::BodyObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::LazyLock;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::secret::Secret;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 /// A resource.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct ResourceRecord {
     pub(crate) id: ResourceId,
     /// Members beside `id`, `name` and `type`, without any secret.
     pub(crate) body: Map<String, Value>,
@@ -27,7 +27,7 @@ pub(crate) struct Record {
 
 /// A record as it is written, before it is sealed.
 #[derive(Deserialize)]
-struct Written {
+struct ReadRecord {
     id: String,
     body: Map<String, Value>,
     #[serde(default)]
@@ -36,33 +36,32 @@ struct Written {
 
 /// The same, borrowed.
 #[derive(Serialize)]
-struct Writing<'a> {
+struct WrittenRecord<'a> {
     id: String,
     body: &'a Map<String, Value>,
     secrets: BTreeMap<&'a str, &'a str>,
 }
 
-/// Counts what is written.
-struct Counted(usize);
-
-impl io::Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Record {
+impl ResourceRecord {
     pub(crate) fn new(
         id: ResourceId,
         body: Map<String, Value>,
         secrets: BTreeMap<String, Secret>,
     ) -> Self {
         Self { id, body, secrets }
+    }
+
+    /// A resource group of which nobody has said anything.
+    pub(crate) fn group(id: ResourceId) -> Self {
+        let properties = json!({ "provisioningState": "Succeeded" });
+        let body = json!({ "location": "westus2", "tags": null, "properties": properties });
+        Self::public(id, body)
+    }
+
+    /// A resource without secrets; `body` is an object.
+    pub(crate) fn public(id: ResourceId, mut body: Value) -> Self {
+        let body = body.as_object_mut().map(std::mem::take);
+        Self::new(id, body.unwrap_or_default(), BTreeMap::new())
     }
 
     /// The body as readers see it, before masks and computed members.
@@ -112,7 +111,8 @@ impl Record {
     ) -> Result<(), Error> {
         let pointer = format!("{pointer}/{}", escaped(member));
         let mut value = value.clone();
-        hide(&mut self.secrets, present, member, &mut value, &pointer);
+        let stored = present.map(|present| &present.secrets);
+        hide(&mut self.secrets, stored, member, &mut value, &pointer);
         let mut body = Value::Object(std::mem::take(&mut self.body));
         put(&mut body, &pointer, value);
         for (at, secret) in &mut self.secrets {
@@ -126,9 +126,9 @@ impl Record {
                 present.secrets.get(&place)
             });
             let stored = stored.filter(|stored| secret.is_mask_of(stored));
-            *secret = stored.cloned().ok_or_else(|| Error::Invalid {
-                target: at.trim_start_matches('/').replace('/', "."),
-                rule: "is a mask, and no secret is stored there; send the secret".to_owned(),
+            *secret = stored.cloned().ok_or_else(|| {
+                let rule = "is a mask, and no secret is stored there; send the secret";
+                Error::invalid(at.trim_start_matches('/').replace('/', "."), rule)
             })?;
         }
         if let Value::Object(members) = body {
@@ -180,8 +180,18 @@ impl Record {
     }
 
     pub(crate) fn set_state(&mut self, state: &str) {
+        self.set_property("provisioningState", state);
+    }
+
+    /// Sets a member at the top.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.body.insert(name.to_owned(), value.into());
+    }
+
+    /// Sets a member of `properties`.
+    pub(crate) fn set_property(&mut self, name: &str, value: impl Into<Value>) {
         let properties = self.properties_mut();
-        properties.insert("provisioningState".to_owned(), state.into());
+        properties.insert(name.to_owned(), value.into());
     }
 
     /// A text at the top, such as `location`.
@@ -192,23 +202,18 @@ impl Record {
     /// As it is stored; zeroed when it is dropped.
     pub(crate) fn write(&self) -> Zeroizing<Vec<u8>> {
         let secrets = self.secrets.iter();
-        let written = Writing {
+        let written = WrittenRecord {
             id: self.id.to_string(),
             body: &self.body,
             secrets: secrets
                 .map(|(pointer, secret)| (pointer.as_str(), secret.expose()))
                 .collect(),
         };
-        // Of a buffer that outgrows its place a copy stays behind, which nobody zeroes.
-        let mut counted = Counted(0);
-        serde_json::to_writer(&mut counted, &written).expect("values and texts are JSON");
-        let mut bytes = Zeroizing::new(Vec::with_capacity(counted.0));
-        serde_json::to_writer(&mut *bytes, &written).expect("values and texts are JSON");
-        bytes
+        wiped_json::write(&written)
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let written: Written = serde_json::from_slice(bytes).ok()?;
+        let written: ReadRecord = serde_json::from_slice(bytes).ok()?;
         let secrets = written.secrets;
         let id = ResourceId::parse(&written.id)?;
         Some(Self::new(id, written.body, secrets))
@@ -236,7 +241,7 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
 }
 
 /// `systemData` after a change by `caller`.
-pub(crate) fn system_data(before: Option<&Record>, caller: &str, now: Timestamp) -> Value {
+pub(crate) fn system_data(before: Option<&ResourceRecord>, caller: &str, now: Timestamp) -> Value {
     let now = now.rfc3339();
     let before = before.and_then(|record| record.body.get("systemData"));
     let kept = |name: &str, new: &str| {
@@ -257,7 +262,7 @@ pub(crate) fn system_data(before: Option<&Record>, caller: &str, now: Timestamp)
 ///
 /// # Errors
 /// When a tag is no text.
-pub(crate) fn tags(body: &Object<'_>) -> Result<Value, Error> {
+pub(crate) fn tags(body: &BodyObject<'_>) -> Result<Value, Error> {
     let tags = body.object("tags")?;
     let mut map = Map::new();
     for (name, value) in tags.members() {

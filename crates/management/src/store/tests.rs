@@ -1,5 +1,6 @@
 use super::*;
-use crate::operations::Step;
+use crate::arm::id::ResourceId;
+use crate::store::operation::{ArmOperation, OperationStep};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
@@ -7,20 +8,20 @@ use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
 
 fn id(name: &str) -> ResourceId {
-    ResourceId::top(Kind::Instance, "s", "g", "twins").child(Kind::Endpoint, name)
+    ResourceId::top(ResourceKind::Instance, "s", "g", "twins").child(ResourceKind::Endpoint, name)
 }
 
-fn record(name: &str, secret: &str) -> Record {
+fn record(name: &str, secret: &str) -> ResourceRecord {
     let body = Map::from_iter([(
         "properties".to_owned(),
         json!({ "endpointType": "EventGrid" }),
     )]);
     let secrets = BTreeMap::from([("/properties/accessKey1".to_owned(), Secret::new(secret))]);
-    Record::new(id(name), body, secrets)
+    ResourceRecord::new(id(name), body, secrets)
 }
 
-fn put(store: &Store, name: &str, secret: &str) {
-    let change = Change::Put(record(name, secret));
+fn put(store: &RecordStore, name: &str, secret: &str) {
+    let change = StoreChange::put(&record(name, secret));
     store.change(|_| Ok((vec![change], ()))).unwrap();
 }
 
@@ -28,8 +29,8 @@ fn key(byte: u8) -> SealKey {
     SealKey::new(&[byte; 32])
 }
 
-fn open(path: &std::path::Path, byte: u8) -> Result<Store, disk::StoreError> {
-    Store::on_disk(Disk::open(path, key(byte))?)
+fn open(path: &std::path::Path, byte: u8) -> Result<RecordStore, disk::StoreError> {
+    RecordStore::on_disk(StoreFile::open(path, key(byte))?)
 }
 
 #[test]
@@ -39,11 +40,15 @@ fn what_was_stored_is_there_again_and_cannot_be_read_in_the_file() {
     let store = open(&path, 1).unwrap();
     put(&store, "Hub", "marked-secret");
     put(&store, "gone", "x");
-    let removed = Change::Remove(id("gone").key());
-    let operation = Operation::begin(&id("Hub"), Step::Create, Timestamp::from_unix_millis(0));
+    let removed = StoreChange::Remove(id("gone").key());
+    let operation = ArmOperation::begin(
+        &id("Hub"),
+        OperationStep::Create,
+        Timestamp::from_unix_millis(0),
+    );
     let noted = operation.id;
     store
-        .change(|_| Ok((vec![removed, Change::Note(operation)], ())))
+        .change(|_| Ok((vec![removed, StoreChange::Note(operation)], ())))
         .unwrap();
     assert!(matches!(
         open(&path, 1).err(),
@@ -81,14 +86,14 @@ fn another_key_opens_nothing_and_says_so() {
 
 #[test]
 fn what_is_refused_changes_nothing_and_tells_nobody() {
-    let store = Store::in_memory();
+    let store = RecordStore::in_memory();
     let changes = store.changes();
     let refused: Result<(), Error> = store.change(|_| Err(Error::MissingApiVersion));
     assert!(refused.is_err() && !changes.has_changed().unwrap());
     put(&store, "a", "x");
     assert!(changes.has_changed().unwrap());
-    let mirror = Store::mirror("definitions come from files");
-    let change = Change::Put(record("a", "x"));
+    let mirror = RecordStore::mirror("definitions come from files");
+    let change = StoreChange::put(&record("a", "x"));
     let refused = mirror.change(|_| Ok((vec![change], ()))).unwrap_err();
     assert_eq!(refused.code(), "ScopeLocked");
     mirror.show(vec![record("b", "x")]);
@@ -97,12 +102,13 @@ fn what_is_refused_changes_nothing_and_tells_nobody() {
 
 #[test]
 fn ranges_go_on_behind_what_was_seen() {
-    let store = Store::in_memory();
+    let store = RecordStore::in_memory();
     for name in ["c", "a", "B"] {
         put(&store, name, "x");
     }
     let state = store.read();
-    let prefix = ResourceId::top(Kind::Instance, "s", "g", "TWINS").children(Kind::Endpoint);
+    let prefix =
+        ResourceId::top(ResourceKind::Instance, "s", "g", "TWINS").children(ResourceKind::Endpoint);
     let names = |after: Option<&str>| -> Vec<String> {
         state
             .range(&prefix, after)
@@ -111,6 +117,21 @@ fn ranges_go_on_behind_what_was_seen() {
     };
     assert_eq!(names(None), ["a", "B", "c"]);
     assert_eq!(names(Some(&format!("{prefix}b"))), ["c"]);
-    assert_eq!(state.kind(Kind::Endpoint).count(), 3);
-    assert_eq!(state.kind(Kind::Instance).count(), 0);
+    assert_eq!(state.kind(ResourceKind::Endpoint).count(), 3);
+    assert_eq!(state.kind(ResourceKind::Instance).count(), 0);
+}
+
+#[test]
+fn a_record_is_written_once_for_disk_and_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.redb"), 1).unwrap();
+    let change = StoreChange::put(&record("hub", "x"));
+    let StoreChange::Put(key, written) = &change else {
+        unreachable!("it was put");
+    };
+    let (key, place) = (key.to_string(), written.written().as_ptr());
+    store.change(|_| Ok((vec![change], ()))).unwrap();
+    let state = store.read();
+    let (_, stored) = state.stored(&key, None).next().unwrap();
+    assert_eq!(stored.written().as_ptr(), place);
 }

@@ -1,8 +1,10 @@
 //! Members that nobody knows: kept in the record and shown again, so that none is dropped in silence.
 
-use super::record::Record;
+use super::hidden::escaped;
+use super::record::ResourceRecord;
 use crate::arm::error::Error;
-use crate::arm::json::Object;
+use crate::arm::identity;
+use crate::arm::json::BodyObject;
 use serde_json::Value;
 use twinroute_model::json::wipe;
 
@@ -40,7 +42,7 @@ impl UnknownMembers {
     ///
     /// # Errors
     /// As [`Self::add`], and when `properties` is no object.
-    pub(crate) fn of(body: &Object<'_>, properties: &[&str]) -> Result<Self, Error> {
+    pub(crate) fn of(body: &BodyObject<'_>, properties: &[&str]) -> Result<Self, Error> {
         let mut unknown = Self::default();
         unknown.add("", body, TOP)?;
         unknown.add("/properties", &body.object("properties")?, properties)?;
@@ -54,16 +56,14 @@ impl UnknownMembers {
     pub(crate) fn add(
         &mut self,
         pointer: &str,
-        object: &Object<'_>,
+        object: &BodyObject<'_>,
         known: &[&str],
     ) -> Result<(), Error> {
         for (name, _) in object.unknown(known) {
             let mut known = known.iter();
             if let Some(known) = known.find(|known| known.eq_ignore_ascii_case(name)) {
-                return Err(Error::Invalid {
-                    target: object.path(name),
-                    rule: format!("is not known here; did you mean `{known}`?"),
-                });
+                let rule = format!("is not known here; did you mean `{known}`?");
+                return Err(Error::invalid(object.path(name), rule));
             }
         }
         let members = object.unknown(known);
@@ -73,11 +73,30 @@ impl UnknownMembers {
         Ok(())
     }
 
+    /// Those of `identity` in a resource's body, and of each of its user-assigned ones.
+    ///
+    /// # Errors
+    /// As [`Self::add`], and when one is no object.
+    pub(crate) fn add_identity(&mut self, body: &BodyObject<'_>) -> Result<(), Error> {
+        let found = body.object("identity")?;
+        self.add("/identity", &found, identity::KNOWN)?;
+        let users = found.object(identity::USERS)?;
+        for (name, _) in users.members() {
+            let pointer = format!("/identity/{}/{}", identity::USERS, escaped(name));
+            self.add(&pointer, &users.object(name)?, identity::USER_KNOWN)?;
+        }
+        Ok(())
+    }
+
     /// Puts them into a record.
     ///
     /// # Errors
     /// When a mask stands where `present` has no secret.
-    pub(crate) fn keep(&self, record: &mut Record, present: Option<&Record>) -> Result<(), Error> {
+    pub(crate) fn keep(
+        &self,
+        record: &mut ResourceRecord,
+        present: Option<&ResourceRecord>,
+    ) -> Result<(), Error> {
         for (pointer, name, value) in &self.0 {
             record.keep_unknown(pointer, name, value, present)?;
         }

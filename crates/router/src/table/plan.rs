@@ -64,6 +64,9 @@ impl TablePlanner<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Vec<PlannedInstance>, Faults> {
         let mut faults = check_settings(definitions, self.custom, warnings);
+        if let Some(folder) = &definitions.folder {
+            warnings.extend(folder.unread());
+        }
         let mut planned = Vec::new();
         let empty;
         let has_default = definitions

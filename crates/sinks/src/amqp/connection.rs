@@ -21,7 +21,7 @@ use fe2o3_amqp_types::primitives::{Symbol, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_outgoing::tunnel::{Io, Way};
+use twinroute_outgoing::tunnel::{self, ByteStream, ProxyUse};
 use twinroute_router::sink::EndpointFault;
 
 /// We end a connection that is silent for this long; the peer then sends heartbeats.
@@ -79,7 +79,7 @@ impl Link {
 
     async fn open_over(
         target: &AmqpTarget,
-        stream: Severable<Box<dyn Io>>,
+        stream: Severable<Box<dyn ByteStream>>,
         tokens: Option<(Tokens, Token)>,
     ) -> Result<(Sender, Option<Cbs>, SessionHandle<()>, ConnectionHandle<()>), EndpointFault> {
         let mut connection = open_connection(target, stream).await?;
@@ -162,22 +162,22 @@ fn seen(cut: &Cut, fault: EndpointFault) -> EndpointFault {
     }
 }
 
-async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn Io>, EndpointFault> {
+async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, EndpointFault> {
     let (outgoing, entity) = (&target.outgoing, &target.entity);
-    let way = match target.transport {
+    let proxy_use = match target.transport {
         // An HTTP proxy is for port 443.
-        AmqpTransport::Tcp => Way::Direct,
-        AmqpTransport::Websocket => Way::Proxied,
+        AmqpTransport::Tcp => ProxyUse::Never,
+        AmqpTransport::Websocket => ProxyUse::Allowed,
     };
     let port = entity.port(target.transport);
     let stream = match &target.dial {
         Dial::Network => {
-            let dialled = outgoing.dial(entity.host(), port, way).await;
+            let dialled = tunnel::dial(outgoing, entity.host(), port, proxy_use).await;
             let stream = dialled.map_err(|error| dial_fault(&error))?;
             match entity.plain() {
                 true => stream,
                 false => {
-                    let secured = outgoing.secure(entity.host(), stream).await;
+                    let secured = tunnel::secure(outgoing, entity.host(), stream).await;
                     secured.map_err(|error| dial_fault(&error))?
                 }
             }
@@ -204,7 +204,7 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn Io>, EndpointFault> 
 
 async fn open_connection(
     target: &AmqpTarget,
-    stream: Severable<Box<dyn Io>>,
+    stream: Severable<Box<dyn ByteStream>>,
 ) -> Result<ConnectionHandle<()>, EndpointFault> {
     Connection::builder()
         .container_id(target.container_id.as_str())

@@ -11,19 +11,19 @@ use fe2o3_amqp::{connection, session};
 use fe2o3_amqp_types::definitions::{Error as AmqpError, ErrorCondition};
 use fe2o3_amqp_types::primitives::Symbol;
 use fe2o3_amqp_types::sasl::SaslCode;
-use twinroute_outgoing::{failure_text, tunnel};
+use twinroute_outgoing::failure_text;
+use twinroute_outgoing::tunnel::TunnelError;
 use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
 
 /// The fault behind a stream that could not be opened.
-pub(crate) fn dial_fault(error: &tunnel::Error) -> EndpointFault {
-    use tunnel::Error;
+pub(crate) fn dial_fault(error: &TunnelError) -> EndpointFault {
     let code = match error {
-        Error::Connect(_) => "connect",
-        Error::ConnectTimeout => "connect-timeout",
-        Error::Name(_) | Error::Tls(_) => "tls",
-        Error::TlsTimeout => "tls-timeout",
+        TunnelError::Connect(_) => "connect",
+        TunnelError::ConnectTimeout => "connect-timeout",
+        TunnelError::Name(_) | TunnelError::Tls(_) => "tls",
+        TunnelError::TlsTimeout => "tls-timeout",
         // Never unauthorized: that would be the endpoint's credential.
-        Error::Proxy { .. } => "proxy",
+        TunnelError::Proxy { .. } => "proxy",
     };
     status::unreachable(code, failure_text(error))
 }

@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use twinroute_model::clock::Timestamp;
-use twinroute_outgoing::tunnel::Io;
+use twinroute_outgoing::tunnel::ByteStream;
 use twinroute_router::sink::{EndpointFault, Reason};
 
 const PATH: &str = "/$servicebus/websocket";
@@ -58,7 +58,7 @@ pub(super) enum Scheme {
 ///
 /// Dropping the future drops the stream.
 pub(super) async fn connect(
-    stream: Box<dyn Io>,
+    stream: Box<dyn ByteStream>,
     scheme: Scheme,
     host: &str,
     port: u16,
@@ -122,12 +122,12 @@ fn handshake_fault(error: &tungstenite::Error, now: Timestamp) -> EndpointFault 
 /// The bytes within a WebSocket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    socket: WebSocketStream<Box<dyn Io>>,
+    socket: WebSocketStream<Box<dyn ByteStream>>,
     unread: Bytes,
 }
 
 impl Socket {
-    pub(super) fn of(socket: WebSocketStream<Box<dyn Io>>) -> Self {
+    pub(super) fn of(socket: WebSocketStream<Box<dyn ByteStream>>) -> Self {
         Self {
             socket,
             unread: Bytes::new(),

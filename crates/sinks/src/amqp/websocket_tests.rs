@@ -28,7 +28,7 @@ pub(super) async fn serve(stream: DuplexStream, broker: Arc<Broker>) {
         headers.insert("sec-websocket-protocol", subprotocol.clone());
         Ok(response)
     };
-    let stream: Box<dyn twinroute_outgoing::tunnel::Io> = Box::new(stream);
+    let stream: Box<dyn twinroute_outgoing::tunnel::ByteStream> = Box::new(stream);
     let socket = tokio_tungstenite::accept_hdr_async(stream, upgrade);
     broker.serve(Socket::of(socket.await.unwrap())).await;
 }

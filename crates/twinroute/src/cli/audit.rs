@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use twinroute_listen::audit::{By, Entry, Follow, Found, Outcome, Report, verify};
+use twinroute_audit::{
+    AuditEntry, AuditFinding, AuditReader, AuditReport, CallerProof, ChangeOutcome, verify,
+};
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
 use twinroute_model::visible::one_line;
 
@@ -107,9 +109,9 @@ fn check(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.problems.is_empty())))
 }
 
-fn verdict(folder: &Path, report: &Report) -> String {
+fn verdict(folder: &Path, report: &AuditReport) -> String {
     let mut text = format!("audit log {}: ", folder.display());
-    let Report {
+    let AuditReport {
         entries,
         first,
         last,
@@ -142,13 +144,13 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
             Timestamp::from_unix_millis(SystemClock.now().unix_millis().saturating_sub(millis))
         }
     });
-    let mut follow = Follow::new(folder);
-    let mut shown: VecDeque<(Box<Entry>, String)> = VecDeque::new();
+    let mut follow = AuditReader::new(folder);
+    let mut shown: VecDeque<(Box<AuditEntry>, String)> = VecDeque::new();
     let (mut entries, mut fitting, mut unreadable) = (0_u64, 0_u64, 0_u64);
     follow
         .more(&mut |found| match found {
-            Found::Unreadable { .. } => unreadable += 1,
-            Found::Entry(entry, line) => {
+            AuditFinding::Unreadable { .. } => unreadable += 1,
+            AuditFinding::Entry(entry, line) => {
                 entries += 1;
                 if !fits(&entry, from, options) {
                     return;
@@ -188,10 +190,10 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         let mut came = Vec::new();
         follow
             .more(&mut |found| match found {
-                Found::Entry(entry, line) if fits(&entry, from, options) => {
+                AuditFinding::Entry(entry, line) if fits(&entry, from, options) => {
                     came.push(format_row(&entry, line, options));
                 }
-                Found::Entry(..) | Found::Unreadable { .. } => {}
+                AuditFinding::Entry(..) | AuditFinding::Unreadable { .. } => {}
             })
             .context("the audit log")?;
         for line in came {
@@ -200,7 +202,7 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn fits(entry: &Entry, from: Option<Timestamp>, options: &Options) -> bool {
+fn fits(entry: &AuditEntry, from: Option<Timestamp>, options: &Options) -> bool {
     let at = Timestamp::parse_rfc3339(&entry.at);
     let in_time = from.is_none_or(|from| at.is_some_and(|at| at >= from));
     let has = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
@@ -223,26 +225,26 @@ fn fits(entry: &Entry, from: Option<Timestamp>, options: &Options) -> bool {
 const HEADINGS: &str = "     n  when                      outcome   who (known by)        from                   \
                         operation                              resource";
 
-fn format_row(entry: &Entry, line: String, options: &Options) -> String {
+fn format_row(entry: &AuditEntry, line: String, options: &Options) -> String {
     if options.json {
         return line;
     }
     row(entry)
 }
 
-fn row(entry: &Entry) -> String {
+fn row(entry: &AuditEntry) -> String {
     let outcome = match entry.outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Refused => "refused",
-        Outcome::Failed => "failed",
+        ChangeOutcome::Accepted => "accepted",
+        ChangeOutcome::Refused => "refused",
+        ChangeOutcome::Failed => "failed",
     };
     let by = match entry.who.by {
-        By::Token => "token",
-        By::Jwt => "jwt",
-        By::Certificate => "certificate",
-        By::Anonymous => "anonymous",
-        By::Nobody => "not known",
-        By::Command => "command",
+        CallerProof::Token => "token",
+        CallerProof::Jwt => "jwt",
+        CallerProof::Certificate => "certificate",
+        CallerProof::Anonymous => "anonymous",
+        CallerProof::Nobody => "not known",
+        CallerProof::Command => "command",
     };
     let who = format!("{} ({by})", shortened(&entry.who.name));
     let mut text = format!(
@@ -292,14 +294,14 @@ mod tests {
 
     #[test]
     fn a_report_is_told() {
-        let mut report = Report {
+        let mut report = AuditReport {
             entries: 2,
             first: 1,
             last: 2,
             hash: "ab".to_owned(),
             problems: Vec::new(),
         };
-        let told = |report: &Report| verdict(Path::new("/x"), report);
+        let told = |report: &AuditReport| verdict(Path::new("/x"), report);
         assert_eq!(
             told(&report),
             "audit log /x: nothing was changed, taken out or put in\n\

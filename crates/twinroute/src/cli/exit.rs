@@ -24,8 +24,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
+use twinroute_audit::AuditError;
 use twinroute_listen::BindError;
-use twinroute_listen::audit::AuditError;
 use twinroute_management::StoreError;
 use twinroute_retry::journal::OpenError;
 

@@ -11,7 +11,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use twinroute_listen::audit::Change;
+use twinroute_audit::AuditedChange;
 use twinroute_model::clock::SystemClock;
 use twinroute_retry::journal::storage::Folder;
 use twinroute_retry::journal::{self, Sealing};
@@ -58,7 +58,7 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
             let sealing = sealing(path, config.as_deref())?;
             if let Some(config) = config {
                 let audit = auditing::open(&Loaded::read(config)?)?;
-                let repair = Change::step("journal/repair", path.display().to_string());
+                let repair = AuditedChange::step("journal/repair", path.display().to_string());
                 audit.accept(&auditing::author(), &[repair])?;
             }
             let folder = Folder::existing(path).with_context(|| path.display().to_string())?;

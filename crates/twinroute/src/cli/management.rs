@@ -12,8 +12,8 @@ use serde_json::Value;
 use std::io::{IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use twinroute_listen::audit::Change;
-use twinroute_management::{Existing, ImportError, Imported, Secrets};
+use twinroute_audit::AuditedChange;
+use twinroute_management::{ExistingResources, ExportedSecrets, ImportError, ImportOutcome};
 
 /// No document is larger.
 const DOCUMENT_BYTES_MAX: u64 = 1 << 30;
@@ -65,8 +65,8 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     match step {
         Step::Export { with_secrets, .. } => {
             let secrets = match with_secrets {
-                true => Secrets::Revealed,
-                false => Secrets::Masked,
+                true => ExportedSecrets::Revealed,
+                false => ExportedSecrets::Masked,
             };
             export(&loaded, secrets)?;
         }
@@ -77,8 +77,8 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             ..
         } => {
             let existing = match replace {
-                true => Existing::Replace,
-                false => Existing::Keep,
+                true => ExistingResources::Replace,
+                false => ExistingResources::Keep,
             };
             let imported = import(&loaded, document, existing).await?;
             if *json {
@@ -101,7 +101,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
+fn export(loaded: &Loaded, secrets: ExportedSecrets) -> anyhow::Result<()> {
     let store = serving::store_file(loaded);
     if !store.exists() {
         bail!(
@@ -110,13 +110,13 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
         );
     }
     let management = serving::offline(loaded)?;
-    if secrets == Secrets::Revealed {
-        let shown = Change::step("store/export-with-secrets", store.display().to_string());
+    if secrets == ExportedSecrets::Revealed {
+        let shown = AuditedChange::step("store/export-with-secrets", store.display().to_string());
         let audit = management.audit();
         audit.accept(&auditing::author(), &[shown])?;
     }
     let document = management.export(secrets);
-    if secrets == Secrets::Revealed {
+    if secrets == ExportedSecrets::Revealed {
         let what = if std::io::stdout().is_terminal() {
             "warning: these are secrets in the clear"
         } else {
@@ -128,7 +128,11 @@ fn export(loaded: &Loaded, secrets: Secrets) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn import(loaded: &Loaded, file: &Path, existing: Existing) -> anyhow::Result<Imported> {
+async fn import(
+    loaded: &Loaded,
+    file: &Path,
+    existing: ExistingResources,
+) -> anyhow::Result<ImportOutcome> {
     let document = document(file)?;
     let management = serving::offline(loaded)?;
     let imported = management
@@ -174,7 +178,7 @@ fn document(file: &Path) -> anyhow::Result<Value> {
         .with_context(|| format!("the document {}", file.display()))
 }
 
-fn import_summary(imported: &Imported) -> String {
+fn import_summary(imported: &ImportOutcome) -> String {
     let mut text = format!(
         "imported: {} new, {} replaced, {} kept as they were\n",
         imported.created.len(),
@@ -221,9 +225,9 @@ mod tests {
 
     #[test]
     fn counts_are_told() {
-        let mut imported = Imported {
+        let mut imported = ImportOutcome {
             created: vec!["/a".to_owned()],
-            ..Imported::default()
+            ..ImportOutcome::default()
         };
         assert_eq!(
             import_summary(&imported),

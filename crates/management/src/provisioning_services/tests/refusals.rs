@@ -1,7 +1,7 @@
 //! What is refused, in whose words.
 
 use super::*;
-use crate::operations::Step;
+use crate::store::operation::OperationStep;
 
 /// Each of these properties must be refused with this text.
 async fn check_properties<const N: usize>(cases: [(Value, &str); N]) {
@@ -272,7 +272,7 @@ async fn refusals_of_arm_keep_its_shape() {
 #[tokio::test]
 async fn one_operation_runs_at_a_time() {
     let (client, path) = with_service("dps1").await;
-    client.hold(&path, Step::Update);
+    client.hold(&path, OperationStep::Update);
     for reply in [
         client.put(&path, &body(&json!({}))).await,
         client.patch(&path, &json!({ "tags": { "a": "b" } })).await,
@@ -285,7 +285,7 @@ async fn one_operation_runs_at_a_time() {
 #[tokio::test]
 async fn nothing_is_made_in_a_service_that_goes() {
     let (client, path) = with_service("dps1").await;
-    client.hold(&path, Step::Delete);
+    client.hold(&path, OperationStep::Delete);
     let certificate = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
     let certificate = json!({ "properties": { "certificate": certificate.cert.pem() } });
     let state = json!({ "status": "Approved", "description": "" });

@@ -23,6 +23,9 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 /// No folder has more; a mistyped path must not read a disk.
 const FILES_MAX: usize = 100_000;
 
+/// Warnings about files that are not read.
+const UNREAD_MAX: usize = 20;
+
 /// A folder of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
@@ -79,6 +82,44 @@ impl Folder {
         // There will be no table to find these; they are named now, with all the rest.
         faults.extend(self.locate(Faults(filter_faults(&instances))).0);
         Err(Faults(faults))
+    }
+
+    /// Warnings about what looks like a definition and is not read: files in folders below `endpoints` and
+    /// `routes`, files beside instances, other spellings of `.json`. Blocks on the file system.
+    pub(crate) fn unread(&self) -> Vec<String> {
+        let mut unread = Vec::new();
+        let instances = self.root.join("instances");
+        let mut bases = vec![self.root.clone()];
+        for path in entries(&instances, &mut Vec::new()) {
+            match path.is_dir() {
+                true => bases.push(path),
+                false if looks_like_json(&path) => {
+                    unread.push(not_read(
+                        &path,
+                        "move it to `endpoints` or `routes` of its instance",
+                    ));
+                }
+                false => {}
+            }
+        }
+        for folder in bases
+            .iter()
+            .flat_map(|base| [base.join("endpoints"), base.join("routes")])
+        {
+            for path in entries(&folder, &mut Vec::new()) {
+                if path.is_dir() {
+                    let files = entries(&path, &mut Vec::new());
+                    if let Some(file) = files.iter().find(|file| looks_like_json(file)) {
+                        let way = format!("move it to {}", folder.display());
+                        unread.push(not_read(file, &way));
+                    }
+                } else if looks_like_json(&path) && !is_json(&path) {
+                    unread.push(not_read(&path, "let its name end in `.json`"));
+                }
+            }
+        }
+        unread.truncate(UNREAD_MAX);
+        unread
     }
 
     /// The file that defines a route, for a message about it.
@@ -236,6 +277,21 @@ fn read_all<Name, Item>(
     items
 }
 
+fn not_read(path: &Path, way_out: &str) -> String {
+    format!("{}: is not read: {way_out}, or rename it", path.display())
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "json")
+}
+
+/// Whether somebody may take a file for a definition.
+fn looks_like_json(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("json"))
+        && !path.is_dir()
+}
+
 fn at(path: &Path, object: &str, reason: &str) -> Fault {
     Fault {
         file: Some(path.to_owned()),
@@ -263,9 +319,11 @@ fn read_file(path: &Path) -> io::Result<String> {
 ///
 /// Hidden files are skipped: Kubernetes and editors keep theirs beside ours.
 fn json_files(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
-    let named = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
     let mut files = Vec::new();
-    for path in entries(folder, faults).into_iter().filter(named) {
+    for path in entries(folder, faults)
+        .into_iter()
+        .filter(|path| is_json(path))
+    {
         match found(&path) {
             Ok(None) => continue,
             Ok(Some(found)) if found.is_file() => {}

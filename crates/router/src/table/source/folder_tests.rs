@@ -1,4 +1,7 @@
 use super::*;
+use crate::sink::{Connect, ConnectError, Sink};
+use std::sync::Arc;
+use twinroute_model::settings::EndpointSettings;
 
 const HUB: &str = r#"{"properties":{"endpointType":"EventHub","connectionStringPrimaryKey":
     "Endpoint=sb://h;SharedAccessKeyName=r;SharedAccessKey=k;EntityPath=e"}}"#;
@@ -153,4 +156,54 @@ fn lost_watch_neighbours_that_cannot_be_read_are_faults_and_not_absent() {
     link("hub-1.json", "endpoints/.hidden.json");
     write(root.path(), "instances/notes.txt", "no instance");
     assert_eq!(read(), "");
+}
+
+/// Connects to nothing.
+struct NoSinks;
+
+impl Connect for NoSinks {
+    fn connect(&self, _: &Endpoint, _: &EndpointSettings) -> Result<Arc<dyn Sink>, ConnectError> {
+        unreachable!("there are no endpoints")
+    }
+}
+
+#[test]
+fn folders_below_routes_are_not_ignored_in_silence() {
+    let root = tempfile::tempdir().unwrap();
+    let route = r#"{"endpointName":"hub-1","filter":"true"}"#;
+    write(root.path(), "endpoints/hub-1.json", HUB);
+    write(root.path(), "endpoints/hub-2.JSON", HUB);
+    write(root.path(), "endpoints/old/hub-3.json", HUB);
+    write(root.path(), "endpoints/notes/readme.txt", "nothing of ours");
+    write(root.path(), "routes/.trash/r0.json", route);
+    write(root.path(), "routes/plant/r1.json", route);
+    write(root.path(), "instances/second/routes/plant/r2.json", route);
+    write(root.path(), "instances/third.json", "{}");
+    let folder = folder(root.path());
+    folder.read().unwrap();
+    let definitions = crate::source::Definitions {
+        folder: Some(folder),
+        ..Default::default()
+    };
+    let warnings = crate::check(&definitions, &NoSinks).unwrap();
+    let shown = warnings
+        .join("\n")
+        .replace(&root.path().display().to_string(), "D");
+    for (at, way_out) in [
+        ("endpoints/hub-2.JSON", "let its name end in `.json`"),
+        ("endpoints/old/hub-3.json", "move it to D/endpoints"),
+        ("routes/plant/r1.json", "move it to D/routes"),
+        (
+            "instances/second/routes/plant/r2.json",
+            "move it to D/instances/second/routes",
+        ),
+        (
+            "instances/third.json",
+            "move it to `endpoints` or `routes` of its instance",
+        ),
+    ] {
+        let warning = format!("D/{at}: is not read: {way_out}, or rename it");
+        assert!(shown.contains(&warning), "{shown}");
+    }
+    assert_eq!(shown.matches("is not read").count(), 5, "{shown}");
 }

@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_arm::api::{Answer, Api};
+use twinroute_arm::error::Error;
+use twinroute_arm::http;
 use twinroute_credential::token::TokenSource;
-use twinroute_management::client::api::{Answer, Api};
-use twinroute_management::client::error::Error;
-use twinroute_management::client::http;
 use twinroute_model::clock::Clock;
 use twinroute_outgoing::Outgoing;
 
@@ -50,31 +50,23 @@ impl Waiting {
 
 /// A management API that is there.
 pub(crate) struct Client {
-    api: Api,
+    pub(super) api: Api,
     pub(crate) subscription: String,
-    tokens: Option<TokenSource>,
-    http: Connections,
+    pub(super) tokens: Option<TokenSource>,
+    pub(super) http: Connections,
 }
 
 /// How to make clients for other addresses.
 #[derive(Clone)]
 pub(super) struct Connections {
     /// To management APIs, with the client's certificate.
-    outgoing: Outgoing,
-    clock: Arc<dyn Clock>,
+    pub(super) outgoing: Outgoing,
+    pub(super) clock: Arc<dyn Clock>,
     /// The socket of a server that is asked over one.
-    socket: Option<PathBuf>,
+    pub(super) socket: Option<PathBuf>,
 }
 
 impl Connections {
-    pub(super) fn new(outgoing: Outgoing, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            outgoing,
-            clock,
-            socket: None,
-        }
-    }
-
     pub(super) fn to(&self, address: &ServerAddress) -> Self {
         let socket = match address {
             ServerAddress::Unix(path) => Some(path.clone()),
@@ -105,20 +97,6 @@ impl Connections {
 }
 
 impl Client {
-    pub(super) fn new(
-        api: Api,
-        subscription: String,
-        tokens: Option<TokenSource>,
-        http: Connections,
-    ) -> Self {
-        Self {
-            api,
-            subscription,
-            tokens,
-            http,
-        }
-    }
-
     /// Where it is, for messages.
     fn url(&self) -> String {
         self.api.base().as_str().trim_end_matches('/').to_owned()

@@ -2,7 +2,7 @@
 
 use crate::cli::client_certificate;
 use std::fmt::Write as _;
-use twinroute_management::client::error::{Error, Refusal};
+use twinroute_arm::error::{Error, Refusal};
 
 /// Whether a token was sent.
 #[derive(Clone, Copy)]

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use twinroute_arm::http;
 use twinroute_credential::login::LoginMethod;
 use twinroute_credential::token::TokenSource;
-use twinroute_management::client::http;
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::secret::Secret;
 use twinroute_outgoing::Outgoing;
@@ -87,7 +87,12 @@ impl ServerOptions {
             Some(certificate) => outgoing.with_client_certificate(certificate),
             None => outgoing,
         };
-        let connections = Connections::new(outgoing, clock).to(&address);
+        let connections = Connections {
+            outgoing,
+            clock,
+            socket: None,
+        };
+        let connections = connections.to(&address);
         let api = connections.api(&address.url(), MANAGEMENT_SCOPE, tokens.as_ref());
         let api = api.context("--management-url")?;
         self.check_wire(api.base())?;
@@ -95,12 +100,12 @@ impl ServerOptions {
             ServerAddress::Unix(path) => knock_socket(path, &address).await?,
             ServerAddress::Url(_) => knock(api.base()).await?,
         }
-        Ok(Client::new(
+        Ok(Client {
             api,
-            self.subscription.clone(),
+            subscription: self.subscription.clone(),
             tokens,
-            connections,
-        ))
+            http: connections,
+        })
     }
 
     fn tokens(
