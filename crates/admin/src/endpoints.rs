@@ -74,7 +74,7 @@ impl Steer {
     }
 }
 
-/// Takes the step; answers with the endpoint's status after it, a purge with what it gave up.
+/// Takes the step; answers with the endpoint's status after it, a purge with what it discarded.
 pub(crate) fn steer(
     router: &Router,
     (instance, endpoint): (&str, &str),

@@ -47,7 +47,7 @@ pub(crate) enum Refusal {
     #[error("replay {0}: there is none of this number; GET /replays lists them")]
     UnknownReplay(u64),
     #[error(
-        "a purge gives up what waits for good: confirm it with the endpoint's name, \
+        "a purge discards the backlog for good: confirm it with the endpoint's name, \
          \"confirm\": \"{endpoint}\""
     )]
     Unconfirmed { endpoint: String },

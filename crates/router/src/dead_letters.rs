@@ -174,7 +174,7 @@ impl EndpointHandle {
         self.0.set_paused(false);
     }
 
-    /// Tries now what waits for a moment: the endpoint, parked events, the dead-letter container.
+    /// Tries now what waits for a moment: the endpoint, retrying events, the dead-letter container.
     pub fn retry_now(&self) {
         self.0.retry_now();
     }

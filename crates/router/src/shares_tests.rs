@@ -449,7 +449,7 @@ impl Model {
 
     /// Waits until everything is where it stays.
     async fn rest(&self) {
-        let up = |one: &EndpointStatus| one.queued + one.in_flight + one.parked > 0;
+        let up = |one: &EndpointStatus| one.queued + one.in_flight + one.retrying > 0;
         loop {
             let statuses = self.statuses();
             if !statuses.iter().any(|one| one.state == "healthy" && up(one)) {

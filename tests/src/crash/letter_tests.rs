@@ -164,7 +164,7 @@ fn a_dead_letter_needs_a_reason_and_a_refusal_of_its_own() {
         };
         tell(history, Endpoint::Hub, dead);
     });
-    let expect = "given up: hub-1 has 2 dead letters of events that it could have taken, and \
+    let expect = "excess dead letters: hub-1 has 2 dead letters of events that it could have taken, and \
                   refused 1 times";
     assert_eq!(two, [expect]);
 }

@@ -326,7 +326,7 @@ impl Course<'_> {
                 && row["delivered"] == delivered
                 && row["dead_lettered"] == dead
                 && row["discarded"] == json!({})
-                && ["queued", "in_flight", "parked", "unaccounted"]
+                && ["queued", "in_flight", "retrying", "unaccounted"]
                     .iter()
                     .all(|state| row[*state] == 0);
             ensure!(right, "{name}: {row}");

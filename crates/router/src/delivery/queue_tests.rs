@@ -134,7 +134,7 @@ fn without_ordering_nothing_is_held() {
 }
 
 #[test]
-fn a_parked_delivery_holds_its_twin_only() {
+fn a_retrying_delivery_holds_its_twin_only() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2, 1, 2]);
     let batch = bench.queue.take(
@@ -253,7 +253,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 #[test]
-fn ordering_may_change_while_events_are_parked() {
+fn ordering_may_change_while_events_are_retrying() {
     for (before, after) in [
         (Ordering::None, Ordering::Twin),
         (Ordering::Twin, Ordering::None),

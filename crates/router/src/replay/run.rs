@@ -228,7 +228,7 @@ impl<'a> LaneReplay<'a> {
             let Some(oldest) = self.open.front() else {
                 break;
             };
-            // Its twin may be parked for long; others need not wait for that for ever.
+            // Its twin may be retrying for long; others need not wait for that for ever.
             if timeout(PATIENCE, oldest.all()).await.is_err() {
                 return Err(StopReason("what was replayed is not delivered".to_owned()));
             }

@@ -253,7 +253,7 @@ impl Sums {
             unaccounted += endpoint.unaccounted().unsigned_abs();
             // More may arrive than was acknowledged, never less.
             unaccounted += endpoint.delivered.saturating_sub(held);
-            unaccounted += endpoint.queued + endpoint.in_flight + endpoint.parked;
+            unaccounted += endpoint.queued + endpoint.in_flight + endpoint.retrying;
         }
         text.push_str(&format!(
             "posted {posted}, accepted {}, matched no route {}, unaccounted {unaccounted}\n",

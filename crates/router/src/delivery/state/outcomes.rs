@@ -1,4 +1,4 @@
-//! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
+//! What outcomes do to a lane: deliveries settle, wait for a retry, become dead letters or go back; the endpoint's health changes.
 
 use super::LaneCore;
 use crate::delivery::in_flight::InFlightBatch;

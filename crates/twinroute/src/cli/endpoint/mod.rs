@@ -34,7 +34,7 @@ pub(crate) enum Step {
     Pause(steer::Which),
     /// Goes on.
     Resume(steer::Which),
-    /// Tries now what waits for a moment: the endpoint, parked events, the dead-letter container.
+    /// Tries now what waits for a moment: the endpoint, retrying events, the dead-letter container.
     RetryNow(steer::Which),
     /// Gives up what waits, for good.
     Purge {
