@@ -2,5 +2,6 @@
 //! dead letters with their names, documents and containers, and records of replays.
 
 pub mod dead_letter;
+pub mod failure;
 pub mod replay;
 pub mod schedule;
