@@ -34,7 +34,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     (
         "management",
-        &["listen", "audit", "router", "filter", "model"],
+        &["listen", "audit", "router", "filter", "files", "model"],
     ),
     (
         "admin",

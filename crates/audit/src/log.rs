@@ -1,13 +1,14 @@
 //! Writing the log: one owner, which adds at the end and never changes what is there.
 
 use super::entry::{AuditEntry, AuditedChange, ChangeAuthor};
-use super::file::{self, ChainPlace, FILE_MODE, FILE_REMOVED, FOLDER_MODE, HEAD, LOCK};
+use super::file::{self, ChainPlace, FILE_MODE, FILE_REMOVED, HEAD, LOCK};
 use super::settings::AuditSettings;
 use serde_json::json;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use twinroute_files::folder::{make_private_folder, sync_folder};
 use twinroute_model::clock::Timestamp;
 
 /// Why a change cannot be noted.
@@ -87,9 +88,7 @@ impl AuditWriter {
                 source,
             }
         };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(FOLDER_MODE);
-        builder.create(folder).map_err(failed("make it"))?;
+        make_private_folder(folder).map_err(failed("make it"))?;
         let lock = own(&folder.join(LOCK)).map_err(failed("make its lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::Locked {
@@ -296,11 +295,6 @@ fn own(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(FILE_MODE);
     options.open(path)
-}
-
-/// A file that is not in its folder yet would be gone after a loss of power.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// The place behind the last entry; cuts off what a crash tore.

@@ -68,7 +68,6 @@ mod receipt;
 mod refusals;
 pub mod replay;
 mod router;
-pub mod sealed_file;
 mod shares;
 pub mod sink;
 mod slowdown;

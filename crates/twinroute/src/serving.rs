@@ -5,12 +5,13 @@ use crate::cli::exit::{ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use anyhow::{Context as _, bail};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinroute_credential::key_file as keys;
+use twinroute_files::folder::{folder_of, make_private_folder};
 use twinroute_management::{Management, StoreBacking, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
@@ -140,10 +141,7 @@ fn lock_file(loaded: &Loaded) -> PathBuf {
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(folder)?;
-    }
+    make_private_folder(folder_of(path))?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     options.mode(0o600).open(path)
