@@ -32,14 +32,14 @@ use twinroute_model::sas::blob::container_sas;
 /// have been dropped by the runtime.
 #[derive(Debug)]
 pub struct Emulator {
-    services: Services,
+    services: EmulatedServices,
     servers: BTreeMap<PortPlace, RunningServer>,
     tls: Option<TlsProxy>,
 }
 
 /// The services, which outlive their servers.
 #[derive(Debug)]
-struct Services {
+struct EmulatedServices {
     broker: Arc<MessageBroker>,
     event_grid: Arc<EventGridService>,
     blobs: Arc<BlobAccount>,
@@ -76,8 +76,8 @@ pub enum StartError {
 
 /// An emulator whose servers were stopped: its services and its ports.
 #[derive(Debug)]
-pub struct Stopped {
-    services: Services,
+pub struct StoppedEmulator {
+    services: EmulatedServices,
     ports: BTreeMap<PortPlace, u16>,
     tls: Option<TlsProxy>,
 }
@@ -95,8 +95,8 @@ impl Emulator {
         let tls = tls
             .map(|wanted| TlsProxy::open(&wanted.folder))
             .transpose()?;
-        let services = Services::new(settings, clock)?;
-        Stopped {
+        let services = EmulatedServices::new(settings, clock)?;
+        StoppedEmulator {
             services,
             ports,
             tls,
@@ -106,7 +106,7 @@ impl Emulator {
     }
 
     /// Drops every connection at once, frees the ports and keeps what was stored.
-    pub async fn shutdown(self) -> Stopped {
+    pub async fn shutdown(self) -> StoppedEmulator {
         let mut servers = self.servers;
         let ports = servers.iter();
         let ports = ports.map(|(place, server)| (*place, server.address().port()));
@@ -116,7 +116,7 @@ impl Emulator {
         for server in servers.into_values() {
             server.stop().await;
         }
-        Stopped {
+        StoppedEmulator {
             services: self.services,
             ports,
             tls: self.tls,
@@ -347,7 +347,7 @@ impl Emulator {
     }
 }
 
-impl Stopped {
+impl StoppedEmulator {
     /// Serves again on the same ports.
     ///
     /// # Errors
@@ -390,7 +390,7 @@ impl Stopped {
     }
 }
 
-impl Services {
+impl EmulatedServices {
     fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
         let context = ServiceContext::new(clock);
         let identity = settings.identity;

@@ -20,7 +20,7 @@ const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Ends a connection without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is dropped as scripted")]
-pub(crate) struct Dropped;
+pub(crate) struct ConnectionDropped;
 
 /// Pairs of a query or a form.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl FormPairs {
 }
 
 /// What a request is answered with.
-pub(crate) type Answer = Result<Response<Full<Bytes>>, Dropped>;
+pub(crate) type Answer = Result<Response<Full<Bytes>>, ConnectionDropped>;
 
 /// Serves until `stop` fires or its sender is gone, then drops every connection at once.
 ///
@@ -83,13 +83,16 @@ where
 /// Reads a whole body; `None` when it is larger than `bytes_max`.
 ///
 /// # Errors
-/// [`Dropped`] when the client went away or was too slow.
-pub(crate) async fn body(incoming: Incoming, bytes_max: usize) -> Result<Option<Bytes>, Dropped> {
+/// [`ConnectionDropped`] when the client went away or was too slow.
+pub(crate) async fn body(
+    incoming: Incoming,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, ConnectionDropped> {
     let collected = Limited::new(incoming, bytes_max).collect();
     match tokio::time::timeout(BODY_WAIT, collected).await {
         Ok(Ok(body)) => Ok(Some(body.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Ok(None),
-        Ok(Err(_)) | Err(_) => Err(Dropped),
+        Ok(Err(_)) | Err(_) => Err(ConnectionDropped),
     }
 }
 

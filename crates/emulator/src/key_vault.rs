@@ -4,7 +4,7 @@
 //! responses" (the challenge that names authority and resource).
 
 use crate::faults::VaultAnswer;
-use crate::http_server::{self, Answer, Dropped, FormPairs, private_json as json};
+use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json};
 use crate::identity::IdentityService;
 use crate::lock::lock;
 use crate::service_context::ServiceContext;
@@ -47,20 +47,20 @@ pub struct KeyVault {
 #[derive(Debug, Default)]
 struct VaultContents {
     /// By name in lower case, which is the same name.
-    secrets: BTreeMap<String, Versions>,
+    secrets: BTreeMap<String, SecretVersions>,
     asked: VecDeque<String>,
     made: u64,
 }
 
 #[derive(Debug)]
-struct Versions {
+struct SecretVersions {
     name: String,
     /// The newest last.
-    all: Vec<Version>,
+    all: Vec<SecretVersion>,
 }
 
 #[derive(Clone, Debug)]
-struct Version {
+struct SecretVersion {
     id: String,
     value: Secret,
     made: Timestamp,
@@ -85,14 +85,17 @@ impl KeyVault {
         let id = format!("{:032x}", contents.made);
         let made = self.context.now();
         let key = name.to_ascii_lowercase();
-        let versions = contents.secrets.entry(key).or_insert_with(|| Versions {
-            name: name.to_owned(),
-            all: Vec::new(),
-        });
+        let versions = contents
+            .secrets
+            .entry(key)
+            .or_insert_with(|| SecretVersions {
+                name: name.to_owned(),
+                all: Vec::new(),
+            });
         if versions.all.len() >= VERSIONS_MAX {
             versions.all.remove(0);
         }
-        versions.all.push(Version { id, value, made });
+        versions.all.push(SecretVersion { id, value, made });
     }
 
     /// Takes a secret out of the vault.
@@ -149,7 +152,7 @@ impl KeyVault {
     }
 }
 
-fn attributes(versions: &Versions, version: &Version) -> Value {
+fn attributes(versions: &SecretVersions, version: &SecretVersion) -> Value {
     let first = versions
         .all
         .first()
@@ -183,7 +186,7 @@ pub(crate) async fn answer(
     vault.record(path.first().copied().unwrap_or("list"));
     match vault.context.faults.next_vault() {
         Some(VaultAnswer::Stall) => return std::future::pending().await,
-        Some(VaultAnswer::Drop) => return Err(Dropped),
+        Some(VaultAnswer::Drop) => return Err(ConnectionDropped),
         Some(VaultAnswer::AnswerAfter(wait)) => tokio::time::sleep(wait).await,
         Some(VaultAnswer::Status(status, seconds)) => {
             let status = http_server::scripted_status(status);
@@ -206,7 +209,7 @@ pub(crate) async fn answer(
             let count = number("maxresults").unwrap_or(Ok(PAGE_MAX));
             match (skip, count) {
                 (Ok(skip), Ok(count @ 1..=PAGE_MAX)) => {
-                    json(StatusCode::OK, &vault.list(skip, count, base))
+                    private_json(StatusCode::OK, &vault.list(skip, count, base))
                 }
                 _ => {
                     let text = "maxresults must be 1 to 25";
@@ -217,7 +220,7 @@ pub(crate) async fn answer(
         [name] | [name, _] => {
             let version = path.get(1).copied().filter(|version| !version.is_empty());
             match vault.get(name, version, base) {
-                Some(secret) => json(StatusCode::OK, &secret),
+                Some(secret) => private_json(StatusCode::OK, &secret),
                 None => {
                     let text = format!(
                         "A secret with (name/id) {} was not found in this key vault. If you \
@@ -254,7 +257,7 @@ fn challenge(service: &IdentityService, base: &str, text: &str) -> Response<Full
 }
 
 fn refuse(status: StatusCode, code: &str, text: &str) -> Response<Full<Bytes>> {
-    json(
+    private_json(
         status,
         &value!({ "error": { "code": code, "message": text } }),
     )

@@ -19,7 +19,6 @@ mod intake;
 mod key_vault;
 mod listener;
 mod lock;
-mod names;
 mod server;
 mod service_context;
 mod settings;
@@ -35,7 +34,7 @@ pub use broker::settings::{
     AccessRights, AccessRuleSettings, BrokerLimits, BrokerSettings, HubSettings, QueueSettings,
     TopicSettings,
 };
-pub use emulator::{Emulator, StartError, Stopped};
+pub use emulator::{Emulator, StartError, StoppedEmulator};
 pub use event_grid::{
     EventGridLimits, EventGridSchema, EventGridService, EventGridSettings, EventGridTopicSettings,
     GridEvent,

@@ -21,7 +21,7 @@ pub(crate) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Starts `run` on a listener; it is to end when it is told through the channel.
+    /// Starts `run` on a listener; it is to end when the channel fires or its sender is gone.
     ///
     /// # Errors
     /// The system does not say which port was bound.

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::store::RecordStore;
 use crate::store::expiry::OperationExpiry;
 use crate::store::operation::ProvisioningVerdict;
-use crate::store::state::{StoreChange, StoreState};
+use crate::store::state::{DecidedChange, StoreState};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use tokio::sync::Semaphore;
@@ -89,7 +89,7 @@ impl ServerContext {
     pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         cause: Option<AuditCause>,
-        decide: impl FnOnce(&Self, &StoreState) -> Result<(Vec<StoreChange>, T), Error> + Send + 'static,
+        decide: impl FnOnce(&Self, &StoreState) -> DecidedChange<T> + Send + 'static,
     ) -> Result<T, Error> {
         self.off_thread(move |context| {
             context.change_now(cause.as_ref(), |state| decide(context, state))
@@ -115,7 +115,7 @@ impl ServerContext {
     pub(crate) fn change_now<T>(
         &self,
         cause: Option<&AuditCause>,
-        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
+        decide: impl FnOnce(&StoreState) -> DecidedChange<T>,
     ) -> Result<T, Error> {
         let audit = self.audit.load();
         let Some(cause) = cause.filter(|_| audit.is_on()) else {

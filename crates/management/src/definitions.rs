@@ -5,7 +5,7 @@ use crate::digital_twins::endpoint_record;
 use crate::settings::Settings;
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
     Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState,
@@ -98,9 +98,9 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
     let mut properties = json!({
         "endpointType": endpoint.endpoint_type(), "authenticationType": "KeyBased", "provisioningState": state,
     });
+    let failure = |code: &str, message: &str| json!({ "code": code, "message": message });
     if let Some(reason) = &endpoint.provisioning_error {
-        properties["provisioningError"] =
-            json!({ "code": "ProvisioningFailed", "message": reason });
+        properties["provisioningError"] = failure("ProvisioningFailed", reason);
     }
     let mut secrets = BTreeMap::new();
     let mut hide =
@@ -124,8 +124,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
         )),
         Destination::Waiting(waiting) => {
             properties["provisioningState"] = "Warning".into();
-            properties["provisioningError"] =
-                json!({ "code": "WaitingForSecret", "message": waiting.missing });
+            properties["provisioningError"] = failure("WaitingForSecret", &waiting.missing);
             None
         }
     };
@@ -147,12 +146,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
             properties["authenticationType"] = "IdentityBased".into();
             properties["endpointUri"] = endpoint_uri.as_str().into();
             properties["entityPath"] = entity_path.as_str().into();
-            properties["identity"] = match identity {
-                Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
-                Identity::UserAssigned(id) => {
-                    json!({ "type": "UserAssigned", "userAssignedIdentity": id })
-                }
-            };
+            properties["identity"] = show_identity(identity);
         }
         None => {}
     }
@@ -164,4 +158,11 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
     let mut record = ResourceRecord::public(id, json!({ "properties": properties }));
     record.secrets = secrets;
     record
+}
+
+fn show_identity(identity: &Identity) -> Value {
+    match identity {
+        Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
+        Identity::UserAssigned(id) => json!({ "type": "UserAssigned", "userAssignedIdentity": id }),
+    }
 }

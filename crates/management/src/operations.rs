@@ -92,7 +92,7 @@ pub(crate) fn short_status(state: &StoreState, id: &str) -> Result<ArmAnswer, Er
 fn progress(operation: &ArmOperation) -> Value {
     let mut body = json!({ "status": operation.status.word() });
     if let Some(failure) = &operation.failure {
-        body["error"] = json!({ "code": failure.code, "message": failure.message });
+        body["error"] = failure.body();
     }
     body
 }
@@ -130,7 +130,7 @@ pub(crate) fn result(
         return Ok(answer.header("location", again).header("retry-after", "1"));
     }
     if let Some(failure) = &operation.failure {
-        let body = json!({ "error": { "code": failure.code, "message": failure.message } });
+        let body = json!({ "error": failure.body() });
         return Ok(ArmAnswer::new(StatusCode::CONFLICT, Some(body)));
     }
     let resource = operation

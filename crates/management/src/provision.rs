@@ -10,7 +10,8 @@ use crate::store::state::{StoreChange, StoreState};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::{Endpoint, problem};
+use twinroute_model::endpoint::Endpoint;
+use twinroute_model::endpoint::problem::{self, DeadLetterProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_router::sink::FaultKind;
 use uuid::Uuid;
@@ -156,12 +157,25 @@ async fn check(context: &ServerContext, record: &ResourceRecord) -> Provisioning
     };
     // Dead letters are beside the point of an endpoint: what is wrong with them never stops its deliveries.
     let aside = || problem::of(endpoint.dead_letter.as_ref()?, context.clock.now());
+    let Some(aside) = aside() else {
+        return main;
+    };
     match main {
-        ProvisioningVerdict::Good => aside().map_or(ProvisioningVerdict::Good, |aside| {
-            warning(aside.code, aside.message)
-        }),
-        other => other,
+        ProvisioningVerdict::Good => warning(aside.code, aside.message),
+        ProvisioningVerdict::Warning(main) => {
+            ProvisioningVerdict::Warning(with_aside(main, &aside))
+        }
+        ProvisioningVerdict::Bad(main) => ProvisioningVerdict::Bad(with_aside(main, &aside)),
     }
+}
+
+/// Both problems in one text, the destination's first: neither hides the other.
+fn with_aside(main: OperationFailure, aside: &DeadLetterProblem) -> OperationFailure {
+    let message = format!(
+        "{}; beside that, {}: {}",
+        main.message, aside.code, aside.message
+    );
+    OperationFailure { message, ..main }
 }
 
 /// Asks the destination whether it answers and takes the credential.

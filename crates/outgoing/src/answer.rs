@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
+use reqwest::header::{self, HeaderMap};
 use std::error::Error as StdError;
 use std::ops::Deref;
 use std::pin::pin;
@@ -143,9 +144,27 @@ pub async fn read_success(
 }
 
 /// Reads the begin of an error's body: [`ERROR_BYTES_MAX`], [`ERROR_WAIT`]. Whatever becomes of it, the status
-/// stands. Dropping the future drops the connection.
+/// stands. Nothing is unpacked: of a body with a content-encoding its name stands there instead. Dropping the
+/// future drops the connection.
 pub async fn read_error(response: reqwest::Response) -> Vec<u8> {
-    error_begin(pieces(response)).await
+    let encoding = content_encoding(response.headers());
+    let begin = error_begin(pieces(response)).await;
+    match encoding {
+        // An empty one hides nothing.
+        Some(encoding) if !begin.is_empty() => {
+            format!("(its text is not shown: content-encoding {encoding})").into_bytes()
+        }
+        _ => begin,
+    }
+}
+
+/// What a body is packed with, cut to what a name may be.
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    const CHARS_MAX: usize = 40;
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let names = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut names = names.map(|name| name.trim().chars().take(CHARS_MAX).collect::<String>());
+    names.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"))
 }
 
 fn pieces(response: reqwest::Response) -> impl Stream<Item = reqwest::Result<Bytes>> {

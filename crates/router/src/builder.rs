@@ -1,17 +1,13 @@
 //! What a router is made of, before it runs.
 
-use crate::damage::Damage;
-use crate::duplicates::DuplicateWindow;
-use crate::durable::Durable;
+use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
+use crate::damage::JournalDamage;
 use crate::expiry::WARNING_BEFORE;
-use crate::last_definitions::{Last, LastDefinitions};
-use crate::live::Live;
-use crate::plan::Custom;
-use crate::replay::Replays;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
-use crate::source::{Definitions, Faults};
-use crate::unreadable::{UnreadableLanes, UnreadableSettings};
+use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
+use crate::table::source::{Definitions, Faults};
+use crate::table::{CustomEndpoint, LiveParts, LiveTable, RecoveredLanes, RunningLanes};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +20,7 @@ use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_model::words;
 use twinroute_retry::journal::{Disk, Journal, Recovered};
+use twinroute_retry::replay::Notes;
 
 /// Collects what a router is made of.
 pub struct Builder {
@@ -118,7 +115,7 @@ impl NamedStore {
 fn custom(
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
-) -> Result<BTreeMap<EndpointName, Custom>, BuildError> {
+) -> Result<BTreeMap<EndpointName, CustomEndpoint>, BuildError> {
     let mut custom = BTreeMap::new();
     let mut names = Vec::with_capacity(sinks.len());
     for NamedSink {
@@ -131,7 +128,7 @@ fn custom(
         if let Err(rule) = settings.check() {
             return Err(BuildError::Settings { endpoint, rule });
         }
-        let made = Custom {
+        let made = CustomEndpoint {
             sink,
             store: None,
             settings,
@@ -188,6 +185,14 @@ impl Connect for NoConnect {
                 endpoint.endpoint_type()
             ),
         })
+    }
+}
+
+impl Router {
+    /// Starts to build a router.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 }
 
@@ -277,7 +282,7 @@ impl Builder {
     /// Knows events that were accepted a short while ago when they come again: they are answered as
     /// accepted, and nothing is made of them. Without it repeats are events like others.
     ///
-    /// The window begins anew with each router, also when the journal is on disk.
+    /// The window begins empty with each router, also when the journal is on disk.
     #[must_use]
     pub fn duplicate_window(mut self, window: DuplicateWindow) -> Self {
         self.duplicates = Some(window);
@@ -381,36 +386,41 @@ impl Builder {
                 .routes
                 .push(route);
         }
-        let mut damage = Damage::default();
-        let (journal, durable) = match self.disk {
+        let (mut damage, mut last) = (JournalDamage::default(), None);
+        let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
-                damage = Damage::of(&recovered);
-                let last = self.last_definitions.map(Last::open);
-                let durable = Durable::new(disk.clone(), recovered, last);
-                (Journal::Disk(disk), Some(durable))
+                damage = JournalDamage::of(&recovered);
+                last = self.last_definitions.map(LastEndpoints::open);
+                let recovered = RecoveredLanes::new(disk.clone(), recovered);
+                (Journal::Disk(disk), Some(recovered))
             }
         };
-        let mut live = Live::new(
-            self.connect,
-            self.clock,
+        let unreadable = UnreadableLanes::new(&self.unreadable);
+        let of_unreadable = unreadable.clone();
+        let lanes = RunningLanes::new(Arc::clone(&self.clock), recovered, move |instance| {
+            of_unreadable.setup(instance)
+        });
+        let parts = LiveParts {
+            connect: self.connect,
+            clock: self.clock,
             default_instance,
             custom,
-            self.removed_grace,
-            self.journal_bytes_max,
-            durable,
-        );
-        live.unreadable = UnreadableLanes::new(&self.unreadable);
-        live.apply(&definitions)?;
-        let replays = match self.replay_notes {
-            None => Replays::default(),
-            Some(folder) => Replays::noted(folder.clone())
-                .map_err(|source| BuildError::ReplayNotes { folder, source })?,
+            removed_grace: self.removed_grace,
+            journal_bytes_max: self.journal_bytes_max,
         };
+        let live = LiveTable::new(parts, lanes, last);
+        live.apply(&definitions)?;
+        let create = |folder: PathBuf| {
+            let created = Notes::create(folder.clone());
+            created.map_err(|source| BuildError::ReplayNotes { folder, source })
+        };
+        let notes = self.replay_notes.map(create).transpose()?;
         Ok(Router::start(
             live,
+            &unreadable,
             (journal, damage),
-            replays,
+            notes,
             self.duplicates,
             self.expiry_warning,
         ))

@@ -7,7 +7,7 @@ use twinroute_retry::ledger::Discard;
 
 /// What a journal had lost when it was opened.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Damage {
+pub(crate) struct JournalDamage {
     /// Deliveries that were ever lost.
     pub(crate) lost: u64,
     /// Of those, the ones whose endpoints nobody can tell.
@@ -16,7 +16,7 @@ pub(crate) struct Damage {
     pub(crate) warning: Option<String>,
 }
 
-impl Damage {
+impl JournalDamage {
     /// That of a journal that was just opened.
     pub(crate) fn of(recovered: &Recovered) -> Self {
         let lanes = recovered.lanes.iter();

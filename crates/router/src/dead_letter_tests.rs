@@ -11,6 +11,7 @@ use crate::status::EndpointStatus;
 use bytesize::ByteSize;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::settings::{Answer, EndpointSettings, WhenFull};
 

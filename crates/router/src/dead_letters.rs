@@ -1,8 +1,7 @@
 //! Looking at dead letters that are kept here, and steering endpoints by hand.
 
-pub use crate::lane::Purged;
-use crate::lane::{Dead, Lane};
-use crate::router::Router;
+pub use crate::delivery::Purged;
+use crate::delivery::{KeptDeadLetter, Lane};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -162,7 +161,7 @@ pub struct DeadLetterCursor {
 
 /// What people may ask of a running endpoint.
 #[derive(Clone, Debug)]
-pub struct EndpointHandle(Arc<Lane>);
+pub struct EndpointHandle(pub(crate) Arc<Lane>);
 
 impl EndpointHandle {
     /// Sends nothing from here on, over restarts too; events wait and their time to live stands still.
@@ -180,7 +179,7 @@ impl EndpointHandle {
         self.0.retry_now();
     }
 
-    /// Gives up what waits, which counts as discarded; what is in flight is not waited for and goes on.
+    /// Discards what waits; what is in flight is not waited for and goes on.
     /// Dead letters that are kept here stay unless `dead_letters` is set.
     #[must_use]
     pub fn purge(&self, dead_letters: bool) -> Purged {
@@ -219,88 +218,70 @@ impl DeadLetterQuery {
     }
 }
 
-impl Router {
-    /// A running endpoint (of the default instance for `None`), that of a removed one too while anything
-    /// of it is left.
-    #[must_use]
-    pub fn endpoint(&self, instance: Option<&str>, endpoint: &str) -> Option<EndpointHandle> {
-        self.lane(instance, endpoint).map(EndpointHandle)
-    }
-
-    /// Dead letters that are kept here, from behind `after` on, at most `most` of them.
-    ///
-    /// Their events are read from disk; dropping the future is harmless.
-    pub async fn dead_letters(
-        &self,
-        query: &DeadLetterQuery,
-        after: Option<&DeadLetterCursor>,
-        most: usize,
-    ) -> DeadLetterPage {
-        let mut page = DeadLetterPage::default();
-        let mut looked_at = 0;
-        for lane in self.lanes_of(query, after) {
-            let key = |sequence| DeadLetterCursor {
-                instance: lane.instance.clone(),
-                endpoint: lane.name.clone(),
-                sequence,
-            };
-            let begin = after.filter(|after| after.is_of(&lane));
-            let mut at = begin.map_or(0, |after| after.sequence);
-            loop {
-                let room = (most - page.dead_letters.len()).min(LOOKED_AT_MAX - looked_at);
-                if room == 0 {
-                    page.next = key(at).to_string();
-                    return page;
-                }
-                let found = some_of(&lane, query, at, room);
-                looked_at += found.looked_at;
-                at = found.last;
-                for (sequence, dead) in found.letters {
-                    // One that was settled meanwhile is no dead letter any more.
-                    let Ok(event) = lane.read_dead(sequence, &dead).await else {
-                        continue;
-                    };
-                    if query.wants_event(&event) {
-                        page.dead_letters.push(view(&lane, sequence, &dead, &event));
-                    }
-                }
-                if found.at_end {
-                    break;
+/// As [`Router::dead_letters`](crate::Router::dead_letters), from these lanes.
+pub(crate) async fn page_of(
+    lanes: Vec<Arc<Lane>>,
+    query: &DeadLetterQuery,
+    after: Option<&DeadLetterCursor>,
+    most: usize,
+) -> DeadLetterPage {
+    let mut page = DeadLetterPage::default();
+    let mut looked_at = 0;
+    for lane in lanes_of(lanes, query, after) {
+        let key = |sequence| DeadLetterCursor {
+            instance: lane.instance.clone(),
+            endpoint: lane.name.clone(),
+            sequence,
+        };
+        let begin = after.filter(|after| after.is_of(&lane));
+        let mut at = begin.map_or(0, |after| after.sequence);
+        loop {
+            let room = (most - page.dead_letters.len()).min(LOOKED_AT_MAX - looked_at);
+            if room == 0 {
+                page.next = key(at).to_string();
+                return page;
+            }
+            let found = some_of(&lane, query, at, room);
+            looked_at += found.looked_at;
+            at = found.last;
+            for (sequence, dead) in found.letters {
+                // One that was settled meanwhile is no dead letter any more.
+                let Ok(event) = lane.read_dead(sequence, &dead).await else {
+                    continue;
+                };
+                if query.wants_event(&event) {
+                    page.dead_letters.push(view(&lane, sequence, &dead, &event));
                 }
             }
+            if found.at_end {
+                break;
+            }
         }
-        page
     }
+    page
+}
 
-    /// One dead letter that is kept here, with its event.
-    pub async fn dead_letter(
-        &self,
-        instance: Option<&str>,
-        endpoint: &str,
-        sequence: u64,
-    ) -> Option<(DeadLetterView, Arc<Event>)> {
-        let lane = self.lane(instance, endpoint)?;
-        let dead = lane.dead_letter(sequence)?;
-        let event = lane.read_dead(sequence, &dead).await.ok()?;
-        Some((view(&lane, sequence, &dead, &event), event))
-    }
+/// As [`Router::dead_letter`](crate::Router::dead_letter), from this lane.
+pub(crate) async fn one_of(lane: &Lane, sequence: u64) -> Option<(DeadLetterView, Arc<Event>)> {
+    let dead = lane.dead_letter(sequence)?;
+    let event = lane.read_dead(sequence, &dead).await.ok()?;
+    Some((view(lane, sequence, &dead, &event), event))
+}
 
-    /// The lanes a query is about, in order, from the one that a cursor stands in on.
-    pub(crate) fn lanes_of(
-        &self,
-        query: &DeadLetterQuery,
-        after: Option<&DeadLetterCursor>,
-    ) -> Vec<Arc<Lane>> {
-        let mut lanes = self.lanes();
-        lanes.retain(|lane| query.wants_lane(lane));
-        let key = |lane: &Arc<Lane>| (lane.instance.clone(), lane.name.clone());
-        lanes.sort_by_cached_key(key);
-        if let Some(after) = after {
-            let after = (after.instance.clone(), after.endpoint.clone());
-            lanes.retain(|lane| key(lane) >= after);
-        }
-        lanes
+/// The lanes a query is about, in order, from the one that a cursor stands in on.
+pub(crate) fn lanes_of(
+    mut lanes: Vec<Arc<Lane>>,
+    query: &DeadLetterQuery,
+    after: Option<&DeadLetterCursor>,
+) -> Vec<Arc<Lane>> {
+    lanes.retain(|lane| query.wants_lane(lane));
+    let key = |lane: &Arc<Lane>| (lane.instance.clone(), lane.name.clone());
+    lanes.sort_by_cached_key(key);
+    if let Some(after) = after {
+        let after = (after.instance.clone(), after.endpoint.clone());
+        lanes.retain(|lane| key(lane) >= after);
     }
+    lanes
 }
 
 impl fmt::Display for DeadLetterCursor {
@@ -339,8 +320,8 @@ impl DeadLetterCursor {
 }
 
 /// Some dead letters of a lane that a query may want.
-pub(crate) struct Found {
-    pub(crate) letters: Vec<(u64, Dead)>,
+pub(crate) struct FoundDeadLetters {
+    pub(crate) letters: Vec<(u64, KeptDeadLetter)>,
     pub(crate) looked_at: usize,
     /// The last one looked at.
     pub(crate) last: u64,
@@ -348,8 +329,13 @@ pub(crate) struct Found {
 }
 
 /// Looks at no more than `room` dead letters.
-pub(crate) fn some_of(lane: &Lane, query: &DeadLetterQuery, after: u64, room: usize) -> Found {
-    let mut found = Found {
+pub(crate) fn some_of(
+    lane: &Lane,
+    query: &DeadLetterQuery,
+    after: u64,
+    room: usize,
+) -> FoundDeadLetters {
+    let mut found = FoundDeadLetters {
         letters: Vec::new(),
         looked_at: 0,
         last: after,
@@ -370,7 +356,7 @@ pub(crate) fn some_of(lane: &Lane, query: &DeadLetterQuery, after: u64, room: us
     found
 }
 
-fn view(lane: &Lane, sequence: u64, dead: &Dead, event: &Event) -> DeadLetterView {
+fn view(lane: &Lane, sequence: u64, dead: &KeptDeadLetter, event: &Event) -> DeadLetterView {
     let about = &dead.about;
     DeadLetterView {
         instance: lane.instance.to_string(),

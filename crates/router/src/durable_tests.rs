@@ -206,7 +206,7 @@ async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
     let status = endpoint_status(&router, "only");
     assert_eq!((status.delivered, status.dead_letters.all()), (5, 5));
     // The journal hears of it with its next group.
-    router.shared.disk.as_ref().unwrap().flush().await.unwrap();
+    router.parts.disk().unwrap().flush().await.unwrap();
     assert_eq!(router.status().journal.events, 0);
 }
 

@@ -6,6 +6,9 @@ use crate::accept::Accepted;
 use crate::sink::{BatchLimits, Delivery, FaultKind, Outcome, Sink};
 use crate::status::EndpointStatus;
 use futures_util::future::{BoxFuture, FutureExt};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -139,7 +142,7 @@ async fn a_flood_of_healthy_endpoints_dead_letters_nothing() {
     }
     let most = most.load(Ordering::Relaxed);
     assert!(most < 1_500, "lanes lag by up to {most} events");
-    assert_eq!(router.shared.admission.waiting(), 0);
+    assert_eq!(router.parts.acceptor.admission.waiting(), 0);
 }
 
 /// Watches, as often as the runtime comes by, how many events wait for an endpoint.
@@ -147,7 +150,7 @@ fn watch_queues(router: &Router) -> Arc<AtomicU64> {
     let most = Arc::new(AtomicU64::new(0));
     let (router, watched) = (router.clone(), Arc::clone(&most));
     drop(tokio::spawn(async move {
-        while !router.is_stopping() {
+        while !router.parts.acceptor.appender.is_stopping() {
             let endpoints = &router.status().instances[0].endpoints;
             let queued = endpoints.iter().map(|endpoint| endpoint.queued).max();
             watched.fetch_max(queued.unwrap_or_default(), Ordering::Relaxed);
@@ -277,7 +280,7 @@ async fn a_stop_answers_those_who_wait() {
         async move { batch(&router, 1).await }
     });
     hops(5).await;
-    assert_eq!(router.shared.admission.waiting(), 1);
+    assert_eq!(router.parts.acceptor.admission.waiting(), 1);
     let last = router.stop(Duration::from_secs(60)).await;
     assert_eq!(waits.await.unwrap(), Err(AcceptError::Stopping));
     let endpoint = &last.instances[0].endpoints[0];

@@ -9,6 +9,10 @@ use crate::sink::{
     Outcome, Sink, Slot,
 };
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use tokio::time::advance;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
@@ -263,18 +267,21 @@ async fn a_refusal_has_the_sources_looked_at_and_other_faults_do_not() {
         .definitions(definitions(&["hub-1"], &ROUTE))
         .build()
         .unwrap();
-    let mut looks = router.looks();
-    let due =
-        async |looks: &mut Looks| timeout_at(Instant::now() + HOUR, looks.due()).await.is_ok();
+    let mut refresh = router.credential_refresh();
+    let due = async |refresh: &mut CredentialRefresh| {
+        timeout_at(Instant::now() + HOUR, refresh.due())
+            .await
+            .is_ok()
+    };
     scripts.sink.set_down_as(Some(FaultKind::Unreachable));
     accept_all(&router, 0..1).await;
-    assert!(!due(&mut looks).await);
+    assert!(!due(&mut refresh).await);
     scripts.sink.set_down_as(Some(FaultKind::Unauthorized));
-    assert!(due(&mut looks).await);
+    assert!(due(&mut refresh).await);
     scripts.sink.set_down_as(None);
     router.settled().await;
-    drop(timeout_at(Instant::now() + HOUR, looks.due()).await);
-    assert!(!due(&mut looks).await, "nobody is refused any more");
+    drop(timeout_at(Instant::now() + HOUR, refresh.due()).await);
+    assert!(!due(&mut refresh).await, "nobody is refused any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,9 +295,9 @@ async fn a_dead_letter_container_that_refuses_has_the_sources_looked_at() {
         .route("all", "hub-1", "true")
         .build()
         .unwrap();
-    let mut looks = router.looks();
+    let mut refresh = router.credential_refresh();
     accept_all(&router, 0..2).await;
-    looks.due().await;
+    refresh.due().await;
     let status = endpoint_status(&router, "hub-1");
     assert_eq!(status.dead_letters.store, "unauthorized");
     assert_eq!((status.state.as_str(), status.delivered), ("healthy", 1));

@@ -3,7 +3,9 @@
 use super::tests::{Script, accept, endpoint_status, event};
 use super::*;
 use crate::sink::{Connect, ConnectError, Sink};
-use crate::source::{Settings, Strays};
+use crate::table::source::{Settings, Strays};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::route::Route;
@@ -259,7 +261,7 @@ async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
     assert_eq!(router.apply(&all).unwrap(), 4);
     assert_eq!(hash_of(&router), expected);
     assert_eq!(router.apply(&turned).unwrap(), 4, "the order means nothing");
-    // A secret shows in no hash, but its sink is made anew.
+    // A secret shows in no hash, but its sink is made again.
     let mut rotated = all.clone();
     let destination = &mut rotated.instances[0].endpoints[0].destination;
     let endpoint::Destination::EventGrid(topic) = destination else {
@@ -282,7 +284,7 @@ async fn what_did_not_change_is_not_made_again() {
         .definitions(all.clone())
         .build()
         .unwrap();
-    let compiled = || router.instance(None).unwrap().0;
+    let compiled = || router.parts.acceptor.instance(None).unwrap().0;
     let before = compiled();
     let mut changed = all.clone();
     changed.settings = Settings::new([(

@@ -6,9 +6,10 @@ use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::LastDefinitions;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, FaultKind, Sink};
-use crate::source::Settings;
+use crate::table::source::Settings;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use tempfile::TempDir;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, Endpoint};
@@ -336,7 +337,7 @@ async fn a_file_that_cannot_be_read_is_set_aside_and_stops_nothing() {
         // What is defined from here on is kept, in a file of its own.
         router.apply(&defined()).unwrap();
         router.stop(Duration::ZERO).await;
-        let last = crate::last_definitions::Last::open(machine.file());
+        let last = crate::table::last_definitions::LastEndpoints::open(machine.file());
         assert_eq!(last.problems(), [""; 0], "{damage}");
         // A second one does not take the place of the first.
         fs::write(machine.file().path, "other").unwrap();
@@ -404,7 +405,7 @@ fn kept(machine: &Machine) -> usize {
         InstanceName::new("default").unwrap(),
         EndpointName::new("hub-1").unwrap(),
     );
-    let last = crate::last_definitions::Last::open(machine.file());
+    let last = crate::table::last_definitions::LastEndpoints::open(machine.file());
     usize::from(last.get(&key).is_some())
 }
 

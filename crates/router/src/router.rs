@@ -1,37 +1,31 @@
 //! The embedding API: build a router, accept events, watch it work.
 
-use crate::accept::{AcceptError, AckLevel};
-use crate::admission::{self, Admission};
-use crate::builder::Builder;
-use crate::commit::{self, Commit};
-use crate::damage::{self, Damage};
-use crate::drain::DrainRate;
-use crate::duplicates::{DuplicateWindow, Duplicates};
-use crate::durable;
-use crate::expiry::{self, Expiry};
-use crate::lane::Lane;
-use crate::live::Live;
-use crate::receipt::Tally;
-use crate::refusals::Looks;
-use crate::replay::Replays;
-use crate::shares::RoomMaker;
-use crate::source::{Definitions, Faults};
-use crate::status::{
-    CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
+use crate::accept::{
+    AcceptError, Accepted, Acceptor, AckLevel, Admission, Admitted, Appender, DELIVERED_DEADLINE,
+    DuplicateWindow, Duplicates, RoomMaker, UnreadableDelivery, UnreadableKeeper, UnreadableLanes,
+    give_turns,
 };
-use crate::table::CompiledInstance;
-use crate::unreadable;
-use crate::user_code;
-use metrics::gauge;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::credential_refresh::CredentialRefresh;
+use crate::damage::JournalDamage;
+use crate::dead_letters::{
+    self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
+};
+use crate::delivery::Lane;
+use crate::expiry::Expiry;
+use crate::replay::{ReplayError, ReplayJobs, ReplayRequest, ReplayStatus};
+use crate::status::{Readiness, SourceStatus, Status};
+use crate::status_reporter::StatusReporter;
+use crate::table::LiveTable;
+use crate::table::source::{Definitions, Faults};
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_retry::journal::{Disk, Gauge, Health, Journal};
+use twinroute_retry::journal::{Disk, Journal};
+use twinroute_retry::replay::Notes;
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
@@ -40,79 +34,39 @@ use twinroute_retry::journal::{Disk, Gauge, Health, Journal};
 /// blocks for as long as that takes, and another router may open it; what a journal in memory holds is discarded.
 #[derive(Clone)]
 pub struct Router {
-    pub(crate) shared: Arc<Shared>,
-    /// None where the router itself holds on to it: its own tasks keep no router alive.
-    _handle: Option<Arc<RouterHandle>>,
+    parts: Arc<RouterParts>,
 }
 
-/// What the program holds of a router.
-struct RouterHandle(Arc<Shared>);
+/// What a router is made of. None of its own tasks holds on to all of it, so that they keep no router alive.
+struct RouterParts {
+    acceptor: Arc<Acceptor>,
+    replays: ReplayJobs,
+    reporter: StatusReporter,
+}
 
-impl Drop for RouterHandle {
+impl Drop for RouterParts {
+    /// Nobody has this router any more: if nobody has stopped it, it ends here.
     fn drop(&mut self) {
-        self.0.abandon();
+        self.abandon();
     }
 }
-
-pub(crate) struct Shared {
-    pub(crate) live: Live,
-    /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.
-    journal: Mutex<Journal>,
-    pub(crate) gauge: Gauge,
-    journal_kind: &'static str,
-    pub(crate) stopping: AtomicBool,
-    /// Whether a stop is over: nobody waits for deliveries any more.
-    pub(crate) stopped: watch::Sender<bool>,
-    pub(crate) tally: Arc<Tally>,
-    /// Where repeats are to be known.
-    pub(crate) duplicates: Option<Arc<Duplicates>>,
-    pub(crate) drain: DrainRate,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) room: RoomMaker,
-    /// Events that were acknowledged in memory and did not reach the disk.
-    lost: Arc<AtomicU64>,
-    /// The journal on disk, where it is.
-    pub(crate) disk: Option<Disk>,
-    /// What had become of it when it was opened.
-    damage: Damage,
-    /// The way of events from that disk to their lanes.
-    pub(crate) commits: Option<mpsc::UnboundedSender<Commit>>,
-    replays: Replays,
-    /// How the source of definitions goes.
-    source: OnceLock<ShowSource>,
-    /// What ends beside credentials of endpoints.
-    expiries: OnceLock<ShowExpiries>,
-    /// How long before its end something is warned about.
-    expiry_warning: Duration,
-}
-
-impl Drop for Shared {
-    /// Ends the task that gives turns.
-    fn drop(&mut self) {
-        self.admission.close();
-    }
-}
-
-/// Tells how the source of definitions goes.
-type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
-
-/// Tells what ends.
-type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
 
 /// How much longer than its grace a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
-impl Shared {
-    /// Nobody has this router any more, and nobody has stopped it: it ends here.
+impl RouterParts {
+    /// The journal on disk, where it is.
+    fn disk(&self) -> Option<&Disk> {
+        self.acceptor.appender.room.disk.as_ref()
+    }
+
     fn abandon(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.admission.close();
         // Whoever still hands over events does so before the lanes end.
-        drop(self.journal.lock().unwrap_or_else(PoisonError::into_inner));
-        self.stopped.send_replace(true);
+        self.acceptor.appender.close();
+        self.acceptor.stopped();
         self.replays.abort_all();
-        let open = self.live.abandon();
-        let Some(disk) = &self.disk else {
+        let open = self.acceptor.live.abandon();
+        let Some(disk) = self.disk() else {
             if open > 0 {
                 tracing::error!(
                     deliveries = open,
@@ -128,160 +82,217 @@ impl Shared {
 }
 
 impl Router {
-    /// Starts to build a router.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
     /// Runs with a table that is in use already.
     pub(crate) fn start(
-        live: Live,
-        (journal, damage): (Journal, Damage),
-        replays: Replays,
+        live: LiveTable,
+        unreadable: &UnreadableLanes,
+        (journal, damage): (Journal, JournalDamage),
+        notes: Option<Notes>,
         duplicates: Option<DuplicateWindow>,
         expiry_warning: Duration,
     ) -> Self {
         damage.count();
-        let lost = Arc::new(AtomicU64::new(0));
-        let disk = journal.disk().cloned();
-        let commits = disk.is_some().then(|| {
-            let (commits, inbox) = mpsc::unbounded_channel();
-            drop(tokio::spawn(commit::run(inbox, Arc::clone(&lost))));
-            commits
-        });
-        let shared = Shared {
-            live,
-            disk,
+        let live = Arc::new(live);
+        let journal_kind = journal.kind();
+        let room = Arc::new(RoomMaker::new(Arc::clone(&live), &journal));
+        let admission = Arc::new(Admission::new());
+        let appender = Arc::new(Appender::new(journal, room, Arc::clone(&admission)));
+        drop(tokio::spawn(give_turns(Arc::clone(&admission))));
+        drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
+        let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes);
+        let duplicates = duplicates.map(Duplicates::new);
+        let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender));
+        unreadable.connect(&acceptor);
+        replays.resume();
+        let reporter = StatusReporter {
+            acceptor: Arc::clone(&acceptor),
+            journal_kind,
             damage,
-            lost,
-            commits,
-            replays,
             source: OnceLock::new(),
             expiries: OnceLock::new(),
             expiry_warning,
-            journal_kind: journal.kind(),
-            gauge: journal.gauge(),
-            journal: Mutex::new(journal),
-            stopping: AtomicBool::new(false),
-            stopped: watch::Sender::new(false),
-            tally: Arc::new(Tally::new()),
-            duplicates: duplicates.map(Duplicates::new),
-            drain: DrainRate::new(),
-            admission: Arc::new(Admission::new()),
-            room: RoomMaker::default(),
         };
-        let shared = Arc::new(shared);
-        let admission = Arc::clone(&shared.admission);
-        drop(tokio::spawn(admission::give_turns(admission)));
-        let router = Self {
-            _handle: Some(Arc::new(RouterHandle(Arc::clone(&shared)))),
-            shared,
+        let parts = RouterParts {
+            acceptor,
+            replays,
+            reporter,
         };
-        router.shared.live.unreadable.connect(&router);
-        router.resume_replays();
-        if let Some(ended) = router.shared.live.ended() {
-            let shared = Arc::downgrade(&router.shared);
-            drop(tokio::spawn(durable::forget(shared, ended)));
+        Self {
+            parts: Arc::new(parts),
         }
-        router
     }
 
     /// The instance of events that name none.
     #[must_use]
     pub fn default_instance(&self) -> &InstanceName {
-        self.shared.live.default_instance()
+        self.parts.acceptor.live.default_instance()
     }
 
     /// The level that requests get which ask for none: the strongest that the journal gives at once.
     #[must_use]
     pub fn default_level(&self) -> AckLevel {
-        match self.shared.commits {
-            None => AckLevel::Memory,
-            Some(_) => AckLevel::Durable,
-        }
+        self.parts.acceptor.default_level()
     }
 
     /// Whether the journal gives a level.
     #[must_use]
     pub fn gives(&self, level: AckLevel) -> bool {
-        level != AckLevel::Durable || self.shared.commits.is_some()
+        self.parts.acceptor.gives(level)
     }
 
-    /// The same router for a task of its own, which does not keep it from ending.
-    pub(crate) fn for_task(&self) -> Self {
-        Self::of(Arc::clone(&self.shared))
+    /// Accepts a batch, whole or not at all, for an instance (`None`: the default one). Level
+    /// `delivered` waits for 30 s at most; see [`Self::accept_within`].
+    ///
+    /// Once this has begun, dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// Why nothing of the batch was kept; after a failed sync of the disk, why that is not known.
+    pub async fn accept(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+    ) -> Result<Accepted, AcceptError> {
+        self.accept_within(instance, events, level, DELIVERED_DEADLINE)
+            .await
     }
 
-    /// As [`Self::for_task`], for who has only what is behind it.
-    pub(crate) fn of(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            _handle: None,
-        }
+    /// As [`Self::accept`]; level `delivered` waits no longer than `deadline` for the ends of the
+    /// deliveries. What is open then is accepted all the same, and said in the answer.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_within(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        deadline: Duration,
+    ) -> Result<Accepted, AcceptError> {
+        self.accept_until(instance, events, level, sleep(deadline))
+            .await
     }
 
-    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
-        let journal = self.shared.journal.lock();
-        journal.unwrap_or_else(PoisonError::into_inner)
+    /// As [`Self::accept`]; level `delivered` waits for the ends of the deliveries until `until` completes,
+    /// or the router has stopped. The other levels never poll `until`.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_until(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let acceptor = &self.parts.acceptor;
+        acceptor.accept_until(instance, events, level, until).await
     }
 
-    /// The sequence that the next event gets.
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.journal().next_sequence()
+    /// Waits for a turn to bring in about `bytes`, before they are even read: at once while the router does
+    /// what it has to, and for at most `wait_max` while it has more to do than it can.
+    ///
+    /// Nothing is held by waiting. Dropping the future gives the place in the line up.
+    ///
+    /// # Errors
+    /// [`AcceptError::Overloaded`] when there was no turn in time; [`AcceptError::Stopping`].
+    pub async fn admit(&self, bytes: u64, wait_max: Duration) -> Result<Admitted, AcceptError> {
+        self.parts.acceptor.admission.admit(bytes, wait_max).await
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.shared.stopping.load(Ordering::Acquire)
+    /// As [`Self::accept_until`], for whoever waited for a turn already.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_admitted(
+        &self,
+        admitted: Admitted,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let acceptor = &self.parts.acceptor;
+        acceptor
+            .accept_admitted(admitted, instance, events, level, until)
+            .await
     }
 
-    pub(crate) fn replay_jobs(&self) -> &Replays {
-        &self.shared.replays
-    }
-
-    /// All lanes.
-    pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
-        self.shared.live.lanes()
+    /// Keeps what a sender that does not repeat delivered and that is no event: on disk before this ends, where the
+    /// journal is there. It counts as deliveries to [`UNREADABLE_ENDPOINT`](crate::UNREADABLE_ENDPOINT) of `instance`
+    /// (`None`: the default one), which become dead letters.
+    ///
+    /// Once this has begun, dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// Why nothing of it was kept.
+    pub async fn keep_unreadable(
+        &self,
+        instance: Option<&str>,
+        deliveries: Vec<UnreadableDelivery>,
+    ) -> Result<(), AcceptError> {
+        let keeper = UnreadableKeeper(Arc::clone(&self.parts.acceptor));
+        keeper.keep(instance, deliveries).await
     }
 
     /// The lane of an endpoint.
-    pub(crate) fn lane(&self, instance: Option<&str>, endpoint: &str) -> Option<Arc<Lane>> {
+    fn lane(&self, instance: Option<&str>, endpoint: &str) -> Option<Arc<Lane>> {
         let instance = match instance {
-            None => self.shared.live.default_instance().clone(),
+            None => self.parts.acceptor.live.default_instance().clone(),
             Some(name) => InstanceName::new(name).ok()?,
         };
         let endpoint = EndpointName::new(endpoint).ok()?;
-        self.shared.live.lane(&(instance, endpoint))
+        self.parts.acceptor.live.lane(&(instance, endpoint))
     }
 
-    pub(crate) fn instance(
+    /// A running endpoint (of the default instance for `None`), that of a removed one too while anything
+    /// of it is left.
+    #[must_use]
+    pub fn endpoint(&self, instance: Option<&str>, endpoint: &str) -> Option<EndpointHandle> {
+        self.lane(instance, endpoint).map(EndpointHandle)
+    }
+
+    /// Dead letters that are kept here, from behind `after` on, at most `most` of them.
+    ///
+    /// Their events are read from disk; dropping the future is harmless.
+    pub async fn dead_letters(
         &self,
-        name: Option<&str>,
-    ) -> Result<(Arc<CompiledInstance>, u64), AcceptError> {
-        let table = self.shared.live.table();
-        let parsed;
-        let key = match name {
-            None => Some(self.shared.live.default_instance()),
-            Some(name) => {
-                parsed = InstanceName::new(name).ok();
-                parsed.as_ref()
-            }
-        };
-        match key.and_then(|key| table.instances.get(key)) {
-            Some(compiled) => Ok((Arc::clone(compiled), table.generation)),
-            None => Err(self.unknown_instance(name.unwrap_or_default())),
-        }
+        query: &DeadLetterQuery,
+        after: Option<&DeadLetterCursor>,
+        most: usize,
+    ) -> DeadLetterPage {
+        dead_letters::page_of(self.parts.acceptor.live.lanes(), query, after, most).await
     }
 
-    /// Refuses a name that is not in the table.
-    pub(crate) fn unknown_instance(&self, name: &str) -> AcceptError {
-        let table = self.shared.live.table();
-        let mut known: Vec<&str> = table.instances.keys().map(InstanceName::as_str).collect();
-        known.sort_unstable();
-        AcceptError::UnknownInstance {
-            name: name.to_owned(),
-            known: known.join(", "),
-        }
+    /// One dead letter that is kept here, with its event.
+    pub async fn dead_letter(
+        &self,
+        instance: Option<&str>,
+        endpoint: &str,
+        sequence: u64,
+    ) -> Option<(DeadLetterView, Arc<Event>)> {
+        let lane = self.lane(instance, endpoint)?;
+        dead_letters::one_of(&lane, sequence).await
+    }
+
+    /// Begins to replay dead letters; see [`Self::replays`] for how it goes.
+    ///
+    /// # Errors
+    /// Why it was not begun.
+    pub async fn replay(&self, request: ReplayRequest) -> Result<ReplayStatus, ReplayError> {
+        self.parts.replays.begin(request).await
+    }
+
+    /// Replays that are under way, and the last that have ended; oldest first.
+    #[must_use]
+    pub fn replays(&self) -> Vec<ReplayStatus> {
+        self.parts.replays.statuses()
+    }
+
+    /// Ends a replay; what it has put back stays. False when there is none of this number.
+    #[must_use]
+    pub fn cancel_replay(&self, number: u64) -> bool {
+        self.parts.replays.cancel(number)
     }
 
     /// Makes `definitions` the table: validates, compiles and swaps, or changes nothing.
@@ -297,12 +308,12 @@ impl Router {
     /// # Errors
     /// Everything that is wrong; [`Router::status`] shows it too until definitions are taken again.
     pub fn apply(&self, definitions: &Definitions) -> Result<u64, Faults> {
-        self.shared.live.apply(definitions)
+        self.parts.acceptor.live.apply(definitions)
     }
 
     /// Notes that definitions could not even be read; the table stays and status shows why.
     pub fn refuse(&self, faults: &Faults) {
-        self.shared.live.refuse(faults);
+        self.parts.acceptor.live.refuse(faults);
     }
 
     /// Says for every route of an instance whether and why it would match an event. Accepts nothing.
@@ -314,7 +325,7 @@ impl Router {
         instance: Option<&str>,
         event: &Event,
     ) -> Result<Vec<(RouteId, EndpointName, Explanation)>, AcceptError> {
-        let (compiled, _) = self.instance(instance)?;
+        let (compiled, _) = self.parts.acceptor.instance(instance)?;
         let routes = compiled.routes.iter();
         let explained = routes.map(|route| {
             let route = &route.definition;
@@ -336,7 +347,7 @@ impl Router {
         instance: Option<&str>,
         event: &Event,
     ) -> Result<Vec<RouteId>, AcceptError> {
-        let (compiled, _) = self.instance(instance)?;
+        let (compiled, _) = self.parts.acceptor.instance(instance)?;
         Ok(compiled
             .matching_routes(event)
             .into_iter()
@@ -344,139 +355,54 @@ impl Router {
             .collect())
     }
 
+    /// Says when the sources of secrets and definitions are to be read again, because an endpoint
+    /// refuses its credential. For one caller, who reads them and has [`Router::apply`] use what is new.
+    #[must_use]
+    pub fn credential_refresh(&self) -> CredentialRefresh {
+        self.parts.acceptor.live.credential_refresh()
+    }
+
     /// Whether events are accepted.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        let reason = if self.shared.stopping.load(Ordering::Acquire) {
-            "stopping".to_owned()
-        } else {
-            match self.shared.disk.as_ref().map(Disk::health) {
-                None | Some(Health::Ok) => String::new(),
-                Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
-                Some(Health::Stalled(reason)) => reason.to_string(),
-                Some(Health::Poisoned(reason)) => {
-                    format!("the journal is poisoned until a restart: {reason}")
-                }
-            }
-        };
-        Readiness {
-            ready: reason.is_empty(),
-            reason,
-        }
-    }
-
-    /// Says when the sources of secrets and definitions are to be looked at again, because an endpoint
-    /// refuses its credential. For one caller, who looks and has [`Router::apply`] use what is new.
-    #[must_use]
-    pub fn looks(&self) -> Looks {
-        self.shared.live.looks()
+        self.parts.reporter.readiness()
     }
 
     /// Has the status show how the source of definitions goes; the first call counts. `show` is asked at each
     /// snapshot, so it must be quick.
     pub fn show_source(&self, show: impl Fn() -> SourceStatus + Send + Sync + 'static) {
-        drop(self.shared.source.set(Box::new(show)));
+        drop(self.parts.reporter.source.set(Box::new(show)));
     }
 
     /// Has the status show when certificates of servers end, and warn about it; the first call counts. `ends` is
     /// asked at each snapshot, so it must be quick.
     pub fn show_expiries(&self, ends: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
-        drop(self.shared.expiries.set(Box::new(ends)));
-    }
-
-    fn certificates(&self) -> Vec<CertificateStatus> {
-        let now = self.shared.live.now();
-        let ends = self.shared.expiries.get();
-        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
-        let ends = ends.unwrap_or_default();
-        ends.into_iter().map(|known| known.status(now)).collect()
-    }
-
-    fn warnings(
-        &self,
-        instances: &[InstanceStatus],
-        certificates: &[CertificateStatus],
-    ) -> Vec<String> {
-        let before = self.shared.expiry_warning;
-        let mut warnings = expiry::of_endpoints(instances, before);
-        warnings.extend(self.full_disk_warning());
-        warnings.extend(self.kept_warning(instances));
-        warnings.extend(expiry::of_certificates(certificates, before));
-        warnings.extend(unreadable::warnings(instances));
-        warnings.extend(self.shared.admission.warning());
-        warnings.extend(self.shared.damage.warning.clone());
-        warnings
+        drop(self.parts.reporter.expiries.set(Box::new(ends)));
     }
 
     /// A snapshot of everything.
     #[must_use]
     pub fn status(&self) -> Status {
-        let usage = self.shared.gauge.usage();
-        gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
-        gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
-        gauge!("twinroute_journal_events").set(usage.events as f64);
-        if let Some(duplicates) = &self.shared.duplicates {
-            gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
-        }
-        let (mut table, instances) = self.shared.live.status();
-        let source = self.shared.source.get();
-        table.source = source.and_then(|source| user_code::shown("show_source", source));
-        let tally = &self.shared.tally;
-        let certificates = self.certificates();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            readiness: self.readiness(),
-            warnings: self.warnings(&instances, &certificates),
-            certificates,
-            admission: self.shared.admission.status(),
-            table,
-            journal: JournalStatus {
-                kind: self.shared.journal_kind.to_owned(),
-                events: usage.events,
-                bytes: usage.bytes,
-                bytes_max: usage.bytes_max,
-                share_bytes: self.journal_share(),
-                disk_bytes: self
-                    .shared
-                    .disk
-                    .as_ref()
-                    .map_or(0, |disk| disk.usage().disk_bytes),
-                lost: self.shared.lost.load(Ordering::Relaxed),
-                lost_deliveries: self.shared.damage.lost,
-                lost_unknown: self.shared.damage.unknown,
-                syncs: self.shared.disk.as_ref().map(damage::syncs),
-                accepted: tally.accepted(),
-                unmatched: tally.unmatched(),
-                duplicates: tally.duplicates(),
-            },
-            instances,
-        }
+        self.parts.reporter.status()
     }
 
     /// Resolves when every delivery made so far is settled.
     pub async fn settled(&self) {
-        for lane in self.shared.live.lanes() {
+        for lane in self.parts.acceptor.live.lanes() {
             lane.idle().await;
         }
     }
 
-    /// Stops: refuses events from now on, lets lanes finish for at most `grace`, then gives up the rest
-    /// and counts it as discarded. Gives the last status.
+    /// Stops: refuses events from now on, lets lanes finish for at most `grace`, then discards the rest
+    /// and counts it. Gives the last status.
     pub async fn stop(&self, grace: Duration) -> Status {
         let deadline = Instant::now() + grace;
-        self.shared.stopping.store(true, Ordering::Release);
         // Whoever still hands over events does so before the lanes are told.
-        drop(self.journal());
-        self.shared.admission.close();
-        if let Some(commits) = &self.shared.commits {
-            let (done, handed_over) = oneshot::channel();
-            if commits.send(Commit::Barrier(done)).is_ok() {
-                // A disk that hangs must not keep the process; its events are found at the next start.
-                drop(timeout_at(deadline.max(Instant::now() + STOP_MARGIN), handed_over).await);
-            }
-        }
-        let lanes = self.shared.live.lanes();
-        self.shared.live.stop(deadline);
+        self.parts.acceptor.appender.close();
+        let latest = deadline.max(Instant::now() + STOP_MARGIN);
+        self.parts.acceptor.appender.handed_over(latest).await;
+        let lanes = self.parts.acceptor.live.lanes();
+        self.parts.acceptor.live.stop(deadline);
         for lane in lanes {
             // A batch in flight ends by itself within the attempt timeout.
             let latest = deadline + STOP_MARGIN;
@@ -485,10 +411,10 @@ impl Router {
                     "stopped with a batch in flight; whether it arrived is not known");
             }
         }
-        self.shared.stopped.send_replace(true);
-        self.shared.replays.note_all().await;
+        self.parts.acceptor.stopped();
+        self.parts.replays.note_all().await;
         let status = self.status();
-        if let Some(disk) = self.shared.disk.clone() {
+        if let Some(disk) = self.parts.disk().cloned() {
             let closed = tokio::task::spawn_blocking(move || disk.close()).await;
             if let Ok(Err(error)) = closed {
                 tracing::warn!(%error, "the journal was not closed in order");
@@ -497,9 +423,6 @@ impl Router {
         status
     }
 }
-
-#[cfg(test)]
-use crate::accept::Accepted;
 
 #[cfg(test)]
 #[path = "router_tests.rs"]

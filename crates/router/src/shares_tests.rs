@@ -4,13 +4,14 @@ use super::dead_letter_tests::{Shelf, ended};
 use super::reload_tests::definitions;
 use super::tests::{Script, endpoint_status};
 use super::*;
-use crate::lane::LaneRoom;
+use crate::accept::share;
+use crate::delivery::LaneRoom;
 use crate::replay::ReplayRequest;
-use crate::shares::share;
 use crate::sink::{Connect, ConnectError, Sink};
 use crate::status::EndpointStatus;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use tokio::time::sleep;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::Endpoint;
@@ -325,7 +326,7 @@ fn table(endpoints: &[usize]) -> Definitions {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut definitions = definitions(&names, &routes);
     let settings = names.iter().map(|name| ((*name).to_owned(), short_queue()));
-    definitions.settings = crate::source::Settings::new(settings);
+    definitions.settings = crate::table::source::Settings::new(settings);
     definitions
 }
 
@@ -427,7 +428,7 @@ impl Model {
 
     /// What each endpoint has, by its name, in the bytes of the journal in use.
     fn rooms(&self) -> BTreeMap<String, LaneRoom> {
-        let held = self.router.shared.disk.as_ref().map(Disk::holdings);
+        let held = self.router.parts.disk().map(Disk::holdings);
         let room = |lane: &Arc<Lane>| {
             let mut room = lane.room_taken();
             if let Some(held) = &held {
@@ -436,7 +437,14 @@ impl Model {
             }
             (lane.name.to_string(), room)
         };
-        self.router.lanes().iter().map(room).collect()
+        self.router
+            .parts
+            .acceptor
+            .live
+            .lanes()
+            .iter()
+            .map(room)
+            .collect()
     }
 
     /// Waits until everything is where it stays.
@@ -449,7 +457,7 @@ impl Model {
             }
             sleep(Duration::from_millis(1)).await;
         }
-        if let Some(disk) = &self.router.shared.disk {
+        if let Some(disk) = self.router.parts.disk() {
             disk.flush().await.unwrap();
         }
     }
@@ -541,7 +549,7 @@ impl Model {
             .map(|event| event.size() as u64 + beside)
             .sum();
         let (before, rooms) = (self.discarded(), self.rooms());
-        let used = self.router.shared.gauge.usage().bytes;
+        let used = self.router.parts.acceptor.appender.room.gauge.usage().bytes;
         let own_share = share(
             JOURNAL_BYTES,
             rooms.values().filter(|room| room.has_share).count(),
@@ -585,7 +593,7 @@ impl Model {
         }
         self.rest().await;
         // Compaction copies dead letters with what is known of them, whoever has how much.
-        let usage = self.router.shared.gauge.usage();
+        let usage = self.router.parts.acceptor.appender.room.gauge.usage();
         let beside = self.sim.as_ref().map_or(0, |_| usage.events * LETTERS_MAX);
         assert!(usage.bytes <= JOURNAL_BYTES + beside, "{usage:?}");
     }

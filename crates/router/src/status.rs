@@ -105,7 +105,7 @@ pub struct SourceStatus {
     pub saved: bool,
     /// Endpoints that wait, and for what.
     pub waiting: Vec<String>,
-    /// What was passed over, left out or cannot be used.
+    /// What was skipped, left out or cannot be used.
     pub warnings: Vec<String>,
 }
 
@@ -223,7 +223,7 @@ pub struct EndpointStatus {
     pub delivered: u64,
     /// Deliveries that became dead letters.
     pub dead_letters: DeadLetterStatus,
-    /// Deliveries given up, for all reasons together.
+    /// Deliveries discarded, for all reasons together.
     pub discarded: u64,
     /// The same by reason; reasons that never came up are left out.
     pub discarded_by: BTreeMap<String, u64>,
@@ -344,7 +344,7 @@ impl EndpointStatus {
     }
 }
 
-/// Deliveries given up, by reason; reasons that never came up are left out.
+/// Deliveries discarded, by reason; reasons that never came up are left out.
 pub(crate) fn discarded_by(ledger: &Ledger) -> BTreeMap<String, u64> {
     Discard::ALL
         .into_iter()

@@ -57,7 +57,7 @@ impl Machine {
                 tokio::task::yield_now().await;
             }
         }
-        router.shared.disk.as_ref().unwrap().flush().await.unwrap();
+        router.parts.disk().unwrap().flush().await.unwrap();
         let sim = self.sim.fork();
         sim.power_off();
         sim.power_on(Leaves::All);

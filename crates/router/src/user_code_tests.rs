@@ -449,7 +449,7 @@ async fn a_sink_whose_drop_panics_goes_without_harm() {
         linger: Duration::ZERO,
         ..EndpointSettings::default()
     };
-    second.settings = crate::source::Settings::new([("hub".to_owned(), settings)]);
+    second.settings = crate::table::source::Settings::new([("hub".to_owned(), settings)]);
     assert_eq!(router.apply(&second).unwrap(), 2, "it has another sink now");
     accept(&router, vec![event(1, "a")]).await;
     within(router.settled()).await;

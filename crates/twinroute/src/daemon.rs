@@ -272,7 +272,7 @@ async fn reload(
     stopped: impl Future<Output = ()>,
 ) {
     tokio::pin!(stopped);
-    let mut looks = router.looks();
+    let mut refresh = router.credential_refresh();
     loop {
         let occasion = tokio::select! {
             () = source.changed() => Occasion::Change,
@@ -286,7 +286,7 @@ async fn reload(
                 }
                 Occasion::Change
             }
-            () = looks.due() => {
+            () = refresh.due() => {
                 tracing::info!("a credential is refused: definitions and secrets are looked at again");
                 source.look_now();
                 Occasion::Refusal

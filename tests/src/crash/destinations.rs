@@ -11,8 +11,8 @@ use std::sync::Arc;
 use twinroute_emulator::{
     BlobAccount, BlobSettings, BrokerLimits, BrokerSettings, Emulator, EventGridLimits,
     EventGridService, EventGridSettings, EventGridTopicSettings, Faults, GridEvent, HubSettings,
-    MessageBroker, ReceivedMessage, SendAnswer, Settings, Stopped, StoredBlob, TopicSettings,
-    Value,
+    MessageBroker, ReceivedMessage, SendAnswer, Settings, StoppedEmulator, StoredBlob,
+    TopicSettings, Value,
 };
 use twinroute_model::clock::{SystemClock, Timestamp};
 
@@ -37,7 +37,7 @@ const SIGNATURES_END: Timestamp = Timestamp::from_unix_millis(4_070_908_800_000)
 /// Served or not.
 enum Servers {
     Up(Emulator),
-    Down(Stopped),
+    Down(StoppedEmulator),
 }
 
 pub(super) struct Destinations {

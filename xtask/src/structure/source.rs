@@ -451,15 +451,26 @@ fn module_file(below: &Path, name: &str) -> PathBuf {
     below.join(name).join("mod.rs")
 }
 
+/// Counts what stands below `#[cfg(test)]` as tests: up to the semicolon, or to the brace that closes it.
 fn count_lines(text: &str) -> LineCount {
-    let code = text
-        .lines()
-        .take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"))
-        .count();
-    LineCount {
-        code,
-        tests: text.lines().count() - code,
+    let mut counted = LineCount::default();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            counted.code += 1;
+            continue;
+        }
+        counted.tests += 1;
+        let indent = line.len() - line.trim_start().len();
+        for below in lines.by_ref() {
+            counted.tests += 1;
+            let closes = below.trim_end().ends_with(';') || below.trim() == "}";
+            if closes && below.len() - below.trim_start().len() == indent {
+                break;
+            }
+        }
     }
+    counted
 }
 
 fn relative(root: &Path, path: &Path) -> String {

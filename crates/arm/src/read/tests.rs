@@ -158,6 +158,16 @@ fn a_hidden_dead_letter_secret_keeps_dead_letters_here_and_says_what_is_missing(
     );
     assert_eq!(warnings, [] as [&str; 0]);
 
+    // Expired is a warning of the table's, from every source: deliveries go on.
+    let expired =
+        "https://acc.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sp=w&se=2020-01-01&sig=c2ln";
+    let (endpoint, warnings) = one(&properties, &[("HUB_1__DEAD_LETTER_SECRET", expired)]);
+    assert!(matches!(endpoint.destination, Destination::EventHub(_)));
+    assert!(
+        matches!(endpoint.dead_letter, Some(DeadLetter::Sas(_))),
+        "{warnings:?}"
+    );
+
     // The table would be refused as a whole for a location that cannot be used.
     for bad in ["nothing", "https://acc.blob.core.windows.net/dead?sig=x"] {
         let (endpoint, warnings) = one(&properties, &[("HUB_1__DEAD_LETTER_SECRET", bad)]);

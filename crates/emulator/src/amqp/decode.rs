@@ -12,7 +12,7 @@ const ARRAY_DESCRIPTOR_BYTES_MAX: usize = 128;
 
 /// Why bytes are not AMQP 1.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum DecodeError {
     #[error("the bytes end within a value")]
     Truncated,
     #[error("{0:#04x} is not a constructor of AMQP 1.0")]
@@ -54,13 +54,13 @@ impl<'a> Decoder<'a> {
         self.at
     }
 
-    pub(crate) fn value(&mut self) -> Result<Value, Error> {
+    pub(crate) fn value(&mut self) -> Result<Value, DecodeError> {
         self.nested(0)
     }
 
-    fn nested(&mut self, depth: usize) -> Result<Value, Error> {
+    fn nested(&mut self, depth: usize) -> Result<Value, DecodeError> {
         if depth > DEPTH_MAX {
-            return Err(Error::TooDeep);
+            return Err(DecodeError::TooDeep);
         }
         match self.byte()? {
             0x00 => {
@@ -73,8 +73,11 @@ impl<'a> Decoder<'a> {
     }
 
     // AMQP 1.0 part 1 §1.6: the constructor of each primitive type.
-    fn body(&mut self, code: u8, depth: usize) -> Result<Value, Error> {
-        self.values_left = self.values_left.checked_sub(1).ok_or(Error::TooMany)?;
+    fn body(&mut self, code: u8, depth: usize) -> Result<Value, DecodeError> {
+        self.values_left = self
+            .values_left
+            .checked_sub(1)
+            .ok_or(DecodeError::TooMany)?;
         Ok(match code {
             0x40 => Value::Null,
             0x41 => Value::Bool(true),
@@ -91,7 +94,7 @@ impl<'a> Decoder<'a> {
             0x56 => match self.byte()? {
                 0 => Value::Bool(false),
                 1 => Value::Bool(true),
-                _ => return Err(Error::Range),
+                _ => return Err(DecodeError::Range),
             },
             0x60 => Value::Ushort(u16::from_be_bytes(self.fixed()?)),
             0x61 => Value::Short(i16::from_be_bytes(self.fixed()?)),
@@ -100,7 +103,7 @@ impl<'a> Decoder<'a> {
             0x72 => Value::Float(f32::from_be_bytes(self.fixed()?)),
             0x73 => {
                 let point = u32::from_be_bytes(self.fixed()?);
-                Value::Char(char::from_u32(point).ok_or(Error::Range)?)
+                Value::Char(char::from_u32(point).ok_or(DecodeError::Range)?)
             }
             0x74 => Value::Decimal32(self.fixed()?),
             0x80 => Value::Ulong(u64::from_be_bytes(self.fixed()?)),
@@ -114,19 +117,19 @@ impl<'a> Decoder<'a> {
             0xa1 | 0xb1 => Value::String(self.text(code)?),
             0xa3 | 0xb3 => Value::Symbol(self.text(code)?),
             0xc0 | 0xd0 | 0xc1 | 0xd1 | 0xe0 | 0xf0 => self.compound(code, depth)?,
-            other => return Err(Error::Constructor(other)),
+            other => return Err(DecodeError::Constructor(other)),
         })
     }
 
-    fn compound(&mut self, code: u8, depth: usize) -> Result<Value, Error> {
+    fn compound(&mut self, code: u8, depth: usize) -> Result<Value, DecodeError> {
         let narrow = matches!(code, 0xc0 | 0xc1 | 0xe0);
         let size = self.length(narrow)?;
         let end = self.at.checked_add(size).filter(|end| *end <= self.end);
-        let end = end.ok_or(Error::Truncated)?;
+        let end = end.ok_or(DecodeError::Truncated)?;
         let outer = std::mem::replace(&mut self.end, end);
         let count = self.length(narrow)?;
         if count > self.values_left {
-            return Err(Error::TooMany);
+            return Err(DecodeError::TooMany);
         }
         let value = match code {
             0xc0 | 0xd0 => {
@@ -136,21 +139,21 @@ impl<'a> Decoder<'a> {
             0xc1 | 0xd1 if count.is_multiple_of(2) => {
                 let pairs =
                     (0..count / 2).map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?)));
-                Value::Map(pairs.collect::<Result<_, Error>>()?)
+                Value::Map(pairs.collect::<Result<_, DecodeError>>()?)
             }
-            0xc1 | 0xd1 => return Err(Error::Length),
+            0xc1 | 0xd1 => return Err(DecodeError::Length),
             _ => Value::Array(self.array(count, depth)?),
         };
         if self.at != end {
-            return Err(Error::Length);
+            return Err(DecodeError::Length);
         }
         self.end = outer;
         Ok(value)
     }
 
-    fn array(&mut self, count: usize, depth: usize) -> Result<Vec<Value>, Error> {
+    fn array(&mut self, count: usize, depth: usize) -> Result<Vec<Value>, DecodeError> {
         if depth >= DEPTH_MAX {
-            return Err(Error::TooDeep);
+            return Err(DecodeError::TooDeep);
         }
         let mut code = self.byte()?;
         let mut descriptor = None;
@@ -159,7 +162,7 @@ impl<'a> Decoder<'a> {
             match &value {
                 Value::Ulong(_) => {}
                 Value::Symbol(text) if text.len() <= ARRAY_DESCRIPTOR_BYTES_MAX => {}
-                _ => return Err(Error::Descriptor),
+                _ => return Err(DecodeError::Descriptor),
             }
             descriptor = Some(value);
             code = self.byte()?;
@@ -175,61 +178,61 @@ impl<'a> Decoder<'a> {
             .collect()
     }
 
-    fn text(&mut self, code: u8) -> Result<String, Error> {
+    fn text(&mut self, code: u8) -> Result<String, DecodeError> {
         let bytes = self.variable(code)?;
         std::str::from_utf8(&bytes)
             .map(str::to_owned)
-            .map_err(|_| Error::NotUtf8)
+            .map_err(|_| DecodeError::NotUtf8)
     }
 
-    fn variable(&mut self, code: u8) -> Result<Bytes, Error> {
+    fn variable(&mut self, code: u8) -> Result<Bytes, DecodeError> {
         let length = self.length(code < 0xb0)?;
         let start = self.advance(length)?;
         Ok(self.source.slice(start..self.at))
     }
 
-    fn length(&mut self, narrow: bool) -> Result<usize, Error> {
+    fn length(&mut self, narrow: bool) -> Result<usize, DecodeError> {
         if narrow {
             return Ok(self.byte()?.into());
         }
-        usize::try_from(u32::from_be_bytes(self.fixed()?)).map_err(|_| Error::Length)
+        usize::try_from(u32::from_be_bytes(self.fixed()?)).map_err(|_| DecodeError::Length)
     }
 
-    fn byte(&mut self) -> Result<u8, Error> {
+    fn byte(&mut self) -> Result<u8, DecodeError> {
         let start = self.advance(1)?;
         Ok(self.source[start])
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let start = self.advance(N)?;
         Ok(self.source[start..self.at]
             .try_into()
             .expect("the slice has the length asked for"))
     }
 
-    fn advance(&mut self, length: usize) -> Result<usize, Error> {
+    fn advance(&mut self, length: usize) -> Result<usize, DecodeError> {
         let start = self.at;
         let next = start.checked_add(length).filter(|next| *next <= self.end);
-        self.at = next.ok_or(Error::Truncated)?;
+        self.at = next.ok_or(DecodeError::Truncated)?;
         Ok(start)
     }
 }
 
 /// The one value that `bytes` hold, and nothing after it.
 #[cfg(test)]
-pub(crate) fn whole(bytes: &Bytes) -> Result<Value, Error> {
+pub(crate) fn whole(bytes: &Bytes) -> Result<Value, DecodeError> {
     let mut decoder = Decoder::new(bytes);
     let value = decoder.value()?;
     if decoder.position() == bytes.len() {
         Ok(value)
     } else {
-        Err(Error::Length)
+        Err(DecodeError::Length)
     }
 }
 
 /// Where the undescribed value that starts at `at` ends, from its constructor alone.
-pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
-    let code = *bytes.get(at).ok_or(Error::Truncated)?;
+pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, DecodeError> {
+    let code = *bytes.get(at).ok_or(DecodeError::Truncated)?;
     let after = at + 1;
     let length = match code >> 4 {
         0x4 => 0,
@@ -238,19 +241,19 @@ pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
         0x7 => 4,
         0x8 => 8,
         0x9 => 16,
-        0xa | 0xc | 0xe => 1 + usize::from(*bytes.get(after).ok_or(Error::Truncated)?),
+        0xa | 0xc | 0xe => 1 + usize::from(*bytes.get(after).ok_or(DecodeError::Truncated)?),
         0xb | 0xd | 0xf => {
-            let size = bytes.get(after..after + 4).ok_or(Error::Truncated)?;
+            let size = bytes.get(after..after + 4).ok_or(DecodeError::Truncated)?;
             let size = u32::from_be_bytes(size.try_into().expect("four bytes"));
             usize::try_from(size)
                 .ok()
                 .and_then(|size| size.checked_add(4))
-                .ok_or(Error::Length)?
+                .ok_or(DecodeError::Length)?
         }
-        _ => return Err(Error::Constructor(code)),
+        _ => return Err(DecodeError::Constructor(code)),
     };
     after
         .checked_add(length)
         .filter(|end| *end <= bytes.len())
-        .ok_or(Error::Truncated)
+        .ok_or(DecodeError::Truncated)
 }

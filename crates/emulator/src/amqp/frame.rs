@@ -15,7 +15,7 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 8;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     Amqp = 0,
     Sasl = 1,
 }
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
 /// One frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Frame {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) channel: u16,
     /// Empty for a keep-alive.
     pub(crate) body: Bytes,
@@ -31,7 +31,7 @@ pub(crate) struct Frame {
 
 /// Why the input is no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum FrameError {
     #[error("a frame of {0} bytes is larger than agreed")]
     TooLarge(u32),
     #[error("a frame's header is malformed")]
@@ -39,24 +39,24 @@ pub(crate) enum Error {
 }
 
 /// Takes the next whole frame off the front of `input`.
-pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Frame>, Error> {
+pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Frame>, FrameError> {
     if input.len() < FRAME_HEADER_BYTES {
         return Ok(None);
     }
     let size = u32::from_be_bytes(input[..4].try_into().expect("four bytes"));
     if size > bytes_max {
-        return Err(Error::TooLarge(size));
+        return Err(FrameError::TooLarge(size));
     }
     let body_start = usize::from(input[4]) * 4;
     let kind = match input[5] {
-        0 => Kind::Amqp,
-        1 => Kind::Sasl,
-        _ => return Err(Error::Malformed),
+        0 => FrameKind::Amqp,
+        1 => FrameKind::Sasl,
+        _ => return Err(FrameError::Malformed),
     };
     let channel = u16::from_be_bytes([input[6], input[7]]);
-    let size = usize::try_from(size).map_err(|_| Error::Malformed)?;
+    let size = usize::try_from(size).map_err(|_| FrameError::Malformed)?;
     if body_start < FRAME_HEADER_BYTES || body_start > size {
-        return Err(Error::Malformed);
+        return Err(FrameError::Malformed);
     }
     if input.len() < size {
         return Ok(None);
@@ -71,7 +71,12 @@ pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Frame>
 }
 
 /// Appends a frame whose body `fill` writes.
-pub(crate) fn put(kind: Kind, channel: u16, out: &mut BytesMut, fill: impl FnOnce(&mut BytesMut)) {
+pub(crate) fn put(
+    kind: FrameKind,
+    channel: u16,
+    out: &mut BytesMut,
+    fill: impl FnOnce(&mut BytesMut),
+) {
     let start = out.len();
     out.put_u32(0);
     out.put_slice(&[2, kind as u8]);

@@ -1,6 +1,6 @@
 //! Messages as sections (AMQP 1.0 part 3 §3.2), cut where a broker may change them.
 
-use super::decode::{Decoder, Error, skip};
+use super::decode::{DecodeError, Decoder, skip};
 use super::encode;
 use super::value::{Value, find};
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,7 @@ const FOOTER: u8 = 0x78;
 
 /// A message: what a broker may change, and the rest byte for byte.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Message {
+pub(crate) struct AmqpMessage {
     /// Fields of the header section.
     pub(crate) header: Vec<Value>,
     /// Message annotations.
@@ -39,11 +39,11 @@ pub(crate) struct Message {
 pub(crate) struct Content {
     pub(crate) properties: Vec<Value>,
     pub(crate) application: Vec<(Value, Value)>,
-    pub(crate) body: Body,
+    pub(crate) body: MessageBody,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Body {
+pub(crate) enum MessageBody {
     #[default]
     Empty,
     Data(Vec<Bytes>),
@@ -58,8 +58,8 @@ struct Section {
 }
 
 /// Cuts a message; its properties and application properties are checked, and it owns its bytes.
-pub(crate) fn cut(bytes: &Bytes) -> Result<Message, Error> {
-    let mut message = Message::default();
+pub(crate) fn cut(bytes: &Bytes) -> Result<AmqpMessage, DecodeError> {
+    let mut message = AmqpMessage::default();
     let mut bare_start = bytes.len();
     for section in sections(bytes)? {
         let content = || decode(bytes, &section.content);
@@ -85,14 +85,14 @@ pub(crate) fn cut(bytes: &Bytes) -> Result<Message, Error> {
 }
 
 /// A batch's envelope, and the messages in it.
-pub(crate) fn batch(bytes: &Bytes) -> Result<(Message, Vec<Bytes>), Error> {
-    let mut envelope = Message::default();
+pub(crate) fn batch(bytes: &Bytes) -> Result<(AmqpMessage, Vec<Bytes>), DecodeError> {
+    let mut envelope = AmqpMessage::default();
     let mut members = Vec::new();
     for section in sections(bytes)? {
         match (section.code, decode(bytes, &section.content)?) {
             (MESSAGE_ANNOTATIONS, annotations) => envelope.annotations = annotations.into_pairs(),
             (DATA, Value::Binary(member)) => members.push(member),
-            (DATA, _) => return Err(Error::Descriptor),
+            (DATA, _) => return Err(DecodeError::Descriptor),
             _ => {}
         }
     }
@@ -100,7 +100,7 @@ pub(crate) fn batch(bytes: &Bytes) -> Result<(Message, Vec<Bytes>), Error> {
 }
 
 /// Decodes a bare message.
-pub(crate) fn content(bytes: &Bytes) -> Result<Content, Error> {
+pub(crate) fn content(bytes: &Bytes) -> Result<Content, DecodeError> {
     let mut content = Content::default();
     for section in sections(bytes)? {
         let value = || decode(bytes, &section.content);
@@ -109,15 +109,15 @@ pub(crate) fn content(bytes: &Bytes) -> Result<Content, Error> {
             APPLICATION_PROPERTIES => content.application = value()?.into_pairs(),
             DATA => {
                 let Value::Binary(data) = value()? else {
-                    return Err(Error::Descriptor);
+                    return Err(DecodeError::Descriptor);
                 };
                 match &mut content.body {
-                    Body::Data(all) => all.push(data),
-                    other => *other = Body::Data(vec![data]),
+                    MessageBody::Data(all) => all.push(data),
+                    other => *other = MessageBody::Data(vec![data]),
                 }
             }
-            VALUE => content.body = Body::Value(value()?),
-            SEQUENCE => content.body = Body::Sequence,
+            VALUE => content.body = MessageBody::Value(value()?),
+            SEQUENCE => content.body = MessageBody::Sequence,
             _ => {}
         }
     }
@@ -125,7 +125,7 @@ pub(crate) fn content(bytes: &Bytes) -> Result<Content, Error> {
 }
 
 /// Bytes of the sections before the body.
-pub(crate) fn head_bytes(bytes: &Bytes) -> Result<usize, Error> {
+pub(crate) fn head_bytes(bytes: &Bytes) -> Result<usize, DecodeError> {
     let all = sections(bytes)?;
     let head = all.iter().filter(|section| section.code < DATA);
     Ok(head.map(|section| section.whole.len()).sum())
@@ -143,7 +143,7 @@ pub(crate) fn rewrite(
     bare: &Bytes,
     code: u8,
     change: impl FnOnce(Value) -> Value,
-) -> Result<Bytes, Error> {
+) -> Result<Bytes, DecodeError> {
     let all = sections(bare)?;
     let known = all.iter().find(|section| section.code == code);
     let before = all
@@ -168,7 +168,7 @@ pub(crate) fn rewrite(
     Ok(out.freeze())
 }
 
-impl Message {
+impl AmqpMessage {
     /// The annotation of that name.
     pub(crate) fn annotation(&self, name: &str) -> Option<&Value> {
         find(&self.annotations, name)
@@ -239,21 +239,21 @@ pub(crate) fn reply(correlation: Value, application: Vec<(Value, Value)>, body: 
     out.freeze()
 }
 
-fn decode(bytes: &Bytes, content: &Range<usize>) -> Result<Value, Error> {
+fn decode(bytes: &Bytes, content: &Range<usize>) -> Result<Value, DecodeError> {
     Decoder::new(&bytes.slice(content.clone())).value()
 }
 
-fn sections(bytes: &Bytes) -> Result<Vec<Section>, Error> {
+fn sections(bytes: &Bytes) -> Result<Vec<Section>, DecodeError> {
     let mut all = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
         let (code, content) = match bytes[at..] {
             [0x00, 0x53, code, ..] => (code, at + 3),
             [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..] => (code, at + 10),
-            _ => return Err(Error::Descriptor),
+            _ => return Err(DecodeError::Descriptor),
         };
         if !(HEADER..=FOOTER).contains(&code) {
-            return Err(Error::Descriptor);
+            return Err(DecodeError::Descriptor);
         }
         // A value body may itself be described; only decoding tells where that ends.
         let end = match bytes.get(content) {
@@ -270,7 +270,7 @@ fn sections(bytes: &Bytes) -> Result<Vec<Section>, Error> {
     Ok(all)
 }
 
-fn end_of_described(bytes: &Bytes, at: usize) -> Result<usize, Error> {
+fn end_of_described(bytes: &Bytes, at: usize) -> Result<usize, DecodeError> {
     let rest = bytes.slice(at..);
     let mut decoder = Decoder::new(&rest);
     decoder.value()?;

@@ -3,9 +3,9 @@
 //! azure-eventhub 5.15.1 indexes `open` (10 fields), `begin` (8), `attach` (14) and `transfer` (11)
 //! by position; a list with its trailing nulls cut off breaks it.
 
-use super::decode::{Decoder, Error};
+use super::decode::{DecodeError, Decoder};
 use super::encode;
-use super::frame::{self, Kind};
+use super::frame::{self, FrameKind};
 use super::state::{Problem, problem_or_null};
 use super::value::Value;
 use bytes::{Bytes, BytesMut};
@@ -117,8 +117,8 @@ impl Fields {
             .and_then(|number| T::try_from(number).ok())
     }
 
-    fn need(&mut self) -> Result<u32, Error> {
-        self.number().ok_or(Error::Range)
+    fn need(&mut self) -> Result<u32, DecodeError> {
+        self.number().ok_or(DecodeError::Range)
     }
 
     fn flag(&mut self) -> bool {
@@ -134,7 +134,7 @@ impl Fields {
 }
 
 /// Reads the performative at the front of a frame's body; the rest is payload.
-pub(crate) fn read(body: &Bytes) -> Result<(Performative, Bytes), Error> {
+pub(crate) fn read(body: &Bytes) -> Result<(Performative, Bytes), DecodeError> {
     let mut decoder = Decoder::new(body);
     let (code, mut fields) = code_and_fields(&mut decoder)?;
     let performative = match code {
@@ -157,16 +157,16 @@ pub(crate) fn read(body: &Bytes) -> Result<(Performative, Bytes), Error> {
         }),
         0x17 => Performative::End(problem(&fields.any())),
         0x18 => Performative::Close(problem(&fields.any())),
-        _ => return Err(Error::Descriptor),
+        _ => return Err(DecodeError::Descriptor),
     };
     Ok((performative, body.slice(decoder.position()..)))
 }
 
 /// The mechanism and initial response of a `sasl-init`.
-pub(crate) fn read_sasl_init(body: &Bytes) -> Result<(String, Bytes), Error> {
+pub(crate) fn read_sasl_init(body: &Bytes) -> Result<(String, Bytes), DecodeError> {
     let (code, mut fields) = code_and_fields(&mut Decoder::new(body))?;
     if code != 0x41 {
-        return Err(Error::Descriptor);
+        return Err(DecodeError::Descriptor);
     }
     let mechanism = fields.text();
     match fields.any() {
@@ -175,16 +175,16 @@ pub(crate) fn read_sasl_init(body: &Bytes) -> Result<(String, Bytes), Error> {
     }
 }
 
-fn code_and_fields(decoder: &mut Decoder<'_>) -> Result<(i64, Fields), Error> {
+fn code_and_fields(decoder: &mut Decoder<'_>) -> Result<(i64, Fields), DecodeError> {
     let Value::Described(both) = decoder.value()? else {
-        return Err(Error::Descriptor);
+        return Err(DecodeError::Descriptor);
     };
     let (descriptor, content) = *both;
     let Value::List(items) = content else {
-        return Err(Error::Descriptor);
+        return Err(DecodeError::Descriptor);
     };
     Ok((
-        descriptor.as_i64().ok_or(Error::Descriptor)?,
+        descriptor.as_i64().ok_or(DecodeError::Descriptor)?,
         Fields(items.into_iter()),
     ))
 }
@@ -206,7 +206,7 @@ fn open(fields: &mut Fields) -> Open {
     }
 }
 
-fn begin(fields: &mut Fields) -> Result<Begin, Error> {
+fn begin(fields: &mut Fields) -> Result<Begin, DecodeError> {
     Ok(Begin {
         remote_channel: fields.number(),
         next_outgoing_id: fields.need()?,
@@ -216,7 +216,7 @@ fn begin(fields: &mut Fields) -> Result<Begin, Error> {
     })
 }
 
-fn attach(fields: &mut Fields) -> Result<Attach, Error> {
+fn attach(fields: &mut Fields) -> Result<Attach, DecodeError> {
     let name = fields.text();
     let handle = fields.need()?;
     let receiver = fields.flag();
@@ -245,7 +245,7 @@ fn attach(fields: &mut Fields) -> Result<Attach, Error> {
     })
 }
 
-fn flow(fields: &mut Fields) -> Result<Flow, Error> {
+fn flow(fields: &mut Fields) -> Result<Flow, DecodeError> {
     Ok(Flow {
         next_incoming_id: fields.number(),
         incoming_window: fields.need()?,
@@ -260,7 +260,7 @@ fn flow(fields: &mut Fields) -> Result<Flow, Error> {
     })
 }
 
-fn transfer(fields: &mut Fields) -> Result<Transfer, Error> {
+fn transfer(fields: &mut Fields) -> Result<Transfer, DecodeError> {
     let handle = fields.need()?;
     let delivery_id = fields.number();
     let delivery_tag = match fields.any() {
@@ -286,7 +286,7 @@ impl Performative {
     /// Appends a frame with this performative and `payload`.
     pub(crate) fn put(&self, channel: u16, payload: &[u8], out: &mut BytesMut) {
         let (code, fields) = self.fields();
-        frame::put(Kind::Amqp, channel, out, |out| {
+        frame::put(FrameKind::Amqp, channel, out, |out| {
             encode::described(code, &Value::List(fields), out);
             out.extend_from_slice(payload);
         });

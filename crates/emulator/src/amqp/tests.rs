@@ -1,7 +1,7 @@
 //! The codec against itself, against random bytes and against frames of real clients.
 
-use super::decode::{Error, whole};
-use super::frame::{self, Frame, Kind};
+use super::decode::{DecodeError, whole};
+use super::frame::{self, Frame, FrameKind};
 use super::performative::{self, Attach, Open, Performative, Transfer};
 use super::value::Value;
 use super::{encode, message};
@@ -113,9 +113,15 @@ fn nesting_and_zero_width_arrays_are_bounded() {
         deep.splice(0..0, [0xd0, 0, 0, 0, 200, 0, 0, 0, 1]);
     }
     assert!(whole(&Bytes::from(deep)).is_err());
-    assert_eq!(whole(&Bytes::from(vec![0u8; 10_000])), Err(Error::TooDeep));
+    assert_eq!(
+        whole(&Bytes::from(vec![0u8; 10_000])),
+        Err(DecodeError::TooDeep)
+    );
     let nulls = [0xf0, 0, 0, 0, 5, 0x7f, 0xff, 0xff, 0xff, 0x40];
-    assert_eq!(whole(&Bytes::copy_from_slice(&nulls)), Err(Error::TooMany));
+    assert_eq!(
+        whole(&Bytes::copy_from_slice(&nulls)),
+        Err(DecodeError::TooMany)
+    );
 }
 
 /// The number of fields that azure-eventhub 5.15.1 indexes by position.
@@ -144,7 +150,7 @@ fn performatives_have_their_full_length() {
         let mut out = BytesMut::new();
         performative.put(3, b"payload", &mut out);
         let frame = frame::take(&mut out, 1_000).unwrap().unwrap();
-        assert_eq!((frame.kind, frame.channel), (Kind::Amqp, 3));
+        assert_eq!((frame.kind, frame.channel), (FrameKind::Amqp, 3));
         assert_eq!(frame.body[..4], [0x00, 0x53, code, 0xc0]);
         assert_eq!(frame.body[5], fields);
         let (back, payload) = performative::read(&frame.body).unwrap();
@@ -155,7 +161,7 @@ fn performatives_have_their_full_length() {
 #[test]
 fn frames_come_out_only_when_whole() {
     let mut out = BytesMut::new();
-    frame::put(Kind::Sasl, 0, &mut out, |out| {
+    frame::put(FrameKind::Sasl, 0, &mut out, |out| {
         out.extend_from_slice(b"body")
     });
     for length in 0..out.len() {
@@ -166,13 +172,13 @@ fn frames_come_out_only_when_whole() {
     }
     let body = Bytes::from_static(b"body");
     let expected = Frame {
-        kind: Kind::Sasl,
+        kind: FrameKind::Sasl,
         channel: 0,
         body,
     };
     assert_eq!(frame::take(&mut out, 100), Ok(Some(expected)));
     let huge = frame::take(&mut BytesMut::from(&[0xff; 8][..]), 100);
-    assert_eq!(huge, Err(frame::Error::TooLarge(u32::MAX)));
+    assert_eq!(huge, Err(frame::FrameError::TooLarge(u32::MAX)));
 }
 
 #[test]
@@ -197,6 +203,6 @@ fn the_bare_message_is_kept_byte_for_byte() {
     assert_eq!(content.application, [(Value::string("k"), Value::Int(1))]);
     assert_eq!(
         content.body,
-        message::Body::Data(vec![Bytes::from_static(b"{}")])
+        message::MessageBody::Data(vec![Bytes::from_static(b"{}")])
     );
 }

@@ -4,7 +4,7 @@
 //! SAS" with their tables of permissions by operation.
 
 use super::account::BlobAccount;
-use super::call::{Call, Operation};
+use super::call::{BlobCall, BlobOperation};
 use super::refusal::BlobRefusal;
 use super::reply::parse_http_date;
 use crate::identity;
@@ -20,7 +20,7 @@ const AUDIENCE: &str = "https://storage.azure.com";
 
 /// What a request that passed may do beyond its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rights {
+pub(super) struct BlobRights {
     /// Whether a blob that is there may be replaced.
     pub(super) overwrite: bool,
 }
@@ -28,19 +28,19 @@ pub(super) struct Rights {
 /// Checks a request before anything of it is looked up.
 pub(super) fn check(
     account: &BlobAccount,
-    call: &Call,
+    call: &BlobCall,
     now: Timestamp,
-) -> Result<Rights, BlobRefusal> {
+) -> Result<BlobRights, BlobRefusal> {
     if let Some(token) = call.header("authorization").strip_prefix("Bearer ") {
         // "Authorize with Microsoft Entra ID". Every role is granted.
         let issuer = account.issuer.as_deref();
         return identity::check_bearer(issuer, token, &[AUDIENCE], now)
-            .map(|_| Rights { overwrite: true })
+            .map(|_| BlobRights { overwrite: true })
             .map_err(BlobRefusal::unauthenticated);
     }
     if call.headers.contains_key("authorization") {
         shared_key(account, call, now)?;
-        return Ok(Rights { overwrite: true });
+        return Ok(BlobRights { overwrite: true });
     }
     let sas = BlobSas::parse(&call.line.query)
         .map_err(|refusal| BlobRefusal::unauthenticated(refusal.to_string()))?;
@@ -58,10 +58,10 @@ pub(super) fn check(
 
 fn signature(
     account: &BlobAccount,
-    call: &Call,
+    call: &BlobCall,
     sas: &BlobSas,
     now: Timestamp,
-) -> Result<Rights, BlobRefusal> {
+) -> Result<BlobRights, BlobRefusal> {
     if !sas.field("si").is_empty() {
         let text = "the container has no stored access policies";
         return Err(BlobRefusal::unauthenticated(text));
@@ -106,7 +106,7 @@ fn signature(
             }
         }
         Scope::Container | Scope::Blob => {
-            if resource_type == 'c' && call.operation != Operation::ListBlobs {
+            if resource_type == 'c' && call.operation != BlobOperation::ListBlobs {
                 let text = "a service signature does not reach the container itself";
                 return Err(BlobRefusal::forbidden("AuthorizationFailure", text));
             }
@@ -117,7 +117,7 @@ fn signature(
         let code = "AuthorizationPermissionMismatch";
         return Err(BlobRefusal::forbidden(code, text));
     }
-    Ok(Rights {
+    Ok(BlobRights {
         overwrite: sas.permits('w'),
     })
 }
@@ -125,16 +125,16 @@ fn signature(
 /// The permissions one of which an operation needs, and the resource type of an account signature.
 ///
 /// Putting blocks needs `w` also for a new blob: with `c` alone the service refuses large uploads.
-fn needs(operation: Operation) -> (&'static str, char) {
+fn needs(operation: BlobOperation) -> (&'static str, char) {
     match operation {
-        Operation::CreateContainer => ("cw", 'c'),
-        Operation::DeleteContainer => ("d", 'c'),
-        Operation::ContainerProperties => ("r", 'c'),
-        Operation::ListBlobs => ("l", 'c'),
-        Operation::PutBlob => ("wc", 'o'),
-        Operation::PutBlock | Operation::PutBlockList => ("w", 'o'),
-        Operation::GetBlob | Operation::BlobProperties => ("r", 'o'),
-        Operation::DeleteBlob => ("d", 'o'),
+        BlobOperation::CreateContainer => ("cw", 'c'),
+        BlobOperation::DeleteContainer => ("d", 'c'),
+        BlobOperation::ContainerProperties => ("r", 'c'),
+        BlobOperation::ListBlobs => ("l", 'c'),
+        BlobOperation::PutBlob => ("wc", 'o'),
+        BlobOperation::PutBlock | BlobOperation::PutBlockList => ("w", 'o'),
+        BlobOperation::GetBlob | BlobOperation::BlobProperties => ("r", 'o'),
+        BlobOperation::DeleteBlob => ("d", 'o'),
     }
 }
 
@@ -148,7 +148,7 @@ fn covers_loopback(range: &str) -> bool {
     }
 }
 
-fn shared_key(account: &BlobAccount, call: &Call, now: Timestamp) -> Result<(), BlobRefusal> {
+fn shared_key(account: &BlobAccount, call: &BlobCall, now: Timestamp) -> Result<(), BlobRefusal> {
     let given = call.header("authorization");
     let Some((name, signature)) = given
         .strip_prefix("SharedKey ")
@@ -182,7 +182,7 @@ fn shared_key(account: &BlobAccount, call: &Call, now: Timestamp) -> Result<(), 
 
 /// "Authorize with Shared Key", "Blob, Queue, and File Services (Shared Key authorization)", from version
 /// 2015-02-21 on.
-fn string_to_sign(account: &str, call: &Call) -> String {
+fn string_to_sign(account: &str, call: &BlobCall) -> String {
     let mut text = format!("{}\n", call.line.method);
     for name in [
         "content-encoding",

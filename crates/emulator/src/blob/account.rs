@@ -1,7 +1,7 @@
 //! The storage account: its containers, its key, and what its requests share.
 
 use super::call::check_blob_name;
-use super::container::Blob;
+use super::container::BlockBlob;
 use super::containers::{AccountContainers, NewBlob};
 use super::refusal::BlobRefusal;
 use super::settings::{BlobLimits, BlobSettings};
@@ -137,7 +137,7 @@ impl BlobAccount {
     pub fn blobs(&self, container: &str) -> Option<Vec<StoredBlob>> {
         let all = self.containers();
         let blobs = &all.get(container)?.blobs;
-        let stored = |(name, blob): (&String, &Blob)| StoredBlob {
+        let stored = |(name, blob): (&String, &BlockBlob)| StoredBlob {
             name: name.clone(),
             content: blob.content.clone(),
             content_type: blob.headers.content_type.clone(),

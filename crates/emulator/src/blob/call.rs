@@ -35,7 +35,7 @@ const UNSUPPORTED: [&str; 15] = [
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(super) enum BlobOperation {
     CreateContainer,
     DeleteContainer,
     ContainerProperties,
@@ -50,19 +50,19 @@ pub(super) enum Operation {
 
 /// A request without its body.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) operation: Operation,
+pub(super) struct BlobCall {
+    pub(super) operation: BlobOperation,
     pub(super) container: String,
     /// Empty for operations on containers.
     pub(super) blob: String,
-    pub(super) query: Query,
+    pub(super) query: BlobQuery,
     pub(super) headers: HeaderMap,
-    pub(super) line: Line,
+    pub(super) line: RequestLine,
 }
 
 /// The request line as it came, for signatures.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct RequestLine {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: String,
@@ -70,9 +70,9 @@ pub(super) struct Line {
 
 /// The query's parameters, decoded, names in lower case.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(super) struct BlobQuery(Vec<(String, String)>);
 
-impl Query {
+impl BlobQuery {
     pub(super) fn parse(text: &str) -> Result<Self, BlobRefusal> {
         let mut all = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -101,7 +101,7 @@ pub(super) fn container_of<'a>(account: &str, path: &'a str) -> Option<&'a str> 
     (!container.is_empty()).then_some(container)
 }
 
-impl Call {
+impl BlobCall {
     /// Reads a request to `account`.
     pub(super) fn read(account: &str, parts: Parts) -> Result<Self, BlobRefusal> {
         let path = parts.uri.path();
@@ -115,7 +115,7 @@ impl Call {
         let blob = percent_decode_str(rest.strip_prefix('/').unwrap_or_default()).decode_utf8();
         let blob = blob.map_err(|_| BlobRefusal::bad("InvalidUri", "the path is not UTF-8"))?;
         let query_text = parts.uri.query().unwrap_or_default();
-        let query = Query::parse(query_text)?;
+        let query = BlobQuery::parse(query_text)?;
         let operation = operation(&parts.method, !blob.is_empty(), &query)?;
         if !blob.is_empty() {
             check_blob_name(&blob)?;
@@ -138,7 +138,7 @@ impl Call {
             container: container.to_owned(),
             blob: blob.into_owned(),
             query,
-            line: Line {
+            line: RequestLine {
                 method: parts.method,
                 path: path.to_owned(),
                 query: query_text.to_owned(),
@@ -191,20 +191,26 @@ impl Call {
     }
 }
 
-fn operation(method: &Method, on_blob: bool, query: &Query) -> Result<Operation, BlobRefusal> {
+fn operation(
+    method: &Method,
+    on_blob: bool,
+    query: &BlobQuery,
+) -> Result<BlobOperation, BlobRefusal> {
     let what = (query.get("restype"), query.get("comp"));
     let method = method.as_str();
     match (method, on_blob, what) {
-        ("PUT", false, (Some("container"), None)) => Ok(Operation::CreateContainer),
-        ("DELETE", false, (Some("container"), None)) => Ok(Operation::DeleteContainer),
-        ("GET" | "HEAD", false, (Some("container"), None)) => Ok(Operation::ContainerProperties),
-        ("GET", false, (Some("container"), Some("list"))) => Ok(Operation::ListBlobs),
-        ("PUT", true, (None, None)) => Ok(Operation::PutBlob),
-        ("PUT", true, (None, Some("block"))) => Ok(Operation::PutBlock),
-        ("PUT", true, (None, Some("blocklist"))) => Ok(Operation::PutBlockList),
-        ("GET", true, (None, None)) => Ok(Operation::GetBlob),
-        ("HEAD", true, (None, None)) => Ok(Operation::BlobProperties),
-        ("DELETE", true, (None, None)) => Ok(Operation::DeleteBlob),
+        ("PUT", false, (Some("container"), None)) => Ok(BlobOperation::CreateContainer),
+        ("DELETE", false, (Some("container"), None)) => Ok(BlobOperation::DeleteContainer),
+        ("GET" | "HEAD", false, (Some("container"), None)) => {
+            Ok(BlobOperation::ContainerProperties)
+        }
+        ("GET", false, (Some("container"), Some("list"))) => Ok(BlobOperation::ListBlobs),
+        ("PUT", true, (None, None)) => Ok(BlobOperation::PutBlob),
+        ("PUT", true, (None, Some("block"))) => Ok(BlobOperation::PutBlock),
+        ("PUT", true, (None, Some("blocklist"))) => Ok(BlobOperation::PutBlockList),
+        ("GET", true, (None, None)) => Ok(BlobOperation::GetBlob),
+        ("HEAD", true, (None, None)) => Ok(BlobOperation::BlobProperties),
+        ("DELETE", true, (None, None)) => Ok(BlobOperation::DeleteBlob),
         ("PUT" | "GET" | "HEAD" | "DELETE" | "POST", _, (_, Some(comp))) => {
             let why = format!("{comp:?} with {method} is not supported by the emulator");
             Err(BlobRefusal::query_value("comp", &why))

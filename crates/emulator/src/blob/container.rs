@@ -8,12 +8,12 @@ use twinroute_model::clock::Timestamp;
 
 /// A container with its blobs.
 #[derive(Debug)]
-pub(super) struct Container {
+pub(super) struct BlobContainer {
     pub(super) etag: String,
     pub(super) changed: Timestamp,
     pub(super) metadata: BTreeMap<String, String>,
     /// In the order that listings have.
-    pub(super) blobs: BTreeMap<String, Blob>,
+    pub(super) blobs: BTreeMap<String, BlockBlob>,
     /// Blocks that no list has made part of their blob yet, by blob and identifier.
     pub(super) uncommitted: HashMap<String, HashMap<String, Bytes>>,
     pub(super) intake: Arc<IntakeTally>,
@@ -21,7 +21,7 @@ pub(super) struct Container {
 
 /// A block blob.
 #[derive(Clone, Debug)]
-pub(super) struct Blob {
+pub(super) struct BlockBlob {
     pub(super) content: Bytes,
     pub(super) headers: ContentHeaders,
     pub(super) metadata: BTreeMap<String, String>,
@@ -52,7 +52,7 @@ pub(super) struct ContentHeaders {
     pub(super) md5: String,
 }
 
-impl Container {
+impl BlobContainer {
     /// Bytes of a blob and of blocks that wait for it.
     pub(super) fn bytes_of(&self, blob: &str) -> usize {
         let content = self.blobs.get(blob).map_or(0, |blob| blob.content.len());
@@ -73,7 +73,7 @@ impl Container {
     }
 }
 
-impl Blob {
+impl BlockBlob {
     /// The bytes of a block that the blob is made of.
     pub(super) fn block(&self, identifier: &str) -> Option<Bytes> {
         let mut start = 0;

@@ -1,7 +1,7 @@
 //! The containers of a storage account, and what they may hold in all. No clock.
 
 use super::call::check_container_name;
-use super::container::{Blob, BlockSource, Container, ContentHeaders};
+use super::container::{BlobContainer, BlockBlob, BlockSource, ContentHeaders};
 use super::refusal::BlobRefusal;
 use super::settings::BlobLimits;
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use twinroute_model::clock::Timestamp;
 /// Containers by name.
 #[derive(Debug, Default)]
 pub(super) struct AccountContainers {
-    all: BTreeMap<String, Container>,
+    all: BTreeMap<String, BlobContainer>,
     /// Of all blobs and blocks.
     bytes: usize,
     changes: u64,
@@ -45,7 +45,7 @@ impl AccountContainers {
         if self.all.len() >= limits.containers_max {
             return Err(BlobRefusal::full());
         }
-        let container = Container {
+        let container = BlobContainer {
             etag: self.etag(),
             changed: now,
             metadata,
@@ -64,7 +64,7 @@ impl AccountContainers {
         Ok(())
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Container> {
+    pub(super) fn get(&self, name: &str) -> Option<&BlobContainer> {
         self.all.get(name)
     }
 
@@ -75,7 +75,7 @@ impl AccountContainers {
             .collect()
     }
 
-    pub(super) fn container(&mut self, name: &str) -> Result<&mut Container, BlobRefusal> {
+    pub(super) fn container(&mut self, name: &str) -> Result<&mut BlobContainer, BlobRefusal> {
         let found = self.all.get_mut(name);
         found.ok_or_else(|| BlobRefusal::container_not_found(name))
     }
@@ -94,7 +94,7 @@ impl AccountContainers {
         new: NewBlob,
         limits: &BlobLimits,
         now: Timestamp,
-    ) -> Result<&Blob, BlobRefusal> {
+    ) -> Result<&BlockBlob, BlobRefusal> {
         let etag = self.etag();
         let all = self.bytes;
         let found = self.container(container)?;
@@ -104,7 +104,7 @@ impl AccountContainers {
         if bytes > limits.blob_bytes_max || many {
             return Err(BlobRefusal::full());
         }
-        let blob = Blob {
+        let blob = BlockBlob {
             created: known.map_or(now, |known| known.created),
             changed: now,
             content: new.content,

@@ -1,12 +1,12 @@
 //! Requests to the containers: bodies, faults, common headers, the shape of an error.
 
 use super::account::{BlobAccount, PERMIT_BYTES};
-use super::call::{Call, container_of};
+use super::call::{BlobCall, container_of};
 use super::refusal::BlobRefusal;
 use super::reply::{BlobReply, http_date};
 use super::{access, operations};
 use crate::faults::BlobAnswer;
-use crate::http_server::{self, Answer, Dropped};
+use crate::http_server::{self, Answer, ConnectionDropped};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -31,7 +31,7 @@ pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>
     if let Some(intake) = account.intake(&container) {
         intake.add_request();
     }
-    let common = Common::of(&parts, account, account.context.now());
+    let common = CommonHeaders::of(&parts, account, account.context.now());
     let (permit, body) = match admit(account, &parts, incoming).await? {
         Ok(body) => body,
         Err(refusal) => return Ok(common.refuse(&refusal)),
@@ -45,14 +45,14 @@ pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>
             drop((permit, body));
             return std::future::pending().await;
         }
-        Some(BlobAnswer::Drop) => return Err(Dropped),
+        Some(BlobAnswer::Drop) => return Err(ConnectionDropped),
         Some(BlobAnswer::AnswerAfter(_) | BlobAnswer::StoreAndDrop) | None => None,
     };
     if let Some(refusal) = refusal {
         return Ok(common.refuse(&refusal));
     }
     let endpoint = common.endpoint.clone();
-    let done = Call::read(&account.name, parts).and_then(|call| {
+    let done = BlobCall::read(&account.name, parts).and_then(|call| {
         let rights = access::check(account, &call, account.context.now())?;
         operations::perform(
             account,
@@ -66,7 +66,7 @@ pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>
     drop(permit);
     match fault {
         Some(BlobAnswer::AnswerAfter(wait)) => tokio::time::sleep(wait).await,
-        Some(BlobAnswer::StoreAndDrop) => return Err(Dropped),
+        Some(BlobAnswer::StoreAndDrop) => return Err(ConnectionDropped),
         _ => {}
     }
     Ok(match done {
@@ -89,7 +89,7 @@ async fn admit<'a>(
     account: &'a BlobAccount,
     parts: &Parts,
     incoming: Incoming,
-) -> Result<Result<(tokio::sync::SemaphorePermit<'a>, Bytes), BlobRefusal>, Dropped> {
+) -> Result<Result<(tokio::sync::SemaphorePermit<'a>, Bytes), BlobRefusal>, ConnectionDropped> {
     let bytes_max = account.limits.body_bytes_max;
     let length = parts.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -121,7 +121,7 @@ async fn admit<'a>(
 }
 
 /// What all answers to a request have in common.
-struct Common {
+struct CommonHeaders {
     request_id: String,
     version: String,
     client_id: Option<HeaderValue>,
@@ -130,7 +130,7 @@ struct Common {
     endpoint: String,
 }
 
-impl Common {
+impl CommonHeaders {
     fn of(parts: &Parts, account: &BlobAccount, now: Timestamp) -> Self {
         let text = |name: &str| {
             let value = parts.headers.get(name);

@@ -2,8 +2,8 @@
 //!
 //! Source: Azure Storage REST API, "List Blobs".
 
-use super::call::Call;
-use super::container::{Blob, Container};
+use super::call::BlobCall;
+use super::container::{BlobContainer, BlockBlob};
 use super::refusal::BlobRefusal;
 use super::reply::http_date;
 use base64::Engine as _;
@@ -30,7 +30,7 @@ const INCLUDES: [&str; 8] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Listing<'a> {
+pub(super) struct BlobListing<'a> {
     prefix: &'a str,
     delimiter: &'a str,
     marker: &'a str,
@@ -42,14 +42,14 @@ pub(super) struct Listing<'a> {
 
 /// One thing in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entry<'a> {
+enum ListingEntry<'a> {
     Blob(&'a str),
     /// Everything below a delimiter.
     Prefix(&'a str),
 }
 
-impl<'a> Listing<'a> {
-    pub(super) fn read(call: &'a Call) -> Result<Self, BlobRefusal> {
+impl<'a> BlobListing<'a> {
+    pub(super) fn read(call: &'a BlobCall) -> Result<Self, BlobRefusal> {
         let text = |name: &str| call.query.get(name).unwrap_or_default();
         for name in ["prefix", "delimiter"] {
             // They are repeated in the answer, and XML 1.0 cannot hold these.
@@ -90,7 +90,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The page as XML; `endpoint` is the account's URL.
-    pub(super) fn page(&self, endpoint: &str, name: &str, container: &Container) -> String {
+    pub(super) fn page(&self, endpoint: &str, name: &str, container: &BlobContainer) -> String {
         let (entries, next) = self.entries(&container.blobs);
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults");
         let endpoint = escape(endpoint);
@@ -110,12 +110,12 @@ impl<'a> Listing<'a> {
         xml.push_str("<Blobs>");
         for entry in entries {
             match entry {
-                Entry::Prefix(prefix) => {
+                ListingEntry::Prefix(prefix) => {
                     xml.push_str("<BlobPrefix>");
                     name_element(&mut xml, prefix);
                     xml.push_str("</BlobPrefix>");
                 }
-                Entry::Blob(name) => self.blob(&mut xml, name, &container.blobs[name]),
+                ListingEntry::Blob(name) => self.blob(&mut xml, name, &container.blobs[name]),
             }
         }
         xml.push_str("</Blobs>");
@@ -126,7 +126,10 @@ impl<'a> Listing<'a> {
     }
 
     /// A page and the name that the next one begins with.
-    fn entries<'b>(&self, blobs: &'b BTreeMap<String, Blob>) -> (Vec<Entry<'b>>, Option<&'b str>) {
+    fn entries<'b>(
+        &self,
+        blobs: &'b BTreeMap<String, BlockBlob>,
+    ) -> (Vec<ListingEntry<'b>>, Option<&'b str>) {
         let mut page = Vec::new();
         let mut at = Bound::Included(self.from.as_str().max(self.prefix).to_owned());
         loop {
@@ -144,19 +147,19 @@ impl<'a> Listing<'a> {
                 .filter(|_| !self.delimiter.is_empty());
             if let Some(cut) = cut {
                 let prefix = &name[..self.prefix.len() + cut + self.delimiter.len()];
-                page.push(Entry::Prefix(prefix));
+                page.push(ListingEntry::Prefix(prefix));
                 at = match after_prefix(prefix) {
                     Some(next) => Bound::Included(next),
                     None => return (page, None),
                 };
             } else {
-                page.push(Entry::Blob(name));
+                page.push(ListingEntry::Blob(name));
                 at = Bound::Excluded(name.clone());
             }
         }
     }
 
-    fn blob(&self, xml: &mut String, name: &str, blob: &Blob) {
+    fn blob(&self, xml: &mut String, name: &str, blob: &BlockBlob) {
         xml.push_str("<Blob>");
         name_element(xml, name);
         xml.push_str("<Properties>");
@@ -188,7 +191,7 @@ impl<'a> Listing<'a> {
             }
             xml.push_str("</Metadata>");
         }
-        xml.push_str("</Blob>");
+        xml.push_str("</BlockBlob>");
     }
 }
 
@@ -233,8 +236,8 @@ mod tests {
     use std::collections::BTreeSet;
     use twinroute_model::clock::Timestamp;
 
-    fn blob() -> Blob {
-        Blob {
+    fn blob() -> BlockBlob {
+        BlockBlob {
             content: Bytes::new(),
             headers: ContentHeaders::default(),
             metadata: BTreeMap::new(),
@@ -247,7 +250,7 @@ mod tests {
 
     /// All pages of a listing, each no longer than it may be.
     fn pages(
-        blobs: &BTreeMap<String, Blob>,
+        blobs: &BTreeMap<String, BlockBlob>,
         prefix: &str,
         delimiter: &str,
         max: usize,
@@ -255,7 +258,7 @@ mod tests {
         let mut all = Vec::new();
         let mut from = String::new();
         loop {
-            let listing = Listing {
+            let listing = BlobListing {
                 prefix,
                 delimiter,
                 marker: "",
@@ -266,8 +269,8 @@ mod tests {
             let (page, next) = listing.entries(blobs);
             assert!(page.len() <= max);
             all.extend(page.iter().map(|entry| match entry {
-                Entry::Blob(name) => format!("blob {name}"),
-                Entry::Prefix(name) => format!("below {name}"),
+                ListingEntry::Blob(name) => format!("blob {name}"),
+                ListingEntry::Prefix(name) => format!("below {name}"),
             }));
             match next {
                 Some(next) => from = next.to_owned(),

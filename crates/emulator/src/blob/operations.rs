@@ -3,12 +3,12 @@
 //! Source: Azure Storage REST API, the page of each operation: "Put Blob", "Put Block", "Put Block List",
 //! "Get Blob", "Get Blob Properties", "Delete Blob", "Create Container" and so on.
 
-use super::access::Rights;
+use super::access::BlobRights;
 use super::account::BlobAccount;
-use super::call::{Call, Operation};
-use super::container::{Blob, BlockSource, ContentHeaders};
+use super::call::{BlobCall, BlobOperation};
+use super::container::{BlockBlob, BlockSource, ContentHeaders};
 use super::containers::{AccountContainers, NewBlob};
-use super::list::Listing;
+use super::list::BlobListing;
 use super::range;
 use super::refusal::BlobRefusal;
 use super::reply::{BlobReply, http_date};
@@ -27,37 +27,37 @@ const BLOCK_ID_BYTES_MAX: usize = 64;
 /// Does what an admitted request asks for; `endpoint` is the account's URL.
 pub(super) fn perform(
     account: &BlobAccount,
-    call: &Call,
+    call: &BlobCall,
     body: Bytes,
-    rights: Rights,
+    rights: BlobRights,
     endpoint: &str,
     now: Timestamp,
 ) -> Result<BlobReply, BlobRefusal> {
     match call.operation {
-        Operation::CreateContainer => {
+        BlobOperation::CreateContainer => {
             let metadata = call.metadata()?;
             let mut all = account.containers();
             all.create(&call.container, metadata, &account.limits, now)?;
             drop(all);
             container_reply(account, call, StatusCode::CREATED)
         }
-        Operation::DeleteContainer => {
+        BlobOperation::DeleteContainer => {
             account.containers().delete(&call.container)?;
             Ok(BlobReply::new(StatusCode::ACCEPTED))
         }
-        Operation::ContainerProperties => container_reply(account, call, StatusCode::OK),
-        Operation::ListBlobs => {
-            let listing = Listing::read(call)?;
+        BlobOperation::ContainerProperties => container_reply(account, call, StatusCode::OK),
+        BlobOperation::ListBlobs => {
+            let listing = BlobListing::read(call)?;
             let mut state = account.containers();
             let container = state.container(&call.container)?;
             let xml = listing.page(endpoint, &call.container, container);
             Ok(BlobReply::xml(StatusCode::OK, xml))
         }
-        Operation::PutBlob => put_blob(account, call, body, rights, now),
-        Operation::PutBlock => put_block(account, call, body),
-        Operation::PutBlockList => put_block_list(account, call, &body, rights, now),
-        Operation::GetBlob | Operation::BlobProperties => get_blob(account, call),
-        Operation::DeleteBlob => {
+        BlobOperation::PutBlob => put_blob(account, call, body, rights, now),
+        BlobOperation::PutBlock => put_block(account, call, body),
+        BlobOperation::PutBlockList => put_block_list(account, call, &body, rights, now),
+        BlobOperation::GetBlob | BlobOperation::BlobProperties => get_blob(account, call),
+        BlobOperation::DeleteBlob => {
             let mut state = account.containers();
             let container = state.container(&call.container)?;
             let known = container.blobs.get(&call.blob);
@@ -73,7 +73,7 @@ pub(super) fn perform(
 
 fn container_reply(
     account: &BlobAccount,
-    call: &Call,
+    call: &BlobCall,
     status: StatusCode,
 ) -> Result<BlobReply, BlobRefusal> {
     let mut state = account.containers();
@@ -96,9 +96,9 @@ fn container_reply(
 
 fn put_blob(
     account: &BlobAccount,
-    call: &Call,
+    call: &BlobCall,
     body: Bytes,
-    rights: Rights,
+    rights: BlobRights,
     now: Timestamp,
 ) -> Result<BlobReply, BlobRefusal> {
     match call.header("x-ms-blob-type") {
@@ -138,7 +138,11 @@ fn put_blob(
     Ok(reply.with("content-md5", &md5))
 }
 
-fn put_block(account: &BlobAccount, call: &Call, body: Bytes) -> Result<BlobReply, BlobRefusal> {
+fn put_block(
+    account: &BlobAccount,
+    call: &BlobCall,
+    body: Bytes,
+) -> Result<BlobReply, BlobRefusal> {
     let Some(identifier) = call.query.get("blockid") else {
         let text = "query parameter blockid is missing";
         return Err(BlobRefusal::bad("MissingRequiredQueryParameter", text));
@@ -164,9 +168,9 @@ fn put_block(account: &BlobAccount, call: &Call, body: Bytes) -> Result<BlobRepl
 
 fn put_block_list(
     account: &BlobAccount,
-    call: &Call,
+    call: &BlobCall,
     body: &[u8],
-    rights: Rights,
+    rights: BlobRights,
     now: Timestamp,
 ) -> Result<BlobReply, BlobRefusal> {
     check_md5(call, "content-md5", body)?;
@@ -189,8 +193,8 @@ fn put_block_list(
 /// Checks what may stand against a write and stores the blob, as one step.
 fn store(
     account: &BlobAccount,
-    call: &Call,
-    rights: Rights,
+    call: &BlobCall,
+    rights: BlobRights,
     now: Timestamp,
     make: impl FnOnce(&mut AccountContainers) -> Result<NewBlob, BlobRefusal>,
 ) -> Result<BlobReply, BlobRefusal> {
@@ -223,7 +227,7 @@ fn store(
         .with("x-ms-request-server-encrypted", "true"))
 }
 
-fn get_blob(account: &BlobAccount, call: &Call) -> Result<BlobReply, BlobRefusal> {
+fn get_blob(account: &BlobAccount, call: &BlobCall) -> Result<BlobReply, BlobRefusal> {
     let mut state = account.containers();
     let container = state.container(&call.container)?;
     let blob = container.blobs.get(&call.blob);
@@ -258,7 +262,7 @@ fn get_blob(account: &BlobAccount, call: &Call) -> Result<BlobReply, BlobRefusal
     let asked = [call.header("x-ms-range"), call.header("range")];
     let asked = asked.into_iter().find(|header| !header.is_empty());
     let range = match (call.operation, asked) {
-        (Operation::GetBlob, Some(header)) => range::parse(header, length)?,
+        (BlobOperation::GetBlob, Some(header)) => range::parse(header, length)?,
         _ => None,
     };
     let whole = &blob.headers.md5;
@@ -286,14 +290,14 @@ fn get_blob(account: &BlobAccount, call: &Call) -> Result<BlobReply, BlobRefusal
 }
 
 /// "Specifying conditional headers for Blob service operations", for what exists and is not replaced.
-fn read_conditions(call: &Call, blob: &Blob) -> Result<(), BlobRefusal> {
+fn read_conditions(call: &BlobCall, blob: &BlockBlob) -> Result<(), BlobRefusal> {
     let (wanted, unwanted) = (call.header("if-match"), call.header("if-none-match"));
     if !wanted.is_empty() && !names(wanted, blob) {
         return Err(BlobRefusal::condition_not_met());
     }
     if !unwanted.is_empty() && names(unwanted, blob) {
         let mut refusal = BlobRefusal::condition_not_met();
-        if call.operation != Operation::DeleteBlob {
+        if call.operation != BlobOperation::DeleteBlob {
             refusal.status = StatusCode::NOT_MODIFIED;
         }
         return Err(refusal);
@@ -302,13 +306,13 @@ fn read_conditions(call: &Call, blob: &Blob) -> Result<(), BlobRefusal> {
 }
 
 /// Whether a condition's value names the blob as it is.
-fn names(condition: &str, blob: &Blob) -> bool {
+fn names(condition: &str, blob: &BlockBlob) -> bool {
     let marks = condition.split(',').map(str::trim);
     let mut marks = marks.map(|mark| mark.trim_matches('"'));
     condition == "*" || marks.any(|mark| mark == blob.etag.trim_matches('"'))
 }
 
-fn content_headers(call: &Call) -> ContentHeaders {
+fn content_headers(call: &BlobCall) -> ContentHeaders {
     let text = |name: &str| call.header(name).to_owned();
     ContentHeaders {
         content_type: text("x-ms-blob-content-type"),
@@ -321,7 +325,7 @@ fn content_headers(call: &Call) -> ContentHeaders {
 }
 
 /// The MD5 of a body in base64; an error if the header of that name says another.
-fn check_md5(call: &Call, header: &str, body: &[u8]) -> Result<String, BlobRefusal> {
+fn check_md5(call: &BlobCall, header: &str, body: &[u8]) -> Result<String, BlobRefusal> {
     let computed = md5_of(body);
     let said = call.header(header);
     if said.is_empty() || said == computed {

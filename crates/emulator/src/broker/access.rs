@@ -64,14 +64,14 @@ pub(crate) struct LiveKeys(Vec<[u64; 2]>);
 
 /// By what a grant was proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
+enum GrantProof {
     /// The key of this number and its rule: void once that is replaced.
     Key { rule: usize, number: u64 },
     /// An Entra token, which no key matters to.
     Token,
 }
 
-impl Proof {
+impl GrantProof {
     fn holds(self, live: &LiveKeys) -> bool {
         match self {
             Self::Key { rule, number } => live.0[rule].contains(&number),
@@ -124,7 +124,7 @@ impl AccessRules {
             .number;
         Some(PlainGrant {
             rights: found.rights,
-            proof: Proof::Key { rule, number },
+            proof: GrantProof::Key { rule, number },
         })
     }
 
@@ -138,15 +138,15 @@ impl AccessRules {
         audience: &str,
         issuer: Option<&Issuer>,
         now: Timestamp,
-    ) -> Result<Grant, String> {
+    ) -> Result<AccessGrant, String> {
         let path = normal_path(audience);
         if !token.starts_with("SharedAccessSignature ") {
             let expiry = identity::check_bearer(issuer, token, &JWT_AUDIENCES, now)?;
-            return Ok(Grant {
+            return Ok(AccessGrant {
                 path,
                 expiry,
                 rights: AccessRights::ALL,
-                proof: Proof::Token,
+                proof: GrantProof::Token,
             });
         }
         let parsed = ServiceBusToken::parse(token).map_err(|refusal| refusal.to_string())?;
@@ -162,11 +162,11 @@ impl AccessRules {
         if !covers(&normal_path(&parsed.resource()), &path) {
             return Err(format!("the signature does not cover {audience}"));
         }
-        Ok(Grant {
+        Ok(AccessGrant {
             path,
             expiry: parsed.expiry(),
             rights: found.rights,
-            proof: Proof::Key { rule, number },
+            proof: GrantProof::Key { rule, number },
         })
     }
 }
@@ -212,30 +212,30 @@ impl AccessRule {
 
 /// What one token lets a connection do.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Grant {
+pub(crate) struct AccessGrant {
     path: String,
     expiry: Timestamp,
     rights: AccessRights,
-    proof: Proof,
+    proof: GrantProof,
 }
 
 /// What SASL PLAIN lets a connection do: what its rule may with every entity, until its key is replaced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainGrant {
     rights: AccessRights,
-    proof: Proof,
+    proof: GrantProof,
 }
 
 /// The tokens of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Grants {
+pub(crate) struct AccessGrants {
     /// Set when no tokens are required.
     everything: bool,
     plain: Option<PlainGrant>,
-    list: Vec<Grant>,
+    list: Vec<AccessGrant>,
 }
 
-impl Grants {
+impl AccessGrants {
     pub(crate) fn new(everything: bool) -> Self {
         Self {
             everything,
@@ -247,7 +247,7 @@ impl Grants {
         self.plain = Some(grant);
     }
 
-    pub(crate) fn add(&mut self, grant: Grant) -> Result<(), String> {
+    pub(crate) fn add(&mut self, grant: AccessGrant) -> Result<(), String> {
         self.list.retain(|known| known.path != grant.path);
         if self.list.len() >= GRANTS_MAX {
             return Err("too many tokens on one connection".to_owned());
@@ -298,16 +298,19 @@ impl Grants {
 }
 
 /// The path of an address in lower case, without scheme, host, port and a last `$management`.
-pub(crate) fn normal_path(address: &str) -> String {
+fn normal_path(address: &str) -> String {
+    let path = path(address).to_ascii_lowercase();
+    let path = path.strip_suffix("$management").unwrap_or(&path);
+    path.trim_end_matches('/').to_owned()
+}
+
+/// The path in an address: the Python clients put whole URIs, the others bare paths.
+pub(crate) fn path(address: &str) -> &str {
     let path = match address.split_once("://") {
         Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
         None => address,
     };
-    let path = path.trim_matches('/').to_ascii_lowercase();
-    path.strip_suffix("$management")
-        .unwrap_or(&path)
-        .trim_end_matches('/')
-        .to_owned()
+    path.trim_matches('/')
 }
 
 fn covers(granted: &str, path: &str) -> bool {
@@ -339,7 +342,7 @@ mod tests {
         AccessRules::new(&settings).unwrap()
     }
 
-    fn allows(grants: &Grants, address: &str, now: Timestamp, rules: &AccessRules) -> bool {
+    fn allows(grants: &AccessGrants, address: &str, now: Timestamp, rules: &AccessRules) -> bool {
         let allowed = grants.allow(address, AccessClaim::Either, now, &rules.live());
         allowed.is_ok()
     }
@@ -354,11 +357,11 @@ mod tests {
         ] {
             let key = rules.rule(name).unwrap().key(KeySlot::Primary);
             let token = service_bus_token("sb://h/hub", name, &key, LATER);
-            let mut by_token = Grants::default();
+            let mut by_token = AccessGrants::default();
             by_token
                 .add(rules.check(&token, "sb://h/hub", None, NOW).unwrap())
                 .unwrap();
-            let mut by_plain = Grants::default();
+            let mut by_plain = AccessGrants::default();
             let response = format!("\0{name}\0{key}");
             by_plain.add_plain(rules.plain(response.as_bytes()).unwrap());
             for grants in [by_token, by_plain] {
@@ -378,7 +381,7 @@ mod tests {
     fn a_token_covers_what_lies_below_its_audience() {
         let rules = rules();
         let rule = rules.root();
-        let mut grants = Grants::default();
+        let mut grants = AccessGrants::default();
         let audience = "sb://127.0.0.1:5672/Hub";
         let token = service_bus_token(audience, "Root", "two", LATER);
         grants

@@ -1,10 +1,10 @@
 //! An event hub: partitions that are logs with bounded retention, and the epochs of their readers.
 
 use super::partition_key::partition_of;
-use super::received::{Place, ReceivedMessage};
+use super::received::{MessagePlace, ReceivedMessage};
 use super::settings::{BrokerLimits, HubSettings};
 use super::waiters::Waiters;
-use crate::amqp::message::Message;
+use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, symbols};
 use crate::intake::IntakeTally;
@@ -21,24 +21,24 @@ const READERS_MAX: usize = 5;
 const PARTITION_KEY: &str = "x-opt-partition-key";
 
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct EventHub {
     pub(crate) name: String,
     pub(crate) created_at: Timestamp,
     pub(crate) intake: IntakeTally,
-    partitions: Vec<Partition>,
+    partitions: Vec<HubPartition>,
     consumer_groups: Vec<String>,
     next_partition: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Partition {
-    log: Mutex<Log>,
+pub(crate) struct HubPartition {
+    log: Mutex<PartitionLog>,
     pub(crate) waiters: Waiters,
     readers: Mutex<Vec<ReaderEntry>>,
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct PartitionLog {
     events: VecDeque<Arc<HubEvent>>,
     bytes: usize,
     next_sequence: i64,
@@ -53,12 +53,12 @@ pub(crate) struct HubEvent {
     /// Bytes before it in the partition since the beginning.
     pub(crate) offset: i64,
     pub(crate) enqueued_at: Timestamp,
-    pub(crate) message: Message,
+    pub(crate) message: AmqpMessage,
 }
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum ReadStart {
     Earliest,
     Latest,
     Offset { at: i64, inclusive: bool },
@@ -74,7 +74,7 @@ struct ReaderEntry {
     wake: Weak<Notify>,
 }
 
-/// What `$management` tells of a partition.
+/// What `$management` reports of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionState {
     pub(crate) begin_sequence: i64,
@@ -91,14 +91,14 @@ pub(crate) struct Arrival<'a> {
     pub(crate) limits: &'a BrokerLimits,
 }
 
-impl Hub {
+impl EventHub {
     pub(crate) fn new(settings: &HubSettings, created_at: Timestamp) -> Self {
         Self {
             name: settings.name.clone(),
             created_at,
             intake: IntakeTally::default(),
             partitions: (0..settings.partitions)
-                .map(|_| Partition::default())
+                .map(|_| HubPartition::default())
                 .collect(),
             consumer_groups: settings.consumer_groups.clone(),
             next_partition: AtomicUsize::new(0),
@@ -109,7 +109,7 @@ impl Hub {
         self.partitions.len()
     }
 
-    pub(crate) fn partition(&self, index: u16) -> Option<&Partition> {
+    pub(crate) fn partition(&self, index: u16) -> Option<&HubPartition> {
         self.partitions.get(usize::from(index))
     }
 
@@ -123,7 +123,7 @@ impl Hub {
     /// next.
     pub(crate) fn append(
         &self,
-        messages: Vec<Message>,
+        messages: Vec<AmqpMessage>,
         envelope_key: Option<&str>,
         fixed: Option<u16>,
         arrival: Arrival<'_>,
@@ -180,7 +180,7 @@ impl Hub {
         all.sort_by_key(|(_, event)| event.arrival);
         let all = all.into_iter().take(count);
         all.map(|(index, event)| {
-            let place = Place {
+            let place = MessagePlace {
                 arrival: event.arrival,
                 partition: Some(index),
                 sequence: event.sequence,
@@ -193,8 +193,8 @@ impl Hub {
     }
 }
 
-impl Partition {
-    fn append(&self, messages: Vec<Message>, key: Option<&str>, arrival: Arrival<'_>) {
+impl HubPartition {
+    fn append(&self, messages: Vec<AmqpMessage>, key: Option<&str>, arrival: Arrival<'_>) {
         let mut log = lock(&self.log);
         for mut message in messages {
             if let Some(key) = key.filter(|_| message.annotation(PARTITION_KEY).is_none()) {
@@ -234,7 +234,7 @@ impl Partition {
     }
 
     /// The sequence a reader that begins at `start` wants next.
-    pub(crate) fn first_sequence(&self, start: Start) -> i64 {
+    pub(crate) fn first_sequence(&self, start: ReadStart) -> i64 {
         let log = lock(&self.log);
         let begin = log.begin();
         let after = |skipped: usize| begin + i64::try_from(skipped).unwrap_or(i64::MAX);
@@ -242,25 +242,15 @@ impl Partition {
             after(log.events.partition_point(|event| past(event)))
         };
         match start {
-            Start::Earliest => begin,
-            Start::Latest => log.next_sequence,
-            Start::Sequence { at, inclusive } => at.saturating_add(i64::from(!inclusive)),
-            Start::Offset {
-                at,
-                inclusive: true,
-            } => skip(&|event| event.offset < at),
-            Start::Offset {
-                at,
-                inclusive: false,
-            } => skip(&|event| event.offset <= at),
-            Start::Time {
-                at,
-                inclusive: true,
-            } => skip(&|event| event.enqueued_at < at),
-            Start::Time {
-                at,
-                inclusive: false,
-            } => skip(&|event| event.enqueued_at <= at),
+            ReadStart::Earliest => begin,
+            ReadStart::Latest => log.next_sequence,
+            ReadStart::Sequence { at, inclusive } => at.saturating_add(i64::from(!inclusive)),
+            ReadStart::Offset { at, inclusive } => {
+                skip(&|event| event.offset < at || (event.offset == at && !inclusive))
+            }
+            ReadStart::Time { at, inclusive } => {
+                skip(&|event| event.enqueued_at < at || (event.enqueued_at == at && !inclusive))
+            }
         }
     }
 
@@ -327,7 +317,7 @@ impl Partition {
     }
 }
 
-impl Log {
+impl PartitionLog {
     fn begin(&self) -> i64 {
         self.events
             .front()

@@ -1,12 +1,12 @@
 //! The namespace of Event Hubs and Service Bus: its entities with their messages, its rules and keys.
 
 use super::access::AccessRules;
-use super::hub::{Arrival, Hub};
-use super::queue::Queue;
+use super::hub::{Arrival, EventHub};
+use super::queue::MessageQueue;
 use super::received::ReceivedMessage;
 use super::settings::BrokerSettings;
-use super::stored::Tokens;
-use super::topic::Topic;
+use super::stored::LockTokens;
+use super::topic::MessageTopic;
 use crate::access_key::KeySlot;
 use crate::identity::Issuer;
 use crate::intake::{IntakeCounts, IntakeTally, TimedOut};
@@ -37,9 +37,9 @@ pub struct MessageBroker {
 /// A named entity of a broker.
 #[derive(Clone, Debug)]
 pub(crate) enum BrokerEntity {
-    Hub(Arc<Hub>),
-    Queue(Arc<Queue>),
-    Topic(Arc<Topic>),
+    Hub(Arc<EventHub>),
+    Queue(Arc<MessageQueue>),
+    Topic(Arc<MessageTopic>),
 }
 
 impl BrokerEntity {
@@ -60,18 +60,21 @@ impl MessageBroker {
         issuer: Option<Arc<Issuer>>,
     ) -> Result<Self, SettingsError> {
         settings.check()?;
-        let tokens = Arc::new(Tokens::default());
+        let tokens = Arc::new(LockTokens::default());
         let now = context.now();
         let mut all = Vec::new();
         for hub in &settings.hubs {
-            all.push((&hub.name, BrokerEntity::Hub(Arc::new(Hub::new(hub, now)))));
+            all.push((
+                &hub.name,
+                BrokerEntity::Hub(Arc::new(EventHub::new(hub, now))),
+            ));
         }
         for topic in &settings.topics {
-            let entity = Topic::new(topic, &settings.limits, &tokens);
+            let entity = MessageTopic::new(topic, &settings.limits, &tokens);
             all.push((&topic.name, BrokerEntity::Topic(Arc::new(entity))));
         }
         for queue in &settings.queues {
-            let entity = Queue::new(queue.name.clone(), queue, &settings.limits, &tokens);
+            let entity = MessageQueue::new(queue.name.clone(), queue, &settings.limits, &tokens);
             all.push((&queue.name, BrokerEntity::Queue(Arc::new(entity))));
         }
         let mut entities = HashMap::new();
@@ -195,7 +198,7 @@ impl MessageBroker {
             .unwrap_or_else(|| panic!("no entity {name} in the settings"))
     }
 
-    fn subscription(&self, topic: &str, name: &str) -> &Arc<Queue> {
+    fn subscription(&self, topic: &str, name: &str) -> &Arc<MessageQueue> {
         let BrokerEntity::Topic(found) = self.known(topic) else {
             panic!("{topic} is not a topic")
         };

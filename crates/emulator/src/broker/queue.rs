@@ -4,9 +4,9 @@ use super::queue_state::{LockedMessage, QueueState};
 use super::received::{ReceivedMessage, time_to_live_ms};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings};
-use super::stored::{Stored, Token, Tokens, bury, with_message_id};
+use super::stored::{LockToken, LockTokens, Stored, bury, with_message_id};
 use super::waiters::Waiters;
-use crate::amqp::message::Message;
+use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::Problem;
 use crate::intake::IntakeTally;
 use crate::lock::lock;
@@ -16,31 +16,31 @@ use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub(crate) struct MessageQueue {
     /// Such as `queue`, `topic/Subscriptions/name` or either with `/$DeadLetterQueue`.
     pub(crate) path: String,
     pub(crate) settings: QueueSettings,
     pub(crate) intake: IntakeTally,
     pub(crate) waiters: Waiters,
-    pub(crate) dead_letters: Option<Arc<Queue>>,
+    pub(crate) dead_letters: Option<Arc<MessageQueue>>,
     messages_max: usize,
     bytes_max: usize,
-    tokens: Arc<Tokens>,
+    tokens: Arc<LockTokens>,
     state: Mutex<QueueState>,
 }
 
 /// Whether a message handed out stays until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum ReceiveMode {
     PeekLock,
     ReceiveAndDelete,
 }
 
 /// A message handed out.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct TakenMessage {
     pub(crate) stored: Stored,
-    pub(crate) token: Token,
+    pub(crate) token: LockToken,
     pub(crate) locked_until: Timestamp,
 }
 
@@ -58,12 +58,12 @@ pub(crate) enum Settlement {
     },
 }
 
-impl Queue {
+impl MessageQueue {
     pub(crate) fn new(
         path: String,
         settings: &QueueSettings,
         limits: &BrokerLimits,
-        tokens: &Arc<Tokens>,
+        tokens: &Arc<LockTokens>,
     ) -> Self {
         let dead_path = format!("{path}/$DeadLetterQueue");
         let mut dead_settings = QueueSettings::new("$DeadLetterQueue");
@@ -82,8 +82,8 @@ impl Queue {
         path: String,
         settings: QueueSettings,
         limits: &BrokerLimits,
-        tokens: &Arc<Tokens>,
-        dead_letters: Option<Arc<Queue>>,
+        tokens: &Arc<LockTokens>,
+        dead_letters: Option<Arc<MessageQueue>>,
     ) -> Self {
         Self {
             path,
@@ -111,7 +111,7 @@ impl Queue {
     ///
     /// # Errors
     /// When there is no room, or a message has no session where one is needed.
-    pub(crate) fn admit(&self, messages: &[Message]) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, messages: &[AmqpMessage]) -> Result<(), Problem> {
         self.admit_copies(messages)?;
         let sessions_missing = || messages.iter().any(|message| message.group_id.is_none());
         if self.settings.requires_session && sessions_missing() {
@@ -125,9 +125,9 @@ impl Queue {
     }
 
     /// Whether a subscription has room for copies of its topic's messages.
-    pub(crate) fn admit_copies(&self, messages: &[Message]) -> Result<(), Problem> {
+    pub(crate) fn admit_copies(&self, messages: &[AmqpMessage]) -> Result<(), Problem> {
         let state = self.state();
-        let bytes: usize = messages.iter().map(Message::bytes).sum();
+        let bytes: usize = messages.iter().map(AmqpMessage::bytes).sum();
         let many = state.held() + messages.len() > self.messages_max;
         if many || !self.has_room_for(&state, bytes) {
             return Err(self.full());
@@ -145,7 +145,7 @@ impl Queue {
     }
 
     /// Adds messages that were admitted; the first has the arrival number `first`.
-    pub(crate) fn push(&self, messages: Vec<Message>, first: u64, now: Timestamp) {
+    pub(crate) fn push(&self, messages: Vec<AmqpMessage>, first: u64, now: Timestamp) {
         let count = messages.len();
         let mut state = self.state();
         let mut dead = Vec::new();
@@ -174,7 +174,7 @@ impl Queue {
     fn push_one(
         &self,
         state: &mut QueueState,
-        mut message: Message,
+        mut message: AmqpMessage,
         arrival: u64,
         now: Timestamp,
     ) -> Option<Stored> {
@@ -225,9 +225,9 @@ impl Queue {
     pub(crate) fn take(
         &self,
         session: Option<&SessionHold>,
-        mode: Mode,
+        mode: ReceiveMode,
         now: Timestamp,
-    ) -> Option<Taken> {
+    ) -> Option<TakenMessage> {
         let mut state = self.state();
         loop {
             let sequence = match session {
@@ -248,9 +248,9 @@ impl Queue {
         &self,
         sequences: &[i64],
         session: Option<&str>,
-        mode: Mode,
+        mode: ReceiveMode,
         now: Timestamp,
-    ) -> Vec<Taken> {
+    ) -> Vec<TakenMessage> {
         let mut state = self.state();
         let mut taken = Vec::new();
         for sequence in sequences {
@@ -268,12 +268,12 @@ impl Queue {
         &self,
         state: &mut QueueState,
         stored: Stored,
-        mode: Mode,
+        mode: ReceiveMode,
         now: Timestamp,
-    ) -> Taken {
+    ) -> TakenMessage {
         let token = self.tokens.next();
         let locked_until = now.after(self.settings.lock_duration);
-        if mode == Mode::ReceiveAndDelete {
+        if mode == ReceiveMode::ReceiveAndDelete {
             state.bytes -= stored.message.bytes();
         } else {
             let until = stored.session.is_none().then_some(locked_until);
@@ -286,7 +286,7 @@ impl Queue {
                 },
             );
         }
-        Taken {
+        TakenMessage {
             stored,
             token,
             locked_until,
@@ -296,7 +296,7 @@ impl Queue {
     /// Settles a message that is held under `token`.
     pub(crate) fn settle(
         &self,
-        token: Token,
+        token: LockToken,
         settlement: Settlement,
         now: Timestamp,
     ) -> Result<(), Problem> {
@@ -383,7 +383,7 @@ impl Queue {
     }
 
     /// Extends a lock.
-    pub(crate) fn renew(&self, token: Token, now: Timestamp) -> Result<Timestamp, Problem> {
+    pub(crate) fn renew(&self, token: LockToken, now: Timestamp) -> Result<Timestamp, Problem> {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
         let mut state = self.state();

@@ -1,12 +1,15 @@
 //! What a receiver of sessions does with a queue: locks one, keeps its state, frees it.
 
-use super::queue::Queue;
-use super::session::{SessionHold, state_bytes};
+use super::queue::MessageQueue;
+use super::session::{QueueSession, SessionHold, SessionLock, SessionState, state_bytes};
 use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
 use twinroute_model::clock::Timestamp;
 
-impl Queue {
+/// Sessions that one answer of `get-message-sessions` names.
+const SESSIONS_MAX: usize = 1_000;
+
+impl MessageQueue {
     /// Locks the named session, or the first free one with a message: `None` when there is none.
     ///
     /// # Errors
@@ -18,12 +21,27 @@ impl Queue {
     ) -> Result<Option<(SessionHold, Timestamp)>, Problem> {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
-        self.state().sessions.lock(wanted, until)
+        let sessions = &mut self.state().sessions;
+        let Some(name) = wanted.or_else(|| sessions.first_free()) else {
+            return Ok(None);
+        };
+        let name = name.to_owned();
+        sessions.locks += 1;
+        let number = sessions.locks;
+        let session = sessions.all.entry(name.clone()).or_default();
+        if session.lock.is_some() {
+            let text = format!("the session {name} is locked by another receiver");
+            return Err(Problem::new("com.microsoft:session-cannot-be-locked", text));
+        }
+        session.lock = Some(SessionLock { number, until });
+        let hold = SessionHold { name, lock: number };
+        Ok(Some((hold, until)))
     }
 
     /// Whether the session is still held by that lock.
     pub(crate) fn holds_session(&self, hold: &SessionHold) -> bool {
-        self.state().sessions.holds(hold)
+        let lock = self.state().sessions.lock_of(&hold.name).map(|lock| *lock);
+        lock.is_ok_and(|lock| lock.number == hold.lock)
     }
 
     /// Extends the lock of a session.
@@ -35,7 +53,7 @@ impl Queue {
         self.needs_sessions()?;
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
-        self.state().sessions.renew(session, until)?;
+        self.state().sessions.lock_of(session)?.until = until;
         Ok(until)
     }
 
@@ -51,7 +69,10 @@ impl Queue {
         for stored in state.take_locked_of(&hold.name) {
             state.put_ready(stored);
         }
-        state.sessions.free(&hold.name);
+        if let Some(known) = state.sessions.all.get_mut(&hold.name) {
+            known.lock = None;
+        }
+        state.sessions.forget_if_empty(&hold.name);
         drop(state);
         self.waiters.wake();
     }
@@ -64,7 +85,11 @@ impl Queue {
     ) -> Result<Option<Value>, Problem> {
         self.needs_sessions()?;
         self.sweep(now);
-        Ok(self.state().sessions.state(session)?.cloned())
+        let sessions = &mut self.state().sessions;
+        sessions.lock_of(session)?;
+        let known = sessions.all.get(session);
+        let state = known.and_then(|known| known.state.as_ref());
+        Ok(state.map(|state| state.value.clone()))
     }
 
     /// Keeps a state with a session that is locked; null takes it away.
@@ -77,14 +102,19 @@ impl Queue {
         self.needs_sessions()?;
         self.sweep(now);
         let mut state = self.state();
-        state.sessions.state(session)?;
-        let bytes = state_bytes(&value);
+        state.sessions.lock_of(session)?;
+        let kept = (value != Value::Null).then_some(value);
+        let bytes = kept.as_ref().map_or(0, state_bytes);
         let before = state.sessions.state_bytes_of(session);
         if !self.has_room_for(&state, bytes.saturating_sub(before)) {
             return Err(self.full());
         }
         state.bytes = state.bytes - before + bytes;
-        state.sessions.set_state(session, value, now);
+        let known = state.sessions.all.entry(session.to_owned()).or_default();
+        known.state = kept.map(|value| SessionState {
+            value,
+            changed_at: now,
+        });
         Ok(())
     }
 
@@ -96,7 +126,18 @@ impl Queue {
         top: usize,
     ) -> Result<Vec<String>, Problem> {
         self.needs_sessions()?;
-        Ok(self.state().sessions.names(changed_after, skip, top))
+        let state = self.state();
+        let wanted = |session: &QueueSession| match changed_after {
+            None => !session.ready.is_empty() || session.lock.is_some(),
+            Some(after) => {
+                let state = session.state.as_ref();
+                state.is_some_and(|state| state.changed_at > after)
+            }
+        };
+        let all = state.sessions.all.iter();
+        let names = all.filter(|(_, session)| wanted(session));
+        let names = names.skip(skip).take(top.min(SESSIONS_MAX));
+        Ok(names.map(|(name, _)| name.clone()).collect())
     }
 
     fn needs_sessions(&self) -> Result<(), Problem> {

@@ -1,7 +1,7 @@
 //! What a queue holds: messages that are ready, handed out or deferred, and what it has seen.
 
-use super::session::Sessions;
-use super::stored::{Stored, Token};
+use super::session::QueueSessions;
+use super::stored::{LockToken, Stored};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -14,13 +14,13 @@ const IDS_MAX: usize = 1_000_000;
 pub(super) struct QueueState {
     pub(super) next_sequence: i64,
     pub(super) ready: BTreeMap<i64, Stored>,
-    pub(super) locked: HashMap<Token, LockedMessage>,
-    pub(super) expiries: BTreeSet<(Timestamp, Token)>,
+    pub(super) locked: HashMap<LockToken, LockedMessage>,
+    pub(super) expiries: BTreeSet<(Timestamp, LockToken)>,
     pub(super) deferred: BTreeMap<i64, Stored>,
     pub(super) bytes: usize,
     pub(super) seen: HashSet<String>,
     pub(super) seen_in_order: VecDeque<(Timestamp, String)>,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: QueueSessions,
 }
 
 /// A message that was handed out and is not settled.
@@ -51,7 +51,7 @@ impl QueueState {
         Some(stored)
     }
 
-    pub(super) fn unlock(&mut self, token: Token) -> Option<LockedMessage> {
+    pub(super) fn unlock(&mut self, token: LockToken) -> Option<LockedMessage> {
         let locked = self.locked.remove(&token)?;
         if let Some(until) = locked.until {
             self.expiries.remove(&(until, token));
@@ -63,7 +63,7 @@ impl QueueState {
     pub(super) fn take_locked_of(&mut self, session: &str) -> Vec<Stored> {
         let held = |locked: &LockedMessage| locked.stored.session.as_deref() == Some(session);
         let all = self.locked.iter();
-        let tokens: Vec<Token> = all
+        let tokens: Vec<LockToken> = all
             .filter(|(_, one)| held(one))
             .map(|(token, _)| *token)
             .collect();

@@ -1,6 +1,6 @@
 //! Messages as tests and people want to read them.
 
-use crate::amqp::message::{self, Body, Message, text};
+use crate::amqp::message::{self, AmqpMessage, MessageBody, text};
 use crate::amqp::value::Value;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub struct ReceivedMessage {
 
 /// What the broker knows of a message beside its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct MessagePlace {
     pub(crate) arrival: u64,
     pub(crate) partition: Option<u16>,
     pub(crate) sequence: i64,
@@ -50,15 +50,13 @@ pub(crate) struct Place {
 }
 
 impl ReceivedMessage {
-    pub(crate) fn new(place: Place, message: &Message) -> Self {
+    pub(crate) fn new(place: MessagePlace, message: &AmqpMessage) -> Self {
         // Messages are checked when they arrive; what does not decode now reads as empty.
         let content = message::content(&message.bare).unwrap_or_default();
         let property = |at: usize| content.properties.get(at).and_then(text);
-        let application_properties = content
-            .application
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value.clone())))
-            .collect();
+        let pairs = content.application.iter();
+        let pairs = pairs.filter_map(|(name, value)| Some((name.as_str()?, value)));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.clone()));
         Self {
             arrival: place.arrival,
             partition: place.partition,
@@ -72,32 +70,27 @@ impl ReceivedMessage {
             group_id: message.group_id.clone(),
             partition_key: message.annotation("x-opt-partition-key").and_then(text),
             time_to_live_ms: time_to_live_ms(message),
-            application_properties,
+            application_properties: pairs.collect(),
             body: body_bytes(content.body),
         }
     }
 }
 
-pub(crate) fn time_to_live_ms(message: &Message) -> Option<u32> {
-    message
-        .header
-        .get(2)
-        .and_then(Value::as_i64)
-        .and_then(|ttl| u32::try_from(ttl).ok())
+pub(crate) fn time_to_live_ms(message: &AmqpMessage) -> Option<u32> {
+    let ttl = message.header.get(2).and_then(Value::as_i64);
+    ttl.and_then(|ttl| u32::try_from(ttl).ok())
 }
 
-fn body_bytes(body: Body) -> Bytes {
+fn body_bytes(body: MessageBody) -> Bytes {
     match body {
-        Body::Data(mut sections) if sections.len() == 1 => sections.remove(0),
-        Body::Data(sections) => {
+        MessageBody::Data(mut sections) if sections.len() == 1 => sections.remove(0),
+        MessageBody::Data(sections) => {
             let mut all = BytesMut::new();
-            sections
-                .iter()
-                .for_each(|section| all.extend_from_slice(section));
+            all.extend(sections);
             all.freeze()
         }
-        Body::Value(Value::Binary(bytes)) => bytes,
-        Body::Value(Value::String(text)) => Bytes::from(text),
-        Body::Empty | Body::Value(_) | Body::Sequence => Bytes::new(),
+        MessageBody::Value(Value::Binary(bytes)) => bytes,
+        MessageBody::Value(Value::String(text)) => Bytes::from(text),
+        MessageBody::Empty | MessageBody::Value(_) | MessageBody::Sequence => Bytes::new(),
     }
 }

@@ -5,32 +5,29 @@ use crate::amqp::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use twinroute_model::clock::Timestamp;
 
-/// Sessions that one answer of `get-message-sessions` names.
-const SESSIONS_MAX: usize = 1_000;
-
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    all: BTreeMap<String, QueueSession>,
-    locks: u64,
+pub(super) struct QueueSessions {
+    pub(super) all: BTreeMap<String, QueueSession>,
+    pub(super) locks: u64,
 }
 
 #[derive(Debug, Default)]
-struct QueueSession {
-    ready: BTreeSet<i64>,
-    state: Option<SessionState>,
-    lock: Option<SessionLock>,
+pub(super) struct QueueSession {
+    pub(super) ready: BTreeSet<i64>,
+    pub(super) state: Option<SessionState>,
+    pub(super) lock: Option<SessionLock>,
 }
 
 #[derive(Debug)]
-struct SessionState {
-    value: Value,
-    changed_at: Timestamp,
+pub(super) struct SessionState {
+    pub(super) value: Value,
+    pub(super) changed_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct SessionLock {
-    number: u64,
-    until: Timestamp,
+pub(super) struct SessionLock {
+    pub(super) number: u64,
+    pub(super) until: Timestamp,
 }
 
 /// A session as the receiver holds it that locked it.
@@ -38,10 +35,10 @@ struct SessionLock {
 pub(crate) struct SessionHold {
     pub(crate) name: String,
     /// Tells this lock from later ones of the same session.
-    lock: u64,
+    pub(super) lock: u64,
 }
 
-impl Sessions {
+impl QueueSessions {
     pub(super) fn add_ready(&mut self, session: &str, sequence: i64) {
         self.all
             .entry(session.to_owned())
@@ -91,7 +88,7 @@ impl Sessions {
         state.map_or(0, |state| state_bytes(&state.value))
     }
 
-    fn lock_of(&mut self, session: &str) -> Result<&mut SessionLock, Problem> {
+    pub(super) fn lock_of(&mut self, session: &str) -> Result<&mut SessionLock, Problem> {
         let lost = || {
             let text = format!("the session {session} is not locked: accept it again");
             Problem::new("com.microsoft:session-lock-lost", text)
@@ -101,95 +98,19 @@ impl Sessions {
     }
 
     /// A session that nobody holds and that has a message.
-    fn first_free(&self) -> Option<&str> {
+    pub(super) fn first_free(&self) -> Option<&str> {
         let free = |session: &QueueSession| session.lock.is_none() && !session.ready.is_empty();
         let mut all = self.all.iter();
         all.find(|(_, session)| free(session))
             .map(|(name, _)| name.as_str())
     }
-
-    /// Locks the named session, or the first free one with a message.
-    pub(super) fn lock(
-        &mut self,
-        wanted: Option<&str>,
-        until: Timestamp,
-    ) -> Result<Option<(SessionHold, Timestamp)>, Problem> {
-        let Some(name) = wanted.or_else(|| self.first_free()) else {
-            return Ok(None);
-        };
-        let name = name.to_owned();
-        self.locks += 1;
-        let number = self.locks;
-        let session = self.all.entry(name.clone()).or_default();
-        if session.lock.is_some() {
-            let text = format!("the session {name} is locked by another receiver");
-            return Err(Problem::new("com.microsoft:session-cannot-be-locked", text));
-        }
-        session.lock = Some(SessionLock { number, until });
-        let hold = SessionHold { name, lock: number };
-        Ok(Some((hold, until)))
-    }
-
-    /// Whether the session is still held by that lock.
-    pub(super) fn holds(&mut self, hold: &SessionHold) -> bool {
-        let lock = self.lock_of(&hold.name);
-        lock.is_ok_and(|lock| lock.number == hold.lock)
-    }
-
-    /// Extends the lock of a session.
-    pub(super) fn renew(&mut self, session: &str, until: Timestamp) -> Result<(), Problem> {
-        self.lock_of(session)?.until = until;
-        Ok(())
-    }
-
-    /// Ends the lock of a session.
-    pub(super) fn free(&mut self, session: &str) {
-        if let Some(known) = self.all.get_mut(session) {
-            known.lock = None;
-        }
-        self.forget_if_empty(session);
-    }
-
-    /// The state kept with a session that is locked.
-    pub(super) fn state(&mut self, session: &str) -> Result<Option<&Value>, Problem> {
-        self.lock_of(session)?;
-        let known = self.all.get(session);
-        let state = known.and_then(|known| known.state.as_ref());
-        Ok(state.map(|state| &state.value))
-    }
-
-    /// Keeps a state with a session; null takes it away.
-    pub(super) fn set_state(&mut self, session: &str, value: Value, changed_at: Timestamp) {
-        let known = self.all.entry(session.to_owned()).or_default();
-        known.state = (value != Value::Null).then_some(SessionState { value, changed_at });
-    }
-
-    /// Names of sessions with messages; with `changed_after`, of those whose state changed later.
-    pub(super) fn names(
-        &self,
-        changed_after: Option<Timestamp>,
-        skip: usize,
-        top: usize,
-    ) -> Vec<String> {
-        let wanted = |session: &QueueSession| match changed_after {
-            None => !session.ready.is_empty() || session.lock.is_some(),
-            Some(after) => {
-                let state = session.state.as_ref();
-                state.is_some_and(|state| state.changed_at > after)
-            }
-        };
-        let names = self.all.iter().filter(|(_, session)| wanted(session));
-        let names = names.skip(skip).take(top.min(SESSIONS_MAX));
-        names.map(|(name, _)| name.clone()).collect()
-    }
 }
 
-/// What a session's state is counted with: clients keep binaries and strings; null is none.
+/// What a session's state is counted with: clients keep binaries and strings.
 pub(super) fn state_bytes(value: &Value) -> usize {
     match value {
         Value::Binary(bytes) => bytes.len(),
         Value::String(text) => text.len(),
-        Value::Null => 0,
         _ => 16,
     }
 }

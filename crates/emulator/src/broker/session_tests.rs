@@ -1,10 +1,10 @@
 //! Sessions of a queue without a network.
 
-use super::queue::{Mode, Queue, Settlement};
+use super::queue::{MessageQueue, ReceiveMode, Settlement};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings, TopicSettings};
 use super::tests::{NOW, ids, message, queue};
-use super::topic::Topic;
+use super::topic::MessageTopic;
 use crate::amqp::value::Value;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
-fn with_sessions() -> Queue {
+fn with_sessions() -> MessageQueue {
     queue(|settings| settings.requires_session = true)
 }
 
-fn hold(queue: &Queue, name: Option<&str>, now: Timestamp) -> SessionHold {
+fn hold(queue: &MessageQueue, name: Option<&str>, now: Timestamp) -> SessionHold {
     queue.lock_session(name, now).unwrap().unwrap().0
 }
 
-fn arrival(queue: &Queue, hold: &SessionHold, now: Timestamp) -> Option<u64> {
-    let taken = queue.take(Some(hold), Mode::PeekLock, now);
+fn arrival(queue: &MessageQueue, hold: &SessionHold, now: Timestamp) -> Option<u64> {
+    let taken = queue.take(Some(hold), ReceiveMode::PeekLock, now);
     taken.map(|taken| taken.stored.arrival)
 }
 
@@ -44,7 +44,9 @@ fn a_session_is_held_by_one_receiver_and_given_back() {
     assert_eq!(arrival(&queue, &first, NOW), None);
     queue.free_session(&first);
     let again = hold(&queue, Some("one"), NOW);
-    let taken = queue.take(Some(&again), Mode::PeekLock, NOW).unwrap();
+    let taken = queue
+        .take(Some(&again), ReceiveMode::PeekLock, NOW)
+        .unwrap();
     assert_eq!(taken.stored.arrival, 0);
     assert_eq!(
         taken.stored.delivery_count, 0,
@@ -67,7 +69,7 @@ fn no_session_is_next_when_all_are_held_or_empty() {
 #[test]
 fn a_message_without_a_session_is_refused_where_sessions_are() {
     let queue = with_sessions();
-    let bare = crate::amqp::message::Message::default();
+    let bare = crate::amqp::message::AmqpMessage::default();
     assert_eq!(condition(queue.admit(&[bare])), "amqp:not-allowed");
     assert!(queue.admit(&[message("a", "s")]).is_ok());
 }
@@ -76,7 +78,7 @@ fn a_message_without_a_session_is_refused_where_sessions_are() {
 fn a_subscription_with_sessions_dead_letters_what_has_none() {
     let mut settings = TopicSettings::new("t", &["plain", "sessions"]);
     settings.subscriptions[1].requires_session = true;
-    let topic = Topic::new(&settings, &BrokerLimits::default(), &Arc::default());
+    let topic = MessageTopic::new(&settings, &BrokerLimits::default(), &Arc::default());
     let counter = AtomicU64::new(0);
     let limits = BrokerLimits::default();
     let arrival = super::hub::Arrival {
@@ -106,7 +108,9 @@ fn the_end_of_a_lock_counts_the_delivery_and_takes_the_session_away() {
     });
     queue.push(vec![message("a", "s"), message("b", "s")], 0, NOW);
     let first = hold(&queue, None, NOW);
-    let taken = queue.take(Some(&first), Mode::PeekLock, NOW).unwrap();
+    let taken = queue
+        .take(Some(&first), ReceiveMode::PeekLock, NOW)
+        .unwrap();
     let later = NOW.after(Duration::from_secs(31));
     assert_eq!(arrival(&queue, &first, later), None, "the lock has ended");
     let lost = queue.settle(taken.token, Settlement::Complete, later);
@@ -116,7 +120,9 @@ fn the_end_of_a_lock_counts_the_delivery_and_takes_the_session_away() {
     // The first receiver's link is closed only now; the session is another's.
     queue.free_session(&first);
     assert!(queue.holds_session(&second));
-    let taken = queue.take(Some(&second), Mode::PeekLock, later).unwrap();
+    let taken = queue
+        .take(Some(&second), ReceiveMode::PeekLock, later)
+        .unwrap();
     assert_eq!(taken.stored.delivery_count, 1);
     queue.sweep(later.after(Duration::from_secs(31)));
     let dead = queue.dead_letters.as_ref().unwrap();
@@ -131,7 +137,7 @@ fn a_lock_is_renewed_and_its_messages_with_it() {
     let queue = with_sessions();
     queue.push(vec![message("a", "s")], 0, NOW);
     let held = hold(&queue, None, NOW);
-    let taken = queue.take(Some(&held), Mode::PeekLock, NOW).unwrap();
+    let taken = queue.take(Some(&held), ReceiveMode::PeekLock, NOW).unwrap();
     let single = queue.renew(taken.token, NOW);
     assert_eq!(condition(single), "amqp:not-allowed");
     let later = NOW.after(Duration::from_secs(20));
@@ -183,7 +189,7 @@ fn states_count_towards_what_a_queue_may_hold() {
     };
     let mut settings = QueueSettings::new("q");
     settings.requires_session = true;
-    let queue = Queue::new("q".to_owned(), &settings, &limits, &Arc::default());
+    let queue = MessageQueue::new("q".to_owned(), &settings, &limits, &Arc::default());
     let state = |length: usize| Value::Binary(Bytes::from(vec![0; length]));
     hold(&queue, Some("s"), NOW);
     hold(&queue, Some("t"), NOW);
@@ -219,12 +225,12 @@ fn sessions_are_named_peeked_and_deferred_apart() {
     let numbers: Vec<u64> = peeked.iter().map(|stored| stored.arrival).collect();
     assert_eq!(numbers, [0, 2]);
     let held = hold(&queue, Some("one"), NOW);
-    let taken = queue.take(Some(&held), Mode::PeekLock, NOW).unwrap();
+    let taken = queue.take(Some(&held), ReceiveMode::PeekLock, NOW).unwrap();
     queue.settle(taken.token, Settlement::Defer, NOW).unwrap();
     let sequence = [taken.stored.sequence];
     let deferred = |session| {
         queue
-            .take_deferred(&sequence, session, Mode::ReceiveAndDelete, NOW)
+            .take_deferred(&sequence, session, ReceiveMode::ReceiveAndDelete, NOW)
             .len()
     };
     assert_eq!(

@@ -1,7 +1,6 @@
 //! What a broker serves: its rules, hubs, topics and queues, and its limits.
 
-use crate::names::{check_distinct, check_name};
-use crate::settings_error::SettingsError;
+use crate::settings_error::{SettingsError, check_distinct, check_name};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::time::Duration;

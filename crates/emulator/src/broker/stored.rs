@@ -1,17 +1,17 @@
 //! Messages of a queue at rest, and the tokens they are locked with.
 
-use super::received::{Place, ReceivedMessage};
-use crate::amqp::message::{self, APPLICATION_PROPERTIES, Message, PROPERTIES};
+use super::received::{MessagePlace, ReceivedMessage};
+use crate::amqp::message::{self, APPLICATION_PROPERTIES, AmqpMessage, PROPERTIES};
 use crate::amqp::value::{Value, symbols};
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_model::clock::Timestamp;
 
 /// A lock token: a UUID in network order.
-pub(crate) type Token = [u8; 16];
+pub(crate) type LockToken = [u8; 16];
 
 /// Where lock tokens come from: a counter, scrambled so that they look like what the service gives.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens(AtomicU64);
+pub(crate) struct LockTokens(AtomicU64);
 
 /// A message of a queue.
 #[derive(Clone, Debug)]
@@ -21,13 +21,13 @@ pub(crate) struct Stored {
     pub(crate) enqueued_at: Timestamp,
     pub(crate) delivery_count: u32,
     pub(crate) session: Option<String>,
-    pub(crate) message: Message,
+    pub(crate) message: AmqpMessage,
     pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Stored {
     pub(super) fn received(&self) -> ReceivedMessage {
-        let place = Place {
+        let place = MessagePlace {
             arrival: self.arrival,
             partition: None,
             sequence: self.sequence,
@@ -54,9 +54,9 @@ impl Stored {
     }
 }
 
-impl Tokens {
+impl LockTokens {
     /// Two rounds of splitmix64 over a counter.
-    pub(super) fn next(&self) -> Token {
+    pub(super) fn next(&self) -> LockToken {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
         let half = |seed: u64| {
             let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);

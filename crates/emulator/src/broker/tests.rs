@@ -1,11 +1,11 @@
 //! Hubs and queues without a network.
 
-use super::hub::{Arrival, Hub, Start};
-use super::queue::{Mode, Queue, Settlement};
+use super::hub::{Arrival, EventHub, ReadStart};
+use super::queue::{MessageQueue, ReceiveMode, Settlement};
 use super::settings::{BrokerLimits, HubSettings, QueueSettings};
-use super::stored::Tokens;
+use super::stored::LockTokens;
 use crate::amqp::encode;
-use crate::amqp::message::{self, Message};
+use crate::amqp::message::{self, AmqpMessage};
 use crate::amqp::value::Value;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use twinroute_model::clock::Timestamp;
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-pub(super) fn message(id: &str, session: &str) -> Message {
+pub(super) fn message(id: &str, session: &str) -> AmqpMessage {
     let mut properties = vec![Value::Null; 13];
     properties[0] = Value::string(id);
     properties[10] = Value::string(session);
@@ -30,18 +30,18 @@ pub(super) fn message(id: &str, session: &str) -> Message {
     message::cut(&out.freeze()).unwrap()
 }
 
-pub(super) fn queue(change: impl FnOnce(&mut QueueSettings)) -> Queue {
+pub(super) fn queue(change: impl FnOnce(&mut QueueSettings)) -> MessageQueue {
     let mut settings = QueueSettings::new("q");
     change(&mut settings);
-    Queue::new(
+    MessageQueue::new(
         "q".to_owned(),
         &settings,
         &BrokerLimits::default(),
-        &Arc::new(Tokens::default()),
+        &Arc::new(LockTokens::default()),
     )
 }
 
-pub(super) fn ids(queue: &Queue) -> Vec<String> {
+pub(super) fn ids(queue: &MessageQueue) -> Vec<String> {
     queue
         .messages()
         .into_iter()
@@ -53,15 +53,15 @@ pub(super) fn ids(queue: &Queue) -> Vec<String> {
 fn a_lock_ends_and_the_last_delivery_goes_to_the_dead_letters() {
     let queue = queue(|settings| settings.deliveries_max = 2);
     queue.push(vec![message("a", "s")], 0, NOW);
-    let first = queue.take(None, Mode::PeekLock, NOW).unwrap();
-    assert!(queue.take(None, Mode::PeekLock, NOW).is_none());
+    let first = queue.take(None, ReceiveMode::PeekLock, NOW).unwrap();
+    assert!(queue.take(None, ReceiveMode::PeekLock, NOW).is_none());
     let later = NOW.after(Duration::from_secs(31));
     queue.sweep(later);
     let lost = queue
         .settle(first.token, Settlement::Complete, later)
         .unwrap_err();
     assert_eq!(lost.condition, "com.microsoft:message-lock-lost");
-    let second = queue.take(None, Mode::PeekLock, later).unwrap();
+    let second = queue.take(None, ReceiveMode::PeekLock, later).unwrap();
     assert_eq!(second.stored.delivery_count, 1);
     queue
         .settle(second.token, Settlement::Abandon, later)
@@ -80,9 +80,9 @@ fn settlements_do_what_they_say() {
     let queue = queue(|_| ());
     let all = ["a", "b", "c", "d"].map(|id| message(id, "s"));
     queue.push(all.to_vec(), 0, NOW);
-    let token = || queue.take(None, Mode::PeekLock, NOW).unwrap().token;
+    let token = || queue.take(None, ReceiveMode::PeekLock, NOW).unwrap().token;
     queue.settle(token(), Settlement::Complete, NOW).unwrap();
-    let deferred = queue.take(None, Mode::PeekLock, NOW).unwrap();
+    let deferred = queue.take(None, ReceiveMode::PeekLock, NOW).unwrap();
     queue
         .settle(deferred.token, Settlement::Defer, NOW)
         .unwrap();
@@ -100,13 +100,15 @@ fn settlements_do_what_they_say() {
     queue.settle(token(), Settlement::Release, NOW).unwrap();
     assert_eq!(ids(&queue), ["b", "d"]);
     assert_eq!(ids(queue.dead_letters.as_ref().unwrap()), ["c"]);
-    let again = queue.take(None, Mode::ReceiveAndDelete, NOW).unwrap();
+    let again = queue
+        .take(None, ReceiveMode::ReceiveAndDelete, NOW)
+        .unwrap();
     assert_eq!(again.stored.delivery_count, 0);
-    assert!(queue.take(None, Mode::PeekLock, NOW).is_none());
+    assert!(queue.take(None, ReceiveMode::PeekLock, NOW).is_none());
     let sequence = deferred.stored.sequence;
     assert_eq!(
         queue
-            .take_deferred(&[sequence, 99], None, Mode::ReceiveAndDelete, NOW)
+            .take_deferred(&[sequence, 99], None, ReceiveMode::ReceiveAndDelete, NOW)
             .len(),
         1
     );
@@ -133,11 +135,11 @@ fn a_full_queue_refuses() {
         ..BrokerLimits::default()
     };
     let settings = QueueSettings::new("q");
-    let queue = Queue::new(
+    let queue = MessageQueue::new(
         "q".to_owned(),
         &settings,
         &limits,
-        &Arc::new(Tokens::default()),
+        &Arc::new(LockTokens::default()),
     );
     queue.push(vec![message("a", "s")], 0, NOW);
     assert!(queue.admit(&[message("b", "s")]).is_ok());
@@ -149,7 +151,7 @@ fn a_full_queue_refuses() {
 
 #[test]
 fn a_hub_keeps_keys_together_and_drops_the_oldest() {
-    let hub = Hub::new(&HubSettings::new("h"), NOW);
+    let hub = EventHub::new(&HubSettings::new("h"), NOW);
     let counter = AtomicU64::new(0);
     let limits = BrokerLimits {
         events_per_partition_max: 2,
@@ -173,23 +175,23 @@ fn a_hub_keeps_keys_together_and_drops_the_oldest() {
     assert_eq!(events[0].partition_key.as_deref(), Some("key"));
     assert_eq!(hub.intake.counts().stored, 3);
     let partition = hub.partition(events[0].partition.unwrap()).unwrap();
-    assert_eq!(partition.first_sequence(Start::Earliest), 1);
-    assert_eq!(partition.first_sequence(Start::Latest), 3);
+    assert_eq!(partition.first_sequence(ReadStart::Earliest), 1);
+    assert_eq!(partition.first_sequence(ReadStart::Latest), 3);
     assert_eq!(partition.read(0).unwrap().sequence, 1);
     let offset = partition.read(1).unwrap().offset;
     for (inclusive, expected) in [(true, 1), (false, 2)] {
         assert_eq!(
-            partition.first_sequence(Start::Offset {
+            partition.first_sequence(ReadStart::Offset {
                 at: offset,
                 inclusive
             }),
             expected
         );
-        let sequence = Start::Sequence { at: 1, inclusive };
+        let sequence = ReadStart::Sequence { at: 1, inclusive };
         assert_eq!(partition.first_sequence(sequence), expected);
     }
     assert_eq!(
-        partition.first_sequence(Start::Time {
+        partition.first_sequence(ReadStart::Time {
             at: NOW,
             inclusive: false
         }),
@@ -199,7 +201,7 @@ fn a_hub_keeps_keys_together_and_drops_the_oldest() {
 
 #[test]
 fn a_higher_epoch_disconnects_the_others() {
-    let hub = Hub::new(&HubSettings::new("h"), NOW);
+    let hub = EventHub::new(&HubSettings::new("h"), NOW);
     let partition = hub.partition(0).unwrap();
     let wake = Arc::new(Notify::new());
     let plain = partition.claim("g", None, &wake).unwrap();
@@ -217,7 +219,7 @@ fn a_higher_epoch_disconnects_the_others() {
 
 #[test]
 fn a_sixth_receiver_of_a_partition_in_one_group_is_refused() {
-    let hub = Hub::new(&HubSettings::new("h"), NOW);
+    let hub = EventHub::new(&HubSettings::new("h"), NOW);
     let partition = hub.partition(0).unwrap();
     let wake = Arc::new(Notify::new());
     let mut five: Vec<_> = (0..5)

@@ -2,30 +2,30 @@
 
 use super::hub::Arrival;
 use super::queue;
-use super::queue::Queue;
+use super::queue::MessageQueue;
 use super::settings::{BrokerLimits, TopicSettings};
-use super::stored::Tokens;
-use crate::amqp::message::Message;
+use super::stored::LockTokens;
+use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::Problem;
 use crate::intake::IntakeTally;
 use std::sync::Arc;
 
 #[derive(Debug)]
-pub(crate) struct Topic {
+pub(crate) struct MessageTopic {
     pub(crate) name: String,
     pub(crate) intake: IntakeTally,
-    pub(crate) subscriptions: Vec<Arc<Queue>>,
+    pub(crate) subscriptions: Vec<Arc<MessageQueue>>,
 }
 
-impl Topic {
+impl MessageTopic {
     pub(crate) fn new(
         settings: &TopicSettings,
         limits: &BrokerLimits,
-        tokens: &Arc<Tokens>,
+        tokens: &Arc<LockTokens>,
     ) -> Self {
         let subscriptions = settings.subscriptions.iter().map(|subscription| {
             let path = format!("{}/Subscriptions/{}", settings.name, subscription.name);
-            Arc::new(Queue::new(path, subscription, limits, tokens))
+            Arc::new(MessageQueue::new(path, subscription, limits, tokens))
         });
         Self {
             name: settings.name.clone(),
@@ -34,13 +34,17 @@ impl Topic {
         }
     }
 
-    pub(crate) fn subscription(&self, name: &str) -> Option<&Arc<Queue>> {
-        let wanted = |queue: &&Arc<Queue>| queue.own_name().eq_ignore_ascii_case(name);
+    pub(crate) fn subscription(&self, name: &str) -> Option<&Arc<MessageQueue>> {
+        let wanted = |queue: &&Arc<MessageQueue>| queue.own_name().eq_ignore_ascii_case(name);
         self.subscriptions.iter().find(wanted)
     }
 
     /// All messages to all subscriptions, or none to any.
-    pub(crate) fn push(&self, messages: &[Message], arrival: Arrival<'_>) -> Result<(), Problem> {
+    pub(crate) fn push(
+        &self,
+        messages: &[AmqpMessage],
+        arrival: Arrival<'_>,
+    ) -> Result<(), Problem> {
         for subscription in &self.subscriptions {
             subscription.admit_copies(messages)?;
         }

@@ -28,37 +28,26 @@ pub(super) fn access(
         |text: &str| GridRefusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", text);
     let keys = topic.keys();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let in_query = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("aeg-sas-key="));
+    let mut pairs = query.split('&');
+    let in_query = pairs.find_map(|pair| pair.strip_prefix("aeg-sas-key="));
     if let Some(key) = text("aeg-sas-key").or(in_query) {
         let known = keys.iter().any(|known| known == key);
-        return if known {
-            Ok(())
-        } else {
-            Err(unauthorized("the access key does not match"))
-        };
+        let wrong = || unauthorized("the access key does not match");
+        return known.then_some(()).ok_or_else(wrong);
     }
     let bearer = text("authorization");
     let signed = bearer.and_then(|value| value.strip_prefix("SharedAccessSignature "));
     let Some(token) = text("aeg-sas-token").or(signed) else {
-        return Err(unauthorized(
-            "the request has neither aeg-sas-key nor aeg-sas-token",
-        ));
+        let text = "the request has neither aeg-sas-key nor aeg-sas-token";
+        return Err(unauthorized(text));
     };
     let first = verify_event_grid_token(token, &keys[0], now);
     let resource = first
         .or_else(|_| verify_event_grid_token(token, &keys[1], now))
         .map_err(|refusal| unauthorized(&refusal.to_string()))?;
-    let resource = resource
-        .split('?')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('/');
-    if resource
-        .to_ascii_lowercase()
-        .ends_with(&topic.path.to_ascii_lowercase())
-    {
+    let resource = resource.split('?').next().unwrap_or_default();
+    let resource = resource.trim_end_matches('/').to_ascii_lowercase();
+    if resource.ends_with(&topic.path.to_ascii_lowercase()) {
         return Ok(());
     }
     Err(unauthorized("the token was signed for another topic"))
@@ -71,12 +60,8 @@ pub(super) fn events(
     body: &[u8],
 ) -> Result<Vec<Box<RawValue>>, GridRefusal> {
     let bad = |text: String| GridRefusal::new(StatusCode::BAD_REQUEST, "BadRequest", text);
-    let media = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let media = content_type.split(';').next().unwrap_or_default();
+    let media = media.trim().to_ascii_lowercase();
     let malformed = |error: serde_json::Error| bad(format!("the body is not valid: {error}"));
     let many = |body| serde_json::from_slice::<Vec<Box<RawValue>>>(body).map_err(malformed);
     let events = match (schema, media.as_str()) {
@@ -89,11 +74,8 @@ pub(super) fn events(
     };
     if events.len() > EVENTS_MAX {
         let text = format!("{} events are more than {EVENTS_MAX}", events.len());
-        return Err(GridRefusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLarge",
-            text,
-        ));
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(GridRefusal::new(status, "RequestEntityTooLarge", text));
     }
     for event in &events {
         check_one(schema, event).map_err(bad)?;

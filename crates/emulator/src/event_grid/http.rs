@@ -5,7 +5,7 @@ use super::refusal::GridRefusal;
 use super::service::EventGridService;
 use super::topic::GridTopic;
 use crate::faults::PostAnswer;
-use crate::http_server::{self, Answer, Dropped};
+use crate::http_server::{self, Answer, ConnectionDropped};
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
@@ -84,10 +84,10 @@ async fn publish(
             return Ok(response);
         }
         Some(PostAnswer::Stall) => std::future::pending().await,
-        Some(PostAnswer::Drop) => return Err(Dropped),
+        Some(PostAnswer::Drop) => return Err(ConnectionDropped),
         Some(PostAnswer::StoreAndDrop) => {
             accept();
-            return Err(Dropped);
+            return Err(ConnectionDropped);
         }
     }
     Ok(Response::new(Full::default()))

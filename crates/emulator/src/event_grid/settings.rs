@@ -1,7 +1,6 @@
 //! What Event Grid serves: its topics, and its limits.
 
-use crate::names::check_name;
-use crate::settings_error::SettingsError;
+use crate::settings_error::{SettingsError, check_name};
 
 /// The Event Grid topics.
 #[derive(Clone, Debug, Default)]

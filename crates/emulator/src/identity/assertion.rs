@@ -28,7 +28,7 @@ const SKEW_SECONDS: f64 = 300.0;
 pub(super) type Refused = (u32, String);
 
 #[derive(Deserialize)]
-struct Header {
+struct AssertionHeader {
     alg: String,
     x5t: Option<String>,
     #[serde(rename = "x5t#S256")]
@@ -51,7 +51,7 @@ pub(super) fn check(
     };
     let mut parts = assertion.split('.');
     let header = parts.next().and_then(decode).ok_or_else(malformed)?;
-    let header: Header = serde_json::from_slice(&header).map_err(|_| malformed())?;
+    let header: AssertionHeader = serde_json::from_slice(&header).map_err(|_| malformed())?;
     let claims = parts.next().and_then(decode).ok_or_else(malformed)?;
     let claims: Map<String, Value> = serde_json::from_slice(&claims).map_err(|_| malformed())?;
     let signed_by = claims.get("iss").and_then(Value::as_str);
@@ -126,7 +126,7 @@ fn in_time(claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refused> {
 
 fn signed_by_certificate(
     application: &ApplicationSettings,
-    header: &Header,
+    header: &AssertionHeader,
     assertion: &str,
 ) -> Result<(), Refused> {
     let wrong = |text: &str| (700_027, text.to_owned());

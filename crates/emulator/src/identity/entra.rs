@@ -7,7 +7,7 @@ use super::assertion;
 use super::issuer::MintedToken;
 use super::service::IdentityService;
 use super::settings::ApplicationSettings;
-use crate::http_server::{FormPairs, private_json as json};
+use crate::http_server::{FormPairs, private_json};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -18,7 +18,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// Why there is no token.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct EntraRefusal {
     status: StatusCode,
     error: &'static str,
     number: u32,
@@ -27,12 +27,12 @@ pub(super) struct Refusal {
 
 /// How an application said who it is, as claim `appidacr` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum ClientProof {
     Secret,
     Assertion,
 }
 
-impl Refusal {
+impl EntraRefusal {
     fn bad(error: &'static str, number: u32, text: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -59,15 +59,15 @@ impl Refusal {
             "trace_id": "00000000-0000-4000-8000-000000000000",
             "correlation_id": "00000000-0000-4000-8000-000000000000",
         });
-        json(self.status, &body)
+        private_json(self.status, &body)
     }
 }
 
 /// For what a form asks, without `/.default`.
-pub(super) fn resource(form: &FormPairs) -> Result<String, Refusal> {
+pub(super) fn resource(form: &FormPairs) -> Result<String, EntraRefusal> {
     if form.get("grant_type") != Some("client_credentials") {
         let text = "only grant_type client_credentials is served here";
-        return Err(Refusal::bad("unsupported_grant_type", 70_003, text));
+        return Err(EntraRefusal::bad("unsupported_grant_type", 70_003, text));
     }
     let scope = form.get("scope").unwrap_or_default();
     let mut scopes = scope.split(' ').filter(|scope| !scope.is_empty());
@@ -78,7 +78,7 @@ pub(super) fn resource(form: &FormPairs) -> Result<String, Refusal> {
         (Some(resource), None) if !resource.is_empty() => Ok(resource.to_owned()),
         _ => {
             let text = format!("the scope {scope:?} is not one resource and /.default");
-            Err(Refusal::bad("invalid_scope", 1_002_012, text))
+            Err(EntraRefusal::bad("invalid_scope", 1_002_012, text))
         }
     }
 }
@@ -89,11 +89,11 @@ pub(super) fn application<'a>(
     tenant: &str,
     form: &FormPairs,
     now: Timestamp,
-) -> Result<(&'a ApplicationSettings, Proof), Refusal> {
+) -> Result<(&'a ApplicationSettings, ClientProof), EntraRefusal> {
     let settings = &service.settings;
     if !tenant.eq_ignore_ascii_case(&settings.tenant_id) {
         let text = format!("Tenant {tenant:?} not found");
-        return Err(Refusal::bad("invalid_request", 90_002, text));
+        return Err(EntraRefusal::bad("invalid_request", 90_002, text));
     }
     let id = form.get("client_id").unwrap_or_default();
     let known = settings
@@ -102,7 +102,7 @@ pub(super) fn application<'a>(
         .find(|known| known.client_id.eq_ignore_ascii_case(id))
         .ok_or_else(|| {
             let text = format!("Application with identifier {id:?} was not found in the directory");
-            Refusal::bad("unauthorized_client", 700_016, text)
+            EntraRefusal::bad("unauthorized_client", 700_016, text)
         })?;
     if let Some(secret) = form.get("client_secret") {
         let right = known
@@ -110,25 +110,25 @@ pub(super) fn application<'a>(
             .as_ref()
             .is_some_and(|own| own.expose() == secret);
         return match right {
-            true => Ok((known, Proof::Secret)),
+            true => Ok((known, ClientProof::Secret)),
             false => {
                 let text = format!("Invalid client secret provided for app {id:?}");
-                Err(Refusal::client(7_000_215, text))
+                Err(EntraRefusal::client(7_000_215, text))
             }
         };
     }
     let Some(given) = form.get("client_assertion") else {
         let text = "The request body must contain client_assertion or client_secret";
-        return Err(Refusal::client(7_000_218, text));
+        return Err(EntraRefusal::client(7_000_218, text));
     };
     if form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
         let text = format!("client_assertion_type must be {ASSERTION_TYPE}");
-        return Err(Refusal::bad("invalid_request", 900_144, text));
+        return Err(EntraRefusal::bad("invalid_request", 900_144, text));
     }
     let endpoint = format!("/{}/oauth2/v2.0/token", settings.tenant_id);
     assertion::check(&service.issuer, known, given, &endpoint, now)
-        .map_err(|(number, text)| Refusal::client(number, text))?;
-    Ok((known, Proof::Assertion))
+        .map_err(|(number, text)| EntraRefusal::client(number, text))?;
+    Ok((known, ClientProof::Assertion))
 }
 
 /// The answer with a token: numbers are numbers.
@@ -139,16 +139,16 @@ pub(super) fn answer(token: &MintedToken) -> Response<Full<Bytes>> {
         "ext_expires_in": token.seconds,
         "access_token": token.text,
     });
-    json(StatusCode::OK, &body)
+    private_json(StatusCode::OK, &body)
 }
 
 /// The discovery document of a version: that of 1.0 is about the tokens of Azure's own services, that of
 /// 2.0 about those of `api://…`.
-pub(super) fn discovery(service: &IdentityService, base: &str, version: Version) -> Value {
+pub(super) fn discovery(service: &IdentityService, base: &str, version: TokenVersion) -> Value {
     let tenant = &service.settings.tenant_id;
     let (path, keys) = match version {
-        Version::One => ("oauth2", "discovery/keys"),
-        Version::Two => ("oauth2/v2.0", "discovery/v2.0/keys"),
+        TokenVersion::One => ("oauth2", "discovery/keys"),
+        TokenVersion::Two => ("oauth2/v2.0", "discovery/v2.0/keys"),
     };
     serde_json::json!({
         "issuer": version.issuer(base, tenant),
@@ -167,12 +167,12 @@ pub(super) fn discovery(service: &IdentityService, base: &str, version: Version)
 
 /// Of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum TokenVersion {
     One,
     Two,
 }
 
-impl Version {
+impl TokenVersion {
     /// Azure's services take tokens of version 1, from Entra's v2.0 endpoint too.
     pub(super) fn of(resource: &str) -> Self {
         match resource.starts_with("api://") {

@@ -1,11 +1,11 @@
 //! Requests to the doors, and their answers.
 
-use super::entra::{self, Proof, Refusal, Version};
+use super::entra::{self, ClientProof, EntraRefusal, TokenVersion};
 use super::issuer::MintedToken;
-use super::managed::{self, Asked};
+use super::managed::{self, TokenQuestion};
 use super::service::{Door, IdentityService, TokenRequest};
 use crate::faults::TokenAnswer;
-use crate::http_server::{self, Answer, Dropped, FormPairs, private_json as json_answer};
+use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -33,7 +33,7 @@ pub(crate) async fn answer(service: Arc<IdentityService>, request: Request<Incom
         (Method::POST, [tenant, "oauth2", "v2.0", "token"]) => {
             application(service, tenant, request, &base).await
         }
-        (Method::GET, ["common", "discovery", "instance"]) => Ok(json_answer(
+        (Method::GET, ["common", "discovery", "instance"]) => Ok(private_json(
             StatusCode::OK,
             &entra::instances(service, &base),
         )),
@@ -52,15 +52,15 @@ fn is_tenant(service: &IdentityService, text: &str) -> bool {
 fn document(service: &IdentityService, path: &[&str], base: &str) -> Response<Full<Bytes>> {
     match path {
         [".well-known", "openid-configuration"] => {
-            let document = entra::discovery(service, base, Version::One);
-            json_answer(StatusCode::OK, &document)
+            let document = entra::discovery(service, base, TokenVersion::One);
+            private_json(StatusCode::OK, &document)
         }
         ["v2.0", ".well-known", "openid-configuration"] => {
-            let document = entra::discovery(service, base, Version::Two);
-            json_answer(StatusCode::OK, &document)
+            let document = entra::discovery(service, base, TokenVersion::Two);
+            private_json(StatusCode::OK, &document)
         }
         ["discovery", "keys"] | ["discovery", "v2.0", "keys"] => {
-            json_answer(StatusCode::OK, &service.issuer.keys())
+            private_json(StatusCode::OK, &service.issuer.keys())
         }
         _ => not_found(),
     }
@@ -78,11 +78,11 @@ async fn machine(
         Ok(asked) => asked,
         Err(refusal) => return Ok(*refusal),
     };
-    let Asked {
+    let TokenQuestion {
         resource, named, ..
     } = &asked;
-    let note = |status| note(service, door, resource, named, status);
-    scripted(service, resource, note, |fault| {
+    let record_answer = |status| record(service, door, resource, named, status);
+    scripted(service, resource, record_answer, |fault| {
         let refuse = |text: &str| {
             let code = "invalid_request";
             managed::refuse(door, StatusCode::BAD_REQUEST, code, text)
@@ -128,25 +128,25 @@ async fn application(
     };
     let named = form.get("client_id").unwrap_or_default();
     let named = format!("client_id={named}");
-    let note = |status| note(service, Door::Entra, &resource, &named, status);
-    scripted(service, &resource, note, |fault| {
+    let record_answer = |status| record(service, Door::Entra, &resource, &named, status);
+    scripted(service, &resource, record_answer, |fault| {
         match (fault, entra::application(service, tenant, &form, now)) {
             (Some(TokenAnswer::Status(status, _)), _) => {
                 let status = http_server::scripted_status(*status);
                 let body = json!({
                     "error": "temporarily_unavailable", "error_description": "a scripted answer",
                 });
-                json_answer(status, &body)
+                private_json(status, &body)
             }
             (Some(TokenAnswer::Refuse), _) => {
-                Refusal::client(7_000_222, "The provided client secret keys are expired")
+                EntraRefusal::client(7_000_222, "The provided client secret keys are expired")
                     .answer(now)
             }
             (_, Err(refusal)) => refusal.answer(now),
             (fault, Ok((known, proof))) => {
                 let acr = match proof {
-                    Proof::Secret => "1",
-                    Proof::Assertion => "2",
+                    ClientProof::Secret => "1",
+                    ClientProof::Assertion => "2",
                 };
                 let claims = json!({
                     "appid": known.client_id, "appidacr": acr, "idtyp": "app",
@@ -164,31 +164,31 @@ async fn application(
 async fn scripted(
     service: &IdentityService,
     resource: &str,
-    note: impl FnOnce(Option<u16>),
+    record_answer: impl FnOnce(Option<u16>),
     answer: impl FnOnce(Option<&TokenAnswer>) -> Response<Full<Bytes>>,
 ) -> Answer {
     let fault = service.context.faults.next_token(resource);
     match &fault {
         Some(TokenAnswer::Stall) => {
-            note(None);
+            record_answer(None);
             return std::future::pending().await;
         }
         Some(TokenAnswer::Drop) => {
-            note(None);
-            return Err(Dropped);
+            record_answer(None);
+            return Err(ConnectionDropped);
         }
         Some(TokenAnswer::AnswerAfter(wait)) => tokio::time::sleep(*wait).await,
         _ => {}
     }
     let mut response = answer(fault.as_ref());
-    note(Some(response.status().as_u16()));
+    record_answer(Some(response.status().as_u16()));
     if let Some(TokenAnswer::Status(_, seconds)) = fault {
         http_server::set_retry_after(&mut response, seconds);
     }
     Ok(response)
 }
 
-fn note(service: &IdentityService, door: Door, resource: &str, named: &str, status: Option<u16>) {
+fn record(service: &IdentityService, door: Door, resource: &str, named: &str, status: Option<u16>) {
     service.record(TokenRequest {
         door,
         resource: resource.to_owned(),
@@ -197,7 +197,7 @@ fn note(service: &IdentityService, door: Door, resource: &str, named: &str, stat
     });
 }
 
-/// "Access token claims reference": what both versions have, and what tells them apart.
+/// "Access token claims reference": what both versions have, and what distinguishes them.
 fn mint(
     service: &IdentityService,
     resource: &str,
@@ -215,7 +215,7 @@ fn mint(
         Some(TokenAnswer::Audience(other)) => other,
         _ => resource,
     };
-    let version = Version::of(resource);
+    let version = TokenVersion::of(resource);
     let (begins, ends) = (now.unix_seconds(), now.after(life).unix_seconds());
     claims["aud"] = audience.into();
     claims["iss"] = version.issuer(base, tenant).into();
@@ -224,8 +224,8 @@ fn mint(
     claims["exp"] = ends.into();
     claims["tid"] = tenant.as_str().into();
     match version {
-        Version::One => claims["ver"] = "1.0".into(),
-        Version::Two => {
+        TokenVersion::One => claims["ver"] = "1.0".into(),
+        TokenVersion::Two => {
             claims["ver"] = "2.0".into();
             let id = claims["appid"].take();
             claims["azp"] = id;
@@ -246,7 +246,7 @@ fn mint(
 
 fn not_found() -> Response<Full<Bytes>> {
     let text = "nothing is served at this path with this method";
-    json_answer(
+    private_json(
         StatusCode::NOT_FOUND,
         &json!({ "error": "not_found", "error_description": text }),
     )

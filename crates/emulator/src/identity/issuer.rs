@@ -35,7 +35,7 @@ pub(super) struct MintedToken {
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct TokenHeader {
     alg: String,
     kid: Option<String>,
 }
@@ -81,7 +81,7 @@ impl Issuer {
         let (header, claims) = message.split_once('.').ok_or_else(malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('='));
         let header = decode(header).map_err(|_| malformed())?;
-        let header: Header = serde_json::from_slice(&header).map_err(|_| malformed())?;
+        let header: TokenHeader = serde_json::from_slice(&header).map_err(|_| malformed())?;
         if header.alg != "ES256" || header.kid.as_deref() != Some(&self.id) {
             return Err("the token is signed with a key that is not known here".to_owned());
         }

@@ -7,7 +7,7 @@
 use super::issuer::MintedToken;
 use super::service::{Door, IdentityService};
 use super::settings::ManagedIdentitySettings;
-use crate::http_server::{FormPairs, private_json as json};
+use crate::http_server::{FormPairs, private_json};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -20,7 +20,7 @@ const APP_SERVICE_VERSION: &str = "2019-08-01";
 
 /// Who asks for what.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct TokenQuestion<'a> {
     pub(super) door: Door,
     pub(super) resource: String,
     pub(super) named: String,
@@ -33,7 +33,7 @@ pub(super) fn read<'a>(
     door: Door,
     headers: &HeaderMap,
     query: &FormPairs,
-) -> Result<Asked<'a>, Box<Response<Full<Bytes>>>> {
+) -> Result<TokenQuestion<'a>, Box<Response<Full<Bytes>>>> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bad = |text: &str| {
         let status = StatusCode::BAD_REQUEST;
@@ -67,7 +67,7 @@ pub(super) fn read<'a>(
         return Err(bad("the parameter resource is missing"));
     };
     let (named, identity) = named(service, door, query);
-    Ok(Asked {
+    Ok(TokenQuestion {
         door,
         resource: resource.to_owned(),
         named,
@@ -124,7 +124,7 @@ fn named<'a>(
 
 /// A token, in the words of the door: texts for numbers.
 pub(super) fn answer(
-    asked: &Asked<'_>,
+    asked: &TokenQuestion<'_>,
     identity: &ManagedIdentitySettings,
     token: &MintedToken,
 ) -> Response<Full<Bytes>> {
@@ -140,7 +140,7 @@ pub(super) fn answer(
         body["ext_expires_in"] = token.seconds.to_string().into();
         body["not_before"] = token.begins.to_string().into();
     }
-    json(StatusCode::OK, &body)
+    private_json(StatusCode::OK, &body)
 }
 
 /// An error, in the words of the door.
@@ -156,5 +156,5 @@ pub(super) fn refuse(
             serde_json::json!({ "statusCode": status.as_u16(), "message": text })
         }
     };
-    json(status, &body)
+    private_json(status, &body)
 }

@@ -2,7 +2,7 @@
 
 use crate::blob::BlobAccount;
 use crate::broker::message_broker::{BrokerEntity, MessageBroker};
-use crate::broker::queue::Queue;
+use crate::broker::queue::MessageQueue;
 use crate::event_grid::EventGridService;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub(super) fn names(held: &HeldEntities) -> Vec<(&'static str, String)> {
     all
 }
 
-fn shown(queue: &Queue) -> Value {
+fn shown(queue: &MessageQueue) -> Value {
     json!({
         "name": queue.own_name(),
         "sessions": queue.settings.requires_session,

@@ -5,7 +5,7 @@ use super::query::{KINDS, LookError, LookQuestion};
 use crate::amqp::value::Value as AmqpValue;
 use crate::blob::StoredBlob;
 use crate::broker::message_broker::BrokerEntity;
-use crate::broker::queue::Queue;
+use crate::broker::queue::MessageQueue;
 use crate::broker::received::ReceivedMessage;
 use crate::event_grid::GridEvent;
 use base64::Engine as _;
@@ -147,7 +147,7 @@ fn messages(all: Vec<ReceivedMessage>, question: &LookQuestion) -> EventPage {
     page(items, question.max)
 }
 
-fn queue_messages(queue: &Arc<Queue>, question: &LookQuestion) -> EventPage {
+fn queue_messages(queue: &Arc<MessageQueue>, question: &LookQuestion) -> EventPage {
     let queue = match (&queue.dead_letters, question.dead_letters) {
         (Some(dead_letters), true) => dead_letters,
         _ => queue,

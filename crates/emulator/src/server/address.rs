@@ -1,32 +1,32 @@
 //! Addresses of links and what they name.
 
 use crate::amqp::state::Problem;
-use crate::broker::access::AccessClaim;
-use crate::broker::hub::Hub;
+use crate::broker::access::{AccessClaim, path};
+use crate::broker::hub::EventHub;
 use crate::broker::message_broker::{BrokerEntity, MessageBroker};
-use crate::broker::queue::Queue;
-use crate::broker::topic::Topic;
+use crate::broker::queue::MessageQueue;
+use crate::broker::topic::MessageTopic;
 use std::sync::Arc;
 
 /// What a link may be attached to.
 #[derive(Clone, Debug)]
-pub(super) enum Node {
+pub(super) enum LinkNode {
     Cbs,
     /// `$management` of the namespace: reads hubs.
     Management,
     /// `$management` of a queue or subscription.
-    QueueManagement(Arc<Queue>),
-    Hub(Arc<Hub>, Option<u16>),
+    QueueManagement(Arc<MessageQueue>),
+    Hub(Arc<EventHub>, Option<u16>),
     HubReader {
-        hub: Arc<Hub>,
+        hub: Arc<EventHub>,
         group: String,
         partition: u16,
     },
-    Queue(Arc<Queue>),
-    Topic(Arc<Topic>),
+    Queue(Arc<MessageQueue>),
+    Topic(Arc<MessageTopic>),
 }
 
-impl Node {
+impl LinkNode {
     /// The entity that faults are scripted for.
     pub(super) fn entity(&self) -> Option<&str> {
         match self {
@@ -90,22 +90,14 @@ fn not_found(address: &str) -> Problem {
     Problem::new("amqp:not-found", text)
 }
 
-/// The path in an address: the Python clients put whole URIs, the others bare paths.
-pub(super) fn path(address: &str) -> &str {
-    let path = match address.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None => address,
-    };
-    path.trim_matches('/')
-}
-
 /// Finds what `address` names; case does not matter.
 ///
 /// # Errors
 /// `amqp:not-found`, or for a partition that the hub does not have `com.microsoft:argument-out-of-range`.
-pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<Node, Problem> {
+pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<LinkNode, Problem> {
     let node = find(broker, address).ok_or_else(|| not_found(address))?;
-    let (Node::Hub(hub, Some(partition)) | Node::HubReader { hub, partition, .. }) = &node else {
+    let (LinkNode::Hub(hub, Some(partition)) | LinkNode::HubReader { hub, partition, .. }) = &node
+    else {
         return Ok(node);
     };
     if hub.partition(*partition).is_none() {
@@ -119,7 +111,7 @@ pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<Node, Pro
     Ok(node)
 }
 
-fn find(broker: &MessageBroker, address: &str) -> Option<Node> {
+fn find(broker: &MessageBroker, address: &str) -> Option<LinkNode> {
     let path = path(address);
     let segments: Vec<&str> = path.split('/').collect();
     let is = |at: usize, word: &str| {
@@ -128,30 +120,30 @@ fn find(broker: &MessageBroker, address: &str) -> Option<Node> {
             .is_some_and(|segment| segment.eq_ignore_ascii_case(word))
     };
     if segments.len() == 1 && is(0, "$cbs") {
-        return Some(Node::Cbs);
+        return Some(LinkNode::Cbs);
     }
     if segments.len() == 1 && is(0, "$management") {
-        return Some(Node::Management);
+        return Some(LinkNode::Management);
     }
     match (broker.entity(segments[0])?, segments.len()) {
-        (BrokerEntity::Hub(hub), 1) => Some(Node::Hub(Arc::clone(hub), None)),
+        (BrokerEntity::Hub(hub), 1) => Some(LinkNode::Hub(Arc::clone(hub), None)),
         // Some clients read a hub at its own node.
-        (BrokerEntity::Hub(_), 2) if is(1, "$management") => Some(Node::Management),
+        (BrokerEntity::Hub(_), 2) if is(1, "$management") => Some(LinkNode::Management),
         (BrokerEntity::Hub(hub), 3) if is(1, "Partitions") => {
             let partition = segments[2].parse().ok()?;
-            Some(Node::Hub(Arc::clone(hub), Some(partition)))
+            Some(LinkNode::Hub(Arc::clone(hub), Some(partition)))
         }
         (BrokerEntity::Hub(hub), 5) if is(1, "ConsumerGroups") && is(3, "Partitions") => {
             let partition = segments[4].parse().ok()?;
             let group = segments[2].to_owned();
             let hub = Arc::clone(hub);
-            hub.has_group(&group).then_some(Node::HubReader {
+            hub.has_group(&group).then_some(LinkNode::HubReader {
                 hub,
                 group,
                 partition,
             })
         }
-        (BrokerEntity::Topic(topic), 1) => Some(Node::Topic(Arc::clone(topic))),
+        (BrokerEntity::Topic(topic), 1) => Some(LinkNode::Topic(Arc::clone(topic))),
         (BrokerEntity::Topic(topic), 3..) if is(1, "Subscriptions") => {
             queue_node(topic.subscription(segments[2])?, &segments[3..])
         }
@@ -160,11 +152,11 @@ fn find(broker: &MessageBroker, address: &str) -> Option<Node> {
     }
 }
 
-fn queue_node(queue: &Arc<Queue>, rest: &[&str]) -> Option<Node> {
+fn queue_node(queue: &Arc<MessageQueue>, rest: &[&str]) -> Option<LinkNode> {
     let is = |segment: &str, word: &str| segment.eq_ignore_ascii_case(word);
     match rest {
-        [] => Some(Node::Queue(Arc::clone(queue))),
-        [last] if is(last, "$management") => Some(Node::QueueManagement(Arc::clone(queue))),
+        [] => Some(LinkNode::Queue(Arc::clone(queue))),
+        [last] if is(last, "$management") => Some(LinkNode::QueueManagement(Arc::clone(queue))),
         [first, rest @ ..] if is(first, "$DeadLetterQueue") => {
             queue_node(queue.dead_letters.as_ref()?, rest)
         }

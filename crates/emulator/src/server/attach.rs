@@ -1,13 +1,15 @@
 //! Attaching, refusing and detaching links.
 
-use super::address::{self, Node};
-use super::context::ConnectionContext;
+use super::address::{self, LinkNode};
+use super::context::PeerContext;
 use super::reader::{self, PartitionReader};
-use super::session::{HANDLE_MAX, Inbound, Link, Outbound, Session, Source, WaitingAttach};
+use super::session::{
+    HANDLE_MAX, InboundLink, LinkSession, LinkSource, OutboundLink, SessionLink, WaitingAttach,
+};
 use crate::amqp::performative::{Attach, Detach, Performative};
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, find, symbols};
-use crate::broker::queue::{Mode, Queue};
+use crate::broker::queue::{MessageQueue, ReceiveMode};
 use crate::broker::session::SessionHold;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
 /// session is answered later when there is none.
-pub(super) fn attach(context: &mut ConnectionContext, session: &mut Session, asked: Attach) {
+pub(super) fn attach(context: &mut PeerContext, session: &mut LinkSession, asked: Attach) {
     let until = Instant::now() + session_wait(&asked);
     let waiting = WaitingAttach {
         asked,
@@ -37,19 +39,19 @@ pub(super) fn attach(context: &mut ConnectionContext, session: &mut Session, ask
 }
 
 /// Answers the receivers for whom a session has become free, or whose time is over.
-pub(super) fn retry_waiting(context: &mut ConnectionContext, session: &mut Session) {
+pub(super) fn retry_waiting(context: &mut PeerContext, session: &mut LinkSession) {
     for (_, waiting) in std::mem::take(&mut session.waiting) {
         try_attach(context, session, waiting);
     }
 }
 
-fn try_attach(context: &mut ConnectionContext, session: &mut Session, waiting: WaitingAttach) {
+fn try_attach(context: &mut PeerContext, session: &mut LinkSession, waiting: WaitingAttach) {
     let mut answer = answer_to(context, &waiting.asked);
     let handle = waiting.asked.handle;
     let made = make(context, session, &waiting.asked, &mut answer);
     let problem = match made {
         Ok(Some(link)) => {
-            let inbound = matches!(link, Link::Inbound(_));
+            let inbound = matches!(link, SessionLink::Inbound(_));
             session.closing.remove(&handle);
             session.links.insert(handle, link);
             context.send(session.channel, &Performative::Attach(Box::new(answer)));
@@ -76,8 +78,8 @@ fn try_attach(context: &mut ConnectionContext, session: &mut Session, waiting: W
 
 /// Ends an attach that has not been answered.
 pub(super) fn refuse(
-    context: &mut ConnectionContext,
-    session: &mut Session,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
     asked: &Attach,
     problem: Option<Problem>,
 ) {
@@ -113,8 +115,8 @@ fn session_wait(asked: &Attach) -> Duration {
 
 /// Detaches a link of ours with an error.
 pub(super) fn detach(
-    context: &mut ConnectionContext,
-    session: &mut Session,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
     handle: u32,
     problem: Problem,
 ) {
@@ -131,7 +133,7 @@ pub(super) fn detach(
 }
 
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
-pub(super) fn review(context: &mut ConnectionContext, session: &mut Session) {
+pub(super) fn review(context: &mut PeerContext, session: &mut LinkSession) {
     let now = context.broker.now();
     let live = context.broker.rules.live();
     let mut lost = Vec::new();
@@ -142,13 +144,15 @@ pub(super) fn review(context: &mut ConnectionContext, session: &mut Session) {
             lost.push((*handle, problem));
             continue;
         }
-        let Link::Outbound(link) = link else { continue };
+        let SessionLink::Outbound(link) = link else {
+            continue;
+        };
         match &link.source {
-            Source::Partition(reader) if reader.is_stolen() => {
+            LinkSource::Partition(reader) if reader.is_stolen() => {
                 let text = "a reader with a higher or equal epoch has connected";
                 lost.push((*handle, Problem::new("amqp:link:stolen", text)));
             }
-            Source::Queue { queue, session, .. } => {
+            LinkSource::Queue { queue, session, .. } => {
                 queue.sweep(now);
                 if session
                     .as_ref()
@@ -167,7 +171,7 @@ pub(super) fn review(context: &mut ConnectionContext, session: &mut Session) {
     }
 }
 
-fn answer_to(context: &ConnectionContext, asked: &Attach) -> Attach {
+fn answer_to(context: &PeerContext, asked: &Attach) -> Attach {
     Attach {
         name: asked.name.clone(),
         handle: asked.handle,
@@ -198,11 +202,11 @@ fn terminus(asked: &Value, code: u64) -> Value {
 
 /// Makes a link; `None` when it must wait for a session to be free.
 fn make(
-    context: &mut ConnectionContext,
-    session: &Session,
+    context: &mut PeerContext,
+    session: &LinkSession,
     asked: &Attach,
     answer: &mut Attach,
-) -> Result<Option<Link>, Problem> {
+) -> Result<Option<SessionLink>, Problem> {
     let taken = session.links.contains_key(&asked.handle);
     if asked.handle > HANDLE_MAX || taken || session.waiting.contains_key(&asked.handle) {
         return Err(Problem::new(
@@ -237,7 +241,7 @@ fn make(
     if let Some(condition) = fault {
         return Err(Problem::new(condition, "scripted"));
     }
-    Ok(Some(Link::Inbound(Inbound {
+    Ok(Some(SessionLink::Inbound(InboundLink {
         node,
         address: address.to_owned(),
         delivery_count: asked.initial_delivery_count.unwrap_or(0),
@@ -247,50 +251,52 @@ fn make(
 }
 
 fn outbound(
-    context: &mut ConnectionContext,
+    context: &mut PeerContext,
     asked: &Attach,
     answer: &mut Attach,
-    node: Node,
+    node: LinkNode,
     address: &str,
-) -> Result<Option<Link>, Problem> {
+) -> Result<Option<SessionLink>, Problem> {
     let settled = asked.snd_settle_mode == Some(1);
     let claim = node.claim(true);
     let source = match node {
-        Node::Cbs | Node::Management | Node::QueueManagement(_) => Source::Replies(VecDeque::new()),
-        Node::HubReader {
+        LinkNode::Cbs | LinkNode::Management | LinkNode::QueueManagement(_) => {
+            LinkSource::Replies(VecDeque::new())
+        }
+        LinkNode::HubReader {
             hub,
             group,
             partition,
-        } => Source::Partition(PartitionReader::open(
+        } => LinkSource::Partition(PartitionReader::open(
             &hub,
             &group,
             partition,
             asked,
             &context.wake,
         )?),
-        Node::Queue(queue) => {
+        LinkNode::Queue(queue) => {
             queue.waiters.add(&context.wake);
             let mode = if settled {
-                Mode::ReceiveAndDelete
+                ReceiveMode::ReceiveAndDelete
             } else {
-                Mode::PeekLock
+                ReceiveMode::PeekLock
             };
             let now = context.broker.now();
             let session = match accept_session(&queue, asked, now)? {
                 SessionChoice::Plain => None,
                 SessionChoice::Session(hold, until) => {
-                    tell_session(answer, &hold.name, until);
+                    name_session(answer, &hold.name, until);
                     Some(hold)
                 }
                 SessionChoice::Waits => return Ok(None),
             };
-            Source::Queue {
+            LinkSource::Queue {
                 queue: Arc::clone(&queue),
                 session,
                 mode,
             }
         }
-        Node::Hub(..) | Node::Topic(_) => {
+        LinkNode::Hub(..) | LinkNode::Topic(_) => {
             let text = "nothing is received from this node";
             return Err(Problem::new("amqp:not-allowed", text));
         }
@@ -301,7 +307,7 @@ fn outbound(
         .first()
         .and_then(Value::as_str)
         .map(str::to_owned);
-    Ok(Some(Link::Outbound(Outbound {
+    Ok(Some(SessionLink::Outbound(OutboundLink {
         name: asked.name.clone(),
         address: address.to_owned(),
         reply_to,
@@ -324,7 +330,11 @@ enum SessionChoice {
 }
 
 /// Locks what the receiver's session filter asks for: a session by name, or the next free one.
-fn accept_session(queue: &Queue, asked: &Attach, now: Timestamp) -> Result<SessionChoice, Problem> {
+fn accept_session(
+    queue: &MessageQueue,
+    asked: &Attach,
+    now: Timestamp,
+) -> Result<SessionChoice, Problem> {
     let wanted = find(reader::filters(&asked.source), SESSION_FILTER);
     let refused = |text: String| Err(Problem::new("amqp:not-allowed", text));
     let wanted = match (wanted, queue.settings.requires_session) {
@@ -350,7 +360,7 @@ fn accept_session(queue: &Queue, asked: &Attach, now: Timestamp) -> Result<Sessi
 }
 
 /// The answer names the session that was chosen and how long it is locked.
-fn tell_session(answer: &mut Attach, name: &str, until: Timestamp) {
+fn name_session(answer: &mut Attach, name: &str, until: Timestamp) {
     let ticks = until
         .unix_millis()
         .saturating_mul(10_000)

@@ -2,7 +2,7 @@
 
 use crate::amqp::performative::Performative;
 use crate::amqp::state::Problem;
-use crate::broker::access::Grants;
+use crate::broker::access::AccessGrants;
 use crate::broker::message_broker::MessageBroker;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub(super) const OUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConnectionEnding {
+pub(super) enum PeerEnding {
     /// After what waits has been written.
     Flush,
     /// At once.
@@ -26,10 +26,10 @@ pub(super) enum ConnectionEnding {
 }
 
 /// What the handlers of sessions share.
-pub(super) struct ConnectionContext {
+pub(super) struct PeerContext {
     pub(super) broker: Arc<MessageBroker>,
     pub(super) wake: Arc<Notify>,
-    pub(super) grants: Grants,
+    pub(super) grants: AccessGrants,
     pub(super) out: BytesMut,
     pub(super) remote_frame_bytes_max: usize,
     /// Set when deliveries stopped because too much waits to be written.
@@ -38,10 +38,10 @@ pub(super) struct ConnectionContext {
     delayed_count: u64,
 }
 
-impl ConnectionContext {
+impl PeerContext {
     pub(super) fn new(broker: Arc<MessageBroker>) -> Self {
         Self {
-            grants: Grants::new(!broker.settings.require_tokens),
+            grants: AccessGrants::new(!broker.settings.require_tokens),
             broker,
             wake: Arc::new(Notify::new()),
             out: BytesMut::new(),
@@ -65,7 +65,7 @@ impl ConnectionContext {
         );
     }
 
-    /// When [`ConnectionContext::send_due`] has something to send.
+    /// When [`PeerContext::send_due`] has something to send.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.delayed.first_key_value().map(|((at, _), _)| *at)
     }
@@ -79,10 +79,10 @@ impl ConnectionContext {
     }
 
     /// Closes the connection with an error.
-    pub(super) fn close(&mut self, condition: &str, description: &str) -> ConnectionEnding {
+    pub(super) fn close(&mut self, condition: &str, description: &str) -> PeerEnding {
         let problem = Problem::new(condition, description);
         self.send(0, &Performative::Close(Some(problem)));
-        ConnectionEnding::Flush
+        PeerEnding::Flush
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -1,13 +1,13 @@
 //! `$cbs` and the `$management` of a namespace: requests on one link, replies on another.
 
-use super::address::Node;
-use super::context::ConnectionContext;
+use super::address::LinkNode;
+use super::context::PeerContext;
 use super::entity_management;
-use super::session::{Link, Outbound, Session, Source};
-use crate::amqp::message::{self, Body, Content};
+use super::session::{LinkSession, LinkSource, OutboundLink, SessionLink};
+use crate::amqp::message::{self, Content, MessageBody};
 use crate::amqp::value::{Value, find, texts};
 use crate::broker::access::AccessClaim;
-use crate::broker::hub::Hub;
+use crate::broker::hub::EventHub;
 use crate::broker::message_broker::BrokerEntity;
 use bytes::Bytes;
 
@@ -16,9 +16,9 @@ const REPLIES_MAX: usize = 1_000;
 
 /// Answers a request on the fitting reply link.
 pub(super) fn request(
-    context: &mut ConnectionContext,
-    session: &mut Session,
-    node: &Node,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
+    node: &LinkNode,
     address: &str,
     request: &Bytes,
 ) {
@@ -29,9 +29,9 @@ pub(super) fn request(
     let property = |at: usize| content.properties.get(at).cloned().unwrap_or(Value::Null);
     let correlation = property(0);
     let (application, body) = match node {
-        Node::Cbs => (put_token(context, &content), Value::Null),
-        Node::Management => read(context, &content),
-        Node::QueueManagement(queue) => {
+        LinkNode::Cbs => (put_token(context, &content), Value::Null),
+        LinkNode::Management => read(context, &content),
+        LinkNode::QueueManagement(queue) => {
             let (now, live) = (context.broker.now(), context.broker.rules.live());
             // All that is offered there is a receiver's: peeking, locks, settling, sessions.
             let allowed = context
@@ -47,21 +47,24 @@ pub(super) fn request(
 }
 
 /// JavaScript names the link or its target in reply-to; Python names nothing and has one link.
-fn queue_reply(session: &mut Session, address: &str, reply_to: Option<&str>, reply: Bytes) {
-    let named = |link: &Outbound| {
+fn queue_reply(session: &mut LinkSession, address: &str, reply_to: Option<&str>, reply: Bytes) {
+    let named = |link: &OutboundLink| {
         reply_to.is_some_and(|to| to == link.name || link.reply_to.as_deref() == Some(to))
     };
     let mut best = None;
     for (handle, link) in &session.links {
-        let Link::Outbound(link) = link else { continue };
+        let SessionLink::Outbound(link) = link else {
+            continue;
+        };
         let same = link.address.eq_ignore_ascii_case(address);
-        if same && matches!(link.source, Source::Replies(_)) && (best.is_none() || named(link)) {
+        if same && matches!(link.source, LinkSource::Replies(_)) && (best.is_none() || named(link))
+        {
             best = Some(*handle);
         }
     }
     let link = best.and_then(|handle| session.links.get_mut(&handle));
-    if let Some(Link::Outbound(Outbound {
-        source: Source::Replies(replies),
+    if let Some(SessionLink::Outbound(OutboundLink {
+        source: LinkSource::Replies(replies),
         ..
     })) = link
     {
@@ -80,7 +83,7 @@ fn status(code: i32, description: &str) -> Vec<(Value, Value)> {
     ])
 }
 
-fn put_token(context: &mut ConnectionContext, content: &Content) -> Vec<(Value, Value)> {
+fn put_token(context: &mut PeerContext, content: &Content) -> Vec<(Value, Value)> {
     let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
     if application("operation") != Some("put-token") {
         return status(400, "only put-token is known here");
@@ -88,7 +91,7 @@ fn put_token(context: &mut ConnectionContext, content: &Content) -> Vec<(Value, 
     let Some(audience) = application("name") else {
         return status(400, "the audience is missing");
     };
-    let Body::Value(Value::String(token)) = &content.body else {
+    let MessageBody::Value(Value::String(token)) = &content.body else {
         return status(400, "the token is missing");
     };
     let broker = &context.broker;
@@ -100,7 +103,7 @@ fn put_token(context: &mut ConnectionContext, content: &Content) -> Vec<(Value, 
     }
 }
 
-fn read(context: &ConnectionContext, content: &Content) -> (Vec<(Value, Value)>, Value) {
+fn read(context: &PeerContext, content: &Content) -> (Vec<(Value, Value)>, Value) {
     let found = find_asked(context, content);
     found.map_or_else(
         |(code, text)| (status(code, &text), Value::Null),
@@ -109,7 +112,7 @@ fn read(context: &ConnectionContext, content: &Content) -> (Vec<(Value, Value)>,
 }
 
 /// What a request to `$management` is about; a status and its text when there is no such thing.
-fn find_asked(context: &ConnectionContext, content: &Content) -> Result<Value, (i32, String)> {
+fn find_asked(context: &PeerContext, content: &Content) -> Result<Value, (i32, String)> {
     let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
     if application("operation") != Some("READ") {
         return Err((400, "only READ is known here".to_owned()));
@@ -129,7 +132,7 @@ fn find_asked(context: &ConnectionContext, content: &Content) -> Result<Value, (
     }
 }
 
-fn hub_map(hub: &Hub) -> Value {
+fn hub_map(hub: &EventHub) -> Value {
     let count = hub.partition_count();
     let ids = (0..count).map(|number| Value::string(number.to_string()));
     let count = i32::try_from(count).unwrap_or(i32::MAX);
@@ -143,7 +146,7 @@ fn hub_map(hub: &Hub) -> Value {
     ])
 }
 
-fn partition_map(hub: &Hub, number: &str) -> Option<Value> {
+fn partition_map(hub: &EventHub, number: &str) -> Option<Value> {
     let state = hub.partition(number.parse().ok()?)?.state();
     let last = state.last_enqueued_at;
     let last_sequence = Value::Long(state.last_sequence);

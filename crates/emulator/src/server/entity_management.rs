@@ -2,11 +2,11 @@
 //!
 //! Its replies spell their keys in camel case, unlike those of `$cbs` and the namespace.
 
-use crate::amqp::message::{Body, Content};
+use crate::amqp::message::{Content, MessageBody};
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, find, texts};
-use crate::broker::queue::{Mode, Queue, Settlement};
-use crate::broker::stored::Token;
+use crate::broker::queue::{MessageQueue, ReceiveMode, Settlement};
+use crate::broker::stored::LockToken;
 use twinroute_model::clock::Timestamp;
 
 type Answer = (Vec<(Value, Value)>, Value);
@@ -18,7 +18,7 @@ const YEAR_9999_MILLIS: i64 = 253_370_764_800_000;
 
 /// Answers one request, if that is allowed.
 pub(super) fn answer(
-    queue: &Queue,
+    queue: &MessageQueue,
     content: &Content,
     allowed: Result<(), Problem>,
     now: Timestamp,
@@ -39,10 +39,14 @@ pub(super) fn answer(
     }
 }
 
-fn perform(queue: &Queue, content: &Content, now: Timestamp) -> Result<Option<Value>, Problem> {
+fn perform(
+    queue: &MessageQueue,
+    content: &Content,
+    now: Timestamp,
+) -> Result<Option<Value>, Problem> {
     let operation = find(&content.application, "operation").and_then(Value::as_str);
     let asked = match &content.body {
-        Body::Value(map) => map,
+        MessageBody::Value(map) => map,
         _ => &Value::Null,
     };
     match operation.unwrap_or_default() {
@@ -90,7 +94,7 @@ fn session(asked: &Value) -> Result<&str, Problem> {
 }
 
 /// Names of sessions, a page at a time. The latest time there is asks for those with messages.
-fn sessions(queue: &Queue, asked: &Value) -> Result<Option<Value>, Problem> {
+fn sessions(queue: &MessageQueue, asked: &Value) -> Result<Option<Value>, Problem> {
     let number = |name: &str| asked.get(name).and_then(Value::as_i64).unwrap_or(0);
     let count = |name: &str| usize::try_from(number(name)).unwrap_or(0);
     let after = number("last-updated-time");
@@ -108,7 +112,7 @@ fn sessions(queue: &Queue, asked: &Value) -> Result<Option<Value>, Problem> {
     ])))
 }
 
-fn tokens(asked: &Value) -> Result<Vec<Token>, Problem> {
+fn tokens(asked: &Value) -> Result<Vec<LockToken>, Problem> {
     let missing = || Problem::new("amqp:invalid-field", "the lock tokens are missing");
     let items = asked.get("lock-tokens").ok_or_else(missing)?.items();
     let token = |item: &Value| match item {
@@ -118,7 +122,7 @@ fn tokens(asked: &Value) -> Result<Vec<Token>, Problem> {
     items.iter().map(token).collect()
 }
 
-fn peek(queue: &Queue, asked: &Value) -> Option<Value> {
+fn peek(queue: &MessageQueue, asked: &Value) -> Option<Value> {
     let number = |name: &str| asked.get(name).and_then(Value::as_i64);
     let from = number("from-sequence-number").unwrap_or(0);
     let count = number("message-count")
@@ -133,7 +137,7 @@ fn peek(queue: &Queue, asked: &Value) -> Option<Value> {
     (!messages.is_empty()).then(|| Value::map([("messages", Value::List(messages))]))
 }
 
-fn renew(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
+fn renew(queue: &MessageQueue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
     let renewed = tokens(asked)?.into_iter().map(|token| {
         let until = queue.renew(token, now)?;
         Ok(Value::time(until))
@@ -145,7 +149,7 @@ fn renew(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, 
     )])))
 }
 
-fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
+fn update(queue: &MessageQueue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
     let text = |name: &str| asked.get(name).and_then(Value::as_str).map(str::to_owned);
     let settlement = match text("disposition-status").as_deref() {
         Some("completed") => Settlement::Complete,
@@ -167,7 +171,7 @@ fn update(queue: &Queue, asked: &Value, now: Timestamp) -> Result<Option<Value>,
     Ok(Some(Value::Null))
 }
 
-fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
+fn receive(queue: &MessageQueue, asked: &Value, now: Timestamp) -> Option<Value> {
     let numbers = asked.get("sequence-numbers").map(Value::items);
     let numbers = numbers.unwrap_or_default().iter();
     let numbers: Vec<i64> = numbers
@@ -176,9 +180,9 @@ fn receive(queue: &Queue, asked: &Value, now: Timestamp) -> Option<Value> {
         .collect();
     let second = asked.get("receiver-settle-mode").and_then(Value::as_i64) == Some(1);
     let mode = if second {
-        Mode::PeekLock
+        ReceiveMode::PeekLock
     } else {
-        Mode::ReceiveAndDelete
+        ReceiveMode::ReceiveAndDelete
     };
     let session = asked.get("session-id").and_then(Value::as_str);
     let taken = queue.take_deferred(&numbers, session, mode, now);

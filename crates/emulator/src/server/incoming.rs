@@ -1,12 +1,12 @@
 //! Transfers from clients: put together, stored or faulted, and answered.
 
-use super::address::Node;
+use super::address::LinkNode;
 use super::attach;
-use super::context::{ConnectionContext, ConnectionEnding};
+use super::context::{PeerContext, PeerEnding};
 use super::control;
 use super::limits::{self, PARTITION_KEY};
-use super::session::{Link, Partial, Session};
-use crate::amqp::message::{self, BATCH_FORMAT, Message};
+use super::session::{LinkSession, PartialDelivery, SessionLink};
+use crate::amqp::message::{self, AmqpMessage, BATCH_FORMAT};
 use crate::amqp::performative::{Disposition, Performative, Transfer};
 use crate::amqp::state::{Outcome, Problem};
 use crate::amqp::value::Value;
@@ -39,11 +39,11 @@ impl TooLarge {
 
 /// Takes one transfer frame.
 pub(super) fn transfer(
-    context: &mut ConnectionContext,
-    session: &mut Session,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
     transfer: Transfer,
     payload: Bytes,
-) -> Result<(), ConnectionEnding> {
+) -> Result<(), PeerEnding> {
     if !session.receive_frame() {
         let text = "more transfers than the session's window";
         return Err(context.close("amqp:session:window-violation", text));
@@ -53,7 +53,7 @@ pub(super) fn transfer(
         context.send(session.channel, &Performative::Flow(flow));
     }
     let handle = transfer.handle;
-    let Some(Link::Inbound(link)) = session.links.get_mut(&handle) else {
+    let Some(SessionLink::Inbound(link)) = session.links.get_mut(&handle) else {
         if session.closing.contains(&handle) {
             return Ok(());
         }
@@ -79,7 +79,7 @@ pub(super) fn transfer(
 /// Adds a frame to its delivery; `Some` when that is whole. What is larger than allowed is counted to its end
 /// and not kept.
 fn collect(
-    partial: &mut Option<Partial>,
+    partial: &mut Option<PartialDelivery>,
     transfer: Transfer,
     payload: Bytes,
     bytes_max: u64,
@@ -88,7 +88,7 @@ fn collect(
         *partial = None;
         return None;
     }
-    let so_far = partial.get_or_insert_with(|| Partial {
+    let so_far = partial.get_or_insert_with(|| PartialDelivery {
         id: transfer.delivery_id.unwrap_or(0),
         format: transfer.message_format.unwrap_or(0),
         settled: false,
@@ -120,12 +120,12 @@ fn collect(
 }
 
 fn deliver(
-    context: &mut ConnectionContext,
-    session: &mut Session,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
     handle: u32,
     delivery: Delivery,
-) -> Result<(), ConnectionEnding> {
-    let Some(Link::Inbound(link)) = session.links.get(&handle) else {
+) -> Result<(), PeerEnding> {
+    let Some(SessionLink::Inbound(link)) = session.links.get(&handle) else {
         return Ok(());
     };
     let node = link.node.clone();
@@ -176,13 +176,13 @@ fn deliver(
             return Ok(());
         }
         Some(SendAnswer::Close(condition)) => return Err(context.close(&condition, "scripted")),
-        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(ConnectionEnding::Drop),
+        Some(SendAnswer::Drop | SendAnswer::StoreAndDrop) => return Err(PeerEnding::Drop),
     };
     answer(context, channel, &delivery, &outcome);
     Ok(())
 }
 
-fn answer(context: &mut ConnectionContext, channel: u16, delivery: &Delivery, outcome: &Outcome) {
+fn answer(context: &mut PeerContext, channel: u16, delivery: &Delivery, outcome: &Outcome) {
     if !delivery.settled {
         context.send(channel, &disposition(delivery, outcome));
     }
@@ -198,9 +198,9 @@ fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
     })
 }
 
-fn store(context: &ConnectionContext, node: &Node, delivery: &Delivery) -> Result<(), Problem> {
+fn store(context: &PeerContext, node: &LinkNode, delivery: &Delivery) -> Result<(), Problem> {
     node.add_request();
-    let malformed = |error: crate::amqp::decode::Error| {
+    let malformed = |error: crate::amqp::decode::DecodeError| {
         let text = format!("a message is malformed: {error}");
         Problem::new("amqp:decode-error", text)
     };
@@ -233,19 +233,19 @@ fn store(context: &ConnectionContext, node: &Node, delivery: &Delivery) -> Resul
 }
 
 fn put(
-    context: &ConnectionContext,
-    node: &Node,
-    messages: Vec<Message>,
+    context: &PeerContext,
+    node: &LinkNode,
+    messages: Vec<AmqpMessage>,
     key: Option<&str>,
 ) -> Result<(), Problem> {
     let arrival = context.broker.arrival();
     match node {
-        Node::Hub(hub, fixed) => {
+        LinkNode::Hub(hub, fixed) => {
             hub.append(messages, key, *fixed, arrival);
             Ok(())
         }
-        Node::Topic(topic) => topic.push(&messages, arrival),
-        Node::Queue(queue) => {
+        LinkNode::Topic(topic) => topic.push(&messages, arrival),
+        LinkNode::Queue(queue) => {
             queue.admit(&messages)?;
             let first = queue::numbers(arrival.counter, messages.len());
             queue.push(messages, first, arrival.now);

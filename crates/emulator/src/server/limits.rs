@@ -5,8 +5,8 @@
 //! are those of .NET, UTF-16 code units. Which condition the services give for them is published nowhere; these
 //! are the ones that no client tries again.
 
-use super::address::Node;
-use crate::amqp::message::{self, Message};
+use super::address::LinkNode;
+use crate::amqp::message::{self, AmqpMessage};
 use crate::amqp::state::Problem;
 use crate::amqp::value::Value;
 use bytes::Bytes;
@@ -24,10 +24,14 @@ pub(super) const PARTITION_KEY: &str = "x-opt-partition-key";
 ///
 /// # Errors
 /// Which limit it breaks.
-pub(super) fn check(node: &Node, encoded: &Bytes, message: &Message) -> Result<(), Problem> {
+pub(super) fn check(
+    node: &LinkNode,
+    encoded: &Bytes,
+    message: &AmqpMessage,
+) -> Result<(), Problem> {
     let key = message.annotation(PARTITION_KEY).and_then(Value::as_str);
     check_key("partition key", key)?;
-    if matches!(node, Node::Hub(..)) {
+    if matches!(node, LinkNode::Hub(..)) {
         return Ok(());
     }
     check_key("message-id", message.message_id.as_deref())?;
@@ -88,7 +92,7 @@ fn too_long(text: String) -> Problem {
 mod tests {
     use super::*;
     use crate::amqp::encode;
-    use crate::broker::queue::Queue;
+    use crate::broker::queue::MessageQueue;
     use crate::broker::settings::{BrokerLimits, HubSettings, QueueSettings};
     use bytes::BytesMut;
     use std::sync::Arc;
@@ -130,23 +134,25 @@ mod tests {
         out.freeze()
     }
 
-    fn refused(node: &Node, sample: &Sample) -> Option<String> {
+    fn refused(node: &LinkNode, sample: &Sample) -> Option<String> {
         let encoded = encoded(sample);
         let message = message::cut(&encoded).unwrap();
         let refused = check(node, &encoded, &message).err();
         refused.map(|problem| problem.condition)
     }
 
-    fn hub() -> Node {
-        let hub =
-            crate::broker::hub::Hub::new(&HubSettings::new("h"), Timestamp::from_unix_millis(0));
-        Node::Hub(Arc::new(hub), None)
+    fn hub() -> LinkNode {
+        let hub = crate::broker::hub::EventHub::new(
+            &HubSettings::new("h"),
+            Timestamp::from_unix_millis(0),
+        );
+        LinkNode::Hub(Arc::new(hub), None)
     }
 
-    fn queue() -> Node {
+    fn queue() -> LinkNode {
         let settings = QueueSettings::new("q");
         let limits = BrokerLimits::default();
-        Node::Queue(Arc::new(Queue::new(
+        LinkNode::Queue(Arc::new(MessageQueue::new(
             "q".to_owned(),
             &settings,
             &limits,

@@ -24,8 +24,8 @@ mod tests;
 
 use crate::broker::message_broker::MessageBroker;
 use crate::listener;
-use context::{ConnectionEnding, OUT_BYTES_MAX};
-use peer::Peer;
+use context::{OUT_BYTES_MAX, PeerEnding};
+use peer::AmqpPeer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -66,10 +66,10 @@ async fn enter(stream: TcpStream, broker: Arc<MessageBroker>) {
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<MessageBroker>) {
-    let mut peer = Peer::new(broker);
+    let mut peer = AmqpPeer::new(broker);
     match exchange(&mut stream, &mut peer).await {
-        Ok(ConnectionEnding::Drop) => return,
-        Ok(ConnectionEnding::Flush) => {}
+        Ok(PeerEnding::Drop) => return,
+        Ok(PeerEnding::Flush) => {}
         Err(error) => {
             tracing::debug!(%error, "connection lost");
             return;
@@ -85,7 +85,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, broker: Arc<Mes
     }
 }
 
-async fn exchange<S>(stream: &mut S, peer: &mut Peer) -> std::io::Result<ConnectionEnding>
+async fn exchange<S>(stream: &mut S, peer: &mut AmqpPeer) -> std::io::Result<PeerEnding>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -99,7 +99,7 @@ where
         let step = tokio::select! {
             read = reader.read_buf(&mut input), if waiting < OUT_BYTES_MAX => {
                 if read? == 0 {
-                    return Ok(ConnectionEnding::Drop);
+                    return Ok(PeerEnding::Drop);
                 }
                 peer.feed(&mut input)
             }

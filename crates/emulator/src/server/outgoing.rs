@@ -1,11 +1,13 @@
 //! Deliveries to clients, within their credit, window and frame size.
 
-use super::context::ConnectionContext;
-use super::session::{Link, Outbound, Sending, Session, Source, UNSETTLED_MAX, Unsettled};
+use super::context::PeerContext;
+use super::session::{
+    LinkSession, LinkSource, OutboundLink, SendingDelivery, SessionLink, UNSETTLED_MAX, Unsettled,
+};
 use crate::amqp::frame::FRAME_HEADER_BYTES;
 use crate::amqp::performative::{Performative, Transfer};
-use crate::broker::queue::Mode;
-use crate::broker::stored::Token;
+use crate::broker::queue::ReceiveMode;
+use crate::broker::stored::LockToken;
 use bytes::Bytes;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -13,14 +15,14 @@ use twinroute_model::clock::Timestamp;
 /// Room for the performative of a transfer.
 const TRANSFER_BYTES_MAX: usize = 96;
 
-struct Next {
+struct NextDelivery {
     payload: Bytes,
     tag: Option<Bytes>,
     lock: Option<Unsettled>,
 }
 
 /// Sends what the session's links have, until credit, window or output is used up.
-pub(super) fn pump(context: &mut ConnectionContext, session: &mut Session) {
+pub(super) fn pump(context: &mut PeerContext, session: &mut LinkSession) {
     let handles: Vec<u32> = session.links.keys().copied().collect();
     for handle in handles {
         while step(context, session, handle) {}
@@ -28,13 +30,13 @@ pub(super) fn pump(context: &mut ConnectionContext, session: &mut Session) {
 }
 
 /// Does one thing for a link; `false` when there is nothing to do.
-fn step(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> bool {
+fn step(context: &mut PeerContext, session: &mut LinkSession, handle: u32) -> bool {
     if context.is_full() {
         context.paused = true;
         return false;
     }
     let held = session.unsettled.len();
-    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
+    let Some(SessionLink::Outbound(link)) = session.links.get_mut(&handle) else {
         return false;
     };
     if link.sending.is_some() {
@@ -43,7 +45,7 @@ fn step(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> 
     if link.credit == 0 {
         return finish_drain(context, session, handle);
     }
-    let full = held >= UNSETTLED_MAX && matches!(link.source, Source::Queue { .. });
+    let full = held >= UNSETTLED_MAX && matches!(link.source, LinkSource::Queue { .. });
     let next = if full {
         None
     } else {
@@ -58,7 +60,7 @@ fn step(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> 
     let tag = next
         .tag
         .unwrap_or_else(|| Bytes::copy_from_slice(&id.to_be_bytes()));
-    link.sending = Some(Sending {
+    link.sending = Some(SendingDelivery {
         id,
         tag,
         rest: next.payload,
@@ -69,8 +71,8 @@ fn step(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> 
     true
 }
 
-fn finish_drain(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> bool {
-    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
+fn finish_drain(context: &mut PeerContext, session: &mut LinkSession, handle: u32) -> bool {
+    let Some(SessionLink::Outbound(link)) = session.links.get_mut(&handle) else {
         return false;
     };
     if !link.drain {
@@ -81,7 +83,7 @@ fn finish_drain(context: &mut ConnectionContext, session: &mut Session, handle: 
     link.delivery_count = link.delivery_count.wrapping_add(used);
     link.credit = 0;
     let flow = session.link_flow(handle);
-    if let Some(Link::Outbound(link)) = session.links.get_mut(&handle) {
+    if let Some(SessionLink::Outbound(link)) = session.links.get_mut(&handle) {
         link.drain = false;
     }
     if let Some(flow) = flow {
@@ -90,11 +92,11 @@ fn finish_drain(context: &mut ConnectionContext, session: &mut Session, handle: 
     false
 }
 
-fn send_frame(context: &mut ConnectionContext, session: &mut Session, handle: u32) -> bool {
+fn send_frame(context: &mut PeerContext, session: &mut LinkSession, handle: u32) -> bool {
     if !session.window_is_open() {
         return false;
     }
-    let Some(Link::Outbound(link)) = session.links.get_mut(&handle) else {
+    let Some(SessionLink::Outbound(link)) = session.links.get_mut(&handle) else {
         return false;
     };
     let settled = link.is_settled();
@@ -123,36 +125,36 @@ fn send_frame(context: &mut ConnectionContext, session: &mut Session, handle: u3
     true
 }
 
-impl Outbound {
+impl OutboundLink {
     fn is_settled(&self) -> bool {
-        self.settled || matches!(self.source, Source::Replies(_))
+        self.settled || matches!(self.source, LinkSource::Replies(_))
     }
 
-    fn next(&mut self, now: Timestamp) -> Option<Next> {
+    fn next(&mut self, now: Timestamp) -> Option<NextDelivery> {
         match &mut self.source {
-            Source::Replies(replies) => replies.pop_front().map(|payload| Next {
+            LinkSource::Replies(replies) => replies.pop_front().map(|payload| NextDelivery {
                 payload,
                 tag: None,
                 lock: None,
             }),
-            Source::Partition(reader) => {
+            LinkSource::Partition(reader) => {
                 let payload = reader.next(now)?;
-                Some(Next {
+                Some(NextDelivery {
                     payload,
                     tag: None,
                     lock: None,
                 })
             }
-            Source::Queue {
+            LinkSource::Queue {
                 queue,
                 session,
                 mode,
             } => {
                 let taken = queue.take(session.as_ref(), *mode, now)?;
-                let locked = *mode == Mode::PeekLock;
+                let locked = *mode == ReceiveMode::PeekLock;
                 let until = locked.then_some(taken.locked_until);
                 let queue = Arc::clone(queue);
-                Some(Next {
+                Some(NextDelivery {
                     payload: taken.stored.encode(until),
                     tag: Some(Bytes::copy_from_slice(&mixed_endian(taken.token))),
                     lock: locked.then_some(Unsettled {
@@ -166,7 +168,7 @@ impl Outbound {
 }
 
 /// A delivery tag is the lock token with its first three fields in little-endian order.
-fn mixed_endian(token: Token) -> Token {
+fn mixed_endian(token: LockToken) -> LockToken {
     let mut tag = token;
     tag[..4].reverse();
     tag[4..6].reverse();

@@ -1,10 +1,10 @@
 //! The protocol state of one connection: bytes in, bytes out, no socket.
 
-use super::context::{ConnectionContext, ConnectionEnding, FRAME_BYTES_MIN};
-use super::session::{HANDLE_MAX, INCOMING_WINDOW, Link, Session};
+use super::context::{FRAME_BYTES_MIN, PeerContext, PeerEnding};
+use super::session::{HANDLE_MAX, INCOMING_WINDOW, LinkSession, SessionLink};
 use super::{attach, incoming, outgoing, settle};
 use crate::amqp::encode;
-use crate::amqp::frame::{self, AMQP_HEADER, Frame, HEADER_BYTES, Kind, SASL_HEADER};
+use crate::amqp::frame::{self, AMQP_HEADER, Frame, FrameKind, HEADER_BYTES, SASL_HEADER};
 use crate::amqp::performative::{self, Begin, Detach, Flow, Open, Performative};
 use crate::amqp::value::Value;
 use crate::broker::message_broker::MessageBroker;
@@ -26,7 +26,7 @@ const TOKEN_WAIT: Duration = Duration::from_secs(20);
 const MECHANISMS: [&str; 4] = ["MSSBCBS", "PLAIN", "ANONYMOUS", "EXTERNAL"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum PeerPhase {
     Header,
     SaslInit,
     AmqpHeader,
@@ -34,23 +34,23 @@ enum Phase {
     Running,
 }
 
-pub(crate) struct Peer {
-    phase: Phase,
-    sessions: BTreeMap<u16, Session>,
-    context: ConnectionContext,
+pub(crate) struct AmqpPeer {
+    phase: PeerPhase,
+    sessions: BTreeMap<u16, LinkSession>,
+    context: PeerContext,
     keep_alive: Option<Duration>,
     last_written: Instant,
     next_tick: Instant,
     opened_at: Instant,
 }
 
-impl Peer {
+impl AmqpPeer {
     pub(crate) fn new(broker: Arc<MessageBroker>) -> Self {
         let now = Instant::now();
         Self {
-            phase: Phase::Header,
+            phase: PeerPhase::Header,
             sessions: BTreeMap::new(),
-            context: ConnectionContext::new(broker),
+            context: PeerContext::new(broker),
             keep_alive: None,
             last_written: now,
             next_tick: now + TICK,
@@ -70,16 +70,16 @@ impl Peer {
         self.context.out.split().freeze()
     }
 
-    /// When [`Peer::tick`] wants to be called.
+    /// When [`AmqpPeer::tick`] wants to be called.
     pub(crate) fn next_timer(&self) -> Instant {
         let due = self.context.next_due();
         due.map_or(self.next_tick, |at| at.min(self.next_tick))
     }
 
     /// Takes what was read; leaves an unfinished frame in `input`.
-    pub(crate) fn feed(&mut self, input: &mut BytesMut) -> Result<(), ConnectionEnding> {
+    pub(crate) fn feed(&mut self, input: &mut BytesMut) -> Result<(), PeerEnding> {
         loop {
-            if matches!(self.phase, Phase::Header | Phase::AmqpHeader) {
+            if matches!(self.phase, PeerPhase::Header | PeerPhase::AmqpHeader) {
                 if input.len() < HEADER_BYTES {
                     break;
                 }
@@ -101,7 +101,7 @@ impl Peer {
     }
 
     /// Called when something was written: delivers more if that had to wait.
-    pub(crate) fn written(&mut self) -> Result<(), ConnectionEnding> {
+    pub(crate) fn written(&mut self) -> Result<(), PeerEnding> {
         self.last_written = Instant::now();
         if std::mem::take(&mut self.context.paused) {
             self.pump()
@@ -111,7 +111,7 @@ impl Peer {
     }
 
     /// Delivers what is there for links with credit.
-    pub(crate) fn pump(&mut self) -> Result<(), ConnectionEnding> {
+    pub(crate) fn pump(&mut self) -> Result<(), PeerEnding> {
         for session in self.sessions.values_mut() {
             attach::retry_waiting(&mut self.context, session);
             outgoing::pump(&mut self.context, session);
@@ -120,7 +120,7 @@ impl Peer {
     }
 
     /// Does what depends on time.
-    pub(crate) fn tick(&mut self) -> Result<(), ConnectionEnding> {
+    pub(crate) fn tick(&mut self) -> Result<(), PeerEnding> {
         let now = Instant::now();
         self.context.send_due(now);
         if now < self.next_tick {
@@ -144,34 +144,34 @@ impl Peer {
         self.pump()
     }
 
-    fn header(&mut self, header: &[u8]) -> Result<(), ConnectionEnding> {
-        if header == SASL_HEADER && self.phase == Phase::Header {
+    fn header(&mut self, header: &[u8]) -> Result<(), PeerEnding> {
+        if header == SASL_HEADER && self.phase == PeerPhase::Header {
             self.context.out.extend_from_slice(&SASL_HEADER);
             let names = MECHANISMS.iter().map(|name| Value::symbol(*name)).collect();
             self.sasl(0x40, Value::Array(names));
-            self.phase = Phase::SaslInit;
+            self.phase = PeerPhase::SaslInit;
             return Ok(());
         }
         self.context.out.extend_from_slice(&AMQP_HEADER);
         if header == AMQP_HEADER {
-            self.phase = Phase::Open;
+            self.phase = PeerPhase::Open;
             return Ok(());
         }
         // AMQP 1.0 part 2 §2.2: an unknown header is answered with one that would do.
-        Err(ConnectionEnding::Flush)
+        Err(PeerEnding::Flush)
     }
 
     fn sasl(&mut self, code: u8, field: Value) {
-        frame::put(Kind::Sasl, 0, &mut self.context.out, |out| {
+        frame::put(FrameKind::Sasl, 0, &mut self.context.out, |out| {
             encode::described(code, &Value::List(vec![field]), out);
         });
     }
 
-    fn frame(&mut self, frame: Frame) -> Result<(), ConnectionEnding> {
-        if self.phase == Phase::SaslInit {
+    fn frame(&mut self, frame: Frame) -> Result<(), PeerEnding> {
+        if self.phase == PeerPhase::SaslInit {
             return self.sasl_init(&frame);
         }
-        if frame.kind == Kind::Sasl {
+        if frame.kind == FrameKind::Sasl {
             return Err(self
                 .context
                 .close("amqp:connection:framing-error", "SASL was over"));
@@ -186,18 +186,20 @@ impl Peer {
             }
         };
         match (self.phase, performative) {
-            (Phase::Open, Performative::Open(open)) => self.open(&open),
-            (Phase::Running, performative) => self.running(frame.channel, performative, payload),
+            (PeerPhase::Open, Performative::Open(open)) => self.open(&open),
+            (PeerPhase::Running, performative) => {
+                self.running(frame.channel, performative, payload)
+            }
             _ => Err(self
                 .context
                 .close("amqp:not-allowed", "the connection is not open")),
         }
     }
 
-    fn sasl_init(&mut self, frame: &Frame) -> Result<(), ConnectionEnding> {
+    fn sasl_init(&mut self, frame: &Frame) -> Result<(), PeerEnding> {
         let (mechanism, response) = match performative::read_sasl_init(&frame.body) {
-            Ok(init) if frame.kind == Kind::Sasl => init,
-            _ => return Err(ConnectionEnding::Drop),
+            Ok(init) if frame.kind == FrameKind::Sasl => init,
+            _ => return Err(PeerEnding::Drop),
         };
         let accepted = match mechanism.as_str() {
             "PLAIN" => {
@@ -211,15 +213,15 @@ impl Peer {
         };
         // AMQP 1.0 part 5 §5.3.3.6: 0 is ok, 1 is a failed authentication.
         self.sasl(0x44, Value::Ubyte(u8::from(!accepted)));
-        self.phase = Phase::AmqpHeader;
+        self.phase = PeerPhase::AmqpHeader;
         if accepted {
             Ok(())
         } else {
-            Err(ConnectionEnding::Flush)
+            Err(PeerEnding::Flush)
         }
     }
 
-    fn open(&mut self, open: &Open) -> Result<(), ConnectionEnding> {
+    fn open(&mut self, open: &Open) -> Result<(), PeerEnding> {
         let frame_bytes_max = self.context.broker.settings.limits.frame_bytes_max;
         let remote = open
             .max_frame_bytes
@@ -238,7 +240,7 @@ impl Peer {
             idle_timeout_ms: None,
         };
         self.context.send(0, &Performative::Open(answer));
-        self.phase = Phase::Running;
+        self.phase = PeerPhase::Running;
         Ok(())
     }
 
@@ -247,7 +249,7 @@ impl Peer {
         channel: u16,
         input: Performative,
         body: Bytes,
-    ) -> Result<(), ConnectionEnding> {
+    ) -> Result<(), PeerEnding> {
         let context = &mut self.context;
         let Some(session) = self.sessions.get_mut(&channel) else {
             return self.without_session(channel, input);
@@ -274,11 +276,7 @@ impl Peer {
         Ok(())
     }
 
-    fn without_session(
-        &mut self,
-        channel: u16,
-        input: Performative,
-    ) -> Result<(), ConnectionEnding> {
+    fn without_session(&mut self, channel: u16, input: Performative) -> Result<(), PeerEnding> {
         match input {
             Performative::Begin(begin) => self.begin(channel, &begin),
             Performative::Close(_) => self.closed(),
@@ -290,12 +288,13 @@ impl Peer {
         }
     }
 
-    fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), ConnectionEnding> {
+    fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), PeerEnding> {
         if self.sessions.len() >= SESSIONS_MAX || channel > CHANNEL_MAX {
             let text = "too many sessions";
             return Err(self.context.close("amqp:resource-limit-exceeded", text));
         }
-        self.sessions.insert(channel, Session::new(channel, begin));
+        self.sessions
+            .insert(channel, LinkSession::new(channel, begin));
         let answer = Begin {
             remote_channel: Some(channel),
             next_outgoing_id: 0,
@@ -307,27 +306,27 @@ impl Peer {
         Ok(())
     }
 
-    fn closed(&mut self) -> Result<(), ConnectionEnding> {
+    fn closed(&mut self) -> Result<(), PeerEnding> {
         self.context.send(0, &Performative::Close(None));
-        Err(ConnectionEnding::Flush)
+        Err(PeerEnding::Flush)
     }
 
     fn drop_session(&mut self, channel: u16) {
         if let Some(session) = self.sessions.remove(&channel) {
-            session.links.into_values().for_each(Link::close);
+            session.links.into_values().for_each(SessionLink::close);
         }
     }
 }
 
-impl Drop for Peer {
+impl Drop for AmqpPeer {
     fn drop(&mut self) {
         for session in std::mem::take(&mut self.sessions).into_values() {
-            session.links.into_values().for_each(Link::close);
+            session.links.into_values().for_each(SessionLink::close);
         }
     }
 }
 
-fn link_flow(context: &mut ConnectionContext, session: &mut Session, flow: &Flow) {
+fn link_flow(context: &mut PeerContext, session: &mut LinkSession, flow: &Flow) {
     session.remote_flow(flow);
     if let Some(handle) = flow.handle {
         session.credit(handle, flow);
@@ -342,7 +341,7 @@ fn link_flow(context: &mut ConnectionContext, session: &mut Session, flow: &Flow
     }
 }
 
-fn detached(context: &mut ConnectionContext, session: &mut Session, detach: &Detach) {
+fn detached(context: &mut PeerContext, session: &mut LinkSession, detach: &Detach) {
     if session.closing.remove(&detach.handle) {
         return;
     }

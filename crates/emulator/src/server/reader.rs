@@ -4,29 +4,29 @@ use crate::amqp::message;
 use crate::amqp::performative::Attach;
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, find, symbols};
-use crate::broker::hub::{Hub, Start};
+use crate::broker::hub::{EventHub, ReadStart};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use twinroute_model::clock::Timestamp;
 
-/// A client that names this capability wants to be told of the partition with every event.
+/// A client that names this capability wants the state of the partition with every event.
 const METRICS: &str = "com.microsoft:enable-receiver-runtime-metric";
 const SELECTOR: &str = "apache.org:selector-filter:string";
 
 pub(super) struct PartitionReader {
-    hub: Arc<Hub>,
+    hub: Arc<EventHub>,
     partition: u16,
     next_sequence: i64,
     stolen: Arc<AtomicBool>,
-    tells_metrics: bool,
+    with_metrics: bool,
 }
 
 impl PartitionReader {
     /// Claims the partition for a consumer group.
     pub(super) fn open(
-        hub: &Arc<Hub>,
+        hub: &Arc<EventHub>,
         group: &str,
         partition: u16,
         asked: &Attach,
@@ -41,7 +41,7 @@ impl PartitionReader {
                     format!("the filter {text} is not understood"),
                 )
             })?,
-            None => Start::Earliest,
+            None => ReadStart::Earliest,
         };
         let epoch = asked
             .properties
@@ -50,14 +50,14 @@ impl PartitionReader {
         let stolen = log.claim(group, epoch, wake)?;
         let next_sequence = log.first_sequence(start);
         let capabilities = asked.desired_capabilities.items();
-        let tells_metrics = asked.desired_capabilities == METRICS
+        let with_metrics = asked.desired_capabilities == METRICS
             || capabilities.iter().any(|name| *name == METRICS);
         Ok(Self {
             hub: Arc::clone(hub),
             partition,
             next_sequence,
             stolen,
-            tells_metrics,
+            with_metrics,
         })
     }
 
@@ -71,7 +71,7 @@ impl PartitionReader {
         let event = log.read(self.next_sequence)?;
         self.next_sequence = event.sequence + 1;
         let bytes = event.encode();
-        if !self.tells_metrics {
+        if !self.with_metrics {
             return Some(bytes);
         }
         let state = log.state();
@@ -104,23 +104,23 @@ fn selector(source: &Value) -> Option<&str> {
 }
 
 /// Reads such as `amqp.annotation.x-opt-offset >= '100'`.
-fn parse(text: &str) -> Option<Start> {
+fn parse(text: &str) -> Option<ReadStart> {
     let (name, rest) = text.strip_prefix("amqp.annotation.")?.split_once('>')?;
     let inclusive = rest.starts_with('=');
     let operand = rest.trim_start_matches('=').trim().trim_matches('\'');
     let number = || operand.parse::<i64>().ok();
     match name.trim() {
-        "x-opt-offset" if operand == "@latest" => Some(Start::Latest),
-        "x-opt-offset" if operand == "-1" => Some(Start::Earliest),
-        "x-opt-offset" => Some(Start::Offset {
+        "x-opt-offset" if operand == "@latest" => Some(ReadStart::Latest),
+        "x-opt-offset" if operand == "-1" => Some(ReadStart::Earliest),
+        "x-opt-offset" => Some(ReadStart::Offset {
             at: number()?,
             inclusive,
         }),
-        "x-opt-sequence-number" => Some(Start::Sequence {
+        "x-opt-sequence-number" => Some(ReadStart::Sequence {
             at: number()?,
             inclusive,
         }),
-        "x-opt-enqueued-time" => Some(Start::Time {
+        "x-opt-enqueued-time" => Some(ReadStart::Time {
             at: Timestamp::from_unix_millis(number()?),
             inclusive,
         }),
@@ -136,28 +136,31 @@ mod tests {
     fn the_filters_of_the_clients_are_read() {
         let at = Timestamp::from_unix_millis(1_767_225_600_000);
         for (text, expected) in [
-            ("amqp.annotation.x-opt-offset > '-1'", Some(Start::Earliest)),
+            (
+                "amqp.annotation.x-opt-offset > '-1'",
+                Some(ReadStart::Earliest),
+            ),
             (
                 "amqp.annotation.x-opt-offset > '@latest'",
-                Some(Start::Latest),
+                Some(ReadStart::Latest),
             ),
             (
                 "amqp.annotation.x-opt-offset >= '100'",
-                Some(Start::Offset {
+                Some(ReadStart::Offset {
                     at: 100,
                     inclusive: true,
                 }),
             ),
             (
                 "amqp.annotation.x-opt-sequence-number > '12'",
-                Some(Start::Sequence {
+                Some(ReadStart::Sequence {
                     at: 12,
                     inclusive: false,
                 }),
             ),
             (
                 "amqp.annotation.x-opt-enqueued-time > '1767225600000'",
-                Some(Start::Time {
+                Some(ReadStart::Time {
                     at,
                     inclusive: false,
                 }),

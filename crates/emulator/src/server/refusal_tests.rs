@@ -1,6 +1,6 @@
 //! What is refused on the wire, without a socket.
 
-use super::peer::Peer;
+use super::peer::AmqpPeer;
 use super::tests::{NOW, attach, attach_with, body, broker_of, open, put, store, written};
 use crate::amqp::message;
 use crate::amqp::performative::{self, Attach, Performative, Transfer};
@@ -61,7 +61,7 @@ async fn a_message_over_the_limit_is_rejected_and_its_link_and_connection_stay()
             &mut input,
         );
         put(part(3, false, 0), &body("fits"), &mut input);
-        let mut peer = Peer::new(Arc::clone(&store));
+        let mut peer = AmqpPeer::new(Arc::clone(&store));
         peer.feed(&mut input).unwrap();
         let written = written(&mut peer);
         let too_large = Some("amqp:link:message-size-exceeded".to_owned());
@@ -117,7 +117,7 @@ async fn nothing_is_sent_to_a_subscription_or_received_from_a_topic_or_hub() {
         (true, "hub/ConsumerGroups/$default/Partitions/3", None),
         (true, "queue/$DeadLetterQueue", None),
     ] {
-        let mut peer = Peer::new(Arc::clone(&store));
+        let mut peer = AmqpPeer::new(Arc::clone(&store));
         let mut input = open(None);
         put(attach(receiver, 0, address), &[], &mut input);
         peer.feed(&mut input).unwrap();
@@ -143,7 +143,7 @@ async fn an_answer_names_the_settle_mode_that_is_in_force() {
         (false, Some(0), 0),
         (false, Some(2), 2),
     ] {
-        let mut peer = Peer::new(Arc::clone(&store));
+        let mut peer = AmqpPeer::new(Arc::clone(&store));
         let mut input = open(None);
         let with_mode = |attach: &mut Attach| attach.snd_settle_mode = asked;
         put(

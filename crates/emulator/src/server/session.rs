@@ -1,12 +1,12 @@
 //! Sessions and links of one connection: windows, credit, and what is under way.
 
-use super::address::Node;
+use super::address::LinkNode;
 use super::reader::PartitionReader;
 use crate::amqp::performative::{Attach, Begin, Flow};
 use crate::broker::access::AccessClaim;
-use crate::broker::queue::{Mode, Queue};
+use crate::broker::queue::{MessageQueue, ReceiveMode};
 use crate::broker::session::SessionHold;
-use crate::broker::stored::Token;
+use crate::broker::stored::LockToken;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub(super) const HANDLE_MAX: u32 = 255;
 /// Deliveries of queues one session may hold unsettled.
 pub(super) const UNSETTLED_MAX: usize = 5_000;
 
-pub(super) struct Session {
+pub(super) struct LinkSession {
     pub(super) channel: u16,
-    pub(super) links: BTreeMap<u32, Link>,
+    pub(super) links: BTreeMap<u32, SessionLink>,
     /// Receivers that wait for a free session of a queue, by handle.
     pub(super) waiting: BTreeMap<u32, WaitingAttach>,
     /// Handles we detached and the client has not.
@@ -44,26 +44,26 @@ pub(super) struct WaitingAttach {
 
 /// A delivery that its receiver has yet to settle.
 pub(super) struct Unsettled {
-    pub(super) queue: Arc<Queue>,
-    pub(super) token: Token,
+    pub(super) queue: Arc<MessageQueue>,
+    pub(super) token: LockToken,
 }
 
-pub(super) enum Link {
-    Inbound(Inbound),
-    Outbound(Outbound),
+pub(super) enum SessionLink {
+    Inbound(InboundLink),
+    Outbound(OutboundLink),
 }
 
 /// A link on which the client sends.
-pub(super) struct Inbound {
-    pub(super) node: Node,
+pub(super) struct InboundLink {
+    pub(super) node: LinkNode,
     pub(super) address: String,
     pub(super) delivery_count: u32,
     pub(super) credit: u32,
-    pub(super) partial: Option<Partial>,
+    pub(super) partial: Option<PartialDelivery>,
 }
 
 /// A delivery of several frames, as far as it has come.
-pub(super) struct Partial {
+pub(super) struct PartialDelivery {
     pub(super) id: u32,
     pub(super) format: u32,
     pub(super) settled: bool,
@@ -74,41 +74,41 @@ pub(super) struct Partial {
 }
 
 /// A link on which the client receives.
-pub(super) struct Outbound {
+pub(super) struct OutboundLink {
     pub(super) name: String,
     pub(super) address: String,
     /// Where replies to it may be sent by name.
     pub(super) reply_to: Option<String>,
     /// What its token must allow.
     pub(super) claim: Option<AccessClaim>,
-    pub(super) source: Source,
+    pub(super) source: LinkSource,
     pub(super) settled: bool,
     pub(super) credit: u32,
     pub(super) delivery_count: u32,
     pub(super) drain: bool,
-    pub(super) sending: Option<Sending>,
+    pub(super) sending: Option<SendingDelivery>,
 }
 
 /// A delivery whose last frames wait for the window.
-pub(super) struct Sending {
+pub(super) struct SendingDelivery {
     pub(super) id: u32,
     pub(super) tag: Bytes,
     pub(super) rest: Bytes,
     pub(super) begun: bool,
 }
 
-pub(super) enum Source {
+pub(super) enum LinkSource {
     /// Replies of `$cbs` and `$management`.
     Replies(VecDeque<Bytes>),
     Partition(PartitionReader),
     Queue {
-        queue: Arc<Queue>,
+        queue: Arc<MessageQueue>,
         session: Option<SessionHold>,
-        mode: Mode,
+        mode: ReceiveMode,
     },
 }
 
-impl Session {
+impl LinkSession {
     pub(super) fn new(channel: u16, begin: &Begin) -> Self {
         Self {
             channel,
@@ -156,8 +156,8 @@ impl Session {
     /// A flow of one link.
     pub(super) fn link_flow(&mut self, handle: u32) -> Option<Flow> {
         let (delivery_count, link_credit, drain) = match self.links.get(&handle)? {
-            Link::Inbound(link) => (link.delivery_count, link.credit, false),
-            Link::Outbound(link) => (link.delivery_count, link.credit, link.drain),
+            SessionLink::Inbound(link) => (link.delivery_count, link.credit, false),
+            SessionLink::Outbound(link) => (link.delivery_count, link.credit, link.drain),
         };
         Some(Flow {
             handle: Some(handle),
@@ -171,7 +171,7 @@ impl Session {
 
     /// Takes the credit that the client gives a link of ours.
     pub(super) fn credit(&mut self, handle: u32, flow: &Flow) {
-        if let Some(Link::Outbound(link)) = self.links.get_mut(&handle) {
+        if let Some(SessionLink::Outbound(link)) = self.links.get_mut(&handle) {
             let seen = flow.delivery_count.unwrap_or(0);
             let edge = seen.wrapping_add(flow.link_credit.unwrap_or(0));
             let credit = edge.wrapping_sub(link.delivery_count);
@@ -213,7 +213,7 @@ impl Session {
     }
 }
 
-impl Link {
+impl SessionLink {
     pub(super) fn address(&self) -> &str {
         match self {
             Self::Inbound(link) => &link.address,
@@ -231,8 +231,8 @@ impl Link {
 
     /// Lets go of what the link holds.
     pub(super) fn close(self) {
-        if let Self::Outbound(Outbound {
-            source: Source::Queue { queue, session, .. },
+        if let Self::Outbound(OutboundLink {
+            source: LinkSource::Queue { queue, session, .. },
             ..
         }) = self
             && let Some(session) = session

@@ -1,6 +1,6 @@
 //! Session receivers on the wire, without a socket.
 
-use super::peer::Peer;
+use super::peer::AmqpPeer;
 use super::tests::{attach_with, body, broker_of, flow, open, put, transfer, written};
 use crate::amqp::encode;
 use crate::amqp::performative::{Attach, Detach, Performative};
@@ -58,14 +58,14 @@ fn in_session(session: &str) -> Bytes {
 }
 
 struct Wire {
-    peer: Peer,
+    peer: AmqpPeer,
     input: BytesMut,
 }
 
 impl Wire {
     fn new(store: &Arc<MessageBroker>) -> Self {
         let mut wire = Self {
-            peer: Peer::new(Arc::clone(store)),
+            peer: AmqpPeer::new(Arc::clone(store)),
             input: open(None),
         };
         wire.answers();

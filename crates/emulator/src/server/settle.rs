@@ -1,7 +1,7 @@
 //! Dispositions from receivers.
 
-use super::context::ConnectionContext;
-use super::session::{Session, Unsettled};
+use super::context::PeerContext;
+use super::session::{LinkSession, Unsettled};
 use crate::amqp::performative::{Disposition, Performative};
 use crate::amqp::state::{Outcome, Problem};
 use crate::amqp::value::{Value, find};
@@ -12,8 +12,8 @@ const DEAD_LETTER: &str = "com.microsoft:dead-letter";
 
 /// Settles what a disposition names and confirms it with the same outcome.
 pub(super) fn disposition(
-    context: &mut ConnectionContext,
-    session: &mut Session,
+    context: &mut PeerContext,
+    session: &mut LinkSession,
     asked: &Disposition,
 ) {
     if !asked.receiver {
@@ -24,21 +24,18 @@ pub(super) fn disposition(
         return;
     }
     let outcome = Outcome::read(&asked.state);
-    let ids: Vec<u32> = session
-        .unsettled
-        .range(asked.first..=last)
-        .map(|(id, _)| *id)
-        .collect();
+    let held = session.unsettled.range(asked.first..=last);
+    let ids: Vec<u32> = held.map(|(id, _)| *id).collect();
+    let channel = session.channel;
     if ids.is_empty() && !asked.settled {
         // Events of a hub are not held; their receivers still want a confirmation.
-        confirm(
-            context,
-            session.channel,
-            asked.first,
-            last,
-            asked.state.clone(),
-        );
+        confirm(context, channel, asked.first, last, asked.state.clone());
     }
+    // azure-servicebus 7.15 raises any error it sees in a confirmation, so `rejected` goes bare.
+    let bare = Outcome::Rejected {
+        error: None,
+        info: Vec::new(),
+    };
     for id in ids {
         let Some(outcome) = &outcome else { continue };
         let Some(unsettled) = session.unsettled.remove(&id) else {
@@ -47,23 +44,18 @@ pub(super) fn disposition(
         let done = settle(context, &unsettled, outcome);
         if !asked.settled {
             let state = match done {
-                // azure-servicebus 7.15 raises any error it sees here, so `rejected` goes bare.
-                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => Outcome::Rejected {
-                    error: None,
-                    info: Vec::new(),
-                }
-                .value(),
+                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => bare.value(),
                 Ok(()) => asked.state.clone(),
                 Err(problem) => Outcome::rejected(problem).value(),
             };
-            confirm(context, session.channel, id, id, state);
+            confirm(context, channel, id, id, state);
         }
     }
 }
 
-fn settle(context: &ConnectionContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
-    held.queue
-        .settle(held.token, settlement(outcome), context.broker.now())
+fn settle(context: &PeerContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
+    let now = context.broker.now();
+    held.queue.settle(held.token, settlement(outcome), now)
 }
 
 fn settlement(outcome: &Outcome) -> Settlement {
@@ -76,20 +68,20 @@ fn settlement(outcome: &Outcome) -> Settlement {
         } => Settlement::Defer,
         Outcome::Modified { .. } => Settlement::Abandon,
         Outcome::Rejected { error, info } => {
-            let told = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
+            let text_of = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
             let condition = error.as_ref().map(|problem| problem.condition.clone());
             let text = error.as_ref().map(|problem| problem.description.clone());
             Settlement::DeadLetter {
-                reason: told("DeadLetterReason")
+                reason: text_of("DeadLetterReason")
                     .or(condition.filter(|condition| condition != DEAD_LETTER)),
-                description: told("DeadLetterErrorDescription")
+                description: text_of("DeadLetterErrorDescription")
                     .or(text.filter(|text| !text.is_empty())),
             }
         }
     }
 }
 
-fn confirm(context: &mut ConnectionContext, channel: u16, first: u32, last: u32, state: Value) {
+fn confirm(context: &mut PeerContext, channel: u16, first: u32, last: u32, state: Value) {
     let answer = Disposition {
         receiver: false,
         first,

@@ -1,8 +1,8 @@
 //! The protocol state machine without a socket.
 
-use super::context::ConnectionEnding;
-use super::peer::Peer;
-use crate::amqp::frame::{self, AMQP_HEADER, Frame, Kind, SASL_HEADER};
+use super::context::PeerEnding;
+use super::peer::AmqpPeer;
+use crate::amqp::frame::{self, AMQP_HEADER, Frame, FrameKind, SASL_HEADER};
 use crate::amqp::performative::{self, Attach, Begin, Flow, Open, Performative, Transfer};
 use crate::amqp::state::Outcome;
 use crate::amqp::value::Value;
@@ -114,14 +114,14 @@ pub(super) fn open(idle_timeout_ms: Option<u32>) -> BytesMut {
 }
 
 /// What the peer has written, without its protocol headers.
-pub(super) fn written(peer: &mut Peer) -> Vec<(Performative, Bytes)> {
+pub(super) fn written(peer: &mut AmqpPeer) -> Vec<(Performative, Bytes)> {
     let mut out = BytesMut::from(&peer.take_output()[..]);
     while out.starts_with(b"AMQP") {
         drop(out.split_to(frame::HEADER_BYTES));
     }
     let mut all = Vec::new();
     while let Some(Frame {
-        kind: Kind::Amqp,
+        kind: FrameKind::Amqp,
         body,
         ..
     }) = frame::take(&mut out, u32::MAX).unwrap()
@@ -134,7 +134,7 @@ pub(super) fn written(peer: &mut Peer) -> Vec<(Performative, Bytes)> {
 #[tokio::test]
 async fn a_pipelined_client_may_send_before_it_has_credit() {
     let store = store();
-    let mut peer = Peer::new(Arc::clone(&store));
+    let mut peer = AmqpPeer::new(Arc::clone(&store));
     let mut all = open(None);
     put(
         attach(false, 0, "amqps://127.0.0.1:5672/HUB/Partitions/1"),
@@ -166,7 +166,7 @@ async fn a_pipelined_client_may_send_before_it_has_credit() {
 #[tokio::test]
 async fn drain_uses_up_the_credit_and_says_so() {
     let store = store();
-    let mut peer = Peer::new(store);
+    let mut peer = AmqpPeer::new(store);
     let mut input = open(None);
     put(attach(false, 0, "queue"), &[], &mut input);
     put(transfer(0, 0), &body("x"), &mut input);
@@ -206,7 +206,7 @@ async fn drain_uses_up_the_credit_and_says_so() {
 #[tokio::test]
 async fn a_closed_window_holds_deliveries_back() {
     let store = store();
-    let mut peer = Peer::new(store);
+    let mut peer = AmqpPeer::new(store);
     let mut input = open(None);
     put(attach(false, 0, "hub/Partitions/0"), &[], &mut input);
     for id in 0..5 {
@@ -229,7 +229,7 @@ async fn a_closed_window_holds_deliveries_back() {
     };
     put(narrow(0, 10), &[], &mut input);
     peer.feed(&mut input).unwrap();
-    let transfers = |peer: &mut Peer| {
+    let transfers = |peer: &mut AmqpPeer| {
         let all = written(peer);
         all.iter()
             .filter(|(one, _)| matches!(one, Performative::Transfer(_)))
@@ -246,7 +246,7 @@ async fn a_closed_window_holds_deliveries_back() {
 
 #[tokio::test]
 async fn a_refused_link_has_no_terminus_and_is_detached() {
-    let mut peer = Peer::new(store());
+    let mut peer = AmqpPeer::new(store());
     let mut input = open(None);
     put(attach(false, 0, "absent"), &[], &mut input);
     peer.feed(&mut input).unwrap();
@@ -263,7 +263,7 @@ async fn a_refused_link_has_no_terminus_and_is_detached() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_with_an_idle_time_out_hears_something_in_time() {
-    let mut peer = Peer::new(store());
+    let mut peer = AmqpPeer::new(store());
     peer.feed(&mut open(Some(1_000))).unwrap();
     drop(peer.take_output());
     for _ in 0..5 {
@@ -287,13 +287,13 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
-        let mut peer = Peer::new(store());
+        let mut peer = AmqpPeer::new(store());
         let mut input = open(None);
         put(attach(false, 0, "hub"), &[], &mut input);
         put(attach(true, 1, "queue"), &[], &mut input);
         put(attach(false, 2, "queue/$management"), &[], &mut input);
         for (channel, code, body) in bodies {
-            frame::put(Kind::Amqp, channel, &mut input, |out| {
+            frame::put(FrameKind::Amqp, channel, &mut input, |out| {
                 out.extend_from_slice(&[0x00, 0x53, code, 0xc0, body.len() as u8 + 1]);
                 out.extend_from_slice(&[(body.len() as u8) / 2]);
                 out.extend_from_slice(&body);
@@ -301,7 +301,7 @@ proptest! {
         }
         input.extend_from_slice(&junk);
         let ended = peer.feed(&mut input);
-        prop_assert!(matches!(ended, Ok(()) | Err(ConnectionEnding::Flush | ConnectionEnding::Drop)));
+        prop_assert!(matches!(ended, Ok(()) | Err(PeerEnding::Flush | PeerEnding::Drop)));
     }
 
     #[test]
@@ -311,7 +311,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
-        let mut peer = Peer::new(store());
+        let mut peer = AmqpPeer::new(store());
         let mut input = open(None);
         put(attach(false, 0, "queue"), &[], &mut input);
         put(attach(true, 1, "queue"), &[], &mut input);
@@ -349,13 +349,13 @@ proptest! {
             put(performative, if kind == 1 { &payload } else { &[] }, &mut input);
         }
         let ended = peer.feed(&mut input);
-        prop_assert!(matches!(ended, Ok(()) | Err(ConnectionEnding::Flush | ConnectionEnding::Drop)));
+        prop_assert!(matches!(ended, Ok(()) | Err(PeerEnding::Flush | PeerEnding::Drop)));
     }
 }
 
 #[tokio::test]
 async fn sasl_offers_what_the_clients_need() {
-    let mut peer = Peer::new(store());
+    let mut peer = AmqpPeer::new(store());
     peer.feed(&mut BytesMut::from(&SASL_HEADER[..])).unwrap();
     let mut out = BytesMut::from(&peer.take_output()[frame::HEADER_BYTES..]);
     let frame = frame::take(&mut out, 512).unwrap().unwrap();
@@ -369,8 +369,8 @@ async fn sasl_offers_what_the_clients_need() {
         Value::Binary(Bytes::from_static(b"\0RootManageSharedAccessKey\0wrong")),
         Value::Null,
     ]);
-    frame::put(Kind::Sasl, 0, &mut plain, |out| {
+    frame::put(FrameKind::Sasl, 0, &mut plain, |out| {
         encode::described(0x41, &init, out)
     });
-    assert_eq!(peer.feed(&mut plain), Err(ConnectionEnding::Flush));
+    assert_eq!(peer.feed(&mut plain), Err(PeerEnding::Flush));
 }

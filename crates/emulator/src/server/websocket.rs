@@ -1,4 +1,4 @@
-//! AMQP within WebSockets, on the port of AMQP itself: the first byte tells them apart.
+//! AMQP within WebSockets, on the port of AMQP itself: the first byte distinguishes them.
 //!
 //! The path and the subprotocol are the service's: `/$servicebus/websocket` and `AMQPWSB10`; rhea asks
 //! for both that and `amqp`.

@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
 use uuid::Uuid;
 
+/// What the types have in their names that have user-assigned identities.
+const USER: &str = "UserAssigned";
+
 const IDENTITIES: &[&str] = &[
     "None",
     "SystemAssigned",
@@ -17,7 +20,13 @@ const IDENTITIES: &[&str] = &[
 ];
 
 /// Members that are read, or that are the server's own.
-pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", "userAssignedIdentities"];
+pub(crate) const KNOWN: &[&str] = &["principalId", "tenantId", "type", USERS];
+
+/// The user-assigned ones, by their ARM ids.
+pub(crate) const USERS: &str = "userAssignedIdentities";
+
+/// Members of one of the `userAssignedIdentities`: both are the server's own.
+pub(crate) const USER_KNOWN: &[&str] = &["clientId", "principalId"];
 
 /// User-assigned identities of one resource.
 const USER_IDENTITIES_MAX: usize = 100;
@@ -30,7 +39,18 @@ pub(crate) fn tenant(subscription: &str) -> Uuid {
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
 pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
-    let Some(kind) = kind(body)?.filter(|kind| *kind != "None") else {
+    let users = body.object(USERS)?;
+    // Null takes one away (RFC 7396), and is none in a PUT.
+    let names = users.members().filter(|(_, value)| !value.is_null());
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    let kind = kind(body)?;
+    if !kind.is_some_and(|kind| kind.contains(USER)) && !names.is_empty() {
+        let kind = kind.unwrap_or("absent");
+        let rule =
+            format!("is for a type with {USER}, and the type is {kind}: correct one of them");
+        return Err(Error::invalid(body.path(USERS), rule));
+    }
+    let Some(kind) = kind.filter(|kind| *kind != "None") else {
         return Ok(None);
     };
     let derived = |what: &str| {
@@ -49,10 +69,7 @@ pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Valu
         let tenant = tenant(&id.subscription);
         identity.insert("tenantId".to_owned(), tenant.to_string().into());
     }
-    let users = body.object("userAssignedIdentities")?;
-    if kind.contains("UserAssigned") && kind != "SystemAssigned" {
-        let path = "identity.userAssignedIdentities".to_owned();
-        let names: Vec<&str> = users.members().map(|(name, _)| name).collect();
+    if kind.contains(USER) {
         let rule = if names.is_empty() {
             Some("required for a user-assigned identity: a map from its ARM id to {}")
         } else if names.len() > USER_IDENTITIES_MAX {
@@ -65,7 +82,7 @@ pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Valu
             None
         };
         if let Some(rule) = rule {
-            return Err(Error::invalid(path, rule));
+            return Err(Error::invalid(body.path(USERS), rule));
         }
         let of = |name: &str, what: &str| {
             let seed = format!("{what}{}", name.to_ascii_lowercase());
@@ -76,10 +93,7 @@ pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Valu
                 json!({ "clientId": of(name, "client"), "principalId": of(name, "principal") });
             (name.to_owned(), ids)
         });
-        identity.insert(
-            "userAssignedIdentities".to_owned(),
-            Value::Object(users.collect()),
-        );
+        identity.insert(USERS.to_owned(), Value::Object(users.collect()));
     }
     Ok(Some(Value::Object(identity)))
 }

@@ -333,6 +333,49 @@ async fn create_drops_nothing_when_keys_are_swapped() {
 }
 
 #[tokio::test]
+async fn a_rotated_key_of_another_place_is_refused() {
+    let client = with_twins(TWINS).await;
+    let string = |host: &str, key: &str, entity: &str| {
+        format!(
+            "Endpoint=sb://{host}/;SharedAccessKeyName=n;SharedAccessKey={key};EntityPath={entity}"
+        )
+    };
+    for (kind, member) in [
+        ("EventHub", "connectionStringPrimaryKey"),
+        ("ServiceBus", "primaryConnectionString"),
+    ] {
+        let path = format!("{}/endpoints/only-one-{kind}", instance("twins"));
+        let body =
+            |string: String| json!({ "properties": { "endpointType": kind, member: string } });
+        client
+            .put_and_wait(&path, &body(string("a.example", "old", "e")))
+            .await;
+        let rotate = format!("{path}?api-version={TWINS}&keysOnly=true");
+        for elsewhere in [
+            string("a.example", "new", "other"),
+            string("b.example", "new", "e"),
+            string("a.example:5690", "new", "e"),
+        ] {
+            let put = client.put(&rotate, &body(elsewhere)).await;
+            assert_eq!(code(&put), (400, "ValidationFailed"), "{put:?}");
+            assert!(
+                put.json
+                    .to_string()
+                    .contains("not where the endpoint sends to"),
+                "{put:?}"
+            );
+        }
+        let new = string("A.example", "new", "E");
+        let put = client.put(&rotate, &body(new.clone())).await;
+        assert!(put.status < 300, "{put:?}");
+        client.end(&put).await;
+        assert_eq!(revealed(&client, &path)["properties"][member], new);
+        let moved = string("b.example", "new", "e");
+        client.put_and_wait(&path, &body(moved)).await;
+    }
+}
+
+#[tokio::test]
 async fn masked_body_of_a_certificate_keeps_it() {
     let client = with_twins(DEVICES).await;
     let body = json!({ "location": "eastus", "sku": { "name": "S1" }, "properties": {} });

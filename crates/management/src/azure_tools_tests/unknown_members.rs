@@ -187,6 +187,72 @@ async fn unknown_members_of_a_patch_are_kept_and_known_ones_refused_by_name() {
 }
 
 #[tokio::test]
+async fn unknown_members_of_one_user_assigned_identity_are_kept() {
+    let client = Client::new(TWINS);
+    let identity = |more: Value| {
+        let mut body = here();
+        body["identity"] =
+            json!({ "type": "UserAssigned", "newer": 1, "userAssignedIdentities": { USER: more } });
+        body
+    };
+    let more = json!({ "clientId": "ignored", "newer": { "a": [1] }, "none": null });
+    client
+        .put_and_wait(&instance("twins"), &identity(more))
+        .await;
+    let found = client.get(&instance("twins")).await.json;
+    let user = &found["identity"]["userAssignedIdentities"][USER];
+    assert_eq!(
+        (&user["newer"], user.get("none")),
+        (&json!({ "a": [1] }), None)
+    );
+    assert_ne!(user["clientId"], "ignored", "the server's own");
+    let again = client.put(&instance("twins"), &found).await;
+    assert_eq!(again.status, 200, "nothing changes: {again:?}");
+
+    let patch = json!({ "identity": identity(json!({ "other": 2 }))["identity"] });
+    let patched = client.patch(&instance("twins"), &patch).await;
+    client.end(&patched).await;
+    let found = client.get(&instance("twins")).await.json;
+    assert_eq!(found["identity"]["newer"], 1, "{found}");
+    let user = &found["identity"]["userAssignedIdentities"][USER];
+    assert_eq!((&user["other"], user.get("newer")), (&json!(2), None));
+
+    for (identity, target) in [
+        (
+            json!({ "type": "UserAssigned", "userAssignedIdentities": { USER: 5 } }),
+            "identity.userAssignedIdentities./subscriptions",
+        ),
+        (
+            json!({ "type": "UserAssigned", "userAssignedIdentities": { USER: { "ClientId": "x" } } }),
+            "did you mean `clientId`?",
+        ),
+        (
+            json!({ "type": "SystemAssigned", "userAssignedIdentities": { USER: {} } }),
+            "the type is SystemAssigned",
+        ),
+        (
+            json!({ "type": "None", "userAssignedIdentities": { USER: {} } }),
+            "the type is None",
+        ),
+        (
+            json!({ "userAssignedIdentities": { USER: { "a": 1 } } }),
+            "the type is absent",
+        ),
+    ] {
+        let mut body = here();
+        body["identity"] = identity;
+        let put = client.put(&instance("twins"), &body).await;
+        let text = put.json.to_string();
+        assert!(put.status == 400 && text.contains(target), "{put:?}");
+    }
+    let mut body = here();
+    body["identity"] =
+        json!({ "type": "SystemAssigned", "userAssignedIdentities": { USER: null } });
+    let put = client.put(&instance("twins"), &body).await;
+    assert!(put.status < 300, "null is none: {put:?}");
+}
+
+#[tokio::test]
 async fn absent_null_and_empty_are_one_in_a_put() {
     let client = Client::new(TWINS);
     for body in [

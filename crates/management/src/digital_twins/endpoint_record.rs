@@ -3,7 +3,7 @@
 use crate::arm::error::Error;
 use crate::store::operation::OperationFailure;
 use crate::store::record::ResourceRecord;
-use serde_json::{Value, json};
+use serde_json::Value;
 use twinroute_model::body::Spelling;
 use twinroute_model::endpoint::{Endpoint, EndpointBody};
 use twinroute_model::json::Document;
@@ -61,12 +61,8 @@ pub(crate) fn definition(record: &ResourceRecord) -> Option<Endpoint> {
 ///
 /// Azure has no member for it; clients pass over members that they do not know.
 pub(crate) fn note(record: &mut ResourceRecord, failure: Option<&OperationFailure>) {
-    let properties = record.properties_mut();
     match failure {
-        Some(failure) => {
-            let error = json!({ "code": failure.code, "message": failure.message });
-            properties.insert("provisioningError".to_owned(), error);
-        }
-        None => drop(properties.remove("provisioningError")),
+        Some(failure) => record.set_property("provisioningError", failure.body()),
+        None => drop(record.properties_mut().remove("provisioningError")),
     }
 }

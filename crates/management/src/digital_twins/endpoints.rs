@@ -4,7 +4,7 @@
 //! was given is shown as a mask, one that was not is absent; a mask that is put back keeps the secret that it names,
 //! and is refused when it names none.
 
-use super::endpoint_record::render;
+use super::endpoint_record::{self, render};
 use super::names;
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
@@ -21,7 +21,10 @@ use crate::transitions::{self, ChangeDecision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use twinroute_model::body::Spelling;
-use twinroute_model::endpoint::{BodySource, Endpoint, EndpointBody, EndpointType, FieldError};
+use twinroute_model::endpoint::{
+    Access, BodySource, ConnectionString, Destination, Endpoint, EndpointBody, EndpointType,
+    FieldError,
+};
 use twinroute_model::json::Document;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -66,10 +69,14 @@ async fn put(
         kept,
     } = read(&id, &name, &document, present.as_ref())?;
     connects(call.context, instance, &endpoint)?;
+    let is_rotation = call.request.query(KEYS_ONLY) == Some("true");
     let outcome = transitions::write(call, id, move |present| {
         kept.check(present.before)?;
         if let Some(before) = present.before {
             keeps_authentication(before, &record)?;
+            if is_rotation {
+                keeps_destination(before, &endpoint)?;
+            }
         }
         if present.is_same(&record, COMPUTED) {
             return Ok(ChangeDecision::Unchanged);
@@ -200,6 +207,44 @@ fn keeps_authentication(before: &ResourceRecord, wanted: &ResourceRecord) -> Res
         )]));
     }
     Ok(())
+}
+
+/// Parameter of a PUT, `true` when only keys are meant to change. Not one of Azure's: it shows no connection string,
+/// so a client could not see that a new one is for another place.
+const KEYS_ONLY: &str = "keysOnly";
+
+/// Refuses a new connection string for another place than the stored one, which is not shown: reads mask it, too.
+fn keeps_destination(before: &ResourceRecord, wanted: &Endpoint) -> Result<(), Error> {
+    let stored = endpoint_record::definition(before);
+    let stored = stored.as_ref().and_then(primary_string);
+    let (Some(stored), Some(given)) = (stored, primary_string(wanted)) else {
+        return Ok(());
+    };
+    let is_same = stored.host().eq_ignore_ascii_case(given.host())
+        && stored.port() == given.port()
+        && stored
+            .entity_path()
+            .eq_ignore_ascii_case(given.entity_path());
+    if is_same {
+        return Ok(());
+    }
+    let rule = format!(
+        "is for {} at {}, which is not where the endpoint sends to: give a key of that place, or change the \
+         connection string and not only the key",
+        given.entity_path(),
+        given.host()
+    );
+    let kind = EndpointType::parse(wanted.endpoint_type()).unwrap_or(EndpointType::EventHub);
+    let field = format!("properties.{}", kind.keys()[0]);
+    Err(Error::InvalidFields(vec![FieldError::new(&field, rule)]))
+}
+
+fn primary_string(endpoint: &Endpoint) -> Option<&ConnectionString> {
+    match &endpoint.destination {
+        Destination::EventHub(Access::Keys { primary, .. })
+        | Destination::ServiceBus(Access::Keys { primary, .. }) => Some(primary),
+        _ => None,
+    }
 }
 
 /// POST `swapKeys`: the two keys change places, all else stays. Not an operation of Azure's: it shows no key, so a

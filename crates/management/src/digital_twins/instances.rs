@@ -55,7 +55,7 @@ const COMPUTED: &[&str] = &[
 /// Members that nobody knows.
 fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     let mut unknown = UnknownMembers::of(body, &[COMPUTED, &[ACCESS]].concat())?;
-    unknown.add("/identity", &body.object("identity")?, identity::KNOWN)?;
+    unknown.add_identity(body)?;
     Ok(unknown)
 }
 
@@ -127,7 +127,6 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
         if let Some(location) = location {
             stays_at(&record, &location)?;
         }
-        unknown.keep(&mut record, present.before)?;
         if let Some(tags) = new_tags {
             record.set("tags", tags);
         }
@@ -137,6 +136,8 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
             Some(None) => drop(record.body.remove("identity")),
             None => {}
         }
+        // Behind the identity, which is put as a whole.
+        unknown.keep(&mut record, present.before)?;
         let properties = record.properties_mut();
         if let Some(access) = access {
             properties.insert(ACCESS.to_owned(), access.into());
@@ -192,15 +193,11 @@ pub(crate) fn check_name(call: ServerCall<'_>, region: &str) -> Result<ArmAnswer
     if !kind.eq_ignore_ascii_case(&expected) {
         return Err(Error::invalid("type", format!("must be {expected}")));
     }
-    let is_taken = || {
-        let state = call.state();
-        state.named(ResourceKind::Instance, name).is_some()
-    };
     let answer = match names::check_instance(name) {
         Err(error) => {
             json!({ "nameAvailable": false, "reason": "Invalid", "message": error.to_string() })
         }
-        Ok(_) if is_taken() => json!({
+        Ok(_) if call.state().has_named(ResourceKind::Instance, name) => json!({
             "nameAvailable": false,
             "reason": "AlreadyExists",
             "message": format!("A DigitalTwins instance with the name '{name}' already exists in region \

@@ -177,6 +177,42 @@ async fn a_dead_letter_credential_that_cannot_work_is_warned_about() {
 }
 
 #[tokio::test]
+async fn an_unreachable_destination_hides_no_bad_dead_letter_sas() {
+    let scripted = Arc::new(Scripted::default());
+    let client = Client::with(
+        VERSION,
+        Settings::default(),
+        Arc::clone(&scripted) as Arc<dyn Connect>,
+    );
+    client.put_and_wait(&instance("twins"), &here()).await;
+    let path = format!("{}/endpoints/hub-1", instance("twins"));
+    let mut body = event_hub();
+    body["properties"]["deadLetterSecret"] =
+        "https://acct.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sig=c2ln&sp=w&se=2020-01-01T00:00:00Z".into();
+    for (fault, state, code) in [
+        (FaultKind::Unreachable, "Warning", "DestinationUnreachable"),
+        (FaultKind::Throttled, "Warning", "DestinationBusy"),
+        (FaultKind::Unauthorized, "Failed", "DestinationUnauthorized"),
+        (FaultKind::Gone, "Failed", "DestinationNotFound"),
+    ] {
+        *scripted.fault.lock().unwrap() = Some(fault);
+        let made = client.put(&path, &body).await;
+        client.end(&made).await;
+        let found = client.get(&path).await.json;
+        let error = &found["properties"]["provisioningError"];
+        assert_eq!(found["properties"]["provisioningState"], state, "{fault:?}");
+        assert_eq!(error["code"], code, "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(
+                "; beside that, DeadLetterSasExpired: the SAS of deadLetterSecret expired at"
+            ),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn one_change_at_a_time() {
     let scripted = Arc::new(Scripted::default());
     let held = Arc::new(Notify::new());

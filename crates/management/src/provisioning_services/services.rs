@@ -75,8 +75,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
         };
         record.set_property("idScope", scope);
         record.set_property("state", state);
-        let etag = etag::of_service();
-        record.set("etag", etag);
+        record.set("etag", etag::of_service());
         Ok(ChangeDecision::Begun(record, "Accepted"))
     })
     .await?;
@@ -100,11 +99,7 @@ fn make(
     let location = wanted.location.clone().ok_or(Error::LocationRequired)?;
     if let Some(before) = present.before {
         stays_at(before, &location)?;
-    } else if present
-        .state
-        .named(ResourceKind::Service, &id.name)
-        .is_some()
-    {
+    } else if present.state.has_named(ResourceKind::Service, &id.name) {
         return Err(Error::service(ServiceRefusal::Conflict, taken(&id.name)));
     }
     wanted.record(id, location, present.before)
@@ -159,8 +154,7 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
         if present.is_same(&record, &[]) {
             return Ok(ChangeDecision::Unchanged);
         }
-        let etag = etag::of_service();
-        record.set("etag", etag);
+        record.set("etag", etag::of_service());
         Ok(ChangeDecision::Done(record))
     })
     .await?;
@@ -248,7 +242,7 @@ pub(super) fn check_name(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
     let name = BodyObject::body(&body)?.required_text("name")?.to_owned();
     let (available, reason, message) = if !is_name(&name) {
         (false, "Invalid", NAME_RULE.to_owned())
-    } else if call.state().named(ResourceKind::Service, &name).is_some() {
+    } else if call.state().has_named(ResourceKind::Service, &name) {
         (false, "AlreadyExists", taken(&name))
     } else {
         // Azure names a reason for a free name, too.

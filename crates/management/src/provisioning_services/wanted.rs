@@ -151,7 +151,7 @@ pub(super) fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     let mut all = UnknownMembers::default();
     all.add("", body, TOP)?;
     all.add("/sku", &body.object("sku")?, SKU_MEMBERS)?;
-    all.add("/identity", &body.object("identity")?, identity::KNOWN)?;
+    all.add_identity(body)?;
     all.add("/properties", &properties, PROPERTIES)?;
     let lists = [
         ("deviceRegistryNamespaces", namespaces::KNOWN),

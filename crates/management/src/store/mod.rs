@@ -18,7 +18,7 @@ use crate::arm::error::Error;
 use crate::arm::id::ResourceKind;
 use disk::{StoreError, StoreFile};
 use record::ResourceRecord;
-use state::{StoreChange, StoreState};
+use state::{DecidedChange, StoreChange, StoreState};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use twinroute_listen::Network;
@@ -113,7 +113,7 @@ impl RecordStore {
     /// changed.
     pub(crate) fn change<T>(
         &self,
-        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
+        decide: impl FnOnce(&StoreState) -> DecidedChange<T>,
     ) -> Result<T, Error> {
         self.change_noted(decide, |_, _| Ok(()))
     }
@@ -124,7 +124,7 @@ impl RecordStore {
     /// As [`Self::change`], and what `note` refuses.
     pub(crate) fn change_noted<T>(
         &self,
-        decide: impl FnOnce(&StoreState) -> Result<(Vec<StoreChange>, T), Error>,
+        decide: impl FnOnce(&StoreState) -> DecidedChange<T>,
         note: impl FnOnce(&StoreState, &[StoreChange]) -> Result<(), Error>,
     ) -> Result<T, Error> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);

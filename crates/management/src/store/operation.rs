@@ -3,6 +3,7 @@
 use super::record::ResourceRecord;
 use crate::arm::id::ResourceId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use twinroute_model::clock::Timestamp;
 use uuid::Uuid;
 
@@ -47,6 +48,13 @@ impl OperationStatus {
 pub(crate) struct OperationFailure {
     pub(crate) code: String,
     pub(crate) message: String,
+}
+
+impl OperationFailure {
+    /// As it is shown.
+    pub(crate) fn body(&self) -> Value {
+        json!({ "code": self.code, "message": self.message })
+    }
 }
 
 /// What provisioning found.

@@ -3,6 +3,7 @@
 use super::operation::ArmOperation;
 use super::record::ResourceRecord;
 use super::stored_record::StoredRecord;
+use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -39,7 +40,7 @@ impl StoreState {
     }
 
     /// Those whose keys begin with `prefix` and come behind `after`, in the order of their keys.
-    fn kept<'a>(
+    pub(super) fn stored<'a>(
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,
@@ -50,7 +51,7 @@ impl StoreState {
         };
         let range = self.records.range::<str, _>((start, Bound::Unbounded));
         range
-            .map(|(key, kept)| (&**key, kept))
+            .map(|(key, stored)| (&**key, stored))
             .take_while(move |(key, _)| key.starts_with(prefix))
     }
 
@@ -60,12 +61,13 @@ impl StoreState {
         prefix: &'a str,
         after: Option<&'a str>,
     ) -> impl Iterator<Item = ResourceRecord> + 'a {
-        self.kept(prefix, after).map(|(_, kept)| kept.record())
+        self.stored(prefix, after)
+            .map(|(_, stored)| stored.record())
     }
 
     /// The keys that begin with `prefix`: what is counted or removed need not be taken apart.
     pub(crate) fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.kept(prefix, None).map(|(key, _)| key)
+        self.stored(prefix, None).map(|(key, _)| key)
     }
 
     /// The endpoints that records below `prefix` define; `read` is asked once for each record.
@@ -74,8 +76,8 @@ impl StoreState {
         prefix: &'a str,
         read: fn(&ResourceRecord) -> Option<Endpoint>,
     ) -> impl Iterator<Item = &'a Endpoint> {
-        let kept = self.kept(prefix, None);
-        kept.filter_map(move |(_, kept)| kept.endpoint(read))
+        let stored = self.stored(prefix, None);
+        stored.filter_map(move |(_, stored)| stored.endpoint(read))
     }
 
     /// The routes that records below `prefix` define; `read` is asked once for each record.
@@ -84,8 +86,8 @@ impl StoreState {
         prefix: &'a str,
         read: fn(&ResourceRecord) -> Option<Route>,
     ) -> impl Iterator<Item = &'a Route> {
-        let kept = self.kept(prefix, None);
-        kept.filter_map(move |(_, kept)| kept.route(read))
+        let stored = self.stored(prefix, None);
+        stored.filter_map(move |(_, stored)| stored.route(read))
     }
 
     /// All records of a kind.
@@ -95,20 +97,21 @@ impl StoreState {
         let range = self.records.range::<str, _>(start);
         range
             .take_while(move |(key, _)| key.starts_with(&prefix))
-            .map(|(_, kept)| kept.record())
+            .map(|(_, stored)| stored.record())
     }
 
     /// The record of a kind that has this name, wherever it is.
     pub(crate) fn named(&self, kind: ResourceKind, name: &str) -> Option<ResourceRecord> {
         let prefix = ResourceId::kind_prefix(kind);
-        let last = |key: &str| {
-            key.rsplit('/')
-                .next()
-                .is_some_and(|last| last.eq_ignore_ascii_case(name))
-        };
-        let mut kept = self.kept(&prefix, None);
-        let found = kept.find(|(key, _)| last(key));
-        found.map(|(_, kept)| kept.record())
+        let mut stored = self.stored(&prefix, None);
+        let found = stored.find(|(key, _)| is_named(key, name));
+        found.map(|(_, stored)| stored.record())
+    }
+
+    /// Whether some resource of a kind has this name, wherever it is.
+    pub(crate) fn has_named(&self, kind: ResourceKind, name: &str) -> bool {
+        let prefix = ResourceId::kind_prefix(kind);
+        self.keys(&prefix).any(|key| is_named(key, name))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = ResourceRecord> {
@@ -166,6 +169,14 @@ impl StoreState {
         self.operations.insert(operation.id, Arc::new(operation));
     }
 }
+
+fn is_named(key: &str, name: &str) -> bool {
+    let last = key.rsplit('/').next();
+    last.is_some_and(|last| last.eq_ignore_ascii_case(name))
+}
+
+/// What a change is decided to be: its steps, and what its caller learns; or why it is refused.
+pub(crate) type DecidedChange<T> = Result<(Vec<StoreChange>, T), Error>;
 
 /// One step of a change.
 #[derive(Debug)]

@@ -120,3 +120,18 @@ fn ranges_go_on_behind_what_was_seen() {
     assert_eq!(state.kind(ResourceKind::Endpoint).count(), 3);
     assert_eq!(state.kind(ResourceKind::Instance).count(), 0);
 }
+
+#[test]
+fn a_record_is_written_once_for_disk_and_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store.redb"), 1).unwrap();
+    let change = StoreChange::put(&record("hub", "x"));
+    let StoreChange::Put(key, written) = &change else {
+        unreachable!("it was put");
+    };
+    let (key, place) = (key.to_string(), written.written().as_ptr());
+    store.change(|_| Ok((vec![change], ()))).unwrap();
+    let state = store.read();
+    let (_, stored) = state.stored(&key, None).next().unwrap();
+    assert_eq!(stored.written().as_ptr(), place);
+}

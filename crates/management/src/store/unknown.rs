@@ -1,7 +1,9 @@
 //! Members that nobody knows: kept in the record and shown again, so that none is dropped in silence.
 
+use super::hidden::escaped;
 use super::record::ResourceRecord;
 use crate::arm::error::Error;
+use crate::arm::identity;
 use crate::arm::json::BodyObject;
 use serde_json::Value;
 use twinroute_model::json::wipe;
@@ -68,6 +70,21 @@ impl UnknownMembers {
         let members =
             members.map(|(name, value)| (pointer.to_owned(), name.to_owned(), value.clone()));
         self.0.extend(members);
+        Ok(())
+    }
+
+    /// Those of `identity` in a resource's body, and of each of its user-assigned ones.
+    ///
+    /// # Errors
+    /// As [`Self::add`], and when one is no object.
+    pub(crate) fn add_identity(&mut self, body: &BodyObject<'_>) -> Result<(), Error> {
+        let found = body.object("identity")?;
+        self.add("/identity", &found, identity::KNOWN)?;
+        let users = found.object(identity::USERS)?;
+        for (name, _) in users.members() {
+            let pointer = format!("/identity/{}/{}", identity::USERS, escaped(name));
+            self.add(&pointer, &users.object(name)?, identity::USER_KNOWN)?;
+        }
         Ok(())
     }
 

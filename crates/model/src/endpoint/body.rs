@@ -232,6 +232,12 @@ impl EndpointBody<'_> {
         if errors.len() > before {
             return Authentication::Unclear;
         }
+        if word.is_none() && self.looks_identity_based(kind) {
+            let rule = "required beside endpointUri, but missing: IdentityBased, or give a connection \
+                        string instead of endpointUri";
+            self.properties.missing(FIELD, rule, errors);
+            return Authentication::Unclear;
+        }
         let by_identity = match word {
             None => self.identity.is_there(),
             Some(word) => word == AUTHENTICATION[1],
@@ -246,6 +252,16 @@ impl EndpointBody<'_> {
             return Authentication::Unclear;
         }
         Authentication::Identity(self.identity(errors))
+    }
+
+    /// Whether all but `authenticationType` and `identity` says that it is reached with an identity.
+    fn looks_identity_based(&self, kind: Option<EndpointType>) -> bool {
+        let has_key = |kind: EndpointType| kind.keys().iter().any(|key| self.secret(key).is_some());
+        let kinds = [EndpointType::EventHub, EndpointType::ServiceBus];
+        kind != Some(EndpointType::EventGrid)
+            && !self.identity.is_there()
+            && self.word("endpointUri").is_some()
+            && !kinds.into_iter().any(has_key)
     }
 
     fn identity(&self, errors: &mut Errors) -> Option<Identity> {

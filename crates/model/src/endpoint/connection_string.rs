@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::pasted::{self, InvisibleCharacter};
 use crate::sas;
 use crate::secret::Secret;
+use crate::words;
 use std::sync::Arc;
 
 /// A connection string, read. Cheap to clone.
@@ -50,6 +51,14 @@ pub enum InvalidConnectionString {
         /// Counted from 1.
         part: usize,
     },
+    /// A keyword is a few letters off one that is not there.
+    #[error("`{given}` is not known; did you mean `{near}`?")]
+    Misspelt {
+        /// As it was given: near enough to `near` to hold nothing else.
+        given: String,
+        /// The keyword.
+        near: &'static str,
+    },
     /// A required key is absent.
     #[error("`{key}` is missing{hint}")]
     Missing {
@@ -70,7 +79,9 @@ impl ConnectionString {
     /// Reads a connection string that names its entity.
     ///
     /// Keys ignore case, each part is split at its first `=`, unknown keys are passed over, and
-    /// `UseDevelopmentEmulator` counts only as exactly `true`: all as Azure's own clients do.
+    /// `UseDevelopmentEmulator` counts only as exactly `true`: all as Azure's own clients do. Unlike there, a
+    /// keyword that is a few letters off one that is not there is refused: the error that followed would be
+    /// about something else.
     ///
     /// # Errors
     /// The first thing that is wrong; the text holds no secret.
@@ -101,6 +112,9 @@ impl ConnectionString {
                 "usedevelopmentemulator" => development_emulator = value == "true",
                 _ => {}
             }
+        }
+        if let Some(misspelt) = misspelt(text) {
+            return Err(misspelt);
         }
         let missing = |key, hint| Error::Missing { key, hint };
         let (host, port) = authority(endpoint.ok_or(missing("Endpoint", ""))?)?;
@@ -171,6 +185,55 @@ impl std::fmt::Debug for ConnectionString {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(formatter)
     }
+}
+
+/// What a connection string is made of.
+const KEYWORDS: [&str; 6] = [
+    "Endpoint",
+    "SharedAccessKeyName",
+    "SharedAccessKey",
+    "SharedAccessSignature",
+    "EntityPath",
+    "UseDevelopmentEmulator",
+];
+
+/// Keywords of old clients, which mean nothing here.
+const OLD_KEYWORDS: [&str; 12] = [
+    "ManagementPort",
+    "OAuthDomain",
+    "OAuthPassword",
+    "OAuthUsername",
+    "OperationTimeout",
+    "RuntimePort",
+    "SharedSecretIssuer",
+    "SharedSecretValue",
+    "StsEndpoint",
+    "TransportType",
+    "WindowsDomain",
+    "WindowsUsername",
+];
+
+/// The first keyword that is meant for another one, which is not there.
+fn misspelt(text: &str) -> Option<InvalidConnectionString> {
+    let parts = text.split(';').filter_map(|part| part.split_once('='));
+    let given: Vec<&str> = parts.map(|(name, _)| name.trim()).collect();
+    let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
+    let absent = KEYWORDS
+        .into_iter()
+        .filter(|known| !given.iter().any(|name| is(name, known)));
+    let absent: Vec<&'static str> = absent.collect();
+    let known = KEYWORDS.iter().chain(&OLD_KEYWORDS);
+    let mut unknown = given
+        .iter()
+        .filter(|name| !known.clone().any(|known| is(name, known)));
+    unknown.find_map(|name| {
+        let near = words::nearest(name, absent.iter().copied())?;
+        let near = absent.iter().copied().find(|known| *known == near)?;
+        Some(InvalidConnectionString::Misspelt {
+            given: (*name).to_owned(),
+            near,
+        })
+    })
 }
 
 /// Host and port of a namespace's address, `sb://<host>[:<port>]/`.

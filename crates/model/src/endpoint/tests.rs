@@ -126,6 +126,84 @@ fn connection_strings() {
     );
 }
 
+#[test]
+fn a_misspelt_keyword_of_a_connection_string_is_named() {
+    let parse = |text: &str| ConnectionString::parse(&Secret::new(text));
+    let whole = "Endpoint=sb://h;SharedAccessKeyName=r;SharedAccessKey=hidden;EntityPath=e";
+    for (right, wrong) in [
+        ("Endpoint", "Endpont"),
+        ("SharedAccessKeyName", "SharedAccesKeyName"),
+        ("SharedAccessKeyName", "SharedAccessKeyNam"),
+        ("SharedAccessKey", "SharedAccesKey"),
+        ("SharedAccessKey", "shared_access_key"),
+        ("EntityPath", "EntityPaht"),
+        ("EntityPath", "Entity Path"),
+    ] {
+        let text = whole.replacen(&format!("{right}="), &format!("{wrong}="), 1);
+        let refused = parse(&text).unwrap_err().to_string();
+        let expect = format!("`{wrong}` is not known; did you mean `{right}`?");
+        assert_eq!(refused, expect);
+    }
+    let emulator = parse(&format!("{whole};UseDevelopmentEmulatr=true")).unwrap_err();
+    assert!(
+        emulator.to_string().contains("`UseDevelopmentEmulator`"),
+        "it would ask for TLS: {emulator}"
+    );
+    let signature = "Endpoint=sb://h;SharedAccesSignature=hidden;EntityPath=e";
+    let refused = parse(signature).unwrap_err().to_string();
+    assert!(refused.contains("`SharedAccessSignature`"), "{refused}");
+    for passed_over in [
+        "TransportType=Amqp",
+        "StsEndpoint=https://x",
+        "Secret=hidden",
+        "Endpint=x",
+    ] {
+        assert!(
+            parse(&format!("{whole};{passed_over}")).is_ok(),
+            "{passed_over}"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_uri_without_authentication_type_says_what_is_missing() {
+    let missing = "`properties.authenticationType`: required beside endpointUri, but missing: IdentityBased, or \
+                   give a connection string instead of endpointUri\n";
+    for kind in ["EventHub", "ServiceBus"] {
+        let body =
+            format!(r#"{{"endpointType":"{kind}","endpointUri":"sb://n","entityPath":"e"}}"#);
+        assert_eq!(errors(&body), missing);
+    }
+    let misspelt = r#"{"endpointType":"EventHub","endpointUri":"sb://n","entityPath":"e",
+        "authentificationType":"IdentityBased"}"#;
+    assert_eq!(
+        errors(misspelt),
+        "`properties.authentificationType`: is not known here; did you mean `authenticationType`?\n"
+    );
+    // An identity says it as well, and a key says the contrary.
+    let identity = r#"{"endpointType":"EventHub","endpointUri":"sb://n","entityPath":"e",
+        "identity":{"type":"SystemAssigned"}}"#;
+    assert!(
+        errors(identity).starts_with("Endpoint"),
+        "{}",
+        errors(identity)
+    );
+    let said =
+        r#"{"endpointType":"EventHub","endpointUri":"sb://n","authenticationType":"KeyBased"}"#;
+    assert!(
+        errors(said).contains("connectionStringPrimaryKey"),
+        "{}",
+        errors(said)
+    );
+    let grid =
+        r#"{"endpointType":"EventGrid","endpointUri":"https://t/api/events","accessKey1":"k"}"#;
+    assert!(
+        !errors(grid).contains("authenticationType"),
+        "{}",
+        errors(grid)
+    );
+}
+
 /// Errors of a body of these properties.
 fn errors(properties: &str) -> String {
     check(&format!("{{\"properties\":{properties}}}"))

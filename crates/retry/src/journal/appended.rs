@@ -12,7 +12,7 @@ pub struct NewEvent {
     pub event: Event,
     /// Stable hash of its twin.
     pub twin: u64,
-    /// The lanes it is for; none twice.
+    /// The lanes it is for, in a journal on disk; none twice.
     pub lanes: Vec<LaneNumber>,
 }
 

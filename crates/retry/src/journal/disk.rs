@@ -189,12 +189,13 @@ impl Disk {
     pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<Appended, AppendError> {
         let frames = encode_batch(batch, self.0.beside_new())?;
         self.hand_over(frames, batch.len(), Limit::Kept, || {
-            batch.drain(..).map(|new| new.event)
+            batch.drain(..).map(|new| (new.event, new.twin))
         })
     }
 
-    /// Hands frames over, and numbers the events that they hold, which are asked for once they are taken.
-    fn hand_over<I: Iterator<Item = Event>>(
+    /// Hands frames over, and numbers the events that they hold, which are asked for, each with its twin, once
+    /// the frames are taken.
+    fn hand_over<I: Iterator<Item = (Event, u64)>>(
         &self,
         frames: Vec<u8>,
         count: usize,
@@ -225,7 +226,7 @@ impl Disk {
         inner.shared.wake(&mut inbox);
         drop(inbox);
         let numbered = (first_sequence..).zip(events());
-        let entry = |(sequence, event)| Entry::new(sequence, Arc::new(event), &inner.totals);
+        let entry = |(sequence, (event, twin))| Entry::new(sequence, event, twin, &inner.totals);
         Ok(Appended {
             entries: numbered.map(entry).collect(),
             durable: DurableTicket(ticket),
@@ -278,7 +279,7 @@ impl Disk {
         let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
         encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
-        self.hand_over(frame, 1, limit, || std::iter::once(event))
+        self.hand_over(frame, 1, limit, || std::iter::once((event, twin)))
     }
 
     /// Notes that a delivery became a dead letter. It stays in the journal until it is settled. Rides

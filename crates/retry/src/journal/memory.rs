@@ -1,7 +1,7 @@
 //! The journal in memory: nothing outlives the process.
 
 use super::totals::{Held, Totals};
-use super::{Entry, Full};
+use super::{Entry, Full, NewEvent};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
@@ -34,39 +34,40 @@ impl Memory {
     ///
     /// # Errors
     /// [`Full`] when it would pass the limit.
-    pub fn append(&mut self, mut events: Vec<Event>) -> Result<Vec<Entry>, Full> {
-        self.append_from(&mut events)
+    pub fn append(&mut self, mut batch: Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
+        self.append_from(&mut batch)
     }
 
-    /// As [`Memory::append`]; what is not taken stays in `events`, which is empty afterwards otherwise.
+    /// As [`Memory::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
     ///
     /// # Errors
     /// [`Full`] when it would pass the limit.
-    pub fn append_from(&mut self, events: &mut Vec<Event>) -> Result<Vec<Entry>, Full> {
-        let bytes = events.iter().map(|event| event.size() as u64).sum();
+    pub fn append_from(&mut self, batch: &mut Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
+        let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
         self.totals.reserve(Held {
-            events: events.len() as u64,
+            events: batch.len() as u64,
             bytes,
         })?;
-        Ok(self.number(events.drain(..)))
+        let events = batch.drain(..).map(|new| (new.event, new.twin));
+        Ok(self.number(events))
     }
 
     /// Appends an event that takes the place of another: it is taken though the limit be passed, for the
     /// moment until the other is let go.
-    pub fn exchange(&mut self, event: Event) -> Entry {
+    pub fn exchange(&mut self, event: Event, twin: u64) -> Entry {
         self.totals.take(Held {
             events: 1,
             bytes: event.size() as u64,
         });
-        self.number(std::iter::once(event)).remove(0)
+        self.number(std::iter::once((event, twin))).remove(0)
     }
 
     /// Numbers events whose room was taken.
-    fn number(&mut self, events: impl Iterator<Item = Event>) -> Vec<Entry> {
-        let entry = |event| {
+    fn number(&mut self, events: impl Iterator<Item = (Event, u64)>) -> Vec<Entry> {
+        let entry = |(event, twin)| {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            Entry::new(sequence, Arc::new(event), &self.totals)
+            Entry::new(sequence, event, twin, &self.totals)
         };
         events.map(entry).collect()
     }

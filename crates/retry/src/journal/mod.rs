@@ -64,13 +64,21 @@ pub enum Journal {
     Disk(Disk),
 }
 
-/// An accepted event.
+/// An accepted event, as the journal numbered it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its place in the order of acceptance.
     pub sequence: u64,
-    /// The event, in buffers of its own.
-    pub event: Arc<Event>,
+    /// Stable hash of its twin.
+    pub twin: u64,
+    /// The event.
+    pub event: HeldEvent,
+}
+
+/// An event in memory, in buffers of its own, which count in the journal until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct HeldEvent {
+    event: Arc<Event>,
     /// Gives the memory back when the last lane lets go.
     _share: Option<Arc<Share>>,
 }
@@ -120,24 +128,34 @@ impl Journal {
 }
 
 impl Entry {
-    /// An event that was read back: whoever asked for it has bounded that.
-    #[must_use]
-    pub fn unshared(sequence: u64, event: Event) -> Self {
+    /// An entry whose room was taken already.
+    pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<Totals>) -> Self {
+        let share = Share::new(event.size() as u64, totals);
         Self {
             sequence,
+            twin,
+            event: HeldEvent {
+                event: Arc::new(event),
+                _share: Some(Arc::new(share)),
+            },
+        }
+    }
+}
+
+impl HeldEvent {
+    /// An event that was read back: whoever asked for it has bounded that.
+    #[must_use]
+    pub fn read_back(event: Event) -> Self {
+        Self {
             event: Arc::new(event),
             _share: None,
         }
     }
 
-    /// An entry whose room was taken already.
-    pub(crate) fn new(sequence: u64, event: Arc<Event>, totals: &Arc<Totals>) -> Self {
-        let share = Share::new(event.size() as u64, totals);
-        Self {
-            sequence,
-            event,
-            _share: Some(Arc::new(share)),
-        }
+    /// The event alone; its bytes go on to count only while this is held.
+    #[must_use]
+    pub fn event(&self) -> &Arc<Event> {
+        &self.event
     }
 }
 
@@ -146,20 +164,25 @@ mod tests {
     use super::*;
     use twinroute_model::event::{Limits, Parts};
 
-    fn event() -> Event {
-        Parts::new("1", "s", "t")
+    fn event() -> NewEvent {
+        let event = Parts::new("1", "s", "t")
             .json(&"1".repeat(1_000))
             .build(&Limits::default())
-            .unwrap()
+            .unwrap();
+        NewEvent {
+            event,
+            twin: 7,
+            lanes: Vec::new(),
+        }
     }
 
     #[test]
     fn a_batch_is_appended_whole_or_not_at_all() {
-        let bytes = event().size() as u64;
+        let bytes = event().event.size() as u64;
         let mut journal = Memory::new(3 * bytes);
         let entries = journal.append(vec![event(), event()]).unwrap();
-        let sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
-        assert_eq!(sequences, [1, 2]);
+        let numbered: Vec<_> = entries.iter().map(|one| (one.sequence, one.twin)).collect();
+        assert_eq!(numbered, [(1, 7), (2, 7)]);
         let full = journal.append(vec![event(), event()]).unwrap_err();
         assert_eq!(
             full,
@@ -180,11 +203,11 @@ mod tests {
         let second_lane = entry.clone();
         drop(entry);
         assert_eq!(gauge.usage().events, 1);
-        assert_eq!(gauge.memory_bytes(), event().size() as u64);
+        assert_eq!(gauge.memory_bytes(), event().event.size() as u64);
         drop(second_lane);
         let usage = gauge.usage();
         assert_eq!((usage.events, usage.bytes), (0, 0));
         assert_eq!(gauge.memory_bytes(), 0);
-        assert_eq!(usage.bytes_released, event().size() as u64);
+        assert_eq!(usage.bytes_released, event().event.size() as u64);
     }
 }

@@ -98,16 +98,16 @@ pub struct ReplayStatus {
     pub delivered: u64,
     /// Of those, what became a dead letter again.
     pub dead_lettered: u64,
-    /// Of those, what was given up.
+    /// Of those, what was discarded.
     pub discarded: u64,
-    /// Dead letters that were passed over: busy, unreadable or gone.
+    /// Dead letters that were skipped: busy, unreadable or gone.
     pub passed_over: u64,
     /// The container's name that was put back last, by endpoint (`instance/endpoint`).
     pub container_names: BTreeMap<String, String>,
 }
 
 /// A replay and who may change it.
-pub(super) struct Job {
+pub(super) struct ReplayJob {
     pub(super) number: u64,
     progress: Mutex<ReplayStatus>,
     cancelled: Notify,
@@ -115,20 +115,14 @@ pub(super) struct Job {
     task: OnceLock<AbortHandle>,
 }
 
-impl Job {
+impl ReplayJob {
     pub(super) fn new(number: u64, request: ReplayRequest, notes: Option<Notes>) -> Self {
         let progress = ReplayStatus {
             number,
             request,
             ..ReplayStatus::default()
         };
-        Self {
-            number,
-            progress: Mutex::new(progress),
-            cancelled: Notify::new(),
-            notes,
-            task: OnceLock::new(),
-        }
+        Self::of(progress, notes)
     }
 
     /// One that was under way when it was noted.
@@ -139,14 +133,18 @@ impl Job {
     ) -> Option<(Self, DeadLetterQuery)> {
         let progress: ReplayStatus = serde_json::from_str(note).ok()?;
         let query = progress.request.check().ok()?;
-        let job = Self {
-            number,
-            progress: Mutex::new(ReplayStatus { number, ..progress }),
-            cancelled: Notify::new(),
-            notes: Some(notes),
-            task: OnceLock::new(),
-        };
+        let job = Self::of(ReplayStatus { number, ..progress }, Some(notes));
         Some((job, query))
+    }
+
+    fn of(progress: ReplayStatus, notes: Option<Notes>) -> Self {
+        Self {
+            number: progress.number,
+            progress: Mutex::new(progress),
+            cancelled: Notify::new(),
+            notes,
+            task: OnceLock::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplayStatus> {

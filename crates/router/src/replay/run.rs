@@ -1,13 +1,12 @@
 //! The course of a replay.
 
-use super::job::{Job, ReplayState};
-use crate::awaited::Awaited;
-use crate::dead_letters::{DeadLetterQuery, some_of};
-use crate::intake::OnDisk;
-use crate::lane::Lane;
-use crate::router::Router;
+use super::job::{ReplayJob, ReplayState};
+use crate::accept::{Appender, OnDisk};
+use crate::dead_letters::{DeadLetterQuery, lanes_of, some_of};
+use crate::delivery::{DeliveryTracker, Lane};
 use crate::sink::StoredLetter;
-use crate::unreadable;
+use crate::table::LiveTable;
+use crate::unreadable_endpoint;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,19 +32,24 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const CHUNK: usize = 100;
 
 /// Why a replay does not go on with an endpoint.
-struct Stop(String);
+struct StopReason(String);
 
 /// Runs a replay to its end.
-pub(super) async fn run(router: Router, job: Arc<Job>, query: DeadLetterQuery) {
+pub(super) async fn run(
+    live: Arc<LiveTable>,
+    appender: Arc<Appender>,
+    job: Arc<ReplayJob>,
+    query: DeadLetterQuery,
+) {
     let course = async {
         let mut stopped = Vec::new();
-        for lane in router.lanes_of(&query, None) {
-            let mut course = Course::new(&router, &job, &lane);
+        for lane in lanes_of(live.lanes(), &query, None) {
+            let mut course = LaneReplay::new(&appender, &job, &lane);
             let end = match job.status().request.container_prefix {
                 None => course.kept(&query).await,
                 Some(prefix) => course.stored(&query, &prefix).await,
             };
-            if let Err(Stop(reason)) = end {
+            if let Err(StopReason(reason)) = end {
                 stopped.push(format!(
                     "endpoint {}/{}: {reason}",
                     lane.instance, lane.name
@@ -56,7 +60,7 @@ pub(super) async fn run(router: Router, job: Arc<Job>, query: DeadLetterQuery) {
     };
     tokio::select! {
         stopped = course => {
-            if router.is_stopping() {
+            if appender.is_stopping() {
                 // It goes on after the next start, from where its note says.
                 return;
             }
@@ -74,20 +78,20 @@ pub(super) async fn run(router: Router, job: Arc<Job>, query: DeadLetterQuery) {
 }
 
 /// The replay of one endpoint's dead letters.
-struct Course<'a> {
-    router: &'a Router,
-    job: &'a Arc<Job>,
+struct LaneReplay<'a> {
+    appender: &'a Appender,
+    job: &'a Arc<ReplayJob>,
     lane: &'a Arc<Lane>,
     next_at: Instant,
-    open: VecDeque<Arc<Awaited>>,
+    open: VecDeque<Arc<DeliveryTracker>>,
     failures: u64,
     since_note: usize,
 }
 
-impl<'a> Course<'a> {
-    fn new(router: &'a Router, job: &'a Arc<Job>, lane: &'a Arc<Lane>) -> Self {
+impl<'a> LaneReplay<'a> {
+    fn new(appender: &'a Appender, job: &'a Arc<ReplayJob>, lane: &'a Arc<Lane>) -> Self {
         Self {
-            router,
+            appender,
             job,
             lane,
             next_at: Instant::now(),
@@ -98,9 +102,9 @@ impl<'a> Course<'a> {
     }
 
     /// Those that are kept here. What becomes a dead letter while this runs is not replayed once more.
-    async fn kept(&mut self, query: &DeadLetterQuery) -> Result<(), Stop> {
+    async fn kept(&mut self, query: &DeadLetterQuery) -> Result<(), StopReason> {
         let wanted = self.job.status().request.sequences;
-        let end = self.router.next_sequence();
+        let end = self.appender.next_sequence();
         let mut after = 0;
         loop {
             let found = some_of(self.lane, query, after, CHUNK);
@@ -141,9 +145,9 @@ impl<'a> Course<'a> {
     }
 
     /// Those that stand in the endpoint's container.
-    async fn stored(&mut self, query: &DeadLetterQuery, prefix: &str) -> Result<(), Stop> {
+    async fn stored(&mut self, query: &DeadLetterQuery, prefix: &str) -> Result<(), StopReason> {
         let Some(store) = self.lane.store() else {
-            return Err(Stop("it has no container".to_owned()));
+            return Err(StopReason("it has no container".to_owned()));
         };
         let label = format!("{}/{}", self.lane.instance, self.lane.name);
         // Names come in one order, so the last one done tells where to go on.
@@ -152,10 +156,10 @@ impl<'a> Course<'a> {
         let mut order = ListingOrder::default();
         loop {
             let page = store.list(prefix, marker.as_deref()).await;
-            let page = page.map_err(|fault| Stop(fault.reason.to_string()))?;
+            let page = page.map_err(|fault| StopReason(fault.reason.to_string()))?;
             let names = page.names.iter().map(String::as_str);
             let checked = order.check(names, page.next.as_deref());
-            checked.map_err(|fault| Stop(fault.to_string()))?;
+            checked.map_err(|fault| StopReason(fault.to_string()))?;
             for name in page.names {
                 if done.as_ref().is_some_and(|done| name <= *done) {
                     continue;
@@ -180,7 +184,7 @@ impl<'a> Course<'a> {
         store: &UserStore,
         name: &str,
         query: &DeadLetterQuery,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), StopReason> {
         let letters = match store.read(name).await {
             Ok(letters) => letters,
             Err(fault) => {
@@ -212,7 +216,7 @@ impl<'a> Course<'a> {
     }
 
     /// Waits until one more may be put back: by the rate, by what is open, by the endpoint's health.
-    async fn make_room(&mut self) -> Result<(), Stop> {
+    async fn make_room(&mut self) -> Result<(), StopReason> {
         let pause = Duration::from_secs_f64(1.0 / self.job.status().request.per_second);
         // A rate that was not used up is not made up for.
         self.next_at = self.next_at.max(Instant::now());
@@ -226,7 +230,7 @@ impl<'a> Course<'a> {
             };
             // Its twin may be parked for long; others need not wait for that for ever.
             if timeout(PATIENCE, oldest.all()).await.is_err() {
-                return Err(Stop("what was replayed is not delivered".to_owned()));
+                return Err(StopReason("what was replayed is not delivered".to_owned()));
             }
             self.look_back()?;
         }
@@ -234,19 +238,26 @@ impl<'a> Course<'a> {
     }
 
     /// Puts one back, and waits until that is on disk.
-    async fn put_back(&mut self, of: Option<u64>, event: Event, twin: u64) -> Result<(), Stop> {
-        let awaited = Arc::new(Awaited::default());
-        awaited.expect(&self.lane.name, 1);
-        let replayed = self.router.put_back(self.lane, of, event, twin, &awaited);
-        let on_disk: Option<OnDisk> = replayed.map_err(|error| Stop(error.to_string()))?;
+    async fn put_back(
+        &mut self,
+        of: Option<u64>,
+        event: Event,
+        twin: u64,
+    ) -> Result<(), StopReason> {
+        let tracker = Arc::new(DeliveryTracker::default());
+        tracker.expect(&self.lane.name, 1);
+        let replayed = self
+            .appender
+            .append_replay(self.lane, of, event, twin, &tracker);
+        let on_disk: Option<OnDisk> = replayed.map_err(|error| StopReason(error.to_string()))?;
         if let Some(on_disk) = on_disk {
             match on_disk.await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(Stop(error.to_string())),
-                Err(_) => return Err(Stop("twinroute is stopping".to_owned())),
+                Ok(Err(error)) => return Err(StopReason(error.to_string())),
+                Err(_) => return Err(StopReason("twinroute is stopping".to_owned())),
             }
         }
-        self.open.push_back(awaited);
+        self.open.push_back(tracker);
         self.job.update(|progress| progress.replayed += 1);
         self.since_note += 1;
         if self.since_note >= CHUNK {
@@ -254,16 +265,16 @@ impl<'a> Course<'a> {
             self.job
                 .note()
                 .await
-                .map_err(|error| Stop(error.to_string()))?;
+                .map_err(|error| StopReason(error.to_string()))?;
         }
         Ok(())
     }
 
     /// Counts what has ended; an error when the failure persists.
-    fn look_back(&mut self) -> Result<(), Stop> {
+    fn look_back(&mut self) -> Result<(), StopReason> {
         let (mut failures, job) = (self.failures, self.job);
-        self.open.retain(|awaited| {
-            let outcomes = awaited.outcomes();
+        self.open.retain(|tracker| {
+            let outcomes = tracker.outcomes();
             let sum =
                 |count: fn(&crate::Outcomes) -> u64| outcomes.values().map(count).sum::<u64>();
             let (delivered, dead) = (sum(|of| of.delivered), sum(|of| of.dead_lettered));
@@ -281,16 +292,16 @@ impl<'a> Course<'a> {
         });
         self.failures = failures;
         // What cannot be read says nothing of what comes behind it.
-        if failures < FAILURES_MAX || unreadable::is_reserved(&self.lane.name) {
+        if failures < FAILURES_MAX || unreadable_endpoint::is_reserved(&self.lane.name) {
             return Ok(());
         }
         let last = self.lane.status().last_error;
-        Err(Stop(format!(
+        Err(StopReason(format!(
             "the failure persists: {failures} in a row became dead letters again ({last})"
         )))
     }
 
-    async fn wait_for_health(&self) -> Result<(), Stop> {
+    async fn wait_for_health(&self) -> Result<(), StopReason> {
         let until = Instant::now() + PATIENCE;
         loop {
             let status = self.lane.status();
@@ -300,7 +311,7 @@ impl<'a> Course<'a> {
             }
             let reason = format!("it is {} ({})", status.state, status.last_error);
             if Instant::now() >= until {
-                return Err(Stop(reason));
+                return Err(StopReason(reason));
             }
             self.job.wait(&reason);
             sleep(LOOK_INTERVAL).await;
@@ -308,7 +319,7 @@ impl<'a> Course<'a> {
     }
 
     /// Waits for what is open, for a while.
-    async fn wait_for_all(&mut self) -> Result<(), Stop> {
+    async fn wait_for_all(&mut self) -> Result<(), StopReason> {
         let until = Instant::now() + PATIENCE;
         loop {
             self.look_back()?;

@@ -189,13 +189,27 @@ async fn a_flood_of_informational_answers_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_is_not_unpacked() {
+async fn a_compressed_answer_is_neither_unpacked_nor_shown() {
     // Ten bytes that gzip begins with, and what would be a bomb.
     let begin = b"HTTP/1.1 400 Bad\r\ncontent-encoding: gzip\r\ncontent-length: 14\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\x03bomb";
     let faced = face(begin, b"", Duration::ZERO).await;
     assert_eq!(faced.short, "reject http-400");
-    let told = format!("{:?}", faced.outcome);
-    assert!(told.contains("bomb"), "{told}");
+    let shown = format!("{:?}", faced.outcome);
+    assert!(!shown.contains("bomb"), "{shown}");
+    assert!(shown.contains("content-encoding gzip"), "{shown}");
+    // Words of a name that is none are cut, and what is not packed is shown.
+    for (encoding, text) in [
+        ("identity", "plain words"),
+        ("", "plain words"),
+        ("deflate, gzip", "content-encoding deflate, gzip"),
+    ] {
+        let begin = format!(
+            "HTTP/1.1 400 Bad\r\ncontent-encoding: {encoding}\r\ncontent-length: 11\r\n\r\nplain words"
+        );
+        let faced = face(begin.leak().as_bytes(), b"", Duration::ZERO).await;
+        let shown = format!("{:?}", faced.outcome);
+        assert!(shown.contains(text), "{encoding}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -101,6 +101,9 @@ impl Update {
             self.apply(&mut body["properties"], &mut Reader::new(&mut input))?;
         }
         if body["properties"] == before {
+            if self.no_secondary || self.no_deadletter {
+                bail!("{what}: there is none to take away; nothing is changed");
+            }
             bail!("{what}: say what is to change; `--help` lists the options");
         }
         put(&client, (&path, &what), &body, self.no_wait, &self.which).await
@@ -232,6 +235,11 @@ impl RotateKey {
         };
         let entity = self.entity_path.as_deref();
         properties[member] = complete(kind, "--key", &secret, entity)?.expose().into();
+        // The server alone sees whether the new key is for the place that is stored.
+        let path = match client.is_azure() {
+            true => path,
+            false => format!("{path}?keysOnly=true"),
+        };
         put(&client, (&path, &what), &body, self.no_wait, &self.which).await
     }
 }

@@ -1,0 +1,272 @@
+//! Accepting: from a producer's events to the journal and the lanes, and the answer.
+
+use super::admission::{ADMISSION_WAIT_MAX, Admission, Admitted};
+use super::answer::{AcceptError, Accepted, AckLevel};
+use super::appender::{Appender, durable};
+use super::duplicates::{ClaimedBatch, Duplicates, FirstFailed};
+use super::matched_batch::MatchedBatch;
+use super::receipt::{BatchReceipt, EventTally};
+use crate::delivery::{LaneArrival, TrackedBatch};
+use crate::table::{CompiledInstance, LiveTable, MatchScratch};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use twinroute_model::event::Event;
+use twinroute_model::name::InstanceName;
+
+/// How long level `delivered` waits unless told otherwise.
+pub(crate) const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
+
+/// When to come back to an endpoint that is full.
+const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// Accepts batches of producers.
+pub(crate) struct Acceptor {
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) admission: Arc<Admission>,
+    /// Where repeats are to be known.
+    pub(crate) duplicates: Option<Arc<Duplicates>>,
+    pub(crate) appender: Arc<Appender>,
+    /// What was accepted since the start.
+    pub(crate) tally: Arc<EventTally>,
+    /// Whether a stop is over: nobody waits for deliveries any more.
+    stopped: watch::Sender<bool>,
+}
+
+impl Drop for Acceptor {
+    /// Ends the task that gives turns.
+    fn drop(&mut self) {
+        self.admission.close();
+    }
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        live: Arc<LiveTable>,
+        admission: Arc<Admission>,
+        duplicates: Option<Arc<Duplicates>>,
+        appender: Arc<Appender>,
+    ) -> Self {
+        Self {
+            live,
+            admission,
+            duplicates,
+            appender,
+            tally: Arc::new(EventTally::new()),
+            stopped: watch::Sender::new(false),
+        }
+    }
+
+    /// Nobody waits for deliveries from here on.
+    pub(crate) fn stopped(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// The level that requests get which ask for none: the strongest that the journal gives at once.
+    pub(crate) fn default_level(&self) -> AckLevel {
+        match self.appender.is_durable() {
+            false => AckLevel::Memory,
+            true => AckLevel::Durable,
+        }
+    }
+
+    /// Whether the journal gives a level.
+    pub(crate) fn gives(&self, level: AckLevel) -> bool {
+        level != AckLevel::Durable || self.appender.is_durable()
+    }
+
+    /// As [`Router::accept_until`](crate::Router::accept_until).
+    pub(crate) async fn accept_until(
+        &self,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let bytes = events.iter().map(|event| event.size() as u64).sum();
+        let admitted = self.admission.admit(bytes, ADMISSION_WAIT_MAX).await;
+        let count = events.len() as u64;
+        let admitted = admitted.inspect_err(|_| self.tally.refused.add(count))?;
+        self.accept_admitted(admitted, instance, events, level, until)
+            .await
+    }
+
+    /// As [`Router::accept_admitted`](crate::Router::accept_admitted).
+    pub(crate) async fn accept_admitted(
+        &self,
+        admitted: Admitted,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+        until: impl Future<Output = ()>,
+    ) -> Result<Accepted, AcceptError> {
+        let count = events.len() as u64;
+        let result = self.take_in(admitted, instance, events, level).await;
+        let (mut accepted, tracked) = result.inspect_err(|_| self.tally.refused.add(count))?;
+        if let Some(tracked) = tracked {
+            let mut stopped = self.stopped.subscribe();
+            tokio::select! {
+                biased;
+                () = tracked.0.all() => {}
+                () = until => {}
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+            accepted.outcomes = tracked.0.outcomes();
+        }
+        Ok(accepted)
+    }
+
+    /// Accepts as far as the journal goes. Gives what level `delivered` has to wait for.
+    async fn take_in(
+        &self,
+        admitted: Admitted,
+        instance: Option<&str>,
+        events: Vec<Event>,
+        level: AckLevel,
+    ) -> Result<(Accepted, Option<TrackedBatch>), AcceptError> {
+        if self.appender.is_stopping() {
+            return Err(AcceptError::Stopping);
+        }
+        self.check_level(level)?;
+        let fresh = match &self.duplicates {
+            None => None,
+            Some(duplicates) => Some(self.claim(duplicates, instance, &events).await?),
+        };
+        // After whatever there was to wait for, so that the table is the one in use.
+        let (compiled, generation) = self.instance(instance)?;
+        let mut accepted = Accepted {
+            events: events.len(),
+            duplicates: 0,
+            deliveries: 0,
+            unmatched: 0,
+            generation,
+            outcomes: BTreeMap::new(),
+            repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
+        };
+        let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
+        let (matched, scratch) = matching(&compiled, events, repeats, &mut accepted);
+        if let Some(full) = matched.refusing(&compiled.lanes) {
+            return Err(AcceptError::EndpointFull {
+                endpoint: format!("{}/{}", full.instance, full.name),
+                retry_after: ENDPOINT_FULL_RETRY,
+            });
+        }
+        let lanes = &compiled.lanes;
+        self.admission.charge(&admitted, &matched);
+        if matched.has_to_wait(lanes) {
+            self.admission
+                .wait_for_lanes(&admitted, &matched, lanes)
+                .await?;
+        }
+        let tracked = (level == AckLevel::Delivered).then(TrackedBatch::default);
+        if let Some(tracked) = &tracked {
+            matched.expect(lanes, &tracked.0);
+        }
+        let arrival = LaneArrival::Matched {
+            came: Instant::now(),
+            tracker: tracked.as_ref().map(|tracked| Arc::clone(&tracked.0)),
+        };
+        let receipt = BatchReceipt::new(
+            &accepted,
+            Arc::clone(&self.tally),
+            (Arc::clone(&compiled), scratch),
+            fresh.map(|fresh| fresh.claim),
+        );
+        let appended = self
+            .appender
+            .append(lanes, matched, level, arrival, receipt);
+        let on_disk = appended.await?;
+        if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
+            durable(on_disk).await?;
+        }
+        Ok((accepted, tracked))
+    }
+
+    /// Finds the duplicates among events, and puts the others on their way.
+    async fn claim(
+        &self,
+        duplicates: &Arc<Duplicates>,
+        instance: Option<&str>,
+        events: &[Event],
+    ) -> Result<ClaimedBatch, AcceptError> {
+        // Names that differ in case only are one instance.
+        let keys = match instance {
+            None => duplicates.keys(self.live.default_instance(), events),
+            Some(name) => match InstanceName::new(name) {
+                Ok(name) => duplicates.keys(&name, events),
+                Err(_) => return Err(self.unknown_instance(name)),
+            },
+        };
+        let fresh = duplicates.claim(&keys).await;
+        fresh.map_err(|FirstFailed| AcceptError::FirstFailed)
+    }
+
+    fn check_level(&self, level: AckLevel) -> Result<(), AcceptError> {
+        if self.gives(level) {
+            return Ok(());
+        }
+        Err(AcceptError::AckUnavailable {
+            level: level.as_str(),
+            reason: "the journal is in memory; use \"memory\" or \"delivered\"",
+        })
+    }
+
+    /// An instance that is in the table in use, and the generation of that.
+    pub(crate) fn instance(
+        &self,
+        name: Option<&str>,
+    ) -> Result<(Arc<CompiledInstance>, u64), AcceptError> {
+        let table = self.live.table();
+        let parsed;
+        let key = match name {
+            None => Some(self.live.default_instance()),
+            Some(name) => {
+                parsed = InstanceName::new(name).ok();
+                parsed.as_ref()
+            }
+        };
+        match key.and_then(|key| table.instances.get(key)) {
+            Some(compiled) => Ok((Arc::clone(compiled), table.generation)),
+            None => Err(self.unknown_instance(name.unwrap_or_default())),
+        }
+    }
+
+    /// Refuses a name that is not in the table.
+    pub(crate) fn unknown_instance(&self, name: &str) -> AcceptError {
+        let table = self.live.table();
+        let mut known: Vec<&str> = table.instances.keys().map(InstanceName::as_str).collect();
+        known.sort_unstable();
+        AcceptError::UnknownInstance {
+            name: name.to_owned(),
+            known: known.join(", "),
+        }
+    }
+}
+
+/// Matches the events of a batch that are no repeats, and counts them all.
+fn matching(
+    compiled: &CompiledInstance,
+    events: Vec<Event>,
+    repeats: Option<&[bool]>,
+    accepted: &mut Accepted,
+) -> (MatchedBatch, MatchScratch) {
+    let mut scratch = MatchScratch::default();
+    let mut matched = MatchedBatch::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        if repeats.is_some_and(|repeats| repeats[index]) {
+            accepted.duplicates += 1;
+            continue;
+        }
+        compiled.matches(&event, &mut scratch);
+        if scratch.lanes.is_empty() {
+            accepted.unmatched += 1;
+            continue;
+        }
+        accepted.deliveries += scratch.lanes.len();
+        matched.add(event, &scratch.lanes, &compiled.lanes);
+    }
+    (matched, scratch)
+}

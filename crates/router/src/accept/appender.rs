@@ -1,0 +1,292 @@
+//! From a matched batch to the journal, and from there to the lanes: the one way in for deliveries.
+
+use super::admission::Admission;
+use super::answer::{AcceptError, AckLevel};
+use super::commit::{self, CommitMessage, DurableBatch};
+use super::drain::DrainRate;
+use super::matched_batch::{LaneDeliveries, MatchedBatch};
+use super::receipt::BatchReceipt;
+use super::room_maker::RoomMaker;
+use crate::delivery::{DeliveryTracker, Lane, LaneArrival};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use twinroute_model::event::Event;
+use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
+
+/// Tells when a batch is on disk, and its lanes have it.
+pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;
+
+/// Waits until a batch is on disk, and its lanes have it.
+pub(super) async fn durable(on_disk: OnDisk) -> Result<(), AcceptError> {
+    let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
+    result.map_err(|error| AcceptError::Journal {
+        reason: error.to_string(),
+    })
+}
+
+/// Appends to the journal and queues for the lanes, in one order for all.
+pub(crate) struct Appender {
+    /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.
+    journal: Mutex<Journal>,
+    stopping: AtomicBool,
+    drain: DrainRate,
+    pub(crate) room: Arc<RoomMaker>,
+    admission: Arc<Admission>,
+    /// The way of events from a journal on disk to their lanes.
+    commits: Option<mpsc::UnboundedSender<CommitMessage>>,
+    /// Events that were acknowledged in memory and did not reach the disk.
+    lost: Arc<AtomicU64>,
+}
+
+impl Appender {
+    /// Must be called within a tokio runtime: with a journal on disk a task hands batches to their lanes.
+    pub(crate) fn new(journal: Journal, room: Arc<RoomMaker>, admission: Arc<Admission>) -> Self {
+        let lost = Arc::new(AtomicU64::new(0));
+        let commits = journal.disk().map(|_| {
+            let (commits, inbox) = mpsc::unbounded_channel();
+            drop(tokio::spawn(commit::run(inbox, Arc::clone(&lost))));
+            commits
+        });
+        Self {
+            journal: Mutex::new(journal),
+            stopping: AtomicBool::new(false),
+            drain: DrainRate::new(),
+            room,
+            admission,
+            commits,
+            lost,
+        }
+    }
+
+    /// Whether what is acknowledged can be on disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.commits.is_some()
+    }
+
+    /// The sequence that the next event gets.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.lock().next_sequence()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Events that were acknowledged in memory and did not reach the disk.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses events from here on. Whoever hands some over just now has done so when this returns.
+    pub(crate) fn close(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.admission.close();
+        drop(self.lock());
+    }
+
+    /// Waits until lanes have what was handed over, or `until`: a disk that hangs must not keep the process; its
+    /// events are found at the next start.
+    pub(crate) async fn handed_over(&self, until: Instant) {
+        if let Some(commits) = &self.commits {
+            let (done, handed_over) = oneshot::channel();
+            if commits.send(CommitMessage::Barrier(done)).is_ok() {
+                drop(timeout_at(until, handed_over).await);
+            }
+        }
+    }
+
+    /// Appends a batch for some of `lanes`, the ones of its instance. A full journal is made room in, while an
+    /// endpoint is above its share of it.
+    ///
+    /// With a journal on disk the lanes get the events once they are there, which the receiver tells. Nothing is
+    /// accepted before this returns: what was discarded to make room goes to disk before the events, or with them.
+    pub(super) async fn append(
+        &self,
+        lanes: &[Arc<Lane>],
+        mut batch: MatchedBatch,
+        level: AckLevel,
+        arrival: LaneArrival,
+        receipt: BatchReceipt,
+    ) -> Result<Option<OnDisk>, AcceptError> {
+        if batch.is_empty() {
+            receipt.accepted();
+            return Ok(None);
+        }
+        let mut receipt = Some(receipt);
+        let mut turn = None;
+        loop {
+            let full = match self.try_append(lanes, &mut batch, level, &arrival, &mut receipt) {
+                Ok(on_disk) => {
+                    self.room.relieve();
+                    return Ok(on_disk);
+                }
+                Err(AppendError::Full(full)) => full,
+                Err(error) => return Err(self.not_appended(error)),
+            };
+            // Kept until the events are taken, so that the room goes to them.
+            if turn.is_none() {
+                turn = Some(self.room.turn().await);
+            }
+            let turn = turn.as_mut().expect("it was just taken");
+            if !self.room.make_room(&full, turn).await {
+                return Err(self.full(full));
+            }
+        }
+    }
+
+    /// Has the journal take a batch, if it has room. Takes the receipt once it has.
+    fn try_append(
+        &self,
+        lanes: &[Arc<Lane>],
+        batch: &mut MatchedBatch,
+        level: AckLevel,
+        arrival: &LaneArrival,
+        receipt: &mut Option<BatchReceipt>,
+    ) -> Result<Option<OnDisk>, AppendError> {
+        let mut journal = self.lock();
+        // Once more under the lock: lanes that are told to stop must not get another event.
+        if self.is_stopping() {
+            return Err(AppendError::Closed);
+        }
+        match &mut *journal {
+            Journal::Memory(memory) => {
+                let entries = memory.append_from(batch.events_mut());
+                batch.push(lanes, entries.map_err(AppendError::Full)?, arrival);
+                drop(journal);
+                receipt.take().unwrap_or_default().accepted();
+                Ok(None)
+            }
+            Journal::Disk(disk) => {
+                let (events, bytes) = (batch.events_mut().len() as u64, batch.bytes());
+                let appended = disk.append_from(batch.events_mut())?;
+                let mut receipt = receipt.take().unwrap_or_default();
+                if level == AckLevel::Memory {
+                    receipt.answered(events);
+                }
+                let deliveries = batch.by_lane(lanes, appended.entries);
+                let arrival = arrival.clone();
+                self.commit(deliveries, arrival, bytes, appended.durable, receipt)
+                    .map(Some)
+            }
+        }
+    }
+
+    /// Appends a dead letter again for the one endpoint that failed; `of` is its sequence if it is kept here
+    /// and was taken from its lane.
+    pub(crate) fn append_replay(
+        &self,
+        lane: &Arc<Lane>,
+        of: Option<u64>,
+        event: Event,
+        twin: u64,
+        tracker: &Arc<DeliveryTracker>,
+    ) -> Result<Option<OnDisk>, AcceptError> {
+        let arrival = LaneArrival::Replayed {
+            of,
+            came: Instant::now(),
+            tracker: Arc::clone(tracker),
+        };
+        let mut journal = self.lock();
+        if self.is_stopping() {
+            return Err(AcceptError::Stopping);
+        }
+        match &mut *journal {
+            Journal::Memory(memory) => {
+                let entry = match of {
+                    // It takes the place of the dead letter, which the lane lets go.
+                    Some(_) => memory.exchange(event, twin),
+                    None => {
+                        let lanes = Vec::new();
+                        let appended = memory.append(vec![NewEvent { event, twin, lanes }]);
+                        appended.map_err(|full| self.full(full))?.remove(0)
+                    }
+                };
+                lane.push(&[entry], &arrival);
+                Ok(None)
+            }
+            Journal::Disk(disk) => {
+                let number = lane.number.ok_or(AcceptError::Stopping)?;
+                let bytes = event.size() as u64;
+                let appended = disk.replay(number, of, event, twin);
+                let appended = appended.map_err(|error| self.not_appended(error))?;
+                let deliveries = vec![LaneDeliveries {
+                    lane: Arc::clone(lane),
+                    entries: appended.entries,
+                }];
+                let receipt = BatchReceipt::default();
+                let sent = self.commit(deliveries, arrival, bytes, appended.durable, receipt);
+                sent.map(Some).map_err(|error| self.not_appended(error))
+            }
+        }
+    }
+
+    /// Has deliveries go to their lanes once they are on disk.
+    fn commit(
+        &self,
+        deliveries: Vec<LaneDeliveries>,
+        arrival: LaneArrival,
+        bytes: u64,
+        durable: DurableTicket,
+        receipt: BatchReceipt,
+    ) -> Result<OnDisk, AppendError> {
+        let commits = self.commits.as_ref();
+        let commits = commits.expect("a journal on disk comes with a way to the lanes");
+        let (done, on_disk) = oneshot::channel();
+        let batch = DurableBatch {
+            deliveries,
+            arrival,
+            durable,
+            receipt,
+            unsynced: self.admission.unsynced(bytes),
+            done,
+        };
+        let sent = commits.send(CommitMessage::Batch(Box::new(batch)));
+        sent.map_err(|_| AppendError::Closed)?;
+        Ok(on_disk)
+    }
+
+    fn not_appended(&self, error: AppendError) -> AcceptError {
+        match error {
+            AppendError::Full(full) => self.full(full),
+            AppendError::Backlog(_) => AcceptError::Journal {
+                reason: error.to_string(),
+            },
+            AppendError::TooLarge {
+                bytes, bytes_max, ..
+            } => AcceptError::TooLarge {
+                bytes: bytes as u64,
+                bytes_max: bytes_max as u64,
+            },
+            AppendError::NoRoom(reason) | AppendError::Poisoned(reason) => AcceptError::Journal {
+                reason: reason.to_string(),
+            },
+            AppendError::Closed => AcceptError::Stopping,
+        }
+    }
+
+    /// Says when there is likely to be room: what does not fit, by the rate at which things settle.
+    fn full(&self, full: Full) -> AcceptError {
+        if full.bytes_new > full.bytes_max {
+            return AcceptError::TooLarge {
+                bytes: full.bytes_new,
+                bytes_max: full.bytes_max,
+            };
+        }
+        let lacking = (full.bytes + full.bytes_new - full.bytes_max) as f64;
+        let rate = self.drain.bytes_per_second(&self.room.gauge);
+        // Nothing drained lately: an endpoint may be back any moment.
+        let seconds = if rate > 0.0 { lacking / rate } else { 5.0 };
+        AcceptError::Full {
+            bytes: full.bytes,
+            bytes_max: full.bytes_max,
+            retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0)),
+        }
+    }
+}

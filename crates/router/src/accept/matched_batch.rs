@@ -1,0 +1,135 @@
+//! A batch between its match and its lanes.
+
+use crate::delivery::{BatchBacklog, DeliveryTracker, Lane, LaneArrival};
+use crate::table::LaneIndex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use twinroute_model::event::Event;
+use twinroute_model::twin::TwinKey;
+use twinroute_retry::journal::{Entry, NewEvent};
+
+/// Events of a batch that matched, with their lanes.
+pub(super) struct MatchedBatch {
+    /// Until the journal takes them.
+    events: Vec<NewEvent>,
+    /// Of each event, how many of `lanes` are its own.
+    lane_counts: Vec<usize>,
+    lanes: Vec<LaneIndex>,
+}
+
+/// What one lane is given of a batch.
+#[derive(Debug)]
+pub(super) struct LaneDeliveries {
+    pub(super) lane: Arc<Lane>,
+    /// In the order of their sequences.
+    pub(super) entries: Vec<Entry>,
+}
+
+impl MatchedBatch {
+    pub(super) fn with_capacity(events: usize) -> Self {
+        Self {
+            events: Vec::with_capacity(events),
+            lane_counts: Vec::with_capacity(events),
+            lanes: Vec::with_capacity(events),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lane_counts.is_empty()
+    }
+
+    /// Adds an event for some of the lanes there are.
+    pub(super) fn add(&mut self, event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
+        // Where the journal is in memory no lane has a number, and nothing is allocated here.
+        let number = |lane: &LaneIndex| all[*lane as usize].number;
+        self.lane_counts.push(own.len());
+        self.lanes.extend_from_slice(own);
+        self.events.push(NewEvent {
+            twin: TwinKey::of(&event).stable_hash(),
+            event: event.detached(),
+            lanes: own.iter().filter_map(number).collect(),
+        });
+    }
+
+    /// The events, to be taken by the journal.
+    pub(super) fn events_mut(&mut self) -> &mut Vec<NewEvent> {
+        &mut self.events
+    }
+
+    /// Bytes of the events, until the journal takes them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.events.iter().map(|new| new.event.size() as u64).sum()
+    }
+
+    /// A lane that wants no more events for now, among those that these are for.
+    pub(super) fn refusing<'a>(&self, all: &'a [Arc<Lane>]) -> Option<&'a Arc<Lane>> {
+        let mut lanes = self.lanes.iter().map(|lane| &all[*lane as usize]);
+        lanes.find(|lane| lane.is_refusing())
+    }
+
+    /// Deliveries that these will be, and the bytes of their events together.
+    pub(super) fn deliveries(&self) -> (usize, u64) {
+        let sizes = self.events.iter().map(|new| new.event.size() as u64);
+        let bytes = sizes
+            .zip(&self.lane_counts)
+            .map(|(size, lanes)| size * *lanes as u64);
+        (self.lanes.len(), bytes.sum())
+    }
+
+    /// Whether these have to wait, for what waits in the lanes that they are for.
+    pub(super) fn has_to_wait(&self, all: &[Arc<Lane>]) -> bool {
+        let mut batch = BatchBacklog::default();
+        for lane in &self.lanes {
+            batch.add(all[*lane as usize].backlog());
+        }
+        batch.makes_wait()
+    }
+
+    /// The lanes that these are for.
+    pub(super) fn distinct_lanes<'a>(
+        &self,
+        all: &'a [Arc<Lane>],
+    ) -> impl Iterator<Item = &'a Arc<Lane>> {
+        let distinct: BTreeSet<LaneIndex> = self.lanes.iter().copied().collect();
+        distinct.into_iter().map(|lane| &all[lane as usize])
+    }
+
+    /// Tells what is to be waited for.
+    pub(super) fn expect(&self, all: &[Arc<Lane>], tracker: &DeliveryTracker) {
+        for lane in &self.lanes {
+            tracker.expect(&all[*lane as usize].name, 1);
+        }
+    }
+
+    /// Gives every lane its events.
+    pub(super) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &LaneArrival) {
+        if let [_] = &*entries {
+            for lane in &self.lanes {
+                all[*lane as usize].push(&entries, arrival);
+            }
+            return;
+        }
+        for LaneDeliveries { lane, entries } in self.by_lane(all, entries) {
+            lane.push(&entries, arrival);
+        }
+    }
+
+    /// Sorts the deliveries by lane.
+    pub(super) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> Vec<LaneDeliveries> {
+        let mut sorted: BTreeMap<LaneIndex, Vec<Entry>> = BTreeMap::new();
+        let mut rest = &*self.lanes;
+        for (entry, count) in entries.into_iter().zip(&self.lane_counts) {
+            let (own, others) = rest.split_at(*count);
+            rest = others;
+            for lane in own {
+                let line = sorted.entry(*lane).or_default();
+                line.push(entry.clone());
+            }
+        }
+        let of_lane = |(lane, entries)| LaneDeliveries {
+            lane: Arc::clone(&all[lane as usize]),
+            entries,
+        };
+        sorted.into_iter().map(of_lane).collect()
+    }
+}

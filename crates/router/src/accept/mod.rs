@@ -1,0 +1,27 @@
+//! Accepting events: who may bring them in and when, what they match, the journal, the answer.
+
+mod acceptor;
+mod admission;
+mod answer;
+mod appender;
+mod commit;
+mod drain;
+mod duplicates;
+mod matched_batch;
+mod receipt;
+mod room_maker;
+mod slowdown;
+mod unreadable;
+
+pub(crate) use acceptor::{Acceptor, DELIVERED_DEADLINE};
+pub use admission::{ADMISSION_WAIT_MAX, Admitted};
+pub(crate) use admission::{Admission, give_turns};
+pub use answer::{AcceptError, Accepted, AckLevel};
+pub(crate) use appender::{Appender, OnDisk};
+pub use duplicates::DuplicateWindow;
+pub(crate) use duplicates::Duplicates;
+pub(crate) use room_maker::RoomMaker;
+#[cfg(test)]
+pub(crate) use room_maker::share;
+pub use unreadable::{UnreadableDelivery, UnreadableSettings};
+pub(crate) use unreadable::{UnreadableKeeper, UnreadableLanes, warnings as unreadable_warnings};

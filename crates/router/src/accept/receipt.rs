@@ -1,0 +1,122 @@
+//! What is noted of a batch once it is accepted, whoever still waits for the answer by then.
+
+use super::answer::Accepted;
+use super::duplicates::BatchClaim;
+use crate::table::{CompiledInstance, MatchScratch};
+use metrics::{Counter, counter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Events since the start, for status and metrics.
+#[derive(Debug)]
+pub(crate) struct EventCount {
+    since_start: AtomicU64,
+    total: Counter,
+}
+
+impl EventCount {
+    fn new(total: Counter) -> Self {
+        let since_start = AtomicU64::new(0);
+        Self { since_start, total }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.since_start.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, events: u64) {
+        self.since_start.fetch_add(events, Ordering::Relaxed);
+        self.total.increment(events);
+    }
+}
+
+/// Counts events since the start.
+#[derive(Debug)]
+pub(crate) struct EventTally {
+    /// Events accepted, duplicates not among them.
+    pub(crate) accepted: EventCount,
+    /// Of these, events that matched no route.
+    pub(crate) unmatched: EventCount,
+    /// Repeats of accepted events.
+    pub(crate) duplicates: EventCount,
+    pub(super) refused: EventCount,
+}
+
+impl EventTally {
+    pub(super) fn new() -> Self {
+        Self {
+            accepted: EventCount::new(counter!("twinroute_events_accepted_total")),
+            unmatched: EventCount::new(counter!("twinroute_events_unmatched_total")),
+            duplicates: EventCount::new(counter!("twinroute_events_duplicate_total")),
+            refused: EventCount::new(counter!("twinroute_events_refused_total")),
+        }
+    }
+}
+
+/// What is to be noted of a batch. Dropped without that, the batch was not accepted: nothing is counted,
+/// and its events are no duplicates when they come again. The default is that of a batch that is no producer's.
+#[derive(Debug, Default)]
+pub(super) struct BatchReceipt {
+    /// Where it is counted; nowhere when it is no producer's, or was counted.
+    tally: Option<Arc<EventTally>>,
+    /// Events that are no duplicates.
+    events: u64,
+    unmatched: u64,
+    duplicates: u64,
+    /// Events whose producer was answered before they were as safe as the journal makes them.
+    answered_early: u64,
+    /// Which routes matched.
+    matched: Option<(Arc<CompiledInstance>, MatchScratch)>,
+    claim: Option<BatchClaim>,
+}
+
+impl BatchReceipt {
+    /// Of a producer's batch, as it is to be answered.
+    pub(super) fn new(
+        accepted: &Accepted,
+        tally: Arc<EventTally>,
+        matched: (Arc<CompiledInstance>, MatchScratch),
+        claim: Option<BatchClaim>,
+    ) -> Self {
+        Self {
+            tally: Some(tally),
+            events: (accepted.events - accepted.duplicates) as u64,
+            unmatched: accepted.unmatched as u64,
+            duplicates: accepted.duplicates as u64,
+            answered_early: 0,
+            matched: Some(matched),
+            claim,
+        }
+    }
+
+    /// The producer is answered, about so many events.
+    pub(super) fn answered(&mut self, events: u64) {
+        self.answered_early = events;
+        self.count();
+    }
+
+    /// Events whose producer was answered before they were as safe as the journal makes them.
+    pub(super) fn answered_early(&self) -> u64 {
+        self.answered_early
+    }
+
+    /// The batch is as safe as the journal makes it.
+    pub(super) fn accepted(mut self) {
+        self.count();
+        if let Some(claim) = self.claim {
+            claim.accept();
+        }
+    }
+
+    fn count(&mut self) {
+        let Some(tally) = self.tally.take() else {
+            return;
+        };
+        tally.accepted.add(self.events);
+        tally.unmatched.add(self.unmatched);
+        tally.duplicates.add(self.duplicates);
+        if let Some((compiled, scratch)) = self.matched.take() {
+            compiled.count(&scratch);
+        }
+    }
+}

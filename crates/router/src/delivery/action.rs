@@ -1,0 +1,56 @@
+//! What a lane's state has its loop do, and what comes back of it.
+
+use super::in_flight::InFlightBatch;
+use super::kept_dead_letters::KeptDeadLetter;
+use crate::sink::{EndpointFault, Outcome};
+use crate::user_code::{UserSink, UserStore};
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_retry::journal::{Disk, Unreadable};
+
+/// What the loop is to do next.
+pub(super) enum LaneAction {
+    Send(InFlightBatch),
+    /// Ask this one for its limits: it took the place of the one that was asked.
+    OtherSink(UserSink),
+    Probe(CredentialProbe),
+    DeadLetterUpload(Box<DeadLetterUpload>),
+    /// Wait for an outcome, a wake-up or this moment.
+    Wait(Option<Instant>),
+    End,
+}
+
+/// What came back of it.
+pub(super) enum CompletedAction {
+    /// Nothing for an event that the disk did not give back.
+    Batch(InFlightBatch, Vec<Option<Outcome>>),
+    Probe(CredentialProbe, Result<(), EndpointFault>),
+    DeadLetterUpload(Box<DeadLetterUpload>, UploadOutcome),
+}
+
+/// Whether the destination takes the credential is to be asked.
+pub(super) struct CredentialProbe {
+    pub(super) sink: UserSink,
+    pub(super) deadline: Duration,
+    pub(super) epoch: u64,
+}
+
+/// A dead letter on its way to its store.
+pub(super) struct DeadLetterUpload {
+    pub(super) sequence: u64,
+    pub(super) dead: KeptDeadLetter,
+    pub(super) store: UserStore,
+    /// Where the event is read from, if it is not in memory.
+    pub(super) disk: Option<Disk>,
+    pub(super) instance: InstanceName,
+    pub(super) endpoint: EndpointName,
+    pub(super) epoch: u64,
+}
+
+/// How that went.
+pub(super) enum UploadOutcome {
+    Done,
+    Unreadable(Unreadable),
+    Failed(EndpointFault),
+}

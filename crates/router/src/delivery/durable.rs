@@ -1,0 +1,168 @@
+//! What a lane notes in the journal on disk: which deliveries ended, which wait for another attempt, which
+//! are dead letters.
+//!
+//! Notes of one step are collected and handed over together; they ride along with the journal's next
+//! group. Losing one to a crash costs a duplicate, never an event.
+
+use super::ttl_clock::TtlClock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::event::Event;
+use twinroute_retry::dead_letter::DeadLetter;
+use twinroute_retry::journal::{
+    Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane, Unreadable,
+};
+use twinroute_retry::ledger::{Fate, Ledger};
+
+/// A lane's place in the journal on disk.
+pub(crate) struct LaneJournal {
+    disk: Disk,
+    number: LaneNumber,
+    settled: Vec<(u64, Fate)>,
+}
+
+/// Reads one event back without blocking.
+pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreadable> {
+    let read = spawn_blocking(move || disk.read(&[sequence]).pop());
+    read.await
+        .ok()
+        .flatten()
+        .unwrap_or(Err(Unreadable::Damaged))
+}
+
+/// What a lane begins with.
+pub(crate) struct LaneOrigin {
+    /// Where it notes what becomes of its deliveries; nowhere when the journal is in memory.
+    pub(crate) journal: Option<LaneJournal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What it had counted before.
+    pub(crate) ledger: Ledger,
+    /// What it had noted of itself.
+    pub(crate) state: LaneState,
+    /// What it had not settled before the restart.
+    pub(crate) pending: Vec<PendingDelivery>,
+}
+
+impl LaneOrigin {
+    /// A lane whose deliveries end with the process.
+    pub(crate) fn in_memory(clock: Arc<dyn Clock>, ledger: Ledger) -> Self {
+        Self {
+            journal: None,
+            clock,
+            ledger,
+            state: LaneState::default(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Where its events are read back from.
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        self.journal.as_ref().map(|journal| journal.disk.clone())
+    }
+
+    /// A lane whose deliveries outlive the process.
+    pub(crate) fn durable(
+        disk: Disk,
+        number: LaneNumber,
+        clock: Arc<dyn Clock>,
+        recovered: Option<RecoveredLane>,
+    ) -> Self {
+        let journal = LaneJournal {
+            disk,
+            number,
+            settled: Vec::new(),
+        };
+        let mut origin = Self::in_memory(clock, Ledger::default());
+        origin.journal = Some(journal);
+        if let Some(lane) = recovered {
+            origin.ledger = lane.ledger;
+            origin.state = lane.state;
+            origin.pending = lane.pending;
+        }
+        origin
+    }
+}
+
+impl LaneJournal {
+    pub(crate) fn number(&self) -> LaneNumber {
+        self.number
+    }
+
+    /// To read events back from.
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(super) fn settle(&mut self, sequence: u64, fate: Fate) {
+        self.settled.push((sequence, fate));
+    }
+
+    pub(super) fn attempt(&self, sequence: u64, attempts: u32, due: Timestamp) {
+        self.disk
+            .attempt(self.number, sequence, attempts, Some(due));
+    }
+
+    pub(super) fn dead_letter(&self, sequence: u64, letter: &Arc<DeadLetter>) {
+        self.disk
+            .dead_letter(self.number, sequence, Arc::clone(letter));
+    }
+
+    pub(super) fn state(&self, paused: bool, ttl_clock: &TtlClock, wall: &ClockReading) {
+        let (still, since) = ttl_clock.parts();
+        let still_since = since.map(|since| wall.at(since));
+        let state = LaneState {
+            paused,
+            still,
+            still_since,
+        };
+        self.disk.set_lane_state(self.number, state);
+    }
+
+    /// Hands over what was noted since the last time.
+    pub(super) fn hand_over(&mut self) {
+        if !self.settled.is_empty() {
+            self.disk.settle(self.number, &self.settled);
+            self.settled.clear();
+        }
+    }
+}
+
+impl std::fmt::Debug for LaneJournal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("LaneJournal")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The present moment by both clocks: the wall's, which is stored, and the runtime's, which timers use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClockReading {
+    pub(super) wall: Timestamp,
+    pub(super) now: Instant,
+}
+
+impl ClockReading {
+    /// The wall time of a moment.
+    pub(super) fn at(&self, moment: Instant) -> Timestamp {
+        match moment.checked_duration_since(self.now) {
+            Some(ahead) => self.wall.after(ahead),
+            None => self.before(self.now - moment),
+        }
+    }
+
+    /// The wall time so long ago.
+    pub(super) fn before(&self, ago: Duration) -> Timestamp {
+        let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_unix_millis(self.wall.unix_millis().saturating_sub(millis))
+    }
+
+    /// The moment of a wall time that is still to come; now if it has passed.
+    pub(super) fn moment(&self, wall: Timestamp) -> Instant {
+        self.now + wall.since(self.wall)
+    }
+}

@@ -1,0 +1,115 @@
+//! Why a lane sends nothing although nobody paused it: its endpoint is not ready to be sent to.
+//!
+//! A held lane takes deliveries into its queue within its limits, and nobody's time to live runs. When its
+//! endpoint is ready it goes on with what waits.
+
+use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
+
+/// Why nothing is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HoldReason {
+    /// Events wait in the journal for an endpoint that nothing defines.
+    Undefined,
+    /// The management API says that the endpoint is not in use.
+    State {
+        /// Its state in lower case.
+        word: &'static str,
+        state: ProvisioningState,
+        error: Option<String>,
+    },
+    /// The endpoint's secret is not here.
+    Secret {
+        /// What is missing and where to put it.
+        missing: String,
+    },
+}
+
+impl HoldReason {
+    /// What keeps an endpoint from being sent to, if anything does.
+    pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
+        let state = endpoint.provisioning_state;
+        if let Some((word, state)) = state.and_then(|state| Some((Self::by(state)?, state))) {
+            let error = endpoint.provisioning_error.clone();
+            return Some(Self::State { word, state, error });
+        }
+        match &endpoint.destination {
+            Destination::Waiting(waiting) => Some(Self::Secret {
+                missing: waiting.missing.clone(),
+            }),
+            Destination::EventGrid(_) | Destination::EventHub(_) | Destination::ServiceBus(_) => {
+                None
+            }
+        }
+    }
+
+    /// The word of a provisioning state in which nothing is sent.
+    pub(crate) const fn by(state: ProvisioningState) -> Option<&'static str> {
+        match state {
+            ProvisioningState::Provisioning => Some("provisioning"),
+            ProvisioningState::Updating => Some("updating"),
+            ProvisioningState::Failed => Some("failed"),
+            ProvisioningState::Canceled => Some("canceled"),
+            ProvisioningState::Suspending => Some("suspending"),
+            ProvisioningState::Restoring => Some("restoring"),
+            ProvisioningState::Moving => Some("moving"),
+            ProvisioningState::Disabled => Some("disabled"),
+            ProvisioningState::Succeeded | ProvisioningState::Warning => None,
+            // Those are not there.
+            ProvisioningState::Deleting | ProvisioningState::Deleted => None,
+        }
+    }
+
+    /// The word in `/status`.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Undefined => "undefined",
+            Self::State { word, .. } => word,
+            Self::Secret { .. } => "waiting-for-secret",
+        }
+    }
+
+    /// Why, and what ends it.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Undefined => {
+                "not defined: its events wait for the grace time of removed endpoints and \
+                 are dead letters then; define the endpoint again to have them delivered"
+                    .to_owned()
+            }
+            Self::State { state, error, .. } => {
+                let error = error.as_deref().map(|error| format!(": {error}"));
+                format!(
+                    "its provisioning state is {state:?}{}; its events wait until that is Succeeded",
+                    error.unwrap_or_default()
+                )
+            }
+            Self::Secret { missing } => {
+                format!("a secret is missing: {missing}; its events wait until it is there")
+            }
+        }
+    }
+}
+
+/// Stands in for the sink of a lane that is held; it is never asked to send.
+pub(crate) struct HeldSink;
+
+impl Sink for HeldSink {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_max: 1,
+            bytes_max: 1,
+            in_flight_max: 1,
+        }
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        let fault = EndpointFault {
+            kind: FaultKind::Unsupported,
+            after: None,
+            reason: Reason::new("held", "the endpoint is not ready to be sent to"),
+        };
+        ready(vec![Outcome::Unavailable(fault); batch.len()]).boxed()
+    }
+}

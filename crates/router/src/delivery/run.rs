@@ -1,0 +1,179 @@
+//! The lane's loop: does what the state decides, and nothing of its own.
+
+use super::Lane;
+use super::action::{
+    CompletedAction, CredentialProbe, DeadLetterUpload, LaneAction, UploadOutcome,
+};
+use super::durable::read_one;
+use super::in_flight::InFlightBatch;
+use super::queued_delivery::QueuedDelivery;
+use crate::sink::{EndpointFault, FaultKind, Letter, Reason};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+use twinroute_retry::journal::{HeldEvent, Unreadable};
+
+/// Starts the loop. It ends when the lane was retired and is empty, and tells `ended`.
+pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
+    tokio::spawn(run(lane, ended))
+}
+
+async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
+    let mut running: FuturesUnordered<BoxFuture<'static, CompletedAction>> =
+        FuturesUnordered::new();
+    let mut sink = lane.lock().user_objects().0;
+    loop {
+        // Outside the lock, which everybody who accepts events needs: it is the program's code.
+        let limits = sink.limits();
+        let step = lane.lock().step(&sink, limits, Instant::now());
+        let until = match step {
+            LaneAction::OtherSink(other) => {
+                sink = other;
+                continue;
+            }
+            LaneAction::Send(flight) => {
+                running.push(send(flight).boxed());
+                continue;
+            }
+            LaneAction::Probe(probe) => {
+                running.push(ask(probe).boxed());
+                continue;
+            }
+            LaneAction::DeadLetterUpload(upload) => {
+                running.push(store(upload).boxed());
+                continue;
+            }
+            LaneAction::Wait(until) => until,
+            LaneAction::End => break,
+        };
+        // The step may have let go of the last that waited.
+        lane.settled.notify_waiters();
+        tokio::select! {
+            Some(completed) = running.next() => {
+                let now = Instant::now();
+                match completed {
+                    CompletedAction::Batch(flight, outcomes) => {
+                        // It goes once the lock is free, should it be the last of its sink.
+                        let _sink = flight.sink.clone();
+                        lane.lock().finish(flight, outcomes, now);
+                    }
+                    CompletedAction::Probe(probe, said) => lane.lock().probed(&probe, said, now),
+                    CompletedAction::DeadLetterUpload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
+                }
+                lane.settled.notify_waiters();
+            }
+            () = lane.wake.notified() => {}
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+        }
+    }
+    lane.settled.notify_waiters();
+    ended.notify_one();
+}
+
+/// Sends a batch. No delivery is left without an outcome, whatever the sink does.
+async fn send(mut flight: InFlightBatch) -> CompletedAction {
+    let some_absent = read_back(&mut flight).await;
+    let deliveries = flight.deliveries();
+    if deliveries.is_empty() {
+        let outcomes = vec![None; flight.batch.len()];
+        return CompletedAction::Batch(flight, outcomes);
+    }
+    let outcomes = flight.sink.send(&deliveries, flight.deadline).await;
+    let outcomes = if some_absent {
+        let mut sent = outcomes.into_iter();
+        let of = |waiting: &QueuedDelivery| waiting.event.as_ref().and_then(|_| sent.next());
+        flight.batch.iter().map(of).collect()
+    } else {
+        outcomes.into_iter().map(Some).collect()
+    };
+    CompletedAction::Batch(flight, outcomes)
+}
+
+/// Asks a destination whether it takes the credential.
+async fn ask(probe: CredentialProbe) -> CompletedAction {
+    let said = probe.sink.probe(probe.deadline).await;
+    CompletedAction::Probe(probe, said)
+}
+
+/// Reads the events that are on disk only; true when some are not given back.
+async fn read_back(flight: &mut InFlightBatch) -> bool {
+    let absent = flight
+        .batch
+        .iter()
+        .filter(|waiting| waiting.event.is_none());
+    let sequences: Vec<u64> = absent.map(|waiting| waiting.sequence).collect();
+    if sequences.is_empty() {
+        return false;
+    }
+    let Some(disk) = flight.disk.clone() else {
+        return true;
+    };
+    let reading = spawn_blocking(move || {
+        let events = disk.read(&sequences).into_iter();
+        let held = events.map(|event| event.ok().map(HeldEvent::read_back));
+        held.collect::<Vec<Option<HeldEvent>>>()
+    });
+    let mut events = reading.await.unwrap_or_default().into_iter();
+    flight.note_read(Instant::now());
+    let mut some_absent = false;
+    for waiting in flight
+        .batch
+        .iter_mut()
+        .filter(|waiting| waiting.event.is_none())
+    {
+        waiting.event = events.next().flatten();
+        some_absent |= waiting.event.is_none();
+    }
+    some_absent
+}
+
+fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
+    EndpointFault {
+        kind: FaultKind::Unreachable,
+        after: None,
+        reason: Reason::new(code, detail),
+    }
+}
+
+/// Writes a dead letter to its store, once the journal knows that it is one: then its name is fixed.
+async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
+    if let Some(disk) = &upload.disk
+        && let Err(error) = disk.flush().await
+    {
+        let fault = unreachable("journal", &error.to_string());
+        return CompletedAction::DeadLetterUpload(upload, UploadOutcome::Failed(fault));
+    }
+    let event = match (&upload.dead.event, upload.disk.clone()) {
+        (Some(held), _) => Arc::clone(held.event()),
+        (None, Some(disk)) => match read_one(disk, upload.sequence).await {
+            Ok(event) => Arc::new(event),
+            Err(reason) => {
+                return CompletedAction::DeadLetterUpload(
+                    upload,
+                    UploadOutcome::Unreadable(reason),
+                );
+            }
+        },
+        (None, None) => {
+            return CompletedAction::DeadLetterUpload(
+                upload,
+                UploadOutcome::Unreadable(Unreadable::Settled),
+            );
+        }
+    };
+    let letter = Letter {
+        instance: &upload.instance,
+        endpoint: &upload.endpoint,
+        event: &event,
+        dead: &upload.dead.about,
+        accepted_at: upload.dead.accepted_at,
+    };
+    let stored = match upload.store.put(letter).await {
+        Ok(()) => UploadOutcome::Done,
+        Err(fault) => UploadOutcome::Failed(fault),
+    };
+    CompletedAction::DeadLetterUpload(upload, stored)
+}

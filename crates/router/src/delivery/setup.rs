@@ -1,0 +1,29 @@
+//! What a lane is made of.
+
+use super::hold::HoldReason;
+use crate::user_code::{UserSink, UserStore};
+use std::sync::Arc;
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_model::settings::EndpointSettings;
+
+/// The endpoint of an instance that a lane serves.
+pub(crate) type LaneKey = (InstanceName, EndpointName);
+
+/// What a lane is made of and may be given again while it runs.
+pub(crate) struct LaneSetup {
+    pub(crate) endpoint_type: &'static str,
+    pub(crate) sink: UserSink,
+    /// Where dead letters go; they stay here when there is none.
+    pub(crate) store: Option<UserStore>,
+    pub(crate) settings: Arc<EndpointSettings>,
+    /// Why nothing is sent, if that is so.
+    pub(crate) hold: Option<HoldReason>,
+}
+
+impl std::fmt::Debug for LaneSetup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("LaneSetup");
+        shown.field("endpoint_type", &self.endpoint_type);
+        shown.finish_non_exhaustive()
+    }
+}

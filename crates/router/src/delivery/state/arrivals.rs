@@ -1,0 +1,133 @@
+//! Deliveries that come to a lane: from the journal, from a replay, from before a restart.
+
+use super::LaneCore;
+use crate::delivery::arrival::LaneArrival;
+use crate::delivery::kept_dead_letters::KeptDeadLetter;
+use crate::delivery::queued_delivery::QueuedDelivery;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_retry::journal::{Entry, PendingDelivery};
+use twinroute_retry::ledger::Fate;
+use twinroute_retry::schedule;
+
+/// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
+/// waits behind them is read back.
+const LANE_MEMORY_MAX: usize = 4 << 20;
+
+impl LaneCore {
+    /// Queues what was not settled before a restart; its matches are counted already.
+    pub(in crate::delivery) fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
+        let wall = self.wall(now);
+        for delivery in pending {
+            if let Some(about) = delivery.dead.clone() {
+                self.restore_dead_letter(&delivery, about);
+                continue;
+            }
+            let waiting = QueuedDelivery {
+                sequence: delivery.sequence,
+                twin: delivery.twin,
+                bytes: delivery.bytes,
+                attempts: delivery.attempts,
+                came: now,
+                age_then: delivery.age,
+                ttl_stopped_then: Duration::ZERO,
+                event: None,
+            };
+            match delivery.due {
+                // The clock may have been set since: at worst it waits once more.
+                Some(due) => {
+                    let most =
+                        now + schedule::event_delay_max(&self.setup.settings, waiting.attempts);
+                    self.queue
+                        .restore_retrying(waiting, wall.moment(due).min(most));
+                }
+                None => self.enqueue(waiting, now),
+            }
+        }
+        self.hand_over();
+        self.note_hold();
+        self.update_ttl_clock(now);
+    }
+
+    fn restore_dead_letter(&mut self, delivery: &PendingDelivery, about: Arc<DeadLetter>) {
+        let dead = KeptDeadLetter {
+            about,
+            accepted_at: delivery.accepted_at,
+            twin: delivery.twin,
+            bytes: delivery.bytes,
+            event: None,
+            busy: false,
+            unstorable: false,
+        };
+        self.dead.insert(delivery.sequence, dead);
+    }
+
+    /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
+    /// to hear of it.
+    pub(in crate::delivery) fn offer(&mut self, entry: &Entry, arrival: &LaneArrival) -> bool {
+        match arrival {
+            LaneArrival::Matched { .. } => {
+                self.ledger.matched += 1;
+                self.counters.get().matched.increment(1);
+            }
+            LaneArrival::Replayed { of, .. } => self.note_replayed(*of),
+        }
+        if let Some(tracker) = arrival.tracker() {
+            self.trackers.add(entry.sequence, tracker);
+        }
+        let now = arrival.came();
+        let mut waiting = QueuedDelivery {
+            sequence: entry.sequence,
+            twin: entry.twin,
+            bytes: u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX),
+            attempts: 0,
+            came: now,
+            age_then: Duration::ZERO,
+            ttl_stopped_then: self.ttl_clock.total(now),
+            event: None,
+        };
+        if self.keeps_event(waiting.bytes) {
+            waiting.event = Some(entry.event.clone());
+        }
+        if self.ended {
+            self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now);
+            self.hand_over();
+            return false;
+        }
+        let had_none = self.queue.oldest_sendable().is_none();
+        let room = self.room_to_fill();
+        let filled = self.queue.fills(room);
+        self.enqueue(waiting, now);
+        had_none || (!filled && self.queue.fills(room))
+    }
+
+    /// Whether an event stays in memory although it is on disk.
+    fn keeps_event(&self, bytes: u32) -> bool {
+        let held_back = self.health.fault.is_some() || self.paused || self.setup.hold.is_some();
+        let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
+        match &self.journal {
+            None => true,
+            Some(journal) => room && !held_back && journal.disk().has_memory(),
+        }
+    }
+
+    fn enqueue(&mut self, waiting: QueuedDelivery, now: Instant) {
+        self.queue.push(waiting);
+        self.limit_queue(now);
+        self.note_fullness(now);
+    }
+
+    /// A replay takes the place of a dead letter, which may have been one of those here. The journal
+    /// has noted both already.
+    fn note_replayed(&mut self, of: Option<u64>) {
+        self.ledger.replayed += 1;
+        self.counters.get().replayed.increment(1);
+        if let Some(of) = of
+            && self.dead.remove(of).is_some()
+        {
+            self.ledger.settle(Fate::Replayed);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Deliveries that cannot be made: they become dead letters, or are discarded where the settings say so.
+
+use super::LaneCore;
+use crate::delivery::hold::HoldReason;
+use crate::delivery::kept_dead_letters::KeptDeadLetter;
+use crate::delivery::queued_delivery::QueuedDelivery;
+use crate::delivery::tracker::DeliveryEnd;
+use std::sync::Arc;
+use tokio::time::Instant;
+use twinroute_model::settings::WhenFull;
+use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_retry::ledger::Discard;
+
+impl LaneCore {
+    /// Makes a dead letter of a delivery. `last` is its last outcome, if it was just tried.
+    pub(super) fn make_dead_letter(
+        &mut self,
+        waiting: QueuedDelivery,
+        reason: DeadLetterReason,
+        last: Option<&str>,
+        now: Instant,
+    ) {
+        let wall = self.wall(now);
+        let held = self.setup.hold.as_ref().map(HoldReason::why);
+        let known = match (last, &held) {
+            (Some(outcome), _) => outcome,
+            // What held it back is the best there is to tell.
+            (None, Some(why)) => why,
+            (None, None) if waiting.attempts > 0 || self.health.fault.is_some() => {
+                &self.health.last_error
+            }
+            (None, None) => "",
+        };
+        let about = Arc::new(DeadLetter {
+            reason,
+            attempts: waiting.attempts,
+            died_at: wall.wall,
+            last_attempt_at: last.map(|_| wall.wall),
+            outcome: DeadLetter::outcome(known),
+        });
+        if let Some(journal) = &self.journal {
+            journal.dead_letter(waiting.sequence, &about);
+        }
+        self.counters.get().deaths[reason as usize].increment(1);
+        self.tell(waiting.sequence, DeliveryEnd::DeadLettered);
+        let dead = KeptDeadLetter {
+            about,
+            accepted_at: wall.before(waiting.age(now)),
+            twin: waiting.twin,
+            bytes: waiting.bytes,
+            event: waiting.event.filter(|_| self.journal.is_none()),
+            busy: false,
+            unstorable: false,
+        };
+        self.dead.insert(waiting.sequence, dead);
+        self.limit_dead_letters();
+    }
+
+    /// Discards the oldest dead letters where a limit was set for them.
+    fn limit_dead_letters(&mut self) {
+        let most = self.setup.settings.dead_letter_bytes_max.as_u64();
+        self.log_dead_limit(most);
+        while most > 0 && self.dead.bytes() > most {
+            let Some(oldest) = self.dead.remove_oldest() else {
+                return;
+            };
+            self.discard(oldest.sequence, Discard::Overflow);
+        }
+    }
+
+    /// Logs once that dead letters leave at their limit, and again after there was room in between.
+    fn log_dead_limit(&mut self, most: u64) {
+        let bytes = self.dead.bytes();
+        if self.dead_overflowing {
+            self.dead_overflowing = bytes > most / 2;
+        } else if most > 0 && bytes > most {
+            self.dead_overflowing = true;
+            tracing::error!(
+                endpoint = self.label,
+                bytes,
+                bytes_max = most,
+                "the dead letters kept here are at their limit: the oldest are discarded from here on; replay, \
+                 export or purge them, or raise the limit"
+            );
+        }
+    }
+
+    /// The oldest has to leave.
+    pub(super) fn overflow(&mut self, oldest: QueuedDelivery, now: Instant) {
+        self.note_overflow(&oldest);
+        match self.setup.settings.when_full {
+            WhenFull::DiscardOldest => self.discard(oldest.sequence, Discard::Overflow),
+            WhenFull::DeadLetterOldest | WhenFull::Refuse => {
+                self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
+            }
+        }
+    }
+
+    /// Says once that a lane lets events go, and once more when it has stopped to.
+    fn note_overflow(&mut self, oldest: &QueuedDelivery) {
+        if self.overflowing {
+            return;
+        }
+        self.overflowing = true;
+        tracing::error!(
+            endpoint = self.label,
+            sequence = oldest.sequence,
+            queue_bytes = self.queue.bytes(),
+            queue_events = self.queue.queued(),
+            policy = self.setup.settings.when_full.as_str(),
+            "the endpoint's queue is full: its oldest events leave it until there is room; \
+             mend the endpoint, or raise queue_bytes_max, queue_events_max or queue_age_max"
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! A lane's state: pure but for logs and counters. Its parts stand in the files beside this folder, what it decides
+//! in those of it.
+
+mod arrivals;
+mod control;
+mod dead_letters;
+mod health;
+mod limits;
+mod next;
+mod outcomes;
+mod retirement;
+mod room;
+mod show;
+mod uploads;
+
+pub use control::Purged;
+pub(super) use show::ProgramReports;
+
+use super::concurrency::AdaptiveConcurrency;
+use super::counters::LaneCounters;
+use super::durable::{ClockReading, LaneJournal, LaneOrigin};
+use super::in_flight::BatchesInFlight;
+use super::kept_dead_letters::KeptDeadLetters;
+use super::log_throttle::LogThrottle;
+use super::queue::LaneQueue;
+use super::setup::LaneSetup;
+use super::target_health::TargetHealth;
+use super::ttl_clock::TtlClock;
+use crate::credential_refresh::RefreshTrigger;
+use crate::delivery::latency::LatencyHistogram;
+use crate::delivery::tracker::{DeliveryEnd, DeliveryTrackers};
+use crate::sink::BatchLimits;
+use crate::user_code::{UserSink, UserStore};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_model::clock::Clock;
+use twinroute_model::name::{EndpointName, InstanceName};
+use twinroute_retry::journal::LaneNumber;
+use twinroute_retry::ledger::{Discard, Fate, Ledger};
+
+/// A lane that is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneRetirement {
+    /// It stays at least until then.
+    pub(super) not_before: Instant,
+    /// What is not settled by then is discarded.
+    pub(super) deadline: Instant,
+    /// Why.
+    pub(super) reason: Discard,
+}
+
+/// What holds until a sink was asked: no batch is full.
+const UNKNOWN_LIMITS: BatchLimits = BatchLimits {
+    events_max: usize::MAX,
+    bytes_max: usize::MAX,
+    in_flight_max: 1,
+};
+
+pub(super) struct LaneCore {
+    instance: InstanceName,
+    name: EndpointName,
+    label: String,
+    setup: LaneSetup,
+    /// What its sink said last.
+    limits: BatchLimits,
+    queue: LaneQueue,
+    ledger: Ledger,
+    /// How its endpoint is.
+    health: TargetHealth,
+    /// Counts changes of the sink and of its health; a batch sent before one tells nothing about it.
+    epoch: u64,
+    in_flight: BatchesInFlight,
+    concurrency: AdaptiveConcurrency,
+    latency: LatencyHistogram,
+    retired: Option<LaneRetirement>,
+    ended: bool,
+    /// The router was dropped.
+    abandoned: bool,
+    overflowing: bool,
+    /// Events that had their last attempt, as they are logged.
+    deaths: LogThrottle,
+    /// Events that had their last attempt since one was delivered.
+    dead_lettered_in_a_row: u64,
+    /// Deliveries that were discarded to make room, as they are logged.
+    evictions: LogThrottle,
+    paused: bool,
+    ttl_clock: TtlClock,
+    dead: KeptDeadLetters,
+    /// Whether dead letters leave at their limit, and that was logged.
+    dead_overflowing: bool,
+    /// How its dead-letter store is.
+    store_health: TargetHealth,
+    /// Who waits for which deliveries.
+    trackers: DeliveryTrackers,
+    /// Whether new events are to be refused; read without the lock.
+    refusing: Arc<AtomicBool>,
+    chance: fastrand::Rng,
+    counters: LaneCounters,
+    journal: Option<LaneJournal>,
+    clock: Arc<dyn Clock>,
+    /// Where it tells that its credential is refused.
+    refresh_trigger: RefreshTrigger,
+}
+
+impl std::fmt::Debug for LaneCore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("LaneCore");
+        shown
+            .field("label", &self.label)
+            .field("ledger", &self.ledger);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl LaneCore {
+    /// A lane that has nothing yet. What was not settled before a restart is given to [`Self::restore`].
+    pub(super) fn new(
+        instance: &InstanceName,
+        name: &EndpointName,
+        setup: LaneSetup,
+        origin: LaneOrigin,
+        now: Instant,
+        refusing: Arc<AtomicBool>,
+        refresh_trigger: RefreshTrigger,
+    ) -> Self {
+        let since = origin.state.still_since;
+        let state = Self {
+            counters: LaneCounters::new(instance, name),
+            instance: instance.clone(),
+            name: name.clone(),
+            label: format!("{instance}/{name}"),
+            queue: LaneQueue::new(setup.settings.ordering),
+            setup,
+            limits: UNKNOWN_LIMITS,
+            ledger: origin.ledger,
+            journal: origin.journal,
+            clock: origin.clock,
+            health: TargetHealth::default(),
+            epoch: 0,
+            in_flight: BatchesInFlight::default(),
+            concurrency: AdaptiveConcurrency::new(),
+            latency: LatencyHistogram::default(),
+            retired: None,
+            ended: false,
+            abandoned: false,
+            overflowing: false,
+            deaths: LogThrottle::default(),
+            dead_lettered_in_a_row: 0,
+            evictions: LogThrottle::default(),
+            paused: origin.state.paused,
+            ttl_clock: TtlClock::restored(origin.state.still, since.map(|_| now)),
+            dead: KeptDeadLetters::default(),
+            dead_overflowing: false,
+            store_health: TargetHealth::default(),
+            trackers: DeliveryTrackers::default(),
+            refusing,
+            refresh_trigger,
+            chance: fastrand::Rng::new(),
+        };
+        state.counters.go_on(&state.ledger);
+        state
+    }
+
+    /// Its sink and its dead-letter store, for their code to be called without the lock.
+    pub(super) fn user_objects(&self) -> (UserSink, Option<UserStore>) {
+        (self.setup.sink.clone(), self.setup.store.clone())
+    }
+
+    /// Tells the journal what was settled since the last time.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.hand_over();
+        }
+    }
+
+    pub(super) fn number(&self) -> Option<LaneNumber> {
+        self.journal.as_ref().map(LaneJournal::number)
+    }
+
+    /// Both clocks.
+    fn wall(&self, now: Instant) -> ClockReading {
+        let wall = self.clock.now();
+        ClockReading { wall, now }
+    }
+
+    fn settle(&mut self, sequence: u64, fate: Fate) {
+        if let Some(journal) = &mut self.journal {
+            journal.settle(sequence, fate);
+        }
+        self.ledger.settle(fate);
+    }
+
+    /// Discards a delivery.
+    fn discard(&mut self, sequence: u64, reason: Discard) {
+        self.settle(sequence, Fate::Discarded(reason));
+        self.counters.get().discarded[reason as usize].increment(1);
+        self.tell(sequence, DeliveryEnd::Discarded);
+    }
+
+    /// Tells whoever waits for a delivery how it ended.
+    fn tell(&mut self, sequence: u64, end: DeliveryEnd) {
+        self.trackers.end(sequence, &self.name, end);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.in_flight.is_empty() && self.queue.is_empty()
+    }
+
+    /// Batches that may be unanswered at most.
+    fn in_flight_cap(&self) -> usize {
+        let most = self.setup.settings.batches_in_flight_max;
+        self.limits.in_flight_max.clamp(1, most)
+    }
+
+    /// The sink keeps its own time; this is for one that does not.
+    fn send_time_max(&self) -> Duration {
+        self.setup.settings.attempt_timeout * 4 + Duration::from_secs(10)
+    }
+}

@@ -1,0 +1,92 @@
+//! What a lane does next.
+
+use super::LaneCore;
+use super::health::BeforeSending;
+use crate::delivery::action::LaneAction;
+use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::queued_delivery::QueuedDelivery;
+use crate::sink::{BatchLimits, EndpointFault};
+use crate::user_code::UserSink;
+use tokio::time::Instant;
+
+impl LaneCore {
+    /// Decides what to do now; `limits` are those of `sink`, just asked for.
+    pub(in crate::delivery) fn step(
+        &mut self,
+        sink: &UserSink,
+        limits: Result<BatchLimits, EndpointFault>,
+        now: Instant,
+    ) -> LaneAction {
+        if self.abandoned {
+            return LaneAction::End;
+        }
+        if !self.setup.sink.is(sink) {
+            return LaneAction::OtherSink(self.setup.sink.clone());
+        }
+        match limits {
+            Ok(limits) => self.limits = limits,
+            Err(fault) => self.failed_unasked(&fault, now),
+        }
+        self.decide(now)
+    }
+
+    fn decide(&mut self, now: Instant) -> LaneAction {
+        if let Some(end) = self.ending(now) {
+            return end;
+        }
+        let expiry = self.limit_age(now);
+        self.limit_queue(now);
+        if let Some(upload) = self.next_upload(now) {
+            return LaneAction::DeadLetterUpload(Box::new(upload));
+        }
+        let others = earliest([self.retire_at(now), expiry, self.upload_at(now)]);
+        if self.paused || self.setup.hold.is_some() {
+            return LaneAction::Wait(others);
+        }
+        let backing_off = self.health.fault.as_ref().map(|fault| fault.until);
+        if self.in_flight.len() >= self.in_flight_max() {
+            return LaneAction::Wait(others);
+        }
+        if let Some(until) = backing_off.filter(|until| *until > now) {
+            return LaneAction::Wait(earliest([Some(until), others]));
+        }
+        let room = self.room();
+        let due = self.queue.next_due();
+        let oldest = self.queue.oldest_sendable();
+        let lingering = oldest.map(|oldest| oldest + self.setup.settings.linger);
+        let go = due.is_some_and(|due| due <= now)
+            || lingering.is_some_and(|end| end <= now || self.queue.fills(self.room_to_fill()));
+        if go {
+            match self.before_sending() {
+                BeforeSending::Probe(probe) => return LaneAction::Probe(probe),
+                BeforeSending::Wait => return LaneAction::Wait(others),
+                BeforeSending::Nothing => {}
+            }
+            let batch = self.queue.take(room, now);
+            if !batch.is_empty() {
+                return LaneAction::Send(self.launch(batch, now));
+            }
+        }
+        // A due delivery whose twin is in flight waits for that outcome, not for a moment.
+        let due = due.filter(|due| *due > now);
+        let lingering = lingering.filter(|end| *end > now);
+        LaneAction::Wait(earliest([due, lingering, others]))
+    }
+
+    fn launch(&mut self, batch: Vec<QueuedDelivery>, now: Instant) -> InFlightBatch {
+        InFlightBatch {
+            id: self.in_flight.begin(&batch, now),
+            sink: self.setup.sink.clone(),
+            batch,
+            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
+            deadline: self.send_time_max(),
+            begun: now,
+            in_flight_then: self.in_flight.len(),
+            epoch: self.epoch,
+        }
+    }
+}
+
+fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {
+    moments.into_iter().flatten().min()
+}

@@ -1,0 +1,201 @@
+//! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
+
+use super::LaneCore;
+use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::queue::DeliveryFate;
+use crate::delivery::queued_delivery::QueuedDelivery;
+use crate::delivery::tracker::DeliveryEnd;
+use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
+use std::time::Duration;
+use tokio::time::Instant;
+use twinroute_model::settings::Answer;
+use twinroute_retry::dead_letter::Reason as DeadLetterReason;
+use twinroute_retry::ledger::Fate;
+use twinroute_retry::schedule;
+
+impl LaneCore {
+    /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
+    /// back: that is tried again too, and never discarded, since the disk may work again.
+    pub(in crate::delivery) fn finish(
+        &mut self,
+        flight: InFlightBatch,
+        outcomes: Vec<Option<Outcome>>,
+        now: Instant,
+    ) {
+        self.in_flight.end(&flight);
+        let mut fates = Vec::with_capacity(flight.batch.len());
+        let mut fault = None;
+        let mut answered = false;
+        let mut exhausted = ExhaustedDeliveries::default();
+        let mut delivered = 0;
+        let mut outcomes = outcomes.into_iter();
+        for waiting in flight.batch {
+            let twin = waiting.twin;
+            let outcome = outcomes.next();
+            let outcome = outcome.expect("there is one for each delivery");
+            let fate = match outcome.map(|outcome| self.answer(outcome)) {
+                None => {
+                    let reason =
+                        Reason::new("unreadable", "the journal's disk does not give it back");
+                    self.failed_alone(waiting, None, reason, now, &mut exhausted)
+                }
+                Some(Outcome::Delivered) => {
+                    answered = true;
+                    delivered += 1;
+                    self.settle(waiting.sequence, Fate::Delivered);
+                    self.tell(waiting.sequence, DeliveryEnd::Delivered);
+                    self.latency.record(waiting.age(now));
+                    DeliveryFate::Settled
+                }
+                Some(Outcome::Reject(reason)) => {
+                    answered = true;
+                    exhausted.add(waiting, DeadLetterReason::Rejected, reason);
+                    DeliveryFate::Settled
+                }
+                Some(Outcome::Retry { after, reason }) => {
+                    answered = true;
+                    self.failed_alone(waiting, after, reason, now, &mut exhausted)
+                }
+                Some(Outcome::Unavailable(endpoint_fault)) => {
+                    fault.get_or_insert(endpoint_fault);
+                    DeliveryFate::Returned(waiting)
+                }
+            };
+            fates.push((twin, fate));
+        }
+        self.counters.get().delivered.increment(delivered);
+        if delivered > 0 {
+            self.dead_lettered_in_a_row = 0;
+        }
+        self.queue.resolve(fates, now);
+        self.dead_letter_exhausted(exhausted, now);
+        self.hand_over();
+        let cap = self.in_flight_cap();
+        match &fault {
+            None => (self.concurrency).answered(now - flight.begun, flight.in_flight_then, cap),
+            Some(fault) if slows_down(fault.kind) => self.concurrency.overloaded(cap),
+            Some(_) => {}
+        }
+        if flight.epoch == self.epoch {
+            match fault {
+                Some(fault) => self.back_off(&fault, now),
+                None if answered => self.recover(now),
+                None => {}
+            }
+            self.update_ttl_clock(now);
+        }
+        self.note_fullness(now);
+    }
+
+    /// What a sink said, as this endpoint's settings see it.
+    fn answer(&self, outcome: Outcome) -> Outcome {
+        if self.setup.settings.answers.is_empty() {
+            return outcome;
+        }
+        let (after, reason) = match &outcome {
+            Outcome::Delivered => return outcome,
+            Outcome::Retry { after, reason } => (*after, reason),
+            Outcome::Reject(reason) => (None, reason),
+            Outcome::Unavailable(fault) => (fault.after, &fault.reason),
+        };
+        let Some(answer) = self.setup.settings.answers.get(&*reason.code) else {
+            return outcome;
+        };
+        let reason = reason.clone();
+        match answer {
+            Answer::Retry => Outcome::Retry { after, reason },
+            Answer::Reject => Outcome::Reject(reason),
+            Answer::Unavailable => Outcome::Unavailable(EndpointFault {
+                kind: match &outcome {
+                    Outcome::Unavailable(fault) => fault.kind,
+                    _ => FaultKind::Unreachable,
+                },
+                after,
+                reason,
+            }),
+        }
+    }
+
+    /// An event failed alone: it waits for its next attempt, or has had its last.
+    fn failed_alone(
+        &mut self,
+        waiting: QueuedDelivery,
+        after: Option<Duration>,
+        reason: Reason,
+        now: Instant,
+        exhausted: &mut ExhaustedDeliveries,
+    ) -> DeliveryFate {
+        self.health.last_error = reason.to_string();
+        let attempts = waiting.attempts + 1;
+        let settings = &self.setup.settings;
+        let stopped = self
+            .ttl_clock
+            .total(now)
+            .saturating_sub(waiting.ttl_stopped_then);
+        let lived = waiting.age(now).saturating_sub(stopped);
+        let spent = if attempts >= settings.attempts_max {
+            Some(DeadLetterReason::Exhausted)
+        } else if lived >= settings.time_to_live {
+            Some(DeadLetterReason::Expired)
+        } else {
+            None
+        };
+        if let Some(death) = spent {
+            exhausted.add(waiting, death, reason);
+            return DeliveryFate::Settled;
+        }
+        let delay = schedule::event_delay(settings, attempts, after, self.chance.f64());
+        if let Some(journal) = &self.journal {
+            journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
+        }
+        tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
+            attempts, reason = %reason, ?delay, "an event failed alone and waits");
+        let retrying = QueuedDelivery {
+            attempts,
+            ..waiting
+        };
+        DeliveryFate::Retrying(retrying, now + delay)
+    }
+
+    /// Makes dead letters of those that had their last attempt.
+    fn dead_letter_exhausted(&mut self, exhausted: ExhaustedDeliveries, now: Instant) {
+        let Some((_, death, reason)) = exhausted.0.first() else {
+            return;
+        };
+        self.health.last_error = reason.to_string();
+        let count = exhausted.0.len() as u64;
+        self.dead_lettered_in_a_row += count;
+        if let Some(count) = self.deaths.add(count, now) {
+            tracing::error!(
+                endpoint = self.label, count, why = death.as_str(),
+                reason = %reason, "events became dead letters"
+            );
+        }
+        for (waiting, death, reason) in exhausted.0 {
+            let attempts = waiting.attempts + 1;
+            let waiting = QueuedDelivery {
+                attempts,
+                ..waiting
+            };
+            self.make_dead_letter(waiting, death, Some(&reason.to_string()), now);
+        }
+    }
+}
+
+/// Whether a fault says that there was too much at a time.
+const fn slows_down(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Unreachable | FaultKind::Throttled => true,
+        FaultKind::Unauthorized | FaultKind::Gone | FaultKind::Unsupported => false,
+    }
+}
+
+/// Deliveries of one batch that had their last attempt.
+#[derive(Default)]
+struct ExhaustedDeliveries(Vec<(QueuedDelivery, DeadLetterReason, Reason)>);
+
+impl ExhaustedDeliveries {
+    fn add(&mut self, waiting: QueuedDelivery, death: DeadLetterReason, reason: Reason) {
+        self.0.push((waiting, death, reason));
+    }
+}

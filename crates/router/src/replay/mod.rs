@@ -1,0 +1,153 @@
+//! Replays: dead letters go back into the lanes of the endpoints that failed, as new deliveries.
+//!
+//! A replay takes its time: it keeps to a rate, has few deliveries open, waits for its endpoint and stops
+//! when the failure persists. What it has done is noted, so that it goes on after a restart.
+
+mod job;
+mod run;
+
+pub use job::{ReplayRequest, ReplayState, ReplayStatus};
+
+use crate::accept::Appender;
+use crate::dead_letters::{DeadLetterQuery, lanes_of};
+use crate::table::LiveTable;
+use job::ReplayJob;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use twinroute_retry::replay::Notes;
+
+/// Replays that are remembered after they have ended.
+const ENDED_MAX: usize = 32;
+
+/// Replays that may run at a time.
+const RUNNING_MAX: usize = 8;
+
+/// Why a replay was not begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// The request cannot be understood.
+    #[error("{0}")]
+    Request(String),
+    /// There is no such endpoint.
+    #[error("endpoint {0}: there is none of this name")]
+    UnknownEndpoint(String),
+    /// Enough are under way.
+    #[error("{RUNNING_MAX} replays are under way; wait for one, or cancel it")]
+    TooMany,
+    /// It could not be noted.
+    #[error("the replay cannot be noted on disk: {0}")]
+    Note(String),
+}
+
+/// The replays of a router.
+pub(crate) struct ReplayJobs {
+    live: Arc<LiveTable>,
+    appender: Arc<Appender>,
+    jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
+    notes: Option<Notes>,
+}
+
+impl ReplayJobs {
+    /// None yet; what is noted goes on with [`Self::resume`].
+    pub(crate) fn new(live: Arc<LiveTable>, appender: Arc<Appender>, notes: Option<Notes>) -> Self {
+        Self {
+            live,
+            appender,
+            jobs: Mutex::default(),
+            notes,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ReplayJob>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how far those are that are under way, for the next start.
+    pub(crate) async fn note_all(&self) {
+        let running: Vec<_> = self.lock().values().cloned().collect();
+        for job in running.iter().filter(|job| job.is_running()) {
+            if let Err(error) = job.note().await {
+                tracing::warn!(%error, replay = job.number, "the note of a replay is old");
+            }
+        }
+    }
+
+    /// Ends what runs; their notes stay, so that they go on after the next start.
+    pub(crate) fn abort_all(&self) {
+        self.lock().values().for_each(|job| job.abort());
+    }
+
+    /// Adds a job under a new number, unless there are enough.
+    fn add(&self, request: ReplayRequest) -> Result<Arc<ReplayJob>, ReplayError> {
+        let mut jobs = self.lock();
+        let running = jobs.values().filter(|job| job.is_running()).count();
+        if running >= RUNNING_MAX {
+            return Err(ReplayError::TooMany);
+        }
+        let number = jobs.keys().next_back().map_or(1, |last| last + 1);
+        let job = Arc::new(ReplayJob::new(number, request, self.notes.clone()));
+        jobs.insert(number, Arc::clone(&job));
+        let ended = jobs.values().filter(|job| !job.is_running());
+        let ended: Vec<u64> = ended.map(|job| job.number).collect();
+        let surplus = ended.len().saturating_sub(ENDED_MAX);
+        for number in &ended[..surplus] {
+            jobs.remove(number);
+        }
+        Ok(job)
+    }
+
+    /// As [`Router::replay`](crate::Router::replay).
+    pub(crate) async fn begin(&self, request: ReplayRequest) -> Result<ReplayStatus, ReplayError> {
+        let query = request.check().map_err(ReplayError::Request)?;
+        if let Some(endpoint) = &query.endpoint
+            && lanes_of(self.live.lanes(), &query, None).is_empty()
+        {
+            let instance = query.instance.as_ref().map(|name| format!("{name}/"));
+            let name = format!("{}{endpoint}", instance.unwrap_or_default());
+            return Err(ReplayError::UnknownEndpoint(name));
+        }
+        let job = self.add(request)?;
+        if let Err(error) = job.note().await {
+            job.end(ReplayState::Stopped, "it could not be noted");
+            return Err(ReplayError::Note(error.to_string()));
+        }
+        self.run(&job, query);
+        Ok(job.status())
+    }
+
+    /// Those that are under way, and the last that have ended; oldest first.
+    pub(crate) fn statuses(&self) -> Vec<ReplayStatus> {
+        self.lock().values().map(|job| job.status()).collect()
+    }
+
+    /// Ends one; what it has put back stays. False when there is none of this number.
+    pub(crate) fn cancel(&self, number: u64) -> bool {
+        let job = self.lock().get(&number).cloned();
+        job.map(|job| job.cancel()).is_some()
+    }
+
+    /// Goes on with what was under way when the process ended.
+    pub(crate) fn resume(&self) {
+        let Some(notes) = &self.notes else { return };
+        let read = notes.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "the notes of replays cannot be read; they do not go on");
+            Vec::new()
+        });
+        for (number, note) in read {
+            let Some((job, query)) = ReplayJob::resumed(number, &note, notes.clone()) else {
+                tracing::error!(replay = number, "the note of a replay makes no sense");
+                continue;
+            };
+            tracing::info!(replay = number, "a replay goes on");
+            let job = Arc::new(job);
+            self.lock().insert(number, Arc::clone(&job));
+            self.run(&job, query);
+        }
+    }
+
+    fn run(&self, job: &Arc<ReplayJob>, query: DeadLetterQuery) {
+        let (live, appender) = (Arc::clone(&self.live), Arc::clone(&self.appender));
+        let course = run::run(live, appender, Arc::clone(job), query);
+        job.runs_as(tokio::spawn(course).abort_handle());
+    }
+}

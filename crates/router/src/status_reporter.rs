@@ -1,0 +1,127 @@
+//! One snapshot of a router, put together from its parts.
+
+use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
+use crate::damage::{self, JournalDamage};
+use crate::expiry::{self, Expiry};
+use crate::status::{
+    CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
+};
+use crate::user_code;
+use metrics::gauge;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use twinroute_retry::journal::{Disk, Health};
+
+/// Tells how the source of definitions goes.
+pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
+
+/// Tells what ends.
+pub(crate) type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
+
+/// Shows how a router is.
+pub(crate) struct StatusReporter {
+    pub(crate) acceptor: Arc<Acceptor>,
+    pub(crate) journal_kind: &'static str,
+    /// What had become of the journal when it was opened.
+    pub(crate) damage: JournalDamage,
+    /// How the source of definitions goes.
+    pub(crate) source: OnceLock<ShowSource>,
+    /// What ends beside credentials of endpoints.
+    pub(crate) expiries: OnceLock<ShowExpiries>,
+    /// How long before its end something is warned about.
+    pub(crate) expiry_warning: Duration,
+}
+
+impl StatusReporter {
+    fn room(&self) -> &RoomMaker {
+        &self.acceptor.appender.room
+    }
+
+    /// Whether events are accepted.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let reason = if self.acceptor.appender.is_stopping() {
+            "stopping".to_owned()
+        } else {
+            match self.room().disk.as_ref().map(Disk::health) {
+                None | Some(Health::Ok) => String::new(),
+                Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
+                Some(Health::Stalled(reason)) => reason.to_string(),
+                Some(Health::Poisoned(reason)) => {
+                    format!("the journal is poisoned until a restart: {reason}")
+                }
+            }
+        };
+        Readiness {
+            ready: reason.is_empty(),
+            reason,
+        }
+    }
+
+    fn certificates(&self) -> Vec<CertificateStatus> {
+        let now = self.acceptor.live.now();
+        let ends = self.expiries.get();
+        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
+        let ends = ends.unwrap_or_default();
+        ends.into_iter().map(|known| known.status(now)).collect()
+    }
+
+    fn warnings(
+        &self,
+        instances: &[InstanceStatus],
+        certificates: &[CertificateStatus],
+    ) -> Vec<String> {
+        let before = self.expiry_warning;
+        let mut warnings = expiry::of_endpoints(instances, before);
+        warnings.extend(self.room().full_disk_warning());
+        warnings.extend(self.room().kept_warning(instances));
+        warnings.extend(expiry::of_certificates(certificates, before));
+        warnings.extend(unreadable_warnings(instances));
+        warnings.extend(self.acceptor.admission.warning());
+        warnings.extend(self.damage.warning.clone());
+        warnings
+    }
+
+    /// A snapshot of everything.
+    pub(crate) fn status(&self) -> Status {
+        let usage = self.room().gauge.usage();
+        gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
+        gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
+        gauge!("twinroute_journal_events").set(usage.events as f64);
+        if let Some(duplicates) = &self.acceptor.duplicates {
+            gauge!("twinroute_duplicate_window_events").set(duplicates.remembered() as f64);
+        }
+        let (mut table, instances) = self.acceptor.live.status();
+        let source = self.source.get();
+        table.source = source.and_then(|source| user_code::shown("show_source", source));
+        let tally = &self.acceptor.tally;
+        let certificates = self.certificates();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            readiness: self.readiness(),
+            warnings: self.warnings(&instances, &certificates),
+            certificates,
+            admission: self.acceptor.admission.status(),
+            table,
+            journal: JournalStatus {
+                kind: self.journal_kind.to_owned(),
+                events: usage.events,
+                bytes: usage.bytes,
+                bytes_max: usage.bytes_max,
+                share_bytes: self.room().share(),
+                disk_bytes: self
+                    .room()
+                    .disk
+                    .as_ref()
+                    .map_or(0, |disk| disk.usage().disk_bytes),
+                lost: self.acceptor.appender.lost(),
+                lost_deliveries: self.damage.lost,
+                lost_unknown: self.damage.unknown,
+                syncs: self.room().disk.as_ref().map(damage::syncs),
+                accepted: tally.accepted.get(),
+                unmatched: tally.unmatched.get(),
+                duplicates: tally.duplicates.get(),
+            },
+            instances,
+        }
+    }
+}
