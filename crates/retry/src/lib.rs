@@ -7,5 +7,4 @@
 pub mod dead_letter;
 pub mod journal;
 pub mod ledger;
-pub mod replay;
 pub mod schedule;
