@@ -15,11 +15,10 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use twinroute_files::file_stamp::FileStamp;
 use twinroute_files::text_file::{read_secret, read_text};
-use twinroute_files::watch::Watch;
+use twinroute_files::watch::FileWatch;
 
 /// How often the files are checked where no change of them is seen. A renewed certificate is there days before the old
 /// one ends.
@@ -157,19 +156,9 @@ impl Tls {
         let settings = &self.0.settings;
         let mut files = vec![settings.certificate.as_path(), settings.key.as_path()];
         files.extend(settings.client_ca.as_deref());
-        let watch = match Watch::new(&[], &files) {
-            Ok(watch) => Some(watch.poll_every(POLL)),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "certificate files are not watched but polled");
-                None
-            }
-        };
+        let watch = FileWatch::new(&[], &files, POLL);
         loop {
-            match &watch {
-                Some(watch) => watch.changed().await,
-                None => sleep(POLL).await,
-            }
+            watch.changed().await;
             let tls = self.clone();
             let certificate = self.0.settings.certificate.display();
             match tokio::task::spawn_blocking(move || tls.reload()).await {
