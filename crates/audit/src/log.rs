@@ -8,7 +8,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use twinroute_files::folder::{make_private_folder, sync_folder};
+use twinroute_files::folder::sync_folder;
+use twinroute_files::private_file::{make_private_folder, open_private_file};
 use twinroute_model::clock::Timestamp;
 
 /// Why a change cannot be noted.
@@ -89,7 +90,7 @@ impl AuditWriter {
             }
         };
         make_private_folder(folder).map_err(failed("make it"))?;
-        let lock = own(&folder.join(LOCK)).map_err(failed("make its lock"))?;
+        let lock = open_private_file(&folder.join(LOCK)).map_err(failed("make its lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::Locked {
                 path: folder.to_owned(),
@@ -105,9 +106,10 @@ impl AuditWriter {
             amiss.missing = Some((place.n + 1, head.n));
             place = head;
         }
-        let head = own(&folder.join(HEAD)).map_err(failed("make its head"))?;
+        let head = open_private_file(&folder.join(HEAD)).map_err(failed("make its head"))?;
         let number = files.last().copied().unwrap_or(1);
-        let file = own(&file::path(folder, number)).map_err(failed("open its last file"))?;
+        let file =
+            open_private_file(&file::path(folder, number)).map_err(failed("open its last file"))?;
         if files.is_empty() {
             files.push(number);
         }
@@ -283,18 +285,6 @@ impl AuditWriter {
             source,
         }
     }
-}
-
-/// Opens a file of ours to write; makes it where there is none.
-fn own(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE);
-    options.open(path)
 }
 
 /// The place behind the last entry; cuts off what a crash tore.

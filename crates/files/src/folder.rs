@@ -1,8 +1,7 @@
-//! Folders that files of ours stand in. What the system says of one is handed on as it is: callers name it.
+//! The folder that a file stands in, on which it depends whether the file is there after a loss of power.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 /// The folder that a file stands in; `.` for a bare name.
@@ -13,18 +12,8 @@ pub fn folder_of(path: &Path) -> &Path {
     folder.unwrap_or(Path::new("."))
 }
 
-/// Makes a folder, and those above it, for this user alone (mode 0700); those that are there stay as they are.
-/// Blocks on the file system.
-///
-/// # Errors
-/// When the system refuses.
-pub fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder)
-}
-
-/// Syncs a folder: a file that is not in its folder yet would be gone after a loss of power. Blocks on the file
-/// system.
+/// Syncs a folder: a file that is not in its folder yet would be gone after a loss of power. What the system says
+/// does not name the folder. Blocks on the file system.
 ///
 /// # Errors
 /// When the system refuses.

@@ -7,6 +7,7 @@ pub mod file_error;
 pub mod file_permissions;
 pub mod file_stamp;
 pub mod folder;
+pub mod private_file;
 pub mod replace;
 pub mod sealed_file;
 pub mod text_file;

@@ -4,7 +4,8 @@
 //! one, and perhaps the draft `<path>.new`, which the next replacement writes over.
 
 use crate::file_error::FileError;
-use crate::folder::{folder_of, make_private_folder, sync_folder};
+use crate::folder::{folder_of, sync_folder};
+use crate::private_file::make_private_folder;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};

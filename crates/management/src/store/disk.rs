@@ -12,10 +12,10 @@ use super::stored_record::StoredRecord;
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
 };
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
-use twinroute_files::folder::{folder_of, make_private_folder, sync_folder};
+use twinroute_files::folder::{folder_of, sync_folder};
+use twinroute_files::private_file::{make_private_folder, open_private_file};
 use twinroute_files::replace::{move_into_place, sibling};
 use twinroute_model::seal::{SealError, SealKey};
 use zeroize::Zeroizing;
@@ -105,14 +105,7 @@ impl StoreFile {
         };
         let folder = folder_of(path);
         make_private_folder(folder).map_err(failed("make its folder"))?;
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        let file = options.open(path).map_err(failed("open it"))?;
+        let file = open_private_file(path).map_err(failed("open it"))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
         let database = builder.create_file(file).map_err(|error| match error {

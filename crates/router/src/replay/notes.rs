@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use twinroute_files::folder::make_private_folder;
+use twinroute_files::private_file::make_private_folder;
 use twinroute_files::replace::{OWNER_ONLY, replace_file};
 
 /// A folder of notes, one a replay.
