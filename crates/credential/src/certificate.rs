@@ -65,7 +65,7 @@ impl Pair {
     /// Nothing that the file holds is told.
     fn read(path: &Path) -> Result<Self, String> {
         let text = read_secret("certificate file", path, FILE_BYTES_MAX);
-        let text = text.map_err(|error| error.fault.to_string())?;
+        let text = text.map_err(|error| error.reason())?;
         let pem = text.expose().as_bytes();
         let key = PrivateKeyDer::from_pem_slice(pem)
             .map_err(|_| "holds no key in PEM (PKCS #8 or PKCS #1, not encrypted)")?;

@@ -205,14 +205,12 @@ fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
 
 fn secret(path: &Path) -> Result<Secret, String> {
     let secret = read_secret("client_secret_file", path, SECRET_BYTES_MAX);
-    let secret = secret.map_err(|error| error.to_string())?;
-    if secret.expose().is_empty() {
-        return Err(format!(
-            "client_secret_file {}: holds no text",
-            path.display()
-        ));
-    }
-    Ok(secret)
+    let reason = match secret {
+        Ok(secret) if !secret.expose().is_empty() => return Ok(secret),
+        Ok(_) => "holds no text".to_owned(),
+        Err(error) => error.reason(),
+    };
+    Err(format!("client_secret_file {}: {reason}", path.display()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const TOKEN_BYTES_MAX: u64 = 64 << 10;
 /// container read a service account's. Blocks on the file system.
 pub(crate) fn read(path: &Path) -> Result<Secret, String> {
     let text = read_text("token file", path, TOKEN_BYTES_MAX);
-    let token = Secret::pasted(text.map_err(|error| error.fault.to_string())?.expose());
+    let token = Secret::pasted(text.map_err(|error| error.reason())?.expose());
     let is_token = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     if token.expose().is_empty() || !is_token(token.expose()) {
         return Err("holds no token: one line without blanks".to_owned());

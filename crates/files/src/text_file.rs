@@ -3,6 +3,8 @@
 //! No more is read than the caller allows, and what was read is zeroed when it is dropped, whatever came of it.
 
 use crate::file_permissions::{FileExposure, file_exposure};
+use std::error::Error;
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,8 +12,7 @@ use twinroute_model::secret::Secret;
 use zeroize::Zeroizing;
 
 /// Why such a file cannot be used. What it holds is not shown.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} {}: {fault}", path.display())]
+#[derive(Debug)]
 pub struct TextFileError {
     /// What it is to its reader, such as `key file`.
     pub what: &'static str,
@@ -25,8 +26,8 @@ pub struct TextFileError {
 #[derive(Debug, thiserror::Error)]
 pub enum TextFileFault {
     /// The system does not give it.
-    #[error("cannot read it: {0}")]
-    Unreadable(io::Error),
+    #[error("cannot read it")]
+    Unreadable(#[source] io::Error),
     /// It holds more than a text of its kind.
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
@@ -38,7 +39,29 @@ pub enum TextFileFault {
     Exposed(FileExposure),
 }
 
+impl fmt::Display for TextFileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, path) = (self.what, self.path.display());
+        write!(formatter, "{what} {path}: {}", self.fault)
+    }
+}
+
+impl Error for TextFileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.fault.source()
+    }
+}
+
 impl TextFileError {
+    /// What is wrong with it and what the system says, without the file's name.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self.source() {
+            Some(cause) => format!("{}: {cause}", self.fault),
+            None => self.fault.to_string(),
+        }
+    }
+
     /// Whether there is no such file.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -191,8 +214,10 @@ mod tests {
         let path = folder.path().join("none");
         let error = read_secret("key file", &path, BYTES_MAX).unwrap_err();
         assert!(error.is_not_found());
-        let expect = "none: cannot read it: No such file or directory (os error 2)";
-        assert!(error.to_string().ends_with(expect), "{error}");
+        let expect = format!("key file {}: cannot read it", path.display());
+        assert_eq!(error.to_string(), expect);
+        let reason = "cannot read it: No such file or directory (os error 2)";
+        assert_eq!(error.reason(), reason);
         assert!(
             !read_text("key file", folder.path(), 16)
                 .unwrap_err()

@@ -82,7 +82,7 @@ impl Reader<'_> {
             return self.problem(&path, &reason);
         }
         let text = read_secret("secret file", &path, SECRET_BYTES_MAX as u64);
-        let text = text.map_err(|error| error.fault.to_string());
+        let text = text.map_err(|error| error.reason());
         match text.and_then(|text| check_secret(text.expose())) {
             Ok(secret) => {
                 self.found.insert(key.clone(), secret);

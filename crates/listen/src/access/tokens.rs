@@ -164,7 +164,7 @@ impl Entry {
 
 fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
     let token = read_secret("token file", path, FILE_BYTES_MAX);
-    let token = token.map_err(|error| error.fault.to_string())?;
+    let token = token.map_err(|error| error.reason())?;
     tag(token.expose(), key).ok_or_else(|| TOKEN_BYTES.to_owned())
 }
 
