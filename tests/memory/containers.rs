@@ -5,13 +5,13 @@ use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 use twinroute_retry::dead_letter::container::{Client, Container};
 use twinroute_retry::dead_letter::document::Letter;
-use twinroute_retry::dead_letter::{DeadLetter, Reason};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_774_000_000_000);
 

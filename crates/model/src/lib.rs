@@ -8,6 +8,7 @@ pub mod body;
 pub mod clock;
 pub mod cloudevents;
 pub mod data_key;
+pub mod dead_letter;
 pub mod endpoint;
 pub mod event;
 pub mod event_grid_schema;

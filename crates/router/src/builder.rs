@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_journal::{Disk, Journal, Recovered};
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_model::words;
-use twinroute_retry::journal::{Disk, Journal, Recovered};
 
 /// Collects what a router is made of.
 pub struct Builder {

@@ -2,8 +2,8 @@
 
 use crate::status::{SyncBucket, SyncStatus};
 use metrics::{counter, gauge};
-use twinroute_retry::journal::{Disk, Recovered};
-use twinroute_retry::ledger::Discard;
+use twinroute_journal::ledger::Discard;
+use twinroute_journal::{Disk, Recovered};
 
 /// What a journal had lost when it was opened.
 #[derive(Clone, Debug, Default)]

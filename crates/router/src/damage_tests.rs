@@ -2,9 +2,9 @@
 
 use super::tests::{Script, endpoint_status, event};
 use super::*;
+use twinroute_journal::Settings;
+use twinroute_journal::sim::{Leaves, Sim};
 use twinroute_model::clock::SystemClock;
-use twinroute_retry::journal::Settings;
-use twinroute_retry::journal::sim::{Leaves, Sim};
 
 const SEGMENT: &str = "0000000000000001.seg";
 

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use twinroute_filter::{Filter, Options};
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::dead_letter::{DeadLetter, Reason};
 
 /// Dead letters that one look at most goes through; a filter may let few of them pass.
 const LOOKED_AT_MAX: usize = 10_000;

@@ -6,9 +6,9 @@ use super::*;
 use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::sink::{FaultKind, Outcome, Reason};
+use twinroute_journal::sim::{Fault, Leaves, Sim};
+use twinroute_journal::{Recovered, Settings};
 use twinroute_model::clock::SystemClock;
-use twinroute_retry::journal::sim::{Fault, Leaves, Sim};
-use twinroute_retry::journal::{Recovered, Settings};
 
 fn open(sim: &Sim) -> (Disk, Recovered) {
     let settings = Settings {

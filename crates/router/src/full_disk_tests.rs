@@ -2,11 +2,11 @@
 
 use super::tests::{Script, endpoint_status};
 use super::*;
+use twinroute_journal::Settings;
+use twinroute_journal::sim::Sim;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::Settings;
-use twinroute_retry::journal::sim::Sim;
 
 fn event(id: usize) -> Event {
     Parts::new(&id.to_string(), "host", "t")

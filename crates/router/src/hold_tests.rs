@@ -9,11 +9,11 @@ use crate::table::source::Settings;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use tokio::time::advance;
+use twinroute_journal::Recovered;
+use twinroute_journal::sim::Sim;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, EndpointType, ProvisioningState, Waiting};
 use twinroute_model::settings::{EndpointSettings, WhenFull};
-use twinroute_retry::journal::sim::Sim;
-use twinroute_retry::journal::{self, Recovered};
 
 const ROUTE: [(&str, &str, &str); 1] = [("all", "hub-1", "true")];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -306,10 +306,10 @@ async fn its_dead_letters_are_stored_meanwhile() {
 }
 
 fn open(sim: &Sim, clock: &ManualClock) -> (Disk, Recovered) {
-    let settings = journal::Settings {
+    let settings = twinroute_journal::Settings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
-        ..journal::Settings::default()
+        ..twinroute_journal::Settings::default()
     };
     Disk::open(settings, Arc::new(sim.clone()), Arc::new(clock.clone())).unwrap()
 }

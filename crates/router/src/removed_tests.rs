@@ -11,13 +11,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use tempfile::TempDir;
+use twinroute_journal::sim::Sim;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, Endpoint};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal;
-use twinroute_retry::journal::sim::Sim;
 
 const GRACE: Duration = Duration::from_secs(300);
 const ROUTE: [(&str, &str, &str); 1] = [("all", "hub-1", "true")];
@@ -76,11 +75,11 @@ impl Machine {
     }
 
     fn start(&self, made: &Made, definitions: Definitions) -> Router {
-        let settings = journal::Settings {
+        let settings = twinroute_journal::Settings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
             retry_delay: Duration::from_secs(3_600),
-            ..journal::Settings::default()
+            ..twinroute_journal::Settings::default()
         };
         let storage = Arc::new(self.sim.clone());
         let (disk, recovered) =

@@ -22,9 +22,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
+use twinroute_journal::{Disk, Journal};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_retry::journal::{Disk, Journal};
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///

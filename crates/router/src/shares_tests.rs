@@ -13,12 +13,12 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::time::sleep;
+use twinroute_journal::sim::{Leaves, Sim};
+use twinroute_journal::{Recovered, Settings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
-use twinroute_retry::journal::sim::{Leaves, Sim};
-use twinroute_retry::journal::{Recovered, Settings};
 
 /// An event of about so many bytes.
 fn large(id: usize, event_type: &str, bytes: usize) -> Event {

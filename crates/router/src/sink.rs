@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::dead_letter::DeadLetter;
 pub use twinroute_retry::dead_letter::document::Letter;
 
 /// The protocol client of one endpoint.

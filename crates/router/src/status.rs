@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use twinroute_retry::ledger::{Discard, Ledger};
+use twinroute_journal::ledger::{Discard, Ledger};
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use crate::user_code;
 use metrics::gauge;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use twinroute_retry::journal::{Disk, Health};
+use twinroute_journal::{Disk, Health};
 
 /// Tells how the source of definitions goes.
 pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;

@@ -3,10 +3,10 @@
 use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::sink::{Outcome, Reason};
+use twinroute_journal::Settings;
+use twinroute_journal::sim::{Leaves, Sim};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_retry::journal::Settings;
-use twinroute_retry::journal::sim::{Leaves, Sim};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

@@ -20,7 +20,6 @@ use twinroute_model::name::InstanceName;
 use twinroute_model::secret::{Secret, without_value};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_outgoing::Outgoing;
-use twinroute_retry::journal;
 use twinroute_router::DuplicateWindow;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::source::{Definitions, Fault, Faults, Folder, Settings};
@@ -234,7 +233,7 @@ pub(crate) struct Journal {
 
 impl Default for Journal {
     fn default() -> Self {
-        let disk = journal::Settings::default();
+        let disk = twinroute_journal::Settings::default();
         Self {
             path: PathBuf::new(),
             bytes_max: ByteSize(disk.bytes_max),
@@ -254,13 +253,13 @@ impl Journal {
     }
 
     /// How the journal on disk is to work.
-    pub(crate) fn settings(&self) -> journal::Settings {
-        journal::Settings {
+    pub(crate) fn settings(&self) -> twinroute_journal::Settings {
+        twinroute_journal::Settings {
             bytes_max: self.bytes_max.as_u64(),
             memory_bytes_max: self.memory_bytes_max.as_u64(),
             segment_bytes: self.segment_bytes.as_u64(),
             commit_window: self.commit_window,
-            ..journal::Settings::default()
+            ..twinroute_journal::Settings::default()
         }
     }
 

@@ -17,12 +17,12 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
+use twinroute_journal::storage::Folder;
+use twinroute_journal::{Disk, Recovered, Sealing};
 use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
 use twinroute_outgoing::Outgoing;
-use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{self, Disk, Recovered, Sealing};
 use twinroute_router::source::Definitions;
 use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
@@ -206,7 +206,7 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
 /// Opens the journal and says what was found in it.
 fn open_journal(
     folder: &Path,
-    settings: journal::Settings,
+    settings: twinroute_journal::Settings,
     sealing: &Sealing,
 ) -> anyhow::Result<(Disk, Recovered)> {
     let storage = Folder::create(folder)

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use twinroute_arm::source::SavedFile;
 use twinroute_audit::AuditedChange;
 use twinroute_credential::key_file::Rotation;
+use twinroute_journal::storage::Folder;
+use twinroute_journal::{KEYS, reseal};
 use twinroute_management::Management;
 use twinroute_model::seal::SealKey;
-use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{KEYS, reseal};
 use twinroute_router::LastDefinitions;
 
 /// What was done.
@@ -174,11 +174,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use twinroute_audit::ChangeAuthor;
+    use twinroute_journal::{Disk, NewEvent, Recovered};
     use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
     use twinroute_model::name::{EndpointName, InstanceName};
-    use twinroute_retry::journal::{Disk, NewEvent, Recovered};
     use twinroute_router::source::Definitions;
 
     const KEY: &str = "bWFya2VkLWtleQ==";

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use twinroute_credential::key_file as keys;
 use twinroute_files::folder::folder_of;
 use twinroute_files::private_file::{make_private_folder, open_private_file};
+use twinroute_journal::{KEYS, Sealing};
 use twinroute_management::{Management, StoreBacking, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
-use twinroute_retry::journal::{KEYS, Sealing};
 use twinroute_router::LastDefinitions;
 
 /// Opens the management API, if it is served or is the source. Blocks on the disk.

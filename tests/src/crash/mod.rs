@@ -5,7 +5,7 @@
 //! by `/status` and delivered becomes a [`history::History`]; the [`oracle`] judges that alone.
 //!
 //! A loss of power is not what a kill is: what was written survives in the system's cache. That part is
-//! the simulated disk's (`twinroute-retry`, `journal::sim`).
+//! the simulated disk's (`twinroute-journal`, `sim`).
 
 pub(crate) mod admin;
 mod content;

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -17,7 +18,7 @@ use twinroute_model::secret::Secret;
 use twinroute_retry::dead_letter::container::{Client, Container, Put};
 use twinroute_retry::dead_letter::document::Letter;
 use twinroute_retry::dead_letter::fault::{Kind, StoreFault};
-use twinroute_retry::dead_letter::{DeadLetter, Reason, read};
+use twinroute_retry::dead_letter::read;
 
 /// Azurite's published account and its published key.
 pub(super) const ACCOUNT: &str = "devstoreaccount1";

@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use twinroute_admin::client::{Answer, Client};
 use twinroute_admin::{Admin, Changes, Metrics};
+use twinroute_journal::Disk;
+use twinroute_journal::storage::Folder;
 use twinroute_listen::{Address, Limits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{self, Event, Parts};
-use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{self, Disk};
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
     BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
@@ -92,9 +92,9 @@ pub(crate) fn builder(sink: &Told) -> Builder {
 /// The same with its journal in a folder.
 pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
     let storage = Folder::create(&folder.join("journal")).unwrap();
-    let settings = journal::Settings {
+    let settings = twinroute_journal::Settings {
         segment_bytes: 1 << 20,
-        ..journal::Settings::default()
+        ..twinroute_journal::Settings::default()
     };
     let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
     builder(sink)

@@ -2,6 +2,7 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`.
 
+mod authentication;
 mod body;
 mod clear;
 mod connection_string;

@@ -20,11 +20,11 @@
 //! Sources: Azure Event Grid "Message delivery and retry" (2026-02-09), dead-letter events; Azure Storage
 //! "Setting and retrieving properties and metadata for Blob service resources".
 
-use super::{DeadLetter, Reason};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 

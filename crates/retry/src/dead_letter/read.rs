@@ -18,7 +18,6 @@ use super::document::{
     ATTEMPTS, ENDPOINT, EVENT_GRID_OUTCOME, EVENT_GRID_REASON, INSTANCE, LAST_ATTEMPT_TIME,
     Metadata, OUTCOME, PUBLISH_TIME, REASON, unescape,
 };
-use super::{DeadLetter, Reason};
 use bytes::Bytes;
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
@@ -28,6 +27,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::event::{Event, Invalid, Limits, Problem};
 use twinroute_model::event_grid_schema;
 

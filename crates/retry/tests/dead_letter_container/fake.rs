@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -20,7 +21,6 @@ use twinroute_model::secret::Secret;
 use twinroute_retry::dead_letter::container::{Client, Container, Put};
 use twinroute_retry::dead_letter::document::Letter;
 use twinroute_retry::dead_letter::fault::StoreFault;
-use twinroute_retry::dead_letter::{DeadLetter, Reason};
 
 pub(crate) const SIGNATURE: &str = "c2lnbmF0dXJlLW9mLXRoZS1jb250YWluZXI%3D";
 

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use twinroute_journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
 use twinroute_model::event::Event;
-use twinroute_retry::journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
 
 /// Tells when a batch is on disk, and its lanes have it.
 pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;

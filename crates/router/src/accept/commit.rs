@@ -11,7 +11,7 @@ use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
-use twinroute_retry::journal::{DurableTicket, NotDurable};
+use twinroute_journal::{DurableTicket, NotDurable};
 
 /// What the task is given.
 pub(super) enum CommitMessage {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::journal::Gauge;
+use twinroute_journal::Gauge;
 
 /// A new rate is taken at most this often.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);

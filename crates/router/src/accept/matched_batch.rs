@@ -4,9 +4,9 @@ use crate::delivery::{BatchBacklog, DeliveryTracker, Lane, LaneArrival};
 use crate::table::LaneIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use twinroute_journal::{Entry, NewEvent};
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
-use twinroute_retry::journal::{Entry, NewEvent};
 
 /// Events of a batch that matched, with their lanes.
 pub(super) struct MatchedBatch {

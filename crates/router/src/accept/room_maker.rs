@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_retry::journal::{Disk, Full, Gauge, Health, Journal, Usage};
+use twinroute_journal::{Disk, Full, Gauge, Health, Journal, Usage};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.

@@ -4,9 +4,9 @@ use crate::dead_letters::{DeadLetterPage, DeadLetterQuery};
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
 use crate::router::tests::Script;
+use twinroute_journal::sim::{Leaves, Sim};
+use twinroute_journal::{Disk, Settings};
 use twinroute_model::clock::SystemClock;
-use twinroute_retry::journal::sim::{Leaves, Sim};
-use twinroute_retry::journal::{Disk, Settings};
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
 

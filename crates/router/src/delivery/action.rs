@@ -6,8 +6,8 @@ use crate::sink::{EndpointFault, Outcome};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::{Disk, Unreadable};
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::journal::{Disk, Unreadable};
 
 /// What the loop is to do next.
 pub(super) enum LaneAction {

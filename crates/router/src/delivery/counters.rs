@@ -4,9 +4,9 @@ use crate::sink::FaultKind;
 use metrics::{Counter, SharedString, counter};
 use std::cell::OnceCell;
 use std::sync::Arc;
+use twinroute_journal::ledger::{Discard, Ledger};
+use twinroute_model::dead_letter::Reason as DeadLetterReason;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::dead_letter::Reason as DeadLetterReason;
-use twinroute_retry::ledger::{Discard, Ledger};
 
 /// The counters of a lane. They are registered with its first delivery: each costs memory, and of thousands
 /// of endpoints most may be idle.

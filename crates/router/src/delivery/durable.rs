@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
+use twinroute_journal::ledger::{Fate, Ledger};
+use twinroute_journal::{Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane, Unreadable};
 use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::Event;
-use twinroute_retry::dead_letter::DeadLetter;
-use twinroute_retry::journal::{
-    Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane, Unreadable,
-};
-use twinroute_retry::ledger::{Fate, Ledger};
 
 /// A lane's place in the journal on disk.
 pub(crate) struct LaneJournal {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::journal::Disk;
+use twinroute_journal::Disk;
 
 /// A batch on its way.
 pub(super) struct InFlightBatch {

@@ -3,9 +3,9 @@
 use super::eviction::EvictedDelivery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use twinroute_journal::HeldEvent;
 use twinroute_model::clock::Timestamp;
-use twinroute_retry::dead_letter::DeadLetter;
-use twinroute_retry::journal::HeldEvent;
+use twinroute_model::dead_letter::DeadLetter;
 
 /// A dead letter that is kept here.
 #[derive(Clone, Debug)]

@@ -47,10 +47,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use twinroute_journal::ledger::{Discard, Ledger};
+use twinroute_journal::{Disk, Entry, LaneNumber, Unreadable};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::journal::{Disk, Entry, LaneNumber, Unreadable};
-use twinroute_retry::ledger::{Discard, Ledger};
 
 /// Longer than any batch takes from its match to its lanes.
 const LATECOMERS: Duration = Duration::from_secs(5);

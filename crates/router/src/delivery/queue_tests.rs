@@ -2,8 +2,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::time::Duration;
+use twinroute_journal::{Memory, NewEvent};
 use twinroute_model::event::{Limits, Parts};
-use twinroute_retry::journal::{Memory, NewEvent};
 
 const ROOM: BatchRoom = BatchRoom {
     events_max: 4,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::journal::HeldEvent;
+use twinroute_journal::HeldEvent;
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]

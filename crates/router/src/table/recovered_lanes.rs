@@ -5,9 +5,9 @@ use crate::delivery::durable::LaneOrigin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_journal::{Disk, Recovered, RecoveredLane};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
-use twinroute_retry::journal::{Disk, Recovered, RecoveredLane};
 
 /// The journal on disk, and what it gave back for lanes that do not run yet.
 pub(crate) struct RecoveredLanes {

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use twinroute_journal::ledger::Ledger;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
-use twinroute_retry::ledger::Ledger;
 
 /// Says what the lane of our own endpoint is made of, in an instance.
 type UnreadableSetup = Box<dyn Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync>;

@@ -6,10 +6,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+use twinroute_journal::sim::Sim;
+use twinroute_journal::storage::Storage;
+use twinroute_journal::{Disk, Settings};
 use twinroute_model::clock::SystemClock;
-use twinroute_retry::journal::sim::Sim;
-use twinroute_retry::journal::storage::Storage;
-use twinroute_retry::journal::{Disk, Settings};
 use twinroute_router::{Builder, Router};
 
 #[derive(Clone, Default)]

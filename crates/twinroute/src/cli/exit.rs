@@ -25,9 +25,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
 use twinroute_audit::AuditError;
+use twinroute_journal::OpenError;
 use twinroute_listen::BindError;
 use twinroute_management::StoreError;
-use twinroute_retry::journal::OpenError;
 
 /// Why, as far as a service manager cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use twinroute_audit::AuditedChange;
+use twinroute_journal::Sealing;
+use twinroute_journal::storage::Folder;
 use twinroute_model::clock::SystemClock;
-use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{self, Sealing};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Look {
@@ -44,13 +44,13 @@ pub(crate) enum Look {
 pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
     let report = match look {
         Look::Verify { path, config } => {
-            let report = journal::verify(path, &sealing(path, config.as_deref())?)?;
+            let report = twinroute_journal::verify(path, &sealing(path, config.as_deref())?)?;
             output::line(&report)?;
             report
         }
         Look::Dump { path } => {
             let mut out = BufWriter::new(output::stream());
-            let report = journal::dump(path, &mut out)?;
+            let report = twinroute_journal::dump(path, &mut out)?;
             out.flush()?;
             report
         }
@@ -64,7 +64,7 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
             let folder = Folder::existing(path).with_context(|| path.display().to_string())?;
             // A repair goes on to its end when nobody reads about it any more.
             let mut out = output::PatientStream::new();
-            journal::repair(Arc::new(folder), Arc::new(SystemClock), &sealing, &mut out)?;
+            twinroute_journal::repair(Arc::new(folder), Arc::new(SystemClock), &sealing, &mut out)?;
             out.finish()?;
             return Ok(ExitCode::SUCCESS);
         }

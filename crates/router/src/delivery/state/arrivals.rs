@@ -7,9 +7,9 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
-use twinroute_retry::journal::{Entry, PendingDelivery};
-use twinroute_retry::ledger::Fate;
+use twinroute_journal::ledger::Fate;
+use twinroute_journal::{Entry, PendingDelivery};
+use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
 use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what

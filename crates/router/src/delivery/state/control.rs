@@ -6,7 +6,7 @@ use crate::delivery::hold::HoldReason;
 use crate::delivery::setup::LaneSetup;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use twinroute_retry::ledger::Discard;
+use twinroute_journal::ledger::Discard;
 
 /// What a purge discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

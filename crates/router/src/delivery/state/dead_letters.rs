@@ -7,9 +7,9 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
 use std::sync::Arc;
 use tokio::time::Instant;
+use twinroute_journal::ledger::Discard;
+use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
 use twinroute_model::settings::WhenFull;
-use twinroute_retry::dead_letter::{DeadLetter, Reason as DeadLetterReason};
-use twinroute_retry::ledger::Discard;
 
 impl LaneCore {
     /// Makes a dead letter of a delivery. `last` is its last outcome, if it was just tried.

@@ -6,8 +6,8 @@ use crate::delivery::queue::{BatchRoom, QueueCaps};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_model::dead_letter::Reason as DeadLetterReason;
 use twinroute_model::settings::{EndpointSettings, WhenFull};
-use twinroute_retry::dead_letter::Reason as DeadLetterReason;
 
 /// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what
 /// waits stays in memory (`LANE_MEMORY_MAX`) and far below the cap of its queue.

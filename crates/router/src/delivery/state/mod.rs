@@ -35,10 +35,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::LaneNumber;
+use twinroute_journal::ledger::{Discard, Fate, Ledger};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::journal::LaneNumber;
-use twinroute_retry::ledger::{Discard, Fate, Ledger};
 
 /// A lane that is to end.
 #[derive(Clone, Copy, Debug)]

@@ -8,9 +8,9 @@ use crate::delivery::tracker::DeliveryEnd;
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::ledger::Fate;
+use twinroute_model::dead_letter::Reason as DeadLetterReason;
 use twinroute_model::settings::Answer;
-use twinroute_retry::dead_letter::Reason as DeadLetterReason;
-use twinroute_retry::ledger::Fate;
 use twinroute_retry::schedule;
 
 impl LaneCore {

@@ -3,8 +3,8 @@
 use super::{LaneCore, LaneRetirement};
 use crate::delivery::action::LaneAction;
 use tokio::time::Instant;
-use twinroute_retry::dead_letter::Reason as DeadLetterReason;
-use twinroute_retry::ledger::{Discard, Ledger};
+use twinroute_journal::ledger::{Discard, Ledger};
+use twinroute_model::dead_letter::Reason as DeadLetterReason;
 
 impl LaneCore {
     /// Ends the lane when it is time to, or says what its end waits for.

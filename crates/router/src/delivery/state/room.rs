@@ -3,9 +3,9 @@
 use super::LaneCore;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 use tokio::time::Instant;
+use twinroute_journal::ledger::Discard;
+use twinroute_model::dead_letter::Reason as DeadLetterReason;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
-use twinroute_retry::dead_letter::Reason as DeadLetterReason;
-use twinroute_retry::ledger::Discard;
 
 impl LaneCore {
     /// What it has of a journal in memory.

@@ -5,8 +5,8 @@ use crate::delivery::action::{DeadLetterUpload, UploadOutcome};
 use crate::delivery::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
-use twinroute_retry::dead_letter::Reason as DeadLetterReason;
-use twinroute_retry::ledger::Fate;
+use twinroute_journal::ledger::Fate;
+use twinroute_model::dead_letter::Reason as DeadLetterReason;
 
 /// Dead letters of one endpoint that are written at a time.
 const UPLOADS_MAX: usize = 8;

@@ -1,6 +1,6 @@
 //! What the journal on disk costs.
 //!
-//! `cargo run --profile dist -p twinroute-retry --example journal_load WHAT [FOLDER [PRODUCERS]]`
+//! `cargo run --profile dist -p twinroute-journal --example journal_load WHAT [FOLDER [PRODUCERS]]`
 //!
 //! - `producers`: events a second and CPU time an event, by the number of producers that each wait
 //!   for their own event. What the producers need themselves is measured with a stand-in that
@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use twinroute_journal::ledger::Fate;
+use twinroute_journal::storage::Folder;
+use twinroute_journal::{Disk, LaneNumber, NewEvent, Recovered, Sealing, Settings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::seal::SealKey;
-use twinroute_retry::journal::storage::Folder;
-use twinroute_retry::journal::{Disk, LaneNumber, NewEvent, Recovered, Sealing, Settings};
-use twinroute_retry::ledger::Fate;
 
 const LASTS: Duration = Duration::from_secs(4);
 

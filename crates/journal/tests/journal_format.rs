@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_journal::storage::{Folder, Storage};
+use twinroute_journal::{Disk, Sealing, Settings, dump, verify};
 use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::dead_letter::Reason;
 use twinroute_model::twin::TwinKey;
-use twinroute_retry::dead_letter::Reason;
-use twinroute_retry::journal::storage::{Folder, Storage};
-use twinroute_retry::journal::{Disk, Sealing, Settings, dump, verify};
 
 const SEGMENT: &str = "0000000000000001.seg";
 

@@ -4,11 +4,11 @@ use super::disk::LaneState;
 use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
 use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment, Stamp};
 use super::time::TimeRecord;
-use crate::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 use crate::ledger::Ledger;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 
 /// What is left of a body.
 pub(super) struct Body<'a>(pub(super) &'a [u8]);

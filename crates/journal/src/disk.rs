@@ -19,7 +19,6 @@ use super::writer::{
     AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
 };
 use super::{Entry, Full, OpenError, encode, start};
-use crate::dead_letter::DeadLetter;
 use crate::ledger::Fate;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +26,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 

@@ -3,12 +3,12 @@ use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
 use super::*;
-use crate::dead_letter::{DeadLetter, Reason};
 use crate::ledger::{Discard, Fate};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What a run does, one after the other.

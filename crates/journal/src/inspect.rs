@@ -8,11 +8,11 @@ use super::recover;
 use super::report::Report;
 use super::storage::{Folder, Storage};
 use super::time::TimeRecord;
-use crate::dead_letter::DeadLetter;
 use crate::ledger::Ledger;
 use std::io::{self, Write};
 use std::path::Path;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetter;
 
 /// Why a journal could not be looked at.
 #[derive(Debug, thiserror::Error)]

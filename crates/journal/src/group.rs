@@ -6,11 +6,11 @@ use super::record::{Group, Hole, Record, Segment};
 use super::time::TimeRecord;
 use super::totals::Held;
 use super::{encode, frame};
-use crate::dead_letter::DeadLetter;
 use crate::ledger::Fate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Settlements in one record.

@@ -7,12 +7,12 @@ use super::disk::LaneState;
 use super::frame;
 use super::keys::Keys;
 use super::time::TimeRecord;
-use crate::dead_letter::DeadLetter;
 use crate::ledger::{Fate, Ledger};
 use bytes::Bytes;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::twin::TwinKey;
 

@@ -6,15 +6,15 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_journal::ledger::Fate;
+use twinroute_journal::sim::Sim;
+use twinroute_journal::storage::{Folder, Storage};
+use twinroute_journal::{
+    Disk, Health, LaneNumber, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
+};
 use twinroute_model::clock::{ManualClock, SystemClock, Timestamp};
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_retry::journal::sim::Sim;
-use twinroute_retry::journal::storage::{Folder, Storage};
-use twinroute_retry::journal::{
-    Disk, Health, LaneNumber, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
-};
-use twinroute_retry::ledger::Fate;
 
 const SMALL: Settings = Settings {
     segment_bytes: 64 << 10,

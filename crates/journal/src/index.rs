@@ -6,12 +6,12 @@ use super::pages::{Live, Opens, Pages};
 use super::record::{Accepted, Lanes, Open, Record};
 use super::time::TimeRecord;
 use super::totals::Held;
-use crate::dead_letter::DeadLetter;
 use crate::ledger::{Discard, Fate, Ledger};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Where a record stands.

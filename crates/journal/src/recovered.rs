@@ -4,11 +4,11 @@ use super::disk::LaneState;
 use super::index::Index;
 use super::report::Report;
 use super::writer::LaneNumber;
-use crate::dead_letter::DeadLetter;
 use crate::ledger::{Discard, Ledger};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What a journal gives back when it is opened.

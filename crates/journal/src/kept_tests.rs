@@ -5,9 +5,9 @@ use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{Health, Recovered, RecoveredLane};
 use super::tests::{SETTINGS, append, crash, lane, new, open, read, usage};
 use super::*;
-use crate::dead_letter::Reason;
 use crate::ledger::Discard;
 use std::sync::atomic::{AtomicBool, Ordering};
+use twinroute_model::dead_letter::Reason;
 
 fn letter(outcome: &str) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {

@@ -4,10 +4,10 @@ use super::disk::LaneState;
 use super::frame;
 use super::keys::Stamper;
 use super::record::{Accepted, Group, Open, Record, Segment, Stamp, kind};
-use crate::dead_letter::{DeadLetter, Reason};
 use crate::ledger::{Discard, Fate, Ledger};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::event::{Event, Limits};
 
 impl Segment {

@@ -9,12 +9,12 @@ use super::super::{
     Correction, Disk, LaneNumber, LaneState, LostDelivery, NewEvent, Settings, repair, sim,
 };
 use super::*;
-use crate::dead_letter::{DeadLetter, Reason};
 use crate::ledger::{Discard, Fate};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::{DeadLetter, Reason};
 use twinroute_model::event::{Limits, Parts};
 
 const SEGMENT: &str = "0000000000000001.seg";

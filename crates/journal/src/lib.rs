@@ -11,6 +11,7 @@ mod group;
 mod index;
 mod inspect;
 mod keys;
+pub mod ledger;
 mod log;
 mod manifest;
 mod memory;

@@ -1,0 +1,149 @@
+//! How an endpoint signs in, as its body asks for it, and which members do not belong to that.
+
+use super::members::{AUTHENTICATION, IDENTITIES, SECRETS};
+use super::{EndpointBody, EndpointType, FieldError, Identity};
+
+type Errors = Vec<FieldError>;
+
+/// How it is reached, as far as that is clear.
+pub(super) enum Authentication {
+    Keys,
+    /// Nothing, where the identity itself is wrong.
+    Identity(Option<Identity>),
+    /// The word for it is wrong: nothing can be said to be missing.
+    Unclear,
+}
+
+impl EndpointBody<'_> {
+    pub(super) fn authentication(
+        &self,
+        kind: Option<EndpointType>,
+        errors: &mut Errors,
+    ) -> Authentication {
+        const FIELD: &str = "authenticationType";
+        let before = errors.len();
+        let word = self.properties.word(FIELD, &AUTHENTICATION, errors);
+        if errors.len() > before {
+            return Authentication::Unclear;
+        }
+        if word.is_none() && self.looks_identity_based(kind) {
+            let rule = "required beside endpointUri, but missing: IdentityBased, or give a connection \
+                        string instead of endpointUri";
+            self.properties.missing(FIELD, rule, errors);
+            return Authentication::Unclear;
+        }
+        let by_identity = match word {
+            None => self.identity.is_there(),
+            Some(word) => word == AUTHENTICATION[1],
+        };
+        if !by_identity {
+            return Authentication::Keys;
+        }
+        if kind == Some(EndpointType::EventGrid) {
+            let rule = "Event Grid endpoints are key-based; identities are not supported for them: \
+                        give accessKey1";
+            errors.push(FieldError::new(&self.properties.path(FIELD), rule));
+            return Authentication::Unclear;
+        }
+        Authentication::Identity(self.identity(errors))
+    }
+
+    /// Whether all but `authenticationType` and `identity` says that it is reached with an identity.
+    fn looks_identity_based(&self, kind: Option<EndpointType>) -> bool {
+        let has_key = |kind: EndpointType| kind.keys().iter().any(|key| self.secret(key).is_some());
+        let kinds = [EndpointType::EventHub, EndpointType::ServiceBus];
+        kind != Some(EndpointType::EventGrid)
+            && !self.identity.is_there()
+            && self.word("endpointUri").is_some()
+            && !kinds.into_iter().any(has_key)
+    }
+
+    fn identity(&self, errors: &mut Errors) -> Option<Identity> {
+        let before = errors.len();
+        let word = self.identity.word("type", &IDENTITIES, errors);
+        let id = self.identity.text("userAssignedIdentity", errors);
+        if errors.len() > before {
+            return None;
+        }
+        let rule = match (word, id) {
+            (None | Some("SystemAssigned"), None) => return Some(Identity::SystemAssigned),
+            (Some("SystemAssigned"), Some(_)) => "must be absent when the type is SystemAssigned",
+            (_, Some(id)) if id.starts_with('/') => {
+                return Some(Identity::UserAssigned(id.to_owned()));
+            }
+            _ => "a UserAssigned identity needs its ARM resource id",
+        };
+        let field = self.identity.path("userAssignedIdentity");
+        errors.push(FieldError::new(&field, rule));
+        None
+    }
+
+    /// Members that are known, but not of use in what this is: they would be dropped in silence.
+    pub(super) fn refuse_strays(
+        &self,
+        kind: Option<EndpointType>,
+        authentication: &Authentication,
+        errors: &mut Errors,
+    ) {
+        let mut refuse = |member: &str, rule: String| {
+            errors.push(FieldError::new(&self.properties.path(member), rule));
+        };
+        match authentication {
+            Authentication::Identity(_) => {
+                let given = SECRETS
+                    .into_iter()
+                    .filter(|member| *member != "deadLetterSecret");
+                for member in given.filter(|member| self.secret(member).is_some()) {
+                    let rule = "is for key-based endpoints; leave it out of an identity-based one";
+                    refuse(member, rule.to_owned());
+                }
+            }
+            Authentication::Keys if self.identity.is_there() => {
+                let rule =
+                    "is for identity-based endpoints; set authenticationType to IdentityBased";
+                refuse("identity", rule.to_owned());
+            }
+            Authentication::Keys | Authentication::Unclear => {}
+        }
+        let Some(kind) = kind else {
+            return;
+        };
+        if !matches!(authentication, Authentication::Identity(_)) {
+            for other in [
+                EndpointType::EventGrid,
+                EndpointType::EventHub,
+                EndpointType::ServiceBus,
+            ] {
+                for (member, own) in other.keys().into_iter().zip(kind.keys()) {
+                    if other != kind && self.secret(member).is_some() {
+                        refuse(
+                            member,
+                            format!(
+                                "is for {} endpoints; {} has `{own}`",
+                                other.as_str(),
+                                kind.as_str()
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+        let of_grid = kind == EndpointType::EventGrid;
+        for (member, is_own) in [
+            ("TopicEndpoint", of_grid),
+            ("endpointUri", !of_grid),
+            ("entityPath", !of_grid),
+        ] {
+            if !is_own && self.word(member).is_some() {
+                refuse(
+                    member,
+                    format!("is for endpoints of another type than {}", kind.as_str()),
+                );
+            }
+        }
+        if self.word("deadLetterUri").is_some() && self.secret("deadLetterSecret").is_some() {
+            let rule = "dead letters go to one place; give this or deadLetterSecret";
+            refuse("deadLetterUri", rule.to_owned());
+        }
+    }
+}
