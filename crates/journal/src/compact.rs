@@ -1,7 +1,6 @@
 //! Emptying segments: the open events of the oldest are carried forward until nothing in it is needed.
 
-use super::frame;
-use super::index::Place;
+use super::frame::{self, FramePlace};
 use super::log::{Log, read_frame};
 use super::pages::Live;
 use super::record::{Accepted, Record};
@@ -126,7 +125,7 @@ impl Log {
     }
 
     fn copy(&self, sequence: u64, live: &Live, out: &mut Vec<u8>) -> io::Result<()> {
-        let Place {
+        let FramePlace {
             segment, offset, ..
         } = live.place;
         let bytes = read_frame(&*self.storage, live.place)?;

@@ -1,7 +1,7 @@
 //! Damage: every bit flipped, every cut, what is told of it, and what a repair leaves.
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
-use super::super::index::Place;
+use super::super::frame::FramePlace;
 use super::super::log::segment_of;
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
@@ -307,7 +307,7 @@ fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
     let name = segments.max().unwrap();
     let file = sim.contents(name).unwrap();
     let mut groups = Vec::new();
-    super::read(&sim, &mut |Place {
+    super::read(&sim, &mut |FramePlace {
                                 segment, offset, ..
                             },
                             record| {

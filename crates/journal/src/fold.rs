@@ -2,8 +2,8 @@
 //! what is lost by that.
 
 use super::OpenError;
-use super::frame;
-use super::index::{Index, Lane, Place};
+use super::frame::{self, FramePlace};
+use super::index::{Index, Lane};
 use super::manifest::{FoundManifest, Manifest};
 use super::record::{Hole, Record, Segment};
 use super::recover::{Found, SEQUENCES_SKIPPED, Visit};
@@ -172,7 +172,7 @@ impl<'a> Fold<'a> {
             kind: unknown.kind,
         })?;
         let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let place = Place {
+        let place = FramePlace {
             segment,
             offset,
             bytes,

@@ -6,9 +6,9 @@
 //! without a gap.
 
 use super::compact::{Copies, Copying};
-use super::frame;
+use super::frame::{self, FramePlace};
 use super::group::{Layout, Work};
-use super::index::{Index, Place, SharedIndex};
+use super::index::{Index, SharedIndex};
 use super::manifest::{Manifest, ManifestFile};
 use super::prepare::Next;
 use super::record::{Record, Segment};
@@ -241,7 +241,7 @@ impl Log {
                     break;
                 };
                 let bytes = frame.len();
-                let place = Place {
+                let place = FramePlace {
                     segment: self.active.id,
                     offset: self.active.end + at as u64,
                     bytes: u32::try_from(bytes).expect("frames are far below 4 GiB"),
@@ -409,7 +409,7 @@ impl Log {
 }
 
 /// The bytes of one frame.
-pub(crate) fn read_frame(storage: &dyn Storage, place: Place) -> io::Result<Vec<u8>> {
+pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; place.bytes as usize];
     storage.read_at(&name_of(place.segment), &mut bytes, place.offset)?;
     Ok(bytes)

@@ -8,8 +8,8 @@
 
 use super::OpenError;
 use super::fold::Fold;
-use super::frame;
-use super::index::{Index, Place};
+use super::frame::{self, FramePlace};
+use super::index::Index;
 use super::keys::{Keys, Sealing};
 use super::log::name_of;
 use super::manifest::FoundManifest;
@@ -51,7 +51,7 @@ pub(crate) struct Found {
 }
 
 /// Receives every record with its place. Used by dump.
-pub(crate) type Visit<'a> = &'a mut dyn FnMut(Place, &Record<'_>);
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
 
 /// Reads all segments. Events are not parsed.
 pub(crate) fn read(storage: &dyn Storage, visit: Visit<'_>) -> Result<Found, OpenError> {
@@ -134,7 +134,7 @@ impl Found {
         };
         self.report.sealed_unopened = keys.is_none();
         for (sequence, live) in self.index.events.from(0) {
-            let Place {
+            let FramePlace {
                 segment,
                 offset,
                 bytes,
@@ -155,7 +155,7 @@ impl Found {
     }
 }
 
-fn is_readable(storage: &dyn Storage, name: &str, place: Place, keys: Option<&Keys>) -> bool {
+fn is_readable(storage: &dyn Storage, name: &str, place: FramePlace, keys: Option<&Keys>) -> bool {
     let mut bytes = vec![0; place.bytes as usize];
     if storage.read_at(name, &mut bytes, place.offset).is_err() {
         return false;
