@@ -1,7 +1,7 @@
 //! Events on their way in, and what they become.
 
-use super::record::ITEMS_MAX;
-use super::writer::{AppendError, DurableTicket, LaneNumber};
+use super::record::{ITEMS_MAX, LaneNumber};
+use super::writer::{AppendError, DurableTicket};
 use super::{Entry, encode};
 use twinroute_model::event::{Event, Limits};
 

@@ -1,8 +1,9 @@
 //! Reading record bodies: what the bytes do not hold is nothing, never a panic.
 
-use super::disk::LaneState;
 use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
-use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment, Stamp};
+use super::record::{
+    Accepted, Group, Hole, ITEMS_MAX, LaneState, Lanes, Open, Record, Segment, Stamp,
+};
 use super::time::TimeRecord;
 use crate::ledger::Ledger;
 use std::sync::Arc;

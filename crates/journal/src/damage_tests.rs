@@ -2,7 +2,10 @@
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
 use super::super::frame::FramePlace;
+use super::super::keys::Sealing;
 use super::super::log::segment_of;
+use super::super::record::Record;
+use super::super::report::{DamageKind, Report};
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
 use super::super::{
@@ -26,7 +29,7 @@ fn find(sim: &Sim, text: &str) -> usize {
     windows.position(|bytes| bytes == text.as_bytes()).unwrap()
 }
 
-fn told(found: &Found) -> Vec<String> {
+fn told(found: &LogContents) -> Vec<String> {
     found.report.lost.iter().map(ToString::to_string).collect()
 }
 
@@ -216,7 +219,7 @@ fn of_all_kinds() -> (Sim, u64) {
 }
 
 /// Every delivery that is open; holds the counts against them.
-fn deliveries(found: &Found) -> BTreeSet<(u32, u64)> {
+fn deliveries(found: &LogContents) -> BTreeSet<(u32, u64)> {
     let mut open = BTreeSet::new();
     for (sequence, live) in found.index.events.from(0) {
         open.extend(live.open.as_slice().iter().map(|one| (one.lane, sequence)));

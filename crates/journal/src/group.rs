@@ -1,8 +1,7 @@
 //! Groups: what one write and one sync bring to disk, laid out in one buffer.
 
-use super::disk::LaneState;
 use super::index::Index;
-use super::record::{Group, Hole, Record, Segment};
+use super::record::{Group, Hole, LaneState, Record, Segment};
 use super::time::TimeRecord;
 use super::totals::Held;
 use super::{encode, frame};

@@ -1,10 +1,9 @@
 //! What the log says: the fold of its records. The writer keeps it while it writes and recovery
 //! makes it anew, by the same code, so both always agree.
 
-use super::disk::LaneState;
 use super::frame::FramePlace;
 use super::pages::{Live, Opens, Pages};
-use super::record::{Accepted, Lanes, Open, Record};
+use super::record::{Accepted, LaneState, Lanes, Open, Record};
 use super::time::TimeRecord;
 use super::totals::Held;
 use crate::ledger::{Discard, Fate, Ledger};

@@ -2,13 +2,17 @@
 //! exactly, and nothing that was not read whole is removed.
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, pending, repaired};
+use super::super::keys::Sealing;
 use super::super::log::segment_of;
 use super::super::manifest::MANIFEST;
+use super::super::record::Record;
+use super::super::report::DamageKind;
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
 use super::super::{Disk, LaneNumber, Recovered, verify};
 use super::*;
 use crate::ledger::{Discard, Fate};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The segments, oldest first.

@@ -3,13 +3,14 @@
 //! Decoding bounds every count by the bytes that are there and never panics.
 
 use super::body::Body;
-use super::disk::LaneState;
+
 use super::frame;
 use super::keys::Keys;
 use super::time::TimeRecord;
 use crate::ledger::{Fate, Ledger};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::DeadLetter;
@@ -91,6 +92,21 @@ pub(crate) enum Record<'a> {
     Hole(Hole),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },
+}
+
+/// The number of a lane. It stays with its endpoint over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneNumber(pub u32);
+
+/// What a lane wants to find again after a restart, beside its deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// Somebody paused it.
+    pub paused: bool,
+    /// How long time-to-live has stood still, in all.
+    pub still: Duration,
+    /// Since when it stands still, if it does.
+    pub still_since: Option<Timestamp>,
 }
 
 /// An event as its record holds it.

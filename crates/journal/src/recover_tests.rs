@@ -1,4 +1,5 @@
 use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
+use super::super::keys::Sealing;
 use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};

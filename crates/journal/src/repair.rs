@@ -1,11 +1,12 @@
 //! Mending a journal that nobody has open: damaged bytes are set aside, everything live is carried
 //! forward, damaged segments go.
 
+use super::contents::LogContents;
 use super::group::Work;
 use super::inspect::InspectError;
 use super::keys::Sealing;
 use super::log::{Failure, Log, name_of};
-use super::recover::{self, Found};
+use super::recover;
 use super::report::{Damage, DamageKind, Report, counted};
 use super::start;
 use super::storage::Storage;
@@ -101,7 +102,7 @@ struct Done {
 }
 
 fn carry_forward(
-    found: Found,
+    found: LogContents,
     damage: &[Damage],
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
