@@ -1,10 +1,10 @@
 //! What the segments of a journal say, once they are read.
 
 use super::OpenError;
+use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::index::Index;
 use super::keys::{Keys, Sealing};
-use super::log::name_of;
 use super::manifest::FoundManifest;
 use super::record::Record;
 use super::report::{Damage, DamageKind, Report};
@@ -72,7 +72,7 @@ impl LogContents {
                 bytes,
             } = live.place;
             let name = self.names.get(&segment);
-            let name = name.map_or_else(|| name_of(segment), Clone::clone);
+            let name = name.map_or_else(|| segment_name(segment), Clone::clone);
             if !is_readable(storage, &name, live.place, keys.as_ref()) {
                 self.report.damage.push(Damage {
                     kind: DamageKind::Unreadable,

@@ -1,9 +1,9 @@
 //! Damage: every bit flipped, every cut, what is told of it, and what a repair leaves.
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
+use super::super::file_names::segment_of;
 use super::super::frame::FramePlace;
 use super::super::keys::Sealing;
-use super::super::log::segment_of;
 use super::super::record::Record;
 use super::super::report::{DamageKind, Report};
 use super::super::sim::{Leaves, Sim};
@@ -314,7 +314,7 @@ fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
                                 segment, offset, ..
                             },
                             record| {
-        if name_of(segment) == *name && matches!(record, Record::Group(_)) {
+        if segment_name(segment) == *name && matches!(record, Record::Group(_)) {
             groups.push(usize::try_from(offset).unwrap());
         }
     })

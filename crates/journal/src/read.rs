@@ -1,9 +1,9 @@
 //! Reading events back, beside a writer that appends, carries forward and unlinks.
 
+use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
 use super::keys::Keys;
-use super::log::name_of;
 use super::record::Record;
 use super::storage::Storage;
 use std::collections::BTreeSet;
@@ -30,6 +30,13 @@ const RUN_BYTES: u64 = 1 << 20;
 
 /// Places that were told to be damaged are kept in mind up to this many.
 const TOLD_MAX: usize = 4_096;
+
+/// The bytes of one frame.
+pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; place.bytes as usize];
+    storage.read_at(&segment_name(place.segment), &mut bytes, place.offset)?;
+    Ok(bytes)
+}
 
 /// Reads events back. Many may at once.
 pub(crate) struct Reader {
@@ -60,7 +67,7 @@ impl Reader {
             let (first, last) = (run[0].0, run[run.len() - 1].0);
             let bytes = last.offset + u64::from(last.bytes) - first.offset;
             buffer.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
-            let name = name_of(first.segment);
+            let name = segment_name(first.segment);
             let whole = self.storage.read_at(&name, &mut buffer, first.offset);
             for (place, at) in run {
                 let from = usize::try_from(place.offset - first.offset).unwrap_or(usize::MAX);
@@ -106,7 +113,7 @@ impl Reader {
     }
 
     fn read_one(&self, place: FramePlace) -> io::Result<Event> {
-        let bytes = super::log::read_frame(&*self.storage, place)?;
+        let bytes = read_frame(&*self.storage, place)?;
         event_at(&bytes, place, &self.keys).ok_or_else(|| io::Error::other("checksum mismatch"))
     }
 

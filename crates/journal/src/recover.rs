@@ -8,8 +8,8 @@
 
 use super::OpenError;
 use super::contents::LogContents;
+use super::file_names::segment_name;
 use super::fold::{Fold, RecordVisitor};
-use super::log::name_of;
 use super::storage::Storage;
 use super::survey::{Survey, read_bytes};
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ fn fold(
     let (mut lengths, mut names) = (BTreeMap::new(), BTreeMap::new());
     for (segment, file) in survey.segments {
         lengths.insert(segment, file.length);
-        if file.name != name_of(segment) {
+        if file.name != segment_name(segment) {
             names.insert(segment, file.name);
         }
     }

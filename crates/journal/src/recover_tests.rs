@@ -456,7 +456,7 @@ impl Run {
 
     fn apply(&self, n: usize, what: &Tamper) {
         let mut names = self.sim.list().unwrap();
-        names.retain(|name| super::super::log::segment_of(name).is_some());
+        names.retain(|name| super::super::file_names::segment_of(name).is_some());
         let name = &names[n % names.len()];
         let file = self.sim.contents(name).unwrap();
         let used = file

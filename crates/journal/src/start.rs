@@ -3,11 +3,12 @@
 use super::OpenError;
 use super::compact::Copying;
 use super::contents::LogContents;
+use super::file_names::is_left_over;
 use super::group::Work;
 use super::index::SharedIndex;
 use super::log::{Active, Failure, Log};
 use super::manifest::ManifestFile;
-use super::prepare::{self, Next};
+use super::prepare::Next;
 use super::recovered::{self, Recovered};
 use super::settings::Settings;
 use super::storage::Storage;
@@ -151,7 +152,7 @@ pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(),
     if found.end.0 == 0 {
         return Ok(());
     }
-    let synced = storage.sync_data(&super::log::name_of(found.end.0));
+    let synced = storage.sync_data(&super::file_names::segment_name(found.end.0));
     synced.map_err(|error| OpenError::io(storage, "sync of the last segment", error))
 }
 
@@ -159,7 +160,7 @@ pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(),
 pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), OpenError> {
     let names = storage.list();
     let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
-    for name in names.iter().filter(|name| prepare::is_left_over(name)) {
+    for name in names.iter().filter(|name| is_left_over(name)) {
         let removed = storage.remove(name);
         removed.map_err(|error| OpenError::io(storage, format!("removing {name}"), error))?;
     }
