@@ -95,7 +95,7 @@ fn is_readable(storage: &dyn Storage, name: &str, place: FramePlace, keys: Optio
     let frame = frame::read_at(&bytes, place.segment, place.offset);
     let event = frame.and_then(|frame| Record::event_in(&frame));
     event.is_some_and(|event| match keys {
-        Some(keys) => event.parse(keys).is_some(),
+        Some(keys) => keys.read_event(&event).is_some(),
         None => event.stamp.is_some() || event.parse_plain().is_some(),
     })
 }

@@ -9,12 +9,13 @@
 
 use super::OpenError;
 use super::file_names::{KEYS, KEYS_UNFINISHED};
-use super::record::{Accepted, Stamp};
+use super::record::{Accepted, Stamp, parse_content};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::data_key::{DataKey, Sealer};
+use twinroute_model::event::Event;
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 use zeroize::Zeroizing;
 
@@ -159,8 +160,16 @@ impl Keys {
         Ok(stamper)
     }
 
+    /// Reads an event with the widest limits; it owns its bytes. A sealed one is opened first.
+    pub(crate) fn read_event(&self, event: &Accepted<'_>) -> Option<Event> {
+        match event.stamp {
+            None => event.parse_plain(),
+            Some(stamp) => parse_content(&self.open(event, stamp)?),
+        }
+    }
+
     /// The JSON of a sealed event.
-    pub(super) fn open(&self, event: &Accepted<'_>, stamp: Stamp) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, event: &Accepted<'_>, stamp: Stamp) -> Option<Zeroizing<Vec<u8>>> {
         let key = self.keys.get(&stamp.key)?;
         let context = context(stamp.key, event.accepted_at, event.twin?);
         key.open(stamp.count, &context, event.content)

@@ -1,11 +1,9 @@
 //! The journal: numbers accepted events and bounds what waits.
 
 mod appended;
-mod body;
 mod compact;
 mod contents;
 mod disk;
-mod encode;
 mod entry;
 mod file_names;
 mod fold;

@@ -136,7 +136,7 @@ impl Reader {
 /// The event in the frame at the start of `bytes`.
 fn event_at(bytes: &[u8], place: FramePlace, keys: &Keys) -> Option<Event> {
     let frame = frame::read_at(bytes, place.segment, place.offset)?;
-    Record::event_in(&frame)?.parse(keys)
+    keys.read_event(&Record::event_in(&frame)?)
 }
 
 /// Cuts sorted places into stretches that are worth reading at once.
