@@ -4,6 +4,7 @@ use crate::login::LoginMethod;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use twinroute_files::file_permissions::file_exposure;
+use twinroute_files::text_file::read_secret;
 use twinroute_model::secret::Secret;
 
 /// Secrets of applications have some 40 bytes, tokens some thousands.
@@ -203,21 +204,13 @@ fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
 }
 
 fn secret(path: &Path) -> Result<Secret, String> {
-    let refuse = |reason: String| format!("client_secret_file {}: {reason}", path.display());
-    let bytes = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
-    if let Some(exposure) = file_exposure(path, &bytes) {
-        return Err(refuse(exposure.to_string()));
-    }
-    if bytes.len() > SECRET_BYTES_MAX {
-        return Err(refuse(format!("is larger than {SECRET_BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let text = Secret::new(text);
-    let secret = Secret::pasted(text.expose());
-    if secret.expose().is_empty() {
-        return Err(refuse("holds no text".to_owned()));
-    }
-    Ok(secret)
+    let secret = read_secret("client_secret_file", path, SECRET_BYTES_MAX);
+    let reason = match secret {
+        Ok(secret) if !secret.expose().is_empty() => return Ok(secret),
+        Ok(_) => "holds no text".to_owned(),
+        Err(error) => error.reason(),
+    };
+    Err(format!("client_secret_file {}: {reason}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Events on their way in, and what they become.
 
-use super::record::ITEMS_MAX;
-use super::writer::{AppendError, DurableTicket, LaneNumber};
-use super::{Entry, encode};
+use super::Entry;
+use super::record::{ITEMS_MAX, LaneNumber, encode};
+use super::writer::{AppendError, DurableTicket};
 use twinroute_model::event::{Event, Limits};
 
 /// An event on its way in, with what the journal keeps beside it.

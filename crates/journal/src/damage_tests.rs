@@ -1,8 +1,11 @@
 //! Damage: every bit flipped, every cut, what is told of it, and what a repair leaves.
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
-use super::super::index::Place;
-use super::super::log::segment_of;
+use super::super::file_names::segment_of;
+use super::super::frame::FramePlace;
+use super::super::keys::Sealing;
+use super::super::record::Record;
+use super::super::report::{DamageKind, Report};
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
 use super::super::{
@@ -26,7 +29,7 @@ fn find(sim: &Sim, text: &str) -> usize {
     windows.position(|bytes| bytes == text.as_bytes()).unwrap()
 }
 
-fn told(found: &Found) -> Vec<String> {
+fn told(found: &LogContents) -> Vec<String> {
     found.report.lost.iter().map(ToString::to_string).collect()
 }
 
@@ -216,7 +219,7 @@ fn of_all_kinds() -> (Sim, u64) {
 }
 
 /// Every delivery that is open; holds the counts against them.
-fn deliveries(found: &Found) -> BTreeSet<(u32, u64)> {
+fn deliveries(found: &LogContents) -> BTreeSet<(u32, u64)> {
     let mut open = BTreeSet::new();
     for (sequence, live) in found.index.events.from(0) {
         open.extend(live.open.as_slice().iter().map(|one| (one.lane, sequence)));
@@ -307,11 +310,11 @@ fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
     let name = segments.max().unwrap();
     let file = sim.contents(name).unwrap();
     let mut groups = Vec::new();
-    super::read(&sim, &mut |Place {
+    super::read(&sim, &mut |FramePlace {
                                 segment, offset, ..
                             },
                             record| {
-        if name_of(segment) == *name && matches!(record, Record::Group(_)) {
+        if segment_name(segment) == *name && matches!(record, Record::Group(_)) {
             groups.push(usize::try_from(offset).unwrap());
         }
     })

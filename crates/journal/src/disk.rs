@@ -1,24 +1,22 @@
 //! The journal on disk: the handle that producers and lanes share.
 
-pub use super::appended::{Appended, LaneHolding, NewEvent};
-use super::appended::{HEAD_BYTES, encode_batch, too_large};
+use super::appended::{Appended, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large};
+use super::contents::SEQUENCES_SKIPPED;
 use super::group::{Attempt, Batch};
 use super::index::SharedIndex;
 use super::keys::{Keys, Sealing, Stamper};
 use super::read::{Reader, Unreadable};
-use super::recover::{SEQUENCES_SKIPPED, read_to_write};
+use super::record::{LaneNumber, LaneState, encode};
+use super::recover::read_to_write;
 use super::recovered::Recovered;
-use super::settings::Limit;
-pub use super::settings::{LaneState, Settings};
+use super::settings::{Limit, Settings};
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::{Gauge, Held, Totals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::Window;
-use super::writer::{
-    AppendError, DurableTicket, Health, Inbox, LaneNumber, NotDurable, Shared, Writer,
-};
-use super::{Entry, Full, OpenError, encode, start};
+use super::writer::{AppendError, DurableTicket, Health, Inbox, NotDurable, Shared, Writer};
+use super::{Entry, Full, OpenError, start};
 use crate::ledger::Fate;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,19 +2,22 @@
 //! what is lost by that.
 
 use super::OpenError;
-use super::frame;
-use super::index::{Index, Lane, Place};
+use super::contents::{LogContents, SEQUENCES_SKIPPED};
+use super::frame::{self, FramePlace};
+use super::index::{Index, Lane};
 use super::manifest::{FoundManifest, Manifest};
 use super::record::{Hole, Record, Segment};
-use super::recover::{Found, SEQUENCES_SKIPPED, Visit};
 use super::report::{Correction, Damage, DamageKind, LostTotal, Report};
 use super::suspects::{Suspects, Tail};
 use crate::ledger::Discard;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Receives every record with its place. Used by dump.
+pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
+
 /// Reads segment by segment.
 pub(super) struct Fold<'a> {
-    visit: Visit<'a>,
+    visit: RecordVisitor<'a>,
     index: Index,
     report: Report,
     /// What the manifest says.
@@ -44,7 +47,7 @@ pub(super) struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    pub(super) fn new(known: Option<Manifest>, visit: Visit<'a>) -> Self {
+    pub(super) fn new(known: Option<Manifest>, visit: RecordVisitor<'a>) -> Self {
         let synced = known.map(|known| (known.last, known.end));
         Self {
             visit,
@@ -172,7 +175,7 @@ impl<'a> Fold<'a> {
             kind: unknown.kind,
         })?;
         let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let place = Place {
+        let place = FramePlace {
             segment,
             offset,
             bytes,
@@ -281,7 +284,7 @@ impl<'a> Fold<'a> {
         mut self,
         segments: BTreeMap<u64, u64>,
         manifest: Option<FoundManifest>,
-    ) -> Found {
+    ) -> LogContents {
         let beyond = self.beyond_the_end();
         let first = segments.keys().next().copied().unwrap_or(self.next_segment);
         if self.known.is_none() && (1..first).contains(&self.oldest_needed) {
@@ -318,7 +321,7 @@ impl<'a> Fold<'a> {
         self.report.events_open = self.index.events.len() as u64;
         self.report.deliveries_open = self.index.open;
         let newest = segments.keys().next_back().copied().unwrap_or(0);
-        Found {
+        LogContents {
             next_sequence: self.report.next_sequence,
             newest: newest.max(self.known.map_or(0, |known| known.newest)),
             synced: beyond.map_or(self.end, |known| (known.last, known.end)),

@@ -28,6 +28,14 @@ pub(crate) const BODY_BYTES_MAX: usize = 96 << 20;
 
 const MAGIC: [u8; 4] = [0xf1, b'T', b'W', b'J'];
 
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FramePlace {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u32,
+}
+
 /// A frame whose checksum holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {

@@ -1,11 +1,10 @@
 //! Groups: what one write and one sync bring to disk, laid out in one buffer.
 
-use super::disk::LaneState;
+use super::frame;
 use super::index::Index;
-use super::record::{Group, Hole, Record, Segment};
+use super::record::{Group, Hole, LaneState, Record, Segment, encode};
 use super::time::TimeRecord;
 use super::totals::Held;
-use super::{encode, frame};
 use crate::ledger::Fate;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! What the log says: the fold of its records. The writer keeps it while it writes and recovery
 //! makes it anew, by the same code, so both always agree.
 
-use super::disk::LaneState;
+use super::frame::FramePlace;
 use super::pages::{Live, Opens, Pages};
-use super::record::{Accepted, Lanes, Open, Record};
+use super::record::{Accepted, LaneState, Lanes, Open, Record};
 use super::time::TimeRecord;
 use super::totals::Held;
 use crate::ledger::{Discard, Fate, Ledger};
@@ -13,14 +13,6 @@ use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
-
-/// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) segment: u64,
-    pub(crate) offset: u64,
-    pub(crate) bytes: u32,
-}
 
 /// What is known of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,7 +134,7 @@ impl Letters {
 impl Index {
     /// Takes note of a record. Settlements of what is not open change nothing, so that a settlement
     /// counts once however often it is written.
-    pub(crate) fn apply(&mut self, record: &Record<'_>, place: Place) {
+    pub(crate) fn apply(&mut self, record: &Record<'_>, place: FramePlace) {
         match record {
             Record::Segment(segment) => {
                 self.fresh_from = segment.first_sequence;
@@ -254,7 +246,7 @@ impl Index {
         (lane.state, lane.state_noted) = (state, noted);
     }
 
-    fn put_new(&mut self, event: &Accepted<'_>, lanes: &Lanes<'_>, place: Place) {
+    fn put_new(&mut self, event: &Accepted<'_>, lanes: &Lanes<'_>, place: FramePlace) {
         for lane in lanes.iter() {
             self.lane(lane).ledger.matched += 1;
         }
@@ -267,7 +259,7 @@ impl Index {
         self.put(event, open.unwrap_or(Opens::Many(Vec::new())), place);
     }
 
-    fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: Place) {
+    fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: FramePlace) {
         for open in &mut lanes {
             open.dead = open.dead.as_ref().map(|letter| self.letters.share(letter));
         }
@@ -279,7 +271,7 @@ impl Index {
     }
 
     /// An event that is there already, under the same sequence, is at this place now.
-    fn put(&mut self, event: &Accepted<'_>, open: Opens, place: Place) {
+    fn put(&mut self, event: &Accepted<'_>, open: Opens, place: FramePlace) {
         if open.as_slice().is_empty() {
             self.take(event.sequence);
             return;
@@ -332,7 +324,7 @@ impl Index {
         }
     }
 
-    fn release(&mut self, place: Place) {
+    fn release(&mut self, place: FramePlace) {
         self.live_bytes -= u64::from(place.bytes);
         if let Some(share) = self.shares.get_mut(&place.segment) {
             share.events -= 1;

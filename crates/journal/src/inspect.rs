@@ -1,7 +1,7 @@
 //! Looking at a journal that nobody has open: nothing is changed.
 
 use super::OpenError;
-use super::index::Place;
+use super::frame::FramePlace;
 use super::keys::Sealing;
 use super::record::{Accepted, Group, Hole, Record, Segment};
 use super::recover;
@@ -71,7 +71,7 @@ fn hold(path: &Path) -> Result<(Folder, Box<dyn std::any::Any + Send + Sync>), O
     Ok((storage, lock))
 }
 
-fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<()> {
+fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Result<()> {
     write!(out, "{:016x} {:>10} ", place.segment, place.offset)?;
     match record {
         Record::Segment(segment) => segment_line(out, segment),

@@ -8,20 +8,16 @@
 //! and its bytes (32). All numbers are little endian.
 
 use super::OpenError;
-use super::record::{Accepted, Stamp};
+use super::file_names::{KEYS, KEYS_UNFINISHED};
+use super::record::{Accepted, Stamp, parse_content};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::data_key::{DataKey, Sealer};
+use twinroute_model::event::Event;
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 use zeroize::Zeroizing;
-
-/// The file's name.
-pub const KEYS: &str = "keys";
-
-/// What it is called while it is written.
-pub(super) const NEXT: &str = "keys.tmp";
 
 /// It is sealed for this place.
 const CONTEXT: &[u8] = b"twinroute journal keys";
@@ -164,8 +160,16 @@ impl Keys {
         Ok(stamper)
     }
 
+    /// Reads an event with the widest limits; it owns its bytes. A sealed one is opened first.
+    pub(crate) fn read_event(&self, event: &Accepted<'_>) -> Option<Event> {
+        match event.stamp {
+            None => event.parse_plain(),
+            Some(stamp) => parse_content(&self.open(event, stamp)?),
+        }
+    }
+
     /// The JSON of a sealed event.
-    pub(super) fn open(&self, event: &Accepted<'_>, stamp: Stamp) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, event: &Accepted<'_>, stamp: Stamp) -> Option<Zeroizing<Vec<u8>>> {
         let key = self.keys.get(&stamp.key)?;
         let context = context(stamp.key, event.accepted_at, event.twin?);
         key.open(stamp.count, &context, event.content)
@@ -202,13 +206,13 @@ impl Keys {
             plain.extend_from_slice(key.expose());
         }
         let sealed = key.seal(CONTEXT, &plain).map_err(io::Error::other)?;
-        if storage.list()?.iter().any(|name| name == NEXT) {
-            storage.remove(NEXT)?;
+        if storage.list()?.iter().any(|name| name == KEYS_UNFINISHED) {
+            storage.remove(KEYS_UNFINISHED)?;
         }
         create_with_spare(storage, sealed.len() as u64)?;
-        storage.write_at(NEXT, &sealed, 0)?;
-        storage.sync_data(NEXT)?;
-        storage.rename(NEXT, KEYS)?;
+        storage.write_at(KEYS_UNFINISHED, &sealed, 0)?;
+        storage.sync_data(KEYS_UNFINISHED)?;
+        storage.rename(KEYS_UNFINISHED, KEYS)?;
         storage.sync_dir()?;
         keep_spare(storage)
     }
@@ -216,13 +220,13 @@ impl Keys {
 
 /// Makes the next file; on a disk that is full, in the room that was kept for it.
 fn create_with_spare(storage: &dyn Storage, bytes: u64) -> io::Result<()> {
-    match storage.create(NEXT, bytes) {
+    match storage.create(KEYS_UNFINISHED, bytes) {
         Err(error)
             if error.kind() == io::ErrorKind::StorageFull
                 && storage.list()?.iter().any(|name| name == SPARE) =>
         {
             storage.remove(SPARE)?;
-            storage.create(NEXT, bytes)
+            storage.create(KEYS_UNFINISHED, bytes)
         }
         made => made,
     }

@@ -69,7 +69,7 @@ impl Stamps {
             return;
         }
         for (name, bytes) in files(sim) {
-            let Some(segment) = super::super::log::segment_of(&name) else {
+            let Some(segment) = super::super::file_names::segment_of(&name) else {
                 continue;
             };
             let mut at = 0;
@@ -252,7 +252,7 @@ proptest! {
             }
         }).unwrap();
         let place = place.unwrap();
-        let name = super::super::log::name_of(place.segment);
+        let name = super::super::file_names::segment_name(place.segment);
         let file = sim.contents(&name).unwrap();
         let mut record = file[place.offset as usize..][..place.bytes as usize].to_vec();
         // From the stamp on; the checksum is made to hold again.

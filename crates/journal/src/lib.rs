@@ -1,10 +1,11 @@
 //! The journal: numbers accepted events and bounds what waits.
 
 mod appended;
-mod body;
 mod compact;
+mod contents;
 mod disk;
-mod encode;
+mod entry;
+mod file_names;
 mod fold;
 mod frame;
 mod group;
@@ -37,22 +38,25 @@ mod watch;
 mod window;
 mod writer;
 
-pub use disk::{Appended, Disk, DiskUsage, LaneHolding, LaneState, NewEvent, Settings};
+pub use appended::{Appended, LaneHolding, NewEvent};
+pub use disk::{Disk, DiskUsage};
+pub use entry::{Entry, HeldEvent};
+pub use file_names::KEYS;
 pub use inspect::{InspectError, dump, verify};
-pub use keys::{KEYS, Sealing, reseal};
+pub use keys::{Sealing, reseal};
 pub use memory::Memory;
 pub use open_error::OpenError;
 pub use read::Unreadable;
+pub use record::{LaneNumber, LaneState};
 pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
 pub use repair::repair;
 pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
+pub use settings::Settings;
 pub use totals::{Full, Gauge, Usage};
 pub use watch::SyncTimes;
-pub use writer::{AppendError, DurableTicket, Health, LaneNumber, NotDurable};
+pub use writer::{AppendError, DurableTicket, Health, NotDurable};
 
 use std::sync::Arc;
-use totals::{Share, Totals};
-use twinroute_model::event::Event;
 
 /// Where accepted events wait until every lane has settled them.
 ///
@@ -63,25 +67,6 @@ pub enum Journal {
     Memory(Memory),
     /// What is acknowledged as durable outlives the machine's power.
     Disk(Disk),
-}
-
-/// An accepted event, as the journal numbered it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its place in the order of acceptance.
-    pub sequence: u64,
-    /// Stable hash of its twin.
-    pub twin: u64,
-    /// The event.
-    pub event: HeldEvent,
-}
-
-/// An event in memory, in buffers of its own, which count in the journal until the last clone is dropped.
-#[derive(Clone, Debug)]
-pub struct HeldEvent {
-    event: Arc<Event>,
-    /// Gives the memory back when the last lane lets go.
-    _share: Option<Arc<Share>>,
 }
 
 impl Journal {
@@ -125,38 +110,6 @@ impl Journal {
             Self::Memory(memory) => Gauge(Arc::clone(memory.totals())),
             Self::Disk(disk) => Gauge(Arc::clone(disk.totals())),
         }
-    }
-}
-
-impl Entry {
-    /// An entry whose room was taken already.
-    pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<Totals>) -> Self {
-        let share = Share::new(event.size() as u64, totals);
-        Self {
-            sequence,
-            twin,
-            event: HeldEvent {
-                event: Arc::new(event),
-                _share: Some(Arc::new(share)),
-            },
-        }
-    }
-}
-
-impl HeldEvent {
-    /// An event that was read back: whoever asked for it has bounded that.
-    #[must_use]
-    pub fn read_back(event: Event) -> Self {
-        Self {
-            event: Arc::new(event),
-            _share: None,
-        }
-    }
-
-    /// The event alone; its bytes go on to count only while this is held.
-    #[must_use]
-    pub fn event(&self) -> &Arc<Event> {
-        &self.event
     }
 }
 

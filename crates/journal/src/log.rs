@@ -5,15 +5,15 @@
 //! in a newer one; segments go oldest first, one at a time, so that those on disk are always
 //! without a gap.
 
-use super::compact::{Copies, Copying};
-use super::frame;
+use super::compact::{Copies, Copying, SegmentUse};
+use super::file_names::{QUARANTINED, free_name, segment_name};
+use super::frame::{self, FramePlace};
 use super::group::{Layout, Work};
-use super::index::{Index, Place, SharedIndex};
+use super::index::{Index, SharedIndex};
 use super::manifest::{Manifest, ManifestFile};
 use super::prepare::Next;
 use super::record::{Record, Segment};
 use super::storage::Storage;
-use super::survey::free_name;
 use super::time::JournalTime;
 use super::totals::{Held, Totals};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,20 +27,6 @@ const PAGE_BYTES: u64 = 4 << 10;
 
 /// Records that are taken note of while the index is locked once: some tens of microseconds.
 const RECORDS_PER_LOCK: usize = 256;
-
-/// The name of a segment file.
-pub(crate) fn name_of(segment: u64) -> String {
-    format!("{segment:016x}.seg")
-}
-
-/// The segment that a file of this name is.
-pub(crate) fn segment_of(name: &str) -> Option<u64> {
-    let digits = name
-        .strip_suffix(".seg")
-        .filter(|digits| digits.len() == 16)?;
-    let segment = u64::from_str_radix(digits, 16).ok()?;
-    (name_of(segment) == name).then_some(segment)
-}
 
 /// Why a group is not on disk.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +88,7 @@ pub(crate) struct Log {
 impl Log {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
     pub(crate) fn commit<W>(&mut self, work: &Work<W>) -> Result<(), Failure> {
-        let copies = self.copies();
+        let copies = self.copying.copies(&self.segment_use());
         let oldest = self.releasable();
         self.encode(work, &copies, oldest, None);
         let reserve = if work.batches.is_empty() {
@@ -188,7 +174,7 @@ impl Log {
         while at < self.buffer.len() {
             at += frame::seal(&mut self.buffer[at..], id, base + at as u64);
         }
-        let name = name_of(id);
+        let name = segment_name(id);
         let end = base + at as u64;
         let padded = end.next_multiple_of(PAGE_BYTES).min(self.active.length);
         let padding = usize::try_from(padded - end).expect("less than a page");
@@ -213,7 +199,17 @@ impl Log {
 
     /// Whether a group without other reason would be of use.
     pub(crate) fn has_chores(&self) -> bool {
-        self.releasable().is_some() || self.worth_copying().is_some()
+        self.releasable().is_some() || self.copying.worth_copying(&self.segment_use()).is_some()
+    }
+
+    fn segment_use(&self) -> SegmentUse<'_> {
+        SegmentUse {
+            storage: &*self.storage,
+            index: &self.index,
+            segments: &self.segments,
+            active: self.active.id,
+            segment_bytes: self.segment_bytes,
+        }
     }
 
     /// The first segment to keep, when there are older ones.
@@ -241,7 +237,7 @@ impl Log {
                     break;
                 };
                 let bytes = frame.len();
-                let place = Place {
+                let place = FramePlace {
                     segment: self.active.id,
                     offset: self.active.end + at as u64,
                     bytes: u32::try_from(bytes).expect("frames are far below 4 GiB"),
@@ -373,7 +369,7 @@ impl Log {
             }
             let removed = match self.kept.contains(&first) {
                 true => self.set_aside(first),
-                false => self.storage.remove(&name_of(first)),
+                false => self.storage.remove(&segment_name(first)),
             };
             let gone = removed.or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
@@ -392,8 +388,8 @@ impl Log {
     fn set_aside(&self, segment: u64) -> io::Result<()> {
         let names = self.storage.list()?;
         let taken = names.iter().map(String::as_str).collect();
-        let name = free_name("quarantine-", segment, &taken);
-        self.storage.rename(&name_of(segment), &name)?;
+        let name = free_name(QUARANTINED, segment, &taken);
+        self.storage.rename(&segment_name(segment), &name)?;
         tracing::warn!(
             segment,
             name,
@@ -406,11 +402,4 @@ impl Log {
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.segments.values().sum()
     }
-}
-
-/// The bytes of one frame.
-pub(crate) fn read_frame(storage: &dyn Storage, place: Place) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; place.bytes as usize];
-    storage.read_at(&name_of(place.segment), &mut bytes, place.offset)?;
-    Ok(bytes)
 }

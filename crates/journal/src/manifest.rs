@@ -30,15 +30,10 @@
 //! 96  4  CRC32C of bytes 0 to 95
 //! ```
 
+use super::file_names::{MANIFEST, MANIFEST_UNFINISHED};
 use super::storage::Storage;
 use std::io;
 use std::sync::Arc;
-
-/// The file's name.
-pub(crate) const MANIFEST: &str = "manifest";
-
-/// The name it has until its first slot is on disk.
-pub(crate) const UNFINISHED: &str = "manifest.tmp";
 
 const MAGIC: [u8; 4] = [0xf1, b'T', b'W', b'M'];
 const VERSION: u32 = 1;
@@ -227,13 +222,13 @@ impl ManifestFile {
     }
 
     fn make(&mut self, manifest: Manifest) -> io::Result<()> {
-        for name in [UNFINISHED, MANIFEST] {
+        for name in [MANIFEST_UNFINISHED, MANIFEST] {
             if self.storage.list()?.iter().any(|known| known == name) {
                 self.storage.remove(name)?;
             }
         }
-        self.storage.create(UNFINISHED, FILE_BYTES)?;
-        self.storage.rename(UNFINISHED, MANIFEST)?;
+        self.storage.create(MANIFEST_UNFINISHED, FILE_BYTES)?;
+        self.storage.rename(MANIFEST_UNFINISHED, MANIFEST)?;
         self.put_synced(manifest)?;
         self.storage.sync_dir()?;
         self.state = ManifestState::InUse;

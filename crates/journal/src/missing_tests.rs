@@ -2,13 +2,16 @@
 //! exactly, and nothing that was not read whole is removed.
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, pending, repaired};
-use super::super::log::segment_of;
-use super::super::manifest::MANIFEST;
+use super::super::file_names::{MANIFEST, segment_of};
+use super::super::keys::Sealing;
+use super::super::record::Record;
+use super::super::report::DamageKind;
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
 use super::super::{Disk, LaneNumber, Recovered, verify};
 use super::*;
 use crate::ledger::{Discard, Fate};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The segments, oldest first.
@@ -96,7 +99,7 @@ fn segments_missing_the_newest_is_gone_or_empty_or_zero() {
         let mut found = 0;
         super::read(sim, &mut |place, record| {
             let is_new = matches!(record, Record::Event { .. });
-            found += u64::from(is_new && name_of(place.segment) == newest);
+            found += u64::from(is_new && segment_name(place.segment) == newest);
         })
         .unwrap();
         found

@@ -1,6 +1,6 @@
 //! Why a journal does not open.
 
-use super::keys::KEYS;
+use super::file_names::KEYS;
 use super::storage::Storage;
 use std::io;
 

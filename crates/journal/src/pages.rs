@@ -4,7 +4,7 @@
 //! So a page stands for 64 sequences and holds those that are there, side by side: an event costs
 //! little more than itself in a crowd, and one that is alone keeps next to nothing alive.
 
-use super::index::Place;
+use super::frame::FramePlace;
 use super::record::Open;
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
@@ -12,7 +12,7 @@ use twinroute_model::clock::Timestamp;
 /// An event with deliveries that are not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Live {
-    pub(crate) place: Place,
+    pub(crate) place: FramePlace,
     pub(crate) accepted_at: Timestamp,
     /// The same in journal time, in milliseconds.
     pub(crate) accepted_in: u64,
@@ -156,7 +156,7 @@ mod tests {
 
     fn live(offset: u64) -> Live {
         Live {
-            place: Place {
+            place: FramePlace {
                 segment: 1,
                 offset,
                 bytes: 1,

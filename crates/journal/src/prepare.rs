@@ -1,18 +1,10 @@
 //! The file of the next segment, made while the active one is filled, so that no group waits for it.
 
-use super::log::name_of;
+use super::file_names::{NEXT_SEGMENT, segment_name};
 use super::storage::Storage;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-
-/// What it is called before it is a segment. Left-overs are removed when the journal is opened.
-const NAME: &str = "next.tmp";
-
-/// Files that were being prepared when the program ended.
-pub(crate) fn is_left_over(name: &str) -> bool {
-    [NAME, super::keys::NEXT, super::manifest::UNFINISHED].contains(&name)
-}
 
 /// The next segment's file.
 pub(crate) struct Next {
@@ -45,13 +37,13 @@ impl Next {
             return;
         }
         if !self.storage.is_concurrent() {
-            let made = self.storage.create(NAME, bytes);
+            let made = self.storage.create(NEXT_SEGMENT, bytes);
             self.state = State::of(made, bytes);
             return;
         }
         let storage = Arc::clone(&self.storage);
         let thread = Builder::new().name("journal-next".to_owned());
-        let made = thread.spawn(move || storage.create(NAME, bytes));
+        let made = thread.spawn(move || storage.create(NEXT_SEGMENT, bytes));
         self.state = match made {
             Ok(thread) => State::Made(thread, bytes),
             Err(error) => State::of(Err(error), bytes),
@@ -64,7 +56,7 @@ impl Next {
         self.settle();
         match self.state {
             State::Ready(length) if length >= bytes => {
-                let renamed = self.storage.rename(NAME, &name_of(segment));
+                let renamed = self.storage.rename(NEXT_SEGMENT, &segment_name(segment));
                 self.state = State::Idle;
                 if let Err(error) = renamed {
                     tracing::warn!(segment, %error, "the segment that was prepared cannot be used");
@@ -89,14 +81,14 @@ impl Next {
             self.remove();
             self.state = State::Idle;
         }
-        match self.storage.create(NAME, bytes) {
+        match self.storage.create(NEXT_SEGMENT, bytes) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.storage.remove(NAME)?;
-                self.storage.create(NAME, bytes)?;
+                self.storage.remove(NEXT_SEGMENT)?;
+                self.storage.create(NEXT_SEGMENT, bytes)?;
             }
             made => made?,
         }
-        let renamed = self.storage.rename(NAME, &name_of(segment));
+        let renamed = self.storage.rename(NEXT_SEGMENT, &segment_name(segment));
         if renamed.is_err() {
             self.remove();
         }
@@ -123,7 +115,7 @@ impl Next {
     }
 
     fn remove(&self) {
-        if let Err(error) = self.storage.remove(NAME) {
+        if let Err(error) = self.storage.remove(NEXT_SEGMENT) {
             tracing::debug!(%error, "the segment that was prepared cannot be removed");
         }
     }

@@ -1,4 +1,5 @@
 use super::super::disk::tests::{SETTINGS, append, crash, lane, open};
+use super::super::file_names::{MANIFEST, is_left_over};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::Folder;
 use super::super::{Disk, Health};
@@ -17,7 +18,7 @@ fn fill(disk: &Disk) -> Vec<u64> {
 /// The files of segments, and of the next one.
 fn files(sim: &Sim) -> Vec<String> {
     let mut names = sim.list().unwrap();
-    names.retain(|name| name != super::super::manifest::MANIFEST);
+    names.retain(|name| name != MANIFEST);
     names
 }
 
@@ -30,7 +31,7 @@ fn the_next_segment_is_made_when_half_of_one_is_full() {
     for id in 0..30 {
         append(&disk, &id.to_string(), &[hub]);
         let names = files(&sim);
-        let named = (names.iter().any(|name| name == NAME), names.len());
+        let named = (names.iter().any(|name| name == NEXT_SEGMENT), names.len());
         if seen.last() != Some(&named) {
             seen.push(named);
         }
@@ -50,14 +51,14 @@ fn left_overs_of_a_crash_go_at_the_next_open() {
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let mut id = 0;
-    while sim.contents(NAME).is_none() {
+    while sim.contents(NEXT_SEGMENT).is_none() {
         append(&disk, &id.to_string(), &[hub]);
         id += 1;
     }
     crash(&sim, disk, Leaves::All);
-    assert!(sim.contents(NAME).is_some());
+    assert!(sim.contents(NEXT_SEGMENT).is_some());
     let (_disk, recovered) = open(&sim, SETTINGS);
-    assert!(sim.contents(NAME).is_none());
+    assert!(sim.contents(NEXT_SEGMENT).is_none());
     assert_eq!(recovered.lanes[0].pending.len(), id);
 }
 
@@ -72,7 +73,7 @@ fn no_room_for_the_next_segment_is_no_fault_until_it_is_needed() {
         .map(|id| append(&disk, &id.to_string(), &[hub]))
         .collect();
     assert_eq!(disk.health(), Health::Ok);
-    assert!(sim.contents(NAME).is_none());
+    assert!(sim.contents(NEXT_SEGMENT).is_none());
     sim.set_room(None);
     disk.settle(hub, &[(first[0], Fate::Delivered)]);
     let more = fill(&disk);
@@ -113,13 +114,13 @@ fn a_name_that_cannot_be_given_is_made_anew() {
 fn a_folder_gets_its_segments_from_a_thread_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let storage = || Arc::new(Folder::create(folder.path()).unwrap());
-    std::fs::write(folder.path().join(NAME), "left over").unwrap();
+    std::fs::write(folder.path().join(NEXT_SEGMENT), "left over").unwrap();
     let (disk, _) = Disk::open(SETTINGS, storage(), Arc::new(SystemClock)).unwrap();
     let all = fill(&disk);
     assert!(disk.usage().segments > 1);
     disk.close().unwrap();
     drop(disk);
-    assert!(!folder.path().join(NAME).exists());
+    assert!(!folder.path().join(NEXT_SEGMENT).exists());
     let (disk, recovered) = Disk::open(SETTINGS, storage(), Arc::new(SystemClock)).unwrap();
     assert!(recovered.report.is_whole());
     assert!(disk.read(&all).iter().all(Result::is_ok));

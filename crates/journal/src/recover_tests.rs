@@ -1,4 +1,5 @@
 use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
+use super::super::keys::Sealing;
 use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
@@ -455,7 +456,7 @@ impl Run {
 
     fn apply(&self, n: usize, what: &Tamper) {
         let mut names = self.sim.list().unwrap();
-        names.retain(|name| super::super::log::segment_of(name).is_some());
+        names.retain(|name| super::super::file_names::segment_of(name).is_some());
         let name = &names[n % names.len()];
         let file = self.sim.contents(name).unwrap();
         let used = file

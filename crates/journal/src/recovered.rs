@@ -1,9 +1,8 @@
 //! What a journal gives back when it is opened.
 
-use super::disk::LaneState;
 use super::index::Index;
+use super::record::{LaneNumber, LaneState};
 use super::report::Report;
-use super::writer::LaneNumber;
 use crate::ledger::{Discard, Ledger};
 use std::sync::Arc;
 use std::time::Duration;

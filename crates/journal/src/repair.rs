@@ -1,11 +1,13 @@
 //! Mending a journal that nobody has open: damaged bytes are set aside, everything live is carried
 //! forward, damaged segments go.
 
+use super::contents::LogContents;
+use super::file_names::segment_name;
 use super::group::Work;
 use super::inspect::InspectError;
 use super::keys::Sealing;
-use super::log::{Failure, Log, name_of};
-use super::recover::{self, Found};
+use super::log::{Failure, Log};
+use super::recover;
 use super::report::{Damage, DamageKind, Report, counted};
 use super::start;
 use super::storage::Storage;
@@ -75,7 +77,7 @@ fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>,
     }
     let name = format!("quarantine-{:016x}-{}.bin", damage.segment, damage.from);
     let copy = || -> io::Result<u64> {
-        let segment = name_of(damage.segment);
+        let segment = segment_name(damage.segment);
         let end = damage.to.min(storage.len(&segment)?);
         let bytes = end.saturating_sub(damage.from);
         let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
@@ -101,7 +103,7 @@ struct Done {
 }
 
 fn carry_forward(
-    found: Found,
+    found: LogContents,
     damage: &[Damage],
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,

@@ -1,7 +1,6 @@
-//! How a journal on disk works, and what lanes have it note of them.
+//! How a journal on disk works.
 
 use std::time::Duration;
-use twinroute_model::clock::Timestamp;
 
 /// How a journal on disk works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +39,6 @@ impl Default for Settings {
             disk_overdue_after: Duration::from_secs(5),
         }
     }
-}
-
-/// What a lane wants to find again after a restart, beside its deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneState {
-    /// Somebody paused it.
-    pub paused: bool,
-    /// How long time-to-live has stood still, in all.
-    pub still: Duration,
-    /// Since when it stands still, if it does.
-    pub still_since: Option<Timestamp>,
 }
 
 /// Whether what is appended has to stay below the limit.

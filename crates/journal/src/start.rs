@@ -2,14 +2,15 @@
 
 use super::OpenError;
 use super::compact::Copying;
-use super::disk::Settings;
+use super::contents::LogContents;
+use super::file_names::is_left_over;
 use super::group::Work;
 use super::index::SharedIndex;
 use super::log::{Active, Failure, Log};
 use super::manifest::ManifestFile;
-use super::prepare::{self, Next};
-use super::recover::Found;
+use super::prepare::Next;
 use super::recovered::{self, Recovered};
+use super::settings::Settings;
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::Totals;
@@ -20,7 +21,7 @@ use twinroute_model::clock::Clock;
 
 /// A log behind what was read, and what that was. The first group begins a new segment.
 pub(super) fn prepare(
-    found: Found,
+    found: LogContents,
     settings: Settings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
@@ -68,7 +69,7 @@ pub(super) fn prepare(
 
 /// Begins a new segment behind what was read, with all counts in it.
 pub(super) fn start(
-    found: Found,
+    found: LogContents,
     settings: Settings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
@@ -109,7 +110,7 @@ struct Resumed {
 }
 
 impl Resumed {
-    fn of(found: &Found) -> Self {
+    fn of(found: &LogContents) -> Self {
         let id = found.end.0;
         Self {
             id,
@@ -147,11 +148,11 @@ impl Resumed {
 }
 
 /// After the death of a process alone, what was read may still be on its way to the disk.
-pub(super) fn sync_end(storage: &dyn Storage, found: &Found) -> Result<(), OpenError> {
+pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(), OpenError> {
     if found.end.0 == 0 {
         return Ok(());
     }
-    let synced = storage.sync_data(&super::log::name_of(found.end.0));
+    let synced = storage.sync_data(&super::file_names::segment_name(found.end.0));
     synced.map_err(|error| OpenError::io(storage, "sync of the last segment", error))
 }
 
@@ -159,7 +160,7 @@ pub(super) fn sync_end(storage: &dyn Storage, found: &Found) -> Result<(), OpenE
 pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), OpenError> {
     let names = storage.list();
     let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
-    for name in names.iter().filter(|name| prepare::is_left_over(name)) {
+    for name in names.iter().filter(|name| is_left_over(name)) {
         let removed = storage.remove(name);
         removed.map_err(|error| OpenError::io(storage, format!("removing {name}"), error))?;
     }

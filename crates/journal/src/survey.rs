@@ -8,8 +8,8 @@
 //! another segment whole: those are taken back when that segment is not there.
 
 use super::OpenError;
+use super::file_names::{MISNAMED, QUARANTINED, aside_of, free_name, segment_name, segment_of};
 use super::frame;
-use super::log::{name_of, segment_of};
 use super::manifest::FoundManifest;
 use super::record::{Record, Segment};
 use super::report::{Damage, DamageKind};
@@ -19,8 +19,6 @@ use std::io;
 
 /// Enough for the first record.
 const HEAD_BYTES: u64 = 128;
-
-const MISNAMED: &str = "misnamed-";
 
 /// A segment's file.
 #[derive(Clone, Debug)]
@@ -193,7 +191,7 @@ impl Survey {
         self.damage.push(damage(DamageKind::Foreign, named, named));
         self.moves.push(Move {
             from: name.to_owned(),
-            to: free_name("quarantine-", named, taken),
+            to: free_name(QUARANTINED, named, taken),
             segment: None,
         });
     }
@@ -229,9 +227,9 @@ impl Survey {
             } else {
                 from
             };
-            rename(&now, &name_of(segment))?;
+            rename(&now, &segment_name(segment))?;
             if let Some(file) = self.segments.get_mut(&segment) {
-                file.name = name_of(segment);
+                file.name = segment_name(segment);
             }
         }
         sync()
@@ -264,21 +262,6 @@ fn damage(kind: DamageKind, segment: u64, to: u64) -> Damage {
         to,
         sequences: None,
     }
-}
-
-/// The number in the name of a file that was set aside because it holds another segment.
-fn aside_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(MISNAMED)?.get(..16)?;
-    u64::from_str_radix(digits, 16).ok()
-}
-
-/// A name that no file has.
-pub(crate) fn free_name(prefix: &str, segment: u64, taken: &BTreeSet<&str>) -> String {
-    let first = format!("{prefix}{segment:016x}.seg");
-    let others = (2_u64..).map(|number| format!("{prefix}{segment:016x}-{number}.seg"));
-    let mut names = std::iter::once(first).chain(others);
-    let free = names.find(|name| !taken.contains(name.as_str()));
-    free.expect("there are more numbers than files")
 }
 
 /// Whether any record in the file is one of this segment, also one that this program does not know.

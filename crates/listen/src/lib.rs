@@ -14,7 +14,6 @@ mod client_certificate;
 mod connection;
 mod cross_origin;
 pub mod development;
-mod file;
 mod inflate;
 mod io;
 mod ip_rules;

@@ -3,6 +3,7 @@
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::damage::JournalDamage;
 use crate::expiry::WARNING_BEFORE;
+use crate::replay::ReplayNotes;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
@@ -20,7 +21,6 @@ use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_model::words;
-use twinroute_retry::replay::Notes;
 
 /// Collects what a router is made of.
 pub struct Builder {
@@ -412,7 +412,7 @@ impl Builder {
         let live = LiveTable::new(parts, lanes, last);
         live.apply(&definitions)?;
         let create = |folder: PathBuf| {
-            let created = Notes::create(folder.clone());
+            let created = ReplayNotes::create(folder.clone());
             created.map_err(|source| BuildError::ReplayNotes { folder, source })
         };
         let notes = self.replay_notes.map(create).transpose()?;

@@ -12,7 +12,7 @@ use crate::dead_letters::{
 };
 use crate::delivery::Lane;
 use crate::expiry::Expiry;
-use crate::replay::{ReplayError, ReplayJobs, ReplayRequest, ReplayStatus};
+use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::status::{Readiness, SourceStatus, Status};
 use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
@@ -25,7 +25,6 @@ use twinroute_filter::explain::{Explanation, explain};
 use twinroute_journal::{Disk, Journal};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_retry::replay::Notes;
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
@@ -87,7 +86,7 @@ impl Router {
         live: LiveTable,
         unreadable: &UnreadableLanes,
         (journal, damage): (Journal, JournalDamage),
-        notes: Option<Notes>,
+        notes: Option<ReplayNotes>,
         duplicates: Option<DuplicateWindow>,
         expiry_warning: Duration,
     ) -> Self {

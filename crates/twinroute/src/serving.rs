@@ -5,12 +5,13 @@ use crate::cli::exit::{ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use anyhow::{Context as _, bail};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinroute_credential::key_file as keys;
+use twinroute_files::folder::folder_of;
+use twinroute_files::private_file::{make_private_folder, open_private_file};
 use twinroute_journal::{KEYS, Sealing};
 use twinroute_management::{Management, StoreBacking, StoreError};
 use twinroute_model::clock::SystemClock;
@@ -140,13 +141,8 @@ fn lock_file(loaded: &Loaded) -> PathBuf {
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(folder)?;
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    options.mode(0o600).open(path)
+    make_private_folder(folder_of(path))?;
+    open_private_file(path)
 }
 
 /// Where the last definitions of endpoints are kept: beside the journal, so nowhere when that is in memory.

@@ -9,7 +9,8 @@
 use super::document::{CONTENT_TYPE, Letter, Metadata};
 use super::fault::{self, Kind, StoreFault};
 use super::name;
-use super::page_guard::PageGuard;
+pub use super::page_guard::PAGE_BLOBS_MAX;
+use super::page_guard::{PageGuard, lists};
 use super::read::BLOB_BYTES_MAX;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{
@@ -34,9 +35,6 @@ use twinroute_outgoing::azure::BoundedHttp;
 
 /// The longest that one call to the service takes.
 pub const CALL_MAX: Duration = Duration::from_secs(30);
-
-/// Blobs on one page of a listing.
-pub const PAGE_BLOBS_MAX: i32 = 200;
 
 /// Bytes of a blob that go in one request: all that an event can have, so that no blob is ever half
 /// written and no SAS needs more than one right.
@@ -458,12 +456,6 @@ const WRITTEN_BYTES_MAX: usize = 16 << 10;
 const LISTING_BYTES_MAX: usize = 2 << 20;
 
 const _: () = assert!(LISTING_BYTES_MAX / PAGE_BLOBS_MAX as usize >= (8 << 10) + 2 * (1 << 10));
-
-/// Whether a request asks for a listing.
-pub(super) fn lists(request: &Request) -> bool {
-    let mut pairs = request.url().query_pairs();
-    request.method() == Method::Get && pairs.any(|pair| pair == ("comp".into(), "list".into()))
-}
 
 /// Bytes of the answer to `request`, when it is a success.
 fn answer_bytes_max(request: &Request, blob_bytes_max: usize) -> usize {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, Answer, Client};
+use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
@@ -24,6 +25,9 @@ use twinroute_router::status::Status;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// No token is larger, as `twinroute` itself takes them.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// Whom to ask.
 #[derive(Args, Debug)]
@@ -35,7 +39,7 @@ pub(crate) struct Whom {
     /// Sends the token in this environment variable; without this option and the next, none is sent.
     #[arg(long, value_name = "NAME", conflicts_with = "admin_token_file")]
     admin_token_env: Option<String>,
-    /// Sends the token in this file.
+    /// Sends the token in this file, which is for its owner alone.
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
     /// Authorities (PEM) that are trusted over https, instead of the machine's.
@@ -141,12 +145,8 @@ impl Whom {
             let token = token.with_context(|| format!("the environment variable {name}"))?;
             return Ok(Some(Secret::pasted(&token)));
         }
-        let Some(file) = &self.admin_token_file else {
-            return Ok(None);
-        };
-        let text = std::fs::read_to_string(file);
-        let text = Secret::new(text.with_context(|| format!("token file {}", file.display()))?);
-        Ok(Some(Secret::pasted(text.expose())))
+        let read = |file: &PathBuf| read_secret("token file", file, TOKEN_BYTES_MAX);
+        Ok(self.admin_token_file.as_ref().map(read).transpose()?)
     }
 
     fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {

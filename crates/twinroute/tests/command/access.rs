@@ -76,6 +76,38 @@ fn the_admin_api_over_https_with_a_token() {
     assert_eq!(code, Some(0), "{error}");
 }
 
+/// A token that everybody on the machine could read was sent without a word, and a file without end was read to it.
+#[test]
+fn admin_token_file_that_others_may_read_or_that_is_no_token_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (content, mode, expect) in [
+        (
+            "looks-0123456789abcdef",
+            0o644,
+            "token file a.token: has mode 0644, so everybody may use it; run: chmod 0600 a.token (of a Kubernetes \
+             secret, set defaultMode: 0400)",
+        ),
+        (
+            &"x".repeat((64 << 10) + 1),
+            0o600,
+            "token file a.token: is larger than 65536 bytes",
+        ),
+    ] {
+        write(folder.path(), "a.token", content);
+        let path = folder.path().join("a.token");
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let output = twinroute()
+            .current_dir(folder.path())
+            // Nobody answers there, and nobody is asked.
+            .args(["status", "--admin", "127.0.0.1:1"])
+            .args(["--admin-token-file", "a.token"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(text(&output.stderr), format!("twinroute: {expect}\n"));
+    }
+}
+
 #[test]
 fn events_come_in_over_https_with_a_token() {
     let folder = guarded();

@@ -1,9 +1,8 @@
 //! Records as bytes.
 
-use super::disk::LaneState;
-use super::frame;
-use super::keys::Stamper;
-use super::record::{Accepted, Group, Open, Record, Segment, Stamp, kind};
+use super::{Accepted, Group, LaneState, Open, Record, Segment, Stamp, kind};
+use crate::frame;
+use crate::keys::Stamper;
 use crate::ledger::{Discard, Fate, Ledger};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;

@@ -1,15 +1,15 @@
 //! Records: what the journal notes. The layout stands in `docs/journal-format.md`.
 //!
-//! Decoding bounds every count by the bytes that are there and never panics.
+//! What records are; `encode` writes them as bytes and `decode` reads those.
 
-use super::body::Body;
-use super::disk::LaneState;
-use super::frame;
-use super::keys::Keys;
-use super::time::TimeRecord;
+mod decode;
+pub(crate) mod encode;
+
 use crate::ledger::{Fate, Ledger};
+use crate::time::TimeRecord;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::DeadLetter;
@@ -93,6 +93,21 @@ pub(crate) enum Record<'a> {
     Closed { next_sequence: u64 },
 }
 
+/// The number of a lane. It stays with its endpoint over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneNumber(pub u32);
+
+/// What a lane wants to find again after a restart, beside its deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// Somebody paused it.
+    pub paused: bool,
+    /// How long time-to-live has stood still, in all.
+    pub still: Duration,
+    /// Since when it stands still, if it does.
+    pub still_since: Option<Timestamp>,
+}
+
 /// An event as its record holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted<'a> {
@@ -116,7 +131,7 @@ pub(crate) struct Stamp {
 
 /// Lane numbers as they stand in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lanes<'a>(pub(super) &'a [[u8; 4]]);
+pub(crate) struct Lanes<'a>(&'a [[u8; 4]]);
 
 /// The head of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,17 +196,9 @@ impl Lanes<'_> {
 }
 
 impl Accepted<'_> {
-    /// Reads the event with the widest limits; it owns its bytes. A sealed one is opened first.
-    pub(crate) fn parse(&self, keys: &Keys) -> Option<Event> {
-        match self.stamp {
-            None => self.parse_plain(),
-            Some(stamp) => parse(&keys.open(self, stamp)?),
-        }
-    }
-
     /// Reads an event that is not sealed.
     pub(crate) fn parse_plain(&self) -> Option<Event> {
-        self.stamp.is_none().then(|| parse(self.content))?
+        self.stamp.is_none().then(|| parse_content(self.content))?
     }
 
     /// Stable hash of its twin, from the event itself where the record does not hold it. An event
@@ -203,7 +210,8 @@ impl Accepted<'_> {
     }
 }
 
-fn parse(json: &[u8]) -> Option<Event> {
+/// Reads an event with the widest limits; it owns its bytes.
+pub(super) fn parse_content(json: &[u8]) -> Option<Event> {
     const WIDEST: Limits = Limits {
         event_bytes_max: Limits::EVENT_BYTES_CEILING,
         batch_events_max: 1,
@@ -213,7 +221,7 @@ fn parse(json: &[u8]) -> Option<Event> {
 }
 
 /// The kinds on disk: a number is never used for another layout.
-pub(super) mod kind {
+mod kind {
     pub(crate) const SEGMENT: u8 = 1;
     pub(crate) const GROUP: u8 = 2;
     pub(crate) const BINDING: u8 = 3;
@@ -243,71 +251,7 @@ pub(super) mod kind {
     pub(crate) const ACCEPTED_IN: u8 = 24;
 }
 
-/// Why a valid frame is no record that this program knows: it was written by a newer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unknown {
-    pub(crate) version: u8,
-    pub(crate) kind: u8,
-}
-
 impl<'a> Record<'a> {
-    /// Reads the record in a frame.
-    pub(crate) fn decode(frame: &frame::Frame<'a>) -> Result<Self, Unknown> {
-        let unknown = Unknown {
-            version: frame.version,
-            kind: frame.kind,
-        };
-        if frame.version != frame::VERSION {
-            return Err(unknown);
-        }
-        Self::decode_body(frame.kind, frame.body).ok_or(unknown)
-    }
-
-    fn decode_body(kind: u8, body: &'a [u8]) -> Option<Self> {
-        let mut body = Body(body);
-        match kind {
-            kind::SEGMENT => body.segment(),
-            kind::GROUP => body.group(),
-            kind::BINDING => body.binding(),
-            kind::COUNTS_1 => body.counts_1(),
-            kind::COUNTS => body.counts(),
-            kind::STATE => body.state(),
-            kind::CHECKPOINT => body.checkpoint(),
-            kind::EVENT_1 => body.event_1(),
-            kind::EVENT => body.event(),
-            kind::EVENT_SEALED => body.event()?.sealed(),
-            kind::COPY_1 => body.copy_1(),
-            kind::COPY => body.copy(),
-            kind::COPY_SEALED => body.copy()?.sealed(),
-            kind::REPLAY => body.replay(),
-            kind::REPLAY_SEALED => body.replay()?.sealed(),
-            kind::SETTLE => body.settle(),
-            kind::ATTEMPT => body.attempt(),
-            kind::DEAD => body.dead(),
-            kind::EXTENT => body.extent(),
-            kind::TIME => body.journal_time(),
-            kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
-            kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
-            kind::HOLE => body.hole(),
-            kind::CLOSED => body
-                .u64()
-                .map(|next_sequence| Self::Closed { next_sequence }),
-            _ => None,
-        }
-    }
-
-    /// The same record, whose content begins with its stamp.
-    fn sealed(mut self) -> Option<Self> {
-        if let Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } =
-            &mut self
-        {
-            let mut body = Body(event.content);
-            event.stamp = Some(body.stamp()?);
-            event.content = body.0;
-        }
-        Some(self)
-    }
-
     /// The event that it holds.
     pub(crate) fn event(&self) -> Option<&Accepted<'a>> {
         match self {
@@ -317,13 +261,7 @@ impl<'a> Record<'a> {
             _ => None,
         }
     }
-
-    /// The event in a frame that holds one.
-    pub(crate) fn event_in(frame: &frame::Frame<'a>) -> Option<Accepted<'a>> {
-        Self::decode(frame).ok()?.event().copied()
-    }
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

@@ -1,4 +1,6 @@
+use super::decode::Unknown;
 use super::*;
+use crate::frame;
 use crate::ledger::Discard;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -200,7 +202,7 @@ proptest! {
 /// Kinds that are no longer written are still read.
 #[test]
 fn the_first_kinds_are_read() {
-    let lines = include_str!("../tests/data/records-1.txt").lines();
+    let lines = include_str!("../../tests/data/records-1.txt").lines();
     let mut twins = Vec::new();
     for line in lines {
         let digits: Vec<_> = line.as_bytes().chunks(2).collect();
@@ -243,5 +245,5 @@ fn every_kind_has_its_bytes() {
         }
         text.push('\n');
     }
-    expect_test::expect_file!["../tests/data/records-2.txt"].assert_eq(&text);
+    expect_test::expect_file!["../../tests/data/records-2.txt"].assert_eq(&text);
 }
