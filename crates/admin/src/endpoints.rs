@@ -1,4 +1,4 @@
-//! Steering an endpoint by hand.
+//! Controlling an endpoint.
 
 use crate::answer;
 use crate::place::Step;

@@ -105,7 +105,7 @@ impl Page<'_> {
             ),
             (
                 "source_failures",
-                "Looks at the source of the definitions that failed since",
+                "Reads of the source of the definitions that failed since the last good one",
                 Some(f64::from(source.failures)),
             ),
             (

@@ -52,7 +52,7 @@ pub struct Counts {
     pub delivered: u64,
     /// Dead letters, by where they are.
     pub dead_lettered: DeadLettered,
-    /// Given up, by reason; reasons that never came up are left out.
+    /// Discarded, by reason; reasons that never came up are left out.
     pub discarded: BTreeMap<String, u64>,
     /// What was made and is in no known state: 0, or there is a defect.
     pub unaccounted: i64,
@@ -140,7 +140,7 @@ impl Counts {
         }
     }
 
-    /// Given up for any reason.
+    /// Discarded for any reason.
     #[must_use]
     pub fn discarded_all(&self) -> u64 {
         self.discarded.values().sum()

@@ -232,7 +232,7 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
     while endpoint_status(&before, "only").dead_letters.store == "ok" {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // What is noted rides along with the next group.
+    // What is recorded rides along with the next group.
     accept(&before, 3, AckLevel::Durable).await.unwrap();
     let after_crash = sim.fork();
     after_crash.power_off();

@@ -407,7 +407,7 @@ async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_waits_then_counts_what_it_gives_up() {
+async fn stopping_waits_then_counts_what_it_discards() {
     let (first, second) = (Script::default(), Script::default());
     second.set_down(true);
     let router = two_sinks(&first, &second);

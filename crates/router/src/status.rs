@@ -11,7 +11,7 @@ pub struct Status {
     pub version: String,
     /// Whether events are accepted, and why not.
     pub readiness: Readiness,
-    /// What somebody has to act on soon, in words.
+    /// What requires action soon, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Certificates of the servers, where they are told of.
@@ -97,9 +97,9 @@ pub struct SourceStatus {
     pub last_success: String,
     /// Milliseconds since then.
     pub age_ms: Option<u64>,
-    /// Why the last look failed; empty when it did not.
+    /// Why the last read failed; empty when it did not.
     pub last_error: String,
-    /// Looks that failed since the last good one.
+    /// Reads that failed since the last good one.
     pub failures: u32,
     /// Whether the definitions are those that an earlier process saved.
     pub saved: bool,

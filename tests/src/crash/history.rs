@@ -267,7 +267,7 @@ pub struct Ledger {
     pub delivered: u64,
     /// Deliveries that ended as dead letters.
     pub dead_letters: DeadLetters,
-    /// Deliveries given up.
+    /// Deliveries discarded.
     pub discarded: u64,
 }
 

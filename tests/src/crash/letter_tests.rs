@@ -100,7 +100,7 @@ fn a_dead_letter_is_of_what_was_accepted_and_as_it_was_posted() {
         history.letters[0].json = 22;
         history.posts[2].events[1].json = None;
     });
-    assert_eq!(binary, NOTHING, "written anew, with the same content");
+    assert_eq!(binary, NOTHING, "written again, with the same content");
     let refused = forged(|history| history.posts[2].answer = Answer::Refused(503));
     assert!(
         refused

@@ -108,9 +108,9 @@ async fn what_there_is_and_what_there_is_not() {
         content-type: application/json
         allow: GET, HEAD
         connection: close
-        content-length: 82
+        content-length: 84
 
-        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are taken here"}}"#]]
+        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are allowed here"}}"#]]
     .assert_eq(&answer);
     server.stop().await;
 }
@@ -173,9 +173,9 @@ async fn the_ledger_adds_up_in_every_state() {
               "in_flight": 0,
               "instance": "demo",
               "matched": 9,
-              "retrying": 0,
               "queued": 4,
               "replayed": 0,
+              "retrying": 0,
               "unaccounted": 0
             }
           ],
@@ -191,9 +191,9 @@ async fn the_ledger_adds_up_in_every_state() {
             "discarded": {},
             "in_flight": 0,
             "matched": 9,
-            "retrying": 0,
             "queued": 4,
             "replayed": 0,
+            "retrying": 0,
             "unaccounted": 0
           },
           "unmatched": 0

@@ -101,7 +101,7 @@ async fn an_unknown_endpoint_is_answered_with_the_known_ones() {
         assert_eq!(
             error(&answer),
             format!(
-                "404 UnknownEndpoint: endpoint {name}: there is none of this name; there are \
+                "404 UnknownEndpoint: endpoint {name}: not found; there are \
                  demo/grid-1, demo/hub-1"
             )
         );

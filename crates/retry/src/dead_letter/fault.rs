@@ -182,7 +182,7 @@ impl StoreFault {
             ErrorKind::Connection => (Kind::Unavailable, "no connection"),
             ErrorKind::Io => (Kind::Unavailable, "the connection broke"),
             ErrorKind::Credential => (Kind::Refused, "no token of the endpoint's identity"),
-            _ => (Kind::Unavailable, "an answer that is none"),
+            _ => (Kind::Unavailable, "an invalid answer"),
         };
         let mut cause = None;
         let mut next = error.source();

@@ -132,7 +132,7 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     let unknown = refused(&daemon, "endpoint pause grid-2");
     assert_eq!(
         unknown,
-        "twinroute: endpoint grid-2: there is none of this name; there are demo/grid-1\n"
+        "twinroute: endpoint grid-2: not found; there are demo/grid-1\n"
     );
 }
 
@@ -205,7 +205,7 @@ fn dead_letters_are_listed_shown_and_exported() {
 }
 
 #[test]
-fn dead_letters_are_replayed_once_the_endpoint_is_mended() {
+fn dead_letters_are_replayed_once_the_endpoint_is_fixed() {
     let runtime = Runtime::new().unwrap();
     let (emulator, _folder, daemon) = rejected(&runtime);
     let output = run(&daemon, "deadletter replay --endpoint grid-1");
@@ -231,7 +231,7 @@ fn dead_letters_are_replayed_once_the_endpoint_is_mended() {
 }
 
 #[test]
-fn a_purge_asks_first_and_says_what_it_gave_up() {
+fn a_purge_asks_first_and_says_what_it_discarded() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let folder = scene(&emulator);

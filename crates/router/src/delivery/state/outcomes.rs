@@ -149,7 +149,7 @@ impl LaneCore {
             journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
-            attempts, reason = %reason, ?delay, "an event failed alone and waits");
+            attempts, reason = %reason, ?delay, "an event failed alone and will be retried");
         let retrying = QueuedDelivery {
             attempts,
             ..waiting

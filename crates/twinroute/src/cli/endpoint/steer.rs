@@ -1,4 +1,4 @@
-//! Steers an endpoint of a running twinroute by hand.
+//! Controls an endpoint of a running twinroute.
 
 use crate::cli::ask::{self, Whom};
 use crate::cli::output;
