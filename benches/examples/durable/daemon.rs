@@ -77,7 +77,7 @@ impl Daemon {
         let pid = child.id().ok_or("the router ended")?;
         let stderr = child.stderr.take().ok_or("no standard error")?;
         let mut lines = BufReader::new(stderr).lines();
-        let ingress = address(&mut lines, "takes events").await?;
+        let ingress = address(&mut lines, "accepts events").await?;
         let admin = address(&mut lines, "/status").await?;
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self {

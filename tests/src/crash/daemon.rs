@@ -80,7 +80,7 @@ impl Daemon {
     /// Waits until events are taken; gives also how long that took since the start.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<(Addresses, Duration)> {
         let addresses = Addresses {
-            ingress: self.address("takes events").await?,
+            ingress: self.address("accepts events").await?,
             admin: self.address("/status").await?,
         };
         Ok((addresses, self.started.elapsed()))

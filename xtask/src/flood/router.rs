@@ -78,7 +78,7 @@ impl FloodedRouter {
                 address.split_whitespace().next()?.parse().ok()
             })
         };
-        let ingress = address("takes events")?;
+        let ingress = address("accepts events")?;
         let admin = address("answers /status")?;
         let router = Self {
             process,

@@ -98,7 +98,7 @@ pub(super) fn mutual_tls(stage: &Stage<'_>) -> anyhow::Result<()> {
     // Plain first, then TLS, each with a line of its own.
     let output = router.process.output();
     let lines = output.lines().filter_map(json_line);
-    let mut told = lines.filter(|line| line["message"] == "takes events");
+    let mut told = lines.filter(|line| line["message"] == "accepts events");
     let address = told.next_back().context("no listener")?["address"].clone();
     let address: SocketAddr = text(&address)?.parse()?;
     let port = address.port();

@@ -76,7 +76,7 @@ impl Managed {
         command.arg(folder.join("twinroute.toml"));
         let mut process = Process::start(name, &command, &stage.folder)?;
         let ingress = process.await_line("where it takes events", stage.deadline, |line| {
-            address(line, "takes events")
+            address(line, "accepts events")
         })?;
         let ca = process.await_line("its certificate authority", stage.deadline, |line| {
             let line = json_line(line)?;

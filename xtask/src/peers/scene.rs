@@ -177,7 +177,7 @@ impl Router {
                 address.filter(|_| said).map(str::to_owned)
             })
         };
-        let ingress = format!("http://{}", address("takes events")?);
+        let ingress = format!("http://{}", address("accepts events")?);
         let admin = address("answers /status and /metrics")?.parse()?;
         Ok(Self {
             process,

@@ -113,7 +113,7 @@ fn exit_78_is_not_for_what_another_process_holds() {
     let ready = log
         .lines()
         .map(Result::unwrap)
-        .any(|line| line.contains("takes events"));
+        .any(|line| line.contains("accepts events"));
     assert!(ready);
     check(folder.path(), 75, "another process has it open");
     first.kill().unwrap();

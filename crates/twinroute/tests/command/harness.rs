@@ -115,7 +115,7 @@ impl Daemon {
             ingress: String::new(),
             admin: String::new(),
         };
-        daemon.ingress = address(&daemon.line("takes events"));
+        daemon.ingress = address(&daemon.line("accepts events"));
         daemon.admin = address(&daemon.line("/status"));
         daemon
     }

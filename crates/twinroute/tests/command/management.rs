@@ -133,7 +133,7 @@ fn errors_say_first_what_to_do() {
     );
     let error = session.refused(&["instance", "create", "-n", "a_b"]);
     assert!(
-        error.contains("is not taken: correct what stands below\n  InvalidResourceName"),
+        error.contains("was rejected: correct what is listed below\n  InvalidResourceName"),
         "{error}"
     );
 }

@@ -160,7 +160,7 @@ fn changes_act_on_open_connections_and_what_was_accepted_arrives() {
     let session = Session::start(folder.path());
     fill(&session, &emulator);
     let public = session.daemon.ingress.clone();
-    let private = private(&session.daemon, "takes events");
+    let private = private(&session.daemon, "accepts events");
     let mut lines = runtime.block_on(Lines::open(&public, &private));
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = [&public, &private]
@@ -305,7 +305,7 @@ fn files_say_it_too() {
 
     let runtime = Runtime::new().unwrap();
     let mut daemon = Daemon::start(folder.path());
-    let private = private(&daemon, "takes events");
+    let private = private(&daemon, "accepts events");
     let mut lines = runtime.block_on(Lines::open(&daemon.ingress, &private));
     runtime.block_on(lines.check("the start", [403, 202]));
     decided(folder.path(), "Enabled", "Rejected");

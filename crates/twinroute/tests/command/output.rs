@@ -374,7 +374,7 @@ fn closed_log_pipe_leaves_the_daemon_at_work() {
         }
         crate::harness::address(&line)
     };
-    let ingress = address("takes events");
+    let ingress = address("accepts events");
     let admin = address("/status");
     drop(log);
     let (sender, lines) = std::sync::mpsc::channel();
