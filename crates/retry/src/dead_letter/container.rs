@@ -29,7 +29,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::sas::storage::Validity;
 use twinroute_outgoing::azure::BoundedHttp;
 
@@ -176,7 +176,7 @@ impl Container {
     /// # Errors
     /// When the location has no SAS.
     pub fn with_sas(client: &Client, location: Location) -> Result<Self, Unusable> {
-        let Access::Sas { token, .. } = location.access() else {
+        let ContainerAccess::Sas { token, .. } = location.access() else {
             return Err(Unusable::NoCredential);
         };
         let url = format!("{}?{}", location.container_url(), token.expose());
