@@ -3,7 +3,7 @@
 use super::index::{RouteIndex, RouteNumber};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute};
 use crate::delivery::Lane;
-use std::collections::HashMap;
+use rapidhash::RapidHashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use twinroute_filter::eval::{EventScope, Fields, Program};
@@ -17,7 +17,7 @@ pub(crate) struct RoutingTable {
     pub(crate) hash: String,
     pub(crate) since: String,
     pub(crate) warnings: Vec<String>,
-    pub(crate) instances: HashMap<InstanceName, Arc<CompiledInstance>>,
+    pub(crate) instances: RapidHashMap<InstanceName, Arc<CompiledInstance>>,
 }
 
 impl RoutingTable {
@@ -53,6 +53,18 @@ pub(crate) struct MatchScratch {
     pub(crate) lanes: Vec<LaneIndex>,
     /// The routes that matched any of the events since the start.
     matched: Vec<RouteNumber>,
+}
+
+impl MatchScratch {
+    /// For a batch of so many events, of which most match a few routes.
+    pub(crate) fn with_capacity(events: usize) -> Self {
+        const ROUTES: usize = 4;
+        Self {
+            candidates: Vec::with_capacity(ROUTES),
+            lanes: Vec::with_capacity(ROUTES),
+            matched: Vec::with_capacity(events),
+        }
+    }
 }
 
 impl CompiledInstance {
