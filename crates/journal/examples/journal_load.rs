@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use twinroute_journal::ledger::Fate;
+use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, LaneNumber, NewEvent, Recovered, Sealing, Settings};
+use twinroute_journal::{Disk, LaneId, NewEvent, Recovered, Sealing, Settings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -55,7 +55,7 @@ fn open(folder: &Path, settings: Settings) -> (Disk, Recovered) {
     Disk::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
 }
 
-fn lane(disk: &Disk) -> LaneNumber {
+fn lane(disk: &Disk) -> LaneId {
     let instance = InstanceName::new("default").expect("a name");
     disk.bind(&instance, &EndpointName::new("hub").expect("a name"))
 }
@@ -67,7 +67,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-fn new(event: &Event, lane: LaneNumber) -> NewEvent {
+fn new(event: &Event, lane: LaneId) -> NewEvent {
     NewEvent {
         event: event.clone(),
         twin: 7,
@@ -108,7 +108,7 @@ struct Cost {
 /// Who takes the events.
 #[derive(Clone)]
 enum Target {
-    Disk(Disk, LaneNumber),
+    Disk(Disk, LaneId),
     StandIn(mpsc::Sender<oneshot::Sender<()>>),
 }
 
@@ -160,12 +160,12 @@ async fn produce(target: Target, event: Event, begun: Instant) -> Vec<Duration> 
                 let appended = disk.append(vec![new(&event, *lane)]).expect("room");
                 let sequence = appended.entries[0].sequence;
                 appended.durable.await.expect("a sync");
-                disk.settle(*lane, &[(sequence, Fate::Delivered)]);
+                disk.settle(*lane, &[(sequence, DeliverySettlement::Delivered)]);
             }
             Target::StandIn(sender) => {
                 let (waiter, ticket) = oneshot::channel();
                 // The producer makes the event, whoever takes it.
-                let made = vec![new(&event, LaneNumber(1))];
+                let made = vec![new(&event, LaneId(1))];
                 sender.send(waiter).expect("a thread");
                 ticket.await.expect("an answer");
                 drop(made);
@@ -196,10 +196,11 @@ fn sealed(folder: &Path) {
                 let batch: Vec<_> = (0..100).map(|_| new(&event, lane)).collect();
                 let appended = disk.append(batch).expect("room");
                 let entries = appended.entries.iter();
-                let fates = entries.map(|entry| (entry.sequence, Fate::Delivered));
-                let fates: Vec<_> = fates.collect();
+                let settlements =
+                    entries.map(|entry| (entry.sequence, DeliverySettlement::Delivered));
+                let settlements: Vec<_> = settlements.collect();
                 appended.durable.wait().expect("a sync");
-                disk.settle(lane, &fates);
+                disk.settle(lane, &settlements);
                 events += 100;
             }
             println!(
@@ -232,7 +233,7 @@ fn rate(folder: &Path) {
                     let appended = disk.append(vec![new(&event, lane)]).expect("room");
                     let sequence = appended.entries[0].sequence;
                     appended.durable.await.expect("a sync");
-                    disk.settle(lane, &[(sequence, Fate::Delivered)]);
+                    disk.settle(lane, &[(sequence, DeliverySettlement::Delivered)]);
                     start.elapsed()
                 }));
             }

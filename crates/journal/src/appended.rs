@@ -1,7 +1,7 @@
 //! Events on their way in, and what they become.
 
 use super::Entry;
-use super::record::{ITEMS_MAX, LaneNumber, encode};
+use super::record::{ITEMS_MAX, LaneId, encode};
 use super::writer::{AppendError, DurableTicket};
 use twinroute_model::event::{Event, Limits};
 
@@ -13,7 +13,7 @@ pub struct NewEvent {
     /// Stable hash of its twin.
     pub twin: u64,
     /// The lanes it is for, in a journal on disk; none twice.
-    pub lanes: Vec<LaneNumber>,
+    pub lanes: Vec<LaneId>,
 }
 
 /// A batch that was numbered.
@@ -29,7 +29,7 @@ pub struct Appended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneHolding {
     /// The lane.
-    pub lane: LaneNumber,
+    pub lane: LaneId,
     /// Bytes of events whose delivery to it is not settled, each whole however many lanes have it.
     pub bytes: u64,
     /// Of those, bytes of dead letters.

@@ -9,10 +9,10 @@ use super::super::report::{DamageKind, Report};
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
 use super::super::{
-    Correction, Disk, LaneNumber, LaneState, LostDelivery, NewEvent, Settings, repair, sim,
+    Correction, Disk, LaneId, LaneState, LostDelivery, NewEvent, Settings, repair, sim,
 };
 use super::*;
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn what_damage_took_is_named_delivery_by_delivery() {
     append(&disk, "whole", &[hub]);
     let broken = append(&disk, "broken", &[hub, topic]);
     let headless = append(&disk, "headless", &[hub]);
-    disk.settle(topic, &[(broken, Fate::Delivered)]);
+    disk.settle(topic, &[(broken, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     append(&disk, "last", &[hub]);
     crash(&sim, disk, Leaves::Nothing);
@@ -73,7 +73,7 @@ fn what_damage_took_is_named_delivery_by_delivery() {
     for _ in 0..2 {
         let (disk, recovered) = open(&sim, SETTINGS);
         let hub = &recovered.lanes[0];
-        assert_eq!(hub.ledger.discarded(Discard::Lost), 2);
+        assert_eq!(hub.ledger.discarded(DiscardReason::Lost), 2);
         assert_eq!((hub.pending.len(), hub.ledger.matched), (2, 4));
         assert_eq!(recovered.report.lost.len(), 2);
         crash(&sim, disk, Leaves::Nothing);
@@ -119,7 +119,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
         .collect();
     assert_eq!(pending, [all[0], all[2]]);
     assert_eq!(read(&disk, all[2]), "c3");
-    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Lost), 1);
+    assert_eq!(recovered.lanes[0].ledger.discarded(DiscardReason::Lost), 1);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_power_cut_in_a_repair_loses_nothing() {
         );
         assert_eq!(recovered.lanes[0].pending.len(), 2, "call {calls}");
         assert_eq!(
-            recovered.lanes[0].ledger.discarded(Discard::Lost),
+            recovered.lanes[0].ledger.discarded(DiscardReason::Lost),
             1,
             "call {calls}"
         );
@@ -168,14 +168,14 @@ fn of_all_kinds() -> (Sim, u64) {
         segment_bytes,
         ..SETTINGS
     };
-    let tiny = |id: u64, lanes: &[LaneNumber]| NewEvent {
+    let tiny = |id: u64, lanes: &[LaneId]| NewEvent {
         event: Parts::new(&id.to_string(), "s", "t")
             .build(&Limits::default())
             .unwrap(),
         twin: id,
         lanes: lanes.to_vec(),
     };
-    let put = |disk: &Disk, id: u64, lanes: &[LaneNumber]| {
+    let put = |disk: &Disk, id: u64, lanes: &[LaneId]| {
         let appended = disk.append(vec![tiny(id, lanes)]).unwrap();
         appended.durable.wait().unwrap();
         appended.entries[0].sequence
@@ -192,7 +192,7 @@ fn of_all_kinds() -> (Sim, u64) {
     });
     for id in 2..8 {
         let settled = put(&disk, id, &[topic]);
-        disk.settle(topic, &[(settled, Fate::Delivered)]);
+        disk.settle(topic, &[(settled, DeliverySettlement::Delivered)]);
         disk.flush().wait().unwrap();
     }
     crash(&sim, disk, Leaves::Nothing);
@@ -211,7 +211,7 @@ fn of_all_kinds() -> (Sim, u64) {
         .unwrap();
     replay.durable.wait().unwrap();
     let next = put(&disk, 17, &[hub, topic]);
-    disk.settle(topic, &[(next, Fate::Delivered)]);
+    disk.settle(topic, &[(next, DeliverySettlement::Delivered)]);
     disk.dead_letter(hub, next, letter);
     disk.flush().wait().unwrap();
     crash(&sim, disk, Leaves::Nothing);

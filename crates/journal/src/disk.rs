@@ -6,7 +6,7 @@ use super::group::{Attempt, Batch};
 use super::index::SharedIndex;
 use super::keys::{Keys, Sealing, Stamper};
 use super::read::{Reader, Unreadable};
-use super::record::{LaneNumber, LaneState, encode};
+use super::record::{LaneId, LaneState, encode};
 use super::recover::read_to_write;
 use super::recovered::Recovered;
 use super::settings::{Limit, Settings};
@@ -17,7 +17,7 @@ use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::Window;
 use super::writer::{AppendError, DurableTicket, Health, Inbox, NotDurable, Shared, Writer};
 use super::{Entry, Full, OpenError, start};
-use crate::ledger::Fate;
+use crate::ledger::DeliverySettlement;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -154,12 +154,12 @@ impl Disk {
     ///
     /// It is durable no later than the first event that is appended for it.
     #[must_use]
-    pub fn bind(&self, instance: &InstanceName, endpoint: &EndpointName) -> LaneNumber {
+    pub fn bind(&self, instance: &InstanceName, endpoint: &EndpointName) -> LaneId {
         let inner = &self.0;
         let mut lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (instance.clone(), endpoint.clone());
         if let Some(number) = lanes.numbers.get(&key) {
-            return LaneNumber(*number);
+            return LaneId(*number);
         }
         lanes.last += 1;
         let number = lanes.last;
@@ -168,7 +168,7 @@ impl Disk {
         let binding = (number, instance.clone(), endpoint.clone());
         inbox.work.notes.bindings.push(binding);
         inner.shared.wake(&mut inbox);
-        LaneNumber(number)
+        LaneId(number)
     }
 
     /// Numbers a batch without a gap, in the order of calls, and hands it to the disk: whole or not
@@ -233,19 +233,19 @@ impl Disk {
 
     /// Notes that deliveries of a lane came to their end. It rides along with the next group; a
     /// crash before that costs a duplicate.
-    pub fn settle(&self, lane: LaneNumber, settled: &[(u64, Fate)]) {
-        let fates = settled.iter();
+    pub fn settle(&self, lane: LaneId, settled: &[(u64, DeliverySettlement)]) {
+        let settlements = settled.iter();
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
         }
-        let notes = fates.map(|(sequence, fate)| (lane.0, *sequence, *fate));
+        let notes = settlements.map(|(sequence, settlement)| (lane.0, *sequence, *settlement));
         inbox.work.notes.settled.extend(notes);
         self.soon(&mut inbox);
     }
 
     /// Notes that a delivery failed alone: how often, and when it is due again. Rides along too.
-    pub fn attempt(&self, lane: LaneNumber, sequence: u64, attempts: u32, due: Option<Timestamp>) {
+    pub fn attempt(&self, lane: LaneId, sequence: u64, attempts: u32, due: Option<Timestamp>) {
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
@@ -267,7 +267,7 @@ impl Disk {
     /// Why it was not taken.
     pub fn replay(
         &self,
-        lane: LaneNumber,
+        lane: LaneId,
         replay_of: Option<u64>,
         event: Event,
         twin: u64,
@@ -282,7 +282,7 @@ impl Disk {
 
     /// Notes that a delivery became a dead letter. It stays in the journal until it is settled. Rides
     /// along too.
-    pub fn dead_letter(&self, lane: LaneNumber, sequence: u64, letter: Arc<DeadLetter>) {
+    pub fn dead_letter(&self, lane: LaneId, sequence: u64, letter: Arc<DeadLetter>) {
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
@@ -292,7 +292,7 @@ impl Disk {
     }
 
     /// Notes what a lane wants to find again after a restart. Rides along too.
-    pub fn set_lane_state(&self, lane: LaneNumber, state: LaneState) {
+    pub fn set_lane_state(&self, lane: LaneId, state: LaneState) {
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
@@ -333,7 +333,7 @@ impl Disk {
     pub fn holdings(&self) -> Vec<LaneHolding> {
         let index = self.0.index.lock();
         let holding = |(number, lane): (&u32, &super::index::Lane)| LaneHolding {
-            lane: LaneNumber(*number),
+            lane: LaneId(*number),
             bytes: lane.bytes,
             dead_letter_bytes: lane.dead_letter_bytes,
         };

@@ -3,7 +3,7 @@ use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
 use super::super::{Gauge, InspectError, Recovered, Report, Usage, repair};
 use super::*;
-use crate::ledger::Discard;
+use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;
 use twinroute_model::event::{Limits, Parts};
 
@@ -44,13 +44,13 @@ pub(crate) fn open_sealed(sim: &Sim, settings: Settings, sealing: &Sealing) -> (
     Disk::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
 }
 
-pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
+pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneId {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(endpoint).unwrap())
 }
 
 /// An event for lanes, with a twin of its own.
-pub(crate) fn new(id: &str, lanes: &[LaneNumber]) -> NewEvent {
+pub(crate) fn new(id: &str, lanes: &[LaneId]) -> NewEvent {
     NewEvent {
         event: event(id),
         twin: twin(id),
@@ -62,7 +62,7 @@ pub(crate) fn twin(id: &str) -> u64 {
     id.bytes().fold(7, |twin, byte| twin * 31 + u64::from(byte))
 }
 
-pub(crate) fn append(disk: &Disk, id: &str, lanes: &[LaneNumber]) -> u64 {
+pub(crate) fn append(disk: &Disk, id: &str, lanes: &[LaneId]) -> u64 {
     let appended = disk.append(vec![new(id, lanes)]).unwrap();
     appended.durable.wait().unwrap();
     appended.entries[0].sequence
@@ -83,7 +83,7 @@ pub(crate) fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
     sim.power_on(leaves);
 }
 
-pub(crate) fn pending(recovered: &Recovered, lane: LaneNumber) -> Vec<u64> {
+pub(crate) fn pending(recovered: &Recovered, lane: LaneId) -> Vec<u64> {
     let lanes = recovered.lanes.iter();
     let mut found = lanes.filter(|known| known.number == lane);
     let known = found.next().unwrap();
@@ -101,7 +101,7 @@ fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let first = append(&disk, "a", &[hub, topic]);
     let second = append(&disk, "b", &[hub]);
-    disk.settle(hub, &[(first, Fate::Delivered)]);
+    disk.settle(hub, &[(first, DeliverySettlement::Delivered)]);
     let due = Timestamp::from_unix_millis(99_000);
     disk.attempt(hub, second, 3, Some(due));
     disk.flush().wait().unwrap();
@@ -129,7 +129,10 @@ fn closing_in_order_leaves_no_gap() {
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    disk.settle(hub, &[(first, Fate::Discarded(Discard::Expired))]);
+    disk.settle(
+        hub,
+        &[(first, DeliverySettlement::Discarded(DiscardReason::Expired))],
+    );
     disk.close().unwrap();
     let error = disk.append(vec![new("b", &[hub])]).unwrap_err();
     assert_eq!(error, AppendError::Closed);
@@ -139,7 +142,10 @@ fn closing_in_order_leaves_no_gap() {
     assert!(recovered.report.closed);
     assert_eq!(recovered.next_sequence, first + 1);
     assert_eq!(pending(&recovered, hub), [0_u64; 0]);
-    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Expired), 1);
+    assert_eq!(
+        recovered.lanes[0].ledger.discarded(DiscardReason::Expired),
+        1
+    );
     assert_eq!(append(&disk, "b", &[hub]), first + 1);
 }
 
@@ -273,7 +279,7 @@ fn damage_behind_a_checkpoint_is_counted_as_lost() {
     sim.flip(SEGMENT, at, 3);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [first + 1]);
-    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Lost), 1);
+    assert_eq!(recovered.lanes[0].ledger.discarded(DiscardReason::Lost), 1);
     let [damage] = &recovered.report.damage[..] else {
         panic!("{:?}", recovered.report);
     };
@@ -311,7 +317,7 @@ fn segments_go_when_all_is_settled_and_the_counts_stay() {
     let hub = lane(&disk, "hub");
     for id in 0..200 {
         let sequence = append(&disk, &id.to_string(), &[hub]);
-        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
     }
     disk.flush().wait().unwrap();
     disk.flush().wait().unwrap();
@@ -333,7 +339,7 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
     disk.attempt(hub, parked, 2, Some(due));
     for id in 0..300 {
         let sequence = append(&disk, &id.to_string(), &[hub]);
-        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
     }
     for _ in 0..4 {
         disk.flush().wait().unwrap();
@@ -369,7 +375,7 @@ fn a_real_folder_has_one_owner_and_keeps_its_events() {
 fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let sim = Sim::default();
     let frame = encode_batch(
-        &[new("a", &[LaneNumber(1)])],
+        &[new("a", &[LaneId(1)])],
         encode::New {
             accepted_at: Timestamp::from_unix_millis(0),
             stamper: None,
@@ -392,7 +398,7 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
         bytes_max: 3 * bytes,
     };
     assert_eq!(disk.append(two()).unwrap_err(), AppendError::Full(full));
-    disk.settle(hub, &[(1, Fate::Delivered)]);
+    disk.settle(hub, &[(1, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     assert_eq!((usage(&disk).events, usage(&disk).bytes), (1, bytes));
     assert_eq!(usage(&disk).bytes_released, bytes);
@@ -420,7 +426,7 @@ fn a_lone_settlement_is_written_without_being_asked_for() {
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
     let before = sim.contents(SEGMENT);
-    disk.settle(hub, &[(first, Fate::DeadLettered)]);
+    disk.settle(hub, &[(first, DeliverySettlement::DeadLettered)]);
     while sim.contents(SEGMENT) == before || sim.last_write(SEGMENT).is_some() {
         std::thread::yield_now();
     }

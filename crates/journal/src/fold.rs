@@ -9,7 +9,7 @@ use super::manifest::{FoundManifest, Manifest};
 use super::record::{Hole, Record, Segment};
 use super::report::{Correction, Damage, DamageKind, LostTotal, Report};
 use super::suspects::{Suspects, Tail};
-use crate::ledger::Discard;
+use crate::ledger::DiscardReason;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Receives every record with its place. Used by dump.
@@ -396,7 +396,7 @@ impl<'a> Fold<'a> {
         // What waits for a lane whose name is lost goes nowhere.
         let of_lane = |(number, lane): (&u32, &Lane)| LostTotal {
             lane: Some((*number, lane.name.clone())),
-            deliveries: lane.ledger.discarded(Discard::Lost)
+            deliveries: lane.ledger.discarded(DiscardReason::Lost)
                 + if lane.name.is_none() { lane.open } else { 0 },
         };
         let unknown = LostTotal {
@@ -445,7 +445,7 @@ impl<'a> Fold<'a> {
             let again = (here + lost).saturating_sub(made);
             counted += lost;
             if lost + again > 0 {
-                lane.ledger.discard_many(Discard::Lost, lost);
+                lane.ledger.discard_many(DiscardReason::Lost, lost);
                 lane.ledger.matched += again;
                 self.index.made += again;
                 self.report.corrections.push(Correction {

@@ -39,7 +39,7 @@ fn settlements_fit_into_the_room_kept_for_them() {
         appended.durable.wait().err()
     });
     assert!(matches!(refused, Some(NotDurable::Abandoned(_))));
-    disk.settle(hub, &[(first, Fate::Delivered)]);
+    disk.settle(hub, &[(first, DeliverySettlement::Delivered)]);
     // The retry comes first and fails; the settlement is written all the same in the end.
     while disk.flush().wait().is_err() {}
     crash(&sim, disk, Leaves::Nothing);
@@ -71,11 +71,11 @@ fn settlements_of_a_full_disk_make_room_part_by_part() {
         accepted.len() * 10 > SETTINGS.segment_bytes as usize / 16,
         "more than fits"
     );
-    let fates: Vec<_> = accepted
+    let settlements: Vec<_> = accepted
         .iter()
-        .map(|sequence| (*sequence, Fate::Delivered))
+        .map(|sequence| (*sequence, DeliverySettlement::Delivered))
         .collect();
-    disk.settle(hub, &fates);
+    disk.settle(hub, &settlements);
     // One try may be needed to make room, and one to use it.
     let tries = (0..10).take_while(|_| disk.flush().wait().is_err()).count();
     assert!(tries < 10, "{:?}", disk.health());
@@ -145,8 +145,10 @@ fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
             // The first half arrives, and the process is killed.
             let (first, second) = accepted.split_at(accepted.len() / 2);
             let settle = |disk: &Disk, sequences: &[u64]| {
-                let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
-                disk.settle(hub, &fates.collect::<Vec<_>>());
+                let settlements = sequences
+                    .iter()
+                    .map(|one| (*one, DeliverySettlement::Delivered));
+                disk.settle(hub, &settlements.collect::<Vec<_>>());
                 (0..10_000).find(|_| disk.flush().wait().is_ok())
             };
             assert!(
@@ -185,8 +187,10 @@ fn full_disk_restart_accepts_again_after_a_loss_of_power_at_any_call() {
         let (disk, recovered) = open(&sim, SETTINGS);
         let hub = lane(&disk, "hub");
         let settle = |disk: &Disk, sequences: &[u64]| {
-            let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
-            disk.settle(hub, &fates.collect::<Vec<_>>());
+            let settlements = sequences
+                .iter()
+                .map(|one| (*one, DeliverySettlement::Delivered));
+            disk.settle(hub, &settlements.collect::<Vec<_>>());
             (0..1_000).any(|_| disk.flush().wait().is_ok())
         };
         let found = pending(&recovered, hub);
@@ -227,9 +231,9 @@ fn full_disk_restart_survives_a_loss_of_power_at_any_call() {
                 );
                 waiting = found;
                 said = waiting.iter().take(9).copied().collect();
-                let fates = said.iter().map(|one| (*one, Fate::Delivered));
+                let settlements = said.iter().map(|one| (*one, DeliverySettlement::Delivered));
                 sim.fail_after(calls, Fault::PowerOff);
-                disk.settle(hub, &fates.collect::<Vec<_>>());
+                disk.settle(hub, &settlements.collect::<Vec<_>>());
                 drop(disk.flush().wait());
                 drop(disk.flush().wait());
                 crash(&sim, disk, leaves);
@@ -254,7 +258,7 @@ fn full_disk_restart_goes_on_behind_a_torn_group() {
     let (disk, recovered) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     assert_eq!(recovered.report.damage.len(), 1);
-    disk.settle(hub, &[(accepted[0], Fate::Delivered)]);
+    disk.settle(hub, &[(accepted[0], DeliverySettlement::Delivered)]);
     assert!((0..10).any(|_| disk.flush().wait().is_ok()));
     crash(&sim, disk, Leaves::All);
     let (_, recovered) = open(&sim, SETTINGS);
@@ -300,8 +304,10 @@ fn full_disk_restart_after_a_group_that_fills_its_segment() {
     for sequences in sequences.chunks(20) {
         let (disk, recovered) = open(&sim, SETTINGS);
         assert_eq!(pending(&recovered, hub)[0], sequences[0]);
-        let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
-        disk.settle(hub, &fates.collect::<Vec<_>>());
+        let settlements = sequences
+            .iter()
+            .map(|one| (*one, DeliverySettlement::Delivered));
+        disk.settle(hub, &settlements.collect::<Vec<_>>());
         assert!(
             (0..10).any(|_| disk.flush().wait().is_ok()),
             "{:?}",

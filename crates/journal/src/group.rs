@@ -5,7 +5,7 @@ use super::index::Index;
 use super::record::{Group, Hole, LaneState, Record, Segment, encode};
 use super::time::TimeRecord;
 use super::totals::Held;
-use crate::ledger::Fate;
+use crate::ledger::DeliverySettlement;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -13,7 +13,7 @@ use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Settlements in one record.
-const FATES_PER_RECORD: usize = 4_096;
+const SETTLEMENTS_PER_RECORD: usize = 4_096;
 
 /// Events of one append, as frames without sequence and checksum.
 pub(crate) struct Batch<W> {
@@ -43,7 +43,7 @@ pub(crate) struct Notes {
     pub(crate) states: Vec<(u32, LaneState)>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) letters: Vec<(u32, u64, Arc<DeadLetter>)>,
-    pub(crate) settled: Vec<(u32, u64, Fate)>,
+    pub(crate) settled: Vec<(u32, u64, DeliverySettlement)>,
 }
 
 /// A delivery failed alone.
@@ -213,7 +213,7 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
         left.0 == right.0 && left.2 == right.2
     };
     for run in letters.chunk_by(alike) {
-        for run in run.chunks(FATES_PER_RECORD) {
+        for run in run.chunks(SETTLEMENTS_PER_RECORD) {
             let (lane, _, letter) = &run[0];
             Record::Dead {
                 lane: *lane,
@@ -225,15 +225,18 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
     }
 }
 
-fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, Fate)]) {
-    let mut by_lane: BTreeMap<u32, Vec<(u64, Fate)>> = BTreeMap::new();
-    for (lane, sequence, fate) in settled {
-        by_lane.entry(*lane).or_default().push((*sequence, *fate));
+fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, DeliverySettlement)]) {
+    let mut by_lane: BTreeMap<u32, Vec<(u64, DeliverySettlement)>> = BTreeMap::new();
+    for (lane, sequence, settlement) in settled {
+        by_lane
+            .entry(*lane)
+            .or_default()
+            .push((*sequence, *settlement));
     }
-    for (lane, fates) in by_lane {
-        for fates in fates.chunks(FATES_PER_RECORD) {
-            let fates = fates.to_vec();
-            Record::Settle { lane, fates }.encode(out);
+    for (lane, settlements) in by_lane {
+        for settlements in settlements.chunks(SETTLEMENTS_PER_RECORD) {
+            let settlements = settlements.to_vec();
+            Record::Settle { lane, settlements }.encode(out);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::pages::{Live, Opens, Pages};
 use super::record::{Accepted, LaneState, Lanes, Open, Record};
 use super::time::TimeRecord;
 use super::totals::Held;
-use crate::ledger::{Discard, Fate, Ledger};
+use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -179,11 +179,11 @@ impl Index {
                 self.lane(*lane).ledger.replayed += 1;
                 self.made += 1;
                 self.put(event, Opens::One(Open::fresh(*lane)), place);
-                self.settle(*lane, *replay_of, Fate::Replayed);
+                self.settle(*lane, *replay_of, DeliverySettlement::Replayed);
             }
-            Record::Settle { lane, fates } => {
-                for (sequence, fate) in fates {
-                    self.settle(*lane, *sequence, *fate);
+            Record::Settle { lane, settlements } => {
+                for (sequence, settlement) in settlements {
+                    self.settle(*lane, *sequence, *settlement);
                 }
             }
             Record::Attempt {
@@ -336,7 +336,12 @@ impl Index {
     }
 
     /// Settles a delivery; false when it was not open.
-    pub(crate) fn settle(&mut self, lane: u32, sequence: u64, fate: Fate) -> bool {
+    pub(crate) fn settle(
+        &mut self,
+        lane: u32,
+        sequence: u64,
+        settlement: DeliverySettlement,
+    ) -> bool {
         let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
@@ -358,10 +363,11 @@ impl Index {
         }
         self.forget_fresh(sequence, 1);
         self.open -= 1;
-        self.lost_known += u64::from(fate == Fate::Discarded(Discard::Lost));
+        self.lost_known +=
+            u64::from(settlement == DeliverySettlement::Discarded(DiscardReason::Lost));
         let lane = self.lane(lane);
         lane.subtract(place.bytes, is_dead);
-        lane.ledger.settle(fate);
+        lane.ledger.settle(settlement);
         true
     }
 
@@ -381,7 +387,9 @@ impl Index {
     /// What all lanes have counted as lost.
     pub(super) fn lost_by_lanes(&self) -> u64 {
         let lanes = self.lanes.values();
-        lanes.map(|lane| lane.ledger.discarded(Discard::Lost)).sum()
+        lanes
+            .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
+            .sum()
     }
 
     /// Counts a delivery that stood in damage as made.

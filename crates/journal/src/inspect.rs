@@ -117,7 +117,7 @@ fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Res
             letter,
             sequences,
         } => dead_line(out, *lane, letter, sequences),
-        Record::Settle { lane, fates } => writeln!(out, "settle lane={lane} {fates:?}"),
+        Record::Settle { lane, settlements } => writeln!(out, "settle lane={lane} {settlements:?}"),
         Record::Attempt {
             sequence,
             lane,

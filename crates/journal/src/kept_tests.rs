@@ -5,7 +5,7 @@ use super::super::sim::{Fault, Leaves, Sim};
 use super::super::{Health, Recovered, RecoveredLane};
 use super::tests::{SETTINGS, append, crash, lane, new, open, read, usage};
 use super::*;
-use crate::ledger::Discard;
+use crate::ledger::DiscardReason;
 use std::sync::atomic::{AtomicBool, Ordering};
 use twinroute_model::dead_letter::Reason;
 
@@ -20,17 +20,17 @@ fn letter(outcome: &str) -> Arc<DeadLetter> {
 }
 
 /// Enough settled events to roll through several segments and empty the oldest.
-fn push_on(disk: &Disk, lane: LaneNumber) {
+fn push_on(disk: &Disk, lane: LaneId) {
     for id in 0..300 {
         let sequence = append(disk, &id.to_string(), &[lane]);
-        disk.settle(lane, &[(sequence, Fate::Delivered)]);
+        disk.settle(lane, &[(sequence, DeliverySettlement::Delivered)]);
     }
     for _ in 0..4 {
         disk.flush().wait().unwrap();
     }
 }
 
-fn known(recovered: &Recovered, number: LaneNumber) -> &RecoveredLane {
+fn known(recovered: &Recovered, number: LaneId) -> &RecoveredLane {
     let found = recovered.lanes.iter().find(|lane| lane.number == number);
     let lane = found.unwrap();
     let made = lane.ledger.settled() + lane.pending.len() as u64;
@@ -53,7 +53,7 @@ fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
         topic,
         &dead
             .iter()
-            .map(|one| (*one, Fate::Delivered))
+            .map(|one| (*one, DeliverySettlement::Delivered))
             .collect::<Vec<_>>(),
     );
     disk.flush().wait().unwrap();
@@ -62,8 +62,14 @@ fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
         sim.contents("0000000000000001.seg").is_none(),
         "carried forward"
     );
-    disk.settle(hub, &[(dead[0], Fate::DeadLettered)]);
-    disk.settle(hub, &[(dead[1], Fate::Discarded(Discard::Purged))]);
+    disk.settle(hub, &[(dead[0], DeliverySettlement::DeadLettered)]);
+    disk.settle(
+        hub,
+        &[(
+            dead[1],
+            DeliverySettlement::Discarded(DiscardReason::Purged),
+        )],
+    );
     disk.flush().wait().unwrap();
     crash(&sim, disk, Leaves::Nothing);
 
@@ -77,7 +83,7 @@ fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
         assert!(Arc::ptr_eq(one.dead.as_ref().unwrap(), &first));
     }
     assert_eq!(hub.ledger.dead_lettered, 1);
-    assert_eq!(hub.ledger.discarded(Discard::Purged), 1);
+    assert_eq!(hub.ledger.discarded(DiscardReason::Purged), 1);
     assert_eq!(read(&disk, dead[4]), "4");
     assert_eq!(usage(&disk).events, 3);
 }
@@ -172,7 +178,7 @@ fn events_are_read_in_the_order_asked_for() {
     let all: Vec<u64> = (0..100)
         .map(|id| append(&disk, &id.to_string(), &[hub]))
         .collect();
-    disk.settle(hub, &[(all[50], Fate::Delivered)]);
+    disk.settle(hub, &[(all[50], DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     let asked = [all[70], all[3], all[50], 12_345, all[3], all[99], all[4]];
     let ids: Vec<_> = disk
@@ -210,7 +216,10 @@ fn a_damaged_event_is_given_up_and_its_neighbours_are_not() {
     assert_eq!(read[2].as_ref().unwrap().id(), "right");
     // It does not keep what stands beside it from being carried forward, nor its segment for ever.
     push_on(&disk, hub);
-    disk.settle(hub, &[(all[1], Fate::Discarded(Discard::Lost))]);
+    disk.settle(
+        hub,
+        &[(all[1], DeliverySettlement::Discarded(DiscardReason::Lost))],
+    );
     push_on(&disk, hub);
     assert!(sim.contents(name).is_none());
     assert_eq!(disk.read(&all)[2].as_ref().unwrap().id(), "right");
@@ -244,7 +253,7 @@ fn reading_goes_on_beside_a_writer_that_carries_forward_and_unlinks() {
             let appended = disk.append(batch()).unwrap();
             let settled = appended.entries.iter();
             let settled: Vec<_> = settled
-                .map(|entry| (entry.sequence, Fate::Delivered))
+                .map(|entry| (entry.sequence, DeliverySettlement::Delivered))
                 .collect();
             appended.durable.wait().unwrap();
             disk.settle(topic, &settled);

@@ -2,9 +2,9 @@ use super::super::disk::tests::{SETTINGS, clock, crash, lane, pending, repaired}
 use super::super::frame;
 use super::super::record::Record;
 use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{DamageKind, Disk, LaneNumber, NewEvent, Recovered, Unreadable, recover};
+use super::super::{DamageKind, Disk, LaneId, NewEvent, Recovered, Unreadable, recover};
 use super::*;
-use crate::ledger::Fate;
+use crate::ledger::DeliverySettlement;
 use proptest::prelude::*;
 use std::sync::Arc;
 use twinroute_model::event::{Limits, Parts};
@@ -27,7 +27,7 @@ fn open(sim: &Sim, sealing: &Sealing) -> (Disk, Recovered) {
     try_open(sim, sealing).unwrap()
 }
 
-fn append(disk: &Disk, id: &str, lane: LaneNumber) -> u64 {
+fn append(disk: &Disk, id: &str, lane: LaneId) -> u64 {
     let parts = Parts::new(&format!("{MARK}-{id}"), &format!("{MARK}-source"), MARK);
     let event = parts.json(&format!(r#"{{"{MARK}":"{MARK}"}}"#));
     let event = event.build(&Limits::default()).unwrap();
@@ -128,7 +128,7 @@ fn carried_forward_it_stays_sealed_and_can_be_read() {
     let kept = append(&disk, "kept", hub);
     for number in 0..300 {
         let sequence = append(&disk, &number.to_string(), hub);
-        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
     }
     for _ in 0..4 {
         disk.flush().wait().unwrap();
@@ -201,11 +201,11 @@ fn sealed_and_plain_events_stand_side_by_side() {
     // With the last sealed one the keys are gone, and no key is needed.
     let (disk, _) = open(&sim, &open_with(1));
     let hub = lane(&disk, "hub");
-    let fates: Vec<_> = sequences
+    let settlements: Vec<_> = sequences
         .iter()
-        .map(|one| (*one, Fate::Delivered))
+        .map(|one| (*one, DeliverySettlement::Delivered))
         .collect();
-    disk.settle(hub, &fates);
+    disk.settle(hub, &settlements);
     for _ in 0..3 {
         disk.flush().wait().unwrap();
     }

@@ -47,7 +47,7 @@ pub use keys::{Sealing, reseal};
 pub use memory::Memory;
 pub use open_error::OpenError;
 pub use read::Unreadable;
-pub use record::{LaneNumber, LaneState};
+pub use record::{LaneId, LaneState};
 pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
 pub use repair::repair;
 pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};

@@ -8,9 +8,9 @@ use super::super::record::Record;
 use super::super::report::DamageKind;
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
-use super::super::{Disk, LaneNumber, Recovered, verify};
+use super::super::{Disk, LaneId, Recovered, verify};
 use super::*;
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -44,14 +44,14 @@ fn three_segments() -> (Sim, u64) {
     (sim, events)
 }
 
-const HUB: LaneNumber = LaneNumber(1);
+const HUB: LaneId = LaneId(1);
 
 /// Everything that is lost, and what waits, as a start has it.
 fn accounts(recovered: &Recovered) -> (u64, u64) {
     let lanes = recovered.lanes.iter();
     let known: u64 = lanes
         .clone()
-        .map(|lane| lane.ledger.discarded(Discard::Lost))
+        .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
         .sum();
     let waiting: usize = lanes.map(|lane| lane.pending.len()).sum();
     let lost = known + recovered.lost_unknown;
@@ -83,7 +83,7 @@ fn held_against_each_other(sim: &Sim, events: u64) -> u64 {
         );
         lost_before = Some(lost);
         let next = append(&disk, "next", &[HUB]);
-        disk.settle(HUB, &[(next, Fate::Delivered)]);
+        disk.settle(HUB, &[(next, DeliverySettlement::Delivered)]);
         disk.flush().wait().unwrap();
         crash(sim, disk, Leaves::All);
     }
@@ -168,7 +168,7 @@ fn segments_missing_what_was_settled_later_is_not_lost() {
         append(&disk, &id.to_string(), &[hub]);
         id += 1;
     }
-    disk.settle(hub, &[(second, Fate::Delivered)]);
+    disk.settle(hub, &[(second, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     crash(&sim, disk, Leaves::All);
     let whole = super::read(&sim, &mut |_, _| {}).unwrap().report;
@@ -177,7 +177,7 @@ fn segments_missing_what_was_settled_later_is_not_lost() {
     let hub = &recovered.lanes[0];
     let waiting = hub.pending.len() as u64;
     assert_eq!(hub.ledger.delivered, 1, "{}", recovered.report);
-    let lost = hub.ledger.discarded(Discard::Lost);
+    let lost = hub.ledger.discarded(DiscardReason::Lost);
     assert_eq!(
         lost + waiting,
         whole.deliveries_open,
@@ -255,10 +255,10 @@ fn segments_missing_what_is_damaged_is_set_aside_when_it_is_done() {
     sim.overwrite(&oldest, middle, &[0xff; 300]);
     let damaged = sim.contents(&oldest).unwrap();
     let (disk, recovered) = open(&sim, SETTINGS);
-    let fates = pending(&recovered, HUB)
+    let settlements = pending(&recovered, HUB)
         .into_iter()
-        .map(|sequence| (sequence, Fate::Delivered));
-    disk.settle(HUB, &fates.collect::<Vec<_>>());
+        .map(|sequence| (sequence, DeliverySettlement::Delivered));
+    disk.settle(HUB, &settlements.collect::<Vec<_>>());
     for _ in 0..4 {
         disk.flush().wait().unwrap();
     }
@@ -335,7 +335,7 @@ fn segments_missing_is_never_said_of_a_crash() {
                 }
                 let sequence = appended.entries[0].sequence;
                 acknowledged.push(sequence);
-                disk.settle(hub, &[(sequence - 20, Fate::Delivered)]);
+                disk.settle(hub, &[(sequence - 20, DeliverySettlement::Delivered)]);
             }
             crash(&sim, disk, leaves);
             let (_, recovered) = open(&sim, SETTINGS);
@@ -370,7 +370,10 @@ fn segment_number_that_there_never_was_is_set_aside() {
                 assert_eq!(accounts(&recovered), (0, events), "{odd}");
                 assert_eq!(recovered.report.is_whole(), start > 0, "{odd}");
                 append(&disk, "next", &[HUB]);
-                disk.settle(HUB, &[(recovered.next_sequence, Fate::Delivered)]);
+                disk.settle(
+                    HUB,
+                    &[(recovered.next_sequence, DeliverySettlement::Delivered)],
+                );
                 disk.flush().wait().unwrap();
                 crash(&sim, disk, Leaves::All);
             }

@@ -4,7 +4,7 @@ use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::Folder;
 use super::super::{Disk, Health};
 use super::*;
-use crate::ledger::Fate;
+use crate::ledger::DeliverySettlement;
 use twinroute_model::clock::SystemClock;
 
 /// Appends until a second segment is used; gives what was appended.
@@ -75,7 +75,7 @@ fn no_room_for_the_next_segment_is_no_fault_until_it_is_needed() {
     assert_eq!(disk.health(), Health::Ok);
     assert!(sim.contents(NEXT_SEGMENT).is_none());
     sim.set_room(None);
-    disk.settle(hub, &[(first[0], Fate::Delivered)]);
+    disk.settle(hub, &[(first[0], DeliverySettlement::Delivered)]);
     let more = fill(&disk);
     assert_eq!(disk.health(), Health::Ok);
     crash(&sim, disk, Leaves::Nothing);

@@ -2,9 +2,9 @@ use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin
 use super::super::keys::Sealing;
 use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
+use super::super::{AppendError, Disk, Health, LaneId, LaneState, Recovered, Unreadable};
 use super::*;
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         8 => prop::collection::vec(1_u8..8, 1..5).prop_map(Step::Append),
-        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, fate)| Step::Settle(n, fate)),
+        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, settlement)| Step::Settle(n, settlement)),
         2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| Step::Attempt(n, attempts)),
         2 => any::<usize>().prop_map(Step::Die),
         2 => any::<usize>().prop_map(Step::Replay),
@@ -128,10 +128,10 @@ fn letter(attempts: u32) -> Arc<DeadLetter> {
     })
 }
 
-const FATES: [Fate; 3] = [
-    Fate::Delivered,
-    Fate::DeadLettered,
-    Fate::Discarded(Discard::Expired),
+const SETTLEMENTS: [DeliverySettlement; 3] = [
+    DeliverySettlement::Delivered,
+    DeliverySettlement::DeadLettered,
+    DeliverySettlement::Discarded(DiscardReason::Expired),
 ];
 
 /// What must be true of the journal, told from its answers alone.
@@ -176,7 +176,7 @@ impl Model {
 struct Run {
     sim: Sim,
     disk: Option<Disk>,
-    lanes: Vec<LaneNumber>,
+    lanes: Vec<LaneId>,
     model: Model,
     sealing: Sealing,
     stamps: Stamps,
@@ -344,11 +344,11 @@ impl Run {
         };
         let next = self.disk().next_sequence();
         let id = self.model.ids[&sequence].clone();
-        let new = new(&id, &[LaneNumber(lane)]);
+        let new = new(&id, &[LaneId(lane)]);
         self.model.ids.insert(next, id);
         let replayed = self
             .disk()
-            .replay(LaneNumber(lane), Some(sequence), new.event, new.twin);
+            .replay(LaneId(lane), Some(sequence), new.event, new.twin);
         let Ok(replayed) = replayed else {
             assert!(matches!(self.disk().health(), Health::Poisoned(_)));
             return;
@@ -408,8 +408,8 @@ impl Run {
             self.append(&[1 + id % 7]);
         }
         while let Some((lane, sequence)) = self.nth(1) {
-            let delivered = [(sequence, Fate::Delivered)];
-            self.disk().settle(LaneNumber(lane), &delivered);
+            let delivered = [(sequence, DeliverySettlement::Delivered)];
+            self.disk().settle(LaneId(lane), &delivered);
             self.model.settled.insert((lane, sequence));
             if self.open_deliveries().len() < 3 {
                 break;
@@ -492,7 +492,7 @@ impl Run {
             let settled = lane.ledger.settled();
             assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
             if lane.name.is_some() {
-                total += lane.ledger.discarded(Discard::Lost);
+                total += lane.ledger.discarded(DiscardReason::Lost);
                 found.extend(lane.pending.iter().map(|one| (lane.number.0, one.sequence)));
             }
         }
@@ -557,18 +557,17 @@ impl Run {
     fn play(&mut self, step: &Step) {
         match step {
             Step::Append(events) => self.append(events),
-            Step::Settle(n, fate) => {
+            Step::Settle(n, settlement) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
-                    let fate = FATES[usize::from(*fate)];
-                    self.disk().settle(LaneNumber(lane), &[(sequence, fate)]);
+                    let settlement = SETTLEMENTS[usize::from(*settlement)];
+                    self.disk().settle(LaneId(lane), &[(sequence, settlement)]);
                     self.model.settled.insert((lane, sequence));
                 }
             }
             Step::Attempt(n, attempts) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let due = Some(Timestamp::from_unix_millis(7));
-                    self.disk()
-                        .attempt(LaneNumber(lane), sequence, *attempts, due);
+                    self.disk().attempt(LaneId(lane), sequence, *attempts, due);
                 }
             }
             Step::Flush => {
@@ -579,7 +578,7 @@ impl Run {
             Step::Die(n) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let letter = letter(*n as u32 % 3);
-                    self.disk().dead_letter(LaneNumber(lane), sequence, letter);
+                    self.disk().dead_letter(LaneId(lane), sequence, letter);
                     self.model.dead.insert((lane, sequence));
                 }
             }

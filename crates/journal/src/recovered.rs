@@ -1,9 +1,9 @@
 //! What a journal gives back when it is opened.
 
 use super::index::Index;
-use super::record::{LaneNumber, LaneState};
+use super::record::{LaneId, LaneState};
 use super::report::Report;
-use crate::ledger::{Discard, Ledger};
+use crate::ledger::{DiscardReason, Ledger};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -28,7 +28,7 @@ pub struct Recovered {
 #[derive(Debug)]
 pub struct RecoveredLane {
     /// Its number.
-    pub number: LaneNumber,
+    pub number: LaneId,
     /// What it is for; unknown only when the disk lost every record of it.
     pub name: Option<(InstanceName, EndpointName)>,
     /// What it has counted: matched + replayed = settled + pending.
@@ -64,7 +64,7 @@ pub struct PendingDelivery {
 /// Deliveries that no endpoint's counts have.
 pub(crate) fn lost_unknown(index: &Index) -> u64 {
     let nameless = index.lanes.values().filter(|lane| lane.name.is_none());
-    let lost = nameless.map(|lane| lane.ledger.discarded(Discard::Lost) + lane.open);
+    let lost = nameless.map(|lane| lane.ledger.discarded(DiscardReason::Lost) + lane.open);
     index.lost_unknown + lost.sum::<u64>()
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn lanes(index: &Index, now: Duration) -> Vec<RecoveredLane> {
     let numbered = index.lanes.iter();
     let mut lanes: Vec<_> = numbered
         .map(|(number, lane)| RecoveredLane {
-            number: LaneNumber(*number),
+            number: LaneId(*number),
             name: lane.name.clone(),
             ledger: lane.ledger,
             state: lane.state_at(millis),
@@ -85,7 +85,7 @@ pub(crate) fn lanes(index: &Index, now: Duration) -> Vec<RecoveredLane> {
         .collect();
     for (sequence, live) in index.events.from(0) {
         for open in live.open.as_slice() {
-            let number = LaneNumber(open.lane);
+            let number = LaneId(open.lane);
             if let Ok(at) = lanes.binary_search_by_key(&number, |lane| lane.number) {
                 lanes[at].pending.push(PendingDelivery {
                     sequence,

@@ -12,7 +12,7 @@ use super::report::{Damage, DamageKind, Report, counted};
 use super::start;
 use super::storage::Storage;
 use super::{OpenError, Settings};
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::io::{self, Write};
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
@@ -117,7 +117,13 @@ fn carry_forward(
     for sequence in damage.iter().filter_map(Damage::unreadable) {
         if let Some(live) = found.index.events.get(sequence) {
             let lanes = live.open.as_slice().iter().map(|open| open.lane);
-            let lost = lanes.map(|lane| (lane, sequence, Fate::Discarded(Discard::Lost)));
+            let lost = lanes.map(|lane| {
+                (
+                    lane,
+                    sequence,
+                    DeliverySettlement::Discarded(DiscardReason::Lost),
+                )
+            });
             work.notes.settled.extend(lost);
         }
     }

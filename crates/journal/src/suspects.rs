@@ -4,7 +4,7 @@ use super::frame;
 use super::index::Index;
 use super::record::Record;
 use super::report::{Damage, DamageKind, LostDelivery};
-use crate::ledger::Fate;
+use crate::ledger::DeliverySettlement;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// At most so many are told one by one.
@@ -134,10 +134,15 @@ impl Suspects {
             }
             Record::Replay {
                 lane, replay_of, ..
-            } => self.end((*lane, *replay_of), Fate::Replayed, index, damage),
-            Record::Settle { lane, fates } => {
-                for (sequence, fate) in fates {
-                    self.end((*lane, *sequence), *fate, index, damage);
+            } => self.end(
+                (*lane, *replay_of),
+                DeliverySettlement::Replayed,
+                index,
+                damage,
+            ),
+            Record::Settle { lane, settlements } => {
+                for (sequence, settlement) in settlements {
+                    self.end((*lane, *sequence), *settlement, index, damage);
                 }
             }
             _ => {}
@@ -146,7 +151,13 @@ impl Suspects {
 
     /// A delivery came to its end. If its event stood in damage it is counted here, for the index does
     /// not know that it was made.
-    fn end(&mut self, of: (u32, u64), fate: Fate, index: &mut Index, damage: &[Damage]) {
+    fn end(
+        &mut self,
+        of: (u32, u64),
+        settlement: DeliverySettlement,
+        index: &mut Index,
+        damage: &[Damage],
+    ) {
         let (lane, sequence) = of;
         if index.is_open(sequence, lane) || self.ended.contains(&of) {
             return;
@@ -169,7 +180,7 @@ impl Suspects {
             *unseen = unseen.saturating_sub(1);
         }
         if let Some(lane) = index.lanes.get_mut(&lane) {
-            lane.ledger.settle(fate);
+            lane.ledger.settle(settlement);
         }
     }
 

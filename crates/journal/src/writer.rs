@@ -184,7 +184,7 @@ impl Shared {
     }
 
     /// As sleep, but nobody is to wake the writer for single appends.
-    fn sleep_deaf<'a>(
+    fn sleep_uninterrupted<'a>(
         &'a self,
         inbox: MutexGuard<'a, Inbox>,
         until: Instant,
@@ -262,7 +262,7 @@ impl Writer {
             }
             inbox = shared.sleep(inbox, until);
         }
-        let mut inbox = self.wait_for_company(&shared, inbox);
+        let mut inbox = self.wait_for_batch(&shared, inbox);
         let retry = inbox.retry_at.is_some_and(|at| at <= Instant::now());
         inbox.lazy_at = None;
         let mut work = std::mem::take(&mut inbox.work);
@@ -277,7 +277,7 @@ impl Writer {
         }
     }
 
-    fn wait_for_company<'a>(
+    fn wait_for_batch<'a>(
         &mut self,
         shared: &'a Shared,
         mut inbox: MutexGuard<'a, Inbox>,
@@ -293,7 +293,7 @@ impl Writer {
         let begun = Instant::now();
         let sleep_to = |mut inbox: MutexGuard<'a, Inbox>, end: Instant| {
             while inbox.work.batches.len() < MANY && !inbox.closing && Instant::now() < end {
-                inbox = shared.sleep_deaf(inbox, end);
+                inbox = shared.sleep_uninterrupted(inbox, end);
             }
             inbox
         };

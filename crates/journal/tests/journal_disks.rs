@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::ledger::Fate;
+use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::sim::Sim;
 use twinroute_journal::storage::{Folder, Storage};
 use twinroute_journal::{
-    Disk, Health, LaneNumber, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
+    Disk, Health, LaneId, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
 };
 use twinroute_model::clock::{ManualClock, SystemClock, Timestamp};
 use twinroute_model::event::{Limits, Parts};
@@ -32,12 +32,12 @@ fn open(folder: &Path) -> Result<(Disk, Recovered), OpenError> {
     Disk::open(SMALL, Arc::new(storage), Arc::new(SystemClock))
 }
 
-fn lane(disk: &Disk, name: &str) -> LaneNumber {
+fn lane(disk: &Disk, name: &str) -> LaneId {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(name).unwrap())
 }
 
-fn new(lane: LaneNumber, data: usize) -> NewEvent {
+fn new(lane: LaneId, data: usize) -> NewEvent {
     let parts = Parts::new("1", "s", "t").json(&format!("\"{}\"", "x".repeat(data)));
     NewEvent {
         event: parts.build(&Limits::default()).unwrap(),
@@ -254,7 +254,7 @@ fn one_paused_lane_of_a_thousand_does_not_keep_the_disk() {
         let entries = appended.entries;
         appended.durable.wait().unwrap();
         for (lane, entry) in lanes[1..].iter().zip(&entries) {
-            disk.settle(*lane, &[(entry.sequence, Fate::Delivered)]);
+            disk.settle(*lane, &[(entry.sequence, DeliverySettlement::Delivered)]);
         }
         disk.flush().wait().unwrap();
         if round > 20 {

@@ -2,7 +2,7 @@
 
 use crate::status::{SyncBucket, SyncStatus};
 use metrics::{counter, gauge};
-use twinroute_journal::ledger::Discard;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::{Disk, Recovered};
 
 /// What a journal had lost when it was opened.
@@ -21,7 +21,9 @@ impl JournalDamage {
     pub(crate) fn of(recovered: &Recovered) -> Self {
         let lanes = recovered.lanes.iter();
         let named = lanes.filter(|lane| lane.name.is_some());
-        let known: u64 = named.map(|lane| lane.ledger.discarded(Discard::Lost)).sum();
+        let known: u64 = named
+            .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
+            .sum();
         let report = &recovered.report;
         let lost = known + recovered.lost_unknown;
         let warning = (!report.is_whole()).then(|| {
@@ -58,7 +60,7 @@ impl JournalDamage {
 pub const UNKNOWN: &str = "unknown";
 
 /// The reason of deliveries that damage took.
-pub const LOST: &str = Discard::Lost.as_str();
+pub const LOST: &str = DiscardReason::Lost.as_str();
 
 /// How long the syncs of a journal took.
 pub(crate) fn syncs(disk: &Disk) -> SyncStatus {

@@ -1,7 +1,7 @@
 //! Reading records: every count is bounded by the bytes that are there, and what they do not hold is nothing,
 //! never a panic.
 
-use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
+use super::encode::{NO_TIME, letter_of, reason_of, settlement_of};
 use super::{
     Accepted, Group, Hole, ITEMS_MAX, LaneState, Lanes, Open, Record, Segment, Stamp, kind,
 };
@@ -341,7 +341,7 @@ impl<'a> Body<'a> {
     fn settle(&mut self) -> Option<Record<'a>> {
         Some(Record::Settle {
             lane: self.u32()?,
-            fates: self.items(|body| Some((body.u64()?, fate_of(body.u8()?)?)))?,
+            settlements: self.items(|body| Some((body.u64()?, settlement_of(body.u8()?)?)))?,
         })
     }
 

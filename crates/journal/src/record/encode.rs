@@ -3,7 +3,7 @@
 use super::{Accepted, Group, LaneState, Open, Record, Segment, Stamp, kind};
 use crate::frame;
 use crate::keys::Stamper;
-use crate::ledger::{Discard, Fate, Ledger};
+use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, Reason};
@@ -60,12 +60,12 @@ impl Record<'_> {
                 }
                 out.extend_from_slice(event.content);
             }
-            Self::Settle { lane, fates } => {
+            Self::Settle { lane, settlements } => {
                 put_u32(out, *lane);
-                put_count(out, fates.len());
-                for (sequence, fate) in fates {
+                put_count(out, settlements.len());
+                for (sequence, settlement) in settlements {
                     put_u64(out, *sequence);
-                    out.push(fate_code(*fate));
+                    out.push(settlement_code(*settlement));
                 }
             }
             Self::Attempt {
@@ -270,7 +270,7 @@ fn put_counts(out: &mut Vec<u8>, lane: u32, ledger: &Ledger) {
     put_u64(out, ledger.delivered);
     put_u64(out, ledger.dead_lettered);
     put_u64(out, ledger.dead_replayed);
-    let reasons = Discard::ALL.map(|reason| (reason_code(reason), ledger.discarded(reason)));
+    let reasons = DiscardReason::ALL.map(|reason| (reason_code(reason), ledger.discarded(reason)));
     let counted = reasons.iter().filter(|(_, count)| *count > 0);
     put_count(out, counted.clone().count());
     for (code, count) in counted {
@@ -346,41 +346,41 @@ pub(super) const NO_TIME: Timestamp = Timestamp::from_unix_millis(i64::MIN);
 
 const DISCARDED: u8 = 16;
 
-fn fate_code(fate: Fate) -> u8 {
-    match fate {
-        Fate::Delivered => 0,
-        Fate::DeadLettered => 1,
-        Fate::Replayed => 2,
-        Fate::Discarded(reason) => DISCARDED + reason_code(reason),
+fn settlement_code(settlement: DeliverySettlement) -> u8 {
+    match settlement {
+        DeliverySettlement::Delivered => 0,
+        DeliverySettlement::DeadLettered => 1,
+        DeliverySettlement::Replayed => 2,
+        DeliverySettlement::Discarded(reason) => DISCARDED + reason_code(reason),
     }
 }
 
-pub(super) fn fate_of(code: u8) -> Option<Fate> {
+pub(super) fn settlement_of(code: u8) -> Option<DeliverySettlement> {
     match code {
-        0 => Some(Fate::Delivered),
-        1 => Some(Fate::DeadLettered),
-        2 => Some(Fate::Replayed),
-        _ => reason_of(code.checked_sub(DISCARDED)?).map(Fate::Discarded),
+        0 => Some(DeliverySettlement::Delivered),
+        1 => Some(DeliverySettlement::DeadLettered),
+        2 => Some(DeliverySettlement::Replayed),
+        _ => reason_of(code.checked_sub(DISCARDED)?).map(DeliverySettlement::Discarded),
     }
 }
 
 /// Numbers on disk: never reused for another reason.
-fn reason_code(reason: Discard) -> u8 {
+fn reason_code(reason: DiscardReason) -> u8 {
     match reason {
-        Discard::Overflow => 0,
-        Discard::Rejected => 1,
-        Discard::Exhausted => 2,
-        Discard::Expired => 3,
-        Discard::Removed => 4,
-        Discard::Stopped => 5,
-        Discard::Lost => 6,
-        Discard::Purged => 7,
-        Discard::DeadLetterOverflow => 8,
+        DiscardReason::Overflow => 0,
+        DiscardReason::Rejected => 1,
+        DiscardReason::Exhausted => 2,
+        DiscardReason::Expired => 3,
+        DiscardReason::Removed => 4,
+        DiscardReason::Stopped => 5,
+        DiscardReason::Lost => 6,
+        DiscardReason::Purged => 7,
+        DiscardReason::DeadLetterOverflow => 8,
     }
 }
 
-pub(super) fn reason_of(code: u8) -> Option<Discard> {
-    Discard::ALL
+pub(super) fn reason_of(code: u8) -> Option<DiscardReason> {
+    DiscardReason::ALL
         .into_iter()
         .find(|reason| reason_code(*reason) == code)
 }

@@ -5,7 +5,7 @@
 mod decode;
 pub(crate) mod encode;
 
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::{DeliverySettlement, Ledger};
 use crate::time::TimeRecord;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -60,7 +60,10 @@ pub(crate) enum Record<'a> {
         replay_of: u64,
     },
     /// Deliveries of one lane that came to their end.
-    Settle { lane: u32, fates: Vec<(u64, Fate)> },
+    Settle {
+        lane: u32,
+        settlements: Vec<(u64, DeliverySettlement)>,
+    },
     /// A delivery failed alone and is parked.
     Attempt {
         sequence: u64,
@@ -93,9 +96,9 @@ pub(crate) enum Record<'a> {
     Closed { next_sequence: u64 },
 }
 
-/// The number of a lane. It stays with its endpoint over restarts.
+/// What a lane is called in the journal. It stays with its endpoint over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneNumber(pub u32);
+pub struct LaneId(pub u32);
 
 /// What a lane wants to find again after a restart, beside its deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use super::decode::Unknown;
 use super::*;
 use crate::frame;
-use crate::ledger::Discard;
+use crate::ledger::DiscardReason;
 use proptest::prelude::*;
 use std::time::Duration;
 use twinroute_model::dead_letter::Reason;
@@ -15,8 +15,8 @@ fn ledger() -> Ledger {
         dead_replayed: 2,
         ..Ledger::default()
     };
-    ledger.discard_many(Discard::Expired, 2);
-    ledger.discard(Discard::Lost);
+    ledger.discard_many(DiscardReason::Expired, 2);
+    ledger.discard(DiscardReason::Lost);
     ledger
 }
 
@@ -127,9 +127,17 @@ fn of_events() -> Vec<Record<'static>> {
 }
 
 fn of_deliveries() -> Vec<Record<'static>> {
-    let every_fate = [Fate::Delivered, Fate::DeadLettered, Fate::Replayed]
-        .into_iter()
-        .chain(Discard::ALL.into_iter().map(Fate::Discarded));
+    let every_settlement = [
+        DeliverySettlement::Delivered,
+        DeliverySettlement::DeadLettered,
+        DeliverySettlement::Replayed,
+    ]
+    .into_iter()
+    .chain(
+        DiscardReason::ALL
+            .into_iter()
+            .map(DeliverySettlement::Discarded),
+    );
     vec![
         Record::Dead {
             lane: 4,
@@ -146,7 +154,7 @@ fn of_deliveries() -> Vec<Record<'static>> {
         },
         Record::Settle {
             lane: 4,
-            fates: (100..).zip(every_fate).collect(),
+            settlements: (100..).zip(every_settlement).collect(),
         },
         Record::Attempt {
             sequence: 100,

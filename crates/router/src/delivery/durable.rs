@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use twinroute_journal::ledger::{Fate, Ledger};
-use twinroute_journal::{Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane, Unreadable};
+use twinroute_journal::ledger::{DeliverySettlement, Ledger};
+use twinroute_journal::{Disk, LaneId, LaneState, PendingDelivery, RecoveredLane, Unreadable};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::Event;
@@ -18,8 +18,8 @@ use twinroute_model::event::Event;
 /// A lane's place in the journal on disk.
 pub(crate) struct LaneJournal {
     disk: Disk,
-    number: LaneNumber,
-    settled: Vec<(u64, Fate)>,
+    number: LaneId,
+    settled: Vec<(u64, DeliverySettlement)>,
 }
 
 /// Reads one event back without blocking.
@@ -64,7 +64,7 @@ impl LaneOrigin {
     /// A lane whose deliveries outlive the process.
     pub(crate) fn durable(
         disk: Disk,
-        number: LaneNumber,
+        number: LaneId,
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLane>,
     ) -> Self {
@@ -85,7 +85,7 @@ impl LaneOrigin {
 }
 
 impl LaneJournal {
-    pub(crate) fn number(&self) -> LaneNumber {
+    pub(crate) fn number(&self) -> LaneId {
         self.number
     }
 
@@ -94,8 +94,8 @@ impl LaneJournal {
         &self.disk
     }
 
-    pub(super) fn settle(&mut self, sequence: u64, fate: Fate) {
-        self.settled.push((sequence, fate));
+    pub(super) fn settle(&mut self, sequence: u64, settlement: DeliverySettlement) {
+        self.settled.push((sequence, settlement));
     }
 
     pub(super) fn attempt(&self, sequence: u64, attempts: u32, due: Timestamp) {

@@ -47,8 +47,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
-use twinroute_journal::ledger::{Discard, Ledger};
-use twinroute_journal::{Disk, Entry, LaneNumber, Unreadable};
+use twinroute_journal::ledger::{DiscardReason, Ledger};
+use twinroute_journal::{Disk, Entry, LaneId, Unreadable};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -69,7 +69,7 @@ pub(crate) struct Lane {
     pub(crate) instance: InstanceName,
     pub(crate) name: EndpointName,
     /// Its number in the journal on disk.
-    pub(crate) number: Option<LaneNumber>,
+    pub(crate) number: Option<LaneId>,
     state: Mutex<LaneCore>,
     /// Whether events for it are to be refused; it is at its cap and its settings say so.
     refusing: Arc<AtomicBool>,
@@ -212,15 +212,19 @@ impl Lane {
     /// It does not end at once when it is empty: a batch that was matched against the table before may
     /// still be on its way here. Nor does it while it has dead letters.
     pub(crate) fn retire(&self, deadline: Instant) {
-        self.end(Instant::now() + LATECOMERS, deadline, Discard::Removed);
+        self.end(
+            Instant::now() + LATECOMERS,
+            deadline,
+            DiscardReason::Removed,
+        );
     }
 
     /// As [`Self::retire`], because the process stops.
     pub(crate) fn stop(&self, deadline: Instant) {
-        self.end(Instant::now(), deadline, Discard::Stopped);
+        self.end(Instant::now(), deadline, DiscardReason::Stopped);
     }
 
-    fn end(&self, not_before: Instant, deadline: Instant, reason: Discard) {
+    fn end(&self, not_before: Instant, deadline: Instant, reason: DiscardReason) {
         self.lock().retire(LaneRetirement {
             not_before,
             deadline,

@@ -7,7 +7,7 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::ledger::Fate;
+use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::{Entry, PendingDelivery};
 use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
 use twinroute_retry::schedule;
@@ -127,7 +127,7 @@ impl LaneCore {
         if let Some(of) = of
             && self.dead.remove(of).is_some()
         {
-            self.ledger.settle(Fate::Replayed);
+            self.ledger.settle(DeliverySettlement::Replayed);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::delivery::tracker::DeliveryEnd;
 use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::ledger::Fate;
+use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_model::dead_letter::Reason as DeadLetterReason;
 use twinroute_model::settings::Answer;
 use twinroute_retry::schedule;
@@ -42,7 +42,7 @@ impl LaneCore {
                 Some(Outcome::Delivered) => {
                     answered = true;
                     delivered += 1;
-                    self.settle(waiting.sequence, Fate::Delivered);
+                    self.settle(waiting.sequence, DeliverySettlement::Delivered);
                     self.tell(waiting.sequence, DeliveryEnd::Delivered);
                     self.latency.record(waiting.age(now));
                     DeliveryFate::Settled
