@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, Settings};
+use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::instance::Instance;
@@ -43,8 +43,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Router::builder().connect(connector);
     if let Some(folder) = arguments.next() {
         let folder = Folder::create(Path::new(&folder))?;
-        let (disk, recovered) =
-            Disk::open(Settings::default(), Arc::new(folder), Arc::new(SystemClock))?;
+        let (disk, recovered) = DiskJournal::open(
+            JournalSettings::default(),
+            Arc::new(folder),
+            Arc::new(SystemClock),
+        )?;
         builder = builder.journal_on_disk(disk, recovered);
     }
     let router = builder.build()?;

@@ -5,7 +5,7 @@ use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -51,7 +51,7 @@ async fn put(container: Arc<Container>) {
     let instance = InstanceName::new("main").unwrap();
     let endpoint = EndpointName::new("hub").unwrap();
     let dead = DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts: 30,
         died_at: NOW,
         last_attempt_at: Some(NOW),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, LaneId, NewEvent, Recovered, Sealing, Settings};
+use twinroute_journal::{DiskJournal, JournalSettings, LaneId, NewEvent, Recovered, Sealing};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -50,12 +50,12 @@ fn main() {
     drop(std::fs::remove_dir_all(&folder));
 }
 
-fn open(folder: &Path, settings: Settings) -> (Disk, Recovered) {
+fn open(folder: &Path, settings: JournalSettings) -> (DiskJournal, Recovered) {
     let storage = Arc::new(Folder::create(folder).expect("a folder"));
-    Disk::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
+    DiskJournal::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
 }
 
-fn lane(disk: &Disk) -> LaneId {
+fn lane(disk: &DiskJournal) -> LaneId {
     let instance = InstanceName::new("default").expect("a name");
     disk.bind(&instance, &EndpointName::new("hub").expect("a name"))
 }
@@ -79,7 +79,7 @@ fn producers(folder: &Path, numbers: &[usize]) {
     println!("producers  events/s  CPU us/event (user)  of it producers  p50 ms  p99 ms  max ms");
     for producers in numbers.iter().copied() {
         let (own, _) = measure(producers, stand_in());
-        let (disk, _) = open(folder, Settings::default());
+        let (disk, _) = open(folder, JournalSettings::default());
         let lane = lane(&disk);
         let (all, mut waits) = measure(producers, Target::Disk(disk.clone(), lane));
         waits.sort_unstable();
@@ -108,7 +108,7 @@ struct Cost {
 /// Who takes the events.
 #[derive(Clone)]
 enum Target {
-    Disk(Disk, LaneId),
+    Disk(DiskJournal, LaneId),
     StandIn(mpsc::Sender<oneshot::Sender<()>>),
 }
 
@@ -186,8 +186,8 @@ fn sealed(folder: &Path) {
                 _ => Sealing::Seal(Box::new(key.clone())),
             };
             let storage = Arc::new(Folder::create(folder).expect("a folder"));
-            let (settings, clock) = (Settings::default(), Arc::new(SystemClock));
-            let opened = Disk::open_sealed(settings, storage, clock, &sealing);
+            let (settings, clock) = (JournalSettings::default(), Arc::new(SystemClock));
+            let opened = DiskJournal::open_sealed(settings, storage, clock, &sealing);
             let (disk, _) = opened.expect("a journal");
             let lane = lane(&disk);
             let event = sized(0, bytes);
@@ -217,7 +217,7 @@ fn sealed(folder: &Path) {
 }
 
 fn rate(folder: &Path) {
-    let (disk, _) = open(folder, Settings::default());
+    let (disk, _) = open(folder, JournalSettings::default());
     let lane = lane(&disk);
     let event = event(0);
     let (begun, cpu) = (Instant::now(), cpu_time());
@@ -258,9 +258,9 @@ fn rate(folder: &Path) {
 
 fn reopen(folder: &Path) {
     const EVENTS: u64 = 1_000_000;
-    let settings = Settings {
+    let settings = JournalSettings {
         bytes_max: 4 << 30,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
     let (disk, _) = open(folder, settings);
     let lane = lane(&disk);
@@ -290,9 +290,9 @@ fn reopen(folder: &Path) {
 /// Opens a journal once.
 fn time_to_open(folder: &Path) {
     let (before, begun) = (resident(), Instant::now());
-    let settings = Settings {
+    let settings = JournalSettings {
         bytes_max: 4 << 30,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
     let (disk, recovered) = open(folder, settings);
     let took = begun.elapsed();

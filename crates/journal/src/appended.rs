@@ -41,7 +41,7 @@ pub(super) const HEAD_BYTES: usize = 96;
 
 pub(super) fn encode_batch(
     batch: &[NewEvent],
-    beside: encode::New<'_>,
+    beside: encode::NewEventContext<'_>,
 ) -> Result<Vec<u8>, AppendError> {
     let estimate = |new: &NewEvent| new.event.size() + HEAD_BYTES + 4 * new.lanes.len();
     let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());

@@ -3,8 +3,8 @@
 use super::OpenError;
 use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
-use super::index::Index;
-use super::keys::{Keys, Sealing};
+use super::index::LogIndex;
+use super::keys::{DataKeys, Sealing};
 use super::manifest::FoundManifest;
 use super::record::Record;
 use super::report::{Damage, DamageKind, Report};
@@ -17,7 +17,7 @@ pub(crate) const SEQUENCES_SKIPPED: u64 = 1 << 20;
 
 /// What the segments say.
 pub(crate) struct LogContents {
-    pub(crate) index: Index,
+    pub(crate) index: LogIndex,
     /// The files there are, with their lengths.
     pub(crate) segments: BTreeMap<u64, u64>,
     /// The names of those that are not called what they are.
@@ -62,7 +62,9 @@ impl LogContents {
     ) -> Result<(), OpenError> {
         let keys = match sealing {
             Sealing::Off => None,
-            Sealing::Open(_) | Sealing::Seal(_) => Some(Keys::of(storage, sealing, &self.keys)?),
+            Sealing::Open(_) | Sealing::Seal(_) => {
+                Some(DataKeys::of(storage, sealing, &self.keys)?)
+            }
         };
         self.report.sealed_unopened = keys.is_none();
         for (sequence, live) in self.index.events.from(0) {
@@ -87,7 +89,12 @@ impl LogContents {
     }
 }
 
-fn is_readable(storage: &dyn Storage, name: &str, place: FramePlace, keys: Option<&Keys>) -> bool {
+fn is_readable(
+    storage: &dyn Storage,
+    name: &str,
+    place: FramePlace,
+    keys: Option<&DataKeys>,
+) -> bool {
     let mut bytes = vec![0; place.bytes as usize];
     if storage.read_at(name, &mut bytes, place.offset).is_err() {
         return false;

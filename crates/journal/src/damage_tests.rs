@@ -9,7 +9,8 @@ use super::super::report::{DamageKind, Report};
 use super::super::sim::{Leaves, Sim};
 use super::super::storage::Storage;
 use super::super::{
-    Correction, Disk, LaneId, LaneState, LostDelivery, NewEvent, Settings, repair, sim,
+    Correction, DiskJournal, JournalSettings, LaneId, LaneState, LostDelivery, NewEvent, repair,
+    sim,
 };
 use super::*;
 use crate::ledger::{DeliverySettlement, DiscardReason};
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::{Limits, Parts};
 
 const SEGMENT: &str = "0000000000000001.seg";
@@ -164,7 +165,7 @@ fn a_power_cut_in_a_repair_loses_nothing() {
 /// ever used are 1 and 2, the sequences up to what is given back.
 fn of_all_kinds() -> (Sim, u64) {
     let sim = Sim::default();
-    let small = |segment_bytes| Settings {
+    let small = |segment_bytes| JournalSettings {
         segment_bytes,
         ..SETTINGS
     };
@@ -175,7 +176,7 @@ fn of_all_kinds() -> (Sim, u64) {
         twin: id,
         lanes: lanes.to_vec(),
     };
-    let put = |disk: &Disk, id: u64, lanes: &[LaneId]| {
+    let put = |disk: &DiskJournal, id: u64, lanes: &[LaneId]| {
         let appended = disk.append(vec![tiny(id, lanes)]).unwrap();
         appended.durable.wait().unwrap();
         appended.entries[0].sequence
@@ -184,7 +185,7 @@ fn of_all_kinds() -> (Sim, u64) {
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let kept = put(&disk, 1, &[hub, topic]);
     let letter = Arc::new(DeadLetter {
-        reason: Reason::Expired,
+        reason: DeadLetterReason::Expired,
         attempts: 1,
         died_at: Timestamp::from_unix_millis(9),
         last_attempt_at: None,

@@ -2,20 +2,22 @@
 
 use super::appended::{Appended, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large};
 use super::contents::SEQUENCES_SKIPPED;
-use super::group::{Attempt, Batch};
+use super::group::{Attempt, EncodedBatch};
 use super::index::SharedIndex;
-use super::keys::{Keys, Sealing, Stamper};
-use super::read::{Reader, Unreadable};
+use super::keys::{DataKeys, EventSealer, Sealing};
+use super::read::{EventReader, Unreadable};
 use super::record::{LaneId, LaneState, encode};
 use super::recover::read_to_write;
 use super::recovered::Recovered;
-use super::settings::{Limit, Settings};
+use super::settings::{AdmissionLimit, JournalSettings};
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::{Gauge, Held, Totals};
+use super::totals::{Gauge, HeldSize, UsageTotals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
-use super::window::Window;
-use super::writer::{AppendError, DurableTicket, Health, Inbox, NotDurable, Shared, Writer};
+use super::window::CommitWindow;
+use super::writer::{
+    AppendError, DurableTicket, GroupWriter, Health, NotDurable, WriterInbox, WriterQueue,
+};
 use super::{Entry, Full, OpenError, start};
 use crate::ledger::DeliverySettlement;
 use std::collections::HashMap;
@@ -30,26 +32,26 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 /// A journal on disk. Clones share it; the last one that goes closes it, which blocks.
 #[derive(Clone, Debug)]
-pub struct Disk(Arc<Inner>);
+pub struct DiskJournal(Arc<DiskJournalParts>);
 
-struct Inner {
-    shared: Arc<Shared>,
-    totals: Arc<Totals>,
+struct DiskJournalParts {
+    shared: Arc<WriterQueue>,
+    totals: Arc<UsageTotals>,
     index: SharedIndex,
-    reader: Reader,
+    reader: EventReader,
     /// Seals new events, if they are to be.
-    stamper: Option<Stamper>,
+    stamper: Option<EventSealer>,
     clock: Arc<dyn Clock>,
     time: Arc<JournalTime>,
-    settings: Settings,
-    lanes: Mutex<Lanes>,
+    settings: JournalSettings,
+    lanes: Mutex<LaneIds>,
     thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
     watch: Arc<DiskWatch>,
     _watching: WatchThread,
 }
 
 #[derive(Default)]
-struct Lanes {
+struct LaneIds {
     numbers: HashMap<(InstanceName, EndpointName), u32>,
     last: u32,
 }
@@ -65,28 +67,28 @@ pub struct DiskUsage {
     pub queue_bytes: u64,
 }
 
-impl Disk {
+impl DiskJournal {
     /// Opens the journal in `storage`, made if it is not there, and reads back what is not settled.
     ///
-    /// A disk without room is no error: see [`Disk::health`]. Blocks for as long as reading takes.
+    /// A disk without room is no error: see [`DiskJournal::health`]. Blocks for as long as reading takes.
     ///
     /// # Errors
     /// When another process has it, the system refuses, or a newer program wrote it.
     pub fn open(
-        settings: Settings,
+        settings: JournalSettings,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovered), OpenError> {
         Self::open_sealed(settings, storage, clock, &Sealing::Off)
     }
 
-    /// As [`Disk::open`], of a journal whose events are, or may be, sealed at rest.
+    /// As [`DiskJournal::open`], of a journal whose events are, or may be, sealed at rest.
     ///
     /// # Errors
-    /// Those of [`Disk::open`]; [`OpenError::Sealed`], [`OpenError::OtherKey`] or [`OpenError::KeyGone`] when
+    /// Those of [`DiskJournal::open`]; [`OpenError::Sealed`], [`OpenError::OtherKey`] or [`OpenError::KeyGone`] when
     /// sealed events cannot be opened, before anything is written.
     pub fn open_sealed(
-        settings: Settings,
+        settings: JournalSettings,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
         sealing: &Sealing,
@@ -96,32 +98,32 @@ impl Disk {
         let lock = storage.lock();
         let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
         let found = read_to_write(&*storage)?;
-        let mut keys = Keys::of(&*storage, sealing, &found.keys)?;
+        let mut keys = DataKeys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
         let stamper = keys.renew(&*storage, sealing, &found.keys)?;
         start::sync_end(&*storage, &found)?;
-        let mut inbox = Inbox {
+        let mut inbox = WriterInbox {
             next_sequence: found.next_sequence,
             durable_sequence: found.next_sequence,
-            ..Inbox::default()
+            ..WriterInbox::default()
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
         let totals = Arc::clone(&log.totals);
         let index = log.index.clone();
-        let reader = Reader::new(Arc::clone(&storage), index.clone(), keys);
+        let reader = EventReader::new(Arc::clone(&storage), index.clone(), keys);
         let time = Arc::clone(&log.time);
-        let mut lanes = Lanes::default();
+        let mut lanes = LaneIds::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);
             if let Some(name) = &lane.name {
                 lanes.numbers.insert(name.clone(), lane.number.0);
             }
         }
-        let shared = Arc::new(Shared::new(inbox));
-        let writer = Writer {
+        let shared = Arc::new(WriterQueue::new(inbox));
+        let writer = GroupWriter {
             shared: Arc::clone(&shared),
             log,
-            window: Window::new(settings.commit_window),
+            window: CommitWindow::new(settings.commit_window),
             settle_delay: settings.settle_delay,
             retry_delay: settings.retry_delay,
             _lock: lock,
@@ -133,7 +135,7 @@ impl Disk {
         let watching = WatchThread::start(Arc::clone(&watch));
         let watching =
             watching.map_err(|error| OpenError::io(&*storage, "starting the watch", error))?;
-        let inner = Inner {
+        let inner = DiskJournalParts {
             watch,
             _watching: watching,
             shared,
@@ -180,13 +182,13 @@ impl Disk {
         self.append_from(&mut batch)
     }
 
-    /// As [`Disk::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
+    /// As [`DiskJournal::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
     ///
     /// # Errors
     /// Why nothing of it was taken.
     pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<Appended, AppendError> {
         let frames = encode_batch(batch, self.0.beside_new())?;
-        self.hand_over(frames, batch.len(), Limit::Kept, || {
+        self.hand_over(frames, batch.len(), AdmissionLimit::Kept, || {
             batch.drain(..).map(|new| (new.event, new.twin))
         })
     }
@@ -197,11 +199,11 @@ impl Disk {
         &self,
         frames: Vec<u8>,
         count: usize,
-        limit: Limit,
+        limit: AdmissionLimit,
         events: impl FnOnce() -> I,
     ) -> Result<Appended, AppendError> {
         let inner = &self.0;
-        let new = Held {
+        let new = HeldSize {
             events: count as u64,
             bytes: frames.len() as u64,
         };
@@ -209,13 +211,13 @@ impl Disk {
         let mut inbox = inner.shared.lock();
         inbox.admit(new, inner.settings.queue_bytes_max)?;
         match limit {
-            Limit::Kept => inner.totals.reserve(new).map_err(AppendError::Full)?,
-            Limit::Exchanged => inner.totals.take(new),
+            AdmissionLimit::Kept => inner.totals.reserve(new).map_err(AppendError::Full)?,
+            AdmissionLimit::Exchanged => inner.totals.take(new),
         }
         let first_sequence = inbox.next_sequence;
         inbox.next_sequence += new.events;
         inbox.bytes += new.bytes;
-        inbox.work.batches.push(Batch {
+        inbox.work.batches.push(EncodedBatch {
             frames,
             first_sequence,
             events: u32::try_from(new.events).expect("bounded by the queue"),
@@ -273,7 +275,7 @@ impl Disk {
         twin: u64,
     ) -> Result<Appended, AppendError> {
         let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
-        let limit = replay_of.map_or(Limit::Kept, |_| Limit::Exchanged);
+        let limit = replay_of.map_or(AdmissionLimit::Kept, |_| AdmissionLimit::Exchanged);
         let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
         encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
@@ -310,7 +312,7 @@ impl Disk {
         self.0.reader.read(sequences)
     }
 
-    fn soon(&self, inbox: &mut Inbox) {
+    fn soon(&self, inbox: &mut WriterInbox) {
         if inbox.lazy_at.is_none() {
             inbox.lazy_at = Some(Instant::now() + self.0.settings.settle_delay);
             self.0.shared.wake(inbox);
@@ -332,7 +334,7 @@ impl Disk {
     #[must_use]
     pub fn holdings(&self) -> Vec<LaneHolding> {
         let index = self.0.index.lock();
-        let holding = |(number, lane): (&u32, &super::index::Lane)| LaneHolding {
+        let holding = |(number, lane): (&u32, &super::index::LaneSummary)| LaneHolding {
             lane: LaneId(*number),
             bytes: lane.bytes,
             dead_letter_bytes: lane.dead_letter_bytes,
@@ -410,15 +412,15 @@ impl Disk {
         self.0.close()
     }
 
-    pub(super) fn totals(&self) -> &Arc<Totals> {
+    pub(super) fn totals(&self) -> &Arc<UsageTotals> {
         &self.0.totals
     }
 }
 
-impl Inner {
+impl DiskJournalParts {
     /// What an event gets that comes now.
-    fn beside_new(&self) -> encode::New<'_> {
-        encode::New {
+    fn beside_new(&self) -> encode::NewEventContext<'_> {
+        encode::NewEventContext {
             accepted_at: self.clock.now(),
             stamper: self.stamper.as_ref(),
         }
@@ -437,7 +439,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for DiskJournalParts {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::warn!(%error, "the journal was not closed in order");
@@ -445,15 +447,17 @@ impl Drop for Inner {
     }
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for DiskJournalParts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Disk").finish_non_exhaustive()
+        formatter
+            .debug_struct("DiskJournal")
+            .finish_non_exhaustive()
     }
 }
 
-impl Inbox {
+impl WriterInbox {
     /// Whether a batch may be handed over now.
-    fn admit(&self, new: Held, bytes_max: u64) -> Result<(), AppendError> {
+    fn admit(&self, new: HeldSize, bytes_max: u64) -> Result<(), AppendError> {
         let bytes_new = new.bytes;
         match &self.health {
             Health::Poisoned(reason) => return Err(AppendError::Poisoned(Arc::clone(reason))),

@@ -7,7 +7,7 @@ use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;
 use twinroute_model::event::{Limits, Parts};
 
-pub(crate) const SETTINGS: Settings = Settings {
+pub(crate) const SETTINGS: JournalSettings = JournalSettings {
     segment_bytes: 8 << 10,
     bytes_max: 8 << 20,
     queue_bytes_max: 1 << 20,
@@ -36,15 +36,19 @@ pub(crate) fn repaired(sim: &Sim) -> Result<Report, InspectError> {
     repair(storage, clock(), &Sealing::Off, &mut Vec::new())
 }
 
-pub(crate) fn open(sim: &Sim, settings: Settings) -> (Disk, Recovered) {
+pub(crate) fn open(sim: &Sim, settings: JournalSettings) -> (DiskJournal, Recovered) {
     open_sealed(sim, settings, &Sealing::Off)
 }
 
-pub(crate) fn open_sealed(sim: &Sim, settings: Settings, sealing: &Sealing) -> (Disk, Recovered) {
-    Disk::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
+pub(crate) fn open_sealed(
+    sim: &Sim,
+    settings: JournalSettings,
+    sealing: &Sealing,
+) -> (DiskJournal, Recovered) {
+    DiskJournal::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
 }
 
-pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneId {
+pub(crate) fn lane(disk: &DiskJournal, endpoint: &str) -> LaneId {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(endpoint).unwrap())
 }
@@ -62,22 +66,22 @@ pub(crate) fn twin(id: &str) -> u64 {
     id.bytes().fold(7, |twin, byte| twin * 31 + u64::from(byte))
 }
 
-pub(crate) fn append(disk: &Disk, id: &str, lanes: &[LaneId]) -> u64 {
+pub(crate) fn append(disk: &DiskJournal, id: &str, lanes: &[LaneId]) -> u64 {
     let appended = disk.append(vec![new(id, lanes)]).unwrap();
     appended.durable.wait().unwrap();
     appended.entries[0].sequence
 }
 
-pub(crate) fn read(disk: &Disk, sequence: u64) -> String {
+pub(crate) fn read(disk: &DiskJournal, sequence: u64) -> String {
     let event = disk.read(&[sequence]).remove(0).unwrap();
     event.id().to_owned()
 }
 
-pub(crate) fn usage(disk: &Disk) -> Usage {
+pub(crate) fn usage(disk: &DiskJournal) -> Usage {
     Gauge(Arc::clone(disk.totals())).usage()
 }
 
-pub(crate) fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
+pub(crate) fn crash(sim: &Sim, disk: DiskJournal, leaves: Leaves) {
     sim.power_off();
     drop(disk);
     sim.power_on(leaves);
@@ -360,13 +364,13 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
 fn a_real_folder_has_one_owner_and_keeps_its_events() {
     let folder = tempfile::tempdir().unwrap();
     let storage = || -> Arc<dyn Storage> { Arc::new(Folder::create(folder.path()).unwrap()) };
-    let (disk, _) = Disk::open(SETTINGS, storage(), clock()).unwrap();
+    let (disk, _) = DiskJournal::open(SETTINGS, storage(), clock()).unwrap();
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    let error = Disk::open(SETTINGS, storage(), clock()).unwrap_err();
+    let error = DiskJournal::open(SETTINGS, storage(), clock()).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }));
     drop(disk);
-    let (_, recovered) = Disk::open(SETTINGS, storage(), clock()).unwrap();
+    let (_, recovered) = DiskJournal::open(SETTINGS, storage(), clock()).unwrap();
     assert_eq!(pending(&recovered, hub), [first]);
     assert!(recovered.report.closed);
 }
@@ -376,13 +380,13 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let sim = Sim::default();
     let frame = encode_batch(
         &[new("a", &[LaneId(1)])],
-        encode::New {
+        encode::NewEventContext {
             accepted_at: Timestamp::from_unix_millis(0),
             stamper: None,
         },
     );
     let bytes = frame.unwrap().len() as u64;
-    let settings = Settings {
+    let settings = JournalSettings {
         bytes_max: 3 * bytes,
         ..SETTINGS
     };
@@ -418,7 +422,7 @@ fn a_lone_settlement_is_written_without_being_asked_for() {
     let settle_delay = Duration::from_millis(2);
     let (disk, _) = open(
         &sim,
-        Settings {
+        JournalSettings {
             settle_delay,
             ..SETTINGS
         },

@@ -2,13 +2,13 @@
 //! what is lost by that.
 
 use super::OpenError;
+use super::affected_deliveries::{AffectedDeliveries, LogTail};
 use super::contents::{LogContents, SEQUENCES_SKIPPED};
 use super::frame::{self, FramePlace};
-use super::index::{Index, Lane};
+use super::index::{LaneSummary, LogIndex};
 use super::manifest::{FoundManifest, Manifest};
-use super::record::{Hole, Record, Segment};
+use super::record::{CutRange, Record, SegmentHead};
 use super::report::{Correction, Damage, DamageKind, LostTotal, Report};
-use super::suspects::{Suspects, Tail};
 use crate::ledger::DiscardReason;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
 
 /// Reads segment by segment.
-pub(super) struct Fold<'a> {
+pub(super) struct LogFold<'a> {
     visit: RecordVisitor<'a>,
-    index: Index,
+    index: LogIndex,
     report: Report,
     /// What the manifest says.
     known: Option<Manifest>,
@@ -40,18 +40,18 @@ pub(super) struct Fold<'a> {
     unnamed: usize,
     oldest_needed: u64,
     /// Cuts that were reported before.
-    holes: Vec<Hole>,
-    suspects: Suspects,
+    holes: Vec<CutRange>,
+    affected: AffectedDeliveries,
     keys: BTreeSet<u32>,
     end: (u64, u64),
 }
 
-impl<'a> Fold<'a> {
+impl<'a> LogFold<'a> {
     pub(super) fn new(known: Option<Manifest>, visit: RecordVisitor<'a>) -> Self {
         let synced = known.map(|known| (known.last, known.end));
         Self {
             visit,
-            index: Index::default(),
+            index: LogIndex::default(),
             report: Report::default(),
             known,
             next_segment: known.map_or(0, |known| known.oldest),
@@ -64,7 +64,7 @@ impl<'a> Fold<'a> {
             unnamed: 0,
             oldest_needed: 0,
             holes: Vec::new(),
-            suspects: Suspects::default(),
+            affected: AffectedDeliveries::default(),
             keys: BTreeSet::new(),
             end: (0, 0),
         }
@@ -123,7 +123,7 @@ impl<'a> Fold<'a> {
             let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
             let end = next.unwrap_or(used);
             let number = self.report.damage.len();
-            self.suspects.look(bytes, at, end, number);
+            self.affected.look(bytes, at, end, number);
             self.damage(segment, at as u64, end as u64);
             match next {
                 Some(next) => at = next,
@@ -188,7 +188,7 @@ impl<'a> Fold<'a> {
         }
         self.report.closed = false;
         self.follow(&record, offset);
-        self.suspects
+        self.affected
             .hear(&record, &mut self.index, &self.report.damage);
         self.index.apply(&record, place);
         Ok(())
@@ -226,7 +226,7 @@ impl<'a> Fold<'a> {
     }
 
     /// A segment begins. Numbers before its first may stand nowhere: a crash leaves some out.
-    fn begin(&mut self, head: &Segment) {
+    fn begin(&mut self, head: &SegmentHead) {
         let first = head.first_sequence;
         let known = self.expected.unwrap_or(first);
         let place = self.report.damage.len().wrapping_sub(1);
@@ -239,7 +239,7 @@ impl<'a> Fold<'a> {
         }
         let last = self.report.damage.get(place);
         if self.expected.is_none() && last.is_some_and(|last| last.kind == DamageKind::Missing) {
-            self.suspects.nothing_before(first, place);
+            self.affected.nothing_before(first, place);
         }
         self.expected = Some(known.max(first));
         self.unnamed = self.report.damage.len();
@@ -362,15 +362,15 @@ impl<'a> Fold<'a> {
         let exact = self
             .known
             .filter(|known| (known.last, known.end) >= self.end);
-        let tail = exact.map(|known| Tail {
+        let tail = exact.map(|known| LogTail {
             made: known.made,
             open: known.open,
             fresh_open: known.fresh_open,
             last: known.last,
             is_short: beyond.is_some(),
         });
-        let suspects = std::mem::take(&mut self.suspects);
-        let mut lost = suspects.lost(&mut self.index, &self.report.damage, expected, tail);
+        let affected = std::mem::take(&mut self.affected);
+        let mut lost = affected.lost(&mut self.index, &self.report.damage, expected, tail);
         (self.report.lost, self.report.lost_more) = (lost.named, lost.more);
         // What was lost before stood in counts that may be gone themselves.
         let known = self.index.lost_by_lanes() + self.index.lost_unknown;
@@ -394,7 +394,7 @@ impl<'a> Fold<'a> {
         self.index.lost_unknown += lost.unknown + forgotten;
         self.index.lost_known = self.index.lost_by_lanes();
         // What waits for a lane whose name is lost goes nowhere.
-        let of_lane = |(number, lane): (&u32, &Lane)| LostTotal {
+        let of_lane = |(number, lane): (&u32, &LaneSummary)| LostTotal {
             lane: Some((*number, lane.name.clone())),
             deliveries: lane.ledger.discarded(DiscardReason::Lost)
                 + if lane.name.is_none() { lane.open } else { 0 },

@@ -98,7 +98,7 @@ fn a_journal_opens_on_a_full_disk() {
     let retry_delay = Duration::from_secs(3_600);
     let (disk, recovered) = open(
         &sim,
-        Settings {
+        JournalSettings {
             retry_delay,
             ..SETTINGS
         },
@@ -144,7 +144,7 @@ fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
             assert!(matches!(disk.health(), Health::Full(_)));
             // The first half arrives, and the process is killed.
             let (first, second) = accepted.split_at(accepted.len() / 2);
-            let settle = |disk: &Disk, sequences: &[u64]| {
+            let settle = |disk: &DiskJournal, sequences: &[u64]| {
                 let settlements = sequences
                     .iter()
                     .map(|one| (*one, DeliverySettlement::Delivered));
@@ -186,7 +186,7 @@ fn full_disk_restart_accepts_again_after_a_loss_of_power_at_any_call() {
         let sim = sim.fork();
         let (disk, recovered) = open(&sim, SETTINGS);
         let hub = lane(&disk, "hub");
-        let settle = |disk: &Disk, sequences: &[u64]| {
+        let settle = |disk: &DiskJournal, sequences: &[u64]| {
             let settlements = sequences
                 .iter()
                 .map(|one| (*one, DeliverySettlement::Delivered));

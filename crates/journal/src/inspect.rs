@@ -3,7 +3,7 @@
 use super::OpenError;
 use super::frame::FramePlace;
 use super::keys::Sealing;
-use super::record::{Accepted, Group, Hole, Record, Segment};
+use super::record::{AcceptedEvent, CutRange, GroupHead, Record, SegmentHead};
 use super::recover;
 use super::report::Report;
 use super::storage::{Folder, Storage};
@@ -134,7 +134,7 @@ fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Res
         Record::Time(time) => time_line(out, time),
         Record::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
         Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
-        Record::Hole(Hole { segment, from, to }) => {
+        Record::Hole(CutRange { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")
         }
         Record::Closed { next_sequence } => writeln!(out, "closed next-sequence={next_sequence}"),
@@ -191,7 +191,7 @@ fn counts_line(out: &mut impl Write, lane: u32, ledger: &Ledger) -> io::Result<(
 fn event_line(
     out: &mut impl Write,
     what: &str,
-    event: &Accepted<'_>,
+    event: &AcceptedEvent<'_>,
     lanes: &str,
 ) -> io::Result<()> {
     write!(
@@ -210,7 +210,7 @@ fn event_line(
     writeln!(out)
 }
 
-fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
+fn segment_line(out: &mut impl Write, segment: &SegmentHead) -> io::Result<()> {
     writeln!(
         out,
         "segment {} first-sequence={} created={} previous={}:{}",
@@ -222,7 +222,7 @@ fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
     )
 }
 
-fn group_line(out: &mut impl Write, group: &Group) -> io::Result<()> {
+fn group_line(out: &mut impl Write, group: &GroupHead) -> io::Result<()> {
     writeln!(
         out,
         "group {} synced={}:{} bytes={} first-sequence={} events={}",

@@ -7,11 +7,11 @@ use super::tests::{SETTINGS, append, crash, lane, new, open, read, usage};
 use super::*;
 use crate::ledger::DiscardReason;
 use std::sync::atomic::{AtomicBool, Ordering};
-use twinroute_model::dead_letter::Reason;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 fn letter(outcome: &str) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
-        reason: Reason::Expired,
+        reason: DeadLetterReason::Expired,
         attempts: 4,
         died_at: Timestamp::from_unix_millis(5_000),
         last_attempt_at: Some(Timestamp::from_unix_millis(4_000)),
@@ -20,7 +20,7 @@ fn letter(outcome: &str) -> Arc<DeadLetter> {
 }
 
 /// Enough settled events to roll through several segments and empty the oldest.
-fn push_on(disk: &Disk, lane: LaneId) {
+fn push_on(disk: &DiskJournal, lane: LaneId) {
     for id in 0..300 {
         let sequence = append(disk, &id.to_string(), &[lane]);
         disk.settle(lane, &[(sequence, DeliverySettlement::Delivered)]);
@@ -230,7 +230,7 @@ fn reading_goes_on_beside_a_writer_that_carries_forward_and_unlinks() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Arc::new(super::super::storage::Folder::create(folder.path()).unwrap());
     let clock = Arc::new(twinroute_model::clock::SystemClock);
-    let (disk, _) = Disk::open(SETTINGS, storage, clock).unwrap();
+    let (disk, _) = DiskJournal::open(SETTINGS, storage, clock).unwrap();
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let kept: Vec<u64> = (0..20)
         .map(|id| append(&disk, &id.to_string(), &[hub]))

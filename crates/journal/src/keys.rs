@@ -9,7 +9,7 @@
 
 use super::OpenError;
 use super::file_names::{KEYS, KEYS_UNFINISHED};
-use super::record::{Accepted, Stamp, parse_content};
+use super::record::{AcceptedEvent, SealStamp, parse_content};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -61,14 +61,14 @@ impl Sealing {
 
 /// The keys of a journal, by number.
 #[derive(Debug, Default)]
-pub(crate) struct Keys {
+pub(crate) struct DataKeys {
     keys: BTreeMap<u32, DataKey>,
     next: u32,
 }
 
 /// Seals new events.
 #[derive(Debug)]
-pub(crate) struct Stamper {
+pub(crate) struct EventSealer {
     number: u32,
     sealer: Sealer,
 }
@@ -84,16 +84,16 @@ fn context(key: u32, accepted_at: Timestamp, twin: u64) -> [u8; 36] {
     context
 }
 
-impl Stamper {
+impl EventSealer {
     /// What is kept beside the next event, and what seals its JSON, which stands in the buffer from an offset on.
     pub(crate) fn stamp(
         &self,
         accepted_at: Timestamp,
         twin: u64,
-    ) -> (Stamp, impl FnOnce(&mut Vec<u8>, usize)) {
+    ) -> (SealStamp, impl FnOnce(&mut Vec<u8>, usize)) {
         let count = self.sealer.count();
         let key = self.number;
-        let stamp = Stamp {
+        let stamp = SealStamp {
             key,
             count: count.number(),
         };
@@ -104,7 +104,7 @@ impl Stamper {
     }
 }
 
-impl Keys {
+impl DataKeys {
     /// Those of the journal in `storage`, none where there is no file, once they are all that its records name.
     /// Writes nothing.
     pub(super) fn of(
@@ -136,7 +136,7 @@ impl Keys {
         storage: &dyn Storage,
         sealing: &Sealing,
         used: &BTreeSet<u32>,
-    ) -> Result<Option<Stamper>, OpenError> {
+    ) -> Result<Option<EventSealer>, OpenError> {
         let Some(key) = sealing.key() else {
             return Ok(None);
         };
@@ -151,7 +151,7 @@ impl Keys {
             let next = number.checked_add(1);
             self.next = next.ok_or_else(|| failed_numbers(storage))?;
             self.keys.insert(number, data_key);
-            stamper = Some(Stamper { number, sealer });
+            stamper = Some(EventSealer { number, sealer });
         } else if self.keys.len() == before {
             return Ok(None);
         }
@@ -161,7 +161,7 @@ impl Keys {
     }
 
     /// Reads an event with the widest limits; it owns its bytes. A sealed one is opened first.
-    pub(crate) fn read_event(&self, event: &Accepted<'_>) -> Option<Event> {
+    pub(crate) fn read_event(&self, event: &AcceptedEvent<'_>) -> Option<Event> {
         match event.stamp {
             None => event.parse_plain(),
             Some(stamp) => parse_content(&self.open(event, stamp)?),
@@ -169,7 +169,7 @@ impl Keys {
     }
 
     /// The JSON of a sealed event.
-    fn open(&self, event: &Accepted<'_>, stamp: Stamp) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, event: &AcceptedEvent<'_>, stamp: SealStamp) -> Option<Zeroizing<Vec<u8>>> {
         let key = self.keys.get(&stamp.key)?;
         let context = context(stamp.key, event.accepted_at, event.twin?);
         key.open(stamp.count, &context, event.content)
@@ -280,8 +280,8 @@ pub fn reseal(storage: &dyn Storage, old: &SealKey, new: &SealKey) -> Result<boo
     let Some(sealed) = sealed_file(storage)? else {
         return Ok(false);
     };
-    let Some(keys) = Keys::opened(old, &sealed) else {
-        return match Keys::opened(new, &sealed) {
+    let Some(keys) = DataKeys::opened(old, &sealed) else {
+        return match DataKeys::opened(new, &sealed) {
             Some(_) => Ok(true),
             None => Err(OpenError::OtherKey {
                 path: storage.describe(),

@@ -2,7 +2,7 @@ use super::super::disk::tests::{SETTINGS, clock, crash, lane, pending, repaired}
 use super::super::frame;
 use super::super::record::Record;
 use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{DamageKind, Disk, LaneId, NewEvent, Recovered, Unreadable, recover};
+use super::super::{DamageKind, DiskJournal, LaneId, NewEvent, Recovered, Unreadable, recover};
 use super::*;
 use crate::ledger::DeliverySettlement;
 use proptest::prelude::*;
@@ -19,15 +19,15 @@ fn key(byte: u8) -> SealKey {
     SealKey::new(&[byte; KEY_BYTES])
 }
 
-fn try_open(sim: &Sim, sealing: &Sealing) -> Result<(Disk, Recovered), OpenError> {
-    Disk::open_sealed(SETTINGS, Arc::new(sim.clone()), clock(), sealing)
+fn try_open(sim: &Sim, sealing: &Sealing) -> Result<(DiskJournal, Recovered), OpenError> {
+    DiskJournal::open_sealed(SETTINGS, Arc::new(sim.clone()), clock(), sealing)
 }
 
-fn open(sim: &Sim, sealing: &Sealing) -> (Disk, Recovered) {
+fn open(sim: &Sim, sealing: &Sealing) -> (DiskJournal, Recovered) {
     try_open(sim, sealing).unwrap()
 }
 
-fn append(disk: &Disk, id: &str, lane: LaneId) -> u64 {
+fn append(disk: &DiskJournal, id: &str, lane: LaneId) -> u64 {
     let parts = Parts::new(&format!("{MARK}-{id}"), &format!("{MARK}-source"), MARK);
     let event = parts.json(&format!(r#"{{"{MARK}":"{MARK}"}}"#));
     let event = event.build(&Limits::default()).unwrap();
@@ -37,7 +37,7 @@ fn append(disk: &Disk, id: &str, lane: LaneId) -> u64 {
     appended.entries[0].sequence
 }
 
-fn id(disk: &Disk, sequence: u64) -> String {
+fn id(disk: &DiskJournal, sequence: u64) -> String {
     let event = disk.read(&[sequence]).remove(0).unwrap();
     event.id().strip_prefix(MARK).unwrap()[1..].to_owned()
 }
@@ -57,7 +57,7 @@ fn is_marked(sim: &Sim) -> bool {
 
 /// Stamps that were seen on disk, with what was sealed under them.
 #[derive(Default)]
-pub(crate) struct Stamps(BTreeMap<Stamp, Vec<u8>>);
+pub(crate) struct Stamps(BTreeMap<SealStamp, Vec<u8>>);
 
 impl Stamps {
     /// Looks at all sealed records whose checksum holds, also at those that no recovery looks at.
@@ -144,7 +144,7 @@ fn carried_forward_it_stays_sealed_and_can_be_read() {
         assert_eq!(pending(&recovered, hub), [kept]);
         assert_eq!(id(&disk, kept), "kept");
         let keys = sealed_file(&sim).unwrap().unwrap();
-        assert_eq!(Keys::opened(&key(1), &keys).unwrap().keys.len(), 2);
+        assert_eq!(DataKeys::opened(&key(1), &keys).unwrap().keys.len(), 2);
         last = disk;
     }
 }

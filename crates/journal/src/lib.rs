@@ -1,5 +1,6 @@
 //! The journal: numbers accepted events and bounds what waits.
 
+mod affected_deliveries;
 mod appended;
 mod compact;
 mod contents;
@@ -31,7 +32,6 @@ pub mod sim;
 mod start;
 pub mod storage;
 mod survey;
-mod suspects;
 mod time;
 mod totals;
 mod watch;
@@ -39,19 +39,19 @@ mod window;
 mod writer;
 
 pub use appended::{Appended, LaneHolding, NewEvent};
-pub use disk::{Disk, DiskUsage};
+pub use disk::{DiskJournal, DiskUsage};
 pub use entry::{Entry, HeldEvent};
 pub use file_names::KEYS;
 pub use inspect::{InspectError, dump, verify};
 pub use keys::{Sealing, reseal};
-pub use memory::Memory;
+pub use memory::MemoryJournal;
 pub use open_error::OpenError;
 pub use read::Unreadable;
 pub use record::{LaneId, LaneState};
 pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
 pub use repair::repair;
 pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
-pub use settings::Settings;
+pub use settings::JournalSettings;
 pub use totals::{Full, Gauge, Usage};
 pub use watch::SyncTimes;
 pub use writer::{AppendError, DurableTicket, Health, NotDurable};
@@ -64,16 +64,16 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Journal {
     /// Nothing outlives the process.
-    Memory(Memory),
+    Memory(MemoryJournal),
     /// What is acknowledged as durable outlives the machine's power.
-    Disk(Disk),
+    Disk(DiskJournal),
 }
 
 impl Journal {
     /// A journal in memory of at most `bytes_max` bytes.
     #[must_use]
     pub fn memory(bytes_max: u64) -> Self {
-        Self::Memory(Memory::new(bytes_max))
+        Self::Memory(MemoryJournal::new(bytes_max))
     }
 
     /// The word for status and metrics.
@@ -96,7 +96,7 @@ impl Journal {
 
     /// The journal on disk, if it is one.
     #[must_use]
-    pub fn disk(&self) -> Option<&Disk> {
+    pub fn disk(&self) -> Option<&DiskJournal> {
         match self {
             Self::Memory(_) => None,
             Self::Disk(disk) => Some(disk),
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_batch_is_appended_whole_or_not_at_all() {
         let bytes = event().event.size() as u64;
-        let mut journal = Memory::new(3 * bytes);
+        let mut journal = MemoryJournal::new(3 * bytes);
         let entries = journal.append(vec![event(), event()]).unwrap();
         let numbered: Vec<_> = entries.iter().map(|one| (one.sequence, one.twin)).collect();
         assert_eq!(numbered, [(1, 7), (2, 7)]);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn bytes_come_back_when_the_last_lane_lets_go() {
-        let mut journal = Memory::new(1 << 20);
+        let mut journal = MemoryJournal::new(1 << 20);
         let entry = journal.append(vec![event()]).unwrap().remove(0);
         let gauge = Journal::Memory(journal).gauge();
         let second_lane = entry.clone();

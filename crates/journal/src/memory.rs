@@ -1,28 +1,28 @@
 //! The journal in memory: nothing outlives the process.
 
-use super::totals::{Held, Totals};
+use super::totals::{HeldSize, UsageTotals};
 use super::{Entry, Full, NewEvent};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
 /// The journal in memory.
 #[derive(Debug)]
-pub struct Memory {
-    totals: Arc<Totals>,
+pub struct MemoryJournal {
+    totals: Arc<UsageTotals>,
     next_sequence: u64,
 }
 
-impl Memory {
+impl MemoryJournal {
     /// Holds at most `bytes_max` bytes of events.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
         Self {
-            totals: Arc::new(Totals::in_memory(bytes_max)),
+            totals: Arc::new(UsageTotals::in_memory(bytes_max)),
             next_sequence: 1,
         }
     }
 
-    pub(super) fn totals(&self) -> &Arc<Totals> {
+    pub(super) fn totals(&self) -> &Arc<UsageTotals> {
         &self.totals
     }
 
@@ -38,13 +38,13 @@ impl Memory {
         self.append_from(&mut batch)
     }
 
-    /// As [`Memory::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
+    /// As [`MemoryJournal::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
     ///
     /// # Errors
     /// [`Full`] when it would pass the limit.
     pub fn append_from(&mut self, batch: &mut Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
         let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
-        self.totals.reserve(Held {
+        self.totals.reserve(HeldSize {
             events: batch.len() as u64,
             bytes,
         })?;
@@ -55,7 +55,7 @@ impl Memory {
     /// Appends an event that takes the place of another: it is taken though the limit be passed, for the
     /// moment until the other is let go.
     pub fn exchange(&mut self, event: Event, twin: u64) -> Entry {
-        self.totals.take(Held {
+        self.totals.take(HeldSize {
             events: 1,
             bytes: event.size() as u64,
         });

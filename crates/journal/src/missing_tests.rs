@@ -8,7 +8,7 @@ use super::super::record::Record;
 use super::super::report::DamageKind;
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::{Folder, Storage};
-use super::super::{Disk, LaneId, Recovered, verify};
+use super::super::{DiskJournal, LaneId, Recovered, verify};
 use super::*;
 use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::collections::BTreeSet;
@@ -220,7 +220,7 @@ fn segments_missing_swapped_names_survive_a_crash_in_between() {
             let sim = sim.fork();
             sim.fail_after(calls, Fault::PowerOff);
             let storage = Arc::new(sim.clone());
-            drop(Disk::open(SETTINGS, storage, clock()));
+            drop(DiskJournal::open(SETTINGS, storage, clock()));
             sim.power_off();
             sim.power_on(leaves);
             let (_, recovered) = open(&sim, SETTINGS);
@@ -392,7 +392,7 @@ fn segment_number_of_a_folder_or_a_link_is_set_aside() {
     let path = folder.path();
     let open = || {
         let storage: Arc<dyn Storage> = Arc::new(Folder::create(path).unwrap());
-        Disk::open(SETTINGS, storage, clock()).unwrap()
+        DiskJournal::open(SETTINGS, storage, clock()).unwrap()
     };
     let (disk, _) = open();
     let hub = lane(&disk, "hub");

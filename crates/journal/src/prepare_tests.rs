@@ -2,13 +2,13 @@ use super::super::disk::tests::{SETTINGS, append, crash, lane, open};
 use super::super::file_names::{MANIFEST, is_left_over};
 use super::super::sim::{Fault, Leaves, Sim};
 use super::super::storage::Folder;
-use super::super::{Disk, Health};
+use super::super::{DiskJournal, Health};
 use super::*;
 use crate::ledger::DeliverySettlement;
 use twinroute_model::clock::SystemClock;
 
 /// Appends until a second segment is used; gives what was appended.
-fn fill(disk: &Disk) -> Vec<u64> {
+fn fill(disk: &DiskJournal) -> Vec<u64> {
     let hub = lane(disk, "hub");
     (0..40)
         .map(|id| append(disk, &id.to_string(), &[hub]))
@@ -115,13 +115,13 @@ fn a_folder_gets_its_segments_from_a_thread_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let storage = || Arc::new(Folder::create(folder.path()).unwrap());
     std::fs::write(folder.path().join(NEXT_SEGMENT), "left over").unwrap();
-    let (disk, _) = Disk::open(SETTINGS, storage(), Arc::new(SystemClock)).unwrap();
+    let (disk, _) = DiskJournal::open(SETTINGS, storage(), Arc::new(SystemClock)).unwrap();
     let all = fill(&disk);
     assert!(disk.usage().segments > 1);
     disk.close().unwrap();
     drop(disk);
     assert!(!folder.path().join(NEXT_SEGMENT).exists());
-    let (disk, recovered) = Disk::open(SETTINGS, storage(), Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) = DiskJournal::open(SETTINGS, storage(), Arc::new(SystemClock)).unwrap();
     assert!(recovered.report.is_whole());
     assert!(disk.read(&all).iter().all(Result::is_ok));
 }

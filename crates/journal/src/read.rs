@@ -3,7 +3,7 @@
 use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
-use super::keys::Keys;
+use super::keys::DataKeys;
 use super::record::Record;
 use super::storage::Storage;
 use std::collections::BTreeSet;
@@ -39,16 +39,16 @@ pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result
 }
 
 /// Reads events back. Many may at once.
-pub(crate) struct Reader {
+pub(crate) struct EventReader {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) index: SharedIndex,
-    keys: Keys,
+    keys: DataKeys,
     /// Damage that stands in the log of the program.
     told: Mutex<BTreeSet<FramePlace>>,
 }
 
-impl Reader {
-    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: Keys) -> Self {
+impl EventReader {
+    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: DataKeys) -> Self {
         Self {
             storage,
             index,
@@ -134,7 +134,7 @@ impl Reader {
 }
 
 /// The event in the frame at the start of `bytes`.
-fn event_at(bytes: &[u8], place: FramePlace, keys: &Keys) -> Option<Event> {
+fn event_at(bytes: &[u8], place: FramePlace, keys: &DataKeys) -> Option<Event> {
     let frame = frame::read_at(bytes, place.segment, place.offset)?;
     keys.read_event(&Record::event_in(&frame)?)
 }

@@ -2,14 +2,14 @@ use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin
 use super::super::keys::Sealing;
 use super::super::keys::tests::{Stamps, seal};
 use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{AppendError, Disk, Health, LaneId, LaneState, Recovered, Unreadable};
+use super::super::{AppendError, DiskJournal, Health, LaneId, LaneState, Recovered, Unreadable};
 use super::*;
 use crate::ledger::{DeliverySettlement, DiscardReason};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What a run does, one after the other.
@@ -120,7 +120,7 @@ fn tampering() -> impl Strategy<Value = Step> {
 
 fn letter(attempts: u32) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts,
         died_at: Timestamp::from_unix_millis(5),
         last_attempt_at: None,
@@ -175,7 +175,7 @@ impl Model {
 
 struct Run {
     sim: Sim,
-    disk: Option<Disk>,
+    disk: Option<DiskJournal>,
     lanes: Vec<LaneId>,
     model: Model,
     sealing: Sealing,
@@ -199,7 +199,7 @@ impl Run {
         run
     }
 
-    fn disk(&self) -> &Disk {
+    fn disk(&self) -> &DiskJournal {
         self.disk.as_ref().unwrap()
     }
 

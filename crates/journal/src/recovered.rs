@@ -1,6 +1,6 @@
 //! What a journal gives back when it is opened.
 
-use super::index::Index;
+use super::index::LogIndex;
 use super::record::{LaneId, LaneState};
 use super::report::Report;
 use crate::ledger::{DiscardReason, Ledger};
@@ -42,7 +42,7 @@ pub struct RecoveredLane {
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
 pub struct PendingDelivery {
-    /// The event's place in the order of acceptance; [`super::Disk::read`] gives the event.
+    /// The event's place in the order of acceptance; [`super::DiskJournal::read`] gives the event.
     pub sequence: u64,
     /// Stable hash of its twin.
     pub twin: u64,
@@ -62,7 +62,7 @@ pub struct PendingDelivery {
 }
 
 /// Deliveries that no endpoint's counts have.
-pub(crate) fn lost_unknown(index: &Index) -> u64 {
+pub(crate) fn lost_unknown(index: &LogIndex) -> u64 {
     let nameless = index.lanes.values().filter(|lane| lane.name.is_none());
     let lost = nameless.map(|lane| lane.ledger.discarded(DiscardReason::Lost) + lane.open);
     index.lost_unknown + lost.sum::<u64>()
@@ -71,7 +71,7 @@ pub(crate) fn lost_unknown(index: &Index) -> u64 {
 /// The lanes of an index, by number.
 ///
 /// `now` is journal time.
-pub(crate) fn lanes(index: &Index, now: Duration) -> Vec<RecoveredLane> {
+pub(crate) fn lanes(index: &LogIndex, now: Duration) -> Vec<RecoveredLane> {
     let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let numbered = index.lanes.iter();
     let mut lanes: Vec<_> = numbered

@@ -3,15 +3,15 @@
 
 use super::contents::LogContents;
 use super::file_names::segment_name;
-use super::group::Work;
+use super::group::GroupWork;
 use super::inspect::InspectError;
 use super::keys::Sealing;
-use super::log::{Failure, Log};
+use super::log::{CommitFailure, SegmentLog};
 use super::recover;
 use super::report::{Damage, DamageKind, Report, counted};
 use super::start;
 use super::storage::Storage;
-use super::{OpenError, Settings};
+use super::{JournalSettings, OpenError};
 use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>,
 }
 
 /// What was done.
-struct Done {
+struct RepairSummary {
     events: u64,
     segments: u64,
 }
@@ -107,12 +107,12 @@ fn carry_forward(
     damage: &[Damage],
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-) -> Result<Done, OpenError> {
+) -> Result<RepairSummary, OpenError> {
     let last = damage.iter().map(Damage::last_segment).max().unwrap_or(0);
-    let mut work = Work::<()> {
+    let mut work = GroupWork::<()> {
         holes: found.report.holes(),
         next_sequence: found.next_sequence,
-        ..Work::default()
+        ..GroupWork::default()
     };
     for sequence in damage.iter().filter_map(Damage::unreadable) {
         if let Some(live) = found.index.events.get(sequence) {
@@ -130,13 +130,14 @@ fn carry_forward(
     let segments_before: Vec<u64> = found.segments.keys().copied().collect();
     // Segments as long as those that are there.
     let segment_bytes = found.segments.values().max().copied().unwrap_or_default();
-    let settings = Settings {
+    let settings = JournalSettings {
         segment_bytes,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
     let (mut log, _) = start::prepare(found, settings, storage, clock);
-    let failed =
-        |failure: Failure| OpenError::io(&**storage, "carrying forward", io::Error::other(failure));
+    let failed = |failure: CommitFailure| {
+        OpenError::io(&**storage, "carrying forward", io::Error::other(failure))
+    };
     log.commit(&work).map_err(failed)?;
     log.copying.empty_to = last;
     // What cannot be read of them is saved.
@@ -152,18 +153,18 @@ fn carry_forward(
             .is_some_and(|first| *first <= last)
     {
         let before = (events_up_to(&log, last), log.segments.len());
-        let work = Work::<()> {
+        let work = GroupWork::<()> {
             next_sequence: work.next_sequence,
-            ..Work::default()
+            ..GroupWork::default()
         };
         log.commit(&work).map_err(failed)?;
         let progress = before != (events_up_to(&log, last), log.segments.len());
         idle = if progress { 0 } else { idle + 1 };
     }
-    let close = Work::<()> {
+    let close = GroupWork::<()> {
         next_sequence: work.next_sequence,
         close: true,
-        ..Work::default()
+        ..GroupWork::default()
     };
     log.commit(&close).map_err(failed)?;
     if events_up_to(&log, last) > 0 {
@@ -172,14 +173,14 @@ fn carry_forward(
     }
     let gone = segments_before.iter();
     let gone = gone.filter(|segment| !log.segments.contains_key(*segment));
-    Ok(Done {
+    Ok(RepairSummary {
         events: to_carry,
         segments: gone.count() as u64,
     })
 }
 
 /// Live events that stand in segments up to this one.
-fn events_up_to(log: &Log, last: u64) -> u64 {
+fn events_up_to(log: &SegmentLog, last: u64) -> u64 {
     let index = log.index.lock();
     let shares = index.shares.range(..=last);
     shares.map(|(_, share)| share.events).sum()

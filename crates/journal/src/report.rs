@@ -1,6 +1,6 @@
 //! What opening a journal found.
 
-use super::record::Hole;
+use super::record::CutRange;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -164,8 +164,8 @@ impl Damage {
         }
     }
 
-    pub(crate) fn place(&self) -> Hole {
-        Hole {
+    pub(crate) fn place(&self) -> CutRange {
+        CutRange {
             segment: self.segment,
             from: self.from,
             to: self.to,
@@ -283,7 +283,7 @@ pub struct Report {
 
 impl Report {
     /// What is to be noted so that the next open does not tell it again.
-    pub(crate) fn holes(&self) -> Vec<Hole> {
+    pub(crate) fn holes(&self) -> Vec<CutRange> {
         let cut = self.damage.iter();
         cut.filter(|damage| damage.kind == DamageKind::Cut)
             .map(Damage::place)

@@ -36,7 +36,7 @@ pub enum Leaves {
 /// The storage. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Sim {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SimulatedState>>,
     locked: Arc<AtomicBool>,
     /// Whether syncs hang, and how many do.
     hanging: Arc<(Mutex<(bool, usize)>, Condvar)>,
@@ -66,7 +66,7 @@ impl Drop for HangingSyncs {
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct SimulatedState {
     /// Files as a running process sees them, and names that a crash would leave.
     files: BTreeMap<String, SimFile>,
     /// Removed, and the removal not synced.
@@ -132,7 +132,7 @@ fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
 }
 
 impl Sim {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SimulatedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -296,7 +296,7 @@ impl Sim {
     }
 
     /// Counts a changing call; says whether and how it fails.
-    fn call(state: &mut State) -> io::Result<Option<Fault>> {
+    fn call(state: &mut SimulatedState) -> io::Result<Option<Fault>> {
         if state.off {
             return Err(off());
         }
@@ -335,9 +335,9 @@ fn error_of(fault: Fault) -> io::Error {
     }
 }
 
-struct Owner(Arc<AtomicBool>);
+struct FolderOwner(Arc<AtomicBool>);
 
-impl Drop for Owner {
+impl Drop for FolderOwner {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -348,7 +348,7 @@ impl Storage for Sim {
         if self.locked.swap(true, Ordering::AcqRel) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(Owner(Arc::clone(&self.locked))))
+        Ok(Box::new(FolderOwner(Arc::clone(&self.locked))))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

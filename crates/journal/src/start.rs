@@ -1,20 +1,20 @@
 //! From what was read back to a log that is written to again.
 
 use super::OpenError;
-use super::compact::Copying;
+use super::compact::CompactionState;
 use super::contents::LogContents;
 use super::file_names::is_left_over;
-use super::group::Work;
+use super::group::GroupWork;
 use super::index::SharedIndex;
-use super::log::{Active, Failure, Log};
+use super::log::{ActiveSegment, CommitFailure, SegmentLog};
 use super::manifest::ManifestFile;
-use super::prepare::Next;
+use super::prepare::NextSegment;
 use super::recovered::{self, Recovered};
-use super::settings::Settings;
+use super::settings::JournalSettings;
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::Totals;
-use super::writer::Inbox;
+use super::totals::UsageTotals;
+use super::writer::WriterInbox;
 use std::sync::Arc;
 use std::time::Instant;
 use twinroute_model::clock::Clock;
@@ -22,10 +22,10 @@ use twinroute_model::clock::Clock;
 /// A log behind what was read, and what that was. The first group begins a new segment.
 pub(super) fn prepare(
     found: LogContents,
-    settings: Settings,
+    settings: JournalSettings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-) -> (Log, Recovered) {
+) -> (SegmentLog, Recovered) {
     let (id, end) = found.end;
     let blank = found.blank();
     let manifest = ManifestFile::new(storage, found.manifest);
@@ -36,9 +36,9 @@ pub(super) fn prepare(
         lost_unknown: recovered::lost_unknown(&found.index),
         report: found.report,
     };
-    let totals = Totals::on_disk(settings.bytes_max);
+    let totals = UsageTotals::on_disk(settings.bytes_max);
     totals.take(found.index.held());
-    let log = Log {
+    let log = SegmentLog {
         storage: Arc::clone(storage),
         clock: Arc::clone(clock),
         time,
@@ -46,7 +46,7 @@ pub(super) fn prepare(
         index: SharedIndex::new(found.index),
         totals: Arc::new(totals),
         segments: found.segments,
-        active: Active {
+        active: ActiveSegment {
             id,
             end,
             length: end,
@@ -55,8 +55,8 @@ pub(super) fn prepare(
         synced: found.synced,
         groups: 0,
         buffer: Vec::new(),
-        copying: Copying::default(),
-        next: Next::new(storage),
+        copying: CompactionState::default(),
+        next: NextSegment::new(storage),
         counted: None,
         stuck: None,
         newest: found.newest,
@@ -70,24 +70,24 @@ pub(super) fn prepare(
 /// Begins a new segment behind what was read, with all counts in it.
 pub(super) fn start(
     found: LogContents,
-    settings: Settings,
+    settings: JournalSettings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-    inbox: &mut Inbox,
-) -> Result<(Log, Recovered), OpenError> {
-    let last = Resumed::of(&found);
+    inbox: &mut WriterInbox,
+) -> Result<(SegmentLog, Recovered), OpenError> {
+    let last = ResumedSegment::of(&found);
     let (mut log, recovered) = prepare(found, settings, storage, clock);
-    let work = Work::<()> {
+    let work = GroupWork::<()> {
         holes: recovered.report.holes(),
         next_sequence: recovered.next_sequence,
-        ..Work::default()
+        ..GroupWork::default()
     };
     match log.commit(&work) {
         Ok(()) => {}
-        Err(Failure::Sync { source, .. }) => {
+        Err(CommitFailure::Sync { source, .. }) => {
             return Err(OpenError::io(&**storage, "sync of a new segment", source));
         }
-        Err(failure @ Failure::Write { .. }) => {
+        Err(failure @ CommitFailure::Write { .. }) => {
             inbox.refused(&failure, Instant::now() + settings.retry_delay);
             inbox.work.holes = work.holes;
             last.resume(&mut log);
@@ -102,14 +102,14 @@ pub(super) fn start(
 }
 
 /// The last segment, which is gone on with when there is no room for another one.
-struct Resumed {
+struct ResumedSegment {
     id: u64,
     /// Where it may be written, if it may.
     at: Option<u64>,
     length: u64,
 }
 
-impl Resumed {
+impl ResumedSegment {
     fn of(found: &LogContents) -> Self {
         let id = found.end.0;
         Self {
@@ -121,7 +121,7 @@ impl Resumed {
 
     /// Has outcomes recorded in what is left of it: they settle events, so that segments go and room
     /// comes back, as they do while a process runs. Events are not written there.
-    fn resume(&self, log: &mut Log) {
+    fn resume(&self, log: &mut SegmentLog) {
         let Some(end) = self.at.filter(|end| *end < self.length) else {
             tracing::error!(
                 "the last segment of the journal has no room left either: no outcome can be recorded, and \
@@ -132,7 +132,7 @@ impl Resumed {
         if log.active.id != self.id {
             return;
         }
-        log.active = Active {
+        log.active = ActiveSegment {
             id: self.id,
             end,
             length: self.length,

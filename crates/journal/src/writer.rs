@@ -1,10 +1,10 @@
 //! The thread that owns the log: takes everything that waits, writes it as one group, answers.
 
 use super::Full;
-use super::group::{Work, held};
-use super::log::{Failure, Log};
-use super::totals::Held;
-use super::window::{MANY, Window};
+use super::group::{GroupWork, held};
+use super::log::{CommitFailure, SegmentLog};
+use super::totals::HeldSize;
+use super::window::{CommitWindow, MANY};
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::future::Future;
@@ -105,18 +105,18 @@ impl Future for DurableTicket {
     }
 }
 
-pub(super) type Waiter = oneshot::Sender<Result<(), NotDurable>>;
+pub(super) type DurableSender = oneshot::Sender<Result<(), NotDurable>>;
 
 /// Whoever waits may have gone.
-fn answer(waiter: Waiter, result: Result<(), NotDurable>) {
+fn answer(waiter: DurableSender, result: Result<(), NotDurable>) {
     drop(waiter.send(result));
 }
 
 /// What waits for the writer.
 #[derive(Default)]
-pub(super) struct Inbox {
-    pub(super) work: Work<Waiter>,
-    pub(super) flushes: Vec<Waiter>,
+pub(super) struct WriterInbox {
+    pub(super) work: GroupWork<DurableSender>,
+    pub(super) flushes: Vec<DurableSender>,
     /// Bytes of events that are not on disk.
     pub(super) bytes: u64,
     /// When what nobody waits for is written.
@@ -136,13 +136,13 @@ pub(super) struct Inbox {
 
 /// Between handles and writer.
 #[derive(Default)]
-pub(super) struct Shared {
-    inbox: Mutex<Inbox>,
+pub(super) struct WriterQueue {
+    inbox: Mutex<WriterInbox>,
     wake: Condvar,
 }
 
-impl Shared {
-    pub(super) fn new(inbox: Inbox) -> Self {
+impl WriterQueue {
+    pub(super) fn new(inbox: WriterInbox) -> Self {
         Self {
             inbox: Mutex::new(inbox),
             wake: Condvar::new(),
@@ -150,12 +150,12 @@ impl Shared {
     }
 
     /// Every change to the inbox is made at once, so a panic elsewhere leaves it sound.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inbox> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, WriterInbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the writer if it sleeps.
-    pub(super) fn wake(&self, inbox: &mut Inbox) {
+    pub(super) fn wake(&self, inbox: &mut WriterInbox) {
         if inbox.idle || inbox.work.batches.len() >= MANY {
             inbox.idle = false;
             self.wake.notify_one();
@@ -164,9 +164,9 @@ impl Shared {
 
     fn sleep<'a>(
         &'a self,
-        mut inbox: MutexGuard<'a, Inbox>,
+        mut inbox: MutexGuard<'a, WriterInbox>,
         until: Option<Instant>,
-    ) -> MutexGuard<'a, Inbox> {
+    ) -> MutexGuard<'a, WriterInbox> {
         inbox.idle = true;
         let mut inbox = match until {
             None => self
@@ -186,9 +186,9 @@ impl Shared {
     /// As sleep, but nobody is to wake the writer for single appends.
     fn sleep_uninterrupted<'a>(
         &'a self,
-        inbox: MutexGuard<'a, Inbox>,
+        inbox: MutexGuard<'a, WriterInbox>,
         until: Instant,
-    ) -> MutexGuard<'a, Inbox> {
+    ) -> MutexGuard<'a, WriterInbox> {
         let left = until.saturating_duration_since(Instant::now());
         let woken = self.wake.wait_timeout(inbox, left);
         woken.unwrap_or_else(PoisonError::into_inner).0
@@ -200,9 +200,9 @@ impl Shared {
     }
 }
 
-impl Inbox {
+impl WriterInbox {
     /// Takes note of a write that failed.
-    pub(super) fn refused(&mut self, failure: &Failure, retry_at: Instant) {
+    pub(super) fn refused(&mut self, failure: &CommitFailure, retry_at: Instant) {
         let reason = reason_of(failure);
         if self.health == Health::Ok {
             tracing::error!(
@@ -216,24 +216,24 @@ impl Inbox {
 }
 
 /// What one group takes from the inbox.
-struct Round {
-    work: Work<Waiter>,
-    flushes: Vec<Waiter>,
+struct CommitRound {
+    work: GroupWork<DurableSender>,
+    flushes: Vec<DurableSender>,
     /// What its batches hold, as long as they count.
-    held: Held,
+    held: HeldSize,
 }
 
-pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) log: Log,
-    pub(super) window: Window,
+pub(super) struct GroupWriter {
+    pub(super) shared: Arc<WriterQueue>,
+    pub(super) log: SegmentLog,
+    pub(super) window: CommitWindow,
     pub(super) settle_delay: Duration,
     pub(super) retry_delay: Duration,
     /// Held as long as files may be written.
     pub(super) _lock: Box<dyn std::any::Any + Send + Sync>,
 }
 
-impl Writer {
+impl GroupWriter {
     /// Until the journal is closed or a sync fails.
     pub(super) fn run(mut self) -> Result<(), NotDurable> {
         loop {
@@ -247,7 +247,7 @@ impl Writer {
     }
 
     /// Sleeps until there is something to write, then takes all of it.
-    fn gather(&mut self) -> Round {
+    fn gather(&mut self) -> CommitRound {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
         loop {
@@ -270,7 +270,7 @@ impl Writer {
         work.close = inbox.closing;
         work.roll = retry;
         let flushes = std::mem::take(&mut inbox.flushes);
-        Round {
+        CommitRound {
             held: work.held(),
             work,
             flushes,
@@ -279,9 +279,9 @@ impl Writer {
 
     fn wait_for_batch<'a>(
         &mut self,
-        shared: &'a Shared,
-        mut inbox: MutexGuard<'a, Inbox>,
-    ) -> MutexGuard<'a, Inbox> {
+        shared: &'a WriterQueue,
+        mut inbox: MutexGuard<'a, WriterInbox>,
+    ) -> MutexGuard<'a, WriterInbox> {
         let waiting = inbox.work.batches.len();
         if waiting == 0 || inbox.closing || !inbox.flushes.is_empty() {
             return inbox;
@@ -291,7 +291,7 @@ impl Writer {
             return inbox;
         }
         let begun = Instant::now();
-        let sleep_to = |mut inbox: MutexGuard<'a, Inbox>, end: Instant| {
+        let sleep_to = |mut inbox: MutexGuard<'a, WriterInbox>, end: Instant| {
             while inbox.work.batches.len() < MANY && !inbox.closing && Instant::now() < end {
                 inbox = shared.sleep_uninterrupted(inbox, end);
             }
@@ -309,7 +309,7 @@ impl Writer {
     }
 
     /// Writes a group and answers those who wait.
-    fn commit(&mut self, mut round: Round) -> Result<(), NotDurable> {
+    fn commit(&mut self, mut round: CommitRound) -> Result<(), NotDurable> {
         let segments = self.log.segments.len();
         let failure = match self.log.commit(&round.work) {
             Ok(()) => {
@@ -322,7 +322,7 @@ impl Writer {
             Err(failure) => failure,
         };
         let reason = reason_of(&failure);
-        if matches!(failure, Failure::Sync { .. }) {
+        if matches!(failure, CommitFailure::Sync { .. }) {
             return Err(self.poison(round, reason));
         }
         let error = NotDurable::Abandoned(Arc::clone(&reason));
@@ -330,11 +330,11 @@ impl Writer {
         for batch in round.work.batches.drain(..) {
             answer(batch.waiter, Err(error.clone()));
         }
-        round.held = Held::default();
+        round.held = HeldSize::default();
         round.work.roll = false;
         // What is left may fit into the room kept for it, and make room.
         let rest = self.log.commit_rest(&mut round.work);
-        if let Err(failure @ Failure::Sync { .. }) = &rest {
+        if let Err(failure @ CommitFailure::Sync { .. }) = &rest {
             return Err(self.poison(round, reason_of(failure)));
         }
         if self.log.segments.len() < segments {
@@ -348,7 +348,7 @@ impl Writer {
         Err(error)
     }
 
-    fn done(&mut self, round: Round) {
+    fn done(&mut self, round: CommitRound) {
         let had_events = !round.work.batches.is_empty();
         let chores = self.log.has_chores();
         let mut inbox = self.shared.lock();
@@ -381,7 +381,7 @@ impl Writer {
         }
     }
 
-    fn note_full(&self, failure: &Failure, abandoned: Held) {
+    fn note_full(&self, failure: &CommitFailure, abandoned: HeldSize) {
         let mut inbox = self.shared.lock();
         inbox.bytes -= abandoned.bytes;
         self.log.totals.give_back(abandoned);
@@ -389,13 +389,13 @@ impl Writer {
         self.show_usage(&mut inbox);
     }
 
-    fn show_usage(&self, inbox: &mut Inbox) {
+    fn show_usage(&self, inbox: &mut WriterInbox) {
         inbox.disk_bytes = self.log.disk_bytes() + self.log.next.bytes();
         inbox.segments = self.log.segments.len();
     }
 
     /// Keeps what nobody may lose for a later group.
-    fn put_back(&self, round: Round, error: &NotDurable) {
+    fn put_back(&self, round: CommitRound, error: &NotDurable) {
         for flush in round.flushes {
             answer(flush, Err(error.clone()));
         }
@@ -407,7 +407,7 @@ impl Writer {
         inbox.lazy_at = inbox.retry_at;
     }
 
-    fn poison(&mut self, round: Round, reason: Arc<str>) -> NotDurable {
+    fn poison(&mut self, round: CommitRound, reason: Arc<str>) -> NotDurable {
         tracing::error!(
             %reason,
             "a sync of the journal failed; nothing is acknowledged until a restart"
@@ -424,7 +424,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for GroupWriter {
     /// Answers who still waits, also when the thread panicked.
     fn drop(&mut self) {
         let (batches, flushes, error) = {
@@ -451,7 +451,7 @@ impl Drop for Writer {
 }
 
 /// An error with its causes, in one line.
-fn reason_of(failure: &Failure) -> Arc<str> {
+fn reason_of(failure: &CommitFailure) -> Arc<str> {
     let mut reason = failure.to_string();
     let mut cause = failure.source();
     while let Some(error) = cause {

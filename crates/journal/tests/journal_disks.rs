@@ -10,13 +10,14 @@ use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::sim::Sim;
 use twinroute_journal::storage::{Folder, Storage};
 use twinroute_journal::{
-    Disk, Health, LaneId, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
+    DiskJournal, Health, JournalSettings, LaneId, NewEvent, NotDurable, OpenError, Recovered,
+    Sealing, verify,
 };
 use twinroute_model::clock::{ManualClock, SystemClock, Timestamp};
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
 
-const SMALL: Settings = Settings {
+const SMALL: JournalSettings = JournalSettings {
     segment_bytes: 64 << 10,
     bytes_max: 64 << 20,
     queue_bytes_max: 8 << 20,
@@ -27,12 +28,12 @@ const SMALL: Settings = Settings {
     disk_overdue_after: Duration::from_secs(60),
 };
 
-fn open(folder: &Path) -> Result<(Disk, Recovered), OpenError> {
+fn open(folder: &Path) -> Result<(DiskJournal, Recovered), OpenError> {
     let storage = Folder::create(folder).unwrap();
-    Disk::open(SMALL, Arc::new(storage), Arc::new(SystemClock))
+    DiskJournal::open(SMALL, Arc::new(storage), Arc::new(SystemClock))
 }
 
-fn lane(disk: &Disk, name: &str) -> LaneId {
+fn lane(disk: &DiskJournal, name: &str) -> LaneId {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(name).unwrap())
 }
@@ -237,11 +238,11 @@ fn one_paused_lane_of_a_thousand_does_not_keep_the_disk() {
     let sim = Sim::default();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let storage: Arc<dyn Storage> = Arc::new(sim);
-    let settings = Settings {
+    let settings = JournalSettings {
         segment_bytes: 256 << 10,
         ..SMALL
     };
-    let (disk, _) = Disk::open(settings, storage, clock).unwrap();
+    let (disk, _) = DiskJournal::open(settings, storage, clock).unwrap();
     let lanes: Vec<_> = (0..1_000)
         .map(|n| lane(&disk, &format!("lane-{n:04}")))
         .collect();

@@ -3,7 +3,7 @@
 use crate::status::{SyncBucket, SyncStatus};
 use metrics::{counter, gauge};
 use twinroute_journal::ledger::DiscardReason;
-use twinroute_journal::{Disk, Recovered};
+use twinroute_journal::{DiskJournal, Recovered};
 
 /// What a journal had lost when it was opened.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,7 @@ pub const UNKNOWN: &str = "unknown";
 pub const LOST: &str = DiscardReason::Lost.as_str();
 
 /// How long the syncs of a journal took.
-pub(crate) fn syncs(disk: &Disk) -> SyncStatus {
+pub(crate) fn syncs(disk: &DiskJournal) -> SyncStatus {
     let times = disk.sync_times();
     let buckets = times.buckets.into_iter();
     SyncStatus {

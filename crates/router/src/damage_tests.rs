@@ -2,15 +2,15 @@
 
 use super::tests::{Script, endpoint_status, event};
 use super::*;
-use twinroute_journal::Settings;
+use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::{Leaves, Sim};
 use twinroute_model::clock::SystemClock;
 
 const SEGMENT: &str = "0000000000000001.seg";
 
-fn router(sim: &Sim, sink: &Script, settings: Settings) -> (Router, u64) {
+fn router(sim: &Sim, sink: &Script, settings: JournalSettings) -> (Router, u64) {
     let storage = Arc::new(sim.clone());
-    let (disk, recovered) = Disk::open(settings, storage, Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) = DiskJournal::open(settings, storage, Arc::new(SystemClock)).unwrap();
     let lost = recovered.report.lost_all();
     let router = Router::builder()
         .journal_on_disk(disk, recovered)
@@ -21,11 +21,11 @@ fn router(sim: &Sim, sink: &Script, settings: Settings) -> (Router, u64) {
     (router, lost)
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> JournalSettings {
+    JournalSettings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
-        ..Settings::default()
+        ..JournalSettings::default()
     }
 }
 
@@ -109,7 +109,7 @@ async fn hanging_sync_makes_the_router_unready_until_it_returns() {
     let (router, _) = router(
         &sim,
         &sink,
-        Settings {
+        JournalSettings {
             disk_overdue_after: Duration::ZERO,
             ..settings()
         },

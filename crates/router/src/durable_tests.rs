@@ -7,17 +7,17 @@ use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::sink::{FaultKind, Outcome, Reason};
 use twinroute_journal::sim::{Fault, Leaves, Sim};
-use twinroute_journal::{Recovered, Settings};
+use twinroute_journal::{JournalSettings, Recovered};
 use twinroute_model::clock::SystemClock;
 
-fn open(sim: &Sim) -> (Disk, Recovered) {
-    let settings = Settings {
+fn open(sim: &Sim) -> (DiskJournal, Recovered) {
+    let settings = JournalSettings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
         retry_delay: Duration::from_secs(3_600),
-        ..Settings::default()
+        ..JournalSettings::default()
     };
-    Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
+    DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
 }
 
 fn router(sim: &Sim, sink: &Script) -> Router {

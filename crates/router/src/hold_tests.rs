@@ -305,13 +305,13 @@ async fn its_dead_letters_are_stored_meanwhile() {
     assert_eq!(stored, ["0", "1", "2"].map(str::to_owned).into());
 }
 
-fn open(sim: &Sim, clock: &ManualClock) -> (Disk, Recovered) {
-    let settings = twinroute_journal::Settings {
+fn open(sim: &Sim, clock: &ManualClock) -> (DiskJournal, Recovered) {
+    let settings = twinroute_journal::JournalSettings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
-        ..twinroute_journal::Settings::default()
+        ..twinroute_journal::JournalSettings::default()
     };
-    Disk::open(settings, Arc::new(sim.clone()), Arc::new(clock.clone())).unwrap()
+    DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(clock.clone())).unwrap()
 }
 
 fn on_disk(sim: &Sim, clock: &ManualClock, scripts: &Scripts, first: Definitions) -> Router {

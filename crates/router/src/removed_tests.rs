@@ -75,15 +75,15 @@ impl Machine {
     }
 
     fn start(&self, made: &Made, definitions: Definitions) -> Router {
-        let settings = twinroute_journal::Settings {
+        let settings = twinroute_journal::JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
             retry_delay: Duration::from_secs(3_600),
-            ..twinroute_journal::Settings::default()
+            ..twinroute_journal::JournalSettings::default()
         };
         let storage = Arc::new(self.sim.clone());
         let (disk, recovered) =
-            Disk::open(settings, storage, Arc::new(self.clock.clone())).unwrap();
+            DiskJournal::open(settings, storage, Arc::new(self.clock.clone())).unwrap();
         Router::builder()
             .clock(self.clock.clone())
             .connect(made.clone())

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::time::sleep;
 use twinroute_journal::sim::{Leaves, Sim};
-use twinroute_journal::{Recovered, Settings};
+use twinroute_journal::{JournalSettings, Recovered};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::{Limits, Parts};
@@ -428,7 +428,7 @@ impl Model {
 
     /// What each endpoint has, by its name, in the bytes of the journal in use.
     fn rooms(&self) -> BTreeMap<String, LaneRoom> {
-        let held = self.router.parts.disk().map(Disk::holdings);
+        let held = self.router.parts.disk().map(DiskJournal::holdings);
         let room = |lane: &Arc<Lane>| {
             let mut room = lane.room_taken();
             if let Some(held) = &held {
@@ -609,15 +609,15 @@ impl Model {
     }
 }
 
-fn open_disk(sim: &Sim) -> (Disk, Recovered) {
-    let settings = Settings {
+fn open_disk(sim: &Sim) -> (DiskJournal, Recovered) {
+    let settings = JournalSettings {
         segment_bytes: 16 << 10,
         bytes_max: JOURNAL_BYTES,
         commit_window: Duration::ZERO,
         settle_delay: Duration::from_millis(1),
-        ..Settings::default()
+        ..JournalSettings::default()
     };
-    Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
+    DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
 }
 
 fn all_of(acts: Vec<Act>, sim: Option<Sim>) {

@@ -3,7 +3,7 @@
 use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::sink::{Outcome, Reason};
-use twinroute_journal::Settings;
+use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::{Leaves, Sim};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::EndpointSettings;
@@ -29,13 +29,14 @@ impl Machine {
     }
 
     fn router(&self, sink: &Script) -> Router {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
         let clock = Arc::new(self.clock.clone());
-        let (disk, recovered) = Disk::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
+        let (disk, recovered) =
+            DiskJournal::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
         Router::builder()
             .clock(self.clock.clone())
             .journal_on_disk(disk, recovered)

@@ -18,7 +18,7 @@ use twinroute_admin::{Admin, Metrics};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
 use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, Recovered, Sealing};
+use twinroute_journal::{DiskJournal, Recovered, Sealing};
 use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
@@ -206,13 +206,13 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
 /// Opens the journal and says what was found in it.
 fn open_journal(
     folder: &Path,
-    settings: twinroute_journal::Settings,
+    settings: twinroute_journal::JournalSettings,
     sealing: &Sealing,
-) -> anyhow::Result<(Disk, Recovered)> {
+) -> anyhow::Result<(DiskJournal, Recovered)> {
     let storage = Folder::create(folder)
         .with_context(|| format!("[journal]: the folder {}", folder.display()))?;
     let (disk, recovered) =
-        Disk::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
+        DiskJournal::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
     let pending: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
     for cut in recovered.report.cuts() {
         tracing::warn!(

@@ -174,7 +174,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use twinroute_audit::ChangeAuthor;
-    use twinroute_journal::{Disk, NewEvent, Recovered};
+    use twinroute_journal::{DiskJournal, NewEvent, Recovered};
     use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
@@ -267,16 +267,16 @@ mod tests {
         }
     }
 
-    fn journal(loaded: &Loaded) -> anyhow::Result<(Disk, Recovered)> {
+    fn journal(loaded: &Loaded) -> anyhow::Result<(DiskJournal, Recovered)> {
         let folder = loaded.journal_folder().unwrap();
         let sealing = serving::sealing(loaded, &folder)?;
         let storage = Arc::new(Folder::create(&folder)?);
         let settings = loaded.config.journal.settings();
-        let opened = Disk::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
+        let opened = DiskJournal::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
         Ok(opened?)
     }
 
-    fn append(disk: &Disk) -> u64 {
+    fn append(disk: &DiskJournal) -> u64 {
         let endpoint = EndpointName::new("hub").unwrap();
         let lane = disk.bind(&InstanceName::new("plant").unwrap(), &endpoint);
         let parts = Parts::new("1", "s", "t").json("\"marked\"");

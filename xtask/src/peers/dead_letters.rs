@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -137,7 +137,7 @@ impl Store {
         now: Timestamp,
     ) -> anyhow::Result<(Result<Put, StoreFault>, Value)> {
         let dead = DeadLetter {
-            reason: Reason::Exhausted,
+            reason: DeadLetterReason::Exhausted,
             attempts: 30,
             died_at: self.died_at,
             last_attempt_at: Some(self.died_at),
@@ -260,7 +260,10 @@ impl Store {
             ensure!(listed.bytes == blob.content.len() as u64 && listed.modified_at.is_some());
             let back = read::parse(&blob.content, &blob.metadata, &Limits::default())?;
             let known = &back[0].as_ref().map_err(Clone::clone)?.known;
-            ensure!(known.reason == Some(Reason::Exhausted), "{known:?}");
+            ensure!(
+                known.reason == Some(DeadLetterReason::Exhausted),
+                "{known:?}"
+            );
             ensure!(known.outcome.as_deref() == Some("http-404: größer als 100 %"));
         }
         let other = self.runtime.block_on(container.list("other/", None, now))?;

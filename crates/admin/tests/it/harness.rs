@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use twinroute_admin::client::{Answer, Client};
 use twinroute_admin::{Admin, Changes, Metrics};
-use twinroute_journal::Disk;
+use twinroute_journal::DiskJournal;
 use twinroute_journal::storage::Folder;
 use twinroute_listen::{Address, Limits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
@@ -92,11 +92,12 @@ pub(crate) fn builder(sink: &Told) -> Builder {
 /// The same with its journal in a folder.
 pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
     let storage = Folder::create(&folder.join("journal")).unwrap();
-    let settings = twinroute_journal::Settings {
+    let settings = twinroute_journal::JournalSettings {
         segment_bytes: 1 << 20,
-        ..twinroute_journal::Settings::default()
+        ..twinroute_journal::JournalSettings::default()
     };
-    let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) =
+        DiskJournal::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
     builder(sink)
         .journal_on_disk(disk, recovered)
         .replay_notes(folder.join("replays"))

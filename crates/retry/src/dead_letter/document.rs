@@ -24,7 +24,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -105,10 +105,13 @@ impl Letter<'_> {
 }
 
 /// Event Grid's word for a reason, or ours where it publishes none.
-fn event_grid_reason(reason: Reason) -> &'static str {
+fn event_grid_reason(reason: DeadLetterReason) -> &'static str {
     match reason {
-        Reason::Exhausted => "MaxDeliveryAttemptsExceeded",
-        Reason::Overflow | Reason::Rejected | Reason::Expired | Reason::Removed => reason.as_str(),
+        DeadLetterReason::Exhausted => "MaxDeliveryAttemptsExceeded",
+        DeadLetterReason::Overflow
+        | DeadLetterReason::Rejected
+        | DeadLetterReason::Expired
+        | DeadLetterReason::Removed => reason.as_str(),
     }
 }
 
@@ -180,7 +183,7 @@ mod tests {
         lines
     }
 
-    fn dead(reason: Reason, outcome: &str) -> DeadLetter {
+    fn dead(reason: DeadLetterReason, outcome: &str) -> DeadLetter {
         DeadLetter {
             reason,
             attempts: 3,
@@ -205,7 +208,7 @@ mod tests {
             twinroutereason: exhausted
         "]]
         .assert_eq(&shown(&dead(
-            Reason::Exhausted,
+            DeadLetterReason::Exhausted,
             "timeout: nach 100% überlanger Zeit",
         )));
         expect![[r"
@@ -216,7 +219,7 @@ mod tests {
             twinrouteinstance: contoso
             twinroutereason: overflow
         "]]
-        .assert_eq(&shown(&dead(Reason::Overflow, "")));
+        .assert_eq(&shown(&dead(DeadLetterReason::Overflow, "")));
     }
 
     #[test]
@@ -245,7 +248,7 @@ mod tests {
             endpoint: &EndpointName::new("hub").unwrap(),
             event: &event,
             accepted_at: Timestamp::from_unix_millis(0),
-            dead: &dead(Reason::Rejected, ""),
+            dead: &dead(DeadLetterReason::Rejected, ""),
         };
         assert_eq!(letter.content(), bytes);
     }

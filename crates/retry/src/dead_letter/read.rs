@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::{Event, Invalid, Limits, Problem};
 use twinroute_model::event_grid_schema;
 
@@ -50,7 +50,7 @@ pub struct ReadBack {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Our reason, when the blob is ours.
-    pub reason: Option<Reason>,
+    pub reason: Option<DeadLetterReason>,
     /// Event Grid's word for the reason.
     pub event_grid_reason: Option<Box<str>>,
     /// Attempts that were made.
@@ -240,7 +240,7 @@ impl Known {
         let text = |name: &str| metadata.get(name).map(|value| unescape(value));
         let time = |name: &str| text(name).and_then(|text| Timestamp::parse_rfc3339(&text));
         Self {
-            reason: text(REASON).and_then(|word| Reason::parse(&word)),
+            reason: text(REASON).and_then(|word| DeadLetterReason::parse(&word)),
             event_grid_reason: text(EVENT_GRID_REASON).map(bounded),
             attempts: text(ATTEMPTS).and_then(|number| number.parse().ok()),
             outcome: text(OUTCOME)

@@ -105,7 +105,7 @@ fn event_grids_own_schema_becomes_a_cloud_event() {
 fn our_own_blobs_come_back_whole() {
     let event = json::parse(DIGITAL_TWINS.into(), &Limits::default()).unwrap();
     let dead = DeadLetter {
-        reason: Reason::Expired,
+        reason: DeadLetterReason::Expired,
         attempts: 7,
         died_at: Timestamp::from_unix_millis(2_000),
         last_attempt_at: Some(Timestamp::from_unix_millis(1_500)),
@@ -122,7 +122,7 @@ fn our_own_blobs_come_back_whole() {
     let back = read(&content, &letter.metadata()).remove(0).unwrap();
     assert_eq!(back.event.structured(), Some(DIGITAL_TWINS));
     let expect = Known {
-        reason: Some(Reason::Expired),
+        reason: Some(DeadLetterReason::Expired),
         event_grid_reason: Some("expired".into()),
         attempts: Some(7),
         outcome: Some((*dead.outcome).into()),
@@ -141,7 +141,7 @@ fn an_event_keeps_attributes_that_only_look_mixed_in_where_the_blob_is_ours() {
     let metadata = Metadata::from([(REASON.to_owned(), "rejected".to_owned())]);
     let back = read(&replayed, &metadata).remove(0).unwrap();
     assert_eq!(back.event.structured(), Some(replayed.as_str()));
-    assert_eq!(back.known.reason, Some(Reason::Rejected));
+    assert_eq!(back.known.reason, Some(DeadLetterReason::Rejected));
     let stripped = only(&replayed).event;
     assert_eq!(stripped.attribute("deadletterreason"), None);
 }

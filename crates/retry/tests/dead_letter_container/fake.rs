@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -62,7 +62,7 @@ pub(crate) fn client() -> Client {
 
 pub(crate) fn dead() -> DeadLetter {
     DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts: 30,
         died_at: NOW,
         last_attempt_at: Some(NOW),

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_journal::{Disk, Full, Gauge, Health, Journal, Usage};
+use twinroute_journal::{DiskJournal, Full, Gauge, Health, Journal, Usage};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
@@ -29,7 +29,7 @@ pub(crate) struct RoomMaker {
     /// What the journal has.
     pub(crate) gauge: Gauge,
     /// The journal on disk, where it is.
-    pub(crate) disk: Option<Disk>,
+    pub(crate) disk: Option<DiskJournal>,
     turn: Mutex<Option<ExhaustedJournal>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
@@ -224,7 +224,7 @@ pub(crate) fn share(bytes_max: u64, endpoints: usize) -> u64 {
 }
 
 /// Has a journal on disk take note of what was settled.
-async fn flushed(disk: Option<&Disk>) -> bool {
+async fn flushed(disk: Option<&DiskJournal>) -> bool {
     match disk {
         None => true,
         Some(disk) => disk.flush().await.is_ok(),
@@ -242,7 +242,7 @@ fn lacking(usage: Usage, bytes_new: u64) -> u64 {
 }
 
 /// As [`Lane::room_taken`], in bytes of the journal on disk, which are a bit more than those of events.
-fn rooms_on_disk(disk: &Disk, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
+fn rooms_on_disk(disk: &DiskJournal, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
     let holdings = disk.holdings().into_iter();
     let by_number: HashMap<_, u64> = holdings.map(|held| (held.lane, held.bytes)).collect();
     let of = |lane: &Arc<Lane>| LaneRoom {

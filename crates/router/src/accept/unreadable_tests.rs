@@ -5,7 +5,7 @@ use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
 use crate::router::tests::Script;
 use twinroute_journal::sim::{Leaves, Sim};
-use twinroute_journal::{Disk, Settings};
+use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
@@ -29,12 +29,12 @@ fn router(sim: Option<&Sim>, sink: &Script, settings: UnreadableSettings) -> Rou
         .sink("only", sink.clone())
         .route("all", "only", "true");
     if let Some(sim) = sim {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
-        let opened = Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock));
+        let opened = DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock));
         let (disk, recovered) = opened.unwrap();
         builder = builder.journal_on_disk(disk, recovered);
     }

@@ -5,7 +5,7 @@ use metrics::{Counter, SharedString, counter};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use twinroute_journal::ledger::{DiscardReason, Ledger};
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// The counters of a lane. They are registered with its first delivery: each costs memory, and of thousands

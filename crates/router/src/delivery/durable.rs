@@ -10,20 +10,22 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use twinroute_journal::ledger::{DeliverySettlement, Ledger};
-use twinroute_journal::{Disk, LaneId, LaneState, PendingDelivery, RecoveredLane, Unreadable};
+use twinroute_journal::{
+    DiskJournal, LaneId, LaneState, PendingDelivery, RecoveredLane, Unreadable,
+};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::Event;
 
 /// A lane's place in the journal on disk.
 pub(crate) struct LaneJournal {
-    disk: Disk,
+    disk: DiskJournal,
     number: LaneId,
     settled: Vec<(u64, DeliverySettlement)>,
 }
 
 /// Reads one event back without blocking.
-pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreadable> {
+pub(super) async fn read_one(disk: DiskJournal, sequence: u64) -> Result<Event, Unreadable> {
     let read = spawn_blocking(move || disk.read(&[sequence]).pop());
     read.await
         .ok()
@@ -57,13 +59,13 @@ impl LaneOrigin {
     }
 
     /// Where its events are read back from.
-    pub(crate) fn disk(&self) -> Option<Disk> {
+    pub(crate) fn disk(&self) -> Option<DiskJournal> {
         self.journal.as_ref().map(|journal| journal.disk.clone())
     }
 
     /// A lane whose deliveries outlive the process.
     pub(crate) fn durable(
-        disk: Disk,
+        disk: DiskJournal,
         number: LaneId,
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLane>,
@@ -90,7 +92,7 @@ impl LaneJournal {
     }
 
     /// To read events back from.
-    pub(super) fn disk(&self) -> &Disk {
+    pub(super) fn disk(&self) -> &DiskJournal {
         &self.disk
     }
 

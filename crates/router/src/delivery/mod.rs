@@ -48,7 +48,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use twinroute_journal::ledger::{DiscardReason, Ledger};
-use twinroute_journal::{Disk, Entry, LaneId, Unreadable};
+use twinroute_journal::{DiskJournal, Entry, LaneId, Unreadable};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -78,7 +78,7 @@ pub(crate) struct Lane {
     /// Tells them that they need not any more.
     caught_up: Notify,
     /// Where dead letters are read from; nowhere when the journal is in memory.
-    disk: Option<Disk>,
+    disk: Option<DiskJournal>,
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
     settled: Notify,

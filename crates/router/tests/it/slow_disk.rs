@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use twinroute_journal::sim::Sim;
 use twinroute_journal::storage::Storage;
-use twinroute_journal::{Disk, Settings};
+use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_router::{Builder, Router};
 
@@ -38,14 +38,15 @@ impl SlowDisk {
     }
 
     pub(crate) fn router(&self, sink: &Script) -> Builder {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
             retry_delay: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
         let storage = Arc::new(self.clone());
-        let (disk, recovered) = Disk::open(settings, storage, Arc::new(SystemClock)).unwrap();
+        let (disk, recovered) =
+            DiskJournal::open(settings, storage, Arc::new(SystemClock)).unwrap();
         Router::builder()
             .journal_on_disk(disk, recovered)
             .sink("only", sink.clone())

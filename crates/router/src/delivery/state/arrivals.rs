@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::{Entry, PendingDelivery};
-use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what

@@ -8,7 +8,7 @@ use crate::delivery::tracker::DeliveryEnd;
 use std::sync::Arc;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DiscardReason;
-use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::settings::WhenFull;
 
 impl LaneCore {

@@ -9,7 +9,7 @@ use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DeliverySettlement;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::Answer;
 use twinroute_retry::schedule;
 

@@ -4,7 +4,7 @@ use super::{LaneCore, LaneRetirement};
 use crate::delivery::action::LaneAction;
 use tokio::time::Instant;
 use twinroute_journal::ledger::{DiscardReason, Ledger};
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 impl LaneCore {
     /// Ends the lane when it is time to, or says what its end waits for.

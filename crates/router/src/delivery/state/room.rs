@@ -4,7 +4,7 @@ use super::LaneCore;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 use tokio::time::Instant;
 use twinroute_journal::ledger::DiscardReason;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
 
 impl LaneCore {

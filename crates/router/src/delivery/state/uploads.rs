@@ -6,7 +6,7 @@ use crate::delivery::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
 use twinroute_journal::ledger::DeliverySettlement;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 /// Dead letters of one endpoint that are written at a time.
 const UPLOADS_MAX: usize = 8;
