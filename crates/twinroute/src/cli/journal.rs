@@ -4,7 +4,7 @@ use super::exit::ExitReason;
 use crate::auditing;
 use crate::cli::output;
 use crate::config::Loaded;
-use crate::serving;
+use crate::keys;
 use anyhow::Context as _;
 use clap::Subcommand;
 use std::io::{BufWriter, Write as _};
@@ -80,6 +80,6 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
 fn sealing(folder: &Path, config: Option<&Path>) -> anyhow::Result<Sealing> {
     match config {
         None => Ok(Sealing::Off),
-        Some(config) => serving::sealing(&Loaded::read(config)?, folder),
+        Some(config) => keys::sealing(&Loaded::read(config)?, folder),
     }
 }
