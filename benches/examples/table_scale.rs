@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use twinroute_journal::storage::Folder;
+use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
     let mut builder = Router::builder().connect(connector);
     if let Some(folder) = arguments.next() {
-        let folder = Folder::create(Path::new(&folder))?;
+        let folder = FolderStorage::create(Path::new(&folder))?;
         let (disk, recovered) = DiskJournal::open(
             JournalSettings::default(),
             Arc::new(folder),

@@ -16,8 +16,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use twinroute_journal::ledger::DeliverySettlement;
-use twinroute_journal::storage::Folder;
-use twinroute_journal::{DiskJournal, JournalSettings, LaneId, NewEvent, Recovered, Sealing};
+use twinroute_journal::storage::FolderStorage;
+use twinroute_journal::{
+    DiskJournal, EventSealing, JournalSettings, LaneId, NewEvent, RecoveredJournal,
+};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -50,8 +52,8 @@ fn main() {
     drop(std::fs::remove_dir_all(&folder));
 }
 
-fn open(folder: &Path, settings: JournalSettings) -> (DiskJournal, Recovered) {
-    let storage = Arc::new(Folder::create(folder).expect("a folder"));
+fn open(folder: &Path, settings: JournalSettings) -> (DiskJournal, RecoveredJournal) {
+    let storage = Arc::new(FolderStorage::create(folder).expect("a folder"));
     DiskJournal::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
 }
 
@@ -182,10 +184,10 @@ fn sealed(folder: &Path) {
     for bytes in [200, 1_000, 64_000] {
         for round in 0..4 {
             let sealing = match round % 2 {
-                0 => Sealing::Off,
-                _ => Sealing::Seal(Box::new(key.clone())),
+                0 => EventSealing::Off,
+                _ => EventSealing::Seal(Box::new(key.clone())),
             };
-            let storage = Arc::new(Folder::create(folder).expect("a folder"));
+            let storage = Arc::new(FolderStorage::create(folder).expect("a folder"));
             let (settings, clock) = (JournalSettings::default(), Arc::new(SystemClock));
             let opened = DiskJournal::open_sealed(settings, storage, clock, &sealing);
             let (disk, _) = opened.expect("a journal");

@@ -3,7 +3,7 @@
 use super::frame;
 use super::index::LogIndex;
 use super::record::Record;
-use super::report::{Damage, DamageKind, LostDelivery};
+use super::report::{DamageKind, DamagedRange, LostDelivery};
 use crate::ledger::DeliverySettlement;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,12 +101,17 @@ impl AffectedDeliveries {
     }
 
     /// Takes note of what a whole record behind `damage` says of them, before the index does.
-    pub(super) fn hear(&mut self, record: &Record<'_>, index: &mut LogIndex, damage: &[Damage]) {
+    pub(super) fn hear(
+        &mut self,
+        record: &Record<'_>,
+        index: &mut LogIndex,
+        damage: &[DamagedRange],
+    ) {
         self.has_counts |= matches!(record, Record::Checkpoint { .. });
         if let Record::Group(group) = record {
             self.in_first_group = group.number == 0;
         }
-        if !damage.iter().any(Damage::may_take_records) {
+        if !damage.iter().any(DamagedRange::may_take_records) {
             return;
         }
         match record {
@@ -156,7 +161,7 @@ impl AffectedDeliveries {
         of: (u32, u64),
         settlement: DeliverySettlement,
         index: &mut LogIndex,
-        damage: &[Damage],
+        damage: &[DamagedRange],
     ) {
         let (lane, sequence) = of;
         if index.is_open(sequence, lane) || self.ended.contains(&of) {
@@ -190,8 +195,8 @@ impl AffectedDeliveries {
     }
 
     /// The damage that a sequence stood in.
-    fn place_of(&self, sequence: u64, damage: &[Damage]) -> Option<usize> {
-        let holds = |damage: &Damage| {
+    fn place_of(&self, sequence: u64, damage: &[DamagedRange]) -> Option<usize> {
+        let holds = |damage: &DamagedRange| {
             let sequences = damage.sequences.as_ref();
             sequences.is_some_and(|range| range.contains(&sequence))
         };
@@ -211,7 +216,7 @@ impl AffectedDeliveries {
     pub(super) fn lost(
         mut self,
         index: &mut LogIndex,
-        damage: &[Damage],
+        damage: &[DamagedRange],
         next_sequence: u64,
         tail: Option<LogTail>,
     ) -> LostSummary {

@@ -1,6 +1,6 @@
 //! Events on their way in, and what they become.
 
-use super::Entry;
+use super::JournalEntry;
 use super::record::{ITEMS_MAX, LaneId, encode};
 use super::writer::{AppendError, DurableTicket};
 use twinroute_model::event::{Event, Limits};
@@ -18,9 +18,9 @@ pub struct NewEvent {
 
 /// A batch that was numbered.
 #[derive(Debug)]
-pub struct Appended {
+pub struct AppendedBatch {
     /// Its events, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// Resolves when they are on disk. Until then no lane may send them.
     pub durable: DurableTicket,
 }

@@ -1,13 +1,13 @@
 //! What the segments of a journal say, once they are read.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::index::LogIndex;
-use super::keys::{DataKeys, Sealing};
+use super::keys::{DataKeys, EventSealing};
 use super::manifest::FoundManifest;
 use super::record::Record;
-use super::report::{Damage, DamageKind, Report};
+use super::report::{DamageKind, DamagedRange, JournalReport};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ pub(crate) struct LogContents {
     pub(crate) next_sequence: u64,
     /// The numbers of the keys that records name.
     pub(crate) keys: BTreeSet<u32>,
-    pub(crate) report: Report,
+    pub(crate) report: JournalReport,
 }
 
 impl LogContents {
@@ -58,11 +58,11 @@ impl LogContents {
     pub(crate) fn check_events(
         &mut self,
         storage: &dyn Storage,
-        sealing: &Sealing,
-    ) -> Result<(), OpenError> {
+        sealing: &EventSealing,
+    ) -> Result<(), JournalOpenError> {
         let keys = match sealing {
-            Sealing::Off => None,
-            Sealing::Open(_) | Sealing::Seal(_) => {
+            EventSealing::Off => None,
+            EventSealing::Open(_) | EventSealing::Seal(_) => {
                 Some(DataKeys::of(storage, sealing, &self.keys)?)
             }
         };
@@ -76,7 +76,7 @@ impl LogContents {
             let name = self.names.get(&segment);
             let name = name.map_or_else(|| segment_name(segment), Clone::clone);
             if !is_readable(storage, &name, live.place, keys.as_ref()) {
-                self.report.damage.push(Damage {
+                self.report.damage.push(DamagedRange {
                     kind: DamageKind::Unreadable,
                     segment,
                     from: offset,

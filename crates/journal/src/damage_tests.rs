@@ -3,14 +3,14 @@
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
 use super::super::file_names::segment_of;
 use super::super::frame::FramePlace;
-use super::super::keys::Sealing;
+use super::super::keys::EventSealing;
 use super::super::record::Record;
-use super::super::report::{DamageKind, Report};
-use super::super::sim::{Leaves, Sim};
+use super::super::report::{DamageKind, JournalReport};
+use super::super::sim::{PowerLossRemains, SimulatedDisk};
 use super::super::storage::Storage;
 use super::super::{
-    Correction, DiskJournal, JournalSettings, LaneId, LaneState, LostDelivery, NewEvent, repair,
-    sim,
+    DiskJournal, JournalSettings, LaneId, LaneState, LedgerCorrection, LostDelivery, NewEvent,
+    repair, sim,
 };
 use super::*;
 use crate::ledger::{DeliverySettlement, DiscardReason};
@@ -24,7 +24,7 @@ use twinroute_model::event::{Limits, Parts};
 const SEGMENT: &str = "0000000000000001.seg";
 
 /// The place of a text in the first segment.
-fn find(sim: &Sim, text: &str) -> usize {
+fn find(sim: &SimulatedDisk, text: &str) -> usize {
     let file = sim.contents(SEGMENT).unwrap();
     let mut windows = file.windows(text.len());
     windows.position(|bytes| bytes == text.as_bytes()).unwrap()
@@ -36,7 +36,7 @@ fn told(found: &LogContents) -> Vec<String> {
 
 #[test]
 fn what_damage_took_is_named_delivery_by_delivery() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     append(&disk, "whole", &[hub]);
@@ -45,7 +45,7 @@ fn what_damage_took_is_named_delivery_by_delivery() {
     disk.settle(topic, &[(broken, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     append(&disk, "last", &[hub]);
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     // In the data of one event, and the magic of the next one's record.
     let at = find(&sim, "broken");
     let brace = find(&sim, "headless");
@@ -77,13 +77,13 @@ fn what_damage_took_is_named_delivery_by_delivery() {
         assert_eq!(hub.ledger.discarded(DiscardReason::Lost), 2);
         assert_eq!((hub.pending.len(), hub.ledger.matched), (2, 4));
         assert_eq!(recovered.report.lost.len(), 2);
-        crash(&sim, disk, Leaves::Nothing);
+        crash(&sim, disk, PowerLossRemains::Nothing);
     }
 }
 
 #[test]
 fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let all = ["a1", "b2", "c3"].map(|id| append(&disk, id, &[hub]));
@@ -93,7 +93,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
     sim.flip(SEGMENT, at, 1);
     let mut text = Vec::new();
     let storage: Arc<dyn Storage> = Arc::new(sim.clone());
-    repair(Arc::clone(&storage), clock(), &Sealing::Off, &mut text).unwrap();
+    repair(Arc::clone(&storage), clock(), &EventSealing::Off, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(
         text.ends_with("2 events carried forward, 1 segment removed\n"),
@@ -110,7 +110,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
     let found = super::read(&sim, &mut |_, _| {}).unwrap();
     assert!(found.report.is_whole(), "{}", found.report);
     let mut again = Vec::new();
-    repair(storage, clock(), &Sealing::Off, &mut again).unwrap();
+    repair(storage, clock(), &EventSealing::Off, &mut again).unwrap();
     assert!(again.ends_with(b"nothing to repair\n"));
     let (disk, recovered) = open(&sim, SETTINGS);
     let pending: Vec<u64> = recovered.lanes[0]
@@ -125,7 +125,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
 
 #[test]
 fn a_power_cut_in_a_repair_loses_nothing() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     for id in ["a1", "b2", "c3"] {
@@ -137,10 +137,10 @@ fn a_power_cut_in_a_repair_loses_nothing() {
     sim.flip(SEGMENT, at, 1);
     for calls in 0.. {
         let sim = sim.fork();
-        sim.fail_after(calls, sim::Fault::PowerOff);
+        sim.fail_after(calls, sim::DiskFault::PowerOff);
         let done = repaired(&sim).is_ok();
         sim.power_off();
-        sim.power_on(Leaves::Some(calls));
+        sim.power_on(PowerLossRemains::Some(calls));
         repaired(&sim).unwrap();
         let (_, recovered) = open(&sim, SETTINGS);
         assert!(
@@ -163,8 +163,8 @@ fn a_power_cut_in_a_repair_loses_nothing() {
 
 /// A small journal that has records of all kinds, and was not closed in order. The lanes that were
 /// ever used are 1 and 2, the sequences up to what is given back.
-fn of_all_kinds() -> (Sim, u64) {
-    let sim = Sim::default();
+fn of_all_kinds() -> (SimulatedDisk, u64) {
+    let sim = SimulatedDisk::default();
     let small = |segment_bytes| JournalSettings {
         segment_bytes,
         ..SETTINGS
@@ -196,7 +196,7 @@ fn of_all_kinds() -> (Sim, u64) {
         disk.settle(topic, &[(settled, DeliverySettlement::Delivered)]);
         disk.flush().wait().unwrap();
     }
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (disk, _) = open(&sim, small(2_500));
     let dead = put(&disk, 16, &[hub]);
     disk.dead_letter(hub, dead, Arc::clone(&letter));
@@ -215,7 +215,7 @@ fn of_all_kinds() -> (Sim, u64) {
     disk.settle(topic, &[(next, DeliverySettlement::Delivered)]);
     disk.dead_letter(hub, next, letter);
     disk.flush().wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     (sim, next)
 }
 
@@ -233,13 +233,13 @@ fn deliveries(found: &LogContents) -> BTreeSet<(u32, u64)> {
 }
 
 /// Whether a report says that a delivery is lost, or may be.
-fn is_told(report: &Report, (lane, sequence): (u32, u64)) -> bool {
+fn is_told(report: &JournalReport, (lane, sequence): (u32, u64)) -> bool {
     let named = |one: &LostDelivery| {
         let of_lane = one.lane.as_ref().is_none_or(|(number, _)| *number == lane);
         of_lane && one.sequence == sequence
     };
     // A record whose kind cannot be read is known by the counts behind it alone.
-    let counted = |one: &Correction| one.lane == lane && one.lost > 0;
+    let counted = |one: &LedgerCorrection| one.lane == lane && one.lost > 0;
     report.damage[0].kind == DamageKind::Cut
         || report.lost.iter().any(named)
         || report.corrections.iter().any(counted)

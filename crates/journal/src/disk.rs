@@ -1,24 +1,24 @@
 //! The journal on disk: the handle that producers and lanes share.
 
-use super::appended::{Appended, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large};
+use super::appended::{AppendedBatch, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large};
 use super::contents::SEQUENCES_SKIPPED;
-use super::group::{Attempt, EncodedBatch};
+use super::group::{EncodedBatch, FailedAttempt};
 use super::index::SharedIndex;
-use super::keys::{DataKeys, EventSealer, Sealing};
-use super::read::{EventReader, Unreadable};
+use super::keys::{DataKeys, EventSealer, EventSealing};
+use super::read::{EventReader, UnreadableEvent};
 use super::record::{LaneId, LaneState, encode};
 use super::recover::read_to_write;
-use super::recovered::Recovered;
+use super::recovered::RecoveredJournal;
 use super::settings::{AdmissionLimit, JournalSettings};
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::{Gauge, HeldSize, UsageTotals};
+use super::totals::{HeldSize, UsageGauge, UsageTotals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::CommitWindow;
 use super::writer::{
-    AppendError, DurableTicket, GroupWriter, Health, NotDurable, WriterInbox, WriterQueue,
+    AppendError, DurableTicket, GroupWriter, JournalHealth, NotDurable, WriterInbox, WriterQueue,
 };
-use super::{Entry, Full, OpenError, start};
+use super::{JournalEntry, JournalFull, JournalOpenError, start};
 use crate::ledger::DeliverySettlement;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,25 +78,25 @@ impl DiskJournal {
         settings: JournalSettings,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
-    ) -> Result<(Self, Recovered), OpenError> {
-        Self::open_sealed(settings, storage, clock, &Sealing::Off)
+    ) -> Result<(Self, RecoveredJournal), JournalOpenError> {
+        Self::open_sealed(settings, storage, clock, &EventSealing::Off)
     }
 
     /// As [`DiskJournal::open`], of a journal whose events are, or may be, sealed at rest.
     ///
     /// # Errors
-    /// Those of [`DiskJournal::open`]; [`OpenError::Sealed`], [`OpenError::OtherKey`] or [`OpenError::KeyGone`] when
+    /// Those of [`DiskJournal::open`]; [`JournalOpenError::Sealed`], [`JournalOpenError::OtherKey`] or [`JournalOpenError::KeyGone`] when
     /// sealed events cannot be opened, before anything is written.
     pub fn open_sealed(
         settings: JournalSettings,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
-        sealing: &Sealing,
-    ) -> Result<(Self, Recovered), OpenError> {
+        sealing: &EventSealing,
+    ) -> Result<(Self, RecoveredJournal), JournalOpenError> {
         let watch = DiskWatch::new(settings.disk_overdue_after);
         let storage = watch.watched(&storage);
         let lock = storage.lock();
-        let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+        let lock = lock.map_err(|error| JournalOpenError::locking(&*storage, error))?;
         let found = read_to_write(&*storage)?;
         let mut keys = DataKeys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
@@ -130,11 +130,11 @@ impl DiskJournal {
         };
         let thread = std::thread::Builder::new().name("journal".to_owned());
         let thread = thread.spawn(move || writer.run());
-        let thread =
-            thread.map_err(|error| OpenError::io(&*storage, "starting the writer", error))?;
+        let thread = thread
+            .map_err(|error| JournalOpenError::io(&*storage, "starting the writer", error))?;
         let watching = WatchThread::start(Arc::clone(&watch));
-        let watching =
-            watching.map_err(|error| OpenError::io(&*storage, "starting the watch", error))?;
+        let watching = watching
+            .map_err(|error| JournalOpenError::io(&*storage, "starting the watch", error))?;
         let inner = DiskJournalParts {
             watch,
             _watching: watching,
@@ -168,7 +168,7 @@ impl DiskJournal {
         lanes.numbers.insert(key, number);
         let mut inbox = inner.shared.lock();
         let binding = (number, instance.clone(), endpoint.clone());
-        inbox.work.notes.bindings.push(binding);
+        inbox.work.updates.bindings.push(binding);
         inner.shared.wake(&mut inbox);
         LaneId(number)
     }
@@ -178,7 +178,7 @@ impl DiskJournal {
     ///
     /// # Errors
     /// Why nothing of it was taken.
-    pub fn append(&self, mut batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
+    pub fn append(&self, mut batch: Vec<NewEvent>) -> Result<AppendedBatch, AppendError> {
         self.append_from(&mut batch)
     }
 
@@ -186,7 +186,7 @@ impl DiskJournal {
     ///
     /// # Errors
     /// Why nothing of it was taken.
-    pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<Appended, AppendError> {
+    pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<AppendedBatch, AppendError> {
         let frames = encode_batch(batch, self.0.beside_new())?;
         self.hand_over(frames, batch.len(), AdmissionLimit::Kept, || {
             batch.drain(..).map(|new| (new.event, new.twin))
@@ -201,7 +201,7 @@ impl DiskJournal {
         count: usize,
         limit: AdmissionLimit,
         events: impl FnOnce() -> I,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendedBatch, AppendError> {
         let inner = &self.0;
         let new = HeldSize {
             events: count as u64,
@@ -226,8 +226,9 @@ impl DiskJournal {
         inner.shared.wake(&mut inbox);
         drop(inbox);
         let numbered = (first_sequence..).zip(events());
-        let entry = |(sequence, (event, twin))| Entry::new(sequence, event, twin, &inner.totals);
-        Ok(Appended {
+        let entry =
+            |(sequence, (event, twin))| JournalEntry::new(sequence, event, twin, &inner.totals);
+        Ok(AppendedBatch {
             entries: numbered.map(entry).collect(),
             durable: DurableTicket(ticket),
         })
@@ -241,8 +242,8 @@ impl DiskJournal {
         if inbox.ended {
             return;
         }
-        let notes = settlements.map(|(sequence, settlement)| (lane.0, *sequence, *settlement));
-        inbox.work.notes.settled.extend(notes);
+        let updates = settlements.map(|(sequence, settlement)| (lane.0, *sequence, *settlement));
+        inbox.work.updates.settled.extend(updates);
         self.soon(&mut inbox);
     }
 
@@ -252,7 +253,7 @@ impl DiskJournal {
         if inbox.ended {
             return;
         }
-        inbox.work.notes.attempts.push(Attempt {
+        inbox.work.updates.attempts.push(FailedAttempt {
             sequence,
             lane: lane.0,
             attempts,
@@ -273,7 +274,7 @@ impl DiskJournal {
         replay_of: Option<u64>,
         event: Event,
         twin: u64,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendedBatch, AppendError> {
         let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
         let limit = replay_of.map_or(AdmissionLimit::Kept, |_| AdmissionLimit::Exchanged);
         let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
@@ -289,7 +290,7 @@ impl DiskJournal {
         if inbox.ended {
             return;
         }
-        inbox.work.notes.letters.push((lane.0, sequence, letter));
+        inbox.work.updates.letters.push((lane.0, sequence, letter));
         self.soon(&mut inbox);
     }
 
@@ -299,7 +300,7 @@ impl DiskJournal {
         if inbox.ended {
             return;
         }
-        inbox.work.notes.states.push((lane.0, state));
+        inbox.work.updates.states.push((lane.0, state));
         self.soon(&mut inbox);
     }
 
@@ -308,7 +309,7 @@ impl DiskJournal {
     ///
     /// What cannot be read is looked for twice before it is said to be damaged.
     #[must_use]
-    pub fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+    pub fn read(&self, sequences: &[u64]) -> Vec<Result<Event, UnreadableEvent>> {
         self.0.reader.read(sequences)
     }
 
@@ -354,7 +355,7 @@ impl DiskJournal {
     /// Whether events may be kept in memory although they are on disk.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        let memory = Gauge(Arc::clone(&self.0.totals)).memory_bytes();
+        let memory = UsageGauge(Arc::clone(&self.0.totals)).memory_bytes();
         memory < self.0.settings.memory_bytes_max
     }
 
@@ -383,10 +384,12 @@ impl DiskJournal {
 
     /// How it does.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> JournalHealth {
         let health = self.0.shared.lock().health.clone();
         match self.0.watch.overdue() {
-            Some(overdue) if health == Health::Ok => Health::Stalled(watch::reason(overdue)),
+            Some(overdue) if health == JournalHealth::Ok => {
+                JournalHealth::Stalled(watch::reason(overdue))
+            }
             _ => health,
         }
     }
@@ -460,11 +463,13 @@ impl WriterInbox {
     fn admit(&self, new: HeldSize, bytes_max: u64) -> Result<(), AppendError> {
         let bytes_new = new.bytes;
         match &self.health {
-            Health::Poisoned(reason) => return Err(AppendError::Poisoned(Arc::clone(reason))),
-            Health::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
+            JournalHealth::Poisoned(reason) => {
+                return Err(AppendError::Poisoned(Arc::clone(reason)));
+            }
+            JournalHealth::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
                 return Err(AppendError::NoRoom(Arc::clone(reason)));
             }
-            Health::Full(_) | Health::Stalled(_) | Health::Ok => {}
+            JournalHealth::Full(_) | JournalHealth::Stalled(_) | JournalHealth::Ok => {}
         }
         if self.closing || self.ended {
             return Err(AppendError::Closed);
@@ -474,7 +479,7 @@ impl WriterInbox {
         let full = self.bytes > 0 && self.bytes + bytes_new > bytes_max;
         if full || ahead > SEQUENCES_SKIPPED {
             let bytes = self.bytes;
-            return Err(AppendError::Backlog(Full {
+            return Err(AppendError::Backlog(JournalFull {
                 bytes,
                 bytes_new,
                 bytes_max,

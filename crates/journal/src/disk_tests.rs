@@ -1,7 +1,9 @@
 use super::super::DamageKind;
-use super::super::sim::{Fault, Leaves, Sim};
-use super::super::storage::{Folder, Storage};
-use super::super::{Gauge, InspectError, Recovered, Report, Usage, repair};
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::storage::{FolderStorage, Storage};
+use super::super::{
+    InspectError, JournalReport, JournalUsage, RecoveredJournal, UsageGauge, repair,
+};
 use super::*;
 use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;
@@ -31,20 +33,23 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 }
 
 /// Repairs without a key.
-pub(crate) fn repaired(sim: &Sim) -> Result<Report, InspectError> {
+pub(crate) fn repaired(sim: &SimulatedDisk) -> Result<JournalReport, InspectError> {
     let storage = Arc::new(sim.clone());
-    repair(storage, clock(), &Sealing::Off, &mut Vec::new())
+    repair(storage, clock(), &EventSealing::Off, &mut Vec::new())
 }
 
-pub(crate) fn open(sim: &Sim, settings: JournalSettings) -> (DiskJournal, Recovered) {
-    open_sealed(sim, settings, &Sealing::Off)
+pub(crate) fn open(
+    sim: &SimulatedDisk,
+    settings: JournalSettings,
+) -> (DiskJournal, RecoveredJournal) {
+    open_sealed(sim, settings, &EventSealing::Off)
 }
 
 pub(crate) fn open_sealed(
-    sim: &Sim,
+    sim: &SimulatedDisk,
     settings: JournalSettings,
-    sealing: &Sealing,
-) -> (DiskJournal, Recovered) {
+    sealing: &EventSealing,
+) -> (DiskJournal, RecoveredJournal) {
     DiskJournal::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
 }
 
@@ -77,17 +82,17 @@ pub(crate) fn read(disk: &DiskJournal, sequence: u64) -> String {
     event.id().to_owned()
 }
 
-pub(crate) fn usage(disk: &DiskJournal) -> Usage {
-    Gauge(Arc::clone(disk.totals())).usage()
+pub(crate) fn usage(disk: &DiskJournal) -> JournalUsage {
+    UsageGauge(Arc::clone(disk.totals())).usage()
 }
 
-pub(crate) fn crash(sim: &Sim, disk: DiskJournal, leaves: Leaves) {
+pub(crate) fn crash(sim: &SimulatedDisk, disk: DiskJournal, leaves: PowerLossRemains) {
     sim.power_off();
     drop(disk);
     sim.power_on(leaves);
 }
 
-pub(crate) fn pending(recovered: &Recovered, lane: LaneId) -> Vec<u64> {
+pub(crate) fn pending(recovered: &RecoveredJournal, lane: LaneId) -> Vec<u64> {
     let lanes = recovered.lanes.iter();
     let mut found = lanes.filter(|known| known.number == lane);
     let known = found.next().unwrap();
@@ -100,7 +105,7 @@ pub(crate) fn pending(recovered: &Recovered, lane: LaneId) -> Vec<u64> {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let first = append(&disk, "a", &[hub, topic]);
@@ -109,7 +114,7 @@ fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
     let due = Timestamp::from_unix_millis(99_000);
     disk.attempt(hub, second, 3, Some(due));
     disk.flush().wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
 
     let (disk, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.report.damage, []);
@@ -129,7 +134,7 @@ fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
 
 #[test]
 fn closing_in_order_leaves_no_gap() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
@@ -155,12 +160,12 @@ fn closing_in_order_leaves_no_gap() {
 
 #[test]
 fn the_last_group_may_be_cut_at_every_byte() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
     // The write goes well and the power goes at the sync.
-    sim.fail_after(1, Fault::PowerOff);
+    sim.fail_after(1, DiskFault::PowerOff);
     let batch = (0..3).map(|id| new(&format!("b{id}"), &[hub]));
     let appended = disk.append(batch.collect()).unwrap();
     let last = appended.entries[2].sequence;
@@ -175,7 +180,7 @@ fn the_last_group_may_be_cut_at_every_byte() {
     let length = file.iter().rposition(|byte| *byte != 0).unwrap() + 1 - start;
     for cut in (0..=length).chain([written]) {
         let torn = sim.fork();
-        torn.power_on(Leaves::LastWriteCut(cut));
+        torn.power_on(PowerLossRemains::LastWriteCut(cut));
         let (_, recovered) = open(&torn, SETTINGS);
         let found = pending(&recovered, hub);
         assert_eq!(found[0], first, "cut at {cut}");
@@ -195,11 +200,11 @@ fn the_last_group_may_be_cut_at_every_byte() {
 /// power any of its events, and neither is damage.
 #[test]
 fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_loss_of_power() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    sim.fail_after(1, Fault::PowerOff);
+    sim.fail_after(1, DiskFault::PowerOff);
     let batch = (0..16).map(|id| new(&format!("b{id}"), &[hub]));
     let appended = disk.append(batch.collect()).unwrap();
     let of_batch: Vec<u64> = appended.entries.iter().map(|one| one.sequence).collect();
@@ -215,12 +220,12 @@ fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_
         found[1..].to_vec()
     };
     for bytes in (0..4_000).step_by(59) {
-        let found = left(Leaves::LastWriteCut(bytes));
+        let found = left(PowerLossRemains::LastWriteCut(bytes));
         assert_eq!(found, of_batch[..found.len()], "no gap");
     }
     let mut gaps = 0;
     for seed in 0..40 {
-        let found = left(Leaves::Some(seed));
+        let found = left(PowerLossRemains::Some(seed));
         assert!(found.iter().all(|one| of_batch.contains(one)));
         gaps += usize::from(found != of_batch[..found.len()]);
     }
@@ -229,7 +234,7 @@ fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_
 
 #[test]
 fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let sequences: Vec<u64> = (0..4)
@@ -237,7 +242,7 @@ fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
         .collect();
     let file = sim.contents(SEGMENT).unwrap();
     let end = file.iter().rposition(|byte| *byte != 0).unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     for byte in 0..end {
         let broken = sim.fork();
         broken.flip(SEGMENT, byte, (byte % 8) as u8);
@@ -268,7 +273,7 @@ fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
 
 #[test]
 fn damage_behind_a_checkpoint_is_counted_as_lost() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
@@ -294,11 +299,11 @@ fn damage_behind_a_checkpoint_is_counted_as_lost() {
 
 #[test]
 fn a_failed_sync_poisons_until_the_next_open() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     append(&disk, "a", &[hub]);
-    sim.fail_after(1, Fault::Error);
+    sim.fail_after(1, DiskFault::Error);
     let ticket = disk.append(vec![new("b", &[hub])]).unwrap().durable;
     let error = ticket.wait().unwrap_err();
     let text = "the journal is poisoned until a restart: segment 1 of the journal: sync failed: \
@@ -306,17 +311,17 @@ fn a_failed_sync_poisons_until_the_next_open() {
     assert_eq!(error.to_string(), text);
     let refused = disk.append(vec![new("c", &[hub])]).unwrap_err();
     assert!(matches!(refused, AppendError::Poisoned(_)));
-    assert!(matches!(disk.health(), Health::Poisoned(_)));
+    assert!(matches!(disk.health(), JournalHealth::Poisoned(_)));
     assert!(disk.close().is_err());
     drop(disk);
     let (disk, _) = open(&sim, SETTINGS);
-    assert_eq!(disk.health(), Health::Ok);
+    assert_eq!(disk.health(), JournalHealth::Ok);
     append(&disk, "d", &[hub]);
 }
 
 #[test]
 fn segments_go_when_all_is_settled_and_the_counts_stay() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     for id in 0..200 {
@@ -326,7 +331,7 @@ fn segments_go_when_all_is_settled_and_the_counts_stay() {
     disk.flush().wait().unwrap();
     disk.flush().wait().unwrap();
     assert!(disk.usage().segments <= 2, "{:?}", disk.usage());
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.lanes[0].ledger.delivered, 200);
     assert_eq!(pending(&recovered, hub), [0_u64; 0]);
@@ -335,7 +340,7 @@ fn segments_go_when_all_is_settled_and_the_counts_stay() {
 
 #[test]
 fn a_parked_event_does_not_keep_the_segments_behind_it() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let parked = append(&disk, "parked", &[hub, topic]);
@@ -349,7 +354,7 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
         disk.flush().wait().unwrap();
     }
     assert!(disk.usage().segments <= 4, "{:?}", disk.usage());
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     assert!(sim.contents(SEGMENT).is_none());
     let (disk, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [parked]);
@@ -363,12 +368,13 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
 #[test]
 fn a_real_folder_has_one_owner_and_keeps_its_events() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = || -> Arc<dyn Storage> { Arc::new(Folder::create(folder.path()).unwrap()) };
+    let storage =
+        || -> Arc<dyn Storage> { Arc::new(FolderStorage::create(folder.path()).unwrap()) };
     let (disk, _) = DiskJournal::open(SETTINGS, storage(), clock()).unwrap();
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
     let error = DiskJournal::open(SETTINGS, storage(), clock()).unwrap_err();
-    assert!(matches!(error, OpenError::Locked { .. }));
+    assert!(matches!(error, JournalOpenError::Locked { .. }));
     drop(disk);
     let (_, recovered) = DiskJournal::open(SETTINGS, storage(), clock()).unwrap();
     assert_eq!(pending(&recovered, hub), [first]);
@@ -377,7 +383,7 @@ fn a_real_folder_has_one_owner_and_keeps_its_events() {
 
 #[test]
 fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let frame = encode_batch(
         &[new("a", &[LaneId(1)])],
         encode::NewEventContext {
@@ -396,7 +402,7 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let held = disk.append(two()).unwrap();
     held.durable.wait().unwrap();
     drop(held.entries);
-    let full = Full {
+    let full = JournalFull {
         bytes: 2 * bytes,
         bytes_new: 2 * bytes,
         bytes_max: 3 * bytes,
@@ -410,15 +416,15 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let first = next.entries[0].sequence;
     assert_eq!(first, 3, "a refused batch takes no numbers");
     next.durable.wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (disk, _) = open(&sim, settings);
     assert_eq!((usage(&disk).events, usage(&disk).bytes), (3, 3 * bytes));
-    assert_eq!(Gauge(Arc::clone(disk.totals())).memory_bytes(), 0);
+    assert_eq!(UsageGauge(Arc::clone(disk.totals())).memory_bytes(), 0);
 }
 
 #[test]
 fn a_lone_settlement_is_written_without_being_asked_for() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let settle_delay = Duration::from_millis(2);
     let (disk, _) = open(
         &sim,
@@ -434,14 +440,14 @@ fn a_lone_settlement_is_written_without_being_asked_for() {
     while sim.contents(SEGMENT) == before || sim.last_write(SEGMENT).is_some() {
         std::thread::yield_now();
     }
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.lanes[0].ledger.dead_lettered, 1);
 }
 
 #[test]
 fn producers_share_groups_and_keep_the_order_of_calls() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let mut sequences: Vec<u64> = std::thread::scope(|scope| {
@@ -459,7 +465,7 @@ fn producers_share_groups_and_keep_the_order_of_calls() {
     });
     sequences.sort_unstable();
     assert!(sequences.iter().copied().eq(1..=400));
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), sequences);
 }

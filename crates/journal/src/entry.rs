@@ -6,7 +6,7 @@ use twinroute_model::event::Event;
 
 /// An accepted event, as the journal numbered it.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Its place in the order of acceptance.
     pub sequence: u64,
     /// Stable hash of its twin.
@@ -23,7 +23,7 @@ pub struct HeldEvent {
     _share: Option<Arc<MemoryShare>>,
 }
 
-impl Entry {
+impl JournalEntry {
     /// An entry whose room was taken already.
     pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<UsageTotals>) -> Self {
         let share = MemoryShare::new(event.size() as u64, totals);

@@ -1,14 +1,14 @@
 //! The fold of all segments, oldest first: what they say, what stood in them that cannot be read, and
 //! what is lost by that.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::affected_deliveries::{AffectedDeliveries, LogTail};
 use super::contents::{LogContents, SEQUENCES_SKIPPED};
 use super::frame::{self, FramePlace};
 use super::index::{LaneSummary, LogIndex};
 use super::manifest::{FoundManifest, Manifest};
 use super::record::{CutRange, Record, SegmentHead};
-use super::report::{Correction, Damage, DamageKind, LostTotal, Report};
+use super::report::{DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostTotal};
 use crate::ledger::DiscardReason;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
 pub(super) struct LogFold<'a> {
     visit: RecordVisitor<'a>,
     index: LogIndex,
-    report: Report,
+    report: JournalReport,
     /// What the manifest says.
     known: Option<Manifest>,
     /// The segment that comes next, once one is known.
@@ -40,7 +40,7 @@ pub(super) struct LogFold<'a> {
     unnamed: usize,
     oldest_needed: u64,
     /// Cuts that were reported before.
-    holes: Vec<CutRange>,
+    reported_cuts: Vec<CutRange>,
     affected: AffectedDeliveries,
     keys: BTreeSet<u32>,
     end: (u64, u64),
@@ -52,7 +52,7 @@ impl<'a> LogFold<'a> {
         Self {
             visit,
             index: LogIndex::default(),
-            report: Report::default(),
+            report: JournalReport::default(),
             known,
             next_segment: known.map_or(0, |known| known.oldest),
             made_length: None,
@@ -63,7 +63,7 @@ impl<'a> LogFold<'a> {
             synced: synced.unwrap_or_default(),
             unnamed: 0,
             oldest_needed: 0,
-            holes: Vec::new(),
+            reported_cuts: Vec::new(),
             affected: AffectedDeliveries::default(),
             keys: BTreeSet::new(),
             end: (0, 0),
@@ -71,14 +71,14 @@ impl<'a> LogFold<'a> {
     }
 
     /// Takes in what is wrong with the files themselves.
-    pub(super) fn report_files(&mut self, damage: Vec<Damage>) {
+    pub(super) fn report_files(&mut self, damage: Vec<DamagedRange>) {
         self.report.damage.extend(damage);
         self.unnamed = self.report.damage.len();
     }
 
     /// The disk did not give back some of a segment, which was read as zeros.
     pub(super) fn report_unread(&mut self, segment: u64, from: u64, to: u64) {
-        self.report.damage.push(Damage {
+        self.report.damage.push(DamagedRange {
             kind: DamageKind::ReadError,
             segment,
             from,
@@ -95,7 +95,7 @@ impl<'a> LogFold<'a> {
         bytes: &[u8],
         length: u64,
         limit: Option<u64>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         if self.next_segment > 0 && segment > self.next_segment {
             self.missing(self.next_segment, segment - 1);
         }
@@ -152,7 +152,7 @@ impl<'a> LogFold<'a> {
 
     fn damage_of(&mut self, kind: DamageKind, segment: u64, from: u64, to: u64) {
         self.report.closed = false;
-        self.report.damage.push(Damage {
+        self.report.damage.push(DamagedRange {
             kind,
             segment,
             from,
@@ -163,12 +163,12 @@ impl<'a> LogFold<'a> {
 
     fn record(
         &mut self,
-        frame: &frame::Frame<'_>,
+        frame: &frame::RecordFrame<'_>,
         segment: u64,
         at: usize,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         let offset = at as u64;
-        let record = Record::decode(frame).map_err(|unknown| OpenError::Newer {
+        let record = Record::decode(frame).map_err(|unknown| JournalOpenError::Newer {
             segment,
             offset,
             version: unknown.version,
@@ -213,7 +213,7 @@ impl<'a> LogFold<'a> {
                 self.reach(event.sequence);
                 self.expected = Some(event.sequence.saturating_add(1));
             }
-            Record::Hole(hole) => self.holes.push(*hole),
+            Record::ReportedCut(cut) => self.reported_cuts.push(*cut),
             Record::Checkpoint { oldest_segment, .. } => {
                 self.oldest_needed = self.oldest_needed.max(*oldest_segment);
             }
@@ -294,7 +294,7 @@ impl<'a> LogFold<'a> {
             self.damage_of(DamageKind::Unlisted, 0, 0, 0);
         }
         let expected = self.expected.unwrap_or(1);
-        let told = std::mem::take(&mut self.holes);
+        let told = std::mem::take(&mut self.reported_cuts);
         for damage in &mut self.report.damage {
             let synced = (damage.segment, damage.from) < self.synced;
             if damage.kind == DamageKind::Cut && synced && !told.contains(&damage.place()) {
@@ -448,7 +448,7 @@ impl<'a> LogFold<'a> {
                 lane.ledger.discard_many(DiscardReason::Lost, lost);
                 lane.ledger.matched += again;
                 self.index.made += again;
-                self.report.corrections.push(Correction {
+                self.report.corrections.push(LedgerCorrection {
                     lane: *number,
                     name: lane.name.clone(),
                     lost,

@@ -26,8 +26,8 @@ pub(crate) struct EncodedBatch<W> {
 /// What a group is made of.
 pub(crate) struct GroupWork<W> {
     pub(crate) batches: Vec<EncodedBatch<W>>,
-    pub(crate) notes: PendingUpdates,
-    pub(crate) holes: Vec<CutRange>,
+    pub(crate) updates: PendingUpdates,
+    pub(crate) reported_cuts: Vec<CutRange>,
     /// The sequence that the next event after this group gets.
     pub(crate) next_sequence: u64,
     /// The last group.
@@ -41,13 +41,13 @@ pub(crate) struct GroupWork<W> {
 pub(crate) struct PendingUpdates {
     pub(crate) bindings: Vec<(u32, InstanceName, EndpointName)>,
     pub(crate) states: Vec<(u32, LaneState)>,
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<FailedAttempt>,
     pub(crate) letters: Vec<(u32, u64, Arc<DeadLetter>)>,
     pub(crate) settled: Vec<(u32, u64, DeliverySettlement)>,
 }
 
 /// A delivery failed alone.
-pub(crate) struct Attempt {
+pub(crate) struct FailedAttempt {
     pub(crate) sequence: u64,
     pub(crate) lane: u32,
     pub(crate) attempts: u32,
@@ -58,8 +58,8 @@ impl<W> Default for GroupWork<W> {
     fn default() -> Self {
         Self {
             batches: Vec::new(),
-            notes: PendingUpdates::default(),
-            holes: Vec::new(),
+            updates: PendingUpdates::default(),
+            reported_cuts: Vec::new(),
             next_sequence: 0,
             close: false,
             roll: false,
@@ -169,7 +169,7 @@ impl GroupLayout<'_> {
         if let Some((oldest, index)) = self.checkpoint {
             index.encode_checkpoint(oldest, group.first_sequence, self.time.now, out);
         }
-        for (lane, instance, endpoint) in &work.notes.bindings {
+        for (lane, instance, endpoint) in &work.updates.bindings {
             Record::Binding {
                 lane: *lane,
                 instance: instance.as_str(),
@@ -183,9 +183,9 @@ impl GroupLayout<'_> {
             Record::AcceptedIn { time }.encode(out);
         }
         work.batches.iter().for_each(|batch| put_batch(out, batch));
-        work.notes.encode(out);
-        for hole in &work.holes {
-            Record::Hole(*hole).encode(out);
+        work.updates.encode(out);
+        for cut in &work.reported_cuts {
+            Record::ReportedCut(*cut).encode(out);
         }
         if work.close {
             let next_sequence = work.next_sequence;

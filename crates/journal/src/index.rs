@@ -150,7 +150,7 @@ impl LogIndex {
             Record::Group(_) => self.accepted_in = self.time.now,
             Record::Extent { .. }
             | Record::Checkpoint { .. }
-            | Record::Hole(_)
+            | Record::ReportedCut(_)
             | Record::Closed { .. } => {}
             Record::Binding {
                 lane,

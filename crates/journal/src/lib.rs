@@ -38,23 +38,25 @@ mod watch;
 mod window;
 mod writer;
 
-pub use appended::{Appended, LaneHolding, NewEvent};
+pub use appended::{AppendedBatch, LaneHolding, NewEvent};
 pub use disk::{DiskJournal, DiskUsage};
-pub use entry::{Entry, HeldEvent};
+pub use entry::{HeldEvent, JournalEntry};
 pub use file_names::KEYS;
 pub use inspect::{InspectError, dump, verify};
-pub use keys::{Sealing, reseal};
+pub use keys::{EventSealing, reseal};
 pub use memory::MemoryJournal;
-pub use open_error::OpenError;
-pub use read::Unreadable;
+pub use open_error::JournalOpenError;
+pub use read::UnreadableEvent;
 pub use record::{LaneId, LaneState};
-pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
+pub use recovered::{PendingDelivery, RecoveredJournal, RecoveredLane};
 pub use repair::repair;
-pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
+pub use report::{
+    DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostDelivery, LostTotal,
+};
 pub use settings::JournalSettings;
-pub use totals::{Full, Gauge, Usage};
+pub use totals::{JournalFull, JournalUsage, UsageGauge};
 pub use watch::SyncTimes;
-pub use writer::{AppendError, DurableTicket, Health, NotDurable};
+pub use writer::{AppendError, DurableTicket, JournalHealth, NotDurable};
 
 use std::sync::Arc;
 
@@ -105,10 +107,10 @@ impl Journal {
 
     /// A handle that reads usage without the journal.
     #[must_use]
-    pub fn gauge(&self) -> Gauge {
+    pub fn gauge(&self) -> UsageGauge {
         match self {
-            Self::Memory(memory) => Gauge(Arc::clone(memory.totals())),
-            Self::Disk(disk) => Gauge(Arc::clone(disk.totals())),
+            Self::Memory(memory) => UsageGauge(Arc::clone(memory.totals())),
+            Self::Disk(disk) => UsageGauge(Arc::clone(disk.totals())),
         }
     }
 }
@@ -140,7 +142,7 @@ mod tests {
         let full = journal.append(vec![event(), event()]).unwrap_err();
         assert_eq!(
             full,
-            Full {
+            JournalFull {
                 bytes: 2 * bytes,
                 bytes_new: 2 * bytes,
                 bytes_max: 3 * bytes

@@ -1,7 +1,7 @@
 //! The journal in memory: nothing outlives the process.
 
 use super::totals::{HeldSize, UsageTotals};
-use super::{Entry, Full, NewEvent};
+use super::{JournalEntry, JournalFull, NewEvent};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
@@ -33,16 +33,19 @@ impl MemoryJournal {
     /// Appends a batch, whole or not at all, and numbers it without a gap.
     ///
     /// # Errors
-    /// [`Full`] when it would pass the limit.
-    pub fn append(&mut self, mut batch: Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
+    /// [`JournalFull`] when it would pass the limit.
+    pub fn append(&mut self, mut batch: Vec<NewEvent>) -> Result<Vec<JournalEntry>, JournalFull> {
         self.append_from(&mut batch)
     }
 
     /// As [`MemoryJournal::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
     ///
     /// # Errors
-    /// [`Full`] when it would pass the limit.
-    pub fn append_from(&mut self, batch: &mut Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
+    /// [`JournalFull`] when it would pass the limit.
+    pub fn append_from(
+        &mut self,
+        batch: &mut Vec<NewEvent>,
+    ) -> Result<Vec<JournalEntry>, JournalFull> {
         let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
         self.totals.reserve(HeldSize {
             events: batch.len() as u64,
@@ -54,7 +57,7 @@ impl MemoryJournal {
 
     /// Appends an event that takes the place of another: it is taken though the limit be passed, for the
     /// moment until the other is let go.
-    pub fn exchange(&mut self, event: Event, twin: u64) -> Entry {
+    pub fn exchange(&mut self, event: Event, twin: u64) -> JournalEntry {
         self.totals.take(HeldSize {
             events: 1,
             bytes: event.size() as u64,
@@ -63,11 +66,11 @@ impl MemoryJournal {
     }
 
     /// Numbers events whose room was taken.
-    fn number(&mut self, events: impl Iterator<Item = (Event, u64)>) -> Vec<Entry> {
+    fn number(&mut self, events: impl Iterator<Item = (Event, u64)>) -> Vec<JournalEntry> {
         let entry = |(event, twin)| {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            Entry::new(sequence, event, twin, &self.totals)
+            JournalEntry::new(sequence, event, twin, &self.totals)
         };
         events.map(entry).collect()
     }

@@ -13,7 +13,7 @@ use twinroute_model::event::Event;
 
 /// An event that cannot be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableEvent {
     /// All its deliveries are settled.
     #[error("it is not in the journal")]
     Settled,
@@ -58,10 +58,13 @@ impl EventReader {
     }
 
     /// The events, in the order asked for.
-    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, UnreadableEvent>> {
         let mut wanted = self.places(sequences);
         wanted.sort_unstable();
-        let mut read: Vec<_> = sequences.iter().map(|_| Err(Unreadable::Settled)).collect();
+        let mut read: Vec<_> = sequences
+            .iter()
+            .map(|_| Err(UnreadableEvent::Settled))
+            .collect();
         let mut buffer = Vec::new();
         for run in runs(&wanted) {
             let (first, last) = (run[0].0, run[run.len() - 1].0);
@@ -93,16 +96,16 @@ impl EventReader {
 
     /// Reads an event that was not at `failed`: it may have been carried forward since. Only what
     /// stands at the same place still, and fails twice, is damaged.
-    fn again(&self, sequence: u64, mut failed: FramePlace) -> Result<Event, Unreadable> {
+    fn again(&self, sequence: u64, mut failed: FramePlace) -> Result<Event, UnreadableEvent> {
         let mut tried_twice = false;
         loop {
             let index = self.index.lock();
             let live = index.events.get(sequence).map(|live| live.place);
             drop(index);
-            let place = live.ok_or(Unreadable::Settled)?;
+            let place = live.ok_or(UnreadableEvent::Settled)?;
             if place == failed && tried_twice {
                 self.tell(sequence, place);
-                return Err(Unreadable::Damaged);
+                return Err(UnreadableEvent::Damaged);
             }
             tried_twice = place == failed;
             failed = place;

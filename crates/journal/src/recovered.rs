@@ -2,7 +2,7 @@
 
 use super::index::LogIndex;
 use super::record::{LaneId, LaneState};
-use super::report::Report;
+use super::report::JournalReport;
 use crate::ledger::{DiscardReason, Ledger};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What a journal gives back when it is opened.
 #[derive(Debug)]
-pub struct Recovered {
+pub struct RecoveredJournal {
     /// Every lane that was ever bound.
     pub lanes: Vec<RecoveredLane>,
     /// The sequence that the next event gets.
@@ -21,7 +21,7 @@ pub struct Recovered {
     /// of lanes whose names are lost are among them, with what waits for such a lane.
     pub lost_unknown: u64,
     /// What was found.
-    pub report: Report,
+    pub report: JournalReport,
 }
 
 /// A lane as the journal knows it.

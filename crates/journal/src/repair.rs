@@ -5,13 +5,13 @@ use super::contents::LogContents;
 use super::file_names::segment_name;
 use super::group::GroupWork;
 use super::inspect::InspectError;
-use super::keys::Sealing;
+use super::keys::EventSealing;
 use super::log::{CommitFailure, SegmentLog};
 use super::recover;
-use super::report::{Damage, DamageKind, Report, counted};
+use super::report::{DamageKind, DamagedRange, JournalReport, counted};
 use super::start;
 use super::storage::Storage;
-use super::{JournalSettings, OpenError};
+use super::{JournalOpenError, JournalSettings};
 use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -31,19 +31,19 @@ use twinroute_model::clock::Clock;
 pub fn repair(
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
-    sealing: &Sealing,
+    sealing: &EventSealing,
     out: &mut impl Write,
-) -> Result<Report, InspectError> {
+) -> Result<JournalReport, InspectError> {
     let lock = storage.lock();
-    let _lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+    let _lock = lock.map_err(|error| JournalOpenError::locking(&*storage, error))?;
     let mut found = recover::read_to_write(&*storage)?;
     found.check_events(&*storage, sealing)?;
     start::remove_left_overs(&*storage)?;
     let report = found.report.clone();
     let said = write!(out, "{report}");
     said.map_err(InspectError::Write)?;
-    let broken = |damage: &&Damage| damage.kind != DamageKind::Cut;
-    let damage: Vec<Damage> = report.damage.iter().filter(broken).cloned().collect();
+    let broken = |damage: &&DamagedRange| damage.kind != DamageKind::Cut;
+    let damage: Vec<DamagedRange> = report.damage.iter().filter(broken).cloned().collect();
     if damage.is_empty() && report.is_whole() {
         writeln!(out, "nothing to repair").map_err(InspectError::Write)?;
         return Ok(report);
@@ -67,7 +67,10 @@ pub fn repair(
 }
 
 /// Saves damaged bytes, durable; of segments that are gone there are none.
-fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>, OpenError> {
+fn save(
+    storage: &dyn Storage,
+    damage: &DamagedRange,
+) -> Result<Option<(String, u64)>, JournalOpenError> {
     let in_a_file = matches!(
         damage.kind,
         DamageKind::Quarantined | DamageKind::Unreadable | DamageKind::ReadError
@@ -92,7 +95,8 @@ fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>,
         storage.sync_dir()?;
         Ok(bytes)
     };
-    let bytes = copy().map_err(|error| OpenError::io(storage, format!("saving {name}"), error))?;
+    let bytes =
+        copy().map_err(|error| JournalOpenError::io(storage, format!("saving {name}"), error))?;
     Ok(Some((name, bytes)))
 }
 
@@ -104,17 +108,21 @@ struct RepairSummary {
 
 fn carry_forward(
     found: LogContents,
-    damage: &[Damage],
+    damage: &[DamagedRange],
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-) -> Result<RepairSummary, OpenError> {
-    let last = damage.iter().map(Damage::last_segment).max().unwrap_or(0);
+) -> Result<RepairSummary, JournalOpenError> {
+    let last = damage
+        .iter()
+        .map(DamagedRange::last_segment)
+        .max()
+        .unwrap_or(0);
     let mut work = GroupWork::<()> {
-        holes: found.report.holes(),
+        reported_cuts: found.report.reported_cuts(),
         next_sequence: found.next_sequence,
         ..GroupWork::default()
     };
-    for sequence in damage.iter().filter_map(Damage::unreadable) {
+    for sequence in damage.iter().filter_map(DamagedRange::unreadable) {
         if let Some(live) = found.index.events.get(sequence) {
             let lanes = live.open.as_slice().iter().map(|open| open.lane);
             let lost = lanes.map(|lane| {
@@ -124,7 +132,7 @@ fn carry_forward(
                     DeliverySettlement::Discarded(DiscardReason::Lost),
                 )
             });
-            work.notes.settled.extend(lost);
+            work.updates.settled.extend(lost);
         }
     }
     let segments_before: Vec<u64> = found.segments.keys().copied().collect();
@@ -136,7 +144,7 @@ fn carry_forward(
     };
     let (mut log, _) = start::prepare(found, settings, storage, clock);
     let failed = |failure: CommitFailure| {
-        OpenError::io(&**storage, "carrying forward", io::Error::other(failure))
+        JournalOpenError::io(&**storage, "carrying forward", io::Error::other(failure))
     };
     log.commit(&work).map_err(failed)?;
     log.copying.empty_to = last;
@@ -169,7 +177,11 @@ fn carry_forward(
     log.commit(&close).map_err(failed)?;
     if events_up_to(&log, last) > 0 {
         let refused = io::Error::other("some events cannot be read");
-        return Err(OpenError::io(&**storage, "carrying forward", refused));
+        return Err(JournalOpenError::io(
+            &**storage,
+            "carrying forward",
+            refused,
+        ));
     }
     let gone = segments_before.iter();
     let gone = gone.filter(|segment| !log.segments.contains_key(*segment));

@@ -56,9 +56,9 @@ impl SegmentLog {
                     };
                 }
                 let part = self.part(work, budget);
-                if part.notes.is_empty()
+                if part.updates.is_empty()
                     && !part.close
-                    && part.holes.is_empty()
+                    && part.reported_cuts.is_empty()
                     && self.releasable().is_none()
                 {
                     // Not one note fits: an empty group would use up what is left for nothing.
@@ -85,13 +85,13 @@ impl SegmentLog {
     fn part<W>(&self, work: &mut GroupWork<W>, budget: u64) -> GroupWork<W> {
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
         let mut part = GroupWork {
-            notes: work.notes.take_part(budget),
+            updates: work.updates.take_part(budget),
             next_sequence: work.next_sequence,
             ..GroupWork::default()
         };
         // They first: what follows in the same segment makes them damage if they are not recorded.
-        part.holes = std::mem::take(&mut work.holes);
-        if work.notes.is_empty() {
+        part.reported_cuts = std::mem::take(&mut work.reported_cuts);
+        if work.updates.is_empty() {
             part.close = std::mem::take(&mut work.close);
         }
         part
@@ -108,17 +108,17 @@ impl SegmentLog {
 
 /// Puts back what was not written.
 fn restore<W>(work: &mut GroupWork<W>, part: GroupWork<W>) {
-    let mut notes = part.notes;
-    notes.append(std::mem::take(&mut work.notes));
-    work.notes = notes;
-    if !part.holes.is_empty() {
-        work.holes = part.holes;
+    let mut updates = part.updates;
+    updates.append(std::mem::take(&mut work.updates));
+    work.updates = updates;
+    if !part.reported_cuts.is_empty() {
+        work.reported_cuts = part.reported_cuts;
     }
     work.close |= part.close;
 }
 
 fn has_rest<W>(work: &GroupWork<W>) -> bool {
-    work.close || !work.holes.is_empty() || !work.notes.is_empty()
+    work.close || !work.reported_cuts.is_empty() || !work.updates.is_empty()
 }
 
 impl PendingUpdates {

@@ -22,7 +22,7 @@ pub struct JournalSettings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
-    /// How long a write or a sync may take before the journal is [`Health::Stalled`](super::Health::Stalled).
+    /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::Health::Stalled).
     pub disk_overdue_after: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! From what was read back to a log that is written to again.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::compact::CompactionState;
 use super::contents::LogContents;
 use super::file_names::is_left_over;
@@ -9,7 +9,7 @@ use super::index::SharedIndex;
 use super::log::{ActiveSegment, CommitFailure, SegmentLog};
 use super::manifest::ManifestFile;
 use super::prepare::NextSegment;
-use super::recovered::{self, Recovered};
+use super::recovered::{self, RecoveredJournal};
 use super::settings::JournalSettings;
 use super::storage::Storage;
 use super::time::JournalTime;
@@ -25,12 +25,12 @@ pub(super) fn prepare(
     settings: JournalSettings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-) -> (SegmentLog, Recovered) {
+) -> (SegmentLog, RecoveredJournal) {
     let (id, end) = found.end;
     let blank = found.blank();
     let manifest = ManifestFile::new(storage, found.manifest);
     let time = Arc::new(JournalTime::after(found.index.time, clock));
-    let recovered = Recovered {
+    let recovered = RecoveredJournal {
         lanes: recovered::lanes(&found.index, time.now()),
         next_sequence: found.next_sequence,
         lost_unknown: recovered::lost_unknown(&found.index),
@@ -74,22 +74,26 @@ pub(super) fn start(
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
     inbox: &mut WriterInbox,
-) -> Result<(SegmentLog, Recovered), OpenError> {
+) -> Result<(SegmentLog, RecoveredJournal), JournalOpenError> {
     let last = ResumedSegment::of(&found);
     let (mut log, recovered) = prepare(found, settings, storage, clock);
     let work = GroupWork::<()> {
-        holes: recovered.report.holes(),
+        reported_cuts: recovered.report.reported_cuts(),
         next_sequence: recovered.next_sequence,
         ..GroupWork::default()
     };
     match log.commit(&work) {
         Ok(()) => {}
         Err(CommitFailure::Sync { source, .. }) => {
-            return Err(OpenError::io(&**storage, "sync of a new segment", source));
+            return Err(JournalOpenError::io(
+                &**storage,
+                "sync of a new segment",
+                source,
+            ));
         }
         Err(failure @ CommitFailure::Write { .. }) => {
             inbox.refused(&failure, Instant::now() + settings.retry_delay);
-            inbox.work.holes = work.holes;
+            inbox.work.reported_cuts = work.reported_cuts;
             last.resume(&mut log);
         }
     }
@@ -148,21 +152,22 @@ impl ResumedSegment {
 }
 
 /// After the death of a process alone, what was read may still be on its way to the disk.
-pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(), OpenError> {
+pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(), JournalOpenError> {
     if found.end.0 == 0 {
         return Ok(());
     }
     let synced = storage.sync_data(&super::file_names::segment_name(found.end.0));
-    synced.map_err(|error| OpenError::io(storage, "sync of the last segment", error))
+    synced.map_err(|error| JournalOpenError::io(storage, "sync of the last segment", error))
 }
 
 /// Removes what was being prepared when the program ended.
-pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), OpenError> {
+pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), JournalOpenError> {
     let names = storage.list();
-    let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
+    let names = names.map_err(|error| JournalOpenError::io(storage, "listing", error))?;
     for name in names.iter().filter(|name| is_left_over(name)) {
         let removed = storage.remove(name);
-        removed.map_err(|error| OpenError::io(storage, format!("removing {name}"), error))?;
+        removed
+            .map_err(|error| JournalOpenError::io(storage, format!("removing {name}"), error))?;
     }
     Ok(())
 }

@@ -7,12 +7,12 @@
 //! Files that are set aside are called `quarantine-NNNNNNNNNNNNNNNN.seg`, or `misnamed-…` where they hold
 //! another segment whole: those are taken back when that segment is not there.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::file_names::{MISNAMED, QUARANTINED, aside_of, free_name, segment_name, segment_of};
 use super::frame;
 use super::manifest::FoundManifest;
 use super::record::{Record, SegmentHead};
-use super::report::{Damage, DamageKind};
+use super::report::{DamageKind, DamagedRange};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -39,7 +39,7 @@ pub(crate) struct FolderSurvey {
     /// What the manifest says.
     pub(crate) manifest: Option<FoundManifest>,
     /// Files that are not what their names say.
-    pub(crate) damage: Vec<Damage>,
+    pub(crate) damage: Vec<DamagedRange>,
     /// Files that are to get another name.
     moves: Vec<FileMove>,
 }
@@ -89,13 +89,13 @@ pub(crate) fn is_of_the_file(error: &io::Error) -> bool {
 
 impl FolderSurvey {
     /// Looks at all files.
-    pub(crate) fn of(storage: &dyn Storage) -> Result<Self, OpenError> {
+    pub(crate) fn of(storage: &dyn Storage) -> Result<Self, JournalOpenError> {
         let names = storage.list();
-        let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
+        let names = names.map_err(|error| JournalOpenError::io(storage, "listing", error))?;
         let manifest = match FoundManifest::read(storage) {
             Ok(manifest) => manifest,
             Err(error) if is_of_the_file(&error) => None,
-            Err(error) => return Err(OpenError::io(storage, "reading its manifest", error)),
+            Err(error) => return Err(JournalOpenError::io(storage, "reading its manifest", error)),
         };
         let mut survey = Self {
             manifest,
@@ -171,7 +171,7 @@ impl FolderSurvey {
         storage: &dyn Storage,
         headless: BTreeMap<u64, SegmentFile>,
         taken: &BTreeSet<&str>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         let listed = self.manifest.map_or(0, |found| found.manifest.newest);
         let mut newest = self.segments.keys().next_back().copied().unwrap_or(0);
         newest = newest.max(listed);
@@ -198,7 +198,7 @@ impl FolderSurvey {
 
     /// Gives files that are not what their names say other names. A crash on the way leaves what the
     /// next survey finds again.
-    pub(crate) fn set_aside(&mut self, storage: &dyn Storage) -> Result<(), OpenError> {
+    pub(crate) fn set_aside(&mut self, storage: &dyn Storage) -> Result<(), JournalOpenError> {
         if self.moves.is_empty() {
             return Ok(());
         }
@@ -207,11 +207,12 @@ impl FolderSurvey {
                 return Ok(());
             }
             let renamed = storage.rename(from, to);
-            renamed.map_err(|error| OpenError::io(storage, format!("renaming {from}"), error))
+            renamed
+                .map_err(|error| JournalOpenError::io(storage, format!("renaming {from}"), error))
         };
         let sync = || {
             let synced = storage.sync_dir();
-            synced.map_err(|error| OpenError::io(storage, "sync of the folder", error))
+            synced.map_err(|error| JournalOpenError::io(storage, "sync of the folder", error))
         };
         for FileMove { from, to, .. } in &self.moves {
             // One that is aside already stays there until all others are out of its way.
@@ -254,8 +255,8 @@ impl FolderSurvey {
     }
 }
 
-fn damage(kind: DamageKind, segment: u64, to: u64) -> Damage {
-    Damage {
+fn damage(kind: DamageKind, segment: u64, to: u64) -> DamagedRange {
+    DamagedRange {
         kind,
         segment,
         from: 0,
@@ -269,7 +270,7 @@ fn holds_records(
     storage: &dyn Storage,
     segment: u64,
     file: &SegmentFile,
-) -> Result<bool, OpenError> {
+) -> Result<bool, JournalOpenError> {
     let mut bytes = Vec::new();
     read_bytes(storage, &file.name, file.length, &mut bytes)?;
     Ok(frame::find(&bytes, 0, segment).is_some())
@@ -285,8 +286,8 @@ pub(crate) fn read_bytes(
     name: &str,
     bytes: u64,
     buffer: &mut Vec<u8>,
-) -> Result<Option<(u64, u64)>, OpenError> {
-    let refused = |error| OpenError::io(storage, format!("reading {name}"), error);
+) -> Result<Option<(u64, u64)>, JournalOpenError> {
+    let refused = |error| JournalOpenError::io(storage, format!("reading {name}"), error);
     buffer.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
     match storage.read_at(name, buffer, 0) {
         Ok(()) => return Ok(None),
@@ -309,7 +310,7 @@ pub(crate) fn read_bytes(
     Ok(unread)
 }
 
-fn look(storage: &dyn Storage, name: &str) -> Result<FoundFile, OpenError> {
+fn look(storage: &dyn Storage, name: &str) -> Result<FoundFile, JournalOpenError> {
     let read = || -> io::Result<SegmentFile> {
         let length = storage.len(name)?;
         let mut bytes = vec![0; usize::try_from(length.min(HEAD_BYTES)).unwrap_or(0)];
@@ -323,7 +324,11 @@ fn look(storage: &dyn Storage, name: &str) -> Result<FoundFile, OpenError> {
     match read() {
         Ok(file) => Ok(FoundFile::File(file)),
         Err(error) if is_of_the_file(&error) => Ok(FoundFile::Unreadable),
-        Err(error) => Err(OpenError::io(storage, format!("reading {name}"), error)),
+        Err(error) => Err(JournalOpenError::io(
+            storage,
+            format!("reading {name}"),
+            error,
+        )),
     }
 }
 

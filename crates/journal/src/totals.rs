@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[error(
     "the journal is full: {bytes} of {bytes_max} bytes are in use, {bytes_new} more do not fit"
 )]
-pub struct Full {
+pub struct JournalFull {
     /// Bytes held.
     pub bytes: u64,
     /// Bytes that were to be added.
@@ -19,7 +19,7 @@ pub struct Full {
 
 /// What a journal holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct JournalUsage {
     /// Events not yet settled by all of their lanes, dead letters that are kept included.
     pub events: u64,
     /// Their bytes, on disk for the journal on disk and in memory for the one there; an event counts
@@ -33,13 +33,13 @@ pub struct Usage {
 
 /// Reads how much a journal holds.
 #[derive(Clone, Debug)]
-pub struct Gauge(pub(super) Arc<UsageTotals>);
+pub struct UsageGauge(pub(super) Arc<UsageTotals>);
 
-impl Gauge {
+impl UsageGauge {
     /// The present usage.
     #[must_use]
-    pub fn usage(&self) -> Usage {
-        Usage {
+    pub fn usage(&self) -> JournalUsage {
+        JournalUsage {
             events: self.0.events.load(Ordering::Relaxed),
             bytes: self.0.bytes.load(Ordering::Relaxed),
             bytes_max: self.0.bytes_max,
@@ -131,10 +131,10 @@ impl UsageTotals {
     }
 
     /// Makes room for what is new. One caller at a time.
-    pub(crate) fn reserve(&self, new: HeldSize) -> Result<(), Full> {
+    pub(crate) fn reserve(&self, new: HeldSize) -> Result<(), JournalFull> {
         let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes + new.bytes > self.bytes_max {
-            return Err(Full {
+            return Err(JournalFull {
                 bytes,
                 bytes_new: new.bytes,
                 bytes_max: self.bytes_max,

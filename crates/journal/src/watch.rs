@@ -260,13 +260,13 @@ impl Storage for WatchedStorage {
 #[cfg(test)]
 mod tests {
     use super::super::disk::tests::{SETTINGS, append, clock, lane, new};
-    use super::super::sim::Sim;
-    use super::super::{DiskJournal, Health, JournalSettings};
+    use super::super::sim::SimulatedDisk;
+    use super::super::{DiskJournal, JournalHealth, JournalSettings};
     use super::*;
 
     #[test]
     fn hanging_sync_makes_the_journal_unready_until_it_returns() {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let settings = JournalSettings {
             disk_overdue_after: Duration::ZERO,
             ..SETTINGS
@@ -277,11 +277,11 @@ mod tests {
         append(&disk, "a", &[hub]);
         let before = disk.sync_times();
         assert!(before.count > 0 && before.running_s == 0.0, "{before:?}");
-        assert_eq!(disk.health(), Health::Ok);
+        assert_eq!(disk.health(), JournalHealth::Ok);
         let hanging = sim.hang_syncs();
         let appended = disk.append(vec![new("b", &[hub])]).unwrap();
         hanging.wait_for_one();
-        let Health::Stalled(reason) = disk.health() else {
+        let JournalHealth::Stalled(reason) = disk.health() else {
             panic!("{:?}", disk.health());
         };
         assert!(
@@ -292,7 +292,7 @@ mod tests {
         drop(hanging);
         appended.durable.wait().unwrap();
         append(&disk, "c", &[hub]);
-        assert_eq!(disk.health(), Health::Ok);
+        assert_eq!(disk.health(), JournalHealth::Ok);
         assert!(disk.sync_times().count > before.count);
     }
 

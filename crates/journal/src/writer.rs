@@ -1,6 +1,6 @@
 //! The thread that owns the log: takes everything that waits, writes it as one group, answers.
 
-use super::Full;
+use super::JournalFull;
 use super::group::{GroupWork, held};
 use super::log::{CommitFailure, SegmentLog};
 use super::totals::HeldSize;
@@ -19,13 +19,13 @@ use tokio::sync::oneshot;
 pub enum AppendError {
     /// What is not settled, and what waits for the disk, would pass the limit.
     #[error(transparent)]
-    Full(Full),
+    Full(JournalFull),
     /// What waits for the disk would pass the limit.
     #[error(
         "the journal's disk does not keep up: {} of {} bytes wait for it, {} more do not fit",
         .0.bytes, .0.bytes_max, .0.bytes_new
     )]
-    Backlog(Full),
+    Backlog(JournalFull),
     /// The disk has no room, or does not take writes; it is tried again.
     #[error("the journal cannot be written: {0}")]
     NoRoom(Arc<str>),
@@ -64,7 +64,7 @@ pub enum NotDurable {
 
 /// How the journal does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Health {
+pub enum JournalHealth {
     /// It takes events.
     #[default]
     Ok,
@@ -122,7 +122,7 @@ pub(super) struct WriterInbox {
     /// When what nobody waits for is written.
     pub(super) lazy_at: Option<Instant>,
     pub(super) retry_at: Option<Instant>,
-    pub(super) health: Health,
+    pub(super) health: JournalHealth,
     pub(super) next_sequence: u64,
     pub(super) durable_sequence: u64,
     pub(super) closing: bool,
@@ -204,13 +204,13 @@ impl WriterInbox {
     /// Takes note of a write that failed.
     pub(super) fn refused(&mut self, failure: &CommitFailure, retry_at: Instant) {
         let reason = reason_of(failure);
-        if self.health == Health::Ok {
+        if self.health == JournalHealth::Ok {
             tracing::error!(
                 %reason,
                 "the journal cannot be written; events are refused until it can"
             );
         }
-        self.health = Health::Full(reason);
+        self.health = JournalHealth::Full(reason);
         self.retry_at = Some(retry_at);
     }
 }
@@ -251,7 +251,8 @@ impl GroupWriter {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
         loop {
-            let new_lanes = !inbox.work.notes.bindings.is_empty() && inbox.health == Health::Ok;
+            let new_lanes =
+                !inbox.work.updates.bindings.is_empty() && inbox.health == JournalHealth::Ok;
             let waiting = !inbox.work.batches.is_empty() || !inbox.flushes.is_empty();
             if waiting || new_lanes || inbox.closing {
                 break;
@@ -354,8 +355,8 @@ impl GroupWriter {
         let mut inbox = self.shared.lock();
         inbox.bytes -= round.held.bytes;
         inbox.durable_sequence = round.work.next_sequence;
-        if (had_events || round.work.roll) && inbox.health != Health::Ok {
-            inbox.health = Health::Ok;
+        if (had_events || round.work.roll) && inbox.health != JournalHealth::Ok {
+            inbox.health = JournalHealth::Ok;
             inbox.retry_at = None;
             tracing::info!("the journal can be written again");
         }
@@ -376,7 +377,7 @@ impl GroupWriter {
     /// Segments went: there may be room for a new one, if that was missing.
     fn try_now(&self) {
         let mut inbox = self.shared.lock();
-        if matches!(inbox.health, Health::Full(_)) {
+        if matches!(inbox.health, JournalHealth::Full(_)) {
             inbox.retry_at = Some(Instant::now());
         }
     }
@@ -400,10 +401,10 @@ impl GroupWriter {
             answer(flush, Err(error.clone()));
         }
         let mut inbox = self.shared.lock();
-        let mut notes = round.work.notes;
-        notes.append(std::mem::take(&mut inbox.work.notes));
-        inbox.work.notes = notes;
-        inbox.work.holes = round.work.holes;
+        let mut updates = round.work.updates;
+        updates.append(std::mem::take(&mut inbox.work.updates));
+        inbox.work.updates = updates;
+        inbox.work.reported_cuts = round.work.reported_cuts;
         inbox.lazy_at = inbox.retry_at;
     }
 
@@ -413,7 +414,7 @@ impl GroupWriter {
             "a sync of the journal failed; nothing is acknowledged until a restart"
         );
         let error = NotDurable::Poisoned(Arc::clone(&reason));
-        self.shared.lock().health = Health::Poisoned(reason);
+        self.shared.lock().health = JournalHealth::Poisoned(reason);
         for batch in round.work.batches {
             answer(batch.waiter, Err(error.clone()));
         }
@@ -431,11 +432,13 @@ impl Drop for GroupWriter {
             let mut inbox = self.shared.lock();
             inbox.ended = true;
             if std::thread::panicking() {
-                inbox.health = Health::Poisoned("the journal's writer panicked".into());
+                inbox.health = JournalHealth::Poisoned("the journal's writer panicked".into());
             }
             let error = match &inbox.health {
-                Health::Poisoned(reason) => NotDurable::Poisoned(Arc::clone(reason)),
-                Health::Ok | Health::Full(_) | Health::Stalled(_) => NotDurable::Closed,
+                JournalHealth::Poisoned(reason) => NotDurable::Poisoned(Arc::clone(reason)),
+                JournalHealth::Ok | JournalHealth::Full(_) | JournalHealth::Stalled(_) => {
+                    NotDurable::Closed
+                }
             };
             let batches = std::mem::take(&mut inbox.work.batches);
             self.log.totals.give_back(held(&batches));

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_journal::ledger::DeliverySettlement;
-use twinroute_journal::sim::Sim;
-use twinroute_journal::storage::{Folder, Storage};
+use twinroute_journal::sim::SimulatedDisk;
+use twinroute_journal::storage::{FolderStorage, Storage};
 use twinroute_journal::{
-    DiskJournal, Health, JournalSettings, LaneId, NewEvent, NotDurable, OpenError, Recovered,
-    Sealing, verify,
+    DiskJournal, EventSealing, JournalHealth, JournalOpenError, JournalSettings, LaneId, NewEvent,
+    NotDurable, RecoveredJournal, verify,
 };
 use twinroute_model::clock::{ManualClock, SystemClock, Timestamp};
 use twinroute_model::event::{Limits, Parts};
@@ -28,8 +28,8 @@ const SMALL: JournalSettings = JournalSettings {
     disk_overdue_after: Duration::from_secs(60),
 };
 
-fn open(folder: &Path) -> Result<(DiskJournal, Recovered), OpenError> {
-    let storage = Folder::create(folder).unwrap();
+fn open(folder: &Path) -> Result<(DiskJournal, RecoveredJournal), JournalOpenError> {
+    let storage = FolderStorage::create(folder).unwrap();
     DiskJournal::open(SMALL, Arc::new(storage), Arc::new(SystemClock))
 }
 
@@ -90,7 +90,7 @@ fn fill_and_recover(folder: &Path, make_room: impl FnOnce()) {
         assert!(kept.len() < 10_000, "the disk is never full");
     };
     assert!(matches!(refused, NotDurable::Abandoned(_)), "{refused}");
-    let Health::Full(reason) = disk.health() else {
+    let JournalHealth::Full(reason) = disk.health() else {
         panic!("{:?}", disk.health());
     };
     assert!(reason.contains("segment"), "{reason}");
@@ -99,7 +99,7 @@ fn fill_and_recover(folder: &Path, make_room: impl FnOnce()) {
     let appended = disk.append(vec![new(hub, 10_000)]).unwrap();
     kept.push(appended.entries[0].sequence);
     appended.durable.wait().unwrap();
-    assert_eq!(disk.health(), Health::Ok);
+    assert_eq!(disk.health(), JournalHealth::Ok);
     disk.close().unwrap();
     drop(disk);
     let (disk, recovered) = open(folder).unwrap();
@@ -148,7 +148,7 @@ const SHORT_FILES: &str = "trap '' XFSZ && ulimit -f 16";
 fn over_the_limit(folder: &Path) {
     let (disk, _) = open(&folder.join("journal")).unwrap();
     assert!(
-        matches!(disk.health(), Health::Full(_)),
+        matches!(disk.health(), JournalHealth::Full(_)),
         "{:?}",
         disk.health()
     );
@@ -177,8 +177,8 @@ fn what_cannot_be_written_to_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     std::fs::write(&path, "x").unwrap();
-    assert!(Folder::create(&path).is_err());
-    let error = verify(&path, &Sealing::Off).unwrap_err();
+    assert!(FolderStorage::create(&path).is_err());
+    let error = verify(&path, &EventSealing::Off).unwrap_err();
     let text = format!("journal {}: opening", path.display());
     assert_eq!(error.to_string(), text);
     // The lock is a folder: it can be neither opened nor written.
@@ -235,7 +235,7 @@ fn a_newer_version_is_refused_and_left_alone() {
 
 #[test]
 fn one_paused_lane_of_a_thousand_does_not_keep_the_disk() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let storage: Arc<dyn Storage> = Arc::new(sim);
     let settings = JournalSettings {

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::storage::{Folder, Storage};
-use twinroute_journal::{DiskJournal, JournalSettings, Sealing, dump, verify};
+use twinroute_journal::storage::{FolderStorage, Storage};
+use twinroute_journal::{DiskJournal, EventSealing, JournalSettings, dump, verify};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::twin::TwinKey;
@@ -23,7 +23,7 @@ fn golden() -> tempfile::TempDir {
 fn version_1_opens() {
     let folder = golden();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(2_000)));
-    let storage: Arc<dyn Storage> = Arc::new(Folder::create(folder.path()).unwrap());
+    let storage: Arc<dyn Storage> = Arc::new(FolderStorage::create(folder.path()).unwrap());
     let settings = JournalSettings {
         segment_bytes: 1 << 16,
         ..JournalSettings::default()
@@ -60,8 +60,12 @@ fn version_1_is_shown() {
     dump(folder.path(), &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     expect_test::expect_file!["data/version-1.txt"].assert_eq(&text);
-    assert!(verify(folder.path(), &Sealing::Off).unwrap().is_whole());
-    assert!(verify(&folder.path().join("nowhere"), &Sealing::Off).is_err());
+    assert!(
+        verify(folder.path(), &EventSealing::Off)
+            .unwrap()
+            .is_whole()
+    );
+    assert!(verify(&folder.path().join("nowhere"), &EventSealing::Off).is_err());
 }
 
 /// Two segments with the kinds of records that came later in version 1: events with their twins,
@@ -80,7 +84,7 @@ fn later_kinds_of_version_1_open() {
     expect_test::expect_file!["data/version-1-later.txt"].assert_eq(&text);
 
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(2_000)));
-    let storage: Arc<dyn Storage> = Arc::new(Folder::create(folder.path()).unwrap());
+    let storage: Arc<dyn Storage> = Arc::new(FolderStorage::create(folder.path()).unwrap());
     let (disk, recovered) = DiskJournal::open(JournalSettings::default(), storage, clock).unwrap();
     assert!(recovered.report.closed && recovered.report.is_whole());
     let [hub, topic] = &recovered.lanes[..] else {

@@ -3,7 +3,7 @@
 use crate::status::{SyncBucket, SyncStatus};
 use metrics::{counter, gauge};
 use twinroute_journal::ledger::DiscardReason;
-use twinroute_journal::{DiskJournal, Recovered};
+use twinroute_journal::{DiskJournal, RecoveredJournal};
 
 /// What a journal had lost when it was opened.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct JournalDamage {
 
 impl JournalDamage {
     /// That of a journal that was just opened.
-    pub(crate) fn of(recovered: &Recovered) -> Self {
+    pub(crate) fn of(recovered: &RecoveredJournal) -> Self {
         let lanes = recovered.lanes.iter();
         let named = lanes.filter(|lane| lane.name.is_some());
         let known: u64 = named

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use tempfile::TempDir;
-use twinroute_journal::sim::Sim;
+use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, Endpoint};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
@@ -51,7 +51,7 @@ impl Connect for Made {
 
 /// What outlives a process.
 struct Machine {
-    sim: Sim,
+    sim: SimulatedDisk,
     folder: TempDir,
     clock: ManualClock,
     key: u8,
@@ -60,7 +60,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self {
-            sim: Sim::default(),
+            sim: SimulatedDisk::default(),
             folder: tempfile::tempdir().unwrap(),
             clock: ManualClock::new(Timestamp::from_unix_millis(1_774_000_000_000)),
             key: 1,

@@ -4,7 +4,7 @@ use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::sink::{Outcome, Reason};
 use twinroute_journal::JournalSettings;
-use twinroute_journal::sim::{Leaves, Sim};
+use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::EndpointSettings;
 
@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
 struct Machine {
-    sim: Sim,
+    sim: SimulatedDisk,
     clock: ManualClock,
     settings: EndpointSettings,
 }
@@ -22,7 +22,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self {
-            sim: Sim::default(),
+            sim: SimulatedDisk::default(),
             clock: ManualClock::new(START),
             settings: EndpointSettings::default(),
         }
@@ -61,7 +61,7 @@ impl Machine {
         router.parts.disk().unwrap().flush().await.unwrap();
         let sim = self.sim.fork();
         sim.power_off();
-        sim.power_on(Leaves::All);
+        sim.power_on(PowerLossRemains::All);
         Self {
             sim,
             clock: self.clock.clone(),

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
-use twinroute_journal::storage::Folder;
-use twinroute_journal::{DiskJournal, Recovered, Sealing};
+use twinroute_journal::storage::FolderStorage;
+use twinroute_journal::{DiskJournal, EventSealing, RecoveredJournal};
 use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
@@ -209,9 +209,9 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
 fn open_journal(
     folder: &Path,
     settings: twinroute_journal::JournalSettings,
-    sealing: &Sealing,
-) -> anyhow::Result<(DiskJournal, Recovered)> {
-    let storage = Folder::create(folder)
+    sealing: &EventSealing,
+) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
+    let storage = FolderStorage::create(folder)
         .with_context(|| format!("[journal]: the folder {}", folder.display()))?;
     let (disk, recovered) =
         DiskJournal::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use twinroute_admin::client::{Answer, Client};
 use twinroute_admin::{Admin, Changes, Metrics};
 use twinroute_journal::DiskJournal;
-use twinroute_journal::storage::Folder;
+use twinroute_journal::storage::FolderStorage;
 use twinroute_listen::{Address, Limits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{self, Event, Parts};
@@ -91,7 +91,7 @@ pub(crate) fn builder(sink: &Told) -> Builder {
 
 /// The same with its journal in a folder.
 pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
-    let storage = Folder::create(&folder.join("journal")).unwrap();
+    let storage = FolderStorage::create(&folder.join("journal")).unwrap();
     let settings = twinroute_journal::JournalSettings {
         segment_bytes: 1 << 20,
         ..twinroute_journal::JournalSettings::default()

@@ -23,7 +23,7 @@ pub(crate) struct UnknownRecord {
 
 impl<'a> Record<'a> {
     /// Reads the record in a frame.
-    pub(crate) fn decode(frame: &frame::Frame<'a>) -> Result<Self, UnknownRecord> {
+    pub(crate) fn decode(frame: &frame::RecordFrame<'a>) -> Result<Self, UnknownRecord> {
         let unknown = UnknownRecord {
             version: frame.version,
             kind: frame.kind,
@@ -59,7 +59,7 @@ impl<'a> Record<'a> {
             kind::TIME => body.journal_time(),
             kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
             kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
-            kind::HOLE => body.hole(),
+            kind::REPORTED_CUT => body.reported_cut(),
             kind::CLOSED => body
                 .u64()
                 .map(|next_sequence| Self::Closed { next_sequence }),
@@ -80,7 +80,7 @@ impl<'a> Record<'a> {
     }
 
     /// The event in a frame that holds one.
-    pub(crate) fn event_in(frame: &frame::Frame<'a>) -> Option<AcceptedEvent<'a>> {
+    pub(crate) fn event_in(frame: &frame::RecordFrame<'a>) -> Option<AcceptedEvent<'a>> {
         Self::decode(frame).ok()?.event().copied()
     }
 }
@@ -365,8 +365,8 @@ impl<'a> RecordBody<'a> {
         })
     }
 
-    fn hole(&mut self) -> Option<Record<'a>> {
-        Some(Record::Hole(CutRange {
+    fn reported_cut(&mut self) -> Option<Record<'a>> {
+        Some(Record::ReportedCut(CutRange {
             segment: self.u64()?,
             from: self.u64()?,
             to: self.u64()?,

@@ -96,7 +96,7 @@ impl Record<'_> {
             Self::Lost { deliveries } => put_u64(out, *deliveries),
             Self::Time(time) => put_numbers(out, [time.now, time.boot, time.since_boot]),
             Self::AcceptedIn { time } => put_u64(out, *time),
-            Self::Hole(hole) => put_numbers(out, [hole.segment, hole.from, hole.to]),
+            Self::ReportedCut(cut) => put_numbers(out, [cut.segment, cut.from, cut.to]),
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
         }
         frame::end(out, start);
@@ -145,7 +145,7 @@ impl Record<'_> {
             Self::Lost { .. } => kind::LOST,
             Self::Time(_) => kind::TIME,
             Self::AcceptedIn { .. } => kind::ACCEPTED_IN,
-            Self::Hole(_) => kind::HOLE,
+            Self::ReportedCut(_) => kind::REPORTED_CUT,
             Self::Closed { .. } => kind::CLOSED,
         }
     }

@@ -91,7 +91,7 @@ pub(crate) enum Record<'a> {
     /// Deliveries that damage took and whose endpoints are unknown, all of them as of here.
     Lost { deliveries: u64 },
     /// A cut that was told when the journal was opened; it is not told again.
-    Hole(CutRange),
+    ReportedCut(CutRange),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },
 }
@@ -238,7 +238,8 @@ mod kind {
     pub(crate) const SETTLE: u8 = 8;
     pub(crate) const ATTEMPT: u8 = 9;
     pub(crate) const CLOSED: u8 = 10;
-    pub(crate) const HOLE: u8 = 11;
+    /// Called `hole` in the documented format and by `dump`.
+    pub(crate) const REPORTED_CUT: u8 = 11;
     pub(crate) const COUNTS: u8 = 12;
     pub(crate) const EVENT: u8 = 13;
     pub(crate) const COPY: u8 = 14;

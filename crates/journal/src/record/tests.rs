@@ -67,7 +67,7 @@ fn of_the_log() -> Vec<Record<'static>> {
             oldest_segment: 5,
             next_sequence: 100,
         },
-        Record::Hole(CutRange {
+        Record::ReportedCut(CutRange {
             segment: 6,
             from: 4_000,
             to: 4_096,
@@ -183,7 +183,7 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
         record.encode(&mut bytes);
         let body = &bytes[frame::HEADER_BYTES..];
         for cut in 0..body.len() {
-            let frame = frame::Frame {
+            let frame = frame::RecordFrame {
                 version: frame::VERSION,
                 kind: bytes[5],
                 body: &body[..cut],
@@ -200,7 +200,7 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
 proptest! {
     #[test]
     fn random_bodies_never_panic(kind in 0_u8..26, version in 0_u8..3, body: Vec<u8>) {
-        let frame = frame::Frame { version, kind, body: &body };
+        let frame = frame::RecordFrame { version, kind, body: &body };
         if let Err(unknown) = Record::decode(&frame) {
             prop_assert_eq!(unknown, UnknownRecord { version, kind });
         }

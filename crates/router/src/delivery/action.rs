@@ -6,7 +6,7 @@ use crate::sink::{EndpointFault, Outcome};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::{DiskJournal, Unreadable};
+use twinroute_journal::{DiskJournal, UnreadableEvent};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What the loop is to do next.
@@ -51,6 +51,6 @@ pub(super) struct DeadLetterUpload {
 /// How that went.
 pub(super) enum UploadOutcome {
     Done,
-    Unreadable(Unreadable),
+    Unreadable(UnreadableEvent),
     Failed(EndpointFault),
 }

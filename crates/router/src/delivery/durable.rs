@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use twinroute_journal::ledger::{DeliverySettlement, Ledger};
 use twinroute_journal::{
-    DiskJournal, LaneId, LaneState, PendingDelivery, RecoveredLane, Unreadable,
+    DiskJournal, LaneId, LaneState, PendingDelivery, RecoveredLane, UnreadableEvent,
 };
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
@@ -25,12 +25,12 @@ pub(crate) struct LaneJournal {
 }
 
 /// Reads one event back without blocking.
-pub(super) async fn read_one(disk: DiskJournal, sequence: u64) -> Result<Event, Unreadable> {
+pub(super) async fn read_one(disk: DiskJournal, sequence: u64) -> Result<Event, UnreadableEvent> {
     let read = spawn_blocking(move || disk.read(&[sequence]).pop());
     read.await
         .ok()
         .flatten()
-        .unwrap_or(Err(Unreadable::Damaged))
+        .unwrap_or(Err(UnreadableEvent::Damaged))
 }
 
 /// What a lane begins with.

@@ -48,7 +48,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use twinroute_journal::ledger::{DiscardReason, Ledger};
-use twinroute_journal::{DiskJournal, Entry, LaneId, Unreadable};
+use twinroute_journal::{DiskJournal, JournalEntry, LaneId, UnreadableEvent};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -183,7 +183,7 @@ impl Lane {
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
-    pub(crate) fn push(&self, deliveries: &[Entry], arrival: &LaneArrival) {
+    pub(crate) fn push(&self, deliveries: &[JournalEntry], arrival: &LaneArrival) {
         let mut wake = false;
         {
             let mut state = self.lock();
@@ -343,14 +343,14 @@ impl Lane {
         &self,
         sequence: u64,
         dead: &KeptDeadLetter,
-    ) -> Result<Arc<Event>, Unreadable> {
+    ) -> Result<Arc<Event>, UnreadableEvent> {
         match (&dead.event, self.disk.clone()) {
             (Some(held), _) => Ok(Arc::clone(held.event())),
             (None, Some(disk)) => {
                 let read = read_one(disk, sequence).await;
                 read.map(Arc::new)
             }
-            (None, None) => Err(Unreadable::Settled),
+            (None, None) => Err(UnreadableEvent::Settled),
         }
     }
 

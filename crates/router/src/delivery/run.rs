@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
-use twinroute_journal::{HeldEvent, Unreadable};
+use twinroute_journal::{HeldEvent, UnreadableEvent};
 
 /// Starts the loop. It ends when the lane was retired and is empty, and tells `ended`.
 pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
@@ -160,7 +160,7 @@ async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
         (None, None) => {
             return CompletedAction::DeadLetterUpload(
                 upload,
-                UploadOutcome::Unreadable(Unreadable::Settled),
+                UploadOutcome::Unreadable(UnreadableEvent::Settled),
             );
         }
     };

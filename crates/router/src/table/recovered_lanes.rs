@@ -5,7 +5,7 @@ use crate::delivery::durable::LaneOrigin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::{DiskJournal, Recovered, RecoveredLane};
+use twinroute_journal::{DiskJournal, RecoveredJournal, RecoveredLane};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 
@@ -16,7 +16,7 @@ pub(crate) struct RecoveredLanes {
 }
 
 impl RecoveredLanes {
-    pub(crate) fn new(disk: DiskJournal, recovered: Recovered) -> Self {
+    pub(crate) fn new(disk: DiskJournal, recovered: RecoveredJournal) -> Self {
         let named = recovered.lanes.into_iter().filter_map(|lane| {
             if lane.name.is_none() && !lane.pending.is_empty() {
                 tracing::error!(

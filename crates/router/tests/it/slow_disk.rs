@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use twinroute_journal::sim::Sim;
+use twinroute_journal::sim::SimulatedDisk;
 use twinroute_journal::storage::Storage;
 use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
@@ -14,7 +14,7 @@ use twinroute_router::{Builder, Router};
 
 #[derive(Clone, Default)]
 pub(crate) struct SlowDisk {
-    pub(crate) sim: Sim,
+    pub(crate) sim: SimulatedDisk,
     held: Arc<(Mutex<bool>, Condvar)>,
     /// Groups that are on disk, with what the manifest says behind each.
     groups: Arc<AtomicUsize>,
