@@ -5,7 +5,7 @@ use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
-use crate::sink::{FaultKind, Outcome, Reason};
+use crate::sink::{FailureReason, FaultKind, Outcome};
 use twinroute_journal::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -335,7 +335,7 @@ async fn attempts_and_parked_times_survive_a_restart() {
     let (sim, sink) = (SimulatedDisk::default(), Script::default());
     let busy = |seconds| Outcome::Retry {
         after: Some(Duration::from_secs(seconds)),
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     sink.answer([busy(250)]);
     let before = router(&sim, &sink);

@@ -2,7 +2,7 @@
 
 use super::tests::{Script, endpoint_status, event};
 use super::*;
-use crate::sink::{Outcome, Reason};
+use crate::sink::{FailureReason, Outcome};
 use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::{ManualClock, Timestamp};
@@ -74,7 +74,7 @@ fn failing() -> Script {
     let sink = Script::default();
     let retry = || Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     sink.answer([retry(), retry(), retry()]);
     sink

@@ -17,7 +17,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{self, Event, Parts};
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
-    BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+    BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink,
 };
 use twinroute_router::{Builder, Router};
 
@@ -46,7 +46,7 @@ impl Told {
 }
 
 pub(crate) fn rejects() -> Outcome {
-    Outcome::Reject(Reason::new("too-large", "as the test says"))
+    Outcome::Reject(FailureReason::new("too-large", "as the test says"))
 }
 
 /// For so long, as it says itself.
@@ -54,7 +54,7 @@ pub(crate) fn away(after: Option<Duration>) -> Outcome {
     Outcome::Unavailable(EndpointFault {
         kind: FaultKind::Unreachable,
         after,
-        reason: Reason::new("away", "as the test says"),
+        reason: FailureReason::new("away", "as the test says"),
     })
 }
 

@@ -29,7 +29,7 @@ use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Metadata by lower-case name, as it stands in headers.
-pub type Metadata = BTreeMap<String, String>;
+pub type BlobMetadata = BTreeMap<String, String>;
 
 /// The media type of a dead letter's blob.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -49,7 +49,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// A dead letter with all that is written of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Letter<'a> {
+pub struct DeadLetterDocument<'a> {
     /// The instance whose route the event matched.
     pub instance: &'a InstanceName,
     /// The endpoint that did not get it.
@@ -62,7 +62,7 @@ pub struct Letter<'a> {
     pub dead: &'a DeadLetter,
 }
 
-impl Letter<'_> {
+impl DeadLetterDocument<'_> {
     /// The blob's content.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
@@ -73,7 +73,7 @@ impl Letter<'_> {
 
     /// The blob's metadata.
     #[must_use]
-    pub fn metadata(&self) -> Metadata {
+    pub fn metadata(&self) -> BlobMetadata {
         let dead = self.dead;
         let tried = Some(&*dead.outcome).filter(|outcome| !outcome.is_empty());
         let entries = [
@@ -169,7 +169,7 @@ mod tests {
         let event = Parts::new("1", "source", "type")
             .build(&Limits::default())
             .unwrap();
-        let letter = Letter {
+        let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso").unwrap(),
             endpoint: &EndpointName::new("hub").unwrap(),
             event: &event,
@@ -243,7 +243,7 @@ mod tests {
     fn the_content_is_the_event_as_it_came() {
         let bytes = br#"{ "specversion":"1.0", "id":"1","source":"s","type":"t","data":1.10}"#;
         let event = json::parse(bytes.as_slice().into(), &Limits::default()).unwrap();
-        let letter = Letter {
+        let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso").unwrap(),
             endpoint: &EndpointName::new("hub").unwrap(),
             event: &event,

@@ -7,7 +7,7 @@ use super::action::{
 use super::durable::read_one;
 use super::in_flight::InFlightBatch;
 use super::queued_delivery::QueuedDelivery;
-use crate::sink::{EndpointFault, FaultKind, Letter, Reason};
+use crate::sink::{DeadLetterDocument, EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
@@ -134,7 +134,7 @@ fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unreachable,
         after: None,
-        reason: Reason::new(code, detail),
+        reason: FailureReason::new(code, detail),
     }
 }
 
@@ -164,7 +164,7 @@ async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
             );
         }
     };
-    let letter = Letter {
+    let letter = DeadLetterDocument {
         instance: &upload.instance,
         endpoint: &upload.endpoint,
         event: &event,
