@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
-use twinroute_journal::{Disk, Journal};
+use twinroute_journal::{DiskJournal, Journal};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 
@@ -55,7 +55,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 impl RouterParts {
     /// The journal on disk, where it is.
-    fn disk(&self) -> Option<&Disk> {
+    fn disk(&self) -> Option<&DiskJournal> {
         self.acceptor.appender.room.disk.as_ref()
     }
 

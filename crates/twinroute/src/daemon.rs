@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
-use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, Recovered, Sealing};
+use twinroute_journal::storage::FolderStorage;
+use twinroute_journal::{DiskJournal, EventSealing, RecoveredJournal};
 use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
@@ -208,13 +208,13 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
 /// Opens the journal and says what was found in it.
 fn open_journal(
     folder: &Path,
-    settings: twinroute_journal::Settings,
-    sealing: &Sealing,
-) -> anyhow::Result<(Disk, Recovered)> {
-    let storage = Folder::create(folder)
+    settings: twinroute_journal::JournalSettings,
+    sealing: &EventSealing,
+) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
+    let storage = FolderStorage::create(folder)
         .with_context(|| format!("[journal]: the folder {}", folder.display()))?;
     let (disk, recovered) =
-        Disk::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
+        DiskJournal::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
     let pending: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
     for cut in recovered.report.cuts() {
         tracing::warn!(

@@ -10,7 +10,7 @@ use std::path::Path;
 use twinroute_credential::key_file as keys;
 use twinroute_files::folder::folder_of;
 use twinroute_files::private_file::{make_private_folder, open_private_file};
-use twinroute_journal::{KEYS, Sealing};
+use twinroute_journal::{EventSealing, KEYS};
 use twinroute_model::seal::SealKey;
 use twinroute_model::secret::Secret;
 
@@ -78,11 +78,11 @@ pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
 /// Whether events of the journal in `folder` are sealed, and the key for that. Blocks on the disk.
 ///
 /// Where sealed keys stand already, no key is made: it could open nothing.
-pub(crate) fn sealing(loaded: &Loaded, folder: &Path) -> anyhow::Result<Sealing> {
+pub(crate) fn sealing(loaded: &Loaded, folder: &Path) -> anyhow::Result<EventSealing> {
     let seal = loaded.config.journal.seal;
     let sealed = folder.join(KEYS).exists();
     if !seal && !sealed {
-        return Ok(Sealing::Off);
+        return Ok(EventSealing::Off);
     }
     let variable = &loaded.config.management.key_variable;
     let file = key_file(loaded);
@@ -96,9 +96,9 @@ pub(crate) fn sealing(loaded: &Loaded, folder: &Path) -> anyhow::Result<Sealing>
     }
     let key = Box::new(key(loaded).context("[journal]: the key that events are sealed with")?);
     Ok(if seal {
-        Sealing::Seal(key)
+        EventSealing::Seal(key)
     } else {
-        Sealing::Open(key)
+        EventSealing::Open(key)
     })
 }
 

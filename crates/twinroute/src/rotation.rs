@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use twinroute_arm::source::SavedFile;
 use twinroute_audit::AuditedChange;
 use twinroute_credential::key_file::Rotation;
-use twinroute_journal::storage::Folder;
+use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{KEYS, reseal};
 use twinroute_management::Management;
 use twinroute_model::seal::SealKey;
@@ -126,7 +126,7 @@ fn journal(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool
     let Some(folder) = folder.filter(|folder| folder.join(KEYS).exists()) else {
         return Ok(false);
     };
-    let storage = Folder::existing(&folder).with_context(|| folder.display().to_string())?;
+    let storage = FolderStorage::existing(&folder).with_context(|| folder.display().to_string())?;
     reseal(&storage, old, new).context("[journal]")
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use twinroute_audit::ChangeAuthor;
-    use twinroute_journal::{Disk, NewEvent, Recovered};
+    use twinroute_journal::{DiskJournal, NewEvent, RecoveredJournal};
     use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
@@ -269,16 +269,16 @@ mod tests {
         }
     }
 
-    fn journal(loaded: &Loaded) -> anyhow::Result<(Disk, Recovered)> {
+    fn journal(loaded: &Loaded) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
         let folder = loaded.journal_folder().unwrap();
         let sealing = keys::sealing(loaded, &folder)?;
-        let storage = Arc::new(Folder::create(&folder)?);
+        let storage = Arc::new(FolderStorage::create(&folder)?);
         let settings = loaded.config.journal.settings();
-        let opened = Disk::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
+        let opened = DiskJournal::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
         Ok(opened?)
     }
 
-    fn append(disk: &Disk) -> u64 {
+    fn append(disk: &DiskJournal) -> u64 {
         let endpoint = EndpointName::new("hub").unwrap();
         let lane = disk.bind(&InstanceName::new("plant").unwrap(), &endpoint);
         let parts = Parts::new("1", "s", "t").json("\"marked\"");

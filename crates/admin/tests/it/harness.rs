@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::{Admin, Changes, Metrics};
-use twinroute_journal::Disk;
-use twinroute_journal::storage::Folder;
+use twinroute_journal::DiskJournal;
+use twinroute_journal::storage::FolderStorage;
 use twinroute_listen::{Address, HttpLimits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{self, Event, Parts};
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
-    BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+    BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink,
 };
 use twinroute_router::{Builder, Router};
 
@@ -46,7 +46,7 @@ impl Told {
 }
 
 pub(crate) fn rejects() -> Outcome {
-    Outcome::Reject(Reason::new("too-large", "as the test says"))
+    Outcome::Reject(FailureReason::new("too-large", "as the test says"))
 }
 
 /// For so long, as it says itself.
@@ -54,7 +54,7 @@ pub(crate) fn away(after: Option<Duration>) -> Outcome {
     Outcome::Unavailable(EndpointFault {
         kind: FaultKind::Unreachable,
         after,
-        reason: Reason::new("away", "as the test says"),
+        reason: FailureReason::new("away", "as the test says"),
     })
 }
 
@@ -91,12 +91,13 @@ pub(crate) fn builder(sink: &Told) -> Builder {
 
 /// The same with its journal in a folder.
 pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
-    let storage = Folder::create(&folder.join("journal")).unwrap();
-    let settings = twinroute_journal::Settings {
+    let storage = FolderStorage::create(&folder.join("journal")).unwrap();
+    let settings = twinroute_journal::JournalSettings {
         segment_bytes: 1 << 20,
-        ..twinroute_journal::Settings::default()
+        ..twinroute_journal::JournalSettings::default()
     };
-    let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) =
+        DiskJournal::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
     builder(sink)
         .journal_on_disk(disk, recovered)
         .replay_notes(folder.join("replays"))

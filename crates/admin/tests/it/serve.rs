@@ -12,8 +12,8 @@ use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
 use twinroute_router::expiry::Expiry;
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, DeadLetterStore, Delivery, EndpointFault, Letter, Outcome, Sink,
-    Slot,
+    BatchLimits, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery, EndpointFault,
+    Outcome, Sink, Slot,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -288,7 +288,10 @@ async fn what_answers_something_else_is_said() {
 struct Ends(Timestamp);
 
 impl DeadLetterStore for Ends {
-    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+    fn put<'a>(
+        &'a self,
+        _letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
         ready(Ok(())).boxed()
     }
 

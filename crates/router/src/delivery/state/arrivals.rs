@@ -7,9 +7,9 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::ledger::Fate;
-use twinroute_journal::{Entry, PendingDelivery};
-use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_journal::{JournalEntry, PendingDelivery};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
@@ -66,7 +66,11 @@ impl LaneCore {
 
     /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
     /// to hear of it.
-    pub(in crate::delivery) fn offer(&mut self, entry: &Entry, arrival: &LaneArrival) -> bool {
+    pub(in crate::delivery) fn offer(
+        &mut self,
+        entry: &JournalEntry,
+        arrival: &LaneArrival,
+    ) -> bool {
         match arrival {
             LaneArrival::Matched { .. } => {
                 self.ledger.matched += 1;
@@ -127,7 +131,7 @@ impl LaneCore {
         if let Some(of) = of
             && self.dead.remove(of).is_some()
         {
-            self.ledger.settle(Fate::Replayed);
+            self.ledger.settle(DeliverySettlement::Replayed);
         }
     }
 }
