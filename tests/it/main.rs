@@ -5,6 +5,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod architecture;
 mod delivery;
 mod logins;
 mod management_client;

@@ -35,7 +35,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ),
     (
         "management",
-        &["listen", "audit", "router", "filter", "model"],
+        &["listen", "audit", "router", "filter", "files", "model"],
     ),
     (
         "admin",

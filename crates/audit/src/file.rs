@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 /// Owner alone: entries name people and show definitions.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
-/// The same of the folder.
-pub(crate) const FOLDER_MODE: u32 = 0o700;
-
 /// Number and hash of the last entry that was synced.
 pub(crate) const HEAD: &str = "head";
 

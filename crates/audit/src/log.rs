@@ -1,13 +1,15 @@
 //! Writing the log: one owner, which adds at the end and never changes what is there.
 
 use super::entry::{AuditEntry, AuditedChange, ChangeAuthor};
-use super::file::{self, ChainPlace, FILE_MODE, FILE_REMOVED, FOLDER_MODE, HEAD, LOCK};
+use super::file::{self, ChainPlace, FILE_MODE, FILE_REMOVED, HEAD, LOCK};
 use super::settings::AuditSettings;
 use serde_json::json;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use twinroute_files::folder::sync_folder;
+use twinroute_files::private_file::{make_private_folder, open_private_file};
 use twinroute_model::clock::Timestamp;
 
 /// Why a change cannot be noted.
@@ -87,10 +89,8 @@ impl AuditWriter {
                 source,
             }
         };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(FOLDER_MODE);
-        builder.create(folder).map_err(failed("make it"))?;
-        let lock = own(&folder.join(LOCK)).map_err(failed("make its lock"))?;
+        make_private_folder(folder).map_err(failed("make it"))?;
+        let lock = open_private_file(&folder.join(LOCK)).map_err(failed("make its lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::Locked {
                 path: folder.to_owned(),
@@ -106,9 +106,10 @@ impl AuditWriter {
             amiss.missing = Some((place.n + 1, head.n));
             place = head;
         }
-        let head = own(&folder.join(HEAD)).map_err(failed("make its head"))?;
+        let head = open_private_file(&folder.join(HEAD)).map_err(failed("make its head"))?;
         let number = files.last().copied().unwrap_or(1);
-        let file = own(&file::path(folder, number)).map_err(failed("open its last file"))?;
+        let file =
+            open_private_file(&file::path(folder, number)).map_err(failed("open its last file"))?;
         if files.is_empty() {
             files.push(number);
         }
@@ -284,23 +285,6 @@ impl AuditWriter {
             source,
         }
     }
-}
-
-/// Opens a file of ours to write; makes it where there is none.
-fn own(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE);
-    options.open(path)
-}
-
-/// A file that is not in its folder yet would be gone after a loss of power.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// The place behind the last entry; cuts off what a crash tore.

@@ -14,14 +14,11 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{KeyPair as _, RSA_PSS_SHA256, RsaKeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_files::file_permissions::file_exposure;
+use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
-use twinroute_model::secret::Secret;
 
 /// A key with a chain of certificates has some 10 KB.
 const FILE_BYTES_MAX: u64 = 256 << 10;
@@ -67,7 +64,8 @@ struct Pair {
 impl Pair {
     /// Nothing that the file holds is told.
     fn read(path: &Path) -> Result<Self, String> {
-        let text = read(path)?;
+        let text = read_secret("certificate file", path, FILE_BYTES_MAX);
+        let text = text.map_err(|error| error.reason())?;
         let pem = text.expose().as_bytes();
         let key = PrivateKeyDer::from_pem_slice(pem)
             .map_err(|_| "holds no key in PEM (PKCS #8 or PKCS #1, not encrypted)")?;
@@ -116,25 +114,6 @@ impl Pair {
             .map_err(|_| no_random)?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
-}
-
-fn read(path: &Path) -> Result<Secret, String> {
-    let failed = |error: std::io::Error| error.to_string();
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if let Some(exposure) = file_exposure(path, &metadata) {
-        return Err(exposure.to_string());
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(format!("is larger than {FILE_BYTES_MAX} bytes"));
-    }
-    // Of a text that outgrows its place a copy stays behind, which nobody zeroes.
-    let bytes = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut text = String::with_capacity(bytes);
-    let read = file.take(metadata.len()).read_to_string(&mut text);
-    let text = Secret::new(text);
-    read.map_err(failed)?;
-    Ok(text)
 }
 
 #[cfg(test)]

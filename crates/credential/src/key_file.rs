@@ -1,34 +1,32 @@
 //! The key that stored secrets are sealed with: from the environment, from a file, or made once.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use twinroute_files::file_permissions::{FileExposure, file_exposure};
+use twinroute_files::file_error::FileError;
+use twinroute_files::replace::{OWNER_ONLY, move_into_place, replace_file, sibling};
+use twinroute_files::text_file::{TextFileError, read_secret};
 use twinroute_model::seal::{SealError, SealKey};
 use twinroute_model::secret::Secret;
+
+/// A key has 44, with what may stand around it.
+const FILE_BYTES_MAX: u64 = 4 << 10;
+
+/// Behind the name of a file, that of the key that is to take its place.
+const NEXT: &str = ".next";
+
+/// The same of the key before it.
+const OLD: &str = ".old";
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or made.
-    #[error("key file {}: cannot {step}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// At which step.
-        step: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others may read it.
-    #[error("key file {}: {exposure}", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Who, and what to do about it.
-        exposure: FileExposure,
-    },
+    /// The file cannot be read, or others may read it.
+    #[error(transparent)]
+    Read(#[from] TextFileError),
+    /// The file cannot be made or replaced.
+    #[error("key file")]
+    Write(#[from] FileError),
     /// Another key is about to take its place.
     #[error(
         "key file {}: a change of the key was interrupted; finish it with `twinroute management \
@@ -72,7 +70,7 @@ pub fn from_variable(name: &str, value: &Secret) -> Result<SealKey, KeyError> {
 /// # Errors
 /// [`KeyError`]; a file that others may read is refused, and one that a [`Rotation`] left between two keys.
 pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
-    if beside(path, "next").exists() {
+    if sibling(path, NEXT).exists() {
         let path = path.to_owned();
         return Err(KeyError::Rotating { path });
     }
@@ -107,7 +105,7 @@ impl Rotation {
         };
         Ok(Self {
             old: load(path, missing)?,
-            new: load(&beside(path, "next"), make)?,
+            new: load(&sibling(path, NEXT), make)?,
             path: path.to_owned(),
         })
     }
@@ -118,40 +116,19 @@ impl Rotation {
     /// Blocks on the file system.
     ///
     /// # Errors
-    /// [`KeyError::Io`].
+    /// [`KeyError::Write`].
     pub fn finish(&self) -> Result<PathBuf, KeyError> {
-        let at = |step| {
-            let path = self.path.clone();
-            move |source| KeyError::Io { path, step, source }
-        };
-        let old = beside(&self.path, "old");
+        let at = |step| FileError::at(&self.path, step);
+        let old = sibling(&self.path, OLD);
         match fs::remove_file(&old) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(at("remove the key before it")(error)),
+            Err(error) => return Err(at("remove the key before it")(error).into()),
         }
         fs::hard_link(&self.path, &old).map_err(at("keep it"))?;
-        fs::rename(beside(&self.path, "next"), &self.path).map_err(at("replace it"))?;
-        fs::File::open(folder_of(&self.path))
-            .and_then(|folder| folder.sync_all())
-            .map_err(at("sync its folder"))?;
+        move_into_place(&sibling(&self.path, NEXT), &self.path)?;
         Ok(old)
     }
-}
-
-/// A file that stands beside a key file.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
 }
 
 /// Reads a key; where there is no file, once `absent` has made one.
@@ -159,66 +136,33 @@ fn load(
     path: &Path,
     absent: impl FnOnce(&Path) -> Result<(), KeyError>,
 ) -> Result<SealKey, KeyError> {
-    let at = |step| {
-        move |source| KeyError::Io {
-            path: path.to_owned(),
-            step,
-            source,
+    let read = || read_secret("key file", path, FILE_BYTES_MAX);
+    let text = match read() {
+        Err(error) if error.is_not_found() => {
+            absent(path)?;
+            read()?
         }
+        read => read?,
     };
-    match fs::metadata(path) {
-        Ok(metadata) => {
-            if let Some(exposure) = file_exposure(path, &metadata) {
-                let path = path.to_owned();
-                return Err(KeyError::Open { path, exposure });
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => absent(path)?,
-        Err(error) => return Err(at("look at it")(error)),
-    }
-    let text = Secret::new(fs::read_to_string(path).map_err(at("read it"))?);
-    SealKey::parse(&text).map_err(|reason| KeyError::Malformed {
-        place: format!("key file {}", path.display()),
-        reason,
-    })
+    SealKey::parse(&text).map_err(|reason| malformed(path, reason))
 }
 
-/// Writes a new key beside `path` and renames it there, so that no half of one is ever found.
+/// Makes a new key, which is on disk when this returns.
 fn make(path: &Path) -> Result<(), KeyError> {
-    let at = |step| {
-        move |source| KeyError::Io {
-            path: path.to_owned(),
-            step,
-            source,
-        }
-    };
-    let text = SealKey::generate().map_err(|reason| KeyError::Malformed {
-        place: format!("key file {}", path.display()),
-        reason,
-    })?;
-    let folder = folder_of(path);
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(at("make its folder"))?;
-    let draft = beside(path, "new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&draft).map_err(at("make it"))?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))
-        .map_err(at("set its mode"))?;
-    file.write_all(text.expose().as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all())
-        .map_err(at("write it"))?;
-    fs::rename(&draft, path).map_err(at("put it in its place"))?;
-    fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(at("sync its folder"))
+    let text = SealKey::generate().map_err(|reason| malformed(path, reason))?;
+    replace_file(path, OWNER_ONLY, &[text.expose().as_bytes(), b"\n"])?;
+    Ok(())
+}
+
+fn malformed(path: &Path, reason: SealError) -> KeyError {
+    let place = format!("key file {}", path.display());
+    KeyError::Malformed { place, reason }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_key_is_made_once_and_read_again() {

@@ -1,7 +1,14 @@
-//! Files that others write: whether they changed, however they are replaced, and whether those that hold a
-//! secret are for this process alone.
+//! Files beside the journal's: how one is replaced as a whole, how a text that may be secret is read, who else
+//! may use a file, one that is sealed, and when files that others write changed.
 //!
-//! It reads nothing of what is in them.
+//! What stands in them is their owners' subject.
 
+pub mod file_error;
 pub mod file_permissions;
+pub mod file_stamp;
+pub mod folder;
+pub mod private_file;
+pub mod replace;
+pub mod sealed_file;
+pub mod text_file;
 pub mod watch;

@@ -10,6 +10,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use plan::WatchPlan;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -21,23 +22,20 @@ const QUIET: Duration = Duration::from_millis(100);
 /// But no burst puts a reload off for longer than this.
 const BURST_MAX: Duration = Duration::from_secs(2);
 
-/// Where the watcher misses changes (network file systems, folders that may not be read), files are checked this often.
-const POLL: Duration = Duration::from_secs(60);
-
 /// How often a watch is set again whose way changed meanwhile; the next change sets it anyway.
 const TRIES_MAX: usize = 3;
 
 /// No watch could be set.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot watch {}", path.display())]
-pub struct WatchError {
+struct FileWatchError {
     path: PathBuf,
     source: notify::Error,
 }
 
 /// Watches folders and files. Stops when dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FileWatch {
     shared: Arc<Shared>,
     poll: Duration,
 }
@@ -49,33 +47,29 @@ struct Shared {
     files: Vec<PathBuf>,
     /// The watch of the way as it was last; nothing where the system refuses one.
     watcher: Mutex<Option<RecommendedWatcher>>,
+    /// Whether the system refused the last one, which is logged once.
+    refused: AtomicBool,
 }
 
-impl Watch {
+impl FileWatch {
     /// Watches everything under the `trees`, and the `files`. None of them need be there yet. Blocks on the file
     /// system.
     ///
-    /// # Errors
-    /// When the system refuses the watch.
-    pub fn new(trees: &[&Path], files: &[&Path]) -> Result<Self, WatchError> {
+    /// Where changes are missed (network file systems, folders that may not be read), files are checked every
+    /// `poll`. If the system refuses the watch, that is logged, and it is tried again with each check.
+    #[must_use]
+    pub fn new(trees: &[&Path], files: &[&Path], poll: Duration) -> Self {
         let absolute = |path: &&Path| absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let shared = Shared {
             changed: Arc::default(),
             trees: trees.iter().map(absolute).collect(),
             files: files.iter().map(absolute).collect(),
             watcher: Mutex::new(None),
+            refused: AtomicBool::new(false),
         };
-        shared.set()?;
-        Ok(Self {
-            shared: Arc::new(shared),
-            poll: POLL,
-        })
-    }
-
-    /// How often files are checked where no change is seen; 60 s unless this is said.
-    #[must_use]
-    pub fn poll_every(self, poll: Duration) -> Self {
-        Self { poll, ..self }
+        shared.set_or_log();
+        let shared = Arc::new(shared);
+        Self { shared, poll }
     }
 
     /// Resolves after a change, once it has been quiet for a moment; and after some time without one, since the system
@@ -101,13 +95,8 @@ impl Watch {
         }
         // Before the caller reads: what comes from here on is seen by the new watch.
         let shared = Arc::clone(&self.shared);
-        match tokio::task::spawn_blocking(move || shared.set()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "files are not watched but polled: raise fs.inotify.max_user_watches"
-            ),
-            Err(error) => tracing::error!(%error, "files are not watched but polled"),
+        if let Err(error) = tokio::task::spawn_blocking(move || shared.set_or_log()).await {
+            tracing::error!(%error, "files are not watched but polled");
         }
         if let Some(seen) = seen {
             seen.told();
@@ -116,8 +105,19 @@ impl Watch {
 }
 
 impl Shared {
+    fn set_or_log(&self) {
+        let set = self.set();
+        let refused = self.refused.swap(set.is_err(), Ordering::Relaxed);
+        if let (Err(error), false) = (&set, refused) {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "files are not watched but polled: raise fs.inotify.max_user_watches"
+            );
+        }
+    }
+
     /// Sets the watch again along the way as it is now.
-    fn set(&self) -> Result<(), WatchError> {
+    fn set(&self) -> Result<(), FileWatchError> {
         let mut plan = WatchPlan::of(&self.trees, &self.files);
         for _ in 0..TRIES_MAX {
             let watcher = self.watcher(plan.clone());
@@ -141,12 +141,12 @@ impl Shared {
         Ok(())
     }
 
-    fn watcher(&self, plan: WatchPlan) -> Result<RecommendedWatcher, WatchError> {
+    fn watcher(&self, plan: WatchPlan) -> Result<RecommendedWatcher, FileWatchError> {
         let folders: Vec<PathBuf> = plan.folders().map(Path::to_owned).collect();
         let changed = Arc::clone(&self.changed);
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |source| WatchError { path, source }
+            move |source| FileWatchError { path, source }
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // After an error anything may have been missed.

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 /// Only ends a test that fails: far below the poll, which must not be what sees a change.
 const LIMIT: Duration = Duration::from_secs(20);
 
+const POLL: Duration = Duration::from_secs(60);
+
 /// A tree `defs` with a file, in a folder beside others.
 fn scene() -> TempDir {
     let root = tempfile::tempdir().unwrap();
@@ -18,14 +20,13 @@ fn scene() -> TempDir {
 }
 
 struct Observer {
-    watch: Watch,
+    watch: FileWatch,
 }
 
 impl Observer {
     fn of(trees: &[&Path], files: &[&Path]) -> Self {
-        let watch = Watch::new(trees, files).unwrap();
-        // Longer than any test waits.
-        let watch = watch.poll_every(LIMIT * 10);
+        // Polls after longer than any test waits.
+        let watch = FileWatch::new(trees, files, LIMIT * 10);
         Self { watch }
     }
 
@@ -274,7 +275,7 @@ fn links_in_a_circle_and_to_folders_above_end() {
 #[tokio::test(start_paused = true)]
 async fn change_is_not_lost_with_the_future_that_saw_it() {
     let root = scene();
-    let watch = Watch::new(&[], &[&root.path().join("twinroute.toml")]).unwrap();
+    let watch = FileWatch::new(&[], &[&root.path().join("twinroute.toml")], POLL);
     watch.shared.changed.notify_one();
     let dropped = timeout(QUIET / 2, watch.changed()).await;
     assert!(dropped.is_err());
@@ -286,8 +287,20 @@ async fn change_is_not_lost_with_the_future_that_saw_it() {
 #[tokio::test(start_paused = true)]
 async fn files_are_polled_in_turns() {
     let root = scene();
-    let watch = Watch::new(&[root.path()], &[]).unwrap();
+    let watch = FileWatch::new(&[root.path()], &[], POLL);
     let started = Instant::now();
     watch.changed().await;
     assert!(started.elapsed() >= POLL);
+}
+
+/// Where the system refused a watch, the three that asked for one polled by themselves, and never asked again.
+#[tokio::test(start_paused = true)]
+async fn watch_that_was_refused_polls_and_is_set_again() {
+    let root = scene();
+    let watch = FileWatch::new(&[root.path()], &[], POLL);
+    *watch.shared.watcher.lock().unwrap() = None;
+    let started = Instant::now();
+    watch.changed().await;
+    assert!(started.elapsed() >= POLL);
+    assert!(watch.shared.watcher.lock().unwrap().is_some());
 }

@@ -1,8 +1,8 @@
 //! Events on their way in, and what they become.
 
-use super::record::ITEMS_MAX;
-use super::writer::{AppendError, DurableTicket, LaneNumber};
-use super::{Entry, encode};
+use super::JournalEntry;
+use super::record::{ITEMS_MAX, LaneId, encode};
+use super::writer::{AppendError, DurableTicket};
 use twinroute_model::event::{Event, Limits};
 
 /// An event on its way in, with what the journal keeps beside it.
@@ -13,14 +13,14 @@ pub struct NewEvent {
     /// Stable hash of its twin.
     pub twin: u64,
     /// The lanes it is for, in a journal on disk; none twice.
-    pub lanes: Vec<LaneNumber>,
+    pub lanes: Vec<LaneId>,
 }
 
 /// A batch that was numbered.
 #[derive(Debug)]
-pub struct Appended {
+pub struct AppendedBatch {
     /// Its events, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// Resolves when they are on disk. Until then no lane may send them.
     pub durable: DurableTicket,
 }
@@ -29,7 +29,7 @@ pub struct Appended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneHolding {
     /// The lane.
-    pub lane: LaneNumber,
+    pub lane: LaneId,
     /// Bytes of events whose delivery to it is not settled, each whole however many lanes have it.
     pub bytes: u64,
     /// Of those, bytes of dead letters.
@@ -41,7 +41,7 @@ pub(super) const HEAD_BYTES: usize = 96;
 
 pub(super) fn encode_batch(
     batch: &[NewEvent],
-    beside: encode::New<'_>,
+    beside: encode::NewEventContext<'_>,
 ) -> Result<Vec<u8>, AppendError> {
     let estimate = |new: &NewEvent| new.event.size() + HEAD_BYTES + 4 * new.lanes.len();
     let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());

@@ -1,10 +1,12 @@
 //! Emptying segments: the open events of the oldest are carried forward until nothing in it is needed.
 
-use super::frame;
-use super::index::Place;
-use super::log::{Log, read_frame};
-use super::pages::Live;
-use super::record::{Accepted, Record};
+use super::frame::{self, FramePlace};
+use super::index::SharedIndex;
+use super::pages::LiveEvent;
+use super::read::read_frame;
+use super::record::{AcceptedEvent, Record};
+use super::storage::Storage;
+use std::collections::BTreeMap;
 use std::io;
 
 /// Live events copied forward in one group are about this many bytes.
@@ -16,7 +18,7 @@ const LOOKS_PER_LOCK: usize = 4_096;
 
 /// How far the oldest segment is emptied.
 #[derive(Debug, Default)]
-pub(crate) struct Copying {
+pub(crate) struct CompactionState {
     segment: u64,
     /// Its live events before this sequence are copied.
     cursor: u64,
@@ -30,16 +32,31 @@ pub(crate) struct Copying {
 
 /// What a group carries forward.
 #[derive(Debug, Default)]
-pub(crate) struct Copies {
+pub(crate) struct Compaction {
     pub(crate) frames: Vec<u8>,
     segment: u64,
     cursor: u64,
+    /// Something could not be read.
+    damaged: bool,
 }
 
-impl Copying {
+/// What of the log is looked at to empty a segment.
+pub(crate) struct SegmentUse<'a> {
+    pub(crate) storage: &'a dyn Storage,
+    pub(crate) index: &'a SharedIndex,
+    /// The files there are, with their lengths.
+    pub(crate) segments: &'a BTreeMap<u64, u64>,
+    /// The segment that is written to.
+    pub(crate) active: u64,
+    /// How long a segment is as a rule.
+    pub(crate) segment_bytes: u64,
+}
+
+impl CompactionState {
     /// Takes note that the group with the copies is on disk.
-    pub(crate) fn copied(&mut self, copies: Copies) {
+    pub(crate) fn copied(&mut self, copies: Compaction) {
         if copies.segment != 0 {
+            self.damaged |= copies.damaged;
             if self.damaged && copies.cursor == 0 {
                 self.unreadable = Some(copies.segment);
                 self.damaged = false;
@@ -48,38 +65,41 @@ impl Copying {
             self.cursor = copies.cursor;
         }
     }
-}
 
-impl Log {
     /// The oldest segment, when it is to be emptied: dead bytes are most of what is full.
-    pub(super) fn worth_copying(&self) -> Option<u64> {
-        let index = self.index.lock();
+    pub(super) fn worth_copying(&self, log: &SegmentUse<'_>) -> Option<u64> {
+        let index = log.index.lock();
         let oldest = index.oldest_live()?;
-        let active = self.active.id;
-        if oldest >= active || self.copying.unreadable == Some(oldest) {
+        let active = log.active;
+        if oldest >= active || self.unreadable == Some(oldest) {
             return None;
         }
-        if oldest <= self.copying.empty_to {
+        if oldest <= self.empty_to {
             return Some(oldest);
         }
         let in_active = index.shares.get(&active).map_or(0, |share| share.bytes);
-        let full = self.disk_bytes() - self.segments.get(&active).copied().unwrap_or_default();
+        let others = log
+            .segments
+            .iter()
+            .filter(|(segment, _)| **segment != active);
+        let full: u64 = others.map(|(_, length)| length).sum();
         let live = index.live_bytes - in_active;
-        (full > self.segment_bytes && live * 2 < full).then_some(oldest)
+        (full > log.segment_bytes && live * 2 < full).then_some(oldest)
     }
 
     /// Frames of live events of the oldest segment, to be written once more, about a group's worth.
-    pub(super) fn copies(&mut self) -> Copies {
-        let Some(oldest) = self.worth_copying() else {
-            return Copies::default();
+    pub(super) fn copies(&self, log: &SegmentUse<'_>) -> Compaction {
+        let Some(oldest) = self.worth_copying(log) else {
+            return Compaction::default();
         };
-        let begun = self.copying.segment == oldest;
-        let cursor = if begun { self.copying.cursor } else { 0 };
-        let (found, cursor) = self.find(oldest, cursor);
-        let mut copies = Copies {
+        let begun = self.segment == oldest;
+        let cursor = if begun { self.cursor } else { 0 };
+        let (found, cursor) = log.find(oldest, cursor);
+        let mut copies = Compaction {
             frames: Vec::new(),
             segment: oldest,
             cursor,
+            damaged: false,
         };
         let mut accepted_in = None;
         for (sequence, live) in found {
@@ -87,20 +107,22 @@ impl Log {
                 let time = live.accepted_in;
                 Record::AcceptedIn { time }.encode(&mut copies.frames);
             }
-            if let Err(error) = self.copy(sequence, &live, &mut copies.frames) {
+            if let Err(error) = log.copy(sequence, &live, &mut copies.frames) {
                 tracing::error!(
                     segment = oldest, sequence, %error,
                     "an event of the journal cannot be read back; its segment stays"
                 );
-                self.copying.damaged = true;
+                copies.damaged = true;
             }
         }
         copies
     }
+}
 
+impl SegmentUse<'_> {
     /// Live events of a segment from a sequence on, and where to look on. All over again after the
     /// last: a group that failed may have had some of them.
-    fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, Live)>, u64) {
+    fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, LiveEvent)>, u64) {
         let mut found = Vec::new();
         let (mut bytes, mut looks) = (0, 0);
         while bytes < COPY_BYTES && looks < LOOKS {
@@ -125,16 +147,16 @@ impl Log {
         (found, cursor)
     }
 
-    fn copy(&self, sequence: u64, live: &Live, out: &mut Vec<u8>) -> io::Result<()> {
-        let Place {
+    fn copy(&self, sequence: u64, live: &LiveEvent, out: &mut Vec<u8>) -> io::Result<()> {
+        let FramePlace {
             segment, offset, ..
         } = live.place;
-        let bytes = read_frame(&*self.storage, live.place)?;
+        let bytes = read_frame(self.storage, live.place)?;
         let frame = frame::read_at(&bytes, segment, offset);
         let held = frame.and_then(|frame| Record::event_in(&frame));
         let held = held.ok_or_else(|| io::Error::other("checksum mismatch"))?;
         // What is sealed stays so, under what it was sealed with: no key is needed.
-        let event = Accepted {
+        let event = AcceptedEvent {
             sequence,
             accepted_at: live.accepted_at,
             twin: Some(live.twin),

@@ -1,22 +1,25 @@
 //! The fold of all segments, oldest first: what they say, what stood in them that cannot be read, and
 //! what is lost by that.
 
-use super::OpenError;
-use super::frame;
-use super::index::{Index, Lane, Place};
+use super::JournalOpenError;
+use super::affected_deliveries::{AffectedDeliveries, LogTail};
+use super::contents::{LogContents, SEQUENCES_SKIPPED};
+use super::frame::{self, FramePlace};
+use super::index::{LaneSummary, LogIndex};
 use super::manifest::{FoundManifest, Manifest};
-use super::record::{Hole, Record, Segment};
-use super::recover::{Found, SEQUENCES_SKIPPED, Visit};
-use super::report::{Correction, Damage, DamageKind, LostTotal, Report};
-use super::suspects::{Suspects, Tail};
-use crate::ledger::Discard;
+use super::record::{CutRange, Record, SegmentHead};
+use super::report::{DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostTotal};
+use crate::ledger::DiscardReason;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Receives every record with its place. Used by dump.
+pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
+
 /// Reads segment by segment.
-pub(super) struct Fold<'a> {
-    visit: Visit<'a>,
-    index: Index,
-    report: Report,
+pub(super) struct LogFold<'a> {
+    visit: RecordVisitor<'a>,
+    index: LogIndex,
+    report: JournalReport,
     /// What the manifest says.
     known: Option<Manifest>,
     /// The segment that comes next, once one is known.
@@ -37,19 +40,19 @@ pub(super) struct Fold<'a> {
     unnamed: usize,
     oldest_needed: u64,
     /// Cuts that were reported before.
-    holes: Vec<Hole>,
-    suspects: Suspects,
+    reported_cuts: Vec<CutRange>,
+    affected: AffectedDeliveries,
     keys: BTreeSet<u32>,
     end: (u64, u64),
 }
 
-impl<'a> Fold<'a> {
-    pub(super) fn new(known: Option<Manifest>, visit: Visit<'a>) -> Self {
+impl<'a> LogFold<'a> {
+    pub(super) fn new(known: Option<Manifest>, visit: RecordVisitor<'a>) -> Self {
         let synced = known.map(|known| (known.last, known.end));
         Self {
             visit,
-            index: Index::default(),
-            report: Report::default(),
+            index: LogIndex::default(),
+            report: JournalReport::default(),
             known,
             next_segment: known.map_or(0, |known| known.oldest),
             made_length: None,
@@ -60,22 +63,22 @@ impl<'a> Fold<'a> {
             synced: synced.unwrap_or_default(),
             unnamed: 0,
             oldest_needed: 0,
-            holes: Vec::new(),
-            suspects: Suspects::default(),
+            reported_cuts: Vec::new(),
+            affected: AffectedDeliveries::default(),
             keys: BTreeSet::new(),
             end: (0, 0),
         }
     }
 
     /// Takes in what is wrong with the files themselves.
-    pub(super) fn report_files(&mut self, damage: Vec<Damage>) {
+    pub(super) fn report_files(&mut self, damage: Vec<DamagedRange>) {
         self.report.damage.extend(damage);
         self.unnamed = self.report.damage.len();
     }
 
     /// The disk did not give back some of a segment, which was read as zeros.
     pub(super) fn report_unread(&mut self, segment: u64, from: u64, to: u64) {
-        self.report.damage.push(Damage {
+        self.report.damage.push(DamagedRange {
             kind: DamageKind::ReadError,
             segment,
             from,
@@ -92,7 +95,7 @@ impl<'a> Fold<'a> {
         bytes: &[u8],
         length: u64,
         limit: Option<u64>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         if self.next_segment > 0 && segment > self.next_segment {
             self.missing(self.next_segment, segment - 1);
         }
@@ -120,7 +123,7 @@ impl<'a> Fold<'a> {
             let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
             let end = next.unwrap_or(used);
             let number = self.report.damage.len();
-            self.suspects.look(bytes, at, end, number);
+            self.affected.look(bytes, at, end, number);
             self.damage(segment, at as u64, end as u64);
             match next {
                 Some(next) => at = next,
@@ -149,7 +152,7 @@ impl<'a> Fold<'a> {
 
     fn damage_of(&mut self, kind: DamageKind, segment: u64, from: u64, to: u64) {
         self.report.closed = false;
-        self.report.damage.push(Damage {
+        self.report.damage.push(DamagedRange {
             kind,
             segment,
             from,
@@ -160,19 +163,19 @@ impl<'a> Fold<'a> {
 
     fn record(
         &mut self,
-        frame: &frame::Frame<'_>,
+        frame: &frame::RecordFrame<'_>,
         segment: u64,
         at: usize,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         let offset = at as u64;
-        let record = Record::decode(frame).map_err(|unknown| OpenError::Newer {
+        let record = Record::decode(frame).map_err(|unknown| JournalOpenError::Newer {
             segment,
             offset,
             version: unknown.version,
             kind: unknown.kind,
         })?;
         let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let place = Place {
+        let place = FramePlace {
             segment,
             offset,
             bytes,
@@ -185,7 +188,7 @@ impl<'a> Fold<'a> {
         }
         self.report.closed = false;
         self.follow(&record, offset);
-        self.suspects
+        self.affected
             .hear(&record, &mut self.index, &self.report.damage);
         self.index.apply(&record, place);
         Ok(())
@@ -210,7 +213,7 @@ impl<'a> Fold<'a> {
                 self.reach(event.sequence);
                 self.expected = Some(event.sequence.saturating_add(1));
             }
-            Record::Hole(hole) => self.holes.push(*hole),
+            Record::ReportedCut(cut) => self.reported_cuts.push(*cut),
             Record::Checkpoint { oldest_segment, .. } => {
                 self.oldest_needed = self.oldest_needed.max(*oldest_segment);
             }
@@ -223,7 +226,7 @@ impl<'a> Fold<'a> {
     }
 
     /// A segment begins. Numbers before its first may stand nowhere: a crash leaves some out.
-    fn begin(&mut self, head: &Segment) {
+    fn begin(&mut self, head: &SegmentHead) {
         let first = head.first_sequence;
         let known = self.expected.unwrap_or(first);
         let place = self.report.damage.len().wrapping_sub(1);
@@ -236,7 +239,7 @@ impl<'a> Fold<'a> {
         }
         let last = self.report.damage.get(place);
         if self.expected.is_none() && last.is_some_and(|last| last.kind == DamageKind::Missing) {
-            self.suspects.nothing_before(first, place);
+            self.affected.nothing_before(first, place);
         }
         self.expected = Some(known.max(first));
         self.unnamed = self.report.damage.len();
@@ -281,7 +284,7 @@ impl<'a> Fold<'a> {
         mut self,
         segments: BTreeMap<u64, u64>,
         manifest: Option<FoundManifest>,
-    ) -> Found {
+    ) -> LogContents {
         let beyond = self.beyond_the_end();
         let first = segments.keys().next().copied().unwrap_or(self.next_segment);
         if self.known.is_none() && (1..first).contains(&self.oldest_needed) {
@@ -291,7 +294,7 @@ impl<'a> Fold<'a> {
             self.damage_of(DamageKind::Unlisted, 0, 0, 0);
         }
         let expected = self.expected.unwrap_or(1);
-        let told = std::mem::take(&mut self.holes);
+        let told = std::mem::take(&mut self.reported_cuts);
         for damage in &mut self.report.damage {
             let synced = (damage.segment, damage.from) < self.synced;
             if damage.kind == DamageKind::Cut && synced && !told.contains(&damage.place()) {
@@ -318,7 +321,7 @@ impl<'a> Fold<'a> {
         self.report.events_open = self.index.events.len() as u64;
         self.report.deliveries_open = self.index.open;
         let newest = segments.keys().next_back().copied().unwrap_or(0);
-        Found {
+        LogContents {
             next_sequence: self.report.next_sequence,
             newest: newest.max(self.known.map_or(0, |known| known.newest)),
             synced: beyond.map_or(self.end, |known| (known.last, known.end)),
@@ -359,15 +362,15 @@ impl<'a> Fold<'a> {
         let exact = self
             .known
             .filter(|known| (known.last, known.end) >= self.end);
-        let tail = exact.map(|known| Tail {
+        let tail = exact.map(|known| LogTail {
             made: known.made,
             open: known.open,
             fresh_open: known.fresh_open,
             last: known.last,
             is_short: beyond.is_some(),
         });
-        let suspects = std::mem::take(&mut self.suspects);
-        let mut lost = suspects.lost(&mut self.index, &self.report.damage, expected, tail);
+        let affected = std::mem::take(&mut self.affected);
+        let mut lost = affected.lost(&mut self.index, &self.report.damage, expected, tail);
         (self.report.lost, self.report.lost_more) = (lost.named, lost.more);
         // What was lost before stood in counts that may be gone themselves.
         let known = self.index.lost_by_lanes() + self.index.lost_unknown;
@@ -391,9 +394,9 @@ impl<'a> Fold<'a> {
         self.index.lost_unknown += lost.unknown + forgotten;
         self.index.lost_known = self.index.lost_by_lanes();
         // What waits for a lane whose name is lost goes nowhere.
-        let of_lane = |(number, lane): (&u32, &Lane)| LostTotal {
+        let of_lane = |(number, lane): (&u32, &LaneSummary)| LostTotal {
             lane: Some((*number, lane.name.clone())),
-            deliveries: lane.ledger.discarded(Discard::Lost)
+            deliveries: lane.ledger.discarded(DiscardReason::Lost)
                 + if lane.name.is_none() { lane.open } else { 0 },
         };
         let unknown = LostTotal {
@@ -442,10 +445,10 @@ impl<'a> Fold<'a> {
             let again = (here + lost).saturating_sub(made);
             counted += lost;
             if lost + again > 0 {
-                lane.ledger.discard_many(Discard::Lost, lost);
+                lane.ledger.discard_many(DiscardReason::Lost, lost);
                 lane.ledger.matched += again;
                 self.index.made += again;
-                self.report.corrections.push(Correction {
+                self.report.corrections.push(LedgerCorrection {
                     lane: *number,
                     name: lane.name.clone(),
                     lost,

@@ -1,12 +1,11 @@
 //! Groups: what one write and one sync bring to disk, laid out in one buffer.
 
-use super::disk::LaneState;
-use super::index::Index;
-use super::record::{Group, Hole, Record, Segment};
+use super::frame;
+use super::index::LogIndex;
+use super::record::{CutRange, GroupHead, LaneState, Record, SegmentHead, encode};
 use super::time::TimeRecord;
-use super::totals::Held;
-use super::{encode, frame};
-use crate::ledger::Fate;
+use super::totals::HeldSize;
+use crate::ledger::DeliverySettlement;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -14,10 +13,10 @@ use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Settlements in one record.
-const FATES_PER_RECORD: usize = 4_096;
+const SETTLEMENTS_PER_RECORD: usize = 4_096;
 
 /// Events of one append, as frames without sequence and checksum.
-pub(crate) struct Batch<W> {
+pub(crate) struct EncodedBatch<W> {
     pub(crate) frames: Vec<u8>,
     pub(crate) first_sequence: u64,
     pub(crate) events: u32,
@@ -25,10 +24,10 @@ pub(crate) struct Batch<W> {
 }
 
 /// What a group is made of.
-pub(crate) struct Work<W> {
-    pub(crate) batches: Vec<Batch<W>>,
-    pub(crate) notes: Notes,
-    pub(crate) holes: Vec<Hole>,
+pub(crate) struct GroupWork<W> {
+    pub(crate) batches: Vec<EncodedBatch<W>>,
+    pub(crate) updates: PendingUpdates,
+    pub(crate) reported_cuts: Vec<CutRange>,
     /// The sequence that the next event after this group gets.
     pub(crate) next_sequence: u64,
     /// The last group.
@@ -39,28 +38,28 @@ pub(crate) struct Work<W> {
 
 /// What nobody waits for and nobody may lose: it goes with the next group that goes well.
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct PendingUpdates {
     pub(crate) bindings: Vec<(u32, InstanceName, EndpointName)>,
     pub(crate) states: Vec<(u32, LaneState)>,
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<FailedAttempt>,
     pub(crate) letters: Vec<(u32, u64, Arc<DeadLetter>)>,
-    pub(crate) settled: Vec<(u32, u64, Fate)>,
+    pub(crate) settled: Vec<(u32, u64, DeliverySettlement)>,
 }
 
 /// A delivery failed alone.
-pub(crate) struct Attempt {
+pub(crate) struct FailedAttempt {
     pub(crate) sequence: u64,
     pub(crate) lane: u32,
     pub(crate) attempts: u32,
     pub(crate) due: Option<Timestamp>,
 }
 
-impl<W> Default for Work<W> {
+impl<W> Default for GroupWork<W> {
     fn default() -> Self {
         Self {
             batches: Vec::new(),
-            notes: Notes::default(),
-            holes: Vec::new(),
+            updates: PendingUpdates::default(),
+            reported_cuts: Vec::new(),
             next_sequence: 0,
             close: false,
             roll: false,
@@ -68,9 +67,9 @@ impl<W> Default for Work<W> {
     }
 }
 
-impl<W> Work<W> {
+impl<W> GroupWork<W> {
     /// What its batches hold.
-    pub(crate) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> HeldSize {
         held(&self.batches)
     }
 
@@ -81,14 +80,16 @@ impl<W> Work<W> {
 }
 
 /// What batches hold.
-pub(crate) fn held<W>(batches: &[Batch<W>]) -> Held {
-    batches.iter().fold(Held::default(), |held, batch| Held {
-        events: held.events + u64::from(batch.events),
-        bytes: held.bytes + batch.frames.len() as u64,
-    })
+pub(crate) fn held<W>(batches: &[EncodedBatch<W>]) -> HeldSize {
+    batches
+        .iter()
+        .fold(HeldSize::default(), |held, batch| HeldSize {
+            events: held.events + u64::from(batch.events),
+            bytes: held.bytes + batch.frames.len() as u64,
+        })
 }
 
-impl Notes {
+impl PendingUpdates {
     pub(crate) fn is_empty(&self) -> bool {
         self.bindings.is_empty()
             && self.states.is_empty()
@@ -126,27 +127,27 @@ impl Notes {
 }
 
 /// What a group says beside its work.
-pub(crate) struct Layout<'a> {
+pub(crate) struct GroupLayout<'a> {
     pub(crate) number: u64,
     /// The log is on disk up to here.
     pub(crate) synced: (u64, u64),
     /// Begins a segment, whose file has so many bytes.
-    pub(crate) header: Option<(Segment, u64)>,
+    pub(crate) header: Option<(SegmentHead, u64)>,
     /// Whether there is a manifest.
     pub(crate) is_listed: bool,
     /// Journal time.
     pub(crate) time: TimeRecord,
     /// Counts of all lanes and the oldest segment that is still needed.
-    pub(crate) checkpoint: Option<(u64, &'a Index)>,
+    pub(crate) checkpoint: Option<(u64, &'a LogIndex)>,
     /// Frames that are carried forward.
     pub(crate) copies: &'a [u8],
 }
 
-impl Layout<'_> {
+impl GroupLayout<'_> {
     /// Lays the group out in `out`, without checksums.
     ///
     /// Counts stand first, so that they depend on nothing but what is synced already.
-    pub(crate) fn encode<W>(&self, work: &Work<W>, out: &mut Vec<u8>) {
+    pub(crate) fn encode<W>(&self, work: &GroupWork<W>, out: &mut Vec<u8>) {
         out.clear();
         if let Some((header, length)) = self.header {
             Record::Segment(header).encode(out);
@@ -154,7 +155,7 @@ impl Layout<'_> {
             Record::Extent { length, listed }.encode(out);
         }
         let start = out.len();
-        let mut group = Group {
+        let mut group = GroupHead {
             number: self.number,
             synced_segment: self.synced.0,
             synced_offset: self.synced.1,
@@ -168,7 +169,7 @@ impl Layout<'_> {
         if let Some((oldest, index)) = self.checkpoint {
             index.encode_checkpoint(oldest, group.first_sequence, self.time.now, out);
         }
-        for (lane, instance, endpoint) in &work.notes.bindings {
+        for (lane, instance, endpoint) in &work.updates.bindings {
             Record::Binding {
                 lane: *lane,
                 instance: instance.as_str(),
@@ -182,9 +183,9 @@ impl Layout<'_> {
             Record::AcceptedIn { time }.encode(out);
         }
         work.batches.iter().for_each(|batch| put_batch(out, batch));
-        work.notes.encode(out);
-        for hole in &work.holes {
-            Record::Hole(*hole).encode(out);
+        work.updates.encode(out);
+        for cut in &work.reported_cuts {
+            Record::ReportedCut(*cut).encode(out);
         }
         if work.close {
             let next_sequence = work.next_sequence;
@@ -197,7 +198,7 @@ impl Layout<'_> {
     }
 }
 
-fn put_batch<W>(out: &mut Vec<u8>, batch: &Batch<W>) {
+fn put_batch<W>(out: &mut Vec<u8>, batch: &EncodedBatch<W>) {
     let mut at = out.len();
     out.extend_from_slice(&batch.frames);
     let mut sequence = batch.first_sequence;
@@ -214,7 +215,7 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
         left.0 == right.0 && left.2 == right.2
     };
     for run in letters.chunk_by(alike) {
-        for run in run.chunks(FATES_PER_RECORD) {
+        for run in run.chunks(SETTLEMENTS_PER_RECORD) {
             let (lane, _, letter) = &run[0];
             Record::Dead {
                 lane: *lane,
@@ -226,15 +227,18 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
     }
 }
 
-fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, Fate)]) {
-    let mut by_lane: BTreeMap<u32, Vec<(u64, Fate)>> = BTreeMap::new();
-    for (lane, sequence, fate) in settled {
-        by_lane.entry(*lane).or_default().push((*sequence, *fate));
+fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, DeliverySettlement)]) {
+    let mut by_lane: BTreeMap<u32, Vec<(u64, DeliverySettlement)>> = BTreeMap::new();
+    for (lane, sequence, settlement) in settled {
+        by_lane
+            .entry(*lane)
+            .or_default()
+            .push((*sequence, *settlement));
     }
-    for (lane, fates) in by_lane {
-        for fates in fates.chunks(FATES_PER_RECORD) {
-            let fates = fates.to_vec();
-            Record::Settle { lane, fates }.encode(out);
+    for (lane, settlements) in by_lane {
+        for settlements in settlements.chunks(SETTLEMENTS_PER_RECORD) {
+            let settlements = settlements.to_vec();
+            Record::Settle { lane, settlements }.encode(out);
         }
     }
 }

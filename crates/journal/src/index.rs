@@ -1,12 +1,12 @@
 //! What the log says: the fold of its records. The writer keeps it while it writes and recovery
 //! makes it anew, by the same code, so both always agree.
 
-use super::disk::LaneState;
-use super::pages::{Live, Opens, Pages};
-use super::record::{Accepted, Lanes, Open, Record};
+use super::frame::FramePlace;
+use super::pages::{LiveEvent, LiveEvents, OpenDeliveries};
+use super::record::{AcceptedEvent, LaneList, LaneState, OpenDelivery, Record};
 use super::time::TimeRecord;
-use super::totals::Held;
-use crate::ledger::{Discard, Fate, Ledger};
+use super::totals::HeldSize;
+use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,17 +14,9 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
-/// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) segment: u64,
-    pub(crate) offset: u64,
-    pub(crate) bytes: u32,
-}
-
 /// What is known of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lane {
+pub(crate) struct LaneSummary {
     /// Unknown only when the disk lost every record of it.
     pub(crate) name: Option<(InstanceName, EndpointName)>,
     pub(crate) ledger: Ledger,
@@ -39,7 +31,7 @@ pub(crate) struct Lane {
     pub(crate) dead_letter_bytes: u64,
 }
 
-impl Lane {
+impl LaneSummary {
     fn add(&mut self, bytes: u32, is_dead: bool) {
         self.open += 1;
         self.bytes += u64::from(bytes);
@@ -53,7 +45,7 @@ impl Lane {
     }
 }
 
-impl Lane {
+impl LaneSummary {
     /// Its state as of a moment of journal time: a time-to-live that stands still has done so since it was
     /// noted.
     pub(crate) fn state_at(&self, now: u64) -> LaneState {
@@ -67,21 +59,21 @@ impl Lane {
 
 /// What is in use of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct SegmentShare {
     pub(crate) events: u64,
     pub(crate) bytes: u64,
 }
 
 /// The fold.
 #[derive(Debug, Default)]
-pub(crate) struct Index {
-    pub(crate) lanes: BTreeMap<u32, Lane>,
-    pub(crate) events: Pages,
+pub(crate) struct LogIndex {
+    pub(crate) lanes: BTreeMap<u32, LaneSummary>,
+    pub(crate) events: LiveEvents,
     /// Only segments that hold live events.
-    pub(crate) shares: BTreeMap<u64, Share>,
+    pub(crate) shares: BTreeMap<u64, SegmentShare>,
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
-    letters: Letters,
+    letters: SharedLetters,
     /// Journal time, as recorded last.
     pub(crate) time: TimeRecord,
     /// The journal time at which events that follow in the group were accepted.
@@ -102,28 +94,28 @@ pub(crate) struct Index {
 /// The index between the writer, which alone changes it, and those who read events back. It is
 /// locked for moments, never while the disk is waited for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedIndex(Arc<Mutex<Index>>);
+pub(crate) struct SharedIndex(Arc<Mutex<LogIndex>>);
 
 impl SharedIndex {
-    pub(crate) fn new(index: Index) -> Self {
+    pub(crate) fn new(index: LogIndex) -> Self {
         Self(Arc::new(Mutex::new(index)))
     }
 
     /// Records are taken note of one by one, so a panic elsewhere leaves it sound.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogIndex> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Notes on dead letters; thousands have the same.
 #[derive(Debug, Default)]
-struct Letters {
+struct SharedLetters {
     known: HashSet<Arc<DeadLetter>>,
     /// With so many known, those that nobody has any more are let go.
     sweep_at: usize,
 }
 
-impl Letters {
+impl SharedLetters {
     const FEW: usize = 1_024;
 
     fn share(&mut self, letter: &Arc<DeadLetter>) -> Arc<DeadLetter> {
@@ -139,10 +131,10 @@ impl Letters {
     }
 }
 
-impl Index {
+impl LogIndex {
     /// Takes note of a record. Settlements of what is not open change nothing, so that a settlement
     /// counts once however often it is written.
-    pub(crate) fn apply(&mut self, record: &Record<'_>, place: Place) {
+    pub(crate) fn apply(&mut self, record: &Record<'_>, place: FramePlace) {
         match record {
             Record::Segment(segment) => {
                 self.fresh_from = segment.first_sequence;
@@ -158,7 +150,7 @@ impl Index {
             Record::Group(_) => self.accepted_in = self.time.now,
             Record::Extent { .. }
             | Record::Checkpoint { .. }
-            | Record::Hole(_)
+            | Record::ReportedCut(_)
             | Record::Closed { .. } => {}
             Record::Binding {
                 lane,
@@ -186,12 +178,16 @@ impl Index {
             } => {
                 self.lane(*lane).ledger.replayed += 1;
                 self.made += 1;
-                self.put(event, Opens::One(Open::fresh(*lane)), place);
-                self.settle(*lane, *replay_of, Fate::Replayed);
+                self.put(
+                    event,
+                    OpenDeliveries::One(OpenDelivery::fresh(*lane)),
+                    place,
+                );
+                self.settle(*lane, *replay_of, DeliverySettlement::Replayed);
             }
-            Record::Settle { lane, fates } => {
-                for (sequence, fate) in fates {
-                    self.settle(*lane, *sequence, *fate);
+            Record::Settle { lane, settlements } => {
+                for (sequence, settlement) in settlements {
+                    self.settle(*lane, *sequence, *settlement);
                 }
             }
             Record::Attempt {
@@ -213,11 +209,11 @@ impl Index {
         }
     }
 
-    fn lane(&mut self, lane: u32) -> &mut Lane {
+    fn lane(&mut self, lane: u32) -> &mut LaneSummary {
         self.lanes.entry(lane).or_default()
     }
 
-    fn open(&mut self, sequence: u64, lane: u32) -> Option<&mut Open> {
+    fn open(&mut self, sequence: u64, lane: u32) -> Option<&mut OpenDelivery> {
         self.events.get_mut(sequence)?.open.of_lane(lane)
     }
 
@@ -254,32 +250,41 @@ impl Index {
         (lane.state, lane.state_noted) = (state, noted);
     }
 
-    fn put_new(&mut self, event: &Accepted<'_>, lanes: &Lanes<'_>, place: Place) {
+    fn put_new(&mut self, event: &AcceptedEvent<'_>, lanes: &LaneList<'_>, place: FramePlace) {
         for lane in lanes.iter() {
             self.lane(lane).ledger.matched += 1;
         }
         self.made += lanes.iter().len() as u64;
-        let mut fresh = lanes.iter().map(Open::fresh);
+        let mut fresh = lanes.iter().map(OpenDelivery::fresh);
         let open = match fresh.len() {
-            1 => fresh.next().map(Opens::One),
-            _ => Some(Opens::Many(fresh.collect())),
+            1 => fresh.next().map(OpenDeliveries::One),
+            _ => Some(OpenDeliveries::Many(fresh.collect())),
         };
-        self.put(event, open.unwrap_or(Opens::Many(Vec::new())), place);
+        self.put(
+            event,
+            open.unwrap_or(OpenDeliveries::Many(Vec::new())),
+            place,
+        );
     }
 
-    fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: Place) {
+    fn put_copy(
+        &mut self,
+        event: &AcceptedEvent<'_>,
+        mut lanes: Vec<OpenDelivery>,
+        place: FramePlace,
+    ) {
         for open in &mut lanes {
             open.dead = open.dead.as_ref().map(|letter| self.letters.share(letter));
         }
         let open = match lanes.len() {
-            1 => lanes.pop().map(Opens::One),
+            1 => lanes.pop().map(OpenDeliveries::One),
             _ => None,
         };
-        self.put(event, open.unwrap_or(Opens::Many(lanes)), place);
+        self.put(event, open.unwrap_or(OpenDeliveries::Many(lanes)), place);
     }
 
     /// An event that is there already, under the same sequence, is at this place now.
-    fn put(&mut self, event: &Accepted<'_>, open: Opens, place: Place) {
+    fn put(&mut self, event: &AcceptedEvent<'_>, open: OpenDeliveries, place: FramePlace) {
         if open.as_slice().is_empty() {
             self.take(event.sequence);
             return;
@@ -296,7 +301,7 @@ impl Index {
         share.events += 1;
         share.bytes += u64::from(place.bytes);
         self.live_bytes += u64::from(place.bytes);
-        let live = Live {
+        let live = LiveEvent {
             place,
             accepted_at: event.accepted_at,
             accepted_in: self.accepted_in,
@@ -315,7 +320,7 @@ impl Index {
     }
 
     /// Takes an event that is not at its place any more out of all sums.
-    fn forget(&mut self, sequence: u64, live: &Live) {
+    fn forget(&mut self, sequence: u64, live: &LiveEvent) {
         for delivery in live.open.as_slice() {
             let is_dead = delivery.dead.is_some();
             self.lane(delivery.lane).subtract(live.place.bytes, is_dead);
@@ -332,7 +337,7 @@ impl Index {
         }
     }
 
-    fn release(&mut self, place: Place) {
+    fn release(&mut self, place: FramePlace) {
         self.live_bytes -= u64::from(place.bytes);
         if let Some(share) = self.shares.get_mut(&place.segment) {
             share.events -= 1;
@@ -344,15 +349,20 @@ impl Index {
     }
 
     /// Settles a delivery; false when it was not open.
-    pub(crate) fn settle(&mut self, lane: u32, sequence: u64, fate: Fate) -> bool {
+    pub(crate) fn settle(
+        &mut self,
+        lane: u32,
+        sequence: u64,
+        settlement: DeliverySettlement,
+    ) -> bool {
         let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
         let place = live.place;
         let (is_dead, last) = match &mut live.open {
-            Opens::One(open) if open.lane == lane => (open.dead.is_some(), true),
-            Opens::One(_) => return false,
-            Opens::Many(open) => {
+            OpenDeliveries::One(open) if open.lane == lane => (open.dead.is_some(), true),
+            OpenDeliveries::One(_) => return false,
+            OpenDeliveries::Many(open) => {
                 let Some(at) = open.iter().position(|open| open.lane == lane) else {
                     return false;
                 };
@@ -366,10 +376,11 @@ impl Index {
         }
         self.forget_fresh(sequence, 1);
         self.open -= 1;
-        self.lost_known += u64::from(fate == Fate::Discarded(Discard::Lost));
+        self.lost_known +=
+            u64::from(settlement == DeliverySettlement::Discarded(DiscardReason::Lost));
         let lane = self.lane(lane);
         lane.subtract(place.bytes, is_dead);
-        lane.ledger.settle(fate);
+        lane.ledger.settle(settlement);
         true
     }
 
@@ -379,8 +390,8 @@ impl Index {
     }
 
     /// What is live.
-    pub(crate) fn held(&self) -> Held {
-        Held {
+    pub(crate) fn held(&self) -> HeldSize {
+        HeldSize {
             events: self.events.len() as u64,
             bytes: self.live_bytes,
         }
@@ -389,7 +400,9 @@ impl Index {
     /// What all lanes have counted as lost.
     pub(super) fn lost_by_lanes(&self) -> u64 {
         let lanes = self.lanes.values();
-        lanes.map(|lane| lane.ledger.discarded(Discard::Lost)).sum()
+        lanes
+            .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
+            .sum()
     }
 
     /// Counts a delivery that stood in damage as made.

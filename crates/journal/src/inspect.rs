@@ -1,12 +1,12 @@
 //! Looking at a journal that nobody has open: nothing is changed.
 
-use super::OpenError;
-use super::index::Place;
-use super::keys::Sealing;
-use super::record::{Accepted, Group, Hole, Record, Segment};
+use super::JournalOpenError;
+use super::frame::FramePlace;
+use super::keys::EventSealing;
+use super::record::{AcceptedEvent, CutRange, GroupHead, Record, SegmentHead};
 use super::recover;
-use super::report::Report;
-use super::storage::{Folder, Storage};
+use super::report::JournalReport;
+use super::storage::{FolderStorage, Storage};
 use super::time::TimeRecord;
 use crate::ledger::Ledger;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use twinroute_model::dead_letter::DeadLetter;
 pub enum InspectError {
     /// It does not open.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] JournalOpenError),
     /// What was found cannot be written out.
     #[error("the dump cannot be written")]
     Write(#[source] io::Error),
@@ -32,7 +32,7 @@ pub enum InspectError {
 ///
 /// # Errors
 /// When there is none, another process has it, a newer program wrote it, or the key is another.
-pub fn verify(path: &Path, sealing: &Sealing) -> Result<Report, OpenError> {
+pub fn verify(path: &Path, sealing: &EventSealing) -> Result<JournalReport, JournalOpenError> {
     let (storage, _lock) = hold(path)?;
     let mut found = recover::read(&storage, &mut |_, _| {})?;
     found.check_events(&storage, sealing)?;
@@ -45,7 +45,7 @@ pub fn verify(path: &Path, sealing: &Sealing) -> Result<Report, OpenError> {
 ///
 /// # Errors
 /// As [`verify`], and when `out` does not take it.
-pub fn dump(path: &Path, out: &mut impl Write) -> Result<Report, InspectError> {
+pub fn dump(path: &Path, out: &mut impl Write) -> Result<JournalReport, InspectError> {
     let (storage, _lock) = hold(path)?;
     let mut written = Ok(());
     let found = recover::read(&storage, &mut |place, record| {
@@ -59,19 +59,21 @@ pub fn dump(path: &Path, out: &mut impl Write) -> Result<Report, InspectError> {
     Ok(found.report)
 }
 
-fn hold(path: &Path) -> Result<(Folder, Box<dyn std::any::Any + Send + Sync>), OpenError> {
-    let storage = Folder::existing(path).map_err(|source| OpenError::Io {
+fn hold(
+    path: &Path,
+) -> Result<(FolderStorage, Box<dyn std::any::Any + Send + Sync>), JournalOpenError> {
+    let storage = FolderStorage::existing(path).map_err(|source| JournalOpenError::Io {
         path: path.display().to_string(),
         step: "opening".to_owned(),
         source,
     })?;
     let lock = storage
         .lock()
-        .map_err(|error| OpenError::locking(&storage, error))?;
+        .map_err(|error| JournalOpenError::locking(&storage, error))?;
     Ok((storage, lock))
 }
 
-fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<()> {
+fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Result<()> {
     write!(out, "{:016x} {:>10} ", place.segment, place.offset)?;
     match record {
         Record::Segment(segment) => segment_line(out, segment),
@@ -117,7 +119,7 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
             letter,
             sequences,
         } => dead_line(out, *lane, letter, sequences),
-        Record::Settle { lane, fates } => writeln!(out, "settle lane={lane} {fates:?}"),
+        Record::Settle { lane, settlements } => writeln!(out, "settle lane={lane} {settlements:?}"),
         Record::Attempt {
             sequence,
             lane,
@@ -134,7 +136,7 @@ fn line(out: &mut impl Write, place: Place, record: &Record<'_>) -> io::Result<(
         Record::Time(time) => time_line(out, time),
         Record::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
         Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
-        Record::Hole(Hole { segment, from, to }) => {
+        Record::ReportedCut(CutRange { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")
         }
         Record::Closed { next_sequence } => writeln!(out, "closed next-sequence={next_sequence}"),
@@ -191,7 +193,7 @@ fn counts_line(out: &mut impl Write, lane: u32, ledger: &Ledger) -> io::Result<(
 fn event_line(
     out: &mut impl Write,
     what: &str,
-    event: &Accepted<'_>,
+    event: &AcceptedEvent<'_>,
     lanes: &str,
 ) -> io::Result<()> {
     write!(
@@ -210,7 +212,7 @@ fn event_line(
     writeln!(out)
 }
 
-fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
+fn segment_line(out: &mut impl Write, segment: &SegmentHead) -> io::Result<()> {
     writeln!(
         out,
         "segment {} first-sequence={} created={} previous={}:{}",
@@ -222,7 +224,7 @@ fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
     )
 }
 
-fn group_line(out: &mut impl Write, group: &Group) -> io::Result<()> {
+fn group_line(out: &mut impl Write, group: &GroupHead) -> io::Result<()> {
     writeln!(
         out,
         "group {} synced={}:{} bytes={} first-sequence={} events={}",

@@ -1,10 +1,12 @@
 //! The journal: numbers accepted events and bounds what waits.
 
+mod affected_deliveries;
 mod appended;
-mod body;
 mod compact;
+mod contents;
 mod disk;
-mod encode;
+mod entry;
+mod file_names;
 mod fold;
 mod frame;
 mod group;
@@ -30,29 +32,33 @@ pub mod sim;
 mod start;
 pub mod storage;
 mod survey;
-mod suspects;
 mod time;
 mod totals;
 mod watch;
 mod window;
 mod writer;
 
-pub use disk::{Appended, Disk, DiskUsage, LaneHolding, LaneState, NewEvent, Settings};
+pub use appended::{AppendedBatch, LaneHolding, NewEvent};
+pub use disk::{DiskJournal, DiskUsage};
+pub use entry::{HeldEvent, JournalEntry};
+pub use file_names::KEYS;
 pub use inspect::{InspectError, dump, verify};
-pub use keys::{KEYS, Sealing, reseal};
-pub use memory::Memory;
-pub use open_error::OpenError;
-pub use read::Unreadable;
-pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
+pub use keys::{EventSealing, reseal};
+pub use memory::MemoryJournal;
+pub use open_error::JournalOpenError;
+pub use read::UnreadableEvent;
+pub use record::{LaneId, LaneState};
+pub use recovered::{PendingDelivery, RecoveredJournal, RecoveredLane};
 pub use repair::repair;
-pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
-pub use totals::{Full, Gauge, Usage};
+pub use report::{
+    DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostDelivery, LostTotal,
+};
+pub use settings::JournalSettings;
+pub use totals::{JournalFull, JournalUsage, UsageGauge};
 pub use watch::SyncTimes;
-pub use writer::{AppendError, DurableTicket, Health, LaneNumber, NotDurable};
+pub use writer::{AppendError, DurableTicket, JournalHealth, NotDurable};
 
 use std::sync::Arc;
-use totals::{Share, Totals};
-use twinroute_model::event::Event;
 
 /// Where accepted events wait until every lane has settled them.
 ///
@@ -60,35 +66,16 @@ use twinroute_model::event::Event;
 #[derive(Debug)]
 pub enum Journal {
     /// Nothing outlives the process.
-    Memory(Memory),
+    Memory(MemoryJournal),
     /// What is acknowledged as durable outlives the machine's power.
-    Disk(Disk),
-}
-
-/// An accepted event, as the journal numbered it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its place in the order of acceptance.
-    pub sequence: u64,
-    /// Stable hash of its twin.
-    pub twin: u64,
-    /// The event.
-    pub event: HeldEvent,
-}
-
-/// An event in memory, in buffers of its own, which count in the journal until the last clone is dropped.
-#[derive(Clone, Debug)]
-pub struct HeldEvent {
-    event: Arc<Event>,
-    /// Gives the memory back when the last lane lets go.
-    _share: Option<Arc<Share>>,
+    Disk(DiskJournal),
 }
 
 impl Journal {
     /// A journal in memory of at most `bytes_max` bytes.
     #[must_use]
     pub fn memory(bytes_max: u64) -> Self {
-        Self::Memory(Memory::new(bytes_max))
+        Self::Memory(MemoryJournal::new(bytes_max))
     }
 
     /// The word for status and metrics.
@@ -111,7 +98,7 @@ impl Journal {
 
     /// The journal on disk, if it is one.
     #[must_use]
-    pub fn disk(&self) -> Option<&Disk> {
+    pub fn disk(&self) -> Option<&DiskJournal> {
         match self {
             Self::Memory(_) => None,
             Self::Disk(disk) => Some(disk),
@@ -120,43 +107,11 @@ impl Journal {
 
     /// A handle that reads usage without the journal.
     #[must_use]
-    pub fn gauge(&self) -> Gauge {
+    pub fn gauge(&self) -> UsageGauge {
         match self {
-            Self::Memory(memory) => Gauge(Arc::clone(memory.totals())),
-            Self::Disk(disk) => Gauge(Arc::clone(disk.totals())),
+            Self::Memory(memory) => UsageGauge(Arc::clone(memory.totals())),
+            Self::Disk(disk) => UsageGauge(Arc::clone(disk.totals())),
         }
-    }
-}
-
-impl Entry {
-    /// An entry whose room was taken already.
-    pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<Totals>) -> Self {
-        let share = Share::new(event.size() as u64, totals);
-        Self {
-            sequence,
-            twin,
-            event: HeldEvent {
-                event: Arc::new(event),
-                _share: Some(Arc::new(share)),
-            },
-        }
-    }
-}
-
-impl HeldEvent {
-    /// An event that was read back: whoever asked for it has bounded that.
-    #[must_use]
-    pub fn read_back(event: Event) -> Self {
-        Self {
-            event: Arc::new(event),
-            _share: None,
-        }
-    }
-
-    /// The event alone; its bytes go on to count only while this is held.
-    #[must_use]
-    pub fn event(&self) -> &Arc<Event> {
-        &self.event
     }
 }
 
@@ -180,14 +135,14 @@ mod tests {
     #[test]
     fn a_batch_is_appended_whole_or_not_at_all() {
         let bytes = event().event.size() as u64;
-        let mut journal = Memory::new(3 * bytes);
+        let mut journal = MemoryJournal::new(3 * bytes);
         let entries = journal.append(vec![event(), event()]).unwrap();
         let numbered: Vec<_> = entries.iter().map(|one| (one.sequence, one.twin)).collect();
         assert_eq!(numbered, [(1, 7), (2, 7)]);
         let full = journal.append(vec![event(), event()]).unwrap_err();
         assert_eq!(
             full,
-            Full {
+            JournalFull {
                 bytes: 2 * bytes,
                 bytes_new: 2 * bytes,
                 bytes_max: 3 * bytes
@@ -198,7 +153,7 @@ mod tests {
 
     #[test]
     fn bytes_come_back_when_the_last_lane_lets_go() {
-        let mut journal = Memory::new(1 << 20);
+        let mut journal = MemoryJournal::new(1 << 20);
         let entry = journal.append(vec![event()]).unwrap().remove(0);
         let gauge = Journal::Memory(journal).gauge();
         let second_lane = entry.clone();

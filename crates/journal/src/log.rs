@@ -5,17 +5,17 @@
 //! in a newer one; segments go oldest first, one at a time, so that those on disk are always
 //! without a gap.
 
-use super::compact::{Copies, Copying};
-use super::frame;
-use super::group::{Layout, Work};
-use super::index::{Index, Place, SharedIndex};
+use super::compact::{Compaction, CompactionState, SegmentUse};
+use super::file_names::{QUARANTINED, free_name, segment_name};
+use super::frame::{self, FramePlace};
+use super::group::{GroupLayout, GroupWork};
+use super::index::{LogIndex, SharedIndex};
 use super::manifest::{Manifest, ManifestFile};
-use super::prepare::Next;
-use super::record::{Record, Segment};
+use super::prepare::NextSegment;
+use super::record::{Record, SegmentHead};
 use super::storage::Storage;
-use super::survey::free_name;
 use super::time::JournalTime;
-use super::totals::{Held, Totals};
+use super::totals::{HeldSize, UsageTotals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -28,23 +28,9 @@ const PAGE_BYTES: u64 = 4 << 10;
 /// Records that are taken note of while the index is locked once: some tens of microseconds.
 const RECORDS_PER_LOCK: usize = 256;
 
-/// The name of a segment file.
-pub(crate) fn name_of(segment: u64) -> String {
-    format!("{segment:016x}.seg")
-}
-
-/// The segment that a file of this name is.
-pub(crate) fn segment_of(name: &str) -> Option<u64> {
-    let digits = name
-        .strip_suffix(".seg")
-        .filter(|digits| digits.len() == 16)?;
-    let segment = u64::from_str_radix(digits, 16).ok()?;
-    (name_of(segment) == name).then_some(segment)
-}
-
 /// Why a group is not on disk.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CommitFailure {
     /// Nothing of it counts; another segment may take the next group.
     #[error("segment {segment} of the journal: {step} failed")]
     Write {
@@ -59,7 +45,7 @@ pub(crate) enum Failure {
 
 /// The segment that is written to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Active {
+pub(crate) struct ActiveSegment {
     pub(crate) id: u64,
     /// Where the next group goes; everything before is synced.
     pub(crate) end: u64,
@@ -69,22 +55,22 @@ pub(crate) struct Active {
 }
 
 /// The log and what it says.
-pub(crate) struct Log {
+pub(crate) struct SegmentLog {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) time: Arc<JournalTime>,
     pub(crate) segment_bytes: u64,
     pub(crate) index: SharedIndex,
-    pub(crate) totals: Arc<Totals>,
+    pub(crate) totals: Arc<UsageTotals>,
     /// The files there are, with their lengths.
     pub(crate) segments: BTreeMap<u64, u64>,
-    pub(crate) active: Active,
+    pub(crate) active: ActiveSegment,
     /// The segment and the offset up to which the log is on disk.
     pub(crate) synced: (u64, u64),
     pub(crate) groups: u64,
     pub(crate) buffer: Vec<u8>,
-    pub(crate) copying: Copying,
-    pub(crate) next: Next,
+    pub(crate) copying: CompactionState,
+    pub(crate) next: NextSegment,
     /// Segments before this one are done, and the group that was written last has the counts.
     pub(crate) counted: Option<u64>,
     /// A segment that could not be removed; tried again when the next one begins.
@@ -99,10 +85,10 @@ pub(crate) struct Log {
     pub(crate) manifest: ManifestFile,
 }
 
-impl Log {
+impl SegmentLog {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
-    pub(crate) fn commit<W>(&mut self, work: &Work<W>) -> Result<(), Failure> {
-        let copies = self.copies();
+    pub(crate) fn commit<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
+        let copies = self.copying.copies(&self.segment_use());
         let oldest = self.releasable();
         self.encode(work, &copies, oldest, None);
         let reserve = if work.batches.is_empty() {
@@ -127,9 +113,9 @@ impl Log {
 
     /// Lays out a group that carries nothing forward and begins no segment; says whether it fits into
     /// `room` bytes.
-    pub(super) fn group_fits<W>(&mut self, work: &Work<W>, room: u64) -> bool {
+    pub(super) fn group_fits<W>(&mut self, work: &GroupWork<W>, room: u64) -> bool {
         let oldest = self.releasable();
-        self.encode(work, &Copies::default(), oldest, None);
+        self.encode(work, &Compaction::default(), oldest, None);
         self.buffer.len() as u64 <= room
     }
 
@@ -150,7 +136,7 @@ impl Log {
     }
 
     /// Writes and syncs the group in the buffer, which is `work`, and notes what it says.
-    pub(super) fn write_group<W>(&mut self, work: &Work<W>) -> Result<(), Failure> {
+    pub(super) fn write_group<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
         self.counted = self.releasable();
         self.write()?;
         self.apply(work.held());
@@ -181,14 +167,14 @@ impl Log {
     }
 
     /// Seals, writes and syncs the group in the buffer.
-    fn write(&mut self) -> Result<(), Failure> {
+    fn write(&mut self) -> Result<(), CommitFailure> {
         let base = self.active.end;
         let id = self.active.id;
         let mut at = 0;
         while at < self.buffer.len() {
             at += frame::seal(&mut self.buffer[at..], id, base + at as u64);
         }
-        let name = name_of(id);
+        let name = segment_name(id);
         let end = base + at as u64;
         let padded = end.next_multiple_of(PAGE_BYTES).min(self.active.length);
         let padding = usize::try_from(padded - end).expect("less than a page");
@@ -198,14 +184,14 @@ impl Log {
         if let Err(source) = written {
             self.active.sealed = true;
             let (segment, step) = (id, "write");
-            return Err(Failure::Write {
+            return Err(CommitFailure::Write {
                 segment,
                 step,
                 source,
             });
         }
         let synced = self.storage.sync_data(&name);
-        synced.map_err(|source| Failure::Sync {
+        synced.map_err(|source| CommitFailure::Sync {
             segment: id,
             source,
         })
@@ -213,7 +199,17 @@ impl Log {
 
     /// Whether a group without other reason would be of use.
     pub(crate) fn has_chores(&self) -> bool {
-        self.releasable().is_some() || self.worth_copying().is_some()
+        self.releasable().is_some() || self.copying.worth_copying(&self.segment_use()).is_some()
+    }
+
+    fn segment_use(&self) -> SegmentUse<'_> {
+        SegmentUse {
+            storage: &*self.storage,
+            index: &self.index,
+            segments: &self.segments,
+            active: self.active.id,
+            segment_bytes: self.segment_bytes,
+        }
     }
 
     /// The first segment to keep, when there are older ones.
@@ -230,7 +226,7 @@ impl Log {
 
     /// Notes in the index what the group in the buffer says, and moves on behind it. `reserved` is
     /// what its batches hold.
-    fn apply(&mut self, reserved: Held) {
+    fn apply(&mut self, reserved: HeldSize) {
         let index = self.index.clone();
         let before = index.lock().held();
         let mut at = 0;
@@ -241,7 +237,7 @@ impl Log {
                     break;
                 };
                 let bytes = frame.len();
-                let place = Place {
+                let place = FramePlace {
                     segment: self.active.id,
                     offset: self.active.end + at as u64,
                     bytes: u32::try_from(bytes).expect("frames are far below 4 GiB"),
@@ -259,14 +255,14 @@ impl Log {
     }
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
-    fn roll<W>(&mut self, work: &Work<W>, copies: &Copies) -> Result<(), Failure> {
+    fn roll<W>(&mut self, work: &GroupWork<W>, copies: &Compaction) -> Result<(), CommitFailure> {
         let blank = self.blank.take();
         let id = blank.map_or(self.newest + 1, |(id, _)| id);
         if !self.manifest.is_there() {
             let present = self.present(work.first_sequence());
             self.manifest.sync(present);
         }
-        let header = Segment {
+        let header = SegmentHead {
             id,
             first_sequence: work.first_sequence(),
             created: self.clock.now(),
@@ -276,7 +272,7 @@ impl Log {
         let oldest = self.releasable();
         self.encode(work, copies, oldest, Some((header, 0)));
         let length = self.length_for(self.buffer.len() as u64, !work.batches.is_empty());
-        let failed = |step, source| Failure::Write {
+        let failed = |step, source| CommitFailure::Write {
             segment: id,
             step,
             source,
@@ -293,14 +289,14 @@ impl Log {
         self.segments.insert(id, length);
         self.newest = id;
         self.stuck = None;
-        self.active = Active {
+        self.active = ActiveSegment {
             id,
             end: 0,
             length,
             sealed: false,
         };
         let synced = self.storage.sync_dir();
-        synced.map_err(|source| Failure::Sync {
+        synced.map_err(|source| CommitFailure::Sync {
             segment: id,
             source,
         })?;
@@ -336,16 +332,16 @@ impl Log {
     /// Lays the group out in the buffer, without checksums.
     fn encode<W>(
         &mut self,
-        work: &Work<W>,
-        copies: &Copies,
+        work: &GroupWork<W>,
+        copies: &Compaction,
         oldest: Option<u64>,
-        header: Option<(Segment, u64)>,
+        header: Option<(SegmentHead, u64)>,
     ) {
         let index = self.index.clone();
-        let index: Option<std::sync::MutexGuard<'_, Index>> =
+        let index: Option<std::sync::MutexGuard<'_, LogIndex>> =
             (header.is_some() || oldest.is_some()).then(|| index.lock());
         let oldest = oldest.or_else(|| self.segments.keys().next().copied());
-        let layout = Layout {
+        let layout = GroupLayout {
             number: self.groups,
             synced: self.synced,
             header,
@@ -373,7 +369,7 @@ impl Log {
             }
             let removed = match self.kept.contains(&first) {
                 true => self.set_aside(first),
-                false => self.storage.remove(&name_of(first)),
+                false => self.storage.remove(&segment_name(first)),
             };
             let gone = removed.or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
@@ -392,8 +388,8 @@ impl Log {
     fn set_aside(&self, segment: u64) -> io::Result<()> {
         let names = self.storage.list()?;
         let taken = names.iter().map(String::as_str).collect();
-        let name = free_name("quarantine-", segment, &taken);
-        self.storage.rename(&name_of(segment), &name)?;
+        let name = free_name(QUARANTINED, segment, &taken);
+        self.storage.rename(&segment_name(segment), &name)?;
         tracing::warn!(
             segment,
             name,
@@ -406,11 +402,4 @@ impl Log {
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.segments.values().sum()
     }
-}
-
-/// The bytes of one frame.
-pub(crate) fn read_frame(storage: &dyn Storage, place: Place) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; place.bytes as usize];
-    storage.read_at(&name_of(place.segment), &mut bytes, place.offset)?;
-    Ok(bytes)
 }

@@ -30,15 +30,10 @@
 //! 96  4  CRC32C of bytes 0 to 95
 //! ```
 
+use super::file_names::{MANIFEST, MANIFEST_UNFINISHED};
 use super::storage::Storage;
 use std::io;
 use std::sync::Arc;
-
-/// The file's name.
-pub(crate) const MANIFEST: &str = "manifest";
-
-/// The name it has until its first slot is on disk.
-pub(crate) const UNFINISHED: &str = "manifest.tmp";
 
 const MAGIC: [u8; 4] = [0xf1, b'T', b'W', b'M'];
 const VERSION: u32 = 1;
@@ -227,13 +222,13 @@ impl ManifestFile {
     }
 
     fn make(&mut self, manifest: Manifest) -> io::Result<()> {
-        for name in [UNFINISHED, MANIFEST] {
+        for name in [MANIFEST_UNFINISHED, MANIFEST] {
             if self.storage.list()?.iter().any(|known| known == name) {
                 self.storage.remove(name)?;
             }
         }
-        self.storage.create(UNFINISHED, FILE_BYTES)?;
-        self.storage.rename(UNFINISHED, MANIFEST)?;
+        self.storage.create(MANIFEST_UNFINISHED, FILE_BYTES)?;
+        self.storage.rename(MANIFEST_UNFINISHED, MANIFEST)?;
         self.put_synced(manifest)?;
         self.storage.sync_dir()?;
         self.state = ManifestState::InUse;
@@ -274,7 +269,7 @@ impl ManifestFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sim::{Fault, Leaves, Sim};
+    use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
     use super::*;
 
     fn numbered(newest: u64) -> Manifest {
@@ -286,14 +281,14 @@ mod tests {
         }
     }
 
-    fn read(sim: &Sim) -> Option<u64> {
+    fn read(sim: &SimulatedDisk) -> Option<u64> {
         let found = FoundManifest::read(sim).unwrap();
         found.map(|found| found.manifest.newest)
     }
 
     #[test]
     fn the_last_writing_counts_after_a_kill_and_the_last_sync_after_a_loss_of_power() {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let storage: Arc<dyn Storage> = Arc::new(sim.clone());
         let mut file = ManifestFile::new(&storage, None);
         assert_eq!(read(&sim), None);
@@ -301,7 +296,7 @@ mod tests {
         file.sync(numbered(2));
         file.follow(numbered(3));
         file.follow(numbered(4));
-        for (leaves, newest) in [(Leaves::All, 4), (Leaves::Nothing, 2)] {
+        for (leaves, newest) in [(PowerLossRemains::All, 4), (PowerLossRemains::Nothing, 2)] {
             let crashed = sim.fork();
             crashed.power_off();
             crashed.power_on(leaves);
@@ -315,7 +310,7 @@ mod tests {
 
     #[test]
     fn whatever_is_torn_an_older_one_is_left() {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let storage: Arc<dyn Storage> = Arc::new(sim.clone());
         let mut file = ManifestFile::new(&storage, None);
         file.sync(numbered(1));
@@ -333,15 +328,15 @@ mod tests {
 
     #[test]
     fn a_failed_writing_is_tried_again_with_the_next() {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let storage: Arc<dyn Storage> = Arc::new(sim.clone());
         let mut file = ManifestFile::new(&storage, None);
-        sim.fail_after(0, Fault::NoRoom);
+        sim.fail_after(0, DiskFault::NoRoom);
         file.sync(numbered(1));
         assert!(!file.is_there());
         file.sync(numbered(1));
         assert!(file.is_there());
-        sim.fail_after(0, Fault::Error);
+        sim.fail_after(0, DiskFault::Error);
         file.follow(numbered(2));
         file.follow(numbered(3));
         assert_eq!(read(&sim), Some(3));

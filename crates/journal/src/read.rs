@@ -1,9 +1,9 @@
 //! Reading events back, beside a writer that appends, carries forward and unlinks.
 
-use super::frame;
-use super::index::{Place, SharedIndex};
-use super::keys::Keys;
-use super::log::name_of;
+use super::file_names::segment_name;
+use super::frame::{self, FramePlace};
+use super::index::SharedIndex;
+use super::keys::DataKeys;
 use super::record::Record;
 use super::storage::Storage;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use twinroute_model::event::Event;
 
 /// An event that cannot be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableEvent {
     /// All its deliveries are settled.
     #[error("it is not in the journal")]
     Settled,
@@ -31,17 +31,24 @@ const RUN_BYTES: u64 = 1 << 20;
 /// Places that were told to be damaged are kept in mind up to this many.
 const TOLD_MAX: usize = 4_096;
 
-/// Reads events back. Many may at once.
-pub(crate) struct Reader {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) index: SharedIndex,
-    keys: Keys,
-    /// Damage that stands in the log of the program.
-    told: Mutex<BTreeSet<Place>>,
+/// The bytes of one frame.
+pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; place.bytes as usize];
+    storage.read_at(&segment_name(place.segment), &mut bytes, place.offset)?;
+    Ok(bytes)
 }
 
-impl Reader {
-    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: Keys) -> Self {
+/// Reads events back. Many may at once.
+pub(crate) struct EventReader {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) index: SharedIndex,
+    keys: DataKeys,
+    /// Damage that stands in the log of the program.
+    told: Mutex<BTreeSet<FramePlace>>,
+}
+
+impl EventReader {
+    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: DataKeys) -> Self {
         Self {
             storage,
             index,
@@ -51,16 +58,19 @@ impl Reader {
     }
 
     /// The events, in the order asked for.
-    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, UnreadableEvent>> {
         let mut wanted = self.places(sequences);
         wanted.sort_unstable();
-        let mut read: Vec<_> = sequences.iter().map(|_| Err(Unreadable::Settled)).collect();
+        let mut read: Vec<_> = sequences
+            .iter()
+            .map(|_| Err(UnreadableEvent::Settled))
+            .collect();
         let mut buffer = Vec::new();
         for run in runs(&wanted) {
             let (first, last) = (run[0].0, run[run.len() - 1].0);
             let bytes = last.offset + u64::from(last.bytes) - first.offset;
             buffer.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
-            let name = name_of(first.segment);
+            let name = segment_name(first.segment);
             let whole = self.storage.read_at(&name, &mut buffer, first.offset);
             for (place, at) in run {
                 let from = usize::try_from(place.offset - first.offset).unwrap_or(usize::MAX);
@@ -75,7 +85,7 @@ impl Reader {
         read
     }
 
-    fn places(&self, sequences: &[u64]) -> Vec<(Place, usize)> {
+    fn places(&self, sequences: &[u64]) -> Vec<(FramePlace, usize)> {
         let index = self.index.lock();
         let place = |sequence: &u64| index.events.get(*sequence).map(|live| live.place);
         let places = sequences.iter().map(place).enumerate();
@@ -86,16 +96,16 @@ impl Reader {
 
     /// Reads an event that was not at `failed`: it may have been carried forward since. Only what
     /// stands at the same place still, and fails twice, is damaged.
-    fn again(&self, sequence: u64, mut failed: Place) -> Result<Event, Unreadable> {
+    fn again(&self, sequence: u64, mut failed: FramePlace) -> Result<Event, UnreadableEvent> {
         let mut tried_twice = false;
         loop {
             let index = self.index.lock();
             let live = index.events.get(sequence).map(|live| live.place);
             drop(index);
-            let place = live.ok_or(Unreadable::Settled)?;
+            let place = live.ok_or(UnreadableEvent::Settled)?;
             if place == failed && tried_twice {
                 self.tell(sequence, place);
-                return Err(Unreadable::Damaged);
+                return Err(UnreadableEvent::Damaged);
             }
             tried_twice = place == failed;
             failed = place;
@@ -105,15 +115,15 @@ impl Reader {
         }
     }
 
-    fn read_one(&self, place: Place) -> io::Result<Event> {
-        let bytes = super::log::read_frame(&*self.storage, place)?;
+    fn read_one(&self, place: FramePlace) -> io::Result<Event> {
+        let bytes = read_frame(&*self.storage, place)?;
         event_at(&bytes, place, &self.keys).ok_or_else(|| io::Error::other("checksum mismatch"))
     }
 
-    fn tell(&self, sequence: u64, place: Place) {
+    fn tell(&self, sequence: u64, place: FramePlace) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < TOLD_MAX && told.insert(place) {
-            let Place {
+            let FramePlace {
                 segment, offset, ..
             } = place;
             tracing::error!(
@@ -127,18 +137,18 @@ impl Reader {
 }
 
 /// The event in the frame at the start of `bytes`.
-fn event_at(bytes: &[u8], place: Place, keys: &Keys) -> Option<Event> {
+fn event_at(bytes: &[u8], place: FramePlace, keys: &DataKeys) -> Option<Event> {
     let frame = frame::read_at(bytes, place.segment, place.offset)?;
-    Record::event_in(&frame)?.parse(keys)
+    keys.read_event(&Record::event_in(&frame)?)
 }
 
 /// Cuts sorted places into stretches that are worth reading at once.
-fn runs(wanted: &[(Place, usize)]) -> impl Iterator<Item = &[(Place, usize)]> {
+fn runs(wanted: &[(FramePlace, usize)]) -> impl Iterator<Item = &[(FramePlace, usize)]> {
     let mut rest = wanted;
     std::iter::from_fn(move || {
         let (first, _) = rest.first()?;
         let mut end = first.offset;
-        let joins = |(place, _): &&(Place, usize)| {
+        let joins = |(place, _): &&(FramePlace, usize)| {
             if place.segment != first.segment {
                 return false;
             }

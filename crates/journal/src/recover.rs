@@ -6,64 +6,31 @@
 //!
 //! Reading changes nothing on disk.
 
-use super::OpenError;
-use super::fold::Fold;
-use super::frame;
-use super::index::{Index, Place};
-use super::keys::{Keys, Sealing};
-use super::log::name_of;
-use super::manifest::FoundManifest;
-use super::record::Record;
-use super::report::{Damage, DamageKind, Report};
+use super::JournalOpenError;
+use super::contents::LogContents;
+use super::file_names::segment_name;
+use super::fold::{LogFold, RecordVisitor};
 use super::storage::Storage;
-use super::survey::{Survey, read_bytes};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Sequences that are skipped when it is not known which were given out: more than fit in what can
-/// wait for a sync.
-pub(crate) const SEQUENCES_SKIPPED: u64 = 1 << 20;
+use super::survey::{FolderSurvey, read_bytes};
+use std::collections::BTreeMap;
 
 /// Numbers above this are refused: so many are left that none is ever reached by counting.
 const NUMBERS_MAX: u64 = u64::MAX / 2;
 
-/// What the segments say.
-pub(crate) struct Found {
-    pub(crate) index: Index,
-    /// The files there are, with their lengths.
-    pub(crate) segments: BTreeMap<u64, u64>,
-    /// The names of those that are not called what they are.
-    pub(crate) names: BTreeMap<u64, String>,
-    /// Where the log ends.
-    pub(crate) end: (u64, u64),
-    /// Up to where it was on disk once: behind its end where that is gone.
-    pub(crate) synced: (u64, u64),
-    /// The largest number that a segment has, or had.
-    pub(crate) newest: u64,
-    /// The last segment may be written behind this offset, if there is no room for another one.
-    pub(crate) append_at: Option<u64>,
-    /// Segments that must not be removed: not all of them could be read.
-    pub(crate) kept: BTreeSet<u64>,
-    pub(crate) manifest: Option<FoundManifest>,
-    pub(crate) next_sequence: u64,
-    /// The numbers of the keys that records name.
-    pub(crate) keys: BTreeSet<u32>,
-    pub(crate) report: Report,
-}
-
-/// Receives every record with its place. Used by dump.
-pub(crate) type Visit<'a> = &'a mut dyn FnMut(Place, &Record<'_>);
-
 /// Reads all segments. Events are not parsed.
-pub(crate) fn read(storage: &dyn Storage, visit: Visit<'_>) -> Result<Found, OpenError> {
-    fold(storage, Survey::of(storage)?, visit)
+pub(crate) fn read(
+    storage: &dyn Storage,
+    visit: RecordVisitor<'_>,
+) -> Result<LogContents, JournalOpenError> {
+    fold(storage, FolderSurvey::of(storage)?, visit)
 }
 
 /// As [`read`], by one who is about to write: files that are not what their names say get other names.
-pub(crate) fn read_to_write(storage: &dyn Storage) -> Result<Found, OpenError> {
-    let mut survey = Survey::of(storage)?;
+pub(crate) fn read_to_write(storage: &dyn Storage) -> Result<LogContents, JournalOpenError> {
+    let mut survey = FolderSurvey::of(storage)?;
     survey.set_aside(storage)?;
     let found = fold(storage, survey, &mut |_, _| {})?;
-    let used_up = |what| OpenError::NumbersUsedUp {
+    let used_up = |what| JournalOpenError::NumbersUsedUp {
         path: storage.describe(),
         what,
     };
@@ -76,9 +43,13 @@ pub(crate) fn read_to_write(storage: &dyn Storage) -> Result<Found, OpenError> {
     Ok(found)
 }
 
-fn fold(storage: &dyn Storage, survey: Survey, visit: Visit<'_>) -> Result<Found, OpenError> {
+fn fold(
+    storage: &dyn Storage,
+    survey: FolderSurvey,
+    visit: RecordVisitor<'_>,
+) -> Result<LogContents, JournalOpenError> {
     let limits = survey.limits();
-    let mut fold = Fold::new(survey.manifest.map(|found| found.manifest), visit);
+    let mut fold = LogFold::new(survey.manifest.map(|found| found.manifest), visit);
     fold.report_files(survey.damage);
     let mut buffer = Vec::new();
     let mut ahead = survey.segments.values().skip(1);
@@ -98,74 +69,13 @@ fn fold(storage: &dyn Storage, survey: Survey, visit: Visit<'_>) -> Result<Found
     let (mut lengths, mut names) = (BTreeMap::new(), BTreeMap::new());
     for (segment, file) in survey.segments {
         lengths.insert(segment, file.length);
-        if file.name != name_of(segment) {
+        if file.name != segment_name(segment) {
             names.insert(segment, file.name);
         }
     }
     let mut found = fold.finish(lengths, survey.manifest);
     found.names = names;
     Ok(found)
-}
-
-impl Found {
-    /// The newest segment and its length, if it was begun and holds no group: all of it is zeros.
-    pub(crate) fn blank(&self) -> Option<(u64, u64)> {
-        let (id, length) = self.segments.last_key_value()?;
-        let is_whole = !self.kept.contains(id)
-            && self
-                .report
-                .damage
-                .iter()
-                .all(|damage| damage.segment != *id);
-        (*id == self.newest && *id > self.end.0 && is_whole).then_some((*id, *length))
-    }
-
-    /// Parses the events that are open, and tells those that cannot be.
-    ///
-    /// Without a key, those that are sealed are not looked at, which the report says.
-    pub(crate) fn check_events(
-        &mut self,
-        storage: &dyn Storage,
-        sealing: &Sealing,
-    ) -> Result<(), OpenError> {
-        let keys = match sealing {
-            Sealing::Off => None,
-            Sealing::Open(_) | Sealing::Seal(_) => Some(Keys::of(storage, sealing, &self.keys)?),
-        };
-        self.report.sealed_unopened = keys.is_none();
-        for (sequence, live) in self.index.events.from(0) {
-            let Place {
-                segment,
-                offset,
-                bytes,
-            } = live.place;
-            let name = self.names.get(&segment);
-            let name = name.map_or_else(|| name_of(segment), Clone::clone);
-            if !is_readable(storage, &name, live.place, keys.as_ref()) {
-                self.report.damage.push(Damage {
-                    kind: DamageKind::Unreadable,
-                    segment,
-                    from: offset,
-                    to: offset + u64::from(bytes),
-                    sequences: Some(sequence..=sequence),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_readable(storage: &dyn Storage, name: &str, place: Place, keys: Option<&Keys>) -> bool {
-    let mut bytes = vec![0; place.bytes as usize];
-    if storage.read_at(name, &mut bytes, place.offset).is_err() {
-        return false;
-    }
-    let frame = frame::read_at(&bytes, place.segment, place.offset);
-    let event = frame.and_then(|frame| Record::event_in(&frame));
-    event.is_some_and(|event| match keys {
-        Some(keys) => event.parse(keys).is_some(),
-        None => event.stamp.is_some() || event.parse_plain().is_some(),
-    })
 }
 
 #[cfg(test)]

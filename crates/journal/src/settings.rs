@@ -1,11 +1,10 @@
-//! How a journal on disk works, and what lanes have it note of them.
+//! How a journal on disk works.
 
 use std::time::Duration;
-use twinroute_model::clock::Timestamp;
 
 /// How a journal on disk works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct JournalSettings {
     /// Bytes of one segment file. A larger group gets a segment of its own size.
     pub segment_bytes: u64,
     /// Bytes that live events take on disk, dead letters that are kept included, and what waits for
@@ -14,7 +13,7 @@ pub struct Settings {
     /// Bytes of events that wait for the disk.
     pub queue_bytes_max: u64,
     /// Bytes of events that are on disk and may be kept in memory too, so that they need not be read
-    /// back; see [`Disk::has_memory`](super::Disk::has_memory).
+    /// back; see [`DiskJournal::has_memory`](super::Disk::has_memory).
     pub memory_bytes_max: u64,
     /// The longest that a group waits for company; 0: never.
     pub commit_window: Duration,
@@ -23,11 +22,11 @@ pub struct Settings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
-    /// How long a write or a sync may take before the journal is [`Health::Stalled`](super::Health::Stalled).
+    /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::Health::Stalled).
     pub disk_overdue_after: Duration,
 }
 
-impl Default for Settings {
+impl Default for JournalSettings {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
@@ -42,20 +41,9 @@ impl Default for Settings {
     }
 }
 
-/// What a lane wants to find again after a restart, beside its deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneState {
-    /// Somebody paused it.
-    pub paused: bool,
-    /// How long time-to-live has stood still, in all.
-    pub still: Duration,
-    /// Since when it stands still, if it does.
-    pub still_since: Option<Timestamp>,
-}
-
 /// Whether what is appended has to stay below the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(super) enum AdmissionLimit {
     Kept,
     /// It takes the room of what the same record settles.
     Exchanged,

@@ -1,9 +1,10 @@
 //! When the certificates of a listener end, so that somebody can be told in time.
 
-use crate::file;
+use crate::tls_error::PEM_BYTES_MAX;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::path::{Path, PathBuf};
+use twinroute_files::text_file::read_text;
 use twinroute_model::clock::Timestamp;
 
 /// A file of certificates, and when the first of them ends.
@@ -20,7 +21,7 @@ pub struct CertificateEnd {
 impl CertificateEnd {
     /// Nothing where the file cannot be read, which others tell. Blocks on the file system.
     pub(crate) fn of(what: &'static str, path: &Path) -> Option<Self> {
-        let (text, _) = file::read(path).ok()?;
+        let text = read_text("certificate file", path, PEM_BYTES_MAX).ok()?;
         let certificates = CertificateDer::pem_slice_iter(text.expose().as_bytes()).flatten();
         Some(Self {
             what,

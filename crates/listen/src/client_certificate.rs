@@ -1,7 +1,6 @@
 //! Certificates that clients show: whose are taken, and what they say of who shows them.
 
-use crate::file;
-use crate::tls_error::{AUTHORITIES_MAX, TlsError};
+use crate::tls_error::{AUTHORITIES_MAX, PEM_BYTES_MAX, TlsError};
 use http::{Extensions, Request};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -11,6 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use std::path::Path;
 use std::sync::Arc;
+use twinroute_files::text_file::read_text;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
@@ -103,11 +103,7 @@ pub(crate) fn verifier(
     ca: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let (text, _) = file::read(ca).map_err(|source| TlsError::Io {
-        what: "client_ca",
-        path: ca.to_owned(),
-        source,
-    })?;
+    let text = read_text("client_ca file", ca, PEM_BYTES_MAX)?;
     let unfit = || TlsError::NoAuthority {
         path: ca.to_owned(),
     };

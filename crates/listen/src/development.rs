@@ -4,16 +4,17 @@
 //! them `ca.pem` trusts whoever can read `ca.key` beside it: for development alone.
 
 use crate::tls::{Tls, TlsSettings};
+use crate::tls_error::PEM_BYTES_MAX;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
+use twinroute_files::file_error::FileError;
+use twinroute_files::replace::{OWNER_ONLY, READABLE_BY_ALL, replace_file};
+use twinroute_files::text_file::{read_secret, read_text};
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
 
 /// Names that every certificate has. OpenSSL, Node and rustls do not let `*.localhost` stand for anything,
@@ -49,16 +50,9 @@ pub struct Development {
 /// Why there are no certificates for development.
 #[derive(Debug, thiserror::Error)]
 pub enum DevelopmentError {
-    /// A file cannot be read or made.
-    #[error("development certificates: {}: cannot {step}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// At which step.
-        step: &'static str,
-        /// Why.
-        source: io::Error,
-    },
+    /// A file cannot be made.
+    #[error("development certificates")]
+    File(#[from] FileError),
     /// A name cannot stand in a certificate.
     #[error(
         "development certificates: {name:?}: must be a host name, such as adt.localhost or \
@@ -99,10 +93,6 @@ fn certificates_at(
     now: Timestamp,
 ) -> Result<Development, DevelopmentError> {
     let names = all_names(names)?;
-    let at = |step| io_error(folder, step);
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(at("make it"))?;
     let development = Development {
         tls: TlsSettings {
             certificate: folder.join("server.pem"),
@@ -120,8 +110,12 @@ fn certificates_at(
         let key = KeyPair::generate()?;
         let certificate = server(&names, now)?.signed_by(&key, &authority)?;
         let label = Label { made: now, names };
-        write(&tls.key, &key.serialize_pem(), 0o600)?;
-        write(&tls.certificate, &label.above(&certificate.pem()), 0o644)?;
+        write(&tls.key, &key.serialize_pem(), OWNER_ONLY)?;
+        write(
+            &tls.certificate,
+            &label.above(&certificate.pem()),
+            READABLE_BY_ALL,
+        )?;
         tracing::info!(certificate = %tls.certificate.display(), "development certificate made");
     }
     Ok(development)
@@ -161,7 +155,7 @@ fn authority(
     };
     if let Some(label) = found
         && Tls::load(&pair).is_ok()
-        && let Ok((text, _)) = crate::file::read(key)
+        && let Ok(text) = read_secret("key file", key, PEM_BYTES_MAX)
         && let Ok(key) = KeyPair::from_pem(text.expose())
     {
         return Ok((label.made, Issuer::new(authority_params(label.made), key)));
@@ -173,8 +167,8 @@ fn authority(
         made: now,
         names: Vec::new(),
     };
-    write(key, &new.serialize_pem(), 0o600)?;
-    write(certificate, &label.above(&made.pem()), 0o644)?;
+    write(key, &new.serialize_pem(), OWNER_ONLY)?;
+    write(certificate, &label.above(&made.pem()), READABLE_BY_ALL)?;
     tracing::info!(ca = %certificate.display(), "development authority made: clients must trust it");
     Ok((now, Issuer::new(params, new)))
 }
@@ -225,7 +219,7 @@ impl Label {
     }
 
     fn read(path: &Path) -> Option<Self> {
-        let (text, _) = crate::file::read(path).ok()?;
+        let text = read_text("certificate file", path, PEM_BYTES_MAX).ok()?;
         let line = |key| {
             let mut lines = text.expose().lines().take(3);
             lines.find_map(|line| line.strip_prefix(key))
@@ -240,28 +234,8 @@ impl Label {
     }
 }
 
-fn io_error(path: &Path, step: &'static str) -> impl FnOnce(io::Error) -> DevelopmentError {
-    let path = path.to_owned();
-    move |source| DevelopmentError::Io { path, step, source }
-}
-
-/// Writes beside `path` and renames, so that no half of a file is ever found.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), DevelopmentError> {
-    let at = |step| io_error(path, step);
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
-    let mut file = options.open(&draft).map_err(at("make it"))?;
-    file.set_permissions(Permissions::from_mode(mode))
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .and_then(|()| file.sync_all())
-        .map_err(at("write it"))?;
-    fs::rename(&draft, path).map_err(at("put it in its place"))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(at("sync its folder"))
+    Ok(replace_file(path, mode, &[text.as_bytes()])?)
 }
 
 #[cfg(test)]

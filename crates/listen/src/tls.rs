@@ -2,8 +2,7 @@
 
 use crate::certificate_end::CertificateEnd;
 use crate::client_certificate;
-use crate::file::{self, Stamp};
-use crate::tls_error::{CHAIN_MAX, TlsError};
+use crate::tls_error::{CHAIN_MAX, PEM_BYTES_MAX, TlsError};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
@@ -13,13 +12,13 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use serde::Deserialize;
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
-use twinroute_files::file_permissions::file_exposure;
-use twinroute_files::watch::Watch;
+use twinroute_files::file_stamp::FileStamp;
+use twinroute_files::text_file::{read_secret, read_text};
+use twinroute_files::watch::FileWatch;
 
 /// How often the files are checked where no change of them is seen. A renewed certificate is there days before the old
 /// one ends.
@@ -81,7 +80,7 @@ struct Inner {
     ends: ArcSwap<Vec<CertificateEnd>>,
 }
 
-type Stamps = [Option<Stamp>; 3];
+type Stamps = [Option<FileStamp>; 3];
 
 #[derive(Debug)]
 struct Current(ArcSwap<CertifiedKey>);
@@ -157,19 +156,9 @@ impl Tls {
         let settings = &self.0.settings;
         let mut files = vec![settings.certificate.as_path(), settings.key.as_path()];
         files.extend(settings.client_ca.as_deref());
-        let watch = match Watch::new(&[], &files) {
-            Ok(watch) => Some(watch.poll_every(POLL)),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "certificate files are not watched but polled");
-                None
-            }
-        };
+        let watch = FileWatch::new(&[], &files, POLL);
         loop {
-            match &watch {
-                Some(watch) => watch.changed().await,
-                None => sleep(POLL).await,
-            }
+            watch.changed().await;
             let tls = self.clone();
             let certificate = self.0.settings.certificate.display();
             match tokio::task::spawn_blocking(move || tls.reload()).await {
@@ -199,9 +188,9 @@ fn ends(settings: &MutualTlsSettings) -> Vec<CertificateEnd> {
 fn stamps(settings: &MutualTlsSettings) -> Stamps {
     let client_ca = settings.client_ca.as_deref();
     [
-        Stamp::of(&settings.certificate),
-        Stamp::of(&settings.key),
-        client_ca.and_then(Stamp::of),
+        FileStamp::of(&settings.certificate),
+        FileStamp::of(&settings.key),
+        client_ca.and_then(FileStamp::of),
     ]
 }
 
@@ -225,12 +214,7 @@ fn configure(
 }
 
 fn read(settings: &MutualTlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let at = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Io { what, path, source }
-    };
-    let (chain, _) =
-        file::read(&settings.certificate).map_err(at("certificate", &settings.certificate))?;
+    let chain = read_text("certificate file", &settings.certificate, PEM_BYTES_MAX)?;
     let chain = CertificateDer::pem_slice_iter(chain.expose().as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .unwrap_or_default();
@@ -238,11 +222,8 @@ fn read(settings: &MutualTlsSettings, provider: &CryptoProvider) -> Result<Certi
         let path = settings.certificate.clone();
         return Err(TlsError::NoCertificate { path });
     }
-    let (key, metadata) = file::read(&settings.key).map_err(at("key", &settings.key))?;
+    let key = read_secret("key file", &settings.key, PEM_BYTES_MAX)?;
     let path = settings.key.clone();
-    if let Some(exposure) = file_exposure(&path, &metadata) {
-        return Err(TlsError::Open { path, exposure });
-    }
     let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()) else {
         return Err(TlsError::NoKey { path });
     };

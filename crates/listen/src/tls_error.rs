@@ -1,8 +1,10 @@
 //! Why there is no TLS, and the limits that errors name.
 
-use std::io;
 use std::path::PathBuf;
-use twinroute_files::file_permissions::FileExposure;
+use twinroute_files::text_file::TextFileError;
+
+/// Bytes of a file of certificates, or of a key.
+pub(crate) const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// Certificates of a chain.
 pub(crate) const CHAIN_MAX: usize = 16;
@@ -13,24 +15,9 @@ pub(crate) const AUTHORITIES_MAX: usize = 100;
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("{what} file {}: cannot read it", path.display())]
-    Io {
-        /// `certificate`, `key` or `client_ca`.
-        what: &'static str,
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others may read the key.
-    #[error("key file {}: {exposure}", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Who, and what to do about it.
-        exposure: FileExposure,
-    },
+    /// A file cannot be read, or others may read the key.
+    #[error(transparent)]
+    File(#[from] TextFileError),
     /// The certificate file holds something else.
     #[error("certificate file {}: does not hold 1 to {CHAIN_MAX} certificates in PEM", path.display())]
     NoCertificate {

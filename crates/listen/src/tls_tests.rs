@@ -2,6 +2,7 @@ use super::*;
 use expect_test::{Expect, expect};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 struct Files {
     folder: tempfile::TempDir,
@@ -99,7 +100,9 @@ fn what_is_wrong_with_which_file_is_said() {
         "certificate file /tls/server.pem: cannot read it: No such file or directory (os error 2)"
     ]);
     fs::write(&files.settings.certificate, vec![b'x'; (1 << 20) + 1]).unwrap();
-    files.check(&expect!["certificate file /tls/server.pem: cannot read it: it has more than 1 MiB, which is the limit"]);
+    files.check(&expect![
+        "certificate file /tls/server.pem: is larger than 1048576 bytes"
+    ]);
 }
 
 #[test]

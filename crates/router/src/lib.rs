@@ -53,7 +53,6 @@ mod delivery;
 pub mod expiry;
 pub mod replay;
 mod router;
-pub mod sealed_file;
 pub mod sink;
 pub mod status;
 mod status_reporter;

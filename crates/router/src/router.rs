@@ -12,7 +12,7 @@ use crate::dead_letters::{
 };
 use crate::delivery::Lane;
 use crate::expiry::Expiry;
-use crate::replay::{ReplayError, ReplayJobs, ReplayRequest, ReplayStatus};
+use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::status::{Readiness, SourceStatus, Status};
 use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
@@ -22,10 +22,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
-use twinroute_journal::{Disk, Journal};
+use twinroute_journal::{DiskJournal, Journal};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
-use twinroute_retry::replay::Notes;
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
 ///
@@ -56,7 +55,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 impl RouterParts {
     /// The journal on disk, where it is.
-    fn disk(&self) -> Option<&Disk> {
+    fn disk(&self) -> Option<&DiskJournal> {
         self.acceptor.appender.room.disk.as_ref()
     }
 
@@ -87,7 +86,7 @@ impl Router {
         live: LiveTable,
         unreadable: &UnreadableLanes,
         (journal, damage): (Journal, JournalDamage),
-        notes: Option<Notes>,
+        notes: Option<ReplayNotes>,
         duplicates: Option<DuplicateWindow>,
         expiry_warning: Duration,
     ) -> Self {

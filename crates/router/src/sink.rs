@@ -3,15 +3,15 @@
 //! A sink never decides when something is tried again; it tells what happened and the lane acts.
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
-pub use twinroute_retry::dead_letter::document::Letter;
+pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
+pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
+pub use twinroute_retry::failure::{EndpointFault, FailureReason, FaultKind};
 
 /// The protocol client of one endpoint.
 ///
@@ -125,64 +125,6 @@ impl<C: Connect + ?Sized> Connect for Arc<C> {
     }
 }
 
-/// Where an endpoint's dead letters go.
-pub trait DeadLetterStore: Send + Sync + 'static {
-    /// Writes one dead letter. It may be written already, when a crash hid the answer: then it is
-    /// written once more under another name, or not at all.
-    ///
-    /// A fault of kind [`FaultKind::Unsupported`] says that this one can never be written; it stays
-    /// where it is. Every other fault is the store's, and all are tried again later, for ever.
-    /// Dropping the future is harmless.
-    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>>;
-
-    /// When the credential ends, if that is known.
-    fn expires_at(&self) -> Option<Timestamp>;
-
-    /// Names of what is stored that begin with `prefix`, a page of them; `marker` is where the page before
-    /// ended. Needs more rights than writing.
-    fn list<'a>(
-        &'a self,
-        _prefix: &'a str,
-        _marker: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
-        ready(Err(write_only())).boxed()
-    }
-
-    /// Reads what is stored under a name: one dead letter, or several where another program wrote it.
-    fn read<'a>(
-        &'a self,
-        _name: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
-        ready(Err(write_only())).boxed()
-    }
-}
-
-fn write_only() -> EndpointFault {
-    EndpointFault {
-        kind: FaultKind::Unsupported,
-        after: None,
-        reason: Reason::new("write-only", "the dead-letter store cannot be read"),
-    }
-}
-
-/// Names of stored dead letters.
-#[derive(Clone, Debug, Default)]
-pub struct StoredPage {
-    /// In the store's order, which stays the same.
-    pub names: Vec<String>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<String>,
-}
-
-/// A dead letter that was read from its store.
-#[derive(Clone, Debug)]
-pub struct StoredLetter {
-    /// The event.
-    pub event: Event,
-    /// What is known of it, as far as it was stored.
-    pub about: Option<DeadLetter>,
-}
-
 /// Why no sink could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("endpoint {endpoint}: {reason}")]
@@ -227,87 +169,10 @@ pub enum Outcome {
         /// What the destination asked for.
         after: Option<Duration>,
         /// Why.
-        reason: Reason,
+        reason: FailureReason,
     },
     /// This event will never be taken.
-    Reject(Reason),
+    Reject(FailureReason),
     /// The endpoint takes nothing just now; it is not the event's fault.
     Unavailable(EndpointFault),
-}
-
-/// Why something failed. Goes into logs, metrics and dead letters: never holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// A short stable word: `server-busy`, `http-503`, `timeout`.
-    pub code: Cow<'static, str>,
-    /// The destination's own words, or ours.
-    pub detail: String,
-}
-
-impl Reason {
-    /// A reason.
-    pub fn new(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            detail: detail.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.detail.is_empty() {
-            return formatter.write_str(&self.code);
-        }
-        write!(formatter, "{}: {}", self.code, self.detail)
-    }
-}
-
-/// An endpoint that takes nothing just now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointFault {
-    /// What kind of fault.
-    pub kind: FaultKind,
-    /// How long the endpoint asked to be left alone.
-    pub after: Option<Duration>,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// Kinds of endpoint faults: what `/status` shows as the endpoint's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    /// No connection, or no answer in time.
-    Unreachable,
-    /// Asked to slow down.
-    Throttled,
-    /// The credential was refused.
-    Unauthorized,
-    /// The entity is not there, or disabled.
-    Gone,
-    /// The definition asks for something that is not available.
-    Unsupported,
-}
-
-impl FaultKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
-        Self::Unreachable,
-        Self::Throttled,
-        Self::Unauthorized,
-        Self::Gone,
-        Self::Unsupported,
-    ];
-
-    /// The word for metrics and `/status`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Throttled => "throttled",
-            Self::Unauthorized => "unauthorized",
-            Self::Gone => "gone",
-            Self::Unsupported => "unsupported",
-        }
-    }
 }

@@ -2,9 +2,9 @@
 
 use super::tests::{Script, endpoint_status, event};
 use super::*;
-use crate::sink::{Outcome, Reason};
-use twinroute_journal::Settings;
-use twinroute_journal::sim::{Leaves, Sim};
+use crate::sink::{FailureReason, Outcome};
+use twinroute_journal::JournalSettings;
+use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::EndpointSettings;
 
@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
 struct Machine {
-    sim: Sim,
+    sim: SimulatedDisk,
     clock: ManualClock,
     settings: EndpointSettings,
 }
@@ -22,20 +22,21 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self {
-            sim: Sim::default(),
+            sim: SimulatedDisk::default(),
             clock: ManualClock::new(START),
             settings: EndpointSettings::default(),
         }
     }
 
     fn router(&self, sink: &Script) -> Router {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
         let clock = Arc::new(self.clock.clone());
-        let (disk, recovered) = Disk::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
+        let (disk, recovered) =
+            DiskJournal::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
         Router::builder()
             .clock(self.clock.clone())
             .journal_on_disk(disk, recovered)
@@ -69,7 +70,7 @@ impl Machine {
         router.parts.disk().unwrap().flush().await.unwrap();
         let sim = self.sim.fork();
         sim.power_off();
-        sim.power_on(Leaves::All);
+        sim.power_on(PowerLossRemains::All);
         Self {
             sim,
             clock: self.clock.clone(),
@@ -82,7 +83,7 @@ fn failing() -> Script {
     let sink = Script::default();
     let retry = || Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     sink.answer([retry(), retry(), retry()]);
     sink

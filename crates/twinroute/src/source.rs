@@ -4,7 +4,9 @@ use crate::cli::exit::{self, ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use crate::file_permissions;
-use crate::serving;
+use crate::keys;
+use crate::management;
+use crate::paths;
 use anyhow::Context as _;
 use std::future::pending;
 use std::sync::Arc;
@@ -14,17 +16,18 @@ use twinroute_arm::source::{AzureSource, SavedFile};
 use twinroute_credential::key_vault::KeyVault;
 use twinroute_credential::overlay::Overlay;
 use twinroute_credential::token::TokenSource;
+use twinroute_files::watch::FileWatch;
 use twinroute_listen::Network;
 use twinroute_management::Management;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::secret::Secret;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::Router;
-use twinroute_router::source::{Definitions, Faults, Strays, Watch};
+use twinroute_router::source::{Definitions, Faults, Strays};
 use twinroute_router::status::SourceStatus;
 
-/// Where nothing is watched, a look is taken this often.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Where changes are missed, files are checked this often.
+const POLL: Duration = Duration::from_secs(60);
 
 /// How long a start waits for definitions from Azure when none were saved.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(30);
@@ -36,7 +39,7 @@ pub(crate) struct Source {
     /// Changes of what is put over the management API, when that is the source.
     stored: Option<watch::Receiver<u64>>,
     azure: Option<Arc<AzureSource>>,
-    watch: Option<Watch>,
+    watch: FileWatch,
     /// From which networks instances are reached; where there is a management API, it keeps this.
     network: Network,
 }
@@ -57,17 +60,8 @@ impl Source {
             Kind::Files => vec![loaded.folder.root()],
             Kind::Store | Kind::Azure => Vec::new(),
         };
-        let watch = match Watch::new(&trees, &[&loaded.file]) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "files are not watched but looked at once a minute; SIGHUP has them read at once"
-                );
-                None
-            }
-        };
-        let management = serving::open(&loaded, endpoints)?;
+        let watch = FileWatch::new(&trees, &[&loaded.file], POLL);
+        let management = management::open(&loaded, endpoints)?;
         let stored = management.as_ref().filter(|_| kind == Kind::Store);
         let azure = match kind {
             Kind::Azure => Some(Arc::new(open_azure(&loaded, outgoing)?)),
@@ -201,16 +195,10 @@ impl Source {
                 None => pending().await,
             }
         };
-        let files = async {
-            match &self.watch {
-                Some(watch) => watch.changed().await,
-                None => tokio::time::sleep(LOOK_EVERY).await,
-            }
-        };
         tokio::select! {
             () = stored => {}
             () = azure => {}
-            () = files => {}
+            () = self.watch.changed() => {}
         }
     }
 }
@@ -235,8 +223,8 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
         overlay = overlay.with_key_vault(vault);
     }
     let saved = SavedFile {
-        path: serving::saved_file(loaded),
-        key: serving::key(loaded)?,
+        path: paths::saved_file(loaded),
+        key: keys::key(loaded)?,
     };
     AzureSource::open(settings, tokens, overlay, Some(saved), clock, outgoing).context("[azure]")
 }

@@ -2,7 +2,7 @@
 //!
 //! Sealed: what a server shows may be more than it should. The overlay's secrets are not in it.
 //!
-//! A sealed file ([`twinroute_router::sealed_file`]) with the head `TWRAZURE` and version 1, whose context names
+//! A sealed file ([`twinroute_files::sealed_file`]) with the head `TWRAZURE` and version 1, whose context names
 //! the instance. Inside is JSON: `{"at": <RFC 3339>, "listing": <Listing>}`.
 
 use super::super::api::base_url;
@@ -12,9 +12,9 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
+use twinroute_files::sealed_file::{SealedFile, SealedFileError};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::seal::{SealError, SealKey};
-use twinroute_router::sealed_file::{SealedFile, SealedFileError};
 
 const HEAD: &[u8; 9] = b"TWRAZURE\x01";
 

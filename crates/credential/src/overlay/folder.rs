@@ -3,9 +3,9 @@
 use crate::secret_field::{SECRET_BYTES_MAX, SecretField, check_secret};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use twinroute_files::file_permissions::file_exposure;
+use twinroute_files::text_file::read_secret;
 use twinroute_model::secret::Secret;
 
 /// No folder has more files and folders in it; a mistyped path must not read a disk.
@@ -69,10 +69,7 @@ impl Reader<'_> {
                     "stands in no folder of an endpoint: <endpoint>/<field>",
                 );
             } else if let Some(field) = SecretField::of(&entry) {
-                match file_exposure(&path, &metadata) {
-                    Some(exposure) => self.problem(&path, &exposure.to_string()),
-                    None => self.file(path, (name.to_owned(), field)),
-                }
+                self.file(path, (name.to_owned(), field));
             } else {
                 self.problem(&path, "has the name of no secret field");
             }
@@ -84,7 +81,9 @@ impl Reader<'_> {
             let reason = format!("means the same as {}, which is used", other.display());
             return self.problem(&path, &reason);
         }
-        match content(&path).and_then(|text| check_secret(text.expose())) {
+        let text = read_secret("secret file", &path, SECRET_BYTES_MAX as u64);
+        let text = text.map_err(|error| error.reason());
+        match text.and_then(|text| check_secret(text.expose())) {
             Ok(secret) => {
                 self.found.insert(key.clone(), secret);
                 self.paths.insert(key, path);
@@ -95,21 +94,6 @@ impl Reader<'_> {
 
     fn problem(&mut self, path: &Path, reason: &str) {
         self.problems.push(format!("{}: {reason}", path.display()));
-    }
-}
-
-fn content(path: &Path) -> Result<Secret, String> {
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    let limit = SECRET_BYTES_MAX as u64 + 2;
-    let read = file.take(limit).read_to_string(&mut text);
-    let text = Secret::new(text);
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err("is not UTF-8 text".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -19,7 +19,7 @@ mod folder;
 mod stored;
 mod watch;
 
-pub use watch::Watch;
+pub use watch::SecretsWatch;
 
 use crate::key_vault::{KeyVault, RefreshError};
 use crate::secret_field::{SecretField, check_secret};
@@ -150,9 +150,9 @@ impl Overlay {
 
     /// Tells when folder or key vault change. Variables never do.
     #[must_use]
-    pub fn watch(&self) -> Watch {
+    pub fn watch(&self) -> SecretsWatch {
         let vault = self.vault.as_ref().map(KeyVault::changes);
-        Watch::new(self.folder.as_deref(), vault)
+        SecretsWatch::new(self.folder.as_deref(), vault)
     }
 
     /// The secrets of these endpoints as they are now. Blocks on the file system.

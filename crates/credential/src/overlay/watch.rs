@@ -4,39 +4,22 @@ use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use twinroute_files::watch::FileWatch;
 
-/// Where no watch can be set or one misses changes (network file systems), the folder is checked this often.
+/// Where changes are missed, the folder is checked this often.
 const POLL: Duration = Duration::from_secs(30);
 
 /// Watches one folder and one key vault, or nothing. Stops when dropped.
 #[derive(Debug)]
-pub struct Watch {
-    folder: Option<FolderWatch>,
+pub struct SecretsWatch {
+    folder: Option<FileWatch>,
     /// Counts changes of what is known of the key vault.
     vault: Option<watch::Receiver<u64>>,
 }
 
-#[derive(Debug)]
-enum FolderWatch {
-    Watched(twinroute_files::watch::Watch),
-    /// The system refuses a watch.
-    Polled,
-}
-
-impl Watch {
+impl SecretsWatch {
     pub(super) fn new(folder: Option<&Path>, vault: Option<watch::Receiver<u64>>) -> Self {
-        let folder =
-            folder.map(
-                |folder| match twinroute_files::watch::Watch::new(&[folder], &[]) {
-                    Ok(watch) => FolderWatch::Watched(watch.poll_every(POLL)),
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "secrets are not watched but polled");
-                        FolderWatch::Polled
-                    }
-                },
-            );
+        let folder = folder.map(|folder| FileWatch::new(&[folder], &[], POLL));
         Self { folder, vault }
     }
 
@@ -58,8 +41,7 @@ impl Watch {
         };
         let folder = async {
             match &self.folder {
-                Some(FolderWatch::Watched(watch)) => watch.changed().await,
-                Some(FolderWatch::Polled) => sleep(POLL).await,
+                Some(folder) => folder.changed().await,
                 None => pending().await,
             }
         };
@@ -87,7 +69,7 @@ mod tests {
     async fn a_folder_that_is_made_later_is_seen_at_once() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("secrets/inner");
-        let mut watch = Watch::new(Some(&folder), None);
+        let mut watch = SecretsWatch::new(Some(&folder), None);
         fs::create_dir_all(&folder).unwrap();
         timeout(LIMIT, watch.changed()).await.unwrap();
         fs::write(folder.join("accessKey1"), b"k").unwrap();
@@ -97,11 +79,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_look_is_taken_in_turns_and_never_without_a_folder() {
         let root = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(Some(root.path()), None);
+        let mut watch = SecretsWatch::new(Some(root.path()), None);
         let started = Instant::now();
         watch.changed().await;
         assert!(started.elapsed() >= POLL);
-        let mut never = Watch::new(None, None);
+        let mut never = SecretsWatch::new(None, None);
         let limit = Duration::from_secs(3_600);
         assert!(timeout(limit, never.changed()).await.is_err());
     }

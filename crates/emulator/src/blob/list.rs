@@ -191,7 +191,7 @@ impl<'a> BlobListing<'a> {
             }
             xml.push_str("</Metadata>");
         }
-        xml.push_str("</BlockBlob>");
+        xml.push_str("</Blob>");
     }
 }
 

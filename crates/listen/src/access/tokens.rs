@@ -6,18 +6,20 @@
 use super::caller::{Caller, Role};
 use super::gate_error::GateError;
 use super::settings::{TOKEN_BYTES, TokenSettings, is_token};
-use crate::file::{self, Stamp};
 use arc_swap::ArcSwapOption;
 use ring::hmac;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_files::file_permissions::file_exposure;
-use twinroute_model::pasted;
+use twinroute_files::file_stamp::FileStamp;
+use twinroute_files::text_file::read_secret;
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of a token's file, with what stands around the token.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 pub(super) struct Tokens {
     key: hmac::Key,
@@ -36,7 +38,7 @@ struct Entry {
 
 struct Watched {
     path: PathBuf,
-    seen: Mutex<Option<Stamp>>,
+    seen: Mutex<Option<FileStamp>>,
 }
 
 impl Tokens {
@@ -105,7 +107,7 @@ impl Entry {
         let name = &settings.name;
         let mut file = None;
         let tag = if let Some(path) = &settings.token_file {
-            let seen = Mutex::new(Stamp::of(path));
+            let seen = Mutex::new(FileStamp::of(path));
             let path = path.clone();
             let tag = read(&path, key).map_err(|reason| GateError::File {
                 name: name.clone(),
@@ -138,7 +140,7 @@ impl Entry {
         let Some(Watched { path, seen }) = &self.file else {
             return;
         };
-        let found = Stamp::of(path);
+        let found = FileStamp::of(path);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == found {
             return;
@@ -161,11 +163,9 @@ impl Entry {
 }
 
 fn read(path: &Path, key: &hmac::Key) -> Result<Vec<u8>, String> {
-    let (text, metadata) = file::read(path).map_err(|error| format!("cannot read it: {error}"))?;
-    if let Some(exposure) = file_exposure(path, &metadata) {
-        return Err(exposure.to_string());
-    }
-    tag(pasted::clean(text.expose()), key).ok_or_else(|| TOKEN_BYTES.to_owned())
+    let token = read_secret("token file", path, FILE_BYTES_MAX);
+    let token = token.map_err(|error| error.reason())?;
+    tag(token.expose(), key).ok_or_else(|| TOKEN_BYTES.to_owned())
 }
 
 fn tag(token: &str, key: &hmac::Key) -> Option<Vec<u8>> {

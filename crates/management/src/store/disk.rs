@@ -12,9 +12,11 @@ use super::stored_record::StoredRecord;
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
 };
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
 use std::path::{Path, PathBuf};
+use twinroute_files::folder::{folder_of, sync_folder};
+use twinroute_files::private_file::{make_private_folder, open_private_file};
+use twinroute_files::replace::{move_into_place, sibling};
 use twinroute_model::seal::{SealError, SealKey};
 use zeroize::Zeroizing;
 
@@ -101,22 +103,9 @@ impl StoreFile {
                 source,
             }
         };
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700);
-            builder.create(folder).map_err(failed("make its folder"))?;
-        }
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        let file = options.open(path).map_err(failed("open it"))?;
+        let folder = folder_of(path);
+        make_private_folder(folder).map_err(failed("make its folder"))?;
+        let file = open_private_file(path).map_err(failed("open it"))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
         let database = builder.create_file(file).map_err(|error| match error {
@@ -129,7 +118,7 @@ impl StoreFile {
                 source: Box::new(other.into()),
             },
         })?;
-        sync_folder(path).map_err(failed("sync its folder"))?;
+        sync_folder(folder).map_err(failed("sync its folder"))?;
         let disk = Self {
             database,
             key,
@@ -202,9 +191,7 @@ impl StoreFile {
                 source,
             }
         };
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".next");
-        let draft = PathBuf::from(draft);
+        let draft = sibling(path, ".next");
         match fs::remove_file(&draft) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -215,8 +202,7 @@ impl StoreFile {
         let copy = Self::open(&draft, new.clone())?;
         copy.commit(&changes)?;
         // Both are held until the one stands for the other, so that nobody writes to what goes.
-        fs::rename(&draft, path).map_err(failed("replace it"))?;
-        sync_folder(path).map_err(failed("sync its folder"))?;
+        move_into_place(&draft, path).map_err(|error| failed(error.step)(error.source))?;
         Ok(changes.len())
     }
 
@@ -320,12 +306,4 @@ fn write<'a>(
         }
     }
     Ok(())
-}
-
-/// A file that is not in its folder yet would be gone after a loss of power.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -2,6 +2,8 @@
 //! container and read back from one.
 
 #[cfg(feature = "blob")]
+pub mod blob_store;
+#[cfg(feature = "blob")]
 pub mod container;
 pub mod document;
 #[cfg(feature = "blob")]
@@ -11,3 +13,4 @@ pub mod name;
 #[cfg(feature = "blob")]
 mod page_guard;
 pub mod read;
+pub mod store;

@@ -1,11 +1,13 @@
 //! Looks over a page of a listing before Azure's library reads it: a blob of 27 bytes becomes a value of more than
 //! a kilobyte there, and however few blobs were asked for, the service decides how many it sends.
 
-use super::container::{PAGE_BLOBS_MAX, lists};
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::{AsyncRawResponse, HttpClient, Request};
+use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 use twinroute_outgoing::azure::BoundedHttp;
+
+/// Blobs on one page of a listing.
+pub const PAGE_BLOBS_MAX: i32 = 200;
 
 /// Tags of one page: some eighty of properties a blob, and its metadata.
 const TAGS_MAX: usize = 200 * PAGE_BLOBS_MAX as usize;
@@ -28,6 +30,12 @@ impl HttpClient for PageGuard {
             None => Ok(AsyncRawResponse::from_bytes(status, headers, page)),
         }
     }
+}
+
+/// Whether a request asks for a listing.
+pub(super) fn lists(request: &Request) -> bool {
+    let mut pairs = request.url().query_pairs();
+    request.method() == Method::Get && pairs.any(|pair| pair == ("comp".into(), "list".into()))
 }
 
 /// Why a page is not to be read.

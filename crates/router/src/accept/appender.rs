@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use twinroute_journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
+use twinroute_journal::{AppendError, DurableTicket, Journal, JournalFull, NewEvent, NotDurable};
 use twinroute_model::event::Event;
 
 /// Tells when a batch is on disk, and its lanes have it.
@@ -272,7 +272,7 @@ impl Appender {
     }
 
     /// Says when there is likely to be room: what does not fit, by the rate at which things settle.
-    fn full(&self, full: Full) -> AcceptError {
+    fn full(&self, full: JournalFull) -> AcceptError {
         if full.bytes_new > full.bytes_max {
             return AcceptError::TooLarge {
                 bytes: full.bytes_new,

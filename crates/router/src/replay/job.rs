@@ -1,5 +1,6 @@
 //! A replay: what was asked for, how far it is.
 
+use super::notes::ReplayNotes;
 use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,7 +8,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
-use twinroute_retry::replay::Notes;
 
 /// What is to be replayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,12 +111,12 @@ pub(super) struct ReplayJob {
     pub(super) number: u64,
     progress: Mutex<ReplayStatus>,
     cancelled: Notify,
-    notes: Option<Notes>,
+    notes: Option<ReplayNotes>,
     task: OnceLock<AbortHandle>,
 }
 
 impl ReplayJob {
-    pub(super) fn new(number: u64, request: ReplayRequest, notes: Option<Notes>) -> Self {
+    pub(super) fn new(number: u64, request: ReplayRequest, notes: Option<ReplayNotes>) -> Self {
         let progress = ReplayStatus {
             number,
             request,
@@ -129,7 +129,7 @@ impl ReplayJob {
     pub(super) fn resumed(
         number: u64,
         note: &str,
-        notes: Notes,
+        notes: ReplayNotes,
     ) -> Option<(Self, DeadLetterQuery)> {
         let progress: ReplayStatus = serde_json::from_str(note).ok()?;
         let query = progress.request.check().ok()?;
@@ -137,7 +137,7 @@ impl ReplayJob {
         Some((job, query))
     }
 
-    fn of(progress: ReplayStatus, notes: Option<Notes>) -> Self {
+    fn of(progress: ReplayStatus, notes: Option<ReplayNotes>) -> Self {
         Self {
             number: progress.number,
             progress: Mutex::new(progress),

@@ -4,9 +4,11 @@
 //! when the failure persists. What it has done is noted, so that it goes on after a restart.
 
 mod job;
+mod notes;
 mod run;
 
 pub use job::{ReplayRequest, ReplayState, ReplayStatus};
+pub(crate) use notes::ReplayNotes;
 
 use crate::accept::Appender;
 use crate::dead_letters::{DeadLetterQuery, lanes_of};
@@ -14,7 +16,6 @@ use crate::table::LiveTable;
 use job::ReplayJob;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use twinroute_retry::replay::Notes;
 
 /// Replays that are remembered after they have ended.
 const ENDED_MAX: usize = 32;
@@ -44,12 +45,16 @@ pub(crate) struct ReplayJobs {
     live: Arc<LiveTable>,
     appender: Arc<Appender>,
     jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
-    notes: Option<Notes>,
+    notes: Option<ReplayNotes>,
 }
 
 impl ReplayJobs {
     /// None yet; what is noted goes on with [`Self::resume`].
-    pub(crate) fn new(live: Arc<LiveTable>, appender: Arc<Appender>, notes: Option<Notes>) -> Self {
+    pub(crate) fn new(
+        live: Arc<LiveTable>,
+        appender: Arc<Appender>,
+        notes: Option<ReplayNotes>,
+    ) -> Self {
         Self {
             live,
             appender,

@@ -6,7 +6,7 @@ use crate::delivery::Lane;
 use rapidhash::RapidHashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use twinroute_filter::eval::{Fields, Program, Scope};
+use twinroute_filter::eval::{EventScope, Fields, Program};
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
 
@@ -99,7 +99,7 @@ impl CompiledInstance {
 
     /// The routes that match, in the table's order; counts nothing.
     pub(crate) fn matching_routes(&self, event: &Event) -> Vec<&CompiledRoute> {
-        let scope = Scope::new(&self.fields, event);
+        let scope = EventScope::new(&self.fields, event);
         let mut candidates = Vec::new();
         self.index.candidates(&scope, &mut candidates);
         let matching = candidates
@@ -112,7 +112,7 @@ impl CompiledInstance {
     /// Matches one event: leaves its lanes in `scratch`, each once, and notes the routes.
     pub(crate) fn matches(&self, event: &Event, scratch: &mut MatchScratch) {
         scratch.lanes.clear();
-        let scope = Scope::new(&self.fields, event);
+        let scope = EventScope::new(&self.fields, event);
         self.index.candidates(&scope, &mut scratch.candidates);
         for number in &scratch.candidates {
             let matcher = &self.matchers[*number as usize];

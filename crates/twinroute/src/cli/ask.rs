@@ -15,7 +15,8 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_admin::client::{self, Answer, Client};
+use twinroute_admin::client::{self, AdminAnswer, AdminClient};
+use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
@@ -24,6 +25,9 @@ use twinroute_router::status::Status;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// No token is larger, as `twinroute` itself takes them.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// Whom to ask.
 #[derive(Args, Debug)]
@@ -35,7 +39,7 @@ pub(crate) struct Whom {
     /// Sends the token in this environment variable; without this option and the next, none is sent.
     #[arg(long, value_name = "NAME", conflicts_with = "admin_token_file")]
     admin_token_env: Option<String>,
-    /// Sends the token in this file.
+    /// Sends the token in this file, which is for its owner alone.
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
     /// Authorities (PEM) that are trusted over https, instead of the machine's.
@@ -95,7 +99,7 @@ impl Whom {
         options
     }
 
-    fn client(&self) -> anyhow::Result<Client> {
+    fn client(&self) -> anyhow::Result<AdminClient> {
         // A variable that is set to nothing is none.
         let admin = match self.admin.trim() {
             "" => DEFAULT,
@@ -113,7 +117,7 @@ impl Whom {
                 Some(certificate) => outgoing.with_client_certificate(certificate),
                 None => outgoing,
             };
-            Client::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
+            AdminClient::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
         } else {
             self.plain(&address, token.is_some())?
         };
@@ -123,7 +127,7 @@ impl Whom {
         }
     }
 
-    fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<Client> {
+    fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<AdminClient> {
         if let ServerAddress::Url(url) = address
             && shows_token
             && !is_local(url)
@@ -141,15 +145,11 @@ impl Whom {
             let token = token.with_context(|| format!("the environment variable {name}"))?;
             return Ok(Some(Secret::pasted(&token)));
         }
-        let Some(file) = &self.admin_token_file else {
-            return Ok(None);
-        };
-        let text = std::fs::read_to_string(file);
-        let text = Secret::new(text.with_context(|| format!("token file {}", file.display()))?);
-        Ok(Some(Secret::pasted(text.expose())))
+        let read = |file: &PathBuf| read_secret("token file", file, TOKEN_BYTES_MAX);
+        Ok(self.admin_token_file.as_ref().map(read).transpose()?)
     }
 
-    fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {
+    fn taken(&self, answer: Result<AdminAnswer, client::Error>) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
             let admin = &self.admin;
             let error = anyhow::Error::new(error);
@@ -187,7 +187,7 @@ fn trust(file: &Path) -> anyhow::Result<Arc<ClientConfig>> {
 }
 
 /// The words of a refusal.
-fn refusal(answer: &Answer) -> String {
+fn refusal(answer: &AdminAnswer) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let message = json.as_ref().and_then(|json| {
         let message = &json["error"]["message"];

@@ -1,17 +1,14 @@
 //! The client certificate that a command shows to the server it asks.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use rustls::Error;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use twinroute_files::file_permissions::file_exposure;
-use twinroute_model::secret::Secret;
+use twinroute_files::text_file::{read_secret, read_text};
 
 /// Bytes of one file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -93,17 +90,10 @@ impl ClientCertificate {
     }
 }
 
-/// Whose files are read, and who may read them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Certificate,
-    Key,
-}
-
 fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
     let of_certificate = || format!("client certificate {}", certificate.display());
     let of_key = || format!("client key {}", key.display());
-    let chain = text(certificate, Kind::Certificate).with_context(of_certificate)?;
+    let chain = read_text("client certificate", certificate, FILE_BYTES_MAX)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.expose().as_bytes())
         .collect::<Result<_, _>>()
         .unwrap_or_default();
@@ -113,7 +103,7 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
             of_certificate()
         );
     }
-    let secret = text(key, Kind::Key).with_context(of_key)?;
+    let secret = read_secret("client key", key, FILE_BYTES_MAX)?;
     // What it holds instead is not told.
     let Ok(der) = PrivateKeyDer::from_pem_slice(secret.expose().as_bytes()) else {
         bail!(
@@ -134,24 +124,6 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
             key.display()
         ),
     }
-}
-
-fn text(path: &Path, kind: Kind) -> anyhow::Result<Secret> {
-    let file = File::open(path).context("cannot open it")?;
-    let metadata = file.metadata().context("cannot look at it")?;
-    if let Some(exposure) = file_exposure(path, &metadata).filter(|_| kind == Kind::Key) {
-        bail!("{exposure}");
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        bail!("is larger than {FILE_BYTES_MAX} bytes");
-    }
-    // Of a text that outgrows its place a copy stays behind, which nobody zeroes.
-    let bytes = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut text = String::with_capacity(bytes);
-    let read = file.take(metadata.len()).read_to_string(&mut text);
-    let text = Secret::new(text);
-    read.context("cannot read it")?;
-    Ok(text)
 }
 
 /// What to do when a server ended the handshake because of the client's certificate, or of none; `said` is the

@@ -85,7 +85,7 @@ fn files_that_cannot_be_used_are_named_with_the_way_out() {
         (
             "none.pem",
             "a.key",
-            &["client certificate", "none.pem", "cannot open"][..],
+            &["client certificate", "none.pem", "cannot read it"][..],
         ),
         (
             "text",

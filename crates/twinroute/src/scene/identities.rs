@@ -1,13 +1,12 @@
 //! The identities of the emulator: who is known, and which variables programs need.
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use twinroute_emulator::{
     ApplicationSettings, Emulator, IdentitySettings, ManagedIdentitySettings, Settings,
 };
+use twinroute_files::replace::{READABLE_BY_ALL, replace_file};
 use twinroute_model::secret::Secret;
 
 /// The application that may log in by itself.
@@ -46,11 +45,8 @@ pub(crate) fn user_assigned(index: usize, id: &str) -> ManagedIdentitySettings {
 /// Writes a token of the service account, as Kubernetes does. Blocks on the file system.
 pub(crate) fn write_token(emulator: &Emulator, folder: &Path) -> anyhow::Result<PathBuf> {
     let file = folder.join("service-account-token");
-    let draft = folder.join("service-account-token.new");
     let token = emulator.identity().service_account_token(SERVICE_ACCOUNT);
-    fs::write(&draft, token)
-        .and_then(|()| fs::rename(&draft, &file))
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    replace_file(&file, READABLE_BY_ALL, &[token.as_bytes()])?;
     Ok(file)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use twinroute_admin::client::Client;
+use twinroute_admin::client::AdminClient;
 use twinroute_model::secret::Secret;
 
 const EVENTS: &str = r#"[{"id":"1","subject":"s","eventType":"t","eventTime":"2026-01-01T00:00:00Z",
@@ -76,13 +76,45 @@ fn the_admin_api_over_https_with_a_token() {
     assert_eq!(code, Some(0), "{error}");
 }
 
+/// A token that everybody on the machine could read was sent without a word, and a file without end was read to it.
+#[test]
+fn admin_token_file_that_others_may_read_or_that_is_no_token_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (content, mode, expect) in [
+        (
+            "looks-0123456789abcdef",
+            0o644,
+            "token file a.token: has mode 0644, so everybody may use it; run: chmod 0600 a.token (of a Kubernetes \
+             secret, set defaultMode: 0400)",
+        ),
+        (
+            &"x".repeat((64 << 10) + 1),
+            0o600,
+            "token file a.token: is larger than 65536 bytes",
+        ),
+    ] {
+        write(folder.path(), "a.token", content);
+        let path = folder.path().join("a.token");
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let output = twinroute()
+            .current_dir(folder.path())
+            // Nobody answers there, and nobody is asked.
+            .args(["status", "--admin", "127.0.0.1:1"])
+            .args(["--admin-token-file", "a.token"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(text(&output.stderr), format!("twinroute: {expect}\n"));
+    }
+}
+
 #[test]
 fn events_come_in_over_https_with_a_token() {
     let folder = guarded();
     let daemon = Daemon::start(folder.path());
     let ca = folder.path().join("management/tls/ca.pem");
     let url = format!("https://{}", daemon.ingress);
-    let client = Client::https(&url, trust(&ca)).unwrap();
+    let client = AdminClient::https(&url, trust(&ca)).unwrap();
     let known = Secret::new("press-0123456789abcdef");
     let known = client.clone().with_token(&known).unwrap();
     let path = "/api/events?api-version=2018-01-01";

@@ -7,9 +7,9 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::ledger::Fate;
-use twinroute_journal::{Entry, PendingDelivery};
-use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_journal::{JournalEntry, PendingDelivery};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
@@ -68,7 +68,7 @@ impl LaneCore {
     /// to hear of it.
     pub(in crate::delivery) fn offer(
         &mut self,
-        deliveries: &[Entry],
+        deliveries: &[JournalEntry],
         arrival: &LaneArrival,
     ) -> bool {
         self.count_arrivals(deliveries.len() as u64, arrival);
@@ -109,14 +109,14 @@ impl LaneCore {
                 if let Some(of) = *of
                     && self.dead.remove(of).is_some()
                 {
-                    self.ledger.settle(Fate::Replayed);
+                    self.ledger.settle(DeliverySettlement::Replayed);
                 }
             }
         }
     }
 
     /// An accepted event as a delivery that was not tried.
-    fn arrived(&self, entry: &Entry, now: Instant) -> QueuedDelivery {
+    fn arrived(&self, entry: &JournalEntry, now: Instant) -> QueuedDelivery {
         let bytes = u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX);
         QueuedDelivery {
             sequence: entry.sequence,

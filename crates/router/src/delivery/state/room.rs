@@ -3,8 +3,8 @@
 use super::LaneCore;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 use tokio::time::Instant;
-use twinroute_journal::ledger::Discard;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_journal::ledger::DiscardReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
 
 impl LaneCore {
@@ -30,7 +30,7 @@ impl LaneCore {
             EvictionKind::Uploading => self.dead.remove_oldest_busy(),
             EvictionKind::Queued => self.evict_queued(now),
         }?;
-        self.discard(evicted.sequence, Discard::DeadLetterOverflow);
+        self.discard(evicted.sequence, DiscardReason::DeadLetterOverflow);
         self.hand_over();
         self.log_eviction(now);
         Some(evicted)

@@ -1,11 +1,10 @@
 //! The file of last definitions.
 //!
-//! A sealed file ([`crate::sealed_file`]) with the head `TWRLASTD` and version 1. Inside is JSON, `{"endpoints": [...]}`; each endpoint has `instance`, `name`, `definition` (the ARM body with its secrets),
+//! A sealed file ([`twinroute_files::sealed_file`]) with the head `TWRLASTD` and version 1. Inside is JSON, `{"endpoints": [...]}`; each endpoint has `instance`, `name`, `definition` (the ARM body with its secrets),
 //! `settings` where they are not the default ones, and `removedAt` (milliseconds since the Unix epoch) and
 //! `removedIn` (milliseconds of journal time) where nothing defines it any more.
 
 use crate::delivery::LaneKey;
-use crate::sealed_file::{SealedFile, SealedFileError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -13,6 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_files::sealed_file::{SealedFile, SealedFileError};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint, Revealed};
 use twinroute_model::name::{EndpointName, InstanceName};

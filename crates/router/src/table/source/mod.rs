@@ -5,7 +5,7 @@ mod folder;
 
 pub use fault::{Fault, Faults};
 pub use folder::Folder;
-pub use twinroute_files::watch::{Watch, WatchError};
+pub use twinroute_files::watch::FileWatch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

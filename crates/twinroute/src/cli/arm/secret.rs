@@ -3,6 +3,8 @@
 use anyhow::{Context as _, bail};
 use std::convert::Infallible;
 use std::io::Read;
+use std::path::Path;
+use twinroute_files::text_file::read_text;
 use twinroute_model::pasted;
 use twinroute_model::secret::Secret;
 
@@ -55,9 +57,8 @@ impl<'a> Reader<'a> {
             (Some(given), None) => match (given.expose(), given.expose().strip_prefix('@')) {
                 ("-", _) => self.input(option)?,
                 (_, Some(path)) => {
-                    let file = std::fs::File::open(path);
-                    let file = file.with_context(|| format!("{option}: the file {path}"))?;
-                    whole(file).with_context(|| format!("{option}: the file {path}"))?
+                    let text = read_text("the file", Path::new(path), BYTES_MAX).context(option)?;
+                    Secret::pasted(text.expose())
                 }
                 _ => Secret::pasted(given.expose()),
             },
@@ -73,17 +74,16 @@ impl<'a> Reader<'a> {
         if let Some(other) = self.taken.replace(option) {
             bail!("{other} has read standard input; give {option} in another way");
         }
-        whole(&mut *self.input).with_context(|| format!("{option}: standard input"))
+        let mut text = String::new();
+        let read = (&mut *self.input)
+            .take(BYTES_MAX + 1)
+            .read_to_string(&mut text);
+        read.with_context(|| format!("{option}: standard input"))?;
+        if text.len() as u64 > BYTES_MAX {
+            bail!("{option}: standard input: has more than {BYTES_MAX} bytes");
+        }
+        Ok(Secret::pasted(&text))
     }
-}
-
-fn whole(input: impl Read) -> anyhow::Result<Secret> {
-    let mut text = String::new();
-    input.take(BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > BYTES_MAX {
-        bail!("has more than {BYTES_MAX} bytes");
-    }
-    Ok(Secret::pasted(&text))
 }
 
 #[cfg(test)]

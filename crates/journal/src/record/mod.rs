@@ -1,31 +1,31 @@
 //! Records: what the journal notes. The layout stands in `docs/journal-format.md`.
 //!
-//! Decoding bounds every count by the bytes that are there and never panics.
+//! What records are; `encode` writes them as bytes and `decode` reads those.
 
-use super::body::Body;
-use super::disk::LaneState;
-use super::frame;
-use super::keys::Keys;
-use super::time::TimeRecord;
-use crate::ledger::{Fate, Ledger};
+mod decode;
+pub(crate) mod encode;
+
+use crate::ledger::{DeliverySettlement, Ledger};
+use crate::time::TimeRecord;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::twin::TwinKey;
 
-/// Lanes of one event, and settlements in one record, are at most this many.
+/// LaneList of one event, and settlements in one record, are at most this many.
 pub(crate) const ITEMS_MAX: usize = 65_536;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Record<'a> {
     /// Opens a segment file.
-    Segment(Segment),
+    Segment(SegmentHead),
     /// Opens a group: what one write and one sync brought to disk.
-    Group(Group),
+    Group(GroupHead),
     /// A lane's number stands for this endpoint.
     Binding {
         lane: u32,
@@ -44,23 +44,26 @@ pub(crate) enum Record<'a> {
     },
     /// An accepted event and the lanes it is for.
     Event {
-        event: Accepted<'a>,
-        lanes: Lanes<'a>,
+        event: AcceptedEvent<'a>,
+        lanes: LaneList<'a>,
     },
     /// An event of an older segment, carried forward with what is left to do.
     Copy {
-        event: Accepted<'a>,
-        lanes: Vec<Open>,
+        event: AcceptedEvent<'a>,
+        lanes: Vec<OpenDelivery>,
     },
     /// A dead letter that goes through its lane anew, and takes the place of one kept here.
     Replay {
-        event: Accepted<'a>,
+        event: AcceptedEvent<'a>,
         lane: u32,
         /// Settled as replayed if it is open; 0: none.
         replay_of: u64,
     },
     /// Deliveries of one lane that came to their end.
-    Settle { lane: u32, fates: Vec<(u64, Fate)> },
+    Settle {
+        lane: u32,
+        settlements: Vec<(u64, DeliverySettlement)>,
+    },
     /// A delivery failed alone and is parked.
     Attempt {
         sequence: u64,
@@ -88,26 +91,41 @@ pub(crate) enum Record<'a> {
     /// Deliveries that damage took and whose endpoints are unknown, all of them as of here.
     Lost { deliveries: u64 },
     /// A cut that was told when the journal was opened; it is not told again.
-    Hole(Hole),
+    ReportedCut(CutRange),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },
 }
 
+/// What a lane is called in the journal. It stays with its endpoint over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u32);
+
+/// What a lane wants to find again after a restart, beside its deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// Somebody paused it.
+    pub paused: bool,
+    /// How long time-to-live has stood still, in all.
+    pub still: Duration,
+    /// Since when it stands still, if it does.
+    pub still_since: Option<Timestamp>,
+}
+
 /// An event as its record holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Accepted<'a> {
+pub(crate) struct AcceptedEvent<'a> {
     pub(crate) sequence: u64,
     pub(crate) accepted_at: Timestamp,
     /// Stable hash of its twin; not there in the first records of version 1.
     pub(crate) twin: Option<u64>,
     /// CloudEvents JSON, sealed where there is a stamp.
     pub(crate) content: &'a [u8],
-    pub(crate) stamp: Option<Stamp>,
+    pub(crate) stamp: Option<SealStamp>,
 }
 
 /// What an event is sealed with. No other event has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stamp {
+pub(crate) struct SealStamp {
     /// The key's number.
     pub(crate) key: u32,
     /// How many were sealed with it before.
@@ -116,11 +134,11 @@ pub(crate) struct Stamp {
 
 /// Lane numbers as they stand in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lanes<'a>(pub(super) &'a [[u8; 4]]);
+pub(crate) struct LaneList<'a>(&'a [[u8; 4]]);
 
 /// The head of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub(crate) struct SegmentHead {
     pub(crate) id: u64,
     pub(crate) first_sequence: u64,
     pub(crate) created: Timestamp,
@@ -132,7 +150,7 @@ pub(crate) struct Segment {
 
 /// The head of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct GroupHead {
     /// Counts groups since the journal was opened.
     pub(crate) number: u64,
     /// The log was on disk up to here when the group was written.
@@ -147,7 +165,7 @@ pub(crate) struct Group {
 
 /// Bytes of a group that was never whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hole {
+pub(crate) struct CutRange {
     pub(crate) segment: u64,
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -155,14 +173,14 @@ pub(crate) struct Hole {
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Open {
+pub(crate) struct OpenDelivery {
     pub(crate) lane: u32,
     pub(crate) attempts: u32,
     pub(crate) due: Option<Timestamp>,
     pub(crate) dead: Option<Arc<DeadLetter>>,
 }
 
-impl Open {
+impl OpenDelivery {
     /// A delivery that was never tried.
     pub(crate) const fn fresh(lane: u32) -> Self {
         Self {
@@ -174,24 +192,16 @@ impl Open {
     }
 }
 
-impl Lanes<'_> {
+impl LaneList<'_> {
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u32> {
         self.0.iter().map(|bytes| u32::from_le_bytes(*bytes))
     }
 }
 
-impl Accepted<'_> {
-    /// Reads the event with the widest limits; it owns its bytes. A sealed one is opened first.
-    pub(crate) fn parse(&self, keys: &Keys) -> Option<Event> {
-        match self.stamp {
-            None => self.parse_plain(),
-            Some(stamp) => parse(&keys.open(self, stamp)?),
-        }
-    }
-
+impl AcceptedEvent<'_> {
     /// Reads an event that is not sealed.
     pub(crate) fn parse_plain(&self) -> Option<Event> {
-        self.stamp.is_none().then(|| parse(self.content))?
+        self.stamp.is_none().then(|| parse_content(self.content))?
     }
 
     /// Stable hash of its twin, from the event itself where the record does not hold it. An event
@@ -203,7 +213,8 @@ impl Accepted<'_> {
     }
 }
 
-fn parse(json: &[u8]) -> Option<Event> {
+/// Reads an event with the widest limits; it owns its bytes.
+pub(super) fn parse_content(json: &[u8]) -> Option<Event> {
     const WIDEST: Limits = Limits {
         event_bytes_max: Limits::EVENT_BYTES_CEILING,
         batch_events_max: 1,
@@ -213,7 +224,7 @@ fn parse(json: &[u8]) -> Option<Event> {
 }
 
 /// The kinds on disk: a number is never used for another layout.
-pub(super) mod kind {
+mod kind {
     pub(crate) const SEGMENT: u8 = 1;
     pub(crate) const GROUP: u8 = 2;
     pub(crate) const BINDING: u8 = 3;
@@ -227,7 +238,8 @@ pub(super) mod kind {
     pub(crate) const SETTLE: u8 = 8;
     pub(crate) const ATTEMPT: u8 = 9;
     pub(crate) const CLOSED: u8 = 10;
-    pub(crate) const HOLE: u8 = 11;
+    /// Called `hole` in the documented format and by `dump`.
+    pub(crate) const REPORTED_CUT: u8 = 11;
     pub(crate) const COUNTS: u8 = 12;
     pub(crate) const EVENT: u8 = 13;
     pub(crate) const COPY: u8 = 14;
@@ -243,73 +255,9 @@ pub(super) mod kind {
     pub(crate) const ACCEPTED_IN: u8 = 24;
 }
 
-/// Why a valid frame is no record that this program knows: it was written by a newer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unknown {
-    pub(crate) version: u8,
-    pub(crate) kind: u8,
-}
-
 impl<'a> Record<'a> {
-    /// Reads the record in a frame.
-    pub(crate) fn decode(frame: &frame::Frame<'a>) -> Result<Self, Unknown> {
-        let unknown = Unknown {
-            version: frame.version,
-            kind: frame.kind,
-        };
-        if frame.version != frame::VERSION {
-            return Err(unknown);
-        }
-        Self::decode_body(frame.kind, frame.body).ok_or(unknown)
-    }
-
-    fn decode_body(kind: u8, body: &'a [u8]) -> Option<Self> {
-        let mut body = Body(body);
-        match kind {
-            kind::SEGMENT => body.segment(),
-            kind::GROUP => body.group(),
-            kind::BINDING => body.binding(),
-            kind::COUNTS_1 => body.counts_1(),
-            kind::COUNTS => body.counts(),
-            kind::STATE => body.state(),
-            kind::CHECKPOINT => body.checkpoint(),
-            kind::EVENT_1 => body.event_1(),
-            kind::EVENT => body.event(),
-            kind::EVENT_SEALED => body.event()?.sealed(),
-            kind::COPY_1 => body.copy_1(),
-            kind::COPY => body.copy(),
-            kind::COPY_SEALED => body.copy()?.sealed(),
-            kind::REPLAY => body.replay(),
-            kind::REPLAY_SEALED => body.replay()?.sealed(),
-            kind::SETTLE => body.settle(),
-            kind::ATTEMPT => body.attempt(),
-            kind::DEAD => body.dead(),
-            kind::EXTENT => body.extent(),
-            kind::TIME => body.journal_time(),
-            kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
-            kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
-            kind::HOLE => body.hole(),
-            kind::CLOSED => body
-                .u64()
-                .map(|next_sequence| Self::Closed { next_sequence }),
-            _ => None,
-        }
-    }
-
-    /// The same record, whose content begins with its stamp.
-    fn sealed(mut self) -> Option<Self> {
-        if let Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } =
-            &mut self
-        {
-            let mut body = Body(event.content);
-            event.stamp = Some(body.stamp()?);
-            event.content = body.0;
-        }
-        Some(self)
-    }
-
     /// The event that it holds.
-    pub(crate) fn event(&self) -> Option<&Accepted<'a>> {
+    pub(crate) fn event(&self) -> Option<&AcceptedEvent<'a>> {
         match self {
             Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
                 Some(event)
@@ -317,13 +265,7 @@ impl<'a> Record<'a> {
             _ => None,
         }
     }
-
-    /// The event in a frame that holds one.
-    pub(crate) fn event_in(frame: &frame::Frame<'a>) -> Option<Accepted<'a>> {
-        Self::decode(frame).ok()?.event().copied()
-    }
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

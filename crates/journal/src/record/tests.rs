@@ -1,8 +1,10 @@
+use super::decode::UnknownRecord;
 use super::*;
-use crate::ledger::Discard;
+use crate::frame;
+use crate::ledger::DiscardReason;
 use proptest::prelude::*;
 use std::time::Duration;
-use twinroute_model::dead_letter::Reason;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 fn ledger() -> Ledger {
     let mut ledger = Ledger {
@@ -13,14 +15,14 @@ fn ledger() -> Ledger {
         dead_replayed: 2,
         ..Ledger::default()
     };
-    ledger.discard_many(Discard::Expired, 2);
-    ledger.discard(Discard::Lost);
+    ledger.discard_many(DiscardReason::Expired, 2);
+    ledger.discard(DiscardReason::Lost);
     ledger
 }
 
 fn letter() -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts: 30,
         died_at: Timestamp::from_unix_millis(1_700_000_100_000),
         last_attempt_at: None,
@@ -37,14 +39,14 @@ fn samples() -> Vec<Record<'static>> {
 
 fn of_the_log() -> Vec<Record<'static>> {
     vec![
-        Record::Segment(Segment {
+        Record::Segment(SegmentHead {
             id: 7,
             first_sequence: 100,
             created: AT,
             previous_segment: 6,
             previous_end: 4_096,
         }),
-        Record::Group(Group {
+        Record::Group(GroupHead {
             number: 1,
             synced_segment: 6,
             synced_offset: 4_096,
@@ -65,7 +67,7 @@ fn of_the_log() -> Vec<Record<'static>> {
             oldest_segment: 5,
             next_sequence: 100,
         },
-        Record::Hole(Hole {
+        Record::ReportedCut(CutRange {
             segment: 6,
             from: 4_000,
             to: 4_096,
@@ -91,16 +93,16 @@ fn of_files() -> Vec<Record<'static>> {
 }
 
 fn of_events() -> Vec<Record<'static>> {
-    let parked = Open {
+    let parked = OpenDelivery {
         attempts: 2,
         due: Some(AT),
-        ..Open::fresh(3)
+        ..OpenDelivery::fresh(3)
     };
-    let dead = Open {
+    let dead = OpenDelivery {
         dead: Some(letter()),
-        ..Open::fresh(4)
+        ..OpenDelivery::fresh(4)
     };
-    let event = Accepted {
+    let event = AcceptedEvent {
         sequence: 100,
         accepted_at: AT,
         twin: Some(0x0123_4567_89ab_cdef),
@@ -110,7 +112,7 @@ fn of_events() -> Vec<Record<'static>> {
     vec![
         Record::Event {
             event,
-            lanes: Lanes(&[[3, 0, 0, 0], [4, 0, 0, 0]]),
+            lanes: LaneList(&[[3, 0, 0, 0], [4, 0, 0, 0]]),
         },
         Record::Copy {
             event,
@@ -125,9 +127,17 @@ fn of_events() -> Vec<Record<'static>> {
 }
 
 fn of_deliveries() -> Vec<Record<'static>> {
-    let every_fate = [Fate::Delivered, Fate::DeadLettered, Fate::Replayed]
-        .into_iter()
-        .chain(Discard::ALL.into_iter().map(Fate::Discarded));
+    let every_settlement = [
+        DeliverySettlement::Delivered,
+        DeliverySettlement::DeadLettered,
+        DeliverySettlement::Replayed,
+    ]
+    .into_iter()
+    .chain(
+        DiscardReason::ALL
+            .into_iter()
+            .map(DeliverySettlement::Discarded),
+    );
     vec![
         Record::Dead {
             lane: 4,
@@ -144,7 +154,7 @@ fn of_deliveries() -> Vec<Record<'static>> {
         },
         Record::Settle {
             lane: 4,
-            fates: (100..).zip(every_fate).collect(),
+            settlements: (100..).zip(every_settlement).collect(),
         },
         Record::Attempt {
             sequence: 100,
@@ -173,7 +183,7 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
         record.encode(&mut bytes);
         let body = &bytes[frame::HEADER_BYTES..];
         for cut in 0..body.len() {
-            let frame = frame::Frame {
+            let frame = frame::RecordFrame {
                 version: frame::VERSION,
                 kind: bytes[5],
                 body: &body[..cut],
@@ -190,9 +200,9 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
 proptest! {
     #[test]
     fn random_bodies_never_panic(kind in 0_u8..26, version in 0_u8..3, body: Vec<u8>) {
-        let frame = frame::Frame { version, kind, body: &body };
+        let frame = frame::RecordFrame { version, kind, body: &body };
         if let Err(unknown) = Record::decode(&frame) {
-            prop_assert_eq!(unknown, Unknown { version, kind });
+            prop_assert_eq!(unknown, UnknownRecord { version, kind });
         }
     }
 }
@@ -200,7 +210,7 @@ proptest! {
 /// Kinds that are no longer written are still read.
 #[test]
 fn the_first_kinds_are_read() {
-    let lines = include_str!("../tests/data/records-1.txt").lines();
+    let lines = include_str!("../../tests/data/records-1.txt").lines();
     let mut twins = Vec::new();
     for line in lines {
         let digits: Vec<_> = line.as_bytes().chunks(2).collect();
@@ -243,5 +253,5 @@ fn every_kind_has_its_bytes() {
         }
         text.push('\n');
     }
-    expect_test::expect_file!["../tests/data/records-2.txt"].assert_eq(&text);
+    expect_test::expect_file!["../../tests/data/records-2.txt"].assert_eq(&text);
 }

@@ -1,19 +1,94 @@
-//! Reading record bodies: what the bytes do not hold is nothing, never a panic.
+//! Reading records: every count is bounded by the bytes that are there, and what they do not hold is nothing,
+//! never a panic.
 
-use super::disk::LaneState;
-use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
-use super::record::{Accepted, Group, Hole, ITEMS_MAX, Lanes, Open, Record, Segment, Stamp};
-use super::time::TimeRecord;
+use super::encode::{NO_TIME, letter_of, reason_of, settlement_of};
+use super::{
+    AcceptedEvent, CutRange, GroupHead, ITEMS_MAX, LaneList, LaneState, OpenDelivery, Record,
+    SealStamp, SegmentHead, kind,
+};
+use crate::frame;
 use crate::ledger::Ledger;
+use crate::time::TimeRecord;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 
-/// What is left of a body.
-pub(super) struct Body<'a>(pub(super) &'a [u8]);
+/// Why a valid frame is no record that this program knows: it was written by a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownRecord {
+    pub(crate) version: u8,
+    pub(crate) kind: u8,
+}
 
-impl<'a> Body<'a> {
+impl<'a> Record<'a> {
+    /// Reads the record in a frame.
+    pub(crate) fn decode(frame: &frame::RecordFrame<'a>) -> Result<Self, UnknownRecord> {
+        let unknown = UnknownRecord {
+            version: frame.version,
+            kind: frame.kind,
+        };
+        if frame.version != frame::VERSION {
+            return Err(unknown);
+        }
+        Self::decode_body(frame.kind, frame.body).ok_or(unknown)
+    }
+
+    fn decode_body(kind: u8, body: &'a [u8]) -> Option<Self> {
+        let mut body = RecordBody(body);
+        match kind {
+            kind::SEGMENT => body.segment(),
+            kind::GROUP => body.group(),
+            kind::BINDING => body.binding(),
+            kind::COUNTS_1 => body.counts_1(),
+            kind::COUNTS => body.counts(),
+            kind::STATE => body.state(),
+            kind::CHECKPOINT => body.checkpoint(),
+            kind::EVENT_1 => body.event_1(),
+            kind::EVENT => body.event(),
+            kind::EVENT_SEALED => body.event()?.sealed(),
+            kind::COPY_1 => body.copy_1(),
+            kind::COPY => body.copy(),
+            kind::COPY_SEALED => body.copy()?.sealed(),
+            kind::REPLAY => body.replay(),
+            kind::REPLAY_SEALED => body.replay()?.sealed(),
+            kind::SETTLE => body.settle(),
+            kind::ATTEMPT => body.attempt(),
+            kind::DEAD => body.dead(),
+            kind::EXTENT => body.extent(),
+            kind::TIME => body.journal_time(),
+            kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
+            kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
+            kind::REPORTED_CUT => body.reported_cut(),
+            kind::CLOSED => body
+                .u64()
+                .map(|next_sequence| Self::Closed { next_sequence }),
+            _ => None,
+        }
+    }
+
+    /// The same record, whose content begins with its stamp.
+    fn sealed(mut self) -> Option<Self> {
+        if let Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } =
+            &mut self
+        {
+            let mut body = RecordBody(event.content);
+            event.stamp = Some(body.stamp()?);
+            event.content = body.0;
+        }
+        Some(self)
+    }
+
+    /// The event in a frame that holds one.
+    pub(crate) fn event_in(frame: &frame::RecordFrame<'a>) -> Option<AcceptedEvent<'a>> {
+        Self::decode(frame).ok()?.event().copied()
+    }
+}
+
+/// What is left of a body.
+struct RecordBody<'a>(&'a [u8]);
+
+impl<'a> RecordBody<'a> {
     fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
@@ -32,7 +107,7 @@ impl<'a> Body<'a> {
         self.chunk().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    fn u64(&mut self) -> Option<u64> {
         self.chunk().map(u64::from_le_bytes)
     }
 
@@ -52,8 +127,8 @@ impl<'a> Body<'a> {
     }
 
     /// An open delivery of the first records of version 1.
-    fn open_1(&mut self) -> Option<Open> {
-        Some(Open {
+    fn open_1(&mut self) -> Option<OpenDelivery> {
+        Some(OpenDelivery {
             lane: self.u32()?,
             attempts: self.u32()?,
             due: self.optional_time()?,
@@ -61,7 +136,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn open(&mut self) -> Option<Open> {
+    fn open(&mut self) -> Option<OpenDelivery> {
         let mut open = self.open_1()?;
         open.dead = match self.u8()? {
             0 => None,
@@ -98,8 +173,8 @@ impl<'a> Body<'a> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    pub(super) fn segment(&mut self) -> Option<Record<'a>> {
-        Some(Record::Segment(Segment {
+    fn segment(&mut self) -> Option<Record<'a>> {
+        Some(Record::Segment(SegmentHead {
             id: self.u64()?,
             first_sequence: self.u64()?,
             created: self.time()?,
@@ -108,8 +183,8 @@ impl<'a> Body<'a> {
         }))
     }
 
-    pub(super) fn group(&mut self) -> Option<Record<'a>> {
-        Some(Record::Group(Group {
+    fn group(&mut self) -> Option<Record<'a>> {
+        Some(Record::Group(GroupHead {
             number: self.u64()?,
             synced_segment: self.u64()?,
             synced_offset: self.u64()?,
@@ -119,7 +194,7 @@ impl<'a> Body<'a> {
         }))
     }
 
-    pub(super) fn binding(&mut self) -> Option<Record<'a>> {
+    fn binding(&mut self) -> Option<Record<'a>> {
         Some(Record::Binding {
             lane: self.u32()?,
             instance: self.name()?,
@@ -127,7 +202,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    pub(super) fn counts_1(&mut self) -> Option<Record<'a>> {
+    fn counts_1(&mut self) -> Option<Record<'a>> {
         let lane = self.u32()?;
         let ledger = Ledger {
             matched: self.u64()?,
@@ -139,7 +214,7 @@ impl<'a> Body<'a> {
         Some(Record::Counts { lane, ledger })
     }
 
-    pub(super) fn counts(&mut self) -> Option<Record<'a>> {
+    fn counts(&mut self) -> Option<Record<'a>> {
         let lane = self.u32()?;
         let ledger = Ledger {
             matched: self.u64()?,
@@ -160,7 +235,7 @@ impl<'a> Body<'a> {
         Some(ledger)
     }
 
-    pub(super) fn state(&mut self) -> Option<Record<'a>> {
+    fn state(&mut self) -> Option<Record<'a>> {
         Some(Record::State {
             lane: self.u32()?,
             state: LaneState {
@@ -175,21 +250,21 @@ impl<'a> Body<'a> {
         })
     }
 
-    pub(super) fn checkpoint(&mut self) -> Option<Record<'a>> {
+    fn checkpoint(&mut self) -> Option<Record<'a>> {
         Some(Record::Checkpoint {
             oldest_segment: self.u64()?,
             next_sequence: self.u64()?,
         })
     }
 
-    pub(super) fn event_1(&mut self) -> Option<Record<'a>> {
+    fn event_1(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.lanes()?;
         event.content = self.0;
         Some(Record::Event { event, lanes })
     }
 
-    pub(super) fn event(&mut self) -> Option<Record<'a>> {
+    fn event(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.lanes()?;
         event.content = self.0;
@@ -197,14 +272,14 @@ impl<'a> Body<'a> {
     }
 
     /// What stands before the lanes; the JSON stands last.
-    fn accepted(&mut self) -> Option<Accepted<'a>> {
+    fn accepted(&mut self) -> Option<AcceptedEvent<'a>> {
         let mut event = self.accepted_1()?;
         event.twin = Some(self.u64()?);
         Some(event)
     }
 
-    fn accepted_1(&mut self) -> Option<Accepted<'a>> {
-        Some(Accepted {
+    fn accepted_1(&mut self) -> Option<AcceptedEvent<'a>> {
+        Some(AcceptedEvent {
             sequence: self.u64()?,
             accepted_at: self.time()?,
             twin: None,
@@ -213,30 +288,30 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn lanes(&mut self) -> Option<Lanes<'a>> {
+    fn lanes(&mut self) -> Option<LaneList<'a>> {
         let count = self.u32()? as usize;
         if count > ITEMS_MAX {
             return None;
         }
         let (lanes, _) = self.take(count * size_of::<u32>())?.as_chunks();
-        Some(Lanes(lanes))
+        Some(LaneList(lanes))
     }
 
-    pub(super) fn copy_1(&mut self) -> Option<Record<'a>> {
+    fn copy_1(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.items(Self::open_1)?;
         event.content = self.0;
         Some(Record::Copy { event, lanes })
     }
 
-    pub(super) fn copy(&mut self) -> Option<Record<'a>> {
+    fn copy(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.items(Self::open)?;
         event.content = self.0;
         Some(Record::Copy { event, lanes })
     }
 
-    pub(super) fn replay(&mut self) -> Option<Record<'a>> {
+    fn replay(&mut self) -> Option<Record<'a>> {
         let mut event = self.accepted()?;
         let lane = self.u32()?;
         let replay_of = self.u64()?;
@@ -249,14 +324,14 @@ impl<'a> Body<'a> {
     }
 
     /// What a sealed event is sealed with.
-    pub(super) fn stamp(&mut self) -> Option<Stamp> {
-        Some(Stamp {
+    fn stamp(&mut self) -> Option<SealStamp> {
+        Some(SealStamp {
             key: self.u32()?,
             count: self.u64()?,
         })
     }
 
-    pub(super) fn dead(&mut self) -> Option<Record<'a>> {
+    fn dead(&mut self) -> Option<Record<'a>> {
         Some(Record::Dead {
             lane: self.u32()?,
             letter: Arc::new(self.letter()?),
@@ -264,14 +339,14 @@ impl<'a> Body<'a> {
         })
     }
 
-    pub(super) fn settle(&mut self) -> Option<Record<'a>> {
+    fn settle(&mut self) -> Option<Record<'a>> {
         Some(Record::Settle {
             lane: self.u32()?,
-            fates: self.items(|body| Some((body.u64()?, fate_of(body.u8()?)?)))?,
+            settlements: self.items(|body| Some((body.u64()?, settlement_of(body.u8()?)?)))?,
         })
     }
 
-    pub(super) fn journal_time(&mut self) -> Option<Record<'a>> {
+    fn journal_time(&mut self) -> Option<Record<'a>> {
         Some(Record::Time(TimeRecord {
             now: self.u64()?,
             boot: self.u64()?,
@@ -279,7 +354,7 @@ impl<'a> Body<'a> {
         }))
     }
 
-    pub(super) fn extent(&mut self) -> Option<Record<'a>> {
+    fn extent(&mut self) -> Option<Record<'a>> {
         Some(Record::Extent {
             length: self.u64()?,
             listed: match self.u8()? {
@@ -290,15 +365,15 @@ impl<'a> Body<'a> {
         })
     }
 
-    pub(super) fn hole(&mut self) -> Option<Record<'a>> {
-        Some(Record::Hole(Hole {
+    fn reported_cut(&mut self) -> Option<Record<'a>> {
+        Some(Record::ReportedCut(CutRange {
             segment: self.u64()?,
             from: self.u64()?,
             to: self.u64()?,
         }))
     }
 
-    pub(super) fn attempt(&mut self) -> Option<Record<'a>> {
+    fn attempt(&mut self) -> Option<Record<'a>> {
         Some(Record::Attempt {
             sequence: self.u64()?,
             lane: self.u32()?,

@@ -1,13 +1,14 @@
 //! A file whose content is sealed as a whole.
 //!
-//! It is written beside its place and renamed over it, so that no half of one is found, with mode 0600.
+//! It is for its owner alone, and is replaced as a whole ([`crate::replace`]).
 //!
 //! Layout: a head of 9 bytes, which says what it is and in which version, and a sealed value
 //! ([`twinroute_model::seal`]).
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use crate::folder::{folder_of, sync_folder};
+use crate::replace::{OWNER_ONLY, replace_file, sibling};
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use twinroute_model::seal::{SealError, SealKey};
 use zeroize::Zeroizing;
@@ -71,7 +72,7 @@ impl SealedFile<'_> {
     /// Replaces it; on disk when this returns. Blocks on the file system.
     ///
     /// # Errors
-    /// When it would be larger than 256 MiB, or the system refuses. Then it is as it was.
+    /// When it would be larger than 256 MiB, or as [`replace_file`]; callers name the file.
     pub fn write(&self, plain: &[u8]) -> io::Result<()> {
         let sealed = self.key.seal(self.context, plain);
         let sealed = sealed.map_err(io::Error::other)?;
@@ -79,20 +80,8 @@ impl SealedFile<'_> {
             let text = format!("it would be larger than {BYTES_MAX} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
-        let folder = self.folder();
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(folder)?;
-        let draft = self.beside(".new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&draft)?;
-        // Of one that was there already too.
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(self.head)?;
-        file.write_all(&sealed)?;
-        file.sync_all()?;
-        fs::rename(&draft, self.path)?;
-        fs::File::open(folder)?.sync_all()
+        let replaced = replace_file(self.path, OWNER_ONLY, &[self.head, &sealed]);
+        replaced.map_err(|error| error.source)
     }
 
     /// Seals it with `new` instead of its key; what is sealed with that already stays. Gives whether there is a file
@@ -124,12 +113,12 @@ impl SealedFile<'_> {
     pub fn set_aside(&self) -> io::Result<PathBuf> {
         const ASIDE_MAX: usize = 9;
         for number in 1..=ASIDE_MAX {
-            let aside = self.beside(&format!(".unreadable-{number}"));
+            let aside = sibling(self.path, &format!(".unreadable-{number}"));
             // Fails where there is one, which a rename would replace.
             match fs::hard_link(self.path, &aside) {
                 Ok(()) => {
                     fs::remove_file(self.path)?;
-                    fs::File::open(self.folder())?.sync_all()?;
+                    sync_folder(folder_of(self.path))?;
                     return Ok(aside);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -139,17 +128,5 @@ impl SealedFile<'_> {
         Err(io::Error::other(format!(
             "{ASIDE_MAX} files that could not be read are there already; remove those that nobody needs"
         )))
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.to_owned().into_os_string();
-        name.push(suffix);
-        PathBuf::from(name)
-    }
-
-    fn folder(&self) -> &Path {
-        let folder = self.path.parent();
-        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-        folder.unwrap_or(Path::new("."))
     }
 }

@@ -3,27 +3,25 @@
 //! A note is a small file that is replaced as a whole. Losing the newest repeats what came after the one
 //! before it: a duplicate, never a loss.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
+use twinroute_files::private_file::make_private_folder;
+use twinroute_files::replace::{OWNER_ONLY, replace_file};
 
 /// A folder of notes, one a replay.
 #[derive(Clone, Debug)]
-pub struct Notes {
+pub(crate) struct ReplayNotes {
     folder: PathBuf,
 }
 
-impl Notes {
+impl ReplayNotes {
     /// Notes in `folder`, made if it is not there.
     ///
     /// # Errors
     /// What the system says; of every method here.
-    pub fn create(folder: PathBuf) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
+    pub(crate) fn create(folder: PathBuf) -> io::Result<Self> {
+        make_private_folder(&folder)?;
         Ok(Self { folder })
     }
 
@@ -32,19 +30,13 @@ impl Notes {
     }
 
     /// Writes a note, in place of the one before. Blocks.
-    pub fn write(&self, number: u64, note: &str) -> io::Result<()> {
-        let new = self.path(number).with_extension("new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(note.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, self.path(number))?;
-        File::open(&self.folder)?.sync_all()
+    pub(crate) fn write(&self, number: u64, note: &str) -> io::Result<()> {
+        let replaced = replace_file(&self.path(number), OWNER_ONLY, &[note.as_bytes()]);
+        replaced.map_err(|error| error.source)
     }
 
     /// Removes a note. Blocks.
-    pub fn remove(&self, number: u64) -> io::Result<()> {
+    pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
         match fs::remove_file(self.path(number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -52,7 +44,7 @@ impl Notes {
     }
 
     /// All notes, oldest first. Blocks.
-    pub fn read(&self) -> io::Result<Vec<(u64, String)>> {
+    pub(crate) fn read(&self) -> io::Result<Vec<(u64, String)>> {
         let mut notes = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -76,11 +68,11 @@ mod tests {
     #[test]
     fn a_note_is_replaced_found_again_and_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let notes = Notes::create(folder.path().join("replays")).unwrap();
+        let notes = ReplayNotes::create(folder.path().join("replays")).unwrap();
         notes.write(12, "first").unwrap();
         notes.write(12, "second").unwrap();
         notes.write(3, "other").unwrap();
-        let again = Notes::create(folder.path().join("replays")).unwrap();
+        let again = ReplayNotes::create(folder.path().join("replays")).unwrap();
         assert_eq!(
             again.read().unwrap(),
             [(3, "other".to_owned()), (12, "second".to_owned())]
