@@ -10,9 +10,9 @@ use super::file_names::{QUARANTINED, free_name, segment_name};
 use super::frame::{self, FramePlace};
 use super::group::{GroupLayout, GroupWork};
 use super::index::{LogIndex, SharedIndex};
-use super::manifest::{Manifest, ManifestFile};
+use super::manifest::{ManifestContent, ManifestFile};
 use super::prepare::NextSegment;
-use super::record::{Record, SegmentHead};
+use super::record::{JournalRecord, SegmentHead};
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::{HeldSize, UsageTotals};
@@ -150,9 +150,9 @@ impl SegmentLog {
     }
 
     /// What the manifest has to say now.
-    fn present(&self, next_sequence: u64) -> Manifest {
+    fn present(&self, next_sequence: u64) -> ManifestContent {
         let index = self.index.lock();
-        Manifest {
+        ManifestContent {
             oldest: self.segments.keys().next().copied().unwrap_or(0),
             newest: self.newest,
             last: self.synced.0,
@@ -242,7 +242,7 @@ impl SegmentLog {
                     offset: self.active.end + at as u64,
                     bytes: u32::try_from(bytes).expect("frames are far below 4 GiB"),
                 };
-                if let Ok(record) = Record::decode(&frame) {
+                if let Ok(record) = JournalRecord::decode(&frame) {
                     index.apply(&record, place);
                 }
                 at += bytes;
@@ -302,7 +302,7 @@ impl SegmentLog {
         })?;
         // The file is there for good, and nothing of it counts yet: all else stays as it is.
         let oldest = self.segments.keys().next().copied().unwrap_or(id);
-        self.manifest.sync(Manifest {
+        self.manifest.sync(ManifestContent {
             oldest,
             newest: id,
             ..self.manifest.written()
@@ -358,7 +358,7 @@ impl SegmentLog {
     /// Unlinks segments before `oldest`. What fails is tried again later.
     fn unlink_before(&mut self, oldest: u64) {
         if self.segments.range(..oldest).next().is_some() {
-            self.manifest.sync(Manifest {
+            self.manifest.sync(ManifestContent {
                 oldest,
                 ..self.manifest.written()
             });
