@@ -178,11 +178,8 @@ impl LogIndex {
             } => {
                 self.lane(*lane).ledger.replayed += 1;
                 self.made += 1;
-                self.put(
-                    event,
-                    OpenDeliveries::One(OpenDelivery::fresh(*lane)),
-                    place,
-                );
+                let open = OpenDeliveries::One(OpenDelivery::fresh(*lane));
+                self.put(event, open, place);
                 self.settle(*lane, *replay_of, DeliverySettlement::Replayed);
             }
             JournalRecord::Settle { lane, settlements } => {

@@ -3,7 +3,7 @@
 use super::JournalOpenError;
 use super::frame::FramePlace;
 use super::keys::EventSealing;
-use super::record::{AcceptedEvent, CutRange, GroupHead, JournalRecord, SegmentHead};
+use super::record::{AcceptedEvent, CutRange, GroupHead, JournalRecord, LaneState, SegmentHead};
 use super::recover;
 use super::report::JournalReport;
 use super::storage::{FolderStorage, Storage};
@@ -84,13 +84,7 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
             endpoint,
         } => writeln!(out, "binding lane={lane} endpoint={instance}/{endpoint}"),
         JournalRecord::Counts { lane, ledger } => counts_line(out, *lane, ledger),
-        JournalRecord::State { lane, state } => writeln!(
-            out,
-            "state lane={lane} paused={} still={:?} still-since={}",
-            state.paused,
-            state.still,
-            time(state.still_since, "no")
-        ),
+        JournalRecord::State { lane, state } => state_line(out, *lane, state),
         JournalRecord::Checkpoint {
             oldest_segment,
             next_sequence,
@@ -110,10 +104,12 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
             event,
             lane,
             replay_of,
-        } => {
-            let of = format!("lane={lane} replay-of={replay_of}");
-            event_line(out, "replay", event, &of)
-        }
+        } => event_line(
+            out,
+            "replay",
+            event,
+            &format!("lane={lane} replay-of={replay_of}"),
+        ),
         JournalRecord::Dead {
             lane,
             letter,
@@ -145,6 +141,15 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
             writeln!(out, "closed next-sequence={next_sequence}")
         }
     }
+}
+
+fn state_line(out: &mut impl Write, lane: u32, state: &LaneState) -> io::Result<()> {
+    let since = time(state.still_since, "no");
+    let LaneState { paused, still, .. } = state;
+    writeln!(
+        out,
+        "state lane={lane} paused={paused} still={still:?} still-since={since}"
+    )
 }
 
 fn time(time: Option<Timestamp>, none: &str) -> String {

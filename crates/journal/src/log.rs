@@ -17,6 +17,8 @@ use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::{HeldSize, UsageTotals};
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
@@ -41,6 +43,19 @@ pub(crate) enum CommitFailure {
     /// What the disk holds is not known any more.
     #[error("segment {segment} of the journal: sync failed")]
     Sync { segment: u64, source: io::Error },
+}
+
+impl CommitFailure {
+    /// An error with its causes, in one line.
+    pub(super) fn reason(&self) -> Arc<str> {
+        let mut reason = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(reason, ": {error}").expect("a String takes all");
+            cause = error.source();
+        }
+        reason.into()
+    }
 }
 
 /// The segment that is written to.
