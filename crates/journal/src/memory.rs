@@ -51,8 +51,7 @@ impl MemoryJournal {
             events: batch.len() as u64,
             bytes,
         })?;
-        let events = batch.drain(..).map(|new| (new.event, new.twin));
-        Ok(self.number(events))
+        Ok(self.number(batch.drain(..)))
     }
 
     /// Appends an event that takes the place of another: it is taken though the limit be passed, for the
@@ -62,15 +61,17 @@ impl MemoryJournal {
             events: 1,
             bytes: event.size() as u64,
         });
-        self.number(std::iter::once((event, twin))).remove(0)
+        let lanes = Vec::new();
+        let new = NewEvent { event, twin, lanes };
+        self.number(std::iter::once(new)).remove(0)
     }
 
     /// Numbers events whose room was taken.
-    fn number(&mut self, events: impl Iterator<Item = (Event, u64)>) -> Vec<JournalEntry> {
-        let entry = |(event, twin)| {
+    fn number(&mut self, events: impl Iterator<Item = NewEvent>) -> Vec<JournalEntry> {
+        let entry = |new: NewEvent| {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            JournalEntry::new(sequence, event, twin, &self.totals)
+            JournalEntry::new(sequence, new.event, new.twin, &self.totals)
         };
         events.map(entry).collect()
     }

@@ -177,15 +177,16 @@ impl Router {
     ///
     /// # Errors
     /// As [`Self::accept`].
-    pub async fn accept_until(
+    pub fn accept_until(
         &self,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> impl Future<Output = Result<Accepted, AcceptError>> {
+        // Handed on as it is: a future around it would copy all that it holds.
         let acceptor = &self.parts.acceptor;
-        acceptor.accept_until(instance, events, level, until).await
+        acceptor.accept_until(instance, events, level, until)
     }
 
     /// Waits for a turn to bring in about `bytes`, before they are even read: at once while the router does
@@ -203,18 +204,16 @@ impl Router {
     ///
     /// # Errors
     /// As [`Self::accept`].
-    pub async fn accept_admitted(
+    pub fn accept_admitted(
         &self,
         admitted: Admitted,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> impl Future<Output = Result<Accepted, AcceptError>> {
         let acceptor = &self.parts.acceptor;
-        acceptor
-            .accept_admitted(admitted, instance, events, level, until)
-            .await
+        acceptor.accept_admitted(admitted, instance, events, level, until)
     }
 
     /// Keeps what a sender that does not repeat delivered and that is no event: on disk before this ends, where the

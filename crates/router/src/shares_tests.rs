@@ -635,6 +635,27 @@ fn all_of(acts: Vec<Act>, sim: Option<SimulatedDisk>) {
     });
 }
 
+/// Its queue waited neither for its endpoint, which was resumed, nor to be sent, since its grace time was over, and
+/// stood in the way of a producer until its loop had run.
+#[test]
+fn a_removed_endpoint_past_its_grace_time_makes_room_before_its_lane_has_run() {
+    let acts = vec![
+        Act::Down(2),
+        Act::Define(4),
+        Act::Accept(2, 2468, None),
+        Act::Accept(3, 2764, None),
+        Act::Down(4),
+        Act::Accept(3, 3095, Some(2)),
+        Act::Accept(2, 2660, Some(2)),
+        Act::Remove(2),
+        Act::Down(1),
+        Act::Up(2),
+        Act::Accept(4, 3695, Some(1)),
+        Act::Accept(1, 3525, Some(4)),
+    ];
+    all_of(acts, None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

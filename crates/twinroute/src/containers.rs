@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twinroute_credential::identity::Identities;
 use twinroute_credential::login::LoginMethod;
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::endpoint::{Access as Door, Destination, Endpoint, Identity};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_outgoing::Outgoing;
@@ -72,8 +72,8 @@ impl Connect for Endpoints {
         let location = Location::of(dead_letter).map_err(|error| refused(error.to_string()))?;
         let client = &self.http;
         let container = match location.access() {
-            Access::Sas { .. } => LetterContainer::with_sas(client, location),
-            Access::Identity => {
+            ContainerAccess::Sas { .. } => LetterContainer::with_sas(client, location),
+            ContainerAccess::Identity => {
                 let tokens = self.identities.tokens(identity(endpoint));
                 let opened = tokens.map_err(|missing| missing.to_string());
                 let opened = opened.and_then(|tokens| {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use twinroute_admin::client::{Answer, Client};
+use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::{Admin, Changes, Metrics};
 use twinroute_journal::DiskJournal;
 use twinroute_journal::storage::FolderStorage;
-use twinroute_listen::{Address, Limits, Listener, SocketSettings};
+use twinroute_listen::{Address, HttpLimits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{self, Event, Parts};
 use twinroute_router::accept::AckLevel;
@@ -140,7 +140,7 @@ impl Server {
         let task = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or_default() };
             admin
-                .serve(vec![listener], &Limits::default(), stopped)
+                .serve(vec![listener], &HttpLimits::default(), stopped)
                 .await;
         });
         Self {
@@ -151,20 +151,20 @@ impl Server {
         }
     }
 
-    pub(crate) fn client(&self) -> Client {
-        Client::plain(self.address.clone())
+    pub(crate) fn client(&self) -> AdminClient {
+        AdminClient::plain(self.address.clone())
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> AdminAnswer {
         self.client().get(path, PATIENCE).await.unwrap()
     }
 
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> AdminAnswer {
         let json = body.to_string();
         self.client().post(path, json, PATIENCE).await.unwrap()
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> AdminAnswer {
         self.client().delete(path, PATIENCE).await.unwrap()
     }
 
@@ -210,11 +210,11 @@ impl Server {
     }
 }
 
-pub(crate) fn json(answer: &Answer) -> Value {
+pub(crate) fn json(answer: &AdminAnswer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"))
 }
 
-pub(crate) fn error(answer: &Answer) -> String {
+pub(crate) fn error(answer: &AdminAnswer) -> String {
     let json = json(answer);
     let (code, message) = (&json["error"]["code"], &json["error"]["message"]);
     format!(

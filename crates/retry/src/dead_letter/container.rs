@@ -29,7 +29,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::sas::storage::Validity;
 use twinroute_outgoing::azure::BoundedHttp;
 
@@ -179,7 +179,7 @@ impl LetterContainer {
         client: &ContainerClient,
         location: Location,
     ) -> Result<Self, UnusableContainer> {
-        let Access::Sas { token, .. } = location.access() else {
+        let ContainerAccess::Sas { token, .. } = location.access() else {
             return Err(UnusableContainer::NoCredential);
         };
         let url = format!("{}?{}", location.container_url(), token.expose());

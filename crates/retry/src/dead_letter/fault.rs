@@ -25,7 +25,7 @@ use azure_core::http::headers::HeaderName;
 use std::error::Error as _;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::http_date::clock_difference;
 use twinroute_model::retry_after::retry_after;
 
@@ -263,7 +263,7 @@ fn bounded(text: &str) -> String {
 
 /// Puts asterisks where the token stands, whole or its signature alone, encoded or not.
 fn scrub(message: String, location: &Location) -> String {
-    let Access::Sas { token, .. } = location.access() else {
+    let ContainerAccess::Sas { token, .. } = location.access() else {
         return message;
     };
     let token = token.expose();

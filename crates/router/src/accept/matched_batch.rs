@@ -39,14 +39,15 @@ impl MatchedBatch {
     }
 
     /// Adds an event for some of the lanes there are.
-    pub(super) fn add(&mut self, event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
+    pub(super) fn add(&mut self, mut event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
         // Where the journal is in memory no lane has a number, and nothing is allocated here.
         let number = |lane: &LaneIndex| all[*lane as usize].number;
         self.lane_counts.push(own.len());
         self.lanes.extend_from_slice(own);
+        event.detach();
         self.events.push(NewEvent {
             twin: TwinKey::of(&event).stable_hash(),
-            event: event.detached(),
+            event,
             lanes: own.iter().filter_map(number).collect(),
         });
     }

@@ -170,9 +170,9 @@ impl UnreadableKeeper {
         for event in events {
             matched.add(event, &[0], &lanes);
         }
-        let (level, receipt) = (AckLevel::Durable, BatchReceipt::default());
+        let (level, mut receipt) = (AckLevel::Durable, BatchReceipt::default());
         let appender = &acceptor.appender;
-        let appended = appender.append(&lanes, matched, level, arrival, receipt);
+        let appended = appender.append(&lanes, matched, level, arrival, &mut receipt);
         match appended.await? {
             Some(on_disk) => durable(on_disk).await,
             None => Ok(()),

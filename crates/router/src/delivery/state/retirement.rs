@@ -88,6 +88,13 @@ impl LaneCore {
         !std::mem::take(&mut self.ended)
     }
 
+    /// Whether its endpoint was removed and the grace time is over: nothing of its queue is sent any more, even
+    /// before its loop has had the time to make dead letters of it.
+    pub(super) fn is_past_grace(&self, now: Instant) -> bool {
+        let removed = self.retired.filter(|end| end.reason == DiscardReason::Removed);
+        removed.is_some_and(|end| now >= end.deadline)
+    }
+
     pub(in crate::delivery) fn is_running(&self) -> bool {
         self.retired.is_none() && !self.ended
     }
